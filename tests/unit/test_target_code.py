@@ -1,0 +1,70 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A target has Python 3.9 and nginx, and no library: what the nginx_* modules bring along must keep to that."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PLUGINS = Path(__file__).parents[2] / "plugins"
+MODULE_UTILS = "ansible_collections.mtls.nginx.plugins.module_utils"
+
+
+def guarded(tree: ast.Module) -> set[ast.AST]:
+    """The nodes inside a `try` that an ImportError does not stop."""
+    return {
+        inner
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Try)
+        and any(isinstance(handler.type, ast.Name) and handler.type.id == "ImportError" for handler in node.handlers)
+        for statement in node.body
+        for inner in ast.walk(statement)
+    }
+
+
+def imported(tree: ast.Module) -> Iterator[str]:
+    """The names of all modules that must be there; of guarded imports, those of the collection itself."""
+    optional = guarded(tree)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module == MODULE_UTILS:
+            names = [f"{MODULE_UTILS}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            names = [node.module]
+        else:
+            continue
+        yield from (name for name in names if node not in optional or name.startswith(MODULE_UTILS))
+
+
+def shipped() -> dict[Path, ast.Module]:
+    """Every file that Ansible sends to a target, as Python 3.9 reads it."""
+    found: dict[Path, ast.Module] = {}
+    waiting = sorted((PLUGINS / "modules").glob("nginx_*.py"))
+    while waiting:
+        path = waiting.pop()
+        if path in found:
+            continue
+        found[path] = ast.parse(path.read_text(encoding="utf-8"), path.name, feature_version=(3, 9))
+        for name in imported(found[path]):
+            if name.startswith(f"{MODULE_UTILS}."):
+                waiting.append(PLUGINS / "module_utils" / f"{name.removeprefix(f'{MODULE_UTILS}.').split('.')[0]}.py")
+    return found
+
+
+@pytest.mark.parametrize("path", [pytest.param(path, id=path.name) for path in sorted(shipped())])
+def test_needs_nothing_but_python_itself(path: Path) -> None:
+    foreign = {
+        name
+        for name in imported(shipped()[path])
+        if name.split(".")[0] not in sys.stdlib_module_names
+        and not name.startswith(("ansible.module_utils.", f"{MODULE_UTILS}."))
+    }
+
+    assert foreign == set()
