@@ -1,0 +1,307 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Reading nginx's configuration: directives with their place in the text, across all included files.
+
+Whether a configuration is right is nginx's to say. This reader answers what `nginx -t` does not: which file is
+included where, what listens, what a directive's value is, and at which characters a path stands.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import glob
+import os.path
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+MARKER = "# Managed by mtls.nginx"
+_MARKER_LINES = 5
+_DEEPEST_INCLUDE = 20
+
+# ngx_conf_read_token() in nginx's src/core/ngx_conf_file.c: a bare word ends at white space, `;` or `{`, unless that
+# brace belongs to a `${variable}`; a backslash keeps the next character in the word.
+_TOKEN = re.compile(
+    r"""(?P<space>[ \t\r\n]+|\#[^\n]*)
+      | (?P<quoted>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')
+      | (?P<mark>[;{}])
+      | (?P<bare>(?!["'])(?:[^ \t\r\n;{\\$]+|\$\{?|\\.)+)""",
+    re.DOTALL | re.VERBOSE,
+)
+_ESCAPE = re.compile(r"""\\(["'\\trn])""")
+_ESCAPED = {"t": "\t", "r": "\r", "n": "\n"}
+# Braces in Lua count, but not those in its strings and comments.
+_LUA = re.compile(r"""--[^\n]*|"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|[{}]""")
+
+
+class ConfSyntaxError(ValueError):
+    """Text that is no nginx configuration."""
+
+
+@dataclass(frozen=True)
+class Token:
+    """A word: its value with quotes and escapes resolved, and the characters [start, end) that it takes up."""
+
+    value: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Directive:
+    """One directive. `block` holds the directives between its braces, and is None where it ends with a semicolon."""
+
+    name: str
+    args: tuple[Token, ...]
+    block: list[Directive] | None = None
+
+    @property
+    def values(self) -> list[str]:
+        return [token.value for token in self.args]
+
+
+def parse(text: str) -> list[Directive]:
+    """Parse one file's text; raises ConfSyntaxError with the line number."""
+    top: list[Directive] = []
+    blocks = [top]
+    words: list[Token] = []
+    position = 0
+    while position < len(text):
+        match = _TOKEN.match(text, position)
+        if match is None:
+            raise ConfSyntaxError(f"unreadable text in line {_line(text, position)}")
+        position = match.end()
+        kind = match.lastgroup
+        if kind == "space":
+            continue
+        if kind != "mark":
+            raw = match.group()[1:-1] if kind == "quoted" else match.group()
+            words.append(Token(_unescape(raw), match.start(), match.end()))
+            continue
+        mark = match.group()
+        if mark == "}":
+            if words or len(blocks) == 1:
+                raise ConfSyntaxError(f"unexpected }} in line {_line(text, match.start())}")
+            blocks.pop()
+            continue
+        if not words:
+            raise ConfSyntaxError(f"unexpected {mark} in line {_line(text, match.start())}")
+        block: list[Directive] | None = [] if mark == "{" else None
+        blocks[-1].append(Directive(words[0].value, tuple(words[1:]), block))
+        if block is not None:
+            if words[0].value.endswith("_by_lua_block"):
+                position = _end_of_lua(text, position)
+            else:
+                blocks.append(block)
+        words = []
+    if words or len(blocks) > 1:
+        raise ConfSyntaxError("unexpected end of file: a ; or } is missing")
+    return top
+
+
+def is_managed(content: bytes) -> bool:
+    """Whether a configuration file carries our marker in its first lines."""
+    head = content.split(b"\n", _MARKER_LINES)[:_MARKER_LINES]
+    return any(line.strip().startswith(MARKER.encode()) for line in head)
+
+
+@dataclass(frozen=True)
+class ConfFile:
+    """A file of the configuration, under the name by which nginx opens it. `error` says why it could not be parsed."""
+
+    path: str
+    text: str
+    directives: list[Directive]
+    error: str | None = None
+
+    @property
+    def managed(self) -> bool:
+        return is_managed(self.text.encode("utf-8", "surrogateescape"))
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A directive where it takes effect: in `context`, for example ("http", "server"), written in `file`."""
+
+    directive: Directive
+    context: tuple[str, ...]
+    file: ConfFile
+
+
+@dataclass
+class Configuration:
+    """A main configuration file with everything it includes.
+
+    `included` names for each included file the contexts in which that happens. The folder of the main file is where
+    relative includes start (measured: not the folder of the including file).
+    """
+
+    conf_path: str
+    files: dict[str, ConfFile] = field(default_factory=dict)
+    statements: list[Statement] = field(default_factory=list)
+    included: dict[str, list[tuple[str, ...]]] = field(default_factory=dict)
+
+    @property
+    def conf_dir(self) -> str:
+        return os.path.dirname(self.conf_path)
+
+    @property
+    def main(self) -> ConfFile:
+        return self.files[self.conf_path]
+
+    def find(self, name: str, context: tuple[str, ...] | None = None) -> Iterator[Statement]:
+        """The statements of one directive, anywhere or in one context."""
+        for statement in self.statements:
+            if statement.directive.name == name and context in (None, statement.context):
+                yield statement
+
+    def own_value(self, name: str, context: tuple[str, ...]) -> str | None:
+        """The arguments of a directive as the host's own files set it in a context: what we wrote does not count."""
+        for statement in self.find(name, context):
+            if not statement.file.managed:
+                return " ".join(statement.directive.values)
+        return None
+
+
+def load(conf_path: str, overlay: Mapping[str, bytes | None] | None = None) -> Configuration:
+    """Read a configuration as it would be with the files of `overlay` in place (None: without that file).
+
+    Included files that cannot be read or parsed are kept with their `error`: nginx will name what is wrong with them.
+    Raises OSError when the main file cannot be read.
+    """
+    return _Loader(conf_path, overlay or {}).load()
+
+
+class _Loader:
+    def __init__(self, conf_path: str, overlay: Mapping[str, bytes | None]) -> None:
+        self._configuration = Configuration(conf_path)
+        self._overlay = overlay
+
+    def load(self) -> Configuration:
+        main = self._parse(self._configuration.conf_path, self._read(self._configuration.conf_path))
+        self._walk(main, main.directives, (), 0)
+        return self._configuration
+
+    def _read(self, path: str) -> bytes:
+        content = self._overlay.get(path)
+        if content is not None:
+            return content
+        with open(path, "rb") as handle:
+            return handle.read()
+
+    def _parse(self, path: str, content: bytes) -> ConfFile:
+        text = content.decode("utf-8", "surrogateescape")
+        try:
+            file = ConfFile(path, text, parse(text))
+        except ConfSyntaxError as error:
+            file = ConfFile(path, text, [], str(error))
+        self._configuration.files[path] = file
+        return file
+
+    def _walk(self, file: ConfFile, directives: Iterable[Directive], context: tuple[str, ...], depth: int) -> None:
+        for directive in directives:
+            self._configuration.statements.append(Statement(directive, context, file))
+            if directive.name == "include" and len(directive.args) == 1 and depth < _DEEPEST_INCLUDE:
+                for path in self._expand(directive.args[0].value):
+                    self._include(path, context, depth + 1)
+            elif directive.block:
+                self._walk(file, directive.block, (*context, directive.name), depth)
+
+    def _include(self, path: str, context: tuple[str, ...], depth: int) -> None:
+        file = self._configuration.files.get(path)
+        if file is None:
+            try:
+                file = self._parse(path, self._read(path))
+            except OSError:
+                return
+        self._configuration.included.setdefault(path, []).append(context)
+        self._walk(file, file.directives, context, depth)
+
+    def _expand(self, pattern: str) -> list[str]:
+        """The files that `include` names, in nginx's order; like glob(3), a `*` does not match a leading dot."""
+        pattern = os.path.join(self._configuration.conf_dir, pattern)
+        if not glob.has_magic(pattern):
+            return [pattern]
+        found = {path for path in glob.glob(pattern) if path not in self._overlay}
+        found.update(
+            path for path, content in self._overlay.items() if content is not None and _glob_matches(path, pattern)
+        )
+        return sorted(found)
+
+
+def _glob_matches(path: str, pattern: str) -> bool:
+    names, patterns = path.split("/"), pattern.split("/")
+    return len(names) == len(patterns) and all(
+        fnmatch.fnmatchcase(name, part) and (not name.startswith(".") or part.startswith("."))
+        for name, part in zip(names, patterns)
+    )
+
+
+def edit(text: str, edits: Iterable[tuple[int, int, str]]) -> str:
+    """Replace the characters [start, end) by another text, for each of the edits (which must not overlap)."""
+    pieces, position = [], 0
+    for start, end, replacement in sorted(edits):
+        pieces += [text[position:start], replacement]
+        position = end
+    return "".join([*pieces, text[position:]])
+
+
+@dataclass(frozen=True)
+class Listen:
+    """A TCP socket that a `listen` directive asks for; `host` is "" for every address of its family."""
+
+    host: str
+    port: int
+    ipv6: bool
+    ipv6_only: bool
+    file: str
+
+    def __str__(self) -> str:
+        host = self.host or ("::" if self.ipv6 else "0.0.0.0")
+        return f"[{host}]:{self.port}" if self.ipv6 else f"{host}:{self.port}"
+
+
+def listens(configuration: Configuration) -> list[Listen]:
+    """The TCP sockets that a configuration opens, less those given by a name, a range of ports, or a unix path."""
+    found: dict[str, Listen] = {}
+    for statement in configuration.find("listen"):
+        values = statement.directive.values
+        if len(statement.context) != 2 or statement.context[1] != "server" or not values:
+            continue
+        if "quic" in values[1:] or "udp" in values[1:]:
+            continue
+        listen = _listen(values[0], "ipv6only=off" not in values[1:], statement.file.path)
+        if listen is not None:
+            found.setdefault(str(listen), listen)
+    return list(found.values())
+
+
+def _listen(address: str, ipv6_only: bool, file: str) -> Listen | None:
+    match = re.fullmatch(r"\[(?P<six>[0-9A-Fa-f:.]+)\](?::(?P<six_port>\d+))?", address)
+    if match:
+        host = match["six"] if match["six"].strip("0:") else ""
+        return Listen(host, int(match["six_port"] or 80), True, ipv6_only, file)
+    match = re.fullmatch(r"(?:(?P<host>\*|\d+\.\d+\.\d+\.\d+)(?::(?P<port>\d+))?|(?P<alone>\d+))", address)
+    if match is None:
+        return None
+    host = match["host"] if match["host"] not in (None, "*", "0.0.0.0") else ""
+    return Listen(host, int(match["port"] or match["alone"] or 80), False, False, file)
+
+
+def _unescape(raw: str) -> str:
+    return _ESCAPE.sub(lambda match: _ESCAPED.get(match[1], match[1]), raw) if "\\" in raw else raw
+
+
+def _line(text: str, position: int) -> int:
+    return text.count("\n", 0, position) + 1
+
+
+def _end_of_lua(text: str, position: int) -> int:
+    depth = 1
+    for match in _LUA.finditer(text, position):
+        depth += {"{": 1, "}": -1}.get(match.group(), 0)
+        if depth == 0:
+            return match.end()
+    raise ConfSyntaxError(f"the Lua block that begins in line {_line(text, position)} does not end")

@@ -1,0 +1,120 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Real requests to a service: a TLS handshake with or without a client certificate, and one `GET /`."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import ssl
+import typing as t
+from dataclasses import dataclass
+
+# Who gets past the gate is answered by nginx itself here, so what stands behind the gate is not bothered.
+GATE_PATH = "/.mtls-nginx-gate"
+LET_IN = 204
+NO_OR_BAD_CERTIFICATE = 400
+NOT_ON_THE_LIST = 403
+_NOTHING_BEHIND = (502, 503, 504)
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a service answers: `server_name` is sent as SNI unless it is an IP address, and as Host."""
+
+    address: str
+    port: int
+    server_name: str
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """Somebody asking for a path. `expect` is the status that the gate must answer."""
+
+    who: str
+    expect: int
+    certificate: str | None = None
+    key: str | None = None
+    path: str = GATE_PATH
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an attempt got: an HTTP status, or what went wrong before there was one."""
+
+    attempt: Attempt
+    status: int | None
+    error: str | None = None
+
+    @property
+    def got(self) -> str:
+        return str(self.status) if self.status is not None else str(self.error)
+
+    @property
+    def ok(self) -> bool:
+        """Whether the gate did what it must."""
+        return self.status == self.attempt.expect
+
+
+def ask(target: Target, attempt: Attempt, *, timeout: float = 10.0) -> Outcome:
+    """Make one request and close the connection. Never raises for what network or TLS do.
+
+    The server's certificate is not verified: what is in question is whom the server lets in.
+    """
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    try:
+        if attempt.certificate:
+            context.load_cert_chain(attempt.certificate, attempt.key)
+        with (
+            socket.create_connection((target.address, target.port), timeout=timeout) as raw,
+            context.wrap_socket(raw, server_hostname=_sni(target)) as connection,
+        ):
+            connection.sendall(_request(target, attempt.path))
+            return Outcome(attempt, _status(connection))
+    except TimeoutError:
+        return Outcome(attempt, None, f"no answer within {timeout:.0f} s")
+    except ssl.SSLError as error:
+        return Outcome(attempt, None, f"TLS: {error.reason or error}")
+    except OSError as error:
+        return Outcome(attempt, None, (error.strerror or str(error)).lower())
+
+
+def _sni(target: Target) -> str | None:
+    try:
+        ipaddress.ip_address(target.server_name)
+    except ValueError:
+        return target.server_name
+    return None
+
+
+def _request(target: Target, path: str) -> bytes:
+    name = f"[{target.server_name}]" if ":" in target.server_name else target.server_name
+    host = name if target.port == 443 else f"{name}:{target.port}"
+    return f"GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: mtls.nginx-probe\r\nConnection: close\r\n\r\n".encode()
+
+
+def _status(connection: ssl.SSLSocket) -> int:
+    line = b""
+    while b"\r\n" not in line and len(line) < 4096:
+        received = connection.recv(4096)
+        if not received:
+            break
+        line += received
+    parts = line.split(b" ", 2)
+    if len(parts) < 2 or not parts[0].startswith(b"HTTP/") or not parts[1].isdigit():
+        raise OSError(0, "the answer is not HTTP" if line else "connection closed without an answer")
+    return int(parts[1])
+
+
+def summary(service: str, outcome: Outcome) -> dict[str, t.Any]:
+    """An outcome in the words of the `tls_probe` module's return value."""
+    return {
+        "service": service,
+        "who": outcome.attempt.who,
+        "expected": str(outcome.attempt.expect),
+        "got": outcome.got,
+        "ok": outcome.ok,
+    }

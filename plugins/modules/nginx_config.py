@@ -1,0 +1,313 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: nginx_config
+short_description: Change nginx's configuration in one transaction
+description:
+  - Puts a set of configuration files, certificates and keys in place together, and has nginx serve with them.
+  - Compares first; where nothing differs and nginx runs, that is all.
+  - Otherwise asks the host's nginx about the new configuration in a scratch folder, puts the files in place, runs
+    C(nginx -t), reloads nginx (or starts it, where it does not run), waits until new worker processes have taken over,
+    and at last makes the requests in O(probes).
+  - If any step fails, all files are byte for byte what they were, nginx serves with them, and the error quotes nginx.
+    A run that was killed in the middle is undone by the next one, before anything else.
+  - In check mode nothing is written, but nginx is asked all the same, and a configuration that it rejects is an error.
+version_added: 0.1.0
+author: the mtls.nginx authors (@mtls-nginx)
+options:
+  files:
+    description: Files that must be there. A file that ends in C(.conf) must have C(# Managed by mtls.nginx) in one of
+      its first lines, and one that exists without that line is left alone, with an error.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path:
+        description: Absolute path on the host. Missing folders are created with mode 0755.
+        type: path
+        required: true
+      content:
+        description: The text.
+        type: str
+        required: true
+      mode:
+        description: Permissions, as an octal number in quotes.
+        type: str
+        default: "0644"
+  secrets:
+    description: Private keys that must be there, with mode 0600. They appear in no diff, log or temporary file but the
+      one that is renamed into place.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path:
+        description: Absolute path on the host.
+        type: path
+        required: true
+      content:
+        description: The key's text.
+        type: str
+        required: true
+  absent:
+    description: Files that must not be there. A C(.conf) file that this module did not write is an error.
+    type: list
+    elements: path
+    default: []
+  owned:
+    description:
+      - Patterns of files that only this module writes, for example C(/etc/nginx/conf.d/mtls-*.conf).
+      - A file of ours that fits one and is neither in O(files) nor in O(absent) is an error, since it would be served
+        on unnoticed.
+    type: list
+    elements: path
+    default: []
+  probes:
+    description:
+      - HTTPS requests for C(/.mtls-nginx-gate) without a client certificate, made on the host after the reload.
+      - One that gets another status than expected fails the transaction. The server's certificate is not verified.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      address:
+        description: Address to connect to.
+        type: str
+        default: 127.0.0.1
+      port:
+        description: Port to connect to.
+        type: int
+        required: true
+      server_name:
+        description: Name for SNI and the C(Host) header.
+        type: str
+        required: true
+      expect:
+        description: Status that must come back.
+        type: int
+        default: 400
+  reload:
+    description: Reloads nginx even if no file differs, for use in a handler.
+    type: bool
+    default: false
+  binary:
+    description: nginx's program, by name or path.
+    type: str
+    default: nginx
+  conf_path:
+    description:
+      - nginx's main configuration file.
+      - With the default one, nginx is started by systemd or its init script, where the host has them. With any other,
+        the program is started with C(-c).
+    type: path
+    default: /etc/nginx/nginx.conf
+attributes:
+  check_mode:
+    description: Changes nothing in check mode, and says what would change and whether nginx would accept it.
+    support: full
+  diff_mode:
+    description: Shows what changes in the files, private keys excepted.
+    support: full
+  platform:
+    description: Target systems it runs on.
+    support: full
+    platforms: linux
+seealso:
+  - module: mtls.nginx.nginx_facts
+"""
+
+EXAMPLES = r"""
+- name: A service behind client certificates
+  mtls.nginx.nginx_config:
+    files:
+      - path: /etc/nginx/client-certs/ca.crt
+        content: "{{ lookup('ansible.builtin.file', 'pki/ca.crt') }}"
+      - path: /etc/nginx/client-certs/crl.pem
+        content: "{{ lookup('ansible.builtin.file', 'pki/crl.pem') }}"
+      - path: /etc/nginx/conf.d/mtls-nas.conf
+        content: "{{ lookup('ansible.builtin.template', 'nas.conf.j2') }}"
+    secrets:
+      - path: /etc/nginx/server-certs/nas.key
+        content: "{{ lookup('ansible.builtin.file', 'pki/servers/nas/nas.key') }}"
+    owned:
+      - /etc/nginx/conf.d/mtls-*.conf
+    probes:
+      - port: 443
+        server_name: nas.example.com
+        expect: 400
+  become: true
+
+- name: Take it away again
+  mtls.nginx.nginx_config:
+    absent:
+      - /etc/nginx/conf.d/mtls-nas.conf
+      - /etc/nginx/server-certs/nas.key
+  become: true
+"""
+
+RETURN = r"""
+files:
+  description: The files that were changed, or in check mode would be.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    path:
+      description: The file.
+      type: str
+      sample: /etc/nginx/conf.d/mtls-nas.conf
+    change:
+      description: V(created), V(changed) or V(removed).
+      type: str
+      sample: created
+reloaded:
+  description: Whether nginx was reloaded.
+  returned: success
+  type: bool
+  sample: true
+started:
+  description: Whether nginx was started, because it did not run.
+  returned: success
+  type: bool
+  sample: false
+accepted:
+  description: V(true) when nginx accepts the configuration, null when it was not asked, because nothing differs or
+    because it is not installed yet (in check mode).
+  returned: success
+  type: bool
+  sample: true
+nginx:
+  description: The host's nginx.
+  returned: success
+  type: dict
+  contains:
+    version:
+      description: Its version, null when it was not asked.
+      type: str
+      sample: 1.22.1
+message:
+  description: What was done, in words.
+  returned: success
+  type: str
+  sample: "files: 2 created, 1 changed; nginx reloaded"
+"""
+
+import re
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.mtls.nginx.plugins.module_utils import transaction
+from ansible_collections.mtls.nginx.plugins.module_utils.entry import run_module
+from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.nginx_process import DEFAULT_CONF, PROGRAM_DIRS, Nginx
+
+
+def request_from(params: dict, check: bool, scratch_parent: str | None) -> transaction.Request:
+    """The module's options as the transaction understands them; raises MtlsError for values that make no sense."""
+    wanted = [
+        transaction.WantedFile(
+            item["path"], item["content"].encode("utf-8", "surrogateescape"), _mode(item["path"], item["mode"])
+        )
+        for item in params["files"]
+    ]
+    wanted += [
+        transaction.WantedFile(
+            item["path"], item["content"].encode("utf-8", "surrogateescape"), transaction.SECRET_MODE, secret=True
+        )
+        for item in params["secrets"]
+    ]
+    return transaction.Request(
+        wanted=wanted,
+        absent=params["absent"],
+        owned=params["owned"],
+        gates=[transaction.Gate(**probe) for probe in params["probes"]],
+        reload=params["reload"],
+        check=check,
+        scratch_parent=scratch_parent,
+    )
+
+
+def _mode(path: str, mode: str) -> int:
+    if not re.fullmatch("0?[0-7]{3}", mode):
+        raise MtlsError(f"{path}: mode '{mode}' is not three or four octal digits; write it in quotes, as '0644'")
+    return int(mode, 8)
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "files": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "path": {"type": "path", "required": True},
+                    "content": {"type": "str", "required": True},
+                    "mode": {"type": "str", "default": "0644"},
+                },
+            },
+            "secrets": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "no_log": False,
+                "options": {
+                    "path": {"type": "path", "required": True},
+                    "content": {"type": "str", "required": True, "no_log": True},
+                },
+            },
+            "absent": {"type": "list", "elements": "path", "default": []},
+            "owned": {"type": "list", "elements": "path", "default": []},
+            "probes": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "address": {"type": "str", "default": "127.0.0.1"},
+                    "port": {"type": "int", "required": True},
+                    "server_name": {"type": "str", "required": True},
+                    "expect": {"type": "int", "default": 400},
+                },
+            },
+            "reload": {"type": "bool", "default": False},
+            "binary": {"type": "str", "default": "nginx"},
+            "conf_path": {"type": "path", "default": DEFAULT_CONF},
+        },
+        supports_check_mode=True,
+    )
+
+    def work() -> dict:
+        request = request_from(module.params, module.check_mode, module.tmpdir)
+        binary = module.get_bin_path(module.params["binary"], opt_dirs=PROGRAM_DIRS)
+        if binary is not None:
+            outcome = transaction.run(Nginx(binary, module.params["conf_path"]), request)
+        elif module.check_mode:
+            outcome = transaction.preview(request)
+        else:
+            raise MtlsError(
+                f"nginx is not installed: there is no program '{module.params['binary']}'."
+                " Install it, or name it in binary"
+            )
+        result = {
+            "changed": outcome.changed,
+            "files": [{"path": change.path, "change": change.kind} for change in outcome.changes],
+            "reloaded": outcome.reloaded,
+            "started": outcome.started,
+            "accepted": outcome.accepted,
+            "nginx": {"version": outcome.version},
+            "message": outcome.message,
+        }
+        if module._diff:
+            result["diff"] = transaction.diff(outcome.changes)
+        return result
+
+    run_module(module, work)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,209 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: nginx_facts
+short_description: What a role must know of a host's nginx
+description:
+  - Reports the installed nginx, its configuration and whether it runs, in one light call.
+  - It replaces M(ansible.builtin.setup) in plays that need nothing else of the host.
+  - Changes nothing. It needs root to read private keys, as C(nginx -t) does.
+version_added: 0.1.0
+author: the mtls.nginx authors (@mtls-nginx)
+options:
+  binary:
+    description: nginx's program, by name or path.
+    type: str
+    default: nginx
+  conf_path:
+    description: nginx's main configuration file.
+    type: path
+    default: /etc/nginx/nginx.conf
+attributes:
+  check_mode:
+    description: Can run in check mode and return the same.
+    support: full
+  diff_mode:
+    description: Has nothing to show in diff mode.
+    support: none
+  facts:
+    description: Returns facts.
+    support: full
+  platform:
+    description: Target systems it runs on.
+    support: full
+    platforms: linux
+seealso:
+  - module: mtls.nginx.nginx_config
+"""
+
+EXAMPLES = r"""
+- name: Look at nginx
+  mtls.nginx.nginx_facts:
+  become: true
+
+- name: Stop where the host's own configuration is broken
+  ansible.builtin.assert:
+    that: mtls_nginx.config_error is none
+    fail_msg: "{{ mtls_nginx.config_error }}"
+"""
+
+RETURN = r"""
+ansible_facts:
+  description: Facts to add to the host's.
+  returned: always
+  type: dict
+  contains:
+    mtls_nginx:
+      description: nginx on this host.
+      returned: always
+      type: dict
+      contains:
+        installed:
+          description: Whether the program was found. What depends on it is null where it was not.
+          type: bool
+          sample: true
+        binary:
+          description: Path of the program.
+          type: str
+          sample: /usr/sbin/nginx
+        version:
+          description: Its version.
+          type: str
+          sample: 1.22.1
+        conf_path:
+          description: The main configuration file.
+          type: str
+          sample: /etc/nginx/nginx.conf
+        conf_dir:
+          description: The folder of the main configuration file.
+          type: str
+          sample: /etc/nginx
+        running:
+          description: Whether nginx runs with that configuration file.
+          type: bool
+          sample: true
+        includes_conf_d:
+          description: Whether files like C(conf.d/mtls.conf) in that folder are included in the C(http) block.
+          type: bool
+          sample: true
+        config_error:
+          description: What C(nginx -t) says of the host's configuration as it is; null when it accepts it.
+          type: str
+          sample: '[emerg] unknown directive "sever" in /etc/nginx/sites-enabled/shop:1'
+        directives:
+          description:
+            - Values that the host's own files set in the C(http) block (worker_shutdown_timeout in the main context),
+              null where there is none. What this collection wrote does not count.
+          type: dict
+          sample:
+            map_hash_bucket_size: "128"
+            map_hash_max_size: null
+            ssl_session_cache: shared:SSL:10m
+            worker_shutdown_timeout: null
+        ipv6:
+          description: Whether the host can open an IPv6 socket.
+          type: bool
+          sample: true
+        systemd:
+          description: Whether systemd runs the host's services.
+          type: bool
+          sample: true
+        init_script:
+          description: Path of nginx's init script, null where there is none.
+          type: str
+          sample: /etc/init.d/nginx
+"""
+
+import os
+import socket
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.mtls.nginx.plugins.module_utils import nginx_conf, nginx_process, nginx_stage
+from ansible_collections.mtls.nginx.plugins.module_utils.entry import run_module
+from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
+
+_DIRECTIVES = {
+    "map_hash_bucket_size": ("http",),
+    "map_hash_max_size": ("http",),
+    "ssl_session_cache": ("http",),
+    "worker_shutdown_timeout": (),
+}
+
+
+def gather(binary: str | None, conf_path: str, scratch_parent: str | None) -> dict:
+    """The facts; `binary` is None where nginx is not installed."""
+    facts = {
+        "installed": binary is not None,
+        "binary": binary,
+        "version": None,
+        "conf_path": conf_path,
+        "conf_dir": os.path.dirname(conf_path),
+        "running": False,
+        "includes_conf_d": None,
+        "config_error": None,
+        "directives": dict.fromkeys(_DIRECTIVES),
+        "ipv6": _has_ipv6(),
+        "systemd": nginx_process.systemd_runs(),
+        "init_script": nginx_process.init_script(),
+    }
+    if binary is None:
+        return facts
+    nginx = nginx_process.Nginx(binary, conf_path)
+    facts["version"] = nginx.version()
+    facts["running"] = nginx.master() is not None
+    try:
+        facts.update(_configuration(nginx))
+        verdict = nginx_stage.try_out(nginx, {}, scratch_parent=scratch_parent)
+    except OSError as error:
+        facts["config_error"] = f"{error.filename}: {error.strerror}"
+    except MtlsError as error:
+        facts["config_error"] = str(error)
+    else:
+        facts["config_error"] = None if verdict.accepted else "; ".join(verdict.problems)
+    return facts
+
+
+def _configuration(nginx: nginx_process.Nginx) -> dict:
+    ours = os.path.join(nginx.conf_dir, "conf.d", "mtls.conf")
+    configuration = nginx_conf.load(nginx.conf_path)
+    with_ours = nginx_conf.load(nginx.conf_path, {ours: nginx_conf.MARKER.encode()})
+    return {
+        "includes_conf_d": ("http",) in with_ours.included.get(ours, ()),
+        "directives": {name: configuration.own_value(name, context) for name, context in _DIRECTIVES.items()},
+    }
+
+
+def _has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
+            probe.bind(("::", 0))
+    except OSError:
+        return False
+    return True
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "binary": {"type": "str", "default": "nginx"},
+            "conf_path": {"type": "path", "default": nginx_process.DEFAULT_CONF},
+        },
+        supports_check_mode=True,
+    )
+
+    def work() -> dict:
+        binary = module.get_bin_path(module.params["binary"], opt_dirs=nginx_process.PROGRAM_DIRS)
+        facts = gather(binary, module.params["conf_path"], module.tmpdir)
+        return {"changed": False, "ansible_facts": {"mtls_nginx": facts}}
+
+    run_module(module, work)
+
+
+if __name__ == "__main__":
+    main()

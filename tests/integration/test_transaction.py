@@ -1,0 +1,571 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One host's change as one transaction, with a real nginx: what it does, and what is left when a step fails."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import os
+import pathlib
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from ansible_collections.mtls.nginx.plugins.module_utils import nginx_process, ports, probe, swap, transaction
+from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.nginx_process import Nginx, Verdict
+from ansible_collections.mtls.nginx.plugins.module_utils.transaction import Gate, Outcome, Request, WantedFile
+from ansible_collections.mtls.nginx.plugins.modules import nginx_facts
+
+BINARY = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:" + os.environ["PATH"])
+MARKER = "# Managed by mtls.nginx\n"
+
+pytestmark = pytest.mark.skipif(BINARY is None, reason="nginx is not installed")
+
+
+def self_signed(name: str) -> tuple[bytes, bytes]:
+    """A certificate that is its own CA, and its key."""
+    now = datetime.datetime.now(datetime.UTC)
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    certificate = (
+        x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    return certificate.public_bytes(serialization.Encoding.PEM), key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+@pytest.fixture(scope="module")
+def pair() -> tuple[bytes, bytes]:
+    return self_signed("a.test")
+
+
+class Host:
+    """A folder as a host's /etc/nginx, and the nginx that runs with it."""
+
+    def __init__(self, root: pathlib.Path, pair: tuple[bytes, bytes]) -> None:
+        self.root = root
+        self.certificate, self.key = pair
+        self.conf = root / "etc" / "nginx"
+        for folder in (self.conf / "conf.d", self.conf / "sites-enabled", root / "log", root / "tmp"):
+            folder.mkdir(parents=True)
+        kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        temporary = " ".join(f"{kind}_temp_path {root}/tmp/{kind};" for kind in kinds)
+        self.main = self.conf / "nginx.conf"
+        self.main.write_text(
+            f"user root; worker_processes 2; pid {root}/nginx.pid; error_log {root}/log/error.log;\n"
+            "events { worker_connections 64; }\n"
+            f"http {{ access_log off; {temporary}\n"
+            f"include {self.conf}/conf.d/*.conf;\ninclude sites-enabled/*;\n}}\n"
+        )
+        self.port = free_port()
+        self.nginx = Nginx(str(BINARY), str(self.main))
+
+    def path(self, name: str) -> str:
+        return str(self.conf / name)
+
+    def server(self, status: int = 200, more: str = "") -> WantedFile:
+        """A service with client certificates: 400 without one, whatever the status."""
+        text = (
+            f"{MARKER}server {{\n listen 127.0.0.1:{self.port} ssl; server_name a.test;\n"
+            f" ssl_certificate {self.path('server-certs/a.crt')};\n"
+            f" ssl_certificate_key {self.path('server-certs/a.key')};\n"
+            f" ssl_client_certificate {self.path('client-certs/ca.crt')}; ssl_verify_client optional;\n"
+            f" access_log {self.root}/log/a.log;\n return {status};\n {more}\n}}\n"
+        )
+        return WantedFile(self.path("conf.d/mtls-a.conf"), text.encode())
+
+    def wanted(self, status: int = 200, more: str = "") -> list[WantedFile]:
+        return [
+            WantedFile(self.path("client-certs/ca.crt"), self.certificate),
+            WantedFile(self.path("server-certs/a.crt"), self.certificate),
+            self.server(status, more),
+            WantedFile(self.path("server-certs/a.key"), self.key, 0o600, secret=True),
+        ]
+
+    def apply(self, *wanted: WantedFile, **options: object) -> Outcome:
+        return transaction.run(self.nginx, Request(wanted=wanted, **options))
+
+    def serve(self, status: int, **options: object) -> Outcome:
+        """Make the service answer with a status."""
+        return self.apply(*self.wanted(status), gates=[Gate("127.0.0.1", self.port, "a.test", status)], **options)
+
+    def status(self) -> str:
+        """What the service answers now."""
+        target = probe.Target("127.0.0.1", self.port, "a.test")
+        return probe.ask(target, probe.Attempt("no certificate", 200)).got
+
+    def tree(self) -> dict[str, tuple[int, int, int, bytes]]:
+        """All that is below the configuration folder: inode, mode, owner, bytes."""
+        found = {}
+        for path in sorted(self.conf.rglob("*")):
+            status = path.lstat()
+            found[str(path)] = (
+                status.st_ino,
+                status.st_mode,
+                status.st_uid,
+                path.read_bytes() if path.is_file() else b"",
+            )
+        return found
+
+    def workers(self) -> set[int]:
+        master = self.nginx.master()
+        assert master is not None
+        return {worker.pid for worker in self.nginx.workers(master)}
+
+    def accepts(self) -> bool:
+        return self.nginx.test().accepted
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+@pytest.fixture
+def host(tmp_path, pair):
+    made = Host(tmp_path, pair)
+    yield made
+    made.nginx.stop()
+
+
+@pytest.fixture
+def serving(host):
+    """A host that answers 201."""
+    host.serve(201)
+    return host
+
+
+# What it does
+
+
+def test_first_run_creates_everything_and_starts_nginx(host):
+    outcome = host.serve(201)
+    assert (outcome.changed, outcome.started, outcome.reloaded, outcome.accepted) == (True, True, False, True)
+    assert {change.kind for change in outcome.changes} == {"created"}
+    assert host.status() == "201"
+    assert os.stat(host.path("server-certs/a.key")).st_mode & 0o7777 == 0o600
+    assert os.stat(host.path("client-certs")).st_mode & 0o7777 == 0o755
+    assert not [name for name in host.tree() if "/." in name]
+
+
+def test_second_run_changes_nothing_and_asks_no_program(serving, monkeypatch):
+    before = serving.tree(), serving.workers()
+    monkeypatch.setattr(nginx_process, "run", lambda command: pytest.fail(f"{command} was run"))
+    outcome = serving.serve(201)
+    assert (outcome.changed, outcome.reloaded, outcome.started, outcome.changes) == (False, False, False, [])
+    assert (serving.tree(), serving.workers()) == before
+
+
+def test_change_is_served_by_new_workers_of_the_same_master(serving):
+    master, workers = serving.nginx.master(), serving.workers()
+    outcome = serving.serve(202)
+    assert outcome.reloaded
+    assert [change.kind for change in outcome.changes] == ["changed"]
+    assert serving.status() == "202"
+    assert serving.nginx.master() == master
+    assert not workers & serving.workers()
+
+
+def test_only_a_mode_differs(serving):
+    os.chmod(serving.path("server-certs/a.key"), 0o644)
+    assert [change.path for change in serving.serve(201).changes] == [serving.path("server-certs/a.key")]
+    assert os.stat(serving.path("server-certs/a.key")).st_mode & 0o7777 == 0o600
+
+
+def test_absent_files_are_removed(serving):
+    outcome = serving.apply(absent=[serving.path("conf.d/mtls-a.conf"), serving.path("conf.d/mtls-never.conf")])
+    assert [change.kind for change in outcome.changes] == ["removed"]
+    assert not os.path.exists(serving.path("conf.d/mtls-a.conf"))
+    assert serving.status() != "201"
+
+
+def test_stopped_nginx_is_started_though_no_file_differs(serving):
+    serving.nginx.stop()
+    outcome = serving.serve(201)
+    assert (outcome.changed, outcome.started, outcome.changes) == (True, True, [])
+    assert serving.status() == "201"
+
+
+def test_reload_on_request(serving):
+    workers = serving.workers()
+    outcome = serving.serve(201, reload=True)
+    assert (outcome.changed, outcome.reloaded) == (True, True)
+    assert not workers & serving.workers()
+
+
+def test_check_mode_asks_nginx_and_writes_nothing(host):
+    before = sorted(host.root.rglob("*"))
+    outcome = host.serve(201, check=True)
+    assert (outcome.changed, outcome.started, outcome.accepted) == (True, True, True)
+    assert sorted(host.root.rglob("*")) == before
+    assert host.nginx.master() is None
+
+
+def test_check_mode_says_that_nginx_would_reject(serving):
+    before = serving.tree()
+    with pytest.raises(MtlsError, match=r'unknown directive "nonsense" in .*/etc/nginx/conf.d/mtls-a.conf:9'):
+        serving.apply(*serving.wanted(201, "nonsense;"), check=True)
+    assert serving.tree() == before
+
+
+def test_no_private_key_is_written_while_nginx_is_asked(host, monkeypatch):
+    seen = []
+    ask = Nginx.test
+
+    def look(nginx, conf_path=None, extra=None):
+        if conf_path:
+            folder = pathlib.Path(conf_path).parents[1]
+            files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
+            seen.append([path for path in files if b"PRIVATE KEY" in path.read_bytes()])
+        return ask(nginx, conf_path, extra)
+
+    monkeypatch.setattr(Nginx, "test", look)
+    host.serve(201)
+    assert seen == [[]]
+
+
+def test_two_runs_at_once_both_complete(serving):
+    statuses = [202, 203]
+    runs = [forked(lambda status=status: serving.serve(status)) for status in statuses]
+    assert [os.waitpid(pid, 0)[1] for pid in runs] == [0, 0]
+    assert serving.status() in {str(status) for status in statuses}
+    assert serving.accepts()
+    assert not os.path.exists(serving.path(swap.JOURNAL))
+
+
+# Refusals before anything is touched
+
+
+@contextlib.contextmanager
+def refused(host: Host, words: str):
+    before, workers = host.tree(), host.workers()
+    with pytest.raises(MtlsError, match=words):
+        yield
+    assert host.tree() == before
+    assert host.workers() == workers
+    assert host.status() == "201"
+
+
+def test_port_of_another_program(serving):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with refused(serving, rf"port {port} is held by .*\(process {os.getpid()}\).*mtls-a.conf"):
+            serving.apply(*serving.wanted(201, f"listen 127.0.0.1:{port} ssl;"))
+
+
+def test_port_of_another_program_on_every_address(serving):
+    with socket.create_server(("0.0.0.0", 0)) as other, refused(serving, "is held by"):
+        serving.apply(*serving.wanted(201, f"listen 127.0.0.1:{other.getsockname()[1]} ssl;"))
+
+
+def test_configuration_file_of_somebody_else(serving):
+    foreign = serving.conf / "conf.d" / "mtls-b.conf"
+    foreign.write_text("# mine\n")
+    with refused(serving, "mtls-b.conf: this file was not written by mtls.nginx"):
+        serving.apply(WantedFile(str(foreign), MARKER.encode()))
+    with refused(serving, "mtls-b.conf: this file was not written by mtls.nginx"):
+        serving.apply(absent=[str(foreign)])
+
+
+def test_forgotten_service(serving):
+    with refused(serving, r"mtls-a.conf: written by mtls.nginx .* state: absent"):
+        serving.apply(owned=[serving.path("conf.d/mtls-*.conf")])
+
+
+def test_conf_d_not_included(serving):
+    serving.main.write_text(serving.main.read_text().replace(f"include {serving.conf}/conf.d/*.conf;", ""))
+    with refused(serving, rf"does not include {serving.conf}/conf.d/mtls-a.conf: put the line 'include "):
+        serving.serve(202)
+
+
+def test_conf_d_included_in_the_wrong_place(serving):
+    text = serving.main.read_text().replace(f"include {serving.conf}/conf.d/*.conf;", "")
+    serving.main.write_text(f"include conf.d/*.conf;\n{text}")
+    with refused(serving, "does not include"):
+        serving.serve(202)
+
+
+def test_server_name_that_is_taken(serving):
+    site = serving.conf / "sites-enabled" / "shop"
+    site.write_text(f"server {{ listen 127.0.0.1:{serving.port}; server_name a.test; }}\n")
+    with refused(serving, r"server name a.test on 127.0.0.1:\d+ is served already, in .*/sites-enabled/shop"):
+        serving.serve(202)
+
+
+def test_host_configuration_was_broken_before(serving):
+    (serving.conf / "sites-enabled" / "shop").write_text("sever {}\n")
+    words = r'as it is, before any change of ours.*unknown directive "sever" in .*/etc/nginx/sites-enabled/shop:1'
+    with refused(serving, words):
+        serving.serve(202)
+
+
+def test_rejected_configuration_leaves_no_scratch(serving, tmp_path):
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    with refused(serving, "nginx rejects the new configuration, so nothing was changed"):
+        serving.apply(*serving.wanted(201, "nonsense;"), scratch_parent=str(scratch))
+    assert list(scratch.iterdir()) == []
+
+
+def test_junk_crl_is_caught_before_the_reload(serving):
+    junk = WantedFile(serving.path("client-certs/crl.pem"), b"junk\n")
+    with refused(serving, "client-certs/crl.pem"):
+        serving.apply(*serving.wanted(201, f"ssl_crl {junk.path};"), junk)
+
+
+# A step fails
+
+
+@contextlib.contextmanager
+def rolled_back(host: Host, words: str):
+    """Byte for byte as before (the very same files), valid, served; and the next run succeeds."""
+    before = host.tree()
+    with pytest.raises(MtlsError, match=words) as caught:
+        yield
+    assert "Every file is as it was before" in str(caught.value)
+    assert host.tree() == before
+    assert host.accepts()
+    assert host.status() == "201"
+
+
+def test_rejected_in_place(serving, monkeypatch):
+    monkeypatch.setattr(transaction.nginx_stage, "try_out", lambda *_args: Verdict(True, ()))
+    with rolled_back(serving, 'nginx rejects the configuration in place: .*unknown directive "nonsense"'):
+        serving.apply(*serving.wanted(202, "nonsense;"))
+    assert serving.serve(202).reloaded
+
+
+def test_reload_rejected_because_a_port_is_taken(serving, monkeypatch):
+    monkeypatch.setattr(ports, "taken", lambda *_args: [])
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with rolled_back(serving, rf"the reload failed: .*bind\(\) to 127.0.0.1:{port} failed \(98"):
+            serving.apply(*serving.wanted(202, f"listen 127.0.0.1:{port} ssl;"))
+    assert serving.serve(202).reloaded
+
+
+def test_new_workers_die(serving):
+    old, over = serving.workers(), threading.Event()
+
+    def kill_new_ones():
+        while serving.workers() & old and not over.is_set():
+            time.sleep(0.01)
+        time.sleep(nginx_process.SETTLE_TIME / 2)
+        for pid in serving.workers():
+            os.kill(pid, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill_new_ones)
+    killer.start()
+    try:
+        with rolled_back(serving, "the reload failed: .*new worker processes die.*exited on signal 9"):
+            serving.serve(202)
+    finally:
+        over.set()
+        killer.join()
+
+
+def test_gate_answers_otherwise(serving):
+    gate = Gate("127.0.0.1", serving.port, "a.test", 400)
+    words = rf"the check of the gate failed: https://a.test:{serving.port} at 127.0.0.1 .*with 202, and must answer 400"
+    with rolled_back(serving, words):
+        serving.apply(*serving.wanted(202), gates=[gate])
+    assert serving.serve(202).reloaded
+
+
+def test_failed_first_start_leaves_nothing(host, monkeypatch):
+    monkeypatch.setattr(ports, "taken", lambda *_args: [])
+    before = host.tree()
+    words = r"nginx could not be started: .*bind\(\) to .*as it was before, and nginx is not running"
+    with socket.create_server(("127.0.0.1", host.port)), pytest.raises(MtlsError, match=words):
+        host.serve(201)
+    assert host.tree() == before
+    assert host.nginx.master() is None
+    assert host.serve(201).started
+
+
+def test_failed_gate_after_a_first_start_stops_nginx_again(host):
+    before = host.tree()
+    with pytest.raises(MtlsError, match="the check of the gate failed"):
+        host.apply(*host.wanted(201), gates=[Gate("127.0.0.1", host.port, "a.test", 400)])
+    assert host.tree() == before
+    assert host.nginx.master() is None
+
+
+@contextlib.contextmanager
+def mounted(folder: pathlib.Path, options: str):
+    """A small file system of its own over a folder."""
+    kept = {path.name: path.read_bytes() for path in folder.iterdir()}
+    command = ["mount", "-t", "tmpfs", "-o", "size=64k,mode=755", "tmpfs", str(folder)]
+    if subprocess.run(command, check=False, capture_output=True).returncode:
+        pytest.skip("file systems cannot be mounted here")
+    try:
+        for name, content in kept.items():
+            (folder / name).write_bytes(content)
+        if options:
+            subprocess.run(["mount", "-o", f"remount,{options}", str(folder)], check=True)
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_full_disk(serving):
+    with mounted(serving.conf / "conf.d", ""):
+        big = serving.server(202, "# a comment\n" * 10_000)
+        with rolled_back(serving, "mtls-a.conf.*no space left on device; free some space"):
+            serving.apply(*serving.wanted(202)[:2], big)
+        assert serving.serve(202).reloaded
+
+
+def test_read_only_folder(serving):
+    words = "the files could not be put in place: .*read-only file system"
+    with mounted(serving.conf / "conf.d", "ro"), rolled_back(serving, words):
+        serving.serve(202)
+
+
+@pytest.fixture
+def open_folder():
+    """A folder that every user may enter, unlike those of pytest."""
+    with tempfile.TemporaryDirectory() as name:
+        os.chmod(name, 0o755)
+        yield pathlib.Path(name)
+
+
+def test_without_permission(open_folder, pair):
+    host = Host(open_folder, pair)
+
+    def as_nobody():
+        os.setgid(65534)
+        os.setuid(65534)
+        with pytest.raises(PermissionError) as caught:
+            host.serve(202)
+        assert caught.value.filename == host.path("server-certs/a.key")
+
+    try:
+        host.serve(201)
+        before = host.tree()
+        assert os.waitpid(forked(as_nobody), 0)[1] == 0
+        assert host.tree() == before
+    finally:
+        host.nginx.stop()
+
+
+# The run is ended from outside
+
+
+def forked(work) -> int:
+    """Run something in a process of its own, which ends with status 0 if it raises nothing."""
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            work()
+            code = 0
+        finally:
+            os._exit(code)
+    return pid
+
+
+KILLED_AT = {
+    "while files are prepared": (swap, "_write", 2),
+    "between two renames": (os, "replace", 4),  # the journal is renamed into place twice before
+    "before nginx -t": (Nginx, "test", 2),  # the first one is in the scratch folder
+    "before the reload": (Nginx, "reload", 1),
+    "after the reload": (transaction, "_check_gate", 1),
+    "while cleaning up": (swap.Swap, "finish", 1),
+}
+
+
+def die_at(owner: object, name: str, call: int) -> None:
+    """Kill this process at one call of a function, counted from 1."""
+    function = getattr(owner, name)
+    calls = iter(range(call - 1))
+
+    def wrapped(*args, **kwargs):
+        if next(calls, None) is None:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return function(*args, **kwargs)
+
+    setattr(owner, name, wrapped)
+
+
+@pytest.mark.parametrize("step", KILLED_AT)
+def test_killed_run_is_undone_by_the_next(serving, step):
+    before = serving.tree()
+
+    def killed():
+        die_at(*KILLED_AT[step])
+        gate = Gate("127.0.0.1", serving.port, "a.test", 202)
+        serving.apply(*serving.wanted(202), WantedFile(serving.path("new/ca.pem"), b"x"), gates=[gate])
+
+    pid = forked(killed)
+    assert os.waitpid(pid, 0)[1] == signal.SIGKILL
+    assert os.path.exists(serving.path(swap.JOURNAL))
+    assert serving.accepts()
+
+    check = serving.serve(201, check=True)
+    assert check.changed
+    assert os.path.exists(serving.path(swap.JOURNAL))
+
+    outcome = serving.serve(201)
+    assert outcome.reloaded or step == "while files are prepared"
+    assert serving.status() == "201"
+    left = serving.tree()
+    if step == "while cleaning up":  # decided: what the killed run put in place counts
+        left.pop(serving.path("new/ca.pem"))
+        left.pop(serving.path("new"))
+        assert {path: entry[1:] for path, entry in left.items()} == {path: entry[1:] for path, entry in before.items()}
+    else:
+        assert left == before
+    assert serving.serve(203).reloaded
+    assert serving.status() == "203"
+
+
+def test_ended_by_a_signal(serving):
+    def ended():
+        transaction._check_gate = lambda _gate: os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(MtlsError, match=r"the run was ended by SIGTERM\. Every file is as it was before"):
+            serving.serve(202)
+
+    before = serving.tree()
+    assert os.waitpid(forked(ended), 0)[1] == 0
+    assert serving.tree() == before
+    assert serving.status() == "201"
+
+
+# Facts
+
+
+def test_facts(serving):
+    (serving.conf / "conf.d" / "own.conf").write_text("map_hash_bucket_size 128;\n")
+    facts = nginx_facts.gather(str(BINARY), str(serving.main), None)
+    assert re.fullmatch(r"\d+\.\d+\.\d+", facts["version"])
+    assert facts["installed"] is facts["running"] is facts["includes_conf_d"] is True
+    assert facts["conf_dir"] == str(serving.conf)
+    assert facts["config_error"] is None
+    assert facts["directives"]["map_hash_bucket_size"] == "128"
+    assert facts["directives"]["worker_shutdown_timeout"] is None
+
+
+def test_facts_of_a_broken_host(serving):
+    (serving.conf / "sites-enabled" / "shop").write_text("sever {}\n")
+    facts = nginx_facts.gather(str(BINARY), str(serving.main), None)
+    assert facts["config_error"] == f'[emerg] unknown directive "sever" in {serving.conf}/sites-enabled/shop:1'
