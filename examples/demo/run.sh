@@ -1,0 +1,105 @@
+#!/usr/bin/env bash
+# The demo: guards https://127.0.0.1:8443 on this machine, then shows who gets in.
+#   run.sh up     needs root, ansible-playbook on the PATH and the collection where Ansible finds it
+#   run.sh down   takes all of it away again
+set -euo pipefail
+
+here=$(cd "$(dirname "$0")" && pwd)
+state=$here/../../build/demo
+export ANSIBLE_LOCALHOST_WARNING=false ANSIBLE_DEPRECATION_WARNINGS=false
+
+say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
+
+play() { ansible-playbook -i "$state/inventory/hosts.yml" "$@"; }
+
+nginx_runs() { pgrep -x nginx >/dev/null; }
+
+packages() { dpkg-query --show --showformat '${Package}\n' | sort; }
+
+up() {
+  [ "$(id -u)" = 0 ] || { echo 'make demo installs nginx and writes below /etc/nginx: run it as root' >&2; exit 1; }
+  mkdir -p "$state"
+  if [ ! -e "$state/before" ]; then
+    if ! command -v nginx >/dev/null; then
+      echo absent
+    elif nginx_runs; then
+      echo running
+    else
+      echo stopped
+    fi >"$state/before"
+    packages >"$state/packages-before"
+  fi
+  command -v curl >/dev/null || { apt-get update -q && apt-get install -qy --no-install-recommends curl; }
+  rm -rf "$state/inventory"
+  cp -r "$here/inventory" "$state/inventory"
+
+  say '1. The inventory names three clients and one service. site.yml makes it true.'
+  cat "$state/inventory/host_vars/demo.yml"
+  play "$here/prepare.yml" >"$state/prepare.log" || { cat "$state/prepare.log"; exit 1; }
+  play mtls.nginx.site
+  [ -e "$state/packages-added" ] || packages | comm -13 "$state/packages-before" - >"$state/packages-added"
+
+  say '2. A phone is lost: one line in host_vars, and the same command again.'
+  sed -i 's/^  - name: lost-phone$/&\n    state: revoked\n    reason: keyCompromise/' "$state/inventory/host_vars/demo.yml"
+  diff -u "$here/inventory/host_vars/demo.yml" "$state/inventory/host_vars/demo.yml" | tail -n +3 || true
+  play mtls.nginx.site
+
+  say '3. Who gets in? Real requests with curl:'
+  table
+  cat <<TEXT
+
+Try it:      cd build/demo/pki && curl --cacert ca.crt --cert clients/iphone-admin/iphone-admin.crt --key clients/iphone-admin/iphone-admin.key https://127.0.0.1:8443/
+For a phone: build/demo/pki/clients/iphone-admin/iphone-admin.p12, its password beside it
+Change it:   edit build/demo/inventory/host_vars/demo.yml, then
+             ANSIBLE_COLLECTIONS_PATH=build/collections .venv/bin/ansible-playbook -i build/demo/inventory/hosts.yml mtls.nginx.site
+Take it all away: make demo-clean
+TEXT
+}
+
+table() {
+  local clients=$state/pki/clients other=$state/another-pki/clients/iphone-admin/iphone-admin failed=0
+  printf '\n  %-46s %-10s %s\n' 'who asks' 'expected' 'got'
+  printf '  %-46s %-10s %s\n' '----------------------------------------------' '--------' '---'
+  row 'nobody (no certificate)' 400 /
+  row 'iphone-admin (on the allow list)' 200 / "$clients/iphone-admin/iphone-admin"
+  row 'laptop-guest (valid, not on the list)' 403 / "$clients/laptop-guest/laptop-guest"
+  row 'lost-phone (on the list, but revoked)' 400 / "$clients/lost-phone/lost-phone"
+  row '"iphone-admin" of another CA of the same name' 400 / "$other"
+  row 'nobody, on the public path /health' 200 /health
+  return $failed
+}
+
+row() { # who, expected status, path, certificate and key without their endings
+  local got said='' identity=()
+  [ $# -lt 4 ] || identity=(--cert "$4.crt" --key "$4.key")
+  got=$(curl --silent --output "$state/answer" --write-out '%{http_code}' --cacert "$state/pki/ca.crt" \
+    "${identity[@]}" "https://127.0.0.1:8443$3") || true
+  said=$(sed -n 's/.*<title>\(.*\)<\/title>.*/\1/p' "$state/answer" | tr -d '\r')
+  [ "$got" = "$2" ] || { said="$said   <-- NOT AS EXPECTED"; failed=1; }
+  printf '  %-46s %-10s %s %s\n' "$1" "$2" "$got" "${said#"$got" }"
+}
+
+down() {
+  [ -e "$state/before" ] || { echo 'There is no demo to take away.'; return; }
+  if [ -d "$state/inventory" ]; then
+    play "$here/remove.yml"
+  fi
+  case $(cat "$state/before") in
+    absent)
+      stop_nginx
+      # What came with the demo, and nothing else.
+      DEBIAN_FRONTEND=noninteractive xargs -r apt-get purge -qqy <"$state/packages-added" >/dev/null
+      ;;
+    stopped) stop_nginx ;;
+  esac
+  rm -rf "$state"
+  echo 'The demo is gone. (.venv and build/collections stay for make test; make clean removes them.)'
+}
+
+stop_nginx() { ! nginx_runs || nginx -s stop; }
+
+case ${1-} in
+  up) up ;;
+  down) down ;;
+  *) echo "usage: $0 up|down" >&2; exit 2 ;;
+esac
