@@ -1,0 +1,79 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Controller side of `mtls.nginx.tls_probe`: the requests are made here, in this process."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.mtls.nginx.plugins.module_utils import probe
+from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.inventory import authority_path
+from ansible_collections.mtls.nginx.plugins.module_utils.services import Service
+from ansible_collections.mtls.nginx.plugins.module_utils.witnesses import Witnesses
+from ansible_collections.mtls.nginx.plugins.plugin_utils.hostvars import base_dir, inventory_reader
+
+ARGUMENTS = {
+    "authority": {"type": "path", "required": True},
+    "services": {"type": "list", "elements": "dict", "required": True},
+    "address": {"type": "str"},
+}
+
+
+class ActionModule(ActionBase):
+    """Asks each service of a host, as those who may enter and as those who may not."""
+
+    TRANSFERS_FILES = False
+    _requires_connection = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        result = super().run(tmp, task_vars)
+        task_vars = task_vars or {}
+        _validation, arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)
+        if self._task.check_mode:
+            return {
+                **result,
+                "changed": False,
+                "skipped": True,
+                "msg": "nothing was asked in check mode",
+                "attempts": [],
+            }
+        host = task_vars["inventory_hostname"]
+        try:
+            services = inventory_reader().services(host, {"mtls_services": arguments["services"]})
+            witnesses = Witnesses.load(authority_path(arguments["authority"], base_dir(task_vars)))
+            outcomes = [
+                (service, outcome)
+                for service in services
+                if service.present and not service.snippet
+                for outcome in _ask(service, witnesses, _address(arguments["address"], service, task_vars))
+            ]
+        except MtlsError as error:
+            raise AnsibleActionFail(str(error)) from error
+        result.update(changed=False, attempts=[probe.summary(service.name, outcome) for service, outcome in outcomes])
+        wrong = [
+            f"service {service.name}: {outcome.attempt.who} got {outcome.got} instead of {outcome.attempt.expect}"
+            for service, outcome in outcomes
+            if not outcome.ok
+        ]
+        if wrong:
+            result.update(failed=True, msg=f"host {host}, {'; '.join(wrong)}")
+        return result
+
+
+def _ask(service: Service, witnesses: Witnesses, address: str) -> list[probe.Outcome]:
+    target = probe.Target(address, service.listen.port, service.probe_name)
+    with witnesses.attempts(service) as attempts:
+        return [probe.ask(target, attempt) for attempt in attempts]
+
+
+def _address(given: str | None, service: Service, task_vars: dict[str, t.Any]) -> str:
+    if given:
+        return given
+    if task_vars.get("ansible_connection") == "local":
+        return service.local_address
+    return task_vars.get("ansible_host") or task_vars["inventory_hostname"]

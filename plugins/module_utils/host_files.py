@@ -1,0 +1,228 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Which files a host gets, and what is in them: from services and clients to nginx configuration."""
+
+from __future__ import annotations
+
+import dataclasses
+import os.path
+import re
+import typing as t
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+try:
+    import jinja2
+except ImportError:  # only on targets, where nothing is rendered
+    pass
+
+from ansible_collections.mtls.nginx.plugins.module_utils.names import nginx_quote
+from ansible_collections.mtls.nginx.plugins.module_utils.probe import GATE_PATH
+from ansible_collections.mtls.nginx.plugins.module_utils.publication import Publication
+from ansible_collections.mtls.nginx.plugins.module_utils.services import Service
+
+# Raw request paths that some upstream could read otherwise than nginx does: dot segments, escaped dots, slashes,
+# backslashes and percent signs, path parameters, doubled slashes.
+_UNPLAIN_PATH = r"~*^[^?]*(?:/\.{1,2}(?:[/?#;]|\z)|%2e|%2f|%5c|%25|%00|;|\\|//)"
+
+_DEFAULT_BUCKET = 64
+_DEFAULT_MAX_SIZE = 2048
+
+
+@dataclass(frozen=True)
+class NginxHost:
+    """What rendering must know of the host's nginx."""
+
+    version: tuple[int, ...]
+    ipv6: bool
+    conf_path: str
+    log_dir: str
+    directives: Mapping[str, str | None]
+
+    @property
+    def conf_dir(self) -> str:
+        return os.path.dirname(self.conf_path)
+
+    def path(self, *parts: str) -> str:
+        """A path below nginx's configuration folder."""
+        return os.path.join(self.conf_dir, *parts)
+
+
+@dataclass
+class HostFiles:
+    """Options of the `nginx_config` module."""
+
+    files: list[dict[str, str]] = field(default_factory=list)
+    secrets: list[dict[str, str]] = field(default_factory=list)
+    absent: list[str] = field(default_factory=list)
+    owned: list[str] = field(default_factory=list)
+    probes: list[dict[str, t.Any]] = field(default_factory=list)
+
+    def as_options(self) -> dict[str, t.Any]:
+        return dataclasses.asdict(self)
+
+
+def host_files(host: NginxHost, services: Sequence[Service], publication: Publication, template_dir: str) -> HostFiles:
+    """Everything that one host should have. A client on an allow list that is revoked gets no line in the map."""
+    present = [service for service in services if service.present]
+    views = [_view(host, service, publication.client_dns) for service in present]
+    jinja = _environment(template_dir)
+    common = {
+        "paths": {"ca": host.path("client-certs", "ca.crt"), "crl": host.path("client-certs", "crl.pem")},
+        "log_dir": host.log_dir,
+        "gate_path": GATE_PATH,
+        "http2_directive": host.version >= (1, 25, 1),
+    }
+    wanted = HostFiles()
+    wanted.files = [
+        {"path": common["paths"]["ca"], "content": publication.chain},
+        {"path": common["paths"]["crl"], "content": publication.crl},
+        {
+            "path": host.path("conf.d", "mtls.conf"),
+            "content": jinja.get_template("mtls.conf.j2").render(
+                services=views, unplain_path=_UNPLAIN_PATH, **_hash_sizes(host, views)
+            ),
+        },
+    ]
+    for service, view in zip(present, views, strict=False):
+        template, path = (
+            ("snippet.conf.j2", _snippet_path(host, service))
+            if service.snippet
+            else ("service.conf.j2", _conf_path(host, service))
+        )
+        wanted.files.append({"path": path, "content": jinja.get_template(template).render(service=view, **common)})
+        if service.issued_by_authority:
+            credential = publication.credentials[service.name]
+            wanted.files.append({"path": view["certificate"], "content": credential.certificate})
+            wanted.secrets.append({"path": view["certificate_key"], "content": credential.key})
+        if not service.snippet:
+            wanted.probes.append(_probe(service))
+    kept = {item["path"] for item in [*wanted.files, *wanted.secrets]}
+    wanted.absent = [path for service in services for path in _all_paths(host, service) if path not in kept]
+    wanted.owned = [host.path("conf.d", "mtls-*.conf"), host.path("snippets", "mtls-*.conf")]
+    return wanted
+
+
+def _environment(template_dir: str) -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(template_dir),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # nginx configuration, not HTML: everything is checked or quoted by nginx_quote
+    )
+    environment.filters["nginx_quote"] = nginx_quote
+    return environment
+
+
+def _view(host: NginxHost, service: Service, client_dns: Mapping[str, str]) -> dict[str, t.Any]:
+    """A service in the words of the templates."""
+    certificate, key = service.certificate or (_certificate_path(host, service), _key_path(host, service))
+    return {
+        "name": service.name,
+        "variable": service.variable,
+        "server_names": service.server_names,
+        "sni_names": [*service.server_names, ""] if service.by_address else service.server_names,
+        "listens": _listens(host, service),
+        "root": service.root,
+        "locations": _locations(service),
+        "certificate": certificate,
+        "certificate_key": key,
+        "public_paths": service.public_paths,
+        "public_patterns": [_public_pattern(path) for path in service.public_paths],
+        "allow": None
+        if service.allow is None
+        else [
+            {"key": f"SUCCESS:{client_dns[name]}", "comment": "" if client_dns[name] == f"CN={name}" else f"  # {name}"}
+            for name in service.allow
+            if name in client_dns
+        ],
+    }
+
+
+def _listens(host: NginxHost, service: Service) -> list[str]:
+    parameters = " ssl"
+    if host.version < (1, 25, 1):
+        parameters += " http2"
+    if service.by_address:
+        parameters += " default_server"
+    return [socket + parameters for socket in service.listen.sockets if host.ipv6 or not socket.startswith("[::]:")]
+
+
+def _locations(service: Service) -> list[dict[str, str]]:
+    """`location` lines. A public path is passed on as nginx normalised it, so that upstream sees what was checked."""
+    if service.upstream is None:
+        return [{"match": "/"}]
+    prefix = service.upstream.rstrip("/")
+    public = [
+        {"match": f"{'^~' if path.endswith('/') else '='} {path}", "proxy_pass": prefix + path}
+        for path in service.public_paths
+    ]
+    return [*public, {"match": "/", "proxy_pass": service.upstream}]
+
+
+def _public_pattern(path: str) -> str:
+    # \z and not $, which would also match before a line feed at the end.
+    return f"~^{re.escape(path)}" + ("" if path.endswith("/") else r"\z")
+
+
+def _hash_sizes(host: NginxHost, views: Sequence[Mapping[str, t.Any]]) -> dict[str, int | None]:
+    """`map_hash_*` values, where nginx's defaults are too small and the host sets none of its own.
+
+    A key of n bytes needs a bucket of 8 + (n + 2 rounded up to 8) + 8 bytes (measured).
+    """
+    keys = [len(name) for view in views for name in view["sni_names"]]
+    keys += [len(client["key"]) for view in views for client in view["allow"] or ()]
+    entries = max((len(view["allow"] or ()) for view in views), default=0)
+    bucket = _power_of_two(16 + (max(keys, default=0) + 2 + 7) // 8 * 8)
+    max_size = _power_of_two(2 * entries)
+    return {
+        "hash_bucket_size": bucket
+        if bucket > _DEFAULT_BUCKET and not host.directives.get("map_hash_bucket_size")
+        else None,
+        "hash_max_size": max_size
+        if max_size > _DEFAULT_MAX_SIZE and not host.directives.get("map_hash_max_size")
+        else None,
+    }
+
+
+def _power_of_two(least: int) -> int:
+    return 1 << max(least - 1, 0).bit_length()
+
+
+def _probe(service: Service) -> dict[str, t.Any]:
+    """What the host must see of itself once the new configuration serves: no certificate, no page."""
+    return {
+        "address": service.local_address,
+        "port": service.listen.port,
+        "server_name": service.probe_name,
+        "expect": 400,
+    }
+
+
+def _conf_path(host: NginxHost, service: Service) -> str:
+    return host.path("conf.d", f"mtls-{service.name}.conf")
+
+
+def _snippet_path(host: NginxHost, service: Service) -> str:
+    return host.path("snippets", f"mtls-{service.name}.conf")
+
+
+def _certificate_path(host: NginxHost, service: Service) -> str:
+    return host.path("server-certs", f"{service.name}.crt")
+
+
+def _key_path(host: NginxHost, service: Service) -> str:
+    return host.path("server-certs", f"{service.name}.key")
+
+
+def _all_paths(host: NginxHost, service: Service) -> list[str]:
+    return [
+        _conf_path(host, service),
+        _snippet_path(host, service),
+        _certificate_path(host, service),
+        _key_path(host, service),
+    ]

@@ -1,0 +1,100 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Work on many items in as many processes as there are cores."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import struct
+from collections.abc import Sequence
+from typing import Any, Callable, TypeVar
+
+from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+_TICKET = struct.Struct("=I")
+_MOST_TICKETS = 8192  # they wait in a pipe, and a pipe holds 64 KiB
+_FEWEST_ITEMS = 4  # below, a fork costs more than it saves
+
+
+def spread(work: Callable[[T], R], items: Sequence[T]) -> list[R]:
+    """Return ``[work(item) for item in items]``, computed by forked processes.
+
+    Each process takes the next item when it is free, so that slow ones do not hold up the rest. ``work`` and the
+    items are inherited, results and exceptions come back pickled. A process whose parent was killed finishes
+    what is left and ends: it never waits for anybody. Raises what ``work`` raised first.
+    """
+    results: list[R] = []
+    for start in range(0, len(items), _MOST_TICKETS):
+        results += _spread(work, items[start : start + _MOST_TICKETS])
+    return results
+
+
+def cores() -> int:
+    """Return how many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _spread(work: Callable[[T], R], items: Sequence[T]) -> list[R]:
+    count = min(cores(), len(items))
+    if count < 2 or len(items) < _FEWEST_ITEMS:
+        return [work(item) for item in items]
+    tickets, dispenser = os.pipe()
+    os.write(dispenser, b"".join(_TICKET.pack(number) for number in range(len(items))))
+    os.close(dispenser)
+    workers = [_start(work, items, tickets) for _ in range(count)]
+    os.close(tickets)
+    results: dict[int, R] = {}
+    failure: BaseException | None = None
+    for process, channel in workers:
+        with open(channel, "rb") as stream:
+            answer = stream.read()
+        _, status = os.waitpid(process, 0)
+        if status:
+            failure = failure or MtlsError(
+                f"a process of this run was ended from outside (wait status {status}), perhaps for lack of memory; "
+                "run again: what was done is kept"
+            )
+            continue
+        done, error = pickle.loads(answer)
+        results.update(done)
+        failure = failure or error
+    if failure:
+        raise failure
+    return [results[number] for number in range(len(items))]
+
+
+def _start(work: Callable[[Any], Any], items: Sequence[Any], tickets: int) -> tuple[int, int]:
+    reader, writer = os.pipe()
+    process = os.fork()
+    if process:
+        os.close(writer)
+        return process, reader
+    status = 1
+    try:
+        os.close(reader)
+        answer = pickle.dumps(_take_tickets(work, items, tickets))
+        with open(writer, "wb") as stream:
+            stream.write(answer)
+        status = 0
+    finally:
+        os._exit(status)  # never run what the parent has registered for its own end
+
+
+def _take_tickets(
+    work: Callable[[Any], Any], items: Sequence[Any], tickets: int
+) -> tuple[dict[int, Any], BaseException | None]:
+    done: dict[int, Any] = {}
+    while ticket := os.read(tickets, _TICKET.size):
+        (number,) = _TICKET.unpack(ticket)
+        try:
+            done[number] = work(items[number])
+        except Exception as error:
+            while os.read(tickets, 1 << 16):  # the others need not go on
+                pass
+            return done, error
+    return done, None

@@ -1,0 +1,177 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What one host gets to see of an authority: its chain, its CRL, who may enter, and the host's server certificates.
+
+Read from the authority's directory on the controller, without its key and without its lock.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.mtls.nginx.plugins.module_utils import creation, keys, profiles, times
+from ansible_collections.mtls.nginx.plugins.module_utils.authority import Order
+from ansible_collections.mtls.nginx.plugins.module_utils.directory import open_directory, read_chain, read_crl
+from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.index import Index
+from ansible_collections.mtls.nginx.plugins.module_utils.layout import Layout
+from ansible_collections.mtls.nginx.plugins.module_utils.names import nearest
+from ansible_collections.mtls.nginx.plugins.module_utils.register import Register
+from ansible_collections.mtls.nginx.plugins.module_utils.services import Service
+from ansible_collections.mtls.nginx.plugins.module_utils.subjects import nginx_dn, subject_name
+
+try:
+    from cryptography.hazmat.primitives import serialization
+except ImportError:  # reported by entry.require_cryptography
+    pass
+
+_REMEDY = "run the role mtls.nginx.ca (site.yml does) first"
+
+
+@dataclass(frozen=True)
+class ServerCredential:
+    """A server certificate of the authority's: PEM texts, leaf first."""
+
+    certificate: str
+    key: str
+
+
+@dataclass(frozen=True)
+class Publication:
+    """`client_dns` maps the clients of allow lists that may be let in to their subject in nginx's spelling.
+
+    `refused` holds those, by service, that are on an allow list but revoked.
+    """
+
+    chain: str
+    crl: str
+    client_dns: Mapping[str, str]
+    refused: Mapping[str, Sequence[str]]
+    credentials: Mapping[str, ServerCredential]
+
+
+def publish(path: str, host: str, services: Sequence[Service]) -> Publication:
+    """What the authority in `path` has for `host`.
+
+    Raises MtlsError for a client on an allow list that was never issued a certificate, for a missing server
+    certificate, and for a CRL that would lock everybody out.
+    """
+    present = [service for service in services if service.present]
+    chain, crl = read_chain(path).decode(), read_crl(path).decode()
+    register, index = Register.load(path), Index.load(Layout(path).index)
+    dns: dict[str, str] = {}
+    refused: dict[str, list[str]] = {}
+    for service in present:
+        for name in service.allow or ():
+            entry = register.get(name)
+            if entry is None:
+                raise _unknown(host, service, name, register)
+            if index.is_valid(entry.serial):
+                dns[name] = entry.dn
+            else:
+                refused.setdefault(service.name, []).append(name)
+    credentials = {service.name: _credential(path, host, service) for service in present if service.issued_by_authority}
+    return Publication(chain, crl, dns, refused, credentials)
+
+
+def rehearse(path: str, host: str, services: Sequence[Service], clients: Sequence[Mapping[str, Any]]) -> Publication:
+    """What the authority would have for `host` after a run, for check mode: nothing is written.
+
+    `clients` are the inventory's. What has yet to be issued is stood in for by certificates of an authority that
+    exists during this call only, so that the host's nginx can be asked about the rest.
+    """
+    present = [service for service in services if service.present]
+    register = Register.load(path) if os.path.isdir(path) else {}
+    definitions = {client["name"]: client for client in clients}
+    dns: dict[str, str] = {}
+    refused: dict[str, list[str]] = {}
+    for service in present:
+        for name in service.allow or ():
+            definition = definitions.get(name)
+            if definition is None:
+                raise _unknown(host, service, name, definitions)
+            if definition.get("state") == "revoked":
+                refused.setdefault(service.name, []).append(name)
+            else:
+                dns[name] = _future_dn(definition, register.get(name))
+    with tempfile.TemporaryDirectory(prefix="mtls-rehearsal-") as folder:
+        try:
+            chain, crl = read_chain(path), read_crl(path)
+        except (MtlsError, OSError):
+            _make_up_authority(folder)
+            chain, crl = read_chain(folder), read_crl(folder)
+        credentials = {}
+        for service in present:
+            if not service.issued_by_authority:
+                continue
+            try:
+                credentials[service.name] = _credential(path, host, service)
+            except MtlsError:
+                _make_up_authority(folder)
+                credentials[service.name] = _make_up_credential(folder, service)
+    return Publication(chain.decode(), crl.decode(), dns, refused, credentials)
+
+
+def _future_dn(definition: Mapping[str, Any], entry: Any) -> str:
+    if definition.get("subject") or entry is None:
+        return nginx_dn(subject_name(definition.get("subject") or {"CN": definition["name"]}, definition["name"]))
+    return entry.dn
+
+
+def _unknown(host: str, service: Service, name: str, known: Mapping[str, object]) -> MtlsError:
+    close = nearest(name, known)
+    hint = f"did you mean '{close}'?" if close else f"add it to mtls_clients, and {_REMEDY}"
+    return MtlsError(f"host {host}, service {service.name}: allow names '{name}', which is no client; {hint}")
+
+
+def _credential(path: str, host: str, service: Service) -> ServerCredential:
+    stem = os.path.join(Layout(path).servers, host, service.name)
+    try:
+        with open(f"{stem}.crt", encoding="ascii") as certificate, open(f"{stem}.key", encoding="ascii") as key:
+            return ServerCredential(certificate.read(), key.read())
+    except FileNotFoundError as error:
+        raise MtlsError(
+            f"host {host}, service {service.name}: has no server certificate ({error.filename} is missing); {_REMEDY}"
+        ) from error
+
+
+def _make_up_authority(folder: str) -> None:
+    creation.ensure(
+        creation.Wanted(
+            path=folder,
+            subject={"CN": "Stands in for an authority that is not there yet"},
+            key=keys.KeyKind("ecdsa", curve="P-256"),
+            passphrase=None,
+            days=1,
+            crl_days=1,
+        ),
+        check=False,
+    )
+
+
+def _make_up_credential(folder: str, service: Service) -> ServerCredential:
+    key = keys.new_key(keys.KeyKind("ecdsa", curve="P-256"))
+    with open_directory(folder, None, read_only=False) as authority:
+        now = times.now()
+        (certificate,) = authority.issue(
+            [
+                Order(
+                    public_key=keys.public_der(key.public_key()),
+                    subject=subject_name({"CN": "Stands in for a certificate that is not there yet"}, service.name),
+                    profile=profiles.SERVER,
+                    validity=profiles.Validity(authority.chain[0].not_valid_before_utc, now),
+                    names=service.server_names,
+                )
+            ]
+        )
+    return ServerCredential(
+        certificate.public_bytes(serialization.Encoding.PEM).decode(),
+        key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        ).decode(),
+    )

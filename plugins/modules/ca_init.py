@@ -1,0 +1,211 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#!/usr/bin/python
+
+"""Ansible module: an authority exists."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: ca_init
+short_description: A certificate authority exists
+version_added: "0.1.0"
+description:
+  - Makes a self-signed certificate authority in a directory of C(openssl ca), complete with an empty CRL.
+  - A directory that was made by hand is adopted. What is missing is added, what exists stays as it is, and
+    C(openssl ca -config openssl.cnf) keeps working in it.
+  - In an adopted directory, C(unique_subject) in C(index.txt.attr) is set to C(no), since otherwise C(openssl ca)
+    refuses the whole index once a certificate has been renewed.
+options:
+  path:
+    description: The directory of the authority. It is created with mode 0700.
+    type: path
+    required: true
+  subject:
+    description:
+      - The subject of the authority, in this order. Keys are the names of openssl, such as C(C), C(ST), C(L), C(O),
+        C(OU) and C(CN); a list as value makes one attribute of each element.
+      - Required when there is no authority yet. When there is one with another subject, the module fails.
+    type: dict
+  key_type:
+    description: The kind of private key of a new authority. The key of an existing one stays.
+    type: str
+    choices: [rsa, ecdsa]
+    default: rsa
+  key_size:
+    description: The bits of a new RSA key, at least 2048.
+    type: int
+    default: 4096
+  curve:
+    description: The curve of a new ECDSA key.
+    type: str
+    choices: [P-256, P-384]
+    default: P-256
+  passphrase:
+    description:
+      - The passphrase that a new private key is encrypted with, and that opens an existing one.
+      - Without one a new key is stored in clear, and the module says so in a warning.
+    type: str
+  days:
+    description: For how many days the certificate of a new authority is valid.
+    type: int
+    default: 3650
+  crl_days:
+    description: For how many days the first CRL is valid. Later ones are made by M(mtls.nginx.crl).
+    type: int
+    default: 30
+extends_documentation_fragment:
+  - mtls.nginx.attributes
+  - mtls.nginx.attributes.controller
+seealso:
+  - module: mtls.nginx.client_cert
+  - module: mtls.nginx.crl
+author:
+  - the mtls.nginx authors (@mtls-nginx)
+"""
+
+EXAMPLES = r"""
+- name: The authority exists
+  mtls.nginx.ca_init:
+    path: "{{ inventory_dir }}/pki"
+    subject: {C: ES, ST: Valencia, L: Valencia, O: JMRP-IO-LAB, OU: IT Services, CN: JMRP-IO-LAB Root CA}
+    passphrase: "{{ vault_mtls_ca_passphrase }}"
+  delegate_to: localhost
+  run_once: true
+
+- name: A directory made by hand is adopted, whatever its subject
+  mtls.nginx.ca_init:
+    path: /root/ca
+  delegate_to: localhost
+"""
+
+RETURN = r"""
+created:
+  description: Whether a new authority was made.
+  returned: success
+  type: bool
+  sample: false
+adopted:
+  description: Whether an existing directory lacked something that was added.
+  returned: success
+  type: bool
+  sample: true
+added:
+  description: The files and directories that were added.
+  returned: success
+  type: list
+  elements: str
+  sample: [openssl.cnf, crlnumber, crl.pem]
+ca:
+  description: The authority; V(null) in check mode when there is none yet.
+  returned: success
+  type: dict
+  contains:
+    dn:
+      description: The subject in the spelling of nginx.
+      type: str
+      sample: CN=JMRP-IO-LAB Root CA,OU=IT Services,O=JMRP-IO-LAB,L=Valencia,ST=Valencia,C=ES
+    subject:
+      description: The subject in the spelling of C(index.txt).
+      type: str
+      sample: /C=ES/ST=Valencia/L=Valencia/O=JMRP-IO-LAB/OU=IT Services/CN=JMRP-IO-LAB Root CA
+    serial:
+      description: The serial number, hexadecimal.
+      type: str
+      sample: 5A3F1D0C4B9E8877665544332211009988776655
+    fingerprint:
+      description: The SHA-1 fingerprint, as nginx writes fingerprints.
+      type: str
+      sample: 6f1d2e3c4b5a69788796a5b4c3d2e1f00f1e2d3c
+    fingerprint_sha256:
+      description: The SHA-256 fingerprint.
+      type: str
+      sample: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+    not_after:
+      description: The end of the certificate.
+      type: str
+      sample: "2036-11-20T14:39:00Z"
+    key_type:
+      description: The kind of the key.
+      type: str
+      sample: rsa
+    key_encrypted:
+      description: Whether the private key is stored encrypted.
+      type: bool
+      sample: true
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.mtls.nginx.plugins.module_utils import creation, entry, keys, numbers, subjects, times
+
+try:
+    from cryptography.hazmat.primitives import hashes
+except ImportError:  # reported by entry.require_cryptography
+    pass
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "path": {"type": "path", "required": True},
+            "subject": {"type": "dict"},
+            "key_type": {"type": "str", "choices": ["rsa", "ecdsa"], "default": "rsa"},
+            "key_size": {"type": "int", "default": 4096, "no_log": False},
+            "curve": {"type": "str", "choices": list(keys.CURVES), "default": "P-256"},
+            "passphrase": {"type": "str", "no_log": True},
+            "days": {"type": "int", "default": 3650},
+            "crl_days": {"type": "int", "default": 30},
+        },
+        supports_check_mode=True,
+    )
+    entry.require_cryptography(module)
+    entry.run_module(module, lambda: _work(module))
+
+
+def _work(module: AnsibleModule) -> dict:
+    options = module.params
+    entry.check_at_least_one(options, "days", "crl_days")
+    outcome = creation.ensure(
+        creation.Wanted(
+            path=options["path"],
+            subject=options["subject"],
+            key=keys.KeyKind(options["key_type"], options["key_size"], options["curve"]),
+            passphrase=options["passphrase"] or None,
+            days=options["days"],
+            crl_days=options["crl_days"],
+        ),
+        check=module.check_mode,
+    )
+    for warning in outcome.warnings:
+        module.warn(warning)
+    return {
+        "changed": bool(outcome.added),
+        "created": outcome.created,
+        "adopted": bool(outcome.added) and not outcome.created,
+        "added": outcome.added,
+        "ca": _describe(outcome),
+        "diff": {"before": "", "after": "".join(f"{options['path']}/{name}\n" for name in outcome.added)},
+    }
+
+
+def _describe(outcome: creation.Outcome) -> dict | None:
+    certificate = outcome.certificate
+    if certificate is None:
+        return None
+    return {
+        "dn": subjects.nginx_dn(certificate.subject),
+        "subject": subjects.index_subject(certificate.subject),
+        "serial": numbers.hexadecimal(certificate.serial_number),
+        "fingerprint": certificate.fingerprint(hashes.SHA1()).hex(),
+        "fingerprint_sha256": certificate.fingerprint(hashes.SHA256()).hex(),
+        "not_after": times.iso(certificate.not_valid_after_utc),
+        "key_type": keys.key_type(certificate.public_key()),
+        "key_encrypted": outcome.key_encrypted,
+    }
+
+
+if __name__ == "__main__":
+    main()

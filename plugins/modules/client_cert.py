@@ -1,0 +1,315 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#!/usr/bin/python
+
+"""Ansible module: these clients have valid certificates, or are revoked."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: client_cert
+short_description: Clients have valid certificates, or are revoked
+version_added: "0.1.0"
+description:
+  - Takes the whole list of clients in one call and issues, renews or revokes what is needed.
+  - Keys, certificates and C(.p12) files are put into C(clients/<name>/) of the authority's directory. An existing
+    private key is never overwritten, and an unchanged C(.p12) is not rewritten.
+  - A client inside O(renew_before) days of its end gets a new certificate with the same key. The old one stays valid
+    until it ends.
+  - A client that is revoked and then present again gets a new certificate with a new key. The old key is kept as
+    C(<name>-<SERIAL>.key).
+  - Revoking is complete on the hosts only with a new CRL, see M(mtls.nginx.crl).
+  - A client that is not in the list any more keeps its certificate and is returned in RV(unmanaged).
+options:
+  clients:
+    description: The clients, all of them in one list.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      name:
+        description: The name, which is the file name and, without a O(clients[].subject), the CN.
+        type: str
+        required: true
+      subject:
+        description:
+          - The full subject, in this order, by the names of openssl. A list as value makes one attribute of each
+            element.
+          - When it changes, a new certificate is issued and the old one stays valid until it ends.
+          - When it is omitted and the client has a certificate, the subject of that one is kept.
+        type: dict
+      key_type:
+        description:
+          - The kind of private key to make.
+          - When it is omitted, an existing key is taken as it is and a new one is of O(key_type).
+        type: str
+        choices: [rsa, ecdsa]
+      csr:
+        description:
+          - The path on the controller of a certificate signing request in PEM, for a key that never leaves its device.
+          - Only its public key is used. Subject and extensions are decided here.
+        type: path
+      days:
+        description: For how many days a certificate is issued. Defaults to O(days).
+        type: int
+      renew_before:
+        description: Within how many days of its end a certificate is renewed. Defaults to O(renew_before).
+        type: int
+      p12:
+        description:
+          - The encoding of the C(.p12) file. V(compatible) is 3DES with SHA-1, which the devices of the last ten years
+            import. V(modern) is AES-256 with SHA-256; a device that does not know it says that the password is wrong.
+          - A client with a O(clients[].csr) has no C(.p12).
+        type: str
+        choices: [compatible, modern, none]
+        default: compatible
+      p12_password:
+        description:
+          - The password of the C(.p12) file, in ASCII.
+          - When it is omitted, one is generated and kept in C(<name>.p12.password) with mode 0600.
+        type: str
+      state:
+        description: Whether the client has a valid certificate, or all its certificates are revoked.
+        type: str
+        choices: [present, revoked]
+        default: present
+      reason:
+        description: Why the client is revoked, one of the reasons of RFC 5280.
+        type: str
+        choices:
+          - unspecified
+          - keyCompromise
+          - CACompromise
+          - affiliationChanged
+          - superseded
+          - cessationOfOperation
+          - certificateHold
+        default: unspecified
+  days:
+    description: For how many days certificates are issued. They must end before the authority's own.
+    type: int
+    default: 365
+  renew_before:
+    description: Within how many days of its end a certificate is renewed.
+    type: int
+    default: 30
+  key_type:
+    description: The kind of new private keys, RSA with 2048 bits or ECDSA on P-256.
+    type: str
+    choices: [rsa, ecdsa]
+    default: rsa
+extends_documentation_fragment:
+  - mtls.nginx.authority
+  - mtls.nginx.attributes
+  - mtls.nginx.attributes.controller
+seealso:
+  - module: mtls.nginx.ca_init
+  - module: mtls.nginx.crl
+author:
+  - the mtls.nginx authors (@mtls-nginx)
+"""
+
+EXAMPLES = r"""
+- name: These clients have valid certificates, or are revoked
+  mtls.nginx.client_cert:
+    ca_path: "{{ inventory_dir }}/pki"
+    ca_passphrase: "{{ vault_mtls_ca_passphrase }}"
+    clients:
+      - name: iphone-admin
+      - name: laptop-work
+        days: 90
+      - name: lost-phone
+        state: revoked
+        reason: keyCompromise
+      - name: build-agent
+        csr: "{{ inventory_dir }}/files/build-agent.csr"
+      - name: pepe
+        subject: {C: ES, O: Acme, CN: 'José "Pepe" García, IT'}
+        key_type: ecdsa
+        p12: modern
+        p12_password: "{{ vault_pepe_p12 }}"
+  delegate_to: localhost
+  run_once: true
+"""
+
+RETURN = r"""
+clients:
+  description: One element for each of O(clients), in their order.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: The name.
+      type: str
+      sample: iphone-admin
+    state:
+      description: The state that was asked for.
+      type: str
+      sample: present
+    action:
+      description: What was done, V(issued), V(renewed), V(revoked), V(updated) or V(unchanged).
+      type: str
+      sample: renewed
+    reason_for_action:
+      description: Why it was done; empty when nothing was.
+      type: str
+      sample: the certificate ends on 2026-12-01T09:00:00Z
+    serial:
+      description: The serial number in the spelling of nginx and C(index.txt). V(null) without a certificate.
+      type: str
+      sample: 5A3F1D0C4B9E8877665544332211009988776655
+    dn:
+      description: The subject in the spelling of nginx.
+      type: str
+      sample: CN=iphone-admin
+    fingerprint:
+      description: The SHA-1 fingerprint, as in nginx's C($ssl_client_fingerprint).
+      type: str
+      sample: 6f1d2e3c4b5a69788796a5b4c3d2e1f00f1e2d3c
+    not_after:
+      description: The end of the certificate.
+      type: str
+      sample: "2027-11-23T14:39:00Z"
+    certificate:
+      description: The path of the certificate on the controller.
+      type: str
+      sample: /srv/inventory/pki/clients/iphone-admin/iphone-admin.crt
+    p12:
+      description: The path of the C(.p12) file on the controller, or V(null).
+      type: str
+      sample: /srv/inventory/pki/clients/iphone-admin/iphone-admin.p12
+unmanaged:
+  description: Live certificates of the authority that belong to none of O(clients), and not to a server.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: The name of the client, or the CN.
+      type: str
+      sample: old-tablet
+    serial:
+      description: The serial number, hexadecimal.
+      type: str
+      sample: "1003"
+    dn:
+      description: The subject in the spelling of nginx.
+      type: str
+      sample: CN=old-tablet
+    not_after:
+      description: The end of the certificate.
+      type: str
+      sample: "2027-02-01T10:00:00Z"
+"""
+
+import os
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.mtls.nginx.plugins.module_utils import client_plan, clients, entry, p12, times
+from ansible_collections.mtls.nginx.plugins.module_utils.authority import REASONS
+from ansible_collections.mtls.nginx.plugins.module_utils.backends import open_authority
+from ansible_collections.mtls.nginx.plugins.module_utils.client_files import Client
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "ca_path": {"type": "path", "required": True},
+            "ca_passphrase": {"type": "str", "no_log": True},
+            "clients": {
+                "type": "list",
+                "elements": "dict",
+                "required": True,
+                "options": {
+                    "name": {"type": "str", "required": True},
+                    "subject": {"type": "dict"},
+                    "key_type": {"type": "str", "choices": ["rsa", "ecdsa"]},
+                    "csr": {"type": "path"},
+                    "days": {"type": "int"},
+                    "renew_before": {"type": "int"},
+                    "p12": {"type": "str", "choices": [p12.COMPATIBLE, p12.MODERN, p12.NONE], "default": "compatible"},
+                    "p12_password": {"type": "str", "no_log": True},
+                    "state": {"type": "str", "choices": ["present", "revoked"], "default": "present"},
+                    "reason": {"type": "str", "choices": list(REASONS), "default": "unspecified"},
+                },
+            },
+            "days": {"type": "int", "default": 365},
+            "renew_before": {"type": "int", "default": 30},
+            "key_type": {"type": "str", "choices": ["rsa", "ecdsa"], "default": "rsa"},
+        },
+        supports_check_mode=True,
+    )
+    entry.require_cryptography(module)
+    entry.run_module(module, lambda: _work(module))
+
+
+def _work(module: AnsibleModule) -> dict:
+    options = module.params
+    wanted = [_client(raw, options) for raw in options["clients"]]
+    if module.check_mode and not os.path.exists(os.path.join(options["ca_path"], "ca.crt")):
+        done = clients.foresee_first_run(wanted)
+    else:
+        passphrase = options["ca_passphrase"] or None
+        with open_authority(options["ca_path"], passphrase, read_only=module.check_mode) as authority:
+            done = clients.reconcile(authority, wanted, new_key_type=options["key_type"], check=module.check_mode)
+            for warning in (*authority.warnings, *done.warnings):
+                module.warn(warning)
+    changed = [result for result in done.results if result.action != client_plan.UNCHANGED]
+    return {
+        "changed": bool(changed),
+        "clients": [_describe(result) for result in done.results],
+        "unmanaged": [
+            {"name": stray.name, "serial": stray.serial, "dn": stray.dn, "not_after": times.iso(stray.not_after)}
+            for stray in done.unmanaged
+        ],
+        "diff": {
+            "before": "".join(_before(result) for result in changed),
+            "after": "".join(f"{result.client.name}: {result.action} ({result.because})\n" for result in changed),
+        },
+    }
+
+
+def _client(raw: dict, options: dict) -> Client:
+    return Client(
+        name=raw["name"],
+        subject=raw["subject"],
+        key_type=raw["key_type"],
+        csr=raw["csr"],
+        days=options["days"] if raw["days"] is None else raw["days"],
+        renew_before=options["renew_before"] if raw["renew_before"] is None else raw["renew_before"],
+        p12=raw["p12"],
+        p12_password=raw["p12_password"],
+        revoked=raw["state"] == "revoked",
+        reason=raw["reason"],
+    )
+
+
+def _describe(result: clients.Result) -> dict:
+    held = result.entry
+    return {
+        "name": result.client.name,
+        "state": "revoked" if result.client.revoked else "present",
+        "action": result.action,
+        "reason_for_action": result.because,
+        "serial": held and held.serial,
+        "dn": held and held.dn,
+        "fingerprint": held and held.fingerprint,
+        "not_after": held and held.not_after,
+        "certificate": result.certificate,
+        "p12": result.p12,
+    }
+
+
+def _before(result: clients.Result) -> str:
+    held = result.before
+    if held is None:
+        return f"{result.client.name}: no certificate\n"
+    return f"{result.client.name}: certificate {held.serial} until {held.not_after}\n"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,230 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#!/usr/bin/python
+
+"""Ansible module: the CRL is complete and fresh."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: crl
+short_description: The certificate revocation list is complete and fresh
+version_added: "0.1.0"
+description:
+  - Revokes certificates by serial or by file, when asked to, and writes C(crl.pem) when it is needed.
+  - A new CRL is written when what C(index.txt) lists as revoked differs from the current one, whoever revoked it, or
+    when the current one is about to end. Its number is counted up in C(crlnumber).
+  - Each CRL is checked for what nginx does not check (issuer, signature, dates) before it is put in place.
+options:
+  days:
+    description: For how many days a new CRL is valid. When a CRL ends, nginx refuses every client.
+    type: int
+    default: 30
+  refresh_before:
+    description: A CRL that ends within this many days is replaced. Must be less than O(days).
+    type: int
+    default: 7
+  revoked:
+    description:
+      - Certificates that are to be revoked, if they are not yet.
+      - To revoke all certificates of a client, use O(mtls.nginx.client_cert#module:clients[].state=revoked) instead.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      serial:
+        description: The serial number in hexadecimal, as in C(index.txt), in quotes. Colons and C(0x) may be there.
+        type: str
+      certificate:
+        description: The path of the certificate, in PEM, on the controller.
+        type: path
+      reason:
+        description: Why it is revoked, one of the reasons of RFC 5280. The reason of an earlier revocation stays.
+        type: str
+        choices:
+          - unspecified
+          - keyCompromise
+          - CACompromise
+          - affiliationChanged
+          - superseded
+          - cessationOfOperation
+          - certificateHold
+        default: unspecified
+extends_documentation_fragment:
+  - mtls.nginx.authority
+  - mtls.nginx.attributes
+  - mtls.nginx.attributes.controller
+seealso:
+  - module: mtls.nginx.client_cert
+author:
+  - the mtls.nginx authors (@mtls-nginx)
+"""
+
+EXAMPLES = r"""
+- name: The CRL is complete and fresh
+  mtls.nginx.crl:
+    ca_path: "{{ inventory_dir }}/pki"
+    ca_passphrase: "{{ vault_mtls_ca_passphrase }}"
+  delegate_to: localhost
+  run_once: true
+
+- name: Revoke one certificate by its serial and one by its file
+  mtls.nginx.crl:
+    ca_path: /root/ca
+    revoked:
+      - serial: "1003"
+        reason: keyCompromise
+      - certificate: /root/old-phone.crt
+  delegate_to: localhost
+"""
+
+RETURN = r"""
+crl:
+  description: The CRL that is in place; V(null) in check mode when there is none yet.
+  returned: success
+  type: dict
+  contains:
+    number:
+      description: The CRL number.
+      type: int
+      sample: 12
+    last_update:
+      description: The beginning of the CRL.
+      type: str
+      sample: "2026-11-23T14:29:00Z"
+    next_update:
+      description: The end of the CRL.
+      type: str
+      sample: "2026-12-23T14:39:00Z"
+    entries:
+      description: How many certificates it lists.
+      type: int
+      sample: 3
+written_because:
+  description: Why a new CRL was written, or would be in check mode; V(null) when the current one is good.
+  returned: success
+  type: str
+  sample: it does not list what index.txt says is revoked
+revoked:
+  description: What O(revoked) named, in that order.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    serial:
+      description: The serial number, hexadecimal.
+      type: str
+      sample: "1003"
+    subject:
+      description: The subject in the spelling of C(index.txt).
+      type: str
+      sample: /CN=old-phone
+    action:
+      description: V(revoked) now, or V(unchanged) when it was before.
+      type: str
+      sample: revoked
+"""
+
+import os
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.mtls.nginx.plugins.module_utils import entry, revoking, times
+from ansible_collections.mtls.nginx.plugins.module_utils.authority import REASONS, CrlState
+from ansible_collections.mtls.nginx.plugins.module_utils.backends import open_authority
+from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "ca_path": {"type": "path", "required": True},
+            "ca_passphrase": {"type": "str", "no_log": True},
+            "days": {"type": "int", "default": 30},
+            "refresh_before": {"type": "int", "default": 7},
+            "revoked": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "serial": {"type": "str"},
+                    "certificate": {"type": "path"},
+                    "reason": {"type": "str", "choices": list(REASONS), "default": "unspecified"},
+                },
+                "required_one_of": [("serial", "certificate")],
+                "mutually_exclusive": [("serial", "certificate")],
+            },
+        },
+        supports_check_mode=True,
+    )
+    entry.require_cryptography(module)
+    entry.run_module(module, lambda: _work(module))
+
+
+def _work(module: AnsibleModule) -> dict:
+    options = module.params
+    entry.check_at_least_one(options, "days")
+    if options["refresh_before"] >= options["days"]:
+        raise MtlsError(
+            f"refresh_before: {options['refresh_before']} days are not less than the {options['days']} days of a CRL, "
+            "so every run would write a new one; use less"
+        )
+    if module.check_mode and not os.path.exists(os.path.join(options["ca_path"], "ca.crt")):
+        due = "there is no authority yet"
+        return {
+            "changed": True,
+            "crl": None,
+            "written_because": due,
+            "revoked": [],
+            "diff": {"before": _line(None), "after": f"a new CRL: {due}\n"},
+        }
+    wanted = [revoking.Wanted(item["serial"], item["certificate"], item["reason"]) for item in options["revoked"]]
+    with open_authority(options["ca_path"], options["ca_passphrase"] or None, read_only=module.check_mode) as authority:
+        found = [revoking.find(authority, item) for item in wanted]
+        fresh = [item for item in found if not item.already]
+        before = authority.crl_state()
+        if not module.check_mode:
+            revoking.revoke(authority, fresh)
+        due = authority.crl_due(options["refresh_before"])
+        if fresh and not due:
+            due = "certificates are revoked"
+        after = authority.write_crl(options["days"]) if due and not module.check_mode else before
+        for warning in authority.warnings:
+            module.warn(warning)
+    return {
+        "changed": bool(due),
+        "crl": _describe(after),
+        "written_because": due,
+        "revoked": [
+            {"serial": item.serial, "subject": item.subject, "action": "unchanged" if item.already else "revoked"}
+            for item in found
+        ],
+        "diff": {
+            "before": _line(before),
+            "after": (f"a new CRL: {due}\n" if due else _line(before))
+            + "".join(f"revoked: {item.serial} {item.subject}\n" for item in fresh),
+        },
+    }
+
+
+def _describe(state: CrlState | None) -> dict | None:
+    if state is None:
+        return None
+    return {
+        "number": state.number,
+        "last_update": times.iso(state.last_update),
+        "next_update": times.iso(state.next_update),
+        "entries": state.entries,
+    }
+
+
+def _line(state: CrlState | None) -> str:
+    if state is None:
+        return "no CRL\n"
+    return f"CRL {state.number} until {times.iso(state.next_update)}, {state.entries} entries\n"
+
+
+if __name__ == "__main__":
+    main()

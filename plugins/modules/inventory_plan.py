@@ -1,0 +1,45 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+DOCUMENTATION = r"""
+module: inventory_plan
+short_description: Read from the whole inventory which authority serves which clients
+version_added: 0.1.0
+author: the mtls.nginx authors (@mtls-nginx)
+description:
+  - Reads C(mtls_clients), C(mtls_fleet_clients), C(mtls_services) and C(mtls_revoked) of B(all) hosts of the
+    inventory, whatever C(--limit) says, and returns what each authority (C(mtls_ca_dir)) has to make true.
+  - Refuses an inventory that contradicts itself, with the names of the hosts, before anything is touched.
+  - Works on the controller only. The role P(mtls.nginx.ca#role) uses it.
+notes:
+  - The result holds passphrases and export passwords, so it is not shown at any verbosity.
+attributes:
+  check_mode:
+    description: Changes nothing, with or without C(--check).
+    support: full
+  diff_mode:
+    description: There is nothing to show.
+    support: none
+"""
+
+EXAMPLES = r"""
+- name: Read from the whole inventory who may enter what
+  mtls.nginx.inventory_plan:
+  run_once: true
+  register: plan
+"""
+
+RETURN = r"""
+authorities:
+  description: What each authority has to make true, by its directory.
+  type: dict
+  returned: success
+  sample:
+    /srv/inventory/pki:
+      path: /srv/inventory/pki
+      subject: {O: Acme, CN: Acme Root CA}
+      clients: [{name: iphone-admin, state: present}]
+      servers: [{host: nas, name: nas, server_names: [nas.example.com]}]
+      revoked: []
+"""

@@ -1,0 +1,72 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+DOCUMENTATION = r"""
+module: nginx_site
+short_description: Guard a host's services with mutual TLS
+version_added: 0.1.0
+author: the mtls.nginx authors (@mtls-nginx)
+description:
+  - Renders on the controller what a host should have - C(ca.crt), C(crl.pem), the maps, and a server block or a snippet
+    for each service - and hands it to M(mtls.nginx.nginx_config), which puts it in place as one transaction.
+  - Reads the certificates of the clients on an allow list from the authority's directory on the controller.
+    Private keys of clients and of the CA stay there.
+  - Needs the facts of M(mtls.nginx.nginx_facts). The role P(mtls.nginx.server#role) uses it.
+  - Ships no CRL that has ended, that another CA signed, or that holds anything but a CRL.
+options:
+  authority:
+    description: The authority's directory on the controller. A relative path starts at the inventory's directory.
+    type: path
+    required: true
+  services:
+    description: The host's services, as C(mtls_services) describes them.
+    type: list
+    elements: dict
+    required: true
+  binary:
+    description: nginx's program, by name or path.
+    type: str
+    default: nginx
+  conf_path:
+    description: nginx's main configuration file.
+    type: path
+    default: /etc/nginx/nginx.conf
+  log_dir:
+    description: Folder of the services' logs.
+    type: path
+    default: /var/log/nginx
+attributes:
+  check_mode:
+    description:
+      - Changes nothing, and says whether the host's nginx would accept the result. What the authority has yet to issue
+        is stood in for by certificates that exist during the check only.
+    support: full
+  diff_mode:
+    description: Shows every file but private keys.
+    support: full
+seealso:
+  - module: mtls.nginx.nginx_config
+"""
+
+EXAMPLES = r"""
+- name: See which nginx is there
+  mtls.nginx.nginx_facts:
+
+- name: Guard the services, as one transaction
+  mtls.nginx.nginx_site:
+    authority: "{{ inventory_dir }}/pki"
+    services:
+      - name: nas
+        server_names: [nas.example.com]
+        upstream: http://127.0.0.1:5000
+        allow: [iphone-admin]
+"""
+
+RETURN = r"""
+refused:
+  description: Clients that are on an allow list but revoked, by service.
+  type: dict
+  returned: success
+  sample: {nas: [lost-phone]}
+"""

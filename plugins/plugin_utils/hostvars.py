@@ -1,0 +1,84 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The inventory's `mtls_*` variables, read from Ansible for the action plugins."""
+
+from __future__ import annotations
+
+import os
+import re
+import typing as t
+from collections.abc import Mapping
+from functools import lru_cache
+
+import yaml
+from ansible import constants as C
+from ansible import context
+from ansible.errors import AnsibleError
+from ansible.inventory.manager import IGNORED
+
+from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.inventory import AuthorityPlan, InventoryReader
+
+COLLECTION_DIR = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+TEMPLATE_DIR = os.path.join(COLLECTION_DIR, "roles", "server", "templates")
+
+
+@lru_cache(maxsize=1)
+def inventory_reader() -> InventoryReader:
+    """A reader that knows the argument specifications of the collection's roles."""
+    return InventoryReader(ca_spec=_role_options("ca"), server_spec=_role_options("server"))
+
+
+def read_plan(task_vars: Mapping[str, t.Any]) -> dict[str, AuthorityPlan]:
+    """The plan of every authority, from all hosts of the inventory. Raises MtlsError."""
+    reader = inventory_reader()
+    hostvars = task_vars["hostvars"]
+    hosts, base_dirs = {}, {}
+    for host in hostvars:
+        variables = hostvars[host]  # computed at each access
+        hosts[host] = _values(variables, host, reader.variables)
+        base_dirs[host] = base_dir(variables)
+    plans = reader.plan(hosts, base_dirs)
+    for path in plans:
+        _refuse_as_inventory(path)
+    return plans
+
+
+def _refuse_as_inventory(path: str) -> None:
+    """Ansible reads every file below an inventory folder as inventory: keys in vain, and passwords as host names."""
+    for source in context.CLIARGS.get("inventory") or C.DEFAULT_HOST_LIST:
+        folder = os.path.realpath(source)
+        inside = os.path.relpath(os.path.realpath(path), folder)
+        if not os.path.isdir(folder) or inside.split(os.sep)[0] == os.pardir:
+            continue
+        if not any(IGNORED.search(os.fsencode(part)) for part in inside.split(os.sep)):
+            raise MtlsError(
+                f"the authority {path} would lie inside the inventory folder {folder}, and Ansible reads every file"
+                " there as inventory, passwords as host names too; run with -i and the inventory's file instead of its"
+                f" folder, or set ignore_patterns = ^{re.escape(inside.split(os.sep)[0])}$ in section [inventory] of"
+                " ansible.cfg"
+            )
+
+
+def _role_options(role: str) -> dict[str, t.Any]:
+    path = os.path.join(COLLECTION_DIR, "roles", role, "meta", "argument_specs.yml")
+    with open(path, encoding="utf-8") as stream:
+        return yaml.safe_load(stream)["argument_specs"]["main"]["options"]
+
+
+def _values(variables: Mapping[str, t.Any], host: str, names: list[str]) -> dict[str, t.Any]:
+    values = {}
+    for name in names:
+        try:
+            if name in variables:
+                values[name] = variables[name]
+        except AnsibleError as error:
+            raise MtlsError(f"host {host}: variable {name} cannot be read: {error}") from error
+    return values
+
+
+def base_dir(variables: Mapping[str, t.Any]) -> str:
+    """Where relative paths start: the inventory's directory, or the playbook's where the inventory is a bare list."""
+    return variables.get("inventory_dir") or variables.get("playbook_dir") or os.getcwd()

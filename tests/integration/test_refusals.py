@@ -1,0 +1,258 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Bad input: one message that names host, client or file and the remedy; nothing changed, everybody still served."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import datetime
+import os
+import re
+import shutil
+import socket
+import subprocess
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from ansible_collections.mtls.nginx.plugins.module_utils import keys, profiles, subjects
+
+from .conftest import free_port, tree
+
+
+@pytest.fixture(scope="module")
+def running(module_site, upstream):
+    """A site that works, with one host."""
+    site = module_site
+    site.port = free_port()
+    site.nginx = site.add_host("nas", mtls_clients=[{"name": "iphone-admin"}, {"name": "laptop"}])
+    site.host_vars["nas"]["mtls_services"] = [
+        {
+            "name": "nas",
+            "server_names": ["nas.lan"],
+            "listen": f"127.0.0.1:{site.port}",
+            "upstream": upstream,
+            "allow": ["iphone-admin"],
+        }
+    ]
+    site.ok()
+    return site
+
+
+@pytest.fixture
+def broken(running):
+    """The same site, for a test to break: everything is put back, and must not have been changed by the run."""
+    site = running
+    variables = copy.deepcopy((site.all_vars, site.host_vars))
+    kept = site.folder / "kept"
+    shutil.copytree(site.pki, kept, symlinks=True)
+    yield site
+    site.all_vars, site.host_vars = variables
+    shutil.rmtree(site.pki)
+    kept.rename(site.pki)
+    assert site.status(site.port, client="iphone-admin") == 200
+    assert site.status(site.port, client="laptop") == 403
+
+
+def refused(site, *said, untouched=True):
+    before = site.state() if untouched else None
+    text = site.refused()
+    for words in said:
+        assert words in text, text
+    if untouched:
+        assert site.state() == before
+
+
+@pytest.fixture(autouse=True)
+def state(running):
+    def snapshot():
+        conf = {path: file for path, file in tree(running.nginx.folder).items() if not path.startswith("log/")}
+        return {path: file for path, file in tree(running.pki).items() if path != ".lock"}, conf
+
+    running.state = snapshot
+
+
+def client(site, **changes):
+    site.host_vars["nas"]["mtls_clients"].append(changes)
+
+
+def service(site, **changes):
+    site.host_vars["nas"]["mtls_services"][0] |= changes
+
+
+def second_service(site, **changes):
+    services = site.host_vars["nas"]["mtls_services"]
+    services.append({**services[0], **changes})
+
+
+INVENTORIES = {
+    "client name with a slash": (lambda site: client(site, name="a/b"), "host nas", "'a/b'"),
+    "client name with dots": (lambda site: client(site, name=".."), "host nas", "'..'"),
+    "client name with a control character": (lambda site: client(site, name="a\tb"), "host nas", "control"),
+    "client name too long": (lambda site: client(site, name="n" * 65), "host nas", "65 characters", "64"),
+    "client twice, differently": (
+        lambda site: client(site, name="laptop", days=3),
+        "client 'laptop' is defined by host nas twice, differently (days",
+    ),
+    "names that differ in case": (lambda site: client(site, name="Laptop"), "'laptop'", "'Laptop'", "case"),
+    "allow names nobody": (
+        lambda site: service(site, allow=["iphone-amdin"]),
+        "host nas, service nas: allow names 'iphone-amdin'",
+        "did you mean 'iphone-admin'?",
+    ),
+    "two services of one name": (
+        lambda site: second_service(site, listen="1"),
+        "host nas",
+        "two services are named 'nas'",
+    ),
+    "one server name and port twice": (
+        lambda site: second_service(site, name="other"),
+        "services nas and other both answer to nas.lan on port",
+    ),
+    "neither upstream nor root": (
+        lambda site: site.host_vars["nas"]["mtls_services"][0].pop("upstream"),
+        "neither upstream nor root",
+    ),
+    "an option that is none": (lambda site: service(site, alow=["x"]), "host nas", "alow"),
+    "wrong passphrase": (lambda site: site.all_vars.update(mtls_ca_passphrase="no"), "ca.key", "passphrase"),
+    "no passphrase": (lambda site: site.all_vars.pop("mtls_ca_passphrase"), "ca.key", "passphrase"),
+    "days beyond the CA's end": (lambda site: client(site, name="eternal", days=9000), "eternal", "9000"),
+    "a request that is none": (
+        lambda site: (client(site, name="agent", csr="x.csr"), (site.inventory / "x.csr").write_text("rubbish")),
+        "agent",
+        "x.csr",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", INVENTORIES)
+def test_inventory(broken, name):
+    spoil, *said = INVENTORIES[name]
+    spoil(broken)
+    refused(broken, *said)
+
+
+def another_key(pki):
+    subprocess.run(
+        ["openssl", "ecparam", "-genkey", "-noout", "-name", "prime256v1", "-out", pki / "ca.key"],
+        check=True,
+        capture_output=True,
+    )
+
+
+def truncated_index(pki):
+    index = pki / "index.txt"
+    index.write_bytes(index.read_bytes()[:-20])
+
+
+def expired_ca(pki):
+    shutil.rmtree(pki)
+    pki.mkdir()
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.datetime.now(datetime.UTC)
+    name = subjects.subject_name({"C": "ES", "O": "Test", "CN": "Test Root CA"}, "CA")
+    ended = profiles.Validity(now - datetime.timedelta(days=9), now - datetime.timedelta(days=1))
+    (pki / "ca.crt").write_bytes(profiles.ca_certificate(key, name, 1, ended).public_bytes(serialization.Encoding.PEM))
+    keys.save_new_key(str(pki / "ca.key"), key)
+
+
+AUTHORITIES = {
+    "a key that does not match": (another_key, "ca.key", "ca.crt"),
+    "a truncated index": (truncated_index, "index.txt"),
+    "a foreign index": (lambda pki: (pki / "index.txt").write_text("name,serial\nx,1\n"), "index.txt", "line 1"),
+    "an expired CA": (expired_ca, "ca.crt", "expired"),
+}
+
+
+@pytest.mark.parametrize("name", AUTHORITIES)
+def test_authority(broken, name):
+    spoil, *said = AUTHORITIES[name]
+    spoil(broken.pki)
+    if name in ("a key that does not match", "an expired CA"):
+        del broken.all_vars["mtls_ca_passphrase"]
+    client(broken, name="one-more")
+    refused(broken, *said)
+
+
+def test_a_crl_that_has_ended_is_not_shipped(broken):
+    """Somebody put an old CRL there by hand, and only the hosts are rolled out."""
+    subprocess.run(
+        [
+            "openssl",
+            "ca",
+            "-config",
+            "openssl.cnf",
+            "-gencrl",
+            "-crlsec",
+            "1",
+            "-passin",
+            f"pass:{broken.all_vars['mtls_ca_passphrase']}",
+            "-out",
+            "crl.pem",
+        ],
+        cwd=broken.pki,
+        check=True,
+        capture_output=True,
+    )
+    playbook = broken.folder / "servers.yml"
+    playbook.write_text("- hosts: mtls_servers\n  gather_facts: false\n  roles: [mtls.nginx.server]\n")
+    subprocess.run(["sleep", "2"], check=True)
+    before = broken.state()
+    run = broken.run(playbook=playbook)
+    assert run.returncode != 0
+    assert re.search(r"crl\.pem.*(ended|expired)", " ".join(run.text.split())), run.text
+    assert broken.state() == before
+
+
+@contextlib.contextmanager
+def listener():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        yield taken.getsockname()[1]
+
+
+def test_a_port_that_another_program_holds(broken):
+    with listener() as port:
+        service(broken, listen=f"127.0.0.1:{port}")
+        refused(broken, f"port {port} is held by", str(os.getpid()))
+
+
+def test_an_nginx_conf_that_does_not_include_conf_d(broken):
+    broken.nginx.write_conf(http="")
+    try:
+        service(broken, public_paths=["/open/"])
+        refused(broken, "nginx.conf", "conf.d", "include")
+    finally:
+        broken.nginx.write_conf()
+
+
+def test_a_host_whose_own_configuration_is_broken(broken):
+    foreign = broken.nginx.folder / "conf.d" / "foreign.conf"
+    foreign.write_text("nonsense;\n")
+    try:
+        service(broken, public_paths=["/open/"])
+        refused(broken, "nonsense", "foreign.conf")
+    finally:
+        foreign.unlink()
+
+
+def test_a_file_that_somebody_else_wrote_is_not_overwritten(broken):
+    own = broken.nginx.folder / "conf.d" / "mtls-web.conf"
+    own.write_text("# mine\n")
+    try:
+        second_service(broken, name="web", server_names=["web.lan"], certificate={"path": "/x.crt", "key": "/x.key"})
+        refused(broken, "mtls-web.conf")
+        assert own.read_text() == "# mine\n"
+    finally:
+        own.unlink()
+
+
+def test_an_authority_inside_an_inventory_folder(broken):
+    """With -i and a folder, Ansible would read the passwords in it as host names."""
+    client(broken, name="one-more")
+    broken.source = broken.inventory
+    refused(broken, "inside the inventory folder", "ignore_patterns = ^pki$")
+    broken.source = broken.inventory / "hosts.yml"

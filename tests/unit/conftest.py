@@ -1,0 +1,29 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Authorities for the tests of the controller's half."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.mtls.nginx.plugins.module_utils import creation, keys
+from ansible_collections.mtls.nginx.tests.unit.support import SUBJECT, Pki
+
+
+@pytest.fixture(scope="session")
+def pristine(tmp_path_factory) -> Path:
+    """An authority nobody has used; tests get copies."""
+    path = tmp_path_factory.mktemp("pristine") / "pki"
+    creation.ensure(creation.Wanted(str(path), SUBJECT, keys.KeyKind("ecdsa"), None, 3650, 30), check=False)
+    return path
+
+
+@pytest.fixture
+def pki(pristine, tmp_path) -> Pki:
+    """An authority with a P-256 key in clear."""
+    shutil.copytree(pristine, tmp_path / "pki")
+    return Pki(tmp_path / "pki")

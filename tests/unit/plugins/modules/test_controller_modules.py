@@ -1,0 +1,137 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The controller's modules as Ansible runs them: results, check mode, secrets, messages."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.mtls.nginx.tests.unit.support import SUBJECT, openssl, run_module, tree
+
+PASSPHRASE, PASSWORD = "correct horse battery", "staple-for-the-phone"
+
+
+@pytest.fixture
+def path(tmp_path):
+    result = run_module("ca_init", path=str(tmp_path / "pki"), subject=SUBJECT, key_type="ecdsa", passphrase=PASSPHRASE)
+    assert result["changed"]
+    assert result["ca"]["key_encrypted"]
+    assert PASSPHRASE not in result["raw"]
+    return tmp_path / "pki"
+
+
+def test_ca_init_tells_what_it_made_and_then_changes_nothing(path):
+    before = tree(path)
+    for check in (True, False):
+        result = run_module("ca_init", check=check, path=str(path), key_type="ecdsa", passphrase=PASSPHRASE)
+        assert (result["changed"], result["created"], result["adopted"], result["added"]) == (False, False, False, [])
+        assert result["ca"]["dn"] == "CN=Test CA,O=Acme,C=ES"
+        assert tree(path) == before
+
+
+def test_a_fleet_in_one_call_from_issue_to_crl_with_no_secret_shown(path):
+    common = {"ca_path": str(path), "ca_passphrase": PASSPHRASE}
+    clients = [{"name": "a"}, {"name": "b", "p12_password": PASSWORD, "p12": "modern"}]
+    issued = run_module("client_cert", diff=True, clients=clients, key_type="ecdsa", **common)
+    assert issued["changed"]
+    assert [client["action"] for client in issued["clients"]] == ["issued", "issued"]
+    assert issued["diff"]["before"] == "a: no certificate\nb: no certificate\n"
+    generated = (path / "clients/a/a.p12.password").read_text().strip()
+    key_line = (path / "clients/a/a.key").read_text().splitlines()[1]
+
+    clients[1] |= {"state": "revoked", "reason": "keyCompromise"}
+    foreseen = run_module("client_cert", check=True, diff=True, clients=clients, **common)
+    before = tree(path)
+    revoked = run_module("client_cert", diff=True, clients=clients, **common)
+    assert foreseen["clients"] == revoked["clients"]
+    assert foreseen["diff"] == revoked["diff"]
+    assert tree(path) != before
+
+    before = tree(path)
+    due = run_module("crl", check=True, **common)
+    assert due["changed"]
+    assert tree(path) == before
+    fresh = run_module("crl", diff=True, **common)
+    assert (fresh["changed"], fresh["crl"]["number"], fresh["crl"]["entries"]) == (True, 2, 1)
+    for result in (issued, foreseen, revoked, due, fresh):
+        for secret in (PASSPHRASE, PASSWORD, generated, key_line):
+            assert secret not in result["raw"]
+
+    before = tree(path)
+    assert not run_module("client_cert", clients=clients, **common)["changed"]
+    assert not run_module("crl", **common)["changed"]
+    assert tree(path) == before
+
+
+def test_crl_revokes_by_serial_and_by_file(path):
+    common = {"ca_path": str(path), "ca_passphrase": PASSPHRASE}
+    clients = [{"name": "a"}, {"name": "b"}]
+    issued = run_module("client_cert", clients=clients, key_type="ecdsa", **common)["clients"]
+    revoked = [
+        {"serial": issued[0]["serial"].lower(), "reason": "superseded"},
+        {"certificate": issued[1]["certificate"]},
+    ]
+    before = tree(path)
+    assert run_module("crl", check=True, revoked=revoked, **common)["changed"]
+    assert tree(path) == before
+    result = run_module("crl", revoked=revoked, **common)
+    assert [item["action"] for item in result["revoked"]] == ["revoked", "revoked"]
+    assert result["crl"]["entries"] == 2
+    again = run_module("crl", revoked=revoked, **common)
+    assert (again["changed"], [item["action"] for item in again["revoked"]]) == (False, ["unchanged", "unchanged"])
+    assert "certificate revoked" in openssl(
+        "verify", "-crl_check", "-CAfile", "ca.crt", "-CRLfile", "crl.pem", issued[1]["certificate"], cwd=path, ok=False
+    )
+
+
+def test_server_cert(path):
+    servers = [{"host": "nas", "name": "web", "server_names": ["Secure.example.com"]}]
+    options = {"ca_path": str(path), "ca_passphrase": PASSPHRASE, "servers": servers}
+    result = run_module("server_cert", **options)
+    assert result["servers"][0]["action"] == "issued"
+    assert result["servers"][0]["dn"] == "CN=secure.example.com"
+    before = tree(path)
+    assert not run_module("server_cert", check=True, **options)["changed"]
+    assert tree(path) == before
+
+
+def test_check_mode_works_before_there_is_an_authority(tmp_path):
+    common = {"check": True, "ca_path": str(tmp_path / "pki")}
+    result = run_module("client_cert", clients=[{"name": "a"}, {"name": "b", "state": "revoked"}], **common)
+    assert [(client["action"], client["serial"]) for client in result["clients"]] == [
+        ("issued", None),
+        ("unchanged", None),
+    ]
+    result = run_module("server_cert", servers=[{"host": "h", "name": "s", "server_names": ["a.b"]}], **common)
+    assert result["servers"][0]["action"] == "issued"
+    assert run_module("crl", **common)["changed"]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "options", "complaint"),
+    [
+        ("client_cert", {"clients": [], "ca_passphrase": None}, "ca.key: the key is encrypted and no passphrase"),
+        ("client_cert", {"clients": [], "ca_passphrase": "falsch"}, "ca.key: the passphrase is wrong"),
+        ("client_cert", {"clients": [{"name": "a/b"}]}, "client name 'a/b': contains '/'"),
+        ("crl", {"days": 7}, "refresh_before: 7 days are not less than the 7 days"),
+        ("crl", {"revoked": [{"serial": "beef"}]}, "serial BEEF: was never issued by the authority"),
+        ("crl", {"revoked": [{"certificate": "/nowhere.crt"}]}, "/nowhere.crt: no such file"),
+        ("crl", {"ca_path": "/nowhere"}, "/nowhere: there is no authority"),
+    ],
+)
+def test_a_mistake_is_one_message_and_changes_nothing(path, module, options, complaint):
+    before = tree(path)
+    result = run_module(module, **{"ca_path": str(path), "ca_passphrase": PASSPHRASE, **options})
+    assert result["failed"]
+    assert complaint in result["msg"]
+    assert "Traceback" not in result["raw"]
+    assert tree(path) == before
+
+
+def test_a_path_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    result = run_module("ca_init", path=str(tmp_path / "file/pki"), subject=SUBJECT, key_type="ecdsa")
+    assert result["failed"]
+    assert result["msg"].startswith(str(tmp_path / "file"))

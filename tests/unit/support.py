@@ -1,0 +1,108 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the tests of the controller's half share: small authorities, the real openssl, and pkilint as a judge."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+from ansible_collections.mtls.nginx.plugins.module_utils import clients, times
+from ansible_collections.mtls.nginx.plugins.module_utils.backends import open_authority
+from ansible_collections.mtls.nginx.plugins.module_utils.client_files import Client
+
+SUBJECT = {"C": "ES", "O": "Acme", "CN": "Test CA"}
+
+
+def openssl(*arguments: str, cwd: Path, ok: bool | None = True) -> str:
+    """Run the real openssl and return both its outputs; with ``ok=None`` its exit status does not matter."""
+    done = subprocess.run(
+        ["openssl", *map(str, arguments)],
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
+    )
+    assert ok is None or (done.returncode == 0) is ok, done.stdout
+    return done.stdout
+
+
+def run_module(name: str, check: bool = False, diff: bool = False, **options) -> dict:
+    """Run a module as Ansible does, in a process of its own, and return its result with the raw output."""
+    arguments = {"ANSIBLE_MODULE_ARGS": {**options, "_ansible_check_mode": check, "_ansible_diff": diff}}
+    done = subprocess.run(
+        [sys.executable, "-m", f"ansible_collections.mtls.nginx.plugins.modules.{name}"],
+        input=json.dumps(arguments),
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout, done.stderr
+    return {**json.loads(done.stdout), "raw": done.stdout + done.stderr}
+
+
+def later(monkeypatch, **distance) -> None:
+    """Put the clock forward from where it is."""
+    moment = times.now() + timedelta(**distance)
+    monkeypatch.setattr(times, "now", lambda: moment)
+
+
+def tree(path: Path) -> dict[str, tuple[bytes | None, int]]:
+    """Return content and mode of everything below ``path``."""
+    found = [path, *path.rglob("*")]
+    return {str(p): (p.read_bytes() if p.is_file() else None, p.stat().st_mode) for p in found if p.exists()}
+
+
+def lint(kind: str, *arguments: str) -> None:
+    """Fail on anything pkilint says, notices included."""
+    from pkilint.bin import lint_crl, lint_pkix_cert, lint_pkix_signer_signee_cert_chain
+
+    main = {"cert": lint_pkix_cert, "chain": lint_pkix_signer_signee_cert_chain, "crl": lint_crl}[kind].main
+    assert main(["lint", "-s", "NOTICE", *map(str, arguments)]) == 0, f"pkilint found fault with {arguments}"
+
+
+class Pki:
+    """An authority in a directory, and short words for what tests do with it."""
+
+    def __init__(self, path: Path, passphrase: str | None = None) -> None:
+        self.path = path
+        self.passphrase = passphrase
+
+    def serve(self, *wanted: Client, check: bool = False, key_type: str = "ecdsa") -> clients.Reconciled:
+        """Reconcile clients."""
+        with open_authority(str(self.path), self.passphrase, read_only=check) as authority:
+            return clients.reconcile(authority, wanted, new_key_type=key_type, check=check)
+
+    def one(self, client: Client, **options) -> clients.Result:
+        """Reconcile one client and return its result."""
+        (result,) = self.serve(client, **options).results
+        return result
+
+    def open(self, read_only: bool = False):
+        """Open the authority."""
+        return open_authority(str(self.path), self.passphrase, read_only=read_only)
+
+    def ca(self, *arguments: str, ok: bool | None = True) -> str:
+        """Run ``openssl ca`` by hand."""
+        return openssl("ca", "-batch", "-config", "openssl.cnf", *arguments, cwd=self.path, ok=ok)
+
+    def index(self) -> list[list[str]]:
+        """Return the fields of index.txt."""
+        return [line.split("\t") for line in (self.path / "index.txt").read_text().splitlines()]
+
+    def file(self, name: str, ending: str) -> Path:
+        """Return a client's file."""
+        return self.path / "clients" / name / f"{name}{ending}"
+
+    def csr(self, cn: str) -> Path:
+        """Make a key and a CSR with openssl, outside of the authority."""
+        request, key = self.path.parent / f"{cn}.csr", self.path.parent / f"{cn}.key"
+        arguments = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", f"/CN={cn}")
+        openssl("req", "-new", *arguments, "-keyout", key, "-out", request, cwd=self.path.parent)
+        return request
