@@ -7,14 +7,24 @@ from __future__ import annotations
 
 import os
 import typing as t
+from collections.abc import Mapping, Sequence
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
-from ansible_collections.mtls.nginx.plugins.module_utils.host_files import HostFiles, NginxHost, host_files
+from ansible_collections.mtls.nginx.plugins.module_utils.host_files import (
+    HostFiles,
+    NginxHost,
+    crl_files,
+    host_files,
+)
 from ansible_collections.mtls.nginx.plugins.module_utils.inventory import authority_path
-from ansible_collections.mtls.nginx.plugins.module_utils.publication import Publication, publish, rehearse
+from ansible_collections.mtls.nginx.plugins.module_utils.publication import (
+    publish,
+    publish_crl,
+    rehearse,
+)
 from ansible_collections.mtls.nginx.plugins.plugin_utils.hostvars import (
     TEMPLATE_DIR,
     base_dir,
@@ -28,6 +38,10 @@ ARGUMENTS = {
     "binary": {"type": "str", "default": "nginx"},
     "conf_path": {"type": "path", "default": "/etc/nginx/nginx.conf"},
     "log_dir": {"type": "path", "default": "/var/log/nginx"},
+    "crl_only": {"type": "bool", "default": False},
+    "crl_min_days": {"type": "int", "default": 3},
+    "shutdown_timeout": {"type": "int", "default": 60},
+    "textfile_dir": {"type": "path"},
 }
 
 
@@ -41,7 +55,7 @@ class ActionModule(ActionBase):
         task_vars = task_vars or {}
         _validation, arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)
         try:
-            wanted, publication = self._render(arguments, task_vars)
+            wanted, refused = self._render(arguments, task_vars)
         except MtlsError as error:
             raise AnsibleActionFail(str(error)) from error
         result = self._execute_module(
@@ -53,20 +67,27 @@ class ActionModule(ActionBase):
             },
             task_vars=task_vars,
         )
-        result["refused"] = publication.refused
+        result["refused"] = refused
         return result
 
-    def _render(self, arguments: dict[str, t.Any], task_vars: dict[str, t.Any]) -> tuple[HostFiles, Publication]:
+    def _render(
+        self, arguments: dict[str, t.Any], task_vars: dict[str, t.Any]
+    ) -> tuple[HostFiles, Mapping[str, Sequence[str]]]:
+        """What the host should have, and who is refused there although an allow list names them, by service."""
         host = task_vars["inventory_hostname"]
         services = inventory_reader().services(host, {"mtls_services": arguments["services"]})
         path = authority_path(arguments["authority"], base_dir(task_vars))
+        if arguments["crl_only"]:
+            crl = publish_crl(path, arguments["crl_min_days"])
+            conf_dir = os.path.dirname(os.path.normpath(arguments["conf_path"]))
+            return crl_files(conf_dir, services, crl, arguments["textfile_dir"]), {}
         if self._task.check_mode:
             plan = read_plan(task_vars).get(path)
             publication = rehearse(path, host, services, plan.clients if plan else [])
         else:
-            publication = publish(path, host, services)
+            publication = publish(path, host, services, arguments["crl_min_days"])
         nginx = _nginx_host(host, arguments, task_vars)
-        return host_files(nginx, services, publication, TEMPLATE_DIR), publication
+        return host_files(nginx, services, publication, TEMPLATE_DIR), publication.refused
 
 
 def _nginx_host(host: str, arguments: dict[str, t.Any], task_vars: dict[str, t.Any]) -> NginxHost:
@@ -79,4 +100,6 @@ def _nginx_host(host: str, arguments: dict[str, t.Any], task_vars: dict[str, t.A
         conf_path=os.path.normpath(arguments["conf_path"]),
         log_dir=os.path.normpath(arguments["log_dir"]),
         directives=facts["directives"] or {},
+        shutdown_timeout=arguments["shutdown_timeout"],
+        textfile_dir=arguments["textfile_dir"],
     )

@@ -39,7 +39,7 @@ except ImportError:  # reported by entry.require_cryptography
 class Result:
     """What was done for one client, and the certificate it has now, if any; in check mode what would be done.
 
-    ``before`` is the certificate it had.
+    ``before`` is the certificate it had, ``revoked`` are the serials that were live until now.
     """
 
     client: Client
@@ -49,6 +49,7 @@ class Result:
     entry: RegisterEntry | None
     certificate: str | None
     p12: str | None
+    revoked: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,7 @@ class _Worker:
             entry=entry,
             certificate=place.certificate if entry is not None else None,
             p12=place.p12 if entry is not None and "p12" in entry.files else None,
+            revoked=step.revoke,
         )
 
     def _place(self, client: Client) -> ClientFiles:

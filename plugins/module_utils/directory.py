@@ -159,7 +159,7 @@ class DirectoryAuthority:
         current = numbers.read_number(self._layout.serial)
         if not numbers.is_sequential(current):
             numbers.write_number(self._layout.serial, numbers.random_serial())
-            return [numbers.random_serial() for _ in range(count)]
+            return [numbers.random_serial() for _order in range(count)]
         serials: list[int] = []
         while len(serials) < count:
             if numbers.hexadecimal(current) not in self.record:

@@ -33,13 +33,18 @@ _DEFAULT_MAX_SIZE = 2048
 
 @dataclass(frozen=True)
 class NginxHost:
-    """What rendering must know of the host's nginx."""
+    """What rendering must know of the host's nginx.
+
+    `shutdown_timeout` bounds connections that outlive a reload, in seconds; `textfile_dir` is the folder for end dates.
+    """
 
     version: tuple[int, ...]
     ipv6: bool
     conf_path: str
     log_dir: str
     directives: Mapping[str, str | None]
+    shutdown_timeout: int | None = None
+    textfile_dir: str | None = None
 
     @property
     def conf_dir(self) -> str:
@@ -59,6 +64,8 @@ class HostFiles:
     absent: list[str] = field(default_factory=list)
     owned: list[str] = field(default_factory=list)
     probes: list[dict[str, t.Any]] = field(default_factory=list)
+    shutdown_timeout: int | None = None
+    textfile: dict[str, t.Any] | None = None
 
     def as_options(self) -> dict[str, t.Any]:
         return dataclasses.asdict(self)
@@ -70,7 +77,7 @@ def host_files(host: NginxHost, services: Sequence[Service], publication: Public
     views = [_view(host, service, publication.client_dns) for service in present]
     jinja = _environment(template_dir)
     common = {
-        "paths": {"ca": host.path("client-certs", "ca.crt"), "crl": host.path("client-certs", "crl.pem")},
+        "paths": _trust_paths(host.conf_dir),
         "log_dir": host.log_dir,
         "gate_path": GATE_PATH,
         "http2_directive": host.version >= (1, 25, 1),
@@ -102,7 +109,37 @@ def host_files(host: NginxHost, services: Sequence[Service], publication: Public
     kept = {item["path"] for item in [*wanted.files, *wanted.secrets]}
     wanted.absent = [path for service in services for path in _all_paths(host, service) if path not in kept]
     wanted.owned = [host.path("conf.d", "mtls-*.conf"), host.path("snippets", "mtls-*.conf")]
+    if host.shutdown_timeout is not None:
+        wanted.shutdown_timeout = host.shutdown_timeout if present else 0
+    wanted.textfile = _textfile(host.conf_dir, services, host.textfile_dir)
     return wanted
+
+
+def crl_files(conf_dir: str, services: Sequence[Service], crl: str, textfile_dir: str | None) -> HostFiles:
+    """A new CRL and its end date, and nothing else: for a host whose services are set up already."""
+    return HostFiles(
+        files=[{"path": _trust_paths(conf_dir)["crl"], "content": crl}],
+        textfile=_textfile(conf_dir, services, textfile_dir),
+    )
+
+
+def _trust_paths(conf_dir: str) -> dict[str, str]:
+    folder = os.path.join(conf_dir, "client-certs")
+    return {"ca": os.path.join(folder, "ca.crt"), "crl": os.path.join(folder, "crl.pem")}
+
+
+def _textfile(conf_dir: str, services: Sequence[Service], textfile_dir: str | None) -> dict[str, t.Any] | None:
+    if not textfile_dir:
+        return None
+    return {
+        "path": os.path.join(textfile_dir, "mtls_nginx.prom"),
+        **_trust_paths(conf_dir),
+        "certificates": [
+            {"service": service.name, "path": _certificate_paths(conf_dir, service)[0]}
+            for service in services
+            if service.present and not service.snippet
+        ],
+    }
 
 
 def _environment(template_dir: str) -> jinja2.Environment:
@@ -120,7 +157,7 @@ def _environment(template_dir: str) -> jinja2.Environment:
 
 def _view(host: NginxHost, service: Service, client_dns: Mapping[str, str]) -> dict[str, t.Any]:
     """A service in the words of the templates."""
-    certificate, key = service.certificate or (_certificate_path(host, service), _key_path(host, service))
+    certificate, key = _certificate_paths(host.conf_dir, service)
     return {
         "name": service.name,
         "variable": service.variable,
@@ -211,18 +248,19 @@ def _snippet_path(host: NginxHost, service: Service) -> str:
     return host.path("snippets", f"mtls-{service.name}.conf")
 
 
-def _certificate_path(host: NginxHost, service: Service) -> str:
-    return host.path("server-certs", f"{service.name}.crt")
+def _certificate_paths(conf_dir: str, service: Service) -> tuple[str, str]:
+    """Server certificate and key: the host's own, or those that the authority issues."""
+    return service.certificate or _issued_paths(conf_dir, service)
 
 
-def _key_path(host: NginxHost, service: Service) -> str:
-    return host.path("server-certs", f"{service.name}.key")
+def _issued_paths(conf_dir: str, service: Service) -> tuple[str, str]:
+    stem = os.path.join(conf_dir, "server-certs", service.name)
+    return f"{stem}.crt", f"{stem}.key"
 
 
 def _all_paths(host: NginxHost, service: Service) -> list[str]:
     return [
         _conf_path(host, service),
         _snippet_path(host, service),
-        _certificate_path(host, service),
-        _key_path(host, service),
+        *_issued_paths(host.conf_dir, service),
     ]

@@ -113,7 +113,7 @@ class Index:
 
     def revoke(self, serial: str, moment: datetime, reason: str) -> None:
         """Mark an entered certificate as revoked; ``unspecified`` is written as no reason (RFC 5280, 5.3.1)."""
-        _, not_after, _, *rest = self._lines[serial].split("\t")
+        _status, not_after, _revocation, *rest = self._lines[serial].split("\t")
         note = times.asn1_text(moment) + ("" if reason == "unspecified" else f",{reason}")
         self._lines[serial] = "\t".join(("R", not_after, note, *rest))
 
@@ -124,7 +124,7 @@ class Index:
 
 
 def _entry(line: str) -> Entry:
-    status, not_after, revocation, serial, _, subject = line.split("\t")
+    status, not_after, revocation, serial, _file, subject = line.split("\t")
     moment, *reason = revocation.split(",")
     try:
         return Entry(

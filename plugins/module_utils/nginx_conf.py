@@ -129,6 +129,14 @@ class Statement:
     context: tuple[str, ...]
     file: ConfFile
 
+    @property
+    def managed(self) -> bool:
+        """Whether we wrote it: it stands in a file of ours, or our marker ends its line."""
+        if self.file.managed or not self.directive.args:
+            return self.file.managed
+        rest_of_line = self.file.text[self.directive.args[-1].end :].partition("\n")[0]
+        return MARKER in rest_of_line
+
 
 @dataclass
 class Configuration:
@@ -160,24 +168,28 @@ class Configuration:
     def own_value(self, name: str, context: tuple[str, ...]) -> str | None:
         """The arguments of a directive as the host's own files set it in a context: what we wrote does not count."""
         for statement in self.find(name, context):
-            if not statement.file.managed:
+            if not statement.managed:
                 return " ".join(statement.directive.values)
         return None
 
 
-def load(conf_path: str, overlay: Mapping[str, bytes | None] | None = None) -> Configuration:
+def load(
+    conf_path: str, overlay: Mapping[str, bytes | None] | None = None, *, main_context_only: bool = False
+) -> Configuration:
     """Read a configuration as it would be with the files of `overlay` in place (None: without that file).
 
+    With `main_context_only` nothing inside a block is looked at, and no file that is included there.
     Included files that cannot be read or parsed are kept with their `error`: nginx will name what is wrong with them.
     Raises OSError when the main file cannot be read.
     """
-    return _Loader(conf_path, overlay or {}).load()
+    return _Loader(conf_path, overlay or {}, main_context_only).load()
 
 
 class _Loader:
-    def __init__(self, conf_path: str, overlay: Mapping[str, bytes | None]) -> None:
+    def __init__(self, conf_path: str, overlay: Mapping[str, bytes | None], main_context_only: bool) -> None:
         self._configuration = Configuration(conf_path)
         self._overlay = overlay
+        self._main_context_only = main_context_only
 
     def load(self) -> Configuration:
         main = self._parse(self._configuration.conf_path, self._read(self._configuration.conf_path))
@@ -206,7 +218,7 @@ class _Loader:
             if directive.name == "include" and len(directive.args) == 1 and depth < _DEEPEST_INCLUDE:
                 for path in self._expand(directive.args[0].value):
                     self._include(path, context, depth + 1)
-            elif directive.block:
+            elif directive.block and not self._main_context_only:
                 self._walk(file, directive.block, (*context, directive.name), depth)
 
     def _include(self, path: str, context: tuple[str, ...], depth: int) -> None:

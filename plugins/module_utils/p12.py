@@ -36,7 +36,7 @@ _LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # no 0, o, 1, l, i: a password is 
 
 def new_password() -> str:
     """Return a random password of 118 bits, in groups that can be typed: ``k7wq-...``."""
-    return "-".join("".join(secrets.choice(_LETTERS) for _ in range(4)) for _ in range(6))
+    return "-".join("".join(secrets.choice(_LETTERS) for _letter in range(4)) for _group in range(6))
 
 
 def check_password(password: str, owner: str) -> None:

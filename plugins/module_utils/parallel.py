@@ -46,14 +46,14 @@ def _spread(work: Callable[[T], R], items: Sequence[T]) -> list[R]:
     tickets, dispenser = os.pipe()
     os.write(dispenser, b"".join(_TICKET.pack(number) for number in range(len(items))))
     os.close(dispenser)
-    workers = [_start(work, items, tickets) for _ in range(count)]
+    workers = [_start(work, items, tickets) for _worker in range(count)]
     os.close(tickets)
     results: dict[int, R] = {}
     failure: BaseException | None = None
     for process, channel in workers:
         with open(channel, "rb") as stream:
             answer = stream.read()
-        _, status = os.waitpid(process, 0)
+        _pid, status = os.waitpid(process, 0)
         if status:
             failure = failure or MtlsError(
                 f"a process of this run was ended from outside (wait status {status}), perhaps for lack of memory; "

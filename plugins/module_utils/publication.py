@@ -12,9 +12,10 @@ import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
-from ansible_collections.mtls.nginx.plugins.module_utils import creation, keys, profiles, times
+from ansible_collections.mtls.nginx.plugins.module_utils import creation, keys, profiles, revocation, times
 from ansible_collections.mtls.nginx.plugins.module_utils.authority import Order
 from ansible_collections.mtls.nginx.plugins.module_utils.directory import open_directory, read_chain, read_crl
 from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
@@ -55,14 +56,14 @@ class Publication:
     credentials: Mapping[str, ServerCredential]
 
 
-def publish(path: str, host: str, services: Sequence[Service]) -> Publication:
+def publish(path: str, host: str, services: Sequence[Service], crl_min_days: int) -> Publication:
     """What the authority in `path` has for `host`.
 
     Raises MtlsError for a client on an allow list that was never issued a certificate, for a missing server
-    certificate, and for a CRL that would lock everybody out.
+    certificate, and for a CRL that would lock everybody out, now or within `crl_min_days`.
     """
     present = [service for service in services if service.present]
-    chain, crl = read_chain(path).decode(), read_crl(path).decode()
+    chain, crl = read_chain(path).decode(), publish_crl(path, crl_min_days)
     register, index = Register.load(path), Index.load(Layout(path).index)
     dns: dict[str, str] = {}
     refused: dict[str, list[str]] = {}
@@ -79,6 +80,24 @@ def publish(path: str, host: str, services: Sequence[Service]) -> Publication:
     return Publication(chain, crl, dns, refused, credentials)
 
 
+def publish_crl(path: str, min_days: int) -> str:
+    """The CRLs of the authority in `path`, in PEM.
+
+    Raises MtlsError for one that nginx must not be given: see `revocation.check_shippable`; and for one that ends
+    within `min_days`, since nginx refuses everybody from then on.
+    """
+    pem, file = read_crl(path), Layout(path).crl
+    now = times.now()
+    for crl in revocation.parse_crls(pem, file):
+        if crl.next_update_utc < now + timedelta(days=min_days):
+            raise MtlsError(
+                f"{file}: ends on {times.iso(crl.next_update_utc)}, within the {min_days} days of mtls_crl_min_days, so"
+                " it is not shipped; run the playbook mtls.nginx.refresh_crl, with mtls_crl_days and"
+                " mtls_crl_refresh_before above mtls_crl_min_days (the CRL of a CA above is renewed where that CA is)"
+            )
+    return pem.decode()
+
+
 def rehearse(path: str, host: str, services: Sequence[Service], clients: Sequence[Mapping[str, Any]]) -> Publication:
     """What the authority would have for `host` after a run, for check mode: nothing is written.
 
@@ -86,7 +105,7 @@ def rehearse(path: str, host: str, services: Sequence[Service], clients: Sequenc
     exists during this call only, so that the host's nginx can be asked about the rest.
     """
     present = [service for service in services if service.present]
-    register = Register.load(path) if os.path.isdir(path) else {}
+    register = Register.load(path) if os.path.exists(Layout(path).certificate) else {}
     definitions = {client["name"]: client for client in clients}
     dns: dict[str, str] = {}
     refused: dict[str, list[str]] = {}

@@ -138,7 +138,7 @@ class Register(Mapping[str, RegisterEntry]):
             yield from (name for name in names if os.path.exists(self.certificate_path(name)))
 
     def __len__(self) -> int:
-        return sum(1 for _ in self)
+        return sum(1 for _name in self)
 
     def remembered(self, name: str) -> RegisterEntry | None:
         """Return what was written down last, whether it still holds or not."""

@@ -241,13 +241,13 @@ class _Worker:
         return replace(entry, former=former)
 
     def _prepare(self, step: Step) -> holders.KeyPair:
-        _, key_path = self._paths(step.server)
+        _certificate_path, key_path = self._paths(step.server)
         if step.retired_key is not None:
             files.rename_file(key_path, f"{key_path[:-4]}-{step.retired_key}.key")
         return holders.key_pair(key_path, keys.KeyKind(step.server.key_type or self._new_key_type), step.server.owner)
 
     def _finish(self, task: tuple[Step, holders.KeyPair, x509.Certificate]) -> RegisterEntry:
-        step, _, certificate = task
+        step, _pair, certificate = task
         certificate_path, key_path = self._paths(step.server)
         sent = [certificate, *(ca for ca in self._authority.chain if ca.subject != ca.issuer)]
         pem = b"".join(link.public_bytes(serialization.Encoding.PEM) for link in sent)

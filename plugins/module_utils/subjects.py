@@ -222,7 +222,7 @@ def common_name_of_index_subject(text: str) -> str:
 def _parse_oneline(text: str) -> Iterator[list[tuple[str, bytes]]]:
     for rdn in _split(text[1:], "/"):
         pairs = (pair.partition("=") for pair in _split(rdn, "+"))
-        yield [(name, _ONELINE_ESCAPE.sub(_unescape, value).encode("latin-1")) for name, _, value in pairs]
+        yield [(name, _ONELINE_ESCAPE.sub(_unescape, value).encode("latin-1")) for name, _equals, value in pairs]
 
 
 def _split(text: str, separator: str) -> list[str]:

@@ -32,11 +32,12 @@ _PREPARING, _SWAPPING, _DONE, _RESTORED = "preparing", "swapping", "done", "rest
 
 @dataclass(frozen=True)
 class NewFile:
-    """What `path` is to become; `content` None removes it."""
+    """What `path` is to become; `content` None removes it. `owner` (user and group) None is whoever runs this."""
 
     path: str
     content: bytes | None
     mode: int
+    owner: tuple[int, int] | None = None
 
 
 class Swap:
@@ -69,7 +70,7 @@ class Swap:
             files.make_directory(directory, 0o755)
         for new in new_files:
             if new.content is not None:
-                _write(_new(new.path), new.content, new.mode)
+                _write(_new(new.path), new.content, new.mode, new.owner)
         self._sync()
         self._save(_SWAPPING)
         for new in new_files:
@@ -190,10 +191,12 @@ def _remove(path: str) -> None:
         os.unlink(path)
 
 
-def _write(path: str, content: bytes, mode: int) -> None:
+def _write(path: str, content: bytes, mode: int, owner: tuple[int, int] | None) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     with open(descriptor, "wb") as handle:
         try:
+            if owner is not None:
+                os.fchown(descriptor, *owner)
             os.fchmod(descriptor, mode)  # what the umask took away
             handle.write(content)
             handle.flush()

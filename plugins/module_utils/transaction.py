@@ -17,9 +17,17 @@ import signal
 import threading
 import types
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from ansible_collections.mtls.nginx.plugins.module_utils import entry, nginx_conf, nginx_stage, ports, swap
+from ansible_collections.mtls.nginx.plugins.module_utils import (
+    end_dates,
+    entry,
+    nginx_conf,
+    nginx_stage,
+    ports,
+    shutdown,
+    swap,
+)
 from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.nginx_process import LogTail, Nginx
 
@@ -32,12 +40,17 @@ _ENDING_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 @dataclass(frozen=True)
 class WantedFile:
-    """A file as it should be. A secret one never appears in a diff or in a scratch file."""
+    """A file as it should be. A secret one never appears in a diff or in a scratch file.
+
+    `owner` (user and group) is set for a file that is the host's own and of which we edit a line. Files of ours belong
+    to whoever runs this.
+    """
 
     path: str
     content: bytes
     mode: int = 0o644
     secret: bool = False
+    owner: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -52,12 +65,18 @@ class Gate:
 
 @dataclass(frozen=True)
 class Request:
-    """What a host should have. `owned` are patterns of our files: one that is neither wanted nor absent is refused."""
+    """What a host should have. `owned` are patterns of our files: one that is neither wanted nor absent is refused.
+
+    `shutdown_timeout` is the bound in seconds for connections that outlive a reload, 0 takes ours away, None leaves it
+    alone. `textfile` is where the end dates are written for Prometheus.
+    """
 
     wanted: Sequence[WantedFile] = ()
     absent: Sequence[str] = ()
     owned: Sequence[str] = ()
     gates: Sequence[Gate] = ()
+    shutdown_timeout: int | None = None
+    textfile: end_dates.Textfile | None = None
     reload: bool = False
     check: bool = False
     scratch_parent: str | None = None
@@ -76,7 +95,10 @@ class Change:
 
 @dataclass
 class Outcome:
-    """What was done, or in check mode would be. `accepted` is None when nginx was not asked."""
+    """What was done, or in check mode would be. `accepted` is None when nginx was not asked.
+
+    `own_bound` is the host's own `worker_shutdown_timeout`, which was left alone.
+    """
 
     changes: list[Change] = field(default_factory=list)
     changed: bool = False
@@ -84,6 +106,7 @@ class Outcome:
     started: bool = False
     accepted: bool | None = None
     version: str | None = None
+    own_bound: shutdown.OwnBound | None = None
     message: str = "nothing differs, nginx is running"
 
 
@@ -91,7 +114,7 @@ def preview(request: Request) -> Outcome:
     """What a host without nginx would get: a comparison, since nobody can be asked."""
     _check_request(request)
     _refuse_strays(request)
-    changes = _compare(request)
+    changes = _compare(_with_textfile(request))
     _refuse_foreign(changes)
     return Outcome(changes, changed=bool(changes), message="nginx is not installed, so it could not be asked")
 
@@ -133,10 +156,11 @@ class _Transaction:
     def _plan(self) -> tuple[Outcome, nginx_conf.Configuration | None]:
         """What is to be done, and the configuration as it then is; None when there is nothing to do."""
         _refuse_strays(self._request)
-        changes = _compare(self._request)
+        request, own_bound = _with_bound(_with_textfile(self._request), self._nginx.conf_path)
+        changes = _compare(request)
         running = self._nginx.master() is not None
         if running and not changes and not self._swap.unfinished and not self._request.reload:
-            return Outcome(), None
+            return Outcome(own_bound=own_bound), None
         _refuse_foreign(changes)
         overlay = {change.path: change.wanted.content if change.wanted else None for change in changes}
         configuration = nginx_conf.load(self._nginx.conf_path, overlay)
@@ -150,6 +174,7 @@ class _Transaction:
             started=not running,
             accepted=True,
             version=self._nginx.version(),
+            own_bound=own_bound,
             message=_message(changes, running, self._request.check),
         )
         return outcome, configuration
@@ -350,7 +375,11 @@ def _looks_secret(content: bytes | None) -> bool:
 
 
 def _check_request(request: Request) -> None:
+    if request.shutdown_timeout is not None and request.shutdown_timeout < 0:
+        raise MtlsError(f"shutdown_timeout: is {request.shutdown_timeout}; use seconds, or 0 for no bound of ours")
     paths = [wanted.path for wanted in request.wanted] + list(request.absent)
+    if request.textfile is not None:
+        paths.append(request.textfile.path)
     for path in paths:
         if not os.path.isabs(path) or os.path.normpath(path) != path:
             raise MtlsError(f"{path}: give an absolute path without '.', '..' and doubled slashes")
@@ -364,6 +393,31 @@ def _check_request(request: Request) -> None:
             )
 
 
+def _with_textfile(request: Request) -> Request:
+    """The request with the metrics of what it will have put in place."""
+    textfile = request.textfile
+    if textfile is None:
+        return request
+    new: dict[str, bytes | None] = {wanted.path: wanted.content for wanted in request.wanted}
+    new.update(dict.fromkeys(request.absent))
+    content = end_dates.render(textfile, lambda path: new[path] if path in new else _read(path))
+    return replace(request, wanted=[*request.wanted, WantedFile(textfile.path, content)])
+
+
+def _with_bound(request: Request, conf_path: str) -> tuple[Request, shutdown.OwnBound | None]:
+    """The request with what bounds the life of connections that outlive a reload."""
+    if request.shutdown_timeout is None:
+        return request, None
+    plan = shutdown.plan(conf_path, request.shutdown_timeout)
+    wanted = [WantedFile(path, content) for path, content in plan.files.items() if content is not None]
+    absent = [path for path, content in plan.files.items() if content is None]
+    if plan.main is not None:
+        status = os.stat(conf_path)
+        owner = (status.st_uid, status.st_gid)
+        wanted.append(WantedFile(conf_path, plan.main, status.st_mode & 0o7777, owner=owner))
+    return replace(request, wanted=[*request.wanted, *wanted], absent=[*request.absent, *absent]), plan.own
+
+
 def _compare(request: Request) -> list[Change]:
     changes = []
     for wanted in request.wanted:
@@ -373,7 +427,8 @@ def _compare(request: Request) -> list[Change]:
             changes.append(Change(wanted.path, "created", None, None, wanted))
             continue
         mode = status.st_mode & 0o7777
-        if (before, mode, status.st_uid) != (wanted.content, wanted.mode, os.geteuid()):
+        owner = wanted.owner[0] if wanted.owner else os.geteuid()
+        if (before, mode, status.st_uid) != (wanted.content, wanted.mode, owner):
             changes.append(Change(wanted.path, "changed", before, mode, wanted))
     for path in request.absent:
         status = _status(path)
@@ -412,6 +467,8 @@ def _refuse_strays(request: Request) -> None:
 
 def _refuse_foreign(changes: Sequence[Change]) -> None:
     for change in changes:
+        if change.wanted is not None and change.wanted.owner is not None:
+            continue
         if change.path.endswith(".conf") and change.before is not None and not nginx_conf.is_managed(change.before):
             raise MtlsError(
                 f"{change.path}: this file was not written by mtls.nginx (it lacks the line '{nginx_conf.MARKER}');"
@@ -422,7 +479,7 @@ def _refuse_foreign(changes: Sequence[Change]) -> None:
 def _new_file(change: Change) -> swap.NewFile:
     if change.wanted is None:
         return swap.NewFile(change.path, None, 0)
-    return swap.NewFile(change.path, change.wanted.content, change.wanted.mode)
+    return swap.NewFile(change.path, change.wanted.content, change.wanted.mode, change.wanted.owner)
 
 
 def _words(error: OSError) -> str:

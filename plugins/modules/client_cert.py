@@ -1,7 +1,6 @@
 # Copyright (c) 2026, the mtls.nginx authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-#!/usr/bin/python
 
 """Ansible module: these clients have valid certificates, or are revoked."""
 
@@ -180,6 +179,20 @@ clients:
       description: The path of the C(.p12) file on the controller, or V(null).
       type: str
       sample: /srv/inventory/pki/clients/iphone-admin/iphone-admin.p12
+revoked:
+  description: What was revoked now, or would be in check mode, as M(mtls.nginx.crl) takes it in its option C(revoked).
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    serial:
+      description: The serial number, hexadecimal.
+      type: str
+      sample: "1003"
+    reason:
+      description: The reason.
+      type: str
+      sample: keyCompromise
 unmanaged:
   description: Live certificates of the authority that belong to none of O(clients), and not to a server.
   returned: success
@@ -212,6 +225,8 @@ from ansible_collections.mtls.nginx.plugins.module_utils import client_plan, cli
 from ansible_collections.mtls.nginx.plugins.module_utils.authority import REASONS
 from ansible_collections.mtls.nginx.plugins.module_utils.backends import open_authority
 from ansible_collections.mtls.nginx.plugins.module_utils.client_files import Client
+
+_MOST_LISTED = 5
 
 
 def main() -> None:
@@ -258,6 +273,8 @@ def _work(module: AnsibleModule) -> dict:
             done = clients.reconcile(authority, wanted, new_key_type=options["key_type"], check=module.check_mode)
             for warning in (*authority.warnings, *done.warnings):
                 module.warn(warning)
+    if done.unmanaged:
+        module.warn(_about_unmanaged(options["ca_path"], done.unmanaged))
     changed = [result for result in done.results if result.action != client_plan.UNCHANGED]
     return {
         "changed": bool(changed),
@@ -265,6 +282,9 @@ def _work(module: AnsibleModule) -> dict:
         "unmanaged": [
             {"name": stray.name, "serial": stray.serial, "dn": stray.dn, "not_after": times.iso(stray.not_after)}
             for stray in done.unmanaged
+        ],
+        "revoked": [
+            {"serial": serial, "reason": result.client.reason} for result in changed for serial in result.revoked
         ],
         "diff": {
             "before": "".join(_before(result) for result in changed),
@@ -302,6 +322,16 @@ def _describe(result: clients.Result) -> dict:
         "certificate": result.certificate,
         "p12": result.p12,
     }
+
+
+def _about_unmanaged(ca_path: str, strays: list[clients.Unmanaged]) -> str:
+    listed = ", ".join(f"{stray.name} ({stray.serial})" for stray in strays[:_MOST_LISTED])
+    more = f" and {len(strays) - _MOST_LISTED} more" if len(strays) > _MOST_LISTED else ""
+    return (
+        f"{ca_path}: {len(strays)} unmanaged: {listed}{more}. They have valid certificates but are not in the"
+        " inventory, and enter every service without an allow list; to end that, list them with state: revoked,"
+        " or their serials in mtls_revoked"
+    )
 
 
 def _before(result: clients.Result) -> str:

@@ -12,8 +12,8 @@ description:
     for each service - and hands it to M(mtls.nginx.nginx_config), which puts it in place as one transaction.
   - Reads the certificates of the clients on an allow list from the authority's directory on the controller.
     Private keys of clients and of the CA stay there.
-  - Needs the facts of M(mtls.nginx.nginx_facts). The role P(mtls.nginx.server#role) uses it.
-  - Ships no CRL that has ended, that another CA signed, or that holds anything but a CRL.
+  - Needs the facts of M(mtls.nginx.nginx_facts), unless O(crl_only=true). The role P(mtls.nginx.server#role) uses it.
+  - Ships no CRL that has ended or soon will, that another CA signed, or that holds anything but a CRL.
 options:
   authority:
     description: The authority's directory on the controller. A relative path starts at the inventory's directory.
@@ -36,6 +36,25 @@ options:
     description: Folder of the services' logs.
     type: path
     default: /var/log/nginx
+  crl_only:
+    description: Ships the CRL and nothing else, whatever else differs. For hosts whose services are set up already.
+    type: bool
+    default: false
+  crl_min_days:
+    description: A CRL that ends within so many days is not shipped, and the task fails. Not looked at in check mode,
+      unless O(crl_only=true).
+    type: int
+    default: 3
+  shutdown_timeout:
+    description: Passed on to O(mtls.nginx.nginx_config#module:shutdown_timeout), as 0 where no service is left.
+    type: int
+    default: 60
+  textfile_dir:
+    description:
+      - Folder of the node exporter's textfile collector on the host. The end dates of CRL and certificates are written
+        there, to C(mtls_nginx.prom). See O(mtls.nginx.nginx_config#module:textfile).
+      - Left out, they are not.
+    type: path
 attributes:
   check_mode:
     description:
@@ -61,6 +80,12 @@ EXAMPLES = r"""
         server_names: [nas.example.com]
         upstream: http://127.0.0.1:5000
         allow: [iphone-admin]
+
+- name: Ship a renewed CRL
+  mtls.nginx.nginx_site:
+    authority: "{{ inventory_dir }}/pki"
+    services: "{{ mtls_services }}"
+    crl_only: true
 """
 
 RETURN = r"""

@@ -140,7 +140,7 @@ class Site:
         for name, variables in self.host_vars.items():
             (self.inventory / "host_vars" / f"{name}.yml").write_text(yaml.safe_dump(variables, sort_keys=False))
 
-    def run(self, *arguments: str, playbook: pathlib.Path = SITE) -> Run:
+    def run(self, *arguments: str, playbook: pathlib.Path | str = SITE) -> Run:
         """Run the playbook on the inventory as it stands now."""
         self.write()
         statistics = self.folder / "statistics.json"

@@ -62,8 +62,9 @@ def test_from_an_inventory_to_a_guarded_host_and_on(site, upstream):
     site.host_vars["nas"]["mtls_services"][0]["allow"].remove("laptop")
     site.host_vars["nas"]["mtls_clients"][0] |= {"state": "revoked", "reason": "keyCompromise"}
     number = crl(site).extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
-    run = site.ok("--check", "--diff")
-    assert run.changed > 0
+    plan = site.ok("--check", "--diff")
+    assert "a new CRL: certificates are revoked" in plan.text
+    assert '-    "SUCCESS:CN=phone" 1;' in plan.text
     assert site.status(port, client="phone") == 200
     site.ok()
     assert [site.status(port, client=name) for name in ("phone", "laptop", "tablet")] == [400, 403, 403]

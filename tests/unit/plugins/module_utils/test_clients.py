@@ -417,7 +417,7 @@ def test_a_p12_follows_the_inventory_without_a_new_certificate(pki, change):
 
 
 def test_generated_passwords_are_strong_typable_and_different():
-    passwords = {p12.new_password() for _ in range(50)}
+    passwords = {p12.new_password() for _round in range(50)}
     assert len(passwords) == 50
     assert all(len(password) >= 20 and not set(password) & set("0o1li") for password in passwords)
 

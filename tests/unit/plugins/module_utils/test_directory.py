@@ -319,3 +319,18 @@ def test_a_second_run_waits_for_the_first(pki):
                 os._exit(0 if "another run" in str(error) else 1)
             os._exit(2)
         assert os.waitpid(child, 0)[1] == 0
+
+
+def test_a_serial_file_that_is_behind_the_index_uses_no_serial_twice(pki):
+    (pki.path / "serial").write_text("1000\n")
+    pki.serve(Client("a"), Client("b"))
+    (pki.path / "serial").write_text("1000\n")
+    pki.serve(Client("a"), Client("b"), Client("c"))
+    assert [row[3] for row in pki.index()] == ["1000", "1001", "1002"]
+    assert (pki.path / "serial").read_text() == "1003\n"
+
+
+def test_renewals_are_allowed_for_openssl_before_the_first_one_is_made(pki):
+    (pki.path / "index.txt.attr").write_text("unique_subject = yes\n")
+    pki.one(Client("a"))
+    assert (pki.path / "index.txt.attr").read_text() == "unique_subject = no\n"

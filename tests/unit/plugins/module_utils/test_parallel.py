@@ -21,8 +21,8 @@ def two_cores(monkeypatch):
 
 def test_results_come_in_the_order_of_the_items_and_from_other_processes():
     results = parallel.spread(lambda number: (number * number, os.getpid()), range(20000))
-    assert [square for square, _ in results] == [number * number for number in range(20000)]
-    assert os.getpid() not in {process for _, process in results}
+    assert [square for square, _pid in results] == [number * number for number in range(20000)]
+    assert os.getpid() not in {process for _square, process in results}
 
 
 def test_an_error_arrives_as_itself():

@@ -10,12 +10,22 @@ import stat
 import pytest
 from ansible.module_utils.testing import patch_module_args
 
+from ansible_collections.mtls.nginx.plugins.module_utils.end_dates import Textfile
 from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.transaction import Gate, WantedFile
 from ansible_collections.mtls.nginx.plugins.modules import nginx_config, nginx_facts
 
 KEY = "-----BEGIN PRIVATE KEY-----\nMIG\n-----END PRIVATE KEY-----\n"
-EMPTY = {"files": [], "secrets": [], "absent": [], "owned": [], "probes": [], "reload": False}
+EMPTY = {
+    "files": [],
+    "secrets": [],
+    "absent": [],
+    "owned": [],
+    "probes": [],
+    "shutdown_timeout": None,
+    "textfile": None,
+    "reload": False,
+}
 
 
 def params(**given):
@@ -32,6 +42,8 @@ def test_options_become_a_request():
             files=[file()],
             secrets=[{"path": "/k", "content": KEY}],
             probes=[{"address": "127.0.0.1", "port": 443, "server_name": "a.test", "expect": 400}],
+            shutdown_timeout=7,
+            textfile={"path": "/t", "ca": "/ca", "crl": "/crl", "certificates": [{"service": "nas", "path": "/c"}]},
         ),
         True,
         "/tmp",
@@ -41,6 +53,8 @@ def test_options_become_a_request():
         WantedFile("/k", KEY.encode(), 0o600, secret=True),
     ]
     assert request.gates == [Gate("127.0.0.1", 443, "a.test", 400)]
+    assert request.shutdown_timeout == 7
+    assert request.textfile == Textfile("/t", "/ca", "/crl", [("nas", "/c")])
     assert (request.check, request.scratch_parent) == (True, "/tmp")
 
 
