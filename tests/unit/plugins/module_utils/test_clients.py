@@ -118,7 +118,7 @@ def test_an_unchanged_p12_is_not_rewritten_even_when_the_register_is_lost_or_the
     wanted = (Client("a"), replace(PEPE, p12="modern", p12_password="hello world"))
     pki.serve(*wanted)
     kept = {path: path.read_bytes() for path in pki.path.rglob("*") if path.suffix in (".p12", ".key", ".crt")}
-    for disturb in (lambda: (pki.path / "clients/register.json").unlink(), lambda: [os.utime(path) for path in kept]):
+    for disturb in ((pki.path / "clients/register.json").unlink, lambda: [os.utime(path) for path in kept]):
         disturb()
         assert {result.action for result in pki.serve(*wanted).results} == {"unchanged"}
         assert {path: path.read_bytes() for path in kept} == kept
@@ -319,7 +319,7 @@ def openssl_pem(data: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("make", "complaint"),
     [
-        (lambda path: str(path), "no such file on the controller"),
+        (str, "no such file on the controller"),
         (lambda path: path.write_text("hello") and str(path), "is not a certificate signing request"),
         (lambda path: csr_of(rsa.generate_private_key(65537, 1024), path), "1024 bits; make one with at least 2048"),
         (lambda path: csr_of(ec.generate_private_key(ec.SECP192R1()), path), "curve secp192r1"),

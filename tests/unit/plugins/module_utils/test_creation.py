@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+from types import MappingProxyType
 
 import pytest
 from cryptography import x509
@@ -18,14 +19,16 @@ from ansible_collections.mtls.nginx.plugins.module_utils.client_files import Cli
 from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
 from ansible_collections.mtls.nginx.tests.unit.support import SUBJECT, Pki, later, lint, openssl, tree
 
-FULL_SUBJECT = {
-    "C": "ES",
-    "ST": "Valencia",
-    "L": "Valencia",
-    "O": "JMRP-IO-LAB",
-    "OU": "IT Services",
-    "CN": "JMRP-IO-LAB Root CA",
-}
+FULL_SUBJECT = MappingProxyType(
+    {
+        "C": "ES",
+        "ST": "Valencia",
+        "L": "Valencia",
+        "O": "JMRP-IO-LAB",
+        "OU": "IT Services",
+        "CN": "JMRP-IO-LAB Root CA",
+    }
+)
 
 
 def wanted(path, subject=SUBJECT, kind="ecdsa", passphrase=None, **options) -> creation.Wanted:

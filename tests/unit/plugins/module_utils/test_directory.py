@@ -248,7 +248,10 @@ def test_only_good_crls_are_handed_out(pki):
         revocation.check_shippable(b"", chain, times.now())
     tampered = x509.load_pem_x509_crl(good).public_bytes(serialization.Encoding.DER)
     tampered = subprocess.run(
-        ["openssl", "crl", "-inform", "DER"], input=tampered[:-1] + bytes([tampered[-1] ^ 1]), capture_output=True
+        ["openssl", "crl", "-inform", "DER"],
+        input=tampered[:-1] + bytes([tampered[-1] ^ 1]),
+        capture_output=True,
+        check=True,
     ).stdout
     with pytest.raises(MtlsError, match="not signed by this authority"):
         revocation.check_shippable(tampered, chain, times.now())
