@@ -275,3 +275,11 @@ def test_a_certificate_near_its_end_is_renewed_and_the_old_one_still_enters(site
     assert site.status(port, client="phone") == 200
     assert site.status(port, identity=(str(old), key)) == 200
     assert site.ok().changed == 0
+    # By its file, the old one alone is revoked; its serial says the same.
+    site.all_vars["mtls_revoked"] = [{"certificate": str(old), "reason": "superseded"}]
+    site.ok()
+    serial = x509.load_pem_x509_certificate(old.read_bytes()).serial_number
+    site.all_vars["mtls_revoked"] = [{"serial": f"{serial:X}", "reason": "superseded"}]
+    assert site.ok().changed == 0
+    assert site.status(port, identity=(str(old), key)) == 400
+    assert site.status(port, client="phone") == 200
