@@ -18,17 +18,54 @@ try:
 except ImportError:  # only on targets, where nothing is rendered
     pass
 
+from ansible_collections.mtls.nginx.plugins.module_utils import crl_maps
 from ansible_collections.mtls.nginx.plugins.module_utils.names import nginx_quote
 from ansible_collections.mtls.nginx.plugins.module_utils.probe import GATE_PATH
 from ansible_collections.mtls.nginx.plugins.module_utils.publication import Publication
 from ansible_collections.mtls.nginx.plugins.module_utils.services import Service
+from ansible_collections.mtls.nginx.plugins.module_utils.shutdown import parse_time
 
-# Raw request paths that some upstream could read otherwise than nginx does: dot segments, escaped dots, slashes,
-# backslashes and percent signs, path parameters, doubled slashes.
-_UNPLAIN_PATH = r"~*^[^?]*(?:/\.{1,2}(?:[/?#;]|\z)|%2e|%2f|%5c|%25|%00|;|\\|//)"
+# Raw request paths that some upstream could read otherwise than nginx does: dot segments, doubled slashes, path
+# parameters, and escapes of dots, slashes, backslashes, semicolons, percent signs, white space, control characters and
+# of what Unicode normalisation turns into one of them.
+_UNPLAIN_PATH = (
+    r"~*^[^?]*(?:/\.(?![\w-])|/\.\.|//|[;\\#]|[\x01-\x20\x7f-\xff]"
+    r"|%(?:[01]|2[35ef]|3[bf]|5c|7f|u|c[01]|e0%[89]|e2%80%a[4-6]|ef%bc|f0%8))"
+)
+# Other names under which applications expect to hear of a client certificate or of another path: nobody may send them.
+# nginx cannot remove headers by pattern.
+_FORGEABLE = (
+    "X-SSL-Client-Cert",
+    "X-SSL-Client-CN",
+    "X-SSL-Client-S-DN",
+    "X-SSL-Client-I-DN",
+    "X-SSL-Client-Issuer",
+    "X-SSL-Client-Subject",
+    "X-SSL-Client-SHA1",
+    "X-SSL-Client-Not-Before",
+    "X-SSL-Client-Not-After",
+    "X-SSL-Client-Session-ID",
+    "X-SSL-Client-Has-Cert",
+    "X-SSL-Client-Used",
+    "X-SSL-Cert",
+    "X-Client-Cert",
+    "X-Client-DN",
+    "X-Client-Verify",
+    "SSL-Client-Cert",
+    "SSL-Client-Verify",
+    "SSL-Client-Subject-DN",
+    "X-Forwarded-Client-Cert",
+    "X-Forwarded-Tls-Client-Cert",
+    "X-Original-URL",
+    "X-Rewrite-URL",
+    "X-Original-URI",
+    "X-Forwarded-Uri",
+)
 
+# nginx's own defaults.
 _DEFAULT_BUCKET = 64
 _DEFAULT_MAX_SIZE = 2048
+_DEFAULT_HEADER_TIMEOUT = "60s"
 
 
 @dataclass(frozen=True)
@@ -77,19 +114,23 @@ def host_files(host: NginxHost, services: Sequence[Service], publication: Public
     views = [_view(host, service, publication.client_dns) for service in present]
     jinja = _environment(template_dir)
     common = {
-        "paths": _trust_paths(host.conf_dir),
+        "paths": {**_trust_paths(host.conf_dir), **_map_paths(host.conf_dir)},
         "log_dir": host.log_dir,
         "gate_path": GATE_PATH,
         "http2_directive": host.version >= (1, 25, 1),
+        "header_timeout": _header_timeout(host),
+        "forgeable": _FORGEABLE,
+        "conf_command": host.version >= (1, 19, 4),
+        "sessions_cross": host.version < (1, 22),
     }
     wanted = HostFiles()
     wanted.files = [
         {"path": common["paths"]["ca"], "content": publication.chain},
-        {"path": common["paths"]["crl"], "content": publication.crl},
+        *_crl_files(host.conf_dir, publication.crl),
         {
             "path": host.path("conf.d", "mtls.conf"),
             "content": jinja.get_template("mtls.conf.j2").render(
-                services=views, unplain_path=_UNPLAIN_PATH, **_hash_sizes(host, views)
+                services=views, unplain_path=_UNPLAIN_PATH, **common, **_hash_sizes(host, views)
             ),
         },
     ]
@@ -118,7 +159,7 @@ def host_files(host: NginxHost, services: Sequence[Service], publication: Public
 def crl_files(conf_dir: str, services: Sequence[Service], crl: str, textfile_dir: str | None) -> HostFiles:
     """A new CRL and its end date, and nothing else: for a host whose services are set up already."""
     return HostFiles(
-        files=[{"path": _trust_paths(conf_dir)["crl"], "content": crl}],
+        files=_crl_files(conf_dir, crl),
         textfile=_textfile(conf_dir, services, textfile_dir),
     )
 
@@ -126,6 +167,21 @@ def crl_files(conf_dir: str, services: Sequence[Service], crl: str, textfile_dir
 def _trust_paths(conf_dir: str) -> dict[str, str]:
     folder = os.path.join(conf_dir, "client-certs")
     return {"ca": os.path.join(folder, "ca.crt"), "crl": os.path.join(folder, "crl.pem")}
+
+
+def _map_paths(conf_dir: str) -> dict[str, str]:
+    folder = os.path.join(conf_dir, "client-certs")
+    return {"revoked": os.path.join(folder, "revoked.map"), "ended": os.path.join(folder, "crl-end.map")}
+
+
+def _crl_files(conf_dir: str, crl: str) -> list[dict[str, str]]:
+    """The CRL, and what it says in the form of maps."""
+    path, maps = _trust_paths(conf_dir)["crl"], _map_paths(conf_dir)
+    return [
+        {"path": path, "content": crl},
+        {"path": maps["revoked"], "content": crl_maps.revoked_lines(crl, path)},
+        {"path": maps["ended"], "content": crl_maps.ended_lines(crl, path)},
+    ]
 
 
 def _textfile(conf_dir: str, services: Sequence[Service], textfile_dir: str | None) -> dict[str, t.Any] | None:
@@ -162,7 +218,7 @@ def _view(host: NginxHost, service: Service, client_dns: Mapping[str, str]) -> d
         "name": service.name,
         "variable": service.variable,
         "server_names": service.server_names,
-        "sni_names": [*service.server_names, ""] if service.by_address else service.server_names,
+        "sni_names": [*map(_sni_pattern, service.server_names), *([""] if service.by_address else [])],
         "listens": _listens(host, service),
         "root": service.root,
         "locations": _locations(service),
@@ -178,6 +234,17 @@ def _view(host: NginxHost, service: Service, client_dns: Mapping[str, str]) -> d
             if name in client_dns
         ],
     }
+
+
+def _sni_pattern(name: str) -> str:
+    """A key for `$ssl_server_name` that matches nothing but what nginx takes for this server name.
+
+    nginx cuts the name that a client sends at a colon and ignores one with two dots in a row: a wildcard key of the
+    map would match such a name although another server block has verified.
+    """
+    if not name.startswith("*."):
+        return name
+    return rf"~*^(?:[a-z0-9_-]+\.)+{re.escape(name[2:])}\.?\z"
 
 
 def _listens(host: NginxHost, service: Service) -> list[str]:
@@ -198,7 +265,9 @@ def _locations(service: Service) -> list[dict[str, str]]:
         {"match": f"{'^~' if path.endswith('/') else '='} {path}", "proxy_pass": prefix + path}
         for path in service.public_paths
     ]
-    return [*public, {"match": "/", "proxy_pass": service.upstream}]
+    # With a path of its own the upstream gets that, a slash and the rest; without one, the request as it came.
+    whole = service.upstream if service.upstream.count("/") == 2 else f"{prefix}/"
+    return [*public, {"match": "/", "proxy_pass": whole}]
 
 
 def _public_pattern(path: str) -> str:
@@ -224,6 +293,17 @@ def _hash_sizes(host: NginxHost, views: Sequence[Mapping[str, t.Any]]) -> dict[s
         if max_size > _DEFAULT_MAX_SIZE and not host.directives.get("map_hash_max_size")
         else None,
     }
+
+
+def _header_timeout(host: NginxHost) -> int | None:
+    """Seconds for `client_header_timeout`, where the host's value is longer than the bound for old connections.
+
+    `worker_shutdown_timeout` spares a connection that has sent half a request's header (measured), and once the other
+    half arrives, the old worker answers.
+    """
+    bound = host.shutdown_timeout
+    value = host.directives.get("client_header_timeout") or _DEFAULT_HEADER_TIMEOUT
+    return bound if bound and parse_time(value) > bound else None
 
 
 def _power_of_two(least: int) -> int:

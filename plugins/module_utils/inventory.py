@@ -81,11 +81,13 @@ class InventoryReader:
         self._server_spec = dict(server_spec)
         self.variables = sorted({*ca_spec, *server_spec})
 
-    def plan(self, hosts: Mapping[str, Mapping[str, t.Any]], base_dirs: Mapping[str, str]) -> dict[str, AuthorityPlan]:
+    def plan(
+        self, hosts: Mapping[str, Mapping[str, t.Any]], base_dirs: Mapping[str, str | None]
+    ) -> dict[str, AuthorityPlan]:
         """The plan of every authority that the hosts name, by its directory.
 
-        `hosts` maps each host of the inventory to those of `variables` that it has; `base_dirs` to the directory at
-        which its relative paths start. Raises MtlsError, naming hosts, for whatever contradicts itself.
+        `hosts` maps each host of the inventory to those of `variables` that it has, `base_dirs` to the directory at
+        which its relative paths start, if there is one. Raises MtlsError, naming hosts, for whatever contradicts itself.
         """
         collectors: dict[str, _Collector] = {}
         for host, values in hosts.items():
@@ -110,9 +112,18 @@ class InventoryReader:
         return result.validated_parameters
 
 
-def authority_path(ca_dir: str, base_dir: str) -> str:
+def authority_path(ca_dir: str, base_dir: str | None) -> str:
     """The authority's directory as an absolute path; a relative `mtls_ca_dir` starts at the inventory's directory."""
-    return os.path.normpath(os.path.join(base_dir, os.path.expanduser(ca_dir)))
+    return _absolute("mtls_ca_dir", ca_dir, base_dir)
+
+
+def _absolute(what: str, path: str, base_dir: str | None) -> str:
+    path = os.path.expanduser(path)
+    if base_dir is None and not os.path.isabs(path):
+        raise MtlsError(
+            f"{what} '{path}' is relative, and this inventory is no file that it could start at; give it in full"
+        )
+    return os.path.normpath(os.path.join(base_dir or os.sep, path))
 
 
 class _Collector:
@@ -125,7 +136,7 @@ class _Collector:
         self._clients: dict[str, _Defined] = {}
         self._services: list[tuple[str, Service]] = []
 
-    def add(self, host: str, values: Mapping[str, t.Any], services: Sequence[Service], base_dir: str) -> None:
+    def add(self, host: str, values: Mapping[str, t.Any], services: Sequence[Service], base_dir: str | None) -> None:
         self._agree(host, values)
         for raw in [*values["mtls_fleet_clients"], *values["mtls_clients"]]:
             self._add_client(host, raw, base_dir)
@@ -156,7 +167,7 @@ class _Collector:
                     f" {name}{said}; set it once in group_vars, or give one of them another mtls_ca_dir"
                 )
 
-    def _add_client(self, host: str, raw: Mapping[str, t.Any], base_dir: str) -> None:
+    def _add_client(self, host: str, raw: Mapping[str, t.Any], base_dir: str | None) -> None:
         definition = {key: value for key, value in raw.items() if value is not None}
         name = definition["name"]
         try:
@@ -213,19 +224,19 @@ class _Collector:
                     )
 
 
-def _request_path(host: str, definition: Mapping[str, t.Any], base_dir: str) -> str:
+def _request_path(host: str, definition: Mapping[str, t.Any], base_dir: str | None) -> str:
     if definition.get("p12", "none") != "none" or "p12_password" in definition or "key_type" in definition:
         raise MtlsError(
             f"host {host}, client '{definition['name']}': with csr the key stays on the device, so there is"
             " no PKCS#12 file and no key to choose; remove p12, p12_password and key_type, or remove csr"
         )
-    return os.path.normpath(os.path.join(base_dir, os.path.expanduser(definition["csr"])))
+    return _absolute(f"client '{definition['name']}': csr", definition["csr"], base_dir)
 
 
-def _revocation(host: str, raw: Mapping[str, t.Any], base_dir: str) -> dict[str, t.Any]:
+def _revocation(host: str, raw: Mapping[str, t.Any], base_dir: str | None) -> dict[str, t.Any]:
     if (raw.get("serial") is None) == (raw.get("certificate") is None):
         raise MtlsError(f"host {host}: an item of mtls_revoked needs either serial or certificate; give one of them")
     if raw.get("serial") is not None:
         return {"serial": raw["serial"], "reason": raw["reason"]}
-    path = os.path.normpath(os.path.join(base_dir, os.path.expanduser(raw["certificate"])))
-    return {"certificate": path, "reason": raw["reason"]}
+    certificate = _absolute("mtls_revoked: certificate", raw["certificate"], base_dir)
+    return {"certificate": certificate, "reason": raw["reason"]}

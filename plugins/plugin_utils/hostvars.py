@@ -36,7 +36,7 @@ def read_plan(task_vars: Mapping[str, t.Any]) -> dict[str, AuthorityPlan]:
     reader = inventory_reader()
     hostvars = task_vars["hostvars"]
     hosts, base_dirs = {}, {}
-    for host in hostvars:
+    for host in task_vars["groups"]["all"]:  # hostvars may hold an implicit localhost too
         variables = hostvars[host]  # computed at each access
         hosts[host] = _values(variables, host, reader.variables)
         base_dirs[host] = base_dir(variables)
@@ -79,6 +79,6 @@ def _values(variables: Mapping[str, t.Any], host: str, names: list[str]) -> dict
     return values
 
 
-def base_dir(variables: Mapping[str, t.Any]) -> str:
-    """Where relative paths start: the inventory's directory, or the playbook's where the inventory is a bare list."""
-    return variables.get("inventory_dir") or variables.get("playbook_dir") or os.getcwd()
+def base_dir(variables: Mapping[str, t.Any]) -> str | None:
+    """Where relative paths start: the inventory's directory; None where the inventory is a bare list of hosts."""
+    return variables.get("inventory_dir")

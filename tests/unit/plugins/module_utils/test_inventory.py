@@ -171,3 +171,9 @@ def test_relative_files_start_at_the_inventory():
         {"certificate": "/old.crt", "reason": "unspecified"},
         {"serial": "03E8", "reason": "superseded"},
     ]
+
+
+def test_relative_paths_need_an_inventory_that_is_a_file():
+    with pytest.raises(MtlsError, match="mtls_ca_dir 'pki' is relative"):
+        READER.plan({"a": {"mtls_clients": []}}, {"a": None})
+    assert list(READER.plan({"a": {"mtls_clients": [], "mtls_ca_dir": "/pki"}}, {"a": None})) == ["/pki"]

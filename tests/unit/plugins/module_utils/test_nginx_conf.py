@@ -10,6 +10,35 @@ from ansible_collections.mtls.nginx.plugins.module_utils import nginx_conf
 from ansible_collections.mtls.nginx.plugins.module_utils.nginx_conf import ConfSyntaxError, Listen
 
 
+def test_main_context_only(tmp_path):
+    (tmp_path / "main.d").mkdir()
+    (tmp_path / "main.d" / "a.conf").write_text("worker_shutdown_timeout 5s;")
+    conf = tmp_path / "nginx.conf"
+    conf.write_text("user root;\nhttp { include broken; map a b { c d; } }\ninclude main.d/*.conf;\n")
+    configuration = nginx_conf.load(str(conf), main_context_only=True)
+    assert [statement.directive.name for statement in configuration.statements] == [
+        "user",
+        "http",
+        "include",
+        "worker_shutdown_timeout",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "own"),
+    [
+        ("a 1;", "1"),
+        ("a 1;  # Managed by mtls.nginx", None),
+        ("a 1; # mine\n# Managed by mtls.nginx", None),
+        ("b 2; # Managed by mtls.nginx\na 1;", "1"),
+        ("\n\n\n\n\n# Managed by mtls.nginx\na 1;", "1"),
+    ],
+)
+def test_what_the_host_says_itself(tmp_path, text, own):
+    (tmp_path / "nginx.conf").write_text(text)
+    assert nginx_conf.load(str(tmp_path / "nginx.conf")).own_value("a", ()) == own
+
+
 def flat(directives):
     return [(item.name, item.values, None if item.block is None else flat(item.block)) for item in directives]
 

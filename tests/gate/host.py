@@ -1,0 +1,189 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A host with a real nginx: a folder as its /etc/nginx, one loopback port, started and ended by the suite."""
+
+from __future__ import annotations
+
+import contextlib
+import pathlib
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+
+from ansible_collections.mtls.nginx.plugins.module_utils.host_files import NginxHost, host_files
+from ansible_collections.mtls.nginx.plugins.module_utils.publication import Publication
+from ansible_collections.mtls.nginx.plugins.module_utils.services import parse_services
+
+from . import pki
+from .nginxes import REPOSITORY, Build
+
+_TEMPLATES = str(REPOSITORY / "roles" / "server" / "templates")
+_SECONDS = 15
+_PAGES = ("index.html", "secret", "api/secret", "page.php", "exact", "exactly", "open/index.html", "open/page")
+
+# Workers as root: the folder is below pytest's, which nobody else may enter.
+_MAIN = """\
+daemon off;
+user root;
+worker_processes 1;
+pid nginx.pid;
+error_log log/error.log info;
+events { worker_connections 256; }
+http {
+    access_log off;
+    client_body_temp_path tmp/body;
+    proxy_temp_path       tmp/proxy;
+    fastcgi_temp_path     tmp/fastcgi;
+    uwsgi_temp_path       tmp/uwsgi;
+    scgi_temp_path        tmp/scgi;
+    @HTTP@
+    include conf.d/*.conf;
+}
+"""
+
+# What Debian's nginx.conf, like most, says of TLS: the http block in which hand-written server blocks live.
+USUAL_HTTP = """\
+    ssl_protocols       TLSv1.2 TLSv1.3;
+    ssl_certificate     own/server.crt;
+    ssl_certificate_key own/server.key;
+"""
+
+
+class Host:
+    """One nginx on one port. Paths in its configuration are relative to its folder.
+
+    In hand-written text, `@PORT@` stands for the port, and other upper-case words for what `words` says.
+    """
+
+    def __init__(self, build: Build, folder: pathlib.Path, **words: str) -> None:
+        self.build = build
+        self.folder = folder
+        self.port = _free_port()
+        self.plain_port = _free_port()
+        self._words = {"PORT": str(self.port), "PLAIN": str(self.plain_port), "FOLDER": str(folder), **words}
+        self._process: subprocess.Popen[bytes] | None = None
+        for name in ("conf.d", "log", "tmp", "own", "www/open/deeper", "www/api"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        for name in _PAGES:
+            (folder / "www" / name).write_text(f"CONTENT OF {name}")
+
+    @property
+    def nginx(self) -> NginxHost:
+        """What our rendering is told of this host."""
+        return NginxHost(self.build.version, False, str(self.folder / "nginx.conf"), str(self.folder / "log"), {})
+
+    def write(self, path: str, text: str) -> None:
+        for word, value in self._words.items():
+            text = text.replace(f"@{word}@", value)
+        _put(self.folder / path, text)
+
+    def by_hand(self, text: str, *, http: str = USUAL_HTTP, authority: pki.Authority | None = None) -> None:
+        """A configuration as people write it: `own/ca.crt` and `own/crl.pem` are the authority's."""
+        self.write("nginx.conf", _MAIN.replace("@HTTP@", http))
+        self.write("conf.d/site.conf", text)
+        if authority:
+            self.write("own/ca.crt", authority.chain)
+            self.write("own/crl.pem", authority.crl)
+
+    def ours(
+        self,
+        services: Sequence[Mapping[str, object]],
+        authority: pki.Authority,
+        *,
+        http: str = USUAL_HTTP,
+        neighbours: Mapping[str, str] | None = None,
+        chain: str | None = None,
+        crl: str | None = None,
+    ) -> None:
+        """Our configuration, rendered by the collection.
+
+        `neighbours` are server blocks of the host's own by file name; before `mtls` in the alphabet they come first.
+        """
+        self.write("nginx.conf", _MAIN.replace("@HTTP@", http))
+        for name, text in (neighbours or {}).items():
+            self.write(f"conf.d/{name}.conf", text)
+        parsed = parse_services("tested", [{"listen": f"127.0.0.1:{self.port}", **service} for service in services])
+        published = Publication(
+            chain or authority.chain,
+            crl or authority.crl,
+            {name: authority.clients[name].dn for service in parsed for name in service.allow or ()},
+            {},
+            {service.name: self._credential for service in parsed},
+        )
+        wanted = host_files(self.nginx, parsed, published, _TEMPLATES)
+        for item in [*wanted.files, *wanted.secrets]:
+            _put(pathlib.Path(item["path"]), item["content"])
+
+    def serve_as(self, identity: pki.Identity) -> None:
+        """The server certificate for all server blocks, ours and others."""
+        self._credential = pki.credential(identity)
+        self.write("own/server.crt", self._credential.certificate)
+        self.write("own/server.key", self._credential.key)
+
+    def start(self) -> Host:
+        self._process = subprocess.Popen(
+            [*self.build.command, "-p", str(self.folder), "-c", "nginx.conf"],
+            cwd=self.folder,
+            env={"OPENSSL_CONF": "/dev/null"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=(self.folder / "log" / "start").open("wb"),
+        )
+        _wait(self._serves, self._said)
+        return self
+
+    def reload(self) -> None:
+        """Reload, and wait until none but new workers are left."""
+        before = self._workers()
+        self._process.send_signal(signal.SIGHUP)
+        _wait(lambda: self._workers() and not self._workers() & before, self._said)
+
+    def stop(self) -> None:
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _serves(self) -> bool:
+        if self._process.poll() is not None:
+            raise AssertionError(f"{self.build} did not start: {self._said()}")
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
+            return True
+        return False
+
+    def _workers(self) -> set[int]:
+        pid = self._process.pid
+        return set(map(int, pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+
+    def _said(self) -> str:
+        files = [self.folder / "log" / "start", self.folder / "log" / "error.log"]
+        return "\n".join(path.read_text()[-2000:] for path in files if path.exists())
+
+
+def _put(path: pathlib.Path, text: str) -> None:
+    """Put a new file in the old one's place, as the transaction does; here without waiting for the disk."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(f".{path.name}.new")
+    new.write_text(text)
+    new.replace(path)
+
+
+def _wait(condition, said) -> None:
+    deadline = time.monotonic() + _SECONDS
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"nothing happened within {_SECONDS} seconds: {said()}")
+        time.sleep(0.005)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

@@ -1,0 +1,145 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Certificates that look right and are not."""
+
+from __future__ import annotations
+
+import pytest
+from cryptography import x509
+
+from . import pki
+from .client import ask
+from .host import USUAL_HTTP
+
+# The usual way to let some clients in and not others: any certificate is taken, and its subject is compared.
+USUAL_ANY_AUTHORITY = """
+map $ssl_client_s_dn $allowed {
+    default 0;
+    "CN=admin" 1;
+}
+server {
+    listen 127.0.0.1:@PORT@ ssl;
+    server_name nas.test;
+    ssl_client_certificate own/ca.crt;
+    ssl_verify_client optional_no_ca;
+    if ($allowed = 0) { return 403; }
+    root @FOLDER@/www;
+}
+"""
+# A chain for OCSP stapling of the server's own certificate, for instance from a public authority.
+USUAL_STAPLING = """
+map $ssl_client_s_dn $allowed {
+    default 0;
+    "CN=admin" 1;
+}
+server {
+    listen 127.0.0.1:@PORT@ ssl;
+    server_name nas.test;
+    ssl_client_certificate own/ca.crt;
+    ssl_trusted_certificate own/other.crt;
+    ssl_verify_client on;
+    if ($allowed = 0) { return 403; }
+    root @FOLDER@/www;
+}
+"""
+# A CRL file as some authorities publish it, with their certificate.
+USUAL_CRL_WITH_CERTIFICATE = USUAL_STAPLING.replace("ssl_trusted_certificate own/other.crt", "ssl_crl own/all.pem")
+USUAL = {
+    "any authority": USUAL_ANY_AUTHORITY,
+    "stapling": USUAL_STAPLING,
+    "CRL file with a certificate": USUAL_CRL_WITH_CERTIFICATE,
+}
+
+
+ANOTHER = "another authority's client of that name"
+
+
+@pytest.fixture(scope="module")
+def impostors(authority, other_authority, server_certificate, tmp_path_factory):
+    """People with an allowed name, or a certificate of the authority, or both, who must stay outside."""
+    folder = tmp_path_factory.mktemp("impostors")
+    admin = authority.client("admin")
+    name, issuer = admin.certificate.subject, authority.issuer
+    same_name = pki.as_issuer(pki.forged(folder, issuer.certificate.subject, ca=True))
+    above = pki.as_issuer(pki.forged(folder, x509.Name([]), issuer, ca=True))
+    return {
+        "nobody": None,
+        ANOTHER: other_authority.client("admin"),
+        "client of another authority with our authority's name": pki.forged(folder, name, same_name),
+        "the same, that authority sent along": pki.forged(folder, name, same_name, sent_along=[same_name.certificate]),
+        "self-made": pki.forged(folder, name),
+        "self-made, says it is a CA": pki.forged(folder, name, ca=True),
+        "signed by an allowed client": pki.forged(folder, name, pki.as_issuer(admin), sent_along=[admin.certificate]),
+        "expired": pki.forged(folder, name, issuer, begins=-2, ends=-1),
+        "not yet valid": pki.forged(folder, name, issuer, begins=1, ends=2),
+        "the server's own certificate": server_certificate,
+        "below a CA that is not sent": pki.forged(folder, name, above),
+        "below a CA without a CRL": pki.forged(folder, name, above, sent_along=[above.certificate]),
+    }
+
+
+ENTERS_USUAL = {
+    "any authority": {
+        ANOTHER,
+        "client of another authority with our authority's name",
+        "the same, that authority sent along",
+        "self-made",
+        "below a CA that is not sent",
+        "below a CA without a CRL",
+    },
+    "stapling": {ANOTHER, "below a CA without a CRL"},
+    "CRL file with a certificate": {ANOTHER},
+}
+
+
+@pytest.mark.parametrize("way", USUAL)
+def test_usual_some_get_in(new_host, authority, other_authority, impostors, tls, way):
+    host = new_host()
+    host.write("own/other.crt", other_authority.chain)
+    host.write("own/all.pem", authority.crl + other_authority.chain + other_authority.crl)
+    host.by_hand(USUAL[way], authority=authority)
+    host.start()
+    entered = {who for who, identity in impostors.items() if ask(host.port, tls=tls, client=identity).let_in}
+    hole = way != "CRL file with a certificate" or host.build.version < (1, 27, 2)
+    assert entered == (ENTERS_USUAL[way] if hole else set())
+
+
+@pytest.mark.parametrize("public", [(), ("/open/",)], ids=["all gated", "with public paths"])
+@pytest.mark.parametrize("allow", [None, ["admin"]], ids=["every client", "an allow list"])
+def test_ours_none_gets_in(new_host, authority, other_authority, impostors, tls, public, allow):
+    host = new_host()
+    host.write("own/other.crt", other_authority.chain)
+    service = {"name": "nas", "server_names": ["nas.test"], "root": f"{host.folder}/www", "public_paths": public}
+    inherited = "ssl_verify_client optional_no_ca; ssl_verify_depth 9; ssl_trusted_certificate own/other.crt;"
+    host.ours([service | ({"allow": allow} if allow else {})], authority, http=USUAL_HTTP + inherited)
+    host.start()
+    assert ask(host.port, tls=tls, client=authority.client("admin")).let_in
+    answers = {who: ask(host.port, tls=tls, client=identity).status for who, identity in impostors.items()}
+    assert answers == dict.fromkeys(impostors, 400)
+
+
+def test_ours_an_intermediate_authority(new_host, authority, tmp_path_factory, tls):
+    """Hosts know the root only, or the issuing CA too: its clients get in if the chain is complete, or not at all."""
+    folder = tmp_path_factory.mktemp("intermediate")
+    root = authority.issuer
+    issuing = pki.forged(folder, x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "Issuing CA")]), root, ca=True)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "below")])
+    incomplete = pki.forged(folder, name, pki.as_issuer(issuing))
+    complete = pki.forged(folder, name, pki.as_issuer(issuing), sent_along=[issuing.certificate])
+    crls = authority.crl + pki.empty_crl(pki.as_issuer(issuing))
+    both = pki.credential(issuing).certificate + authority.chain
+    entered = {}
+    for known, chain in (("root", authority.chain), ("both", both)):
+        host = new_host()
+        service = {"name": "nas", "server_names": ["nas.test"], "root": f"{host.folder}/www"}
+        host.ours([service], authority, chain=chain, crl=crls)
+        host.start()
+        for sent, who in (("alone", incomplete), ("with its CA", complete)):
+            entered[known, sent] = ask(host.port, tls=tls, client=who).let_in
+    assert entered == {
+        ("root", "alone"): False,
+        ("root", "with its CA"): True,
+        ("both", "alone"): True,
+        ("both", "with its CA"): True,
+    }
