@@ -11,6 +11,10 @@ SHELL := /bin/bash
 VENV := .venv
 COLLECTIONS := build/collections
 COLLECTION := $(COLLECTIONS)/ansible_collections/mtls/nginx
+PEERS := build/bench/peers
+ROWS :=
+RUNS := 3
+SCENARIOS := default lifecycle existing fleet
 
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/$(COLLECTIONS)
@@ -25,9 +29,12 @@ demo-clean: $(VENV)/.controller $(COLLECTION)  ## take away all that the demo ma
 	examples/demo/run.sh down
 
 ##@ Check it
-test: lint build sanity unit integration  ## all of it (root: the integration tests run a real nginx)
+test: lint build sanity unit integration molecule  ## all of it (root: the integration tests run a real nginx)
 
-lint: $(VENV)/.dev $(COLLECTION) changelog-lint docs-lint  ## ruff, yamllint, ansible-lint's production profile, changelog and docs
+test-long: $(VENV)/.dev $(COLLECTION) packages matrix  ## the long trials alone: many kills, many reloads under load (root)
+	pytest -m long
+
+lint: $(VENV)/.dev $(COLLECTION) changelog-lint docs-lint ci-lint  ## ruff, yamllint, ansible-lint's production profile, changelog and docs
 	ruff check
 	ruff format --check
 	yamllint --strict .
@@ -36,13 +43,23 @@ lint: $(VENV)/.dev $(COLLECTION) changelog-lint docs-lint  ## ruff, yamllint, an
 changelog-lint: $(VENV)/.dev  ## the changelog's fragments
 	antsibull-changelog lint
 
+ci-lint: $(VENV)/.dev  ## the examples for GitHub Actions and GitLab CI, against the schemas of both
+	check-jsonschema --builtin-schema vendor.github-workflows examples/ci/github/*.yml
+	check-jsonschema --builtin-schema vendor.gitlab-ci --data-transform gitlab-ci examples/ci/gitlab/.gitlab-ci.yml
+
 docs-lint: $(VENV)/.dev $(COLLECTION)  ## the documentation of modules, roles and the collection
 	cd $(COLLECTION) && antsibull-docs lint-collection-docs --plugin-docs .
 
 sanity: $(VENV)/.dev  ## ansible-test sanity, with nothing ignored
 	python tests/lint/sanity.py
 
-unit integration: export PYTHONPATH := $(CURDIR)/$(COLLECTIONS)
+molecule: $(VENV)/.molecule $(COLLECTION)  ## real hosts in containers: SCENARIOS="default fleet" chooses (root, or a Docker engine)
+	python molecule/run.py $(SCENARIOS)
+
+matrix: $(COLLECTION) packages  ## unit tests and the workflow on each supported ansible-core (root)
+	python3 tests/matrix.py
+
+unit integration test-long bench: export PYTHONPATH := $(CURDIR)/$(COLLECTIONS)
 
 unit: $(VENV)/.dev $(COLLECTION) packages  ## unit tests
 	pytest tests/unit
@@ -50,6 +67,12 @@ unit: $(VENV)/.dev $(COLLECTION) packages  ## unit tests
 integration: $(VENV)/.dev $(COLLECTION) packages  ## integration tests with a real nginx (root)
 	@[[ $$EUID -eq 0 ]] || { echo "The integration tests start and reload nginx: run them as root." >&2; exit 1; }
 	pytest tests/integration
+
+##@ Measure it
+bench: $(VENV)/.dev $(PEERS)/.installed $(COLLECTION)  ## what things cost against the peers; ROWS="issue-1000 again-10000" runs these alone (root)
+	@[[ $$EUID -eq 0 ]] || { echo "Some rows start and reload nginx: run them as root." >&2; exit 1; }
+	tests/packages.sh apache2-utils
+	python tests/bench --runs $(RUNS) $(if $(ROWS),--rows $(ROWS))
 
 ##@ Ship it
 build: $(VENV)/.dev  ## the collection's tarball in build/, installed elsewhere and looked at
@@ -77,10 +100,20 @@ $(VENV)/.dev: requirements/dev.txt $(VENV)/.controller
 	python -m pip install --quiet -r requirements/dev.txt
 	touch $@
 
+$(VENV)/.molecule: requirements/molecule.txt molecule/fetch_collections.py $(VENV)/.dev
+	python -m pip install --quiet -r requirements/molecule.txt
+	python molecule/fetch_collections.py $(COLLECTIONS)
+	touch $@
+
+# The peers' collections, apart from the environment of the tests, where nothing needs them.
+$(PEERS)/.installed: requirements/bench.txt $(VENV)/.dev
+	python -m pip install --quiet --upgrade --no-deps --target $(@D) -r requirements/bench.txt
+	touch $@
+
 # The collection under the only path from which Ansible and Python import it. The link points back at this directory:
 # every tool that walks it has build/ on its list of exceptions.
 $(COLLECTION):
 	mkdir -p $(@D)
 	ln -sfn ../../../.. $@
 
-.PHONY: demo demo-clean test lint changelog-lint docs-lint sanity unit integration build clean help packages
+.PHONY: demo demo-clean test test-long lint changelog-lint docs-lint ci-lint sanity unit integration molecule matrix bench build clean help packages

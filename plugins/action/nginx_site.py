@@ -78,7 +78,7 @@ class ActionModule(ActionBase):
         services = inventory_reader().services(host, {"mtls_services": arguments["services"]})
         path = authority_path(arguments["authority"], base_dir(task_vars))
         if arguments["crl_only"]:
-            crl = publish_crl(path, arguments["crl_min_days"])
+            crl = publish_crl(path, 0 if self._task.check_mode else arguments["crl_min_days"])
             conf_dir = os.path.dirname(os.path.normpath(arguments["conf_path"]))
             return crl_files(conf_dir, services, crl, arguments["textfile_dir"]), {}
         if self._task.check_mode:

@@ -197,9 +197,10 @@ def _p12_is_good(
 def _read_password(place: ClientFiles) -> str | None:
     try:
         with open(place.password, encoding="ascii", errors="replace") as stream:
-            return stream.read().strip() or None
+            password = stream.read().strip()
     except FileNotFoundError:
         return None
+    return password if password and p12.is_ascii(password) else None
 
 
 def archive_certificate(place: ClientFiles, serial: str) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime
 
 from ansible_collections.mtls.nginx.plugins.module_utils import (
     client_files,
@@ -29,7 +29,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.client_files import Cli
 from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.names import check_client_name, check_no_collision
 from ansible_collections.mtls.nginx.plugins.module_utils.parallel import spread
-from ansible_collections.mtls.nginx.plugins.module_utils.register import Register, RegisterEntry
+from ansible_collections.mtls.nginx.plugins.module_utils.register import SERVERS, Register, RegisterEntry
 from ansible_collections.mtls.nginx.plugins.module_utils.subjects import index_subject, nginx_dn, subject_name
 
 try:
@@ -80,6 +80,8 @@ def check_clients(clients: Sequence[Client]) -> None:
             p12.check_password(client.p12_password, client.owner)
         if client.days < 1:
             raise MtlsError(f"{client.owner}: days is {client.days}; use 1 or more")
+        if client.renew_before < 0:
+            raise MtlsError(f"{client.owner}: renew_before is {client.renew_before}; use 0 or more")
     check_no_collision(seen)
 
 
@@ -92,6 +94,7 @@ class Planner:
         self._chain = authority.chain
         self._register = register
         self._owners = register.owners()
+        self._servers = Register.load(authority.path, SERVERS).owners()
         self._now = times.now()
         self._limits: dict[int, str] = {}  # by renew_before: what ends until then ends soon
         self._exposed: list[str] = []
@@ -163,7 +166,10 @@ class Planner:
         if current is not None and usable:
             if subject is not None and current.subject != subject:
                 return self._issue(client, found, subject, f"the subject was {nginx_dn(current.subject)}")
-            if current.not_valid_after_utc - self._now <= timedelta(days=client.renew_before):
+            if current.not_valid_after_utc <= self._soon(client):
+                renewed = self._restorable(client, found, current.subject) if found.public_key is not None else None
+                if renewed is not None and renewed.not_valid_after_utc > self._soon(client):
+                    return self._touch_up(client, found, None, renewed)
                 ended = f"the certificate ends on {times.iso(current.not_valid_after_utc)}"
                 return self._issue(client, found, current.subject, ended, RENEWED)
             return self._touch_up(client, found, entry, current)
@@ -275,6 +281,8 @@ class Planner:
             if not self._may_be_of(client, serial) or (found.entry is not None and found.entry.serial == serial):
                 continue
             certificate = self._authority.certificate(serial)
+            if not profiles.is_for(certificate, profiles.CLIENT):
+                continue
             if found.public_key in (None, keys.public_der(certificate.public_key())):
                 return certificate
         return None
@@ -353,8 +361,11 @@ class Planner:
     def _ends_soon(self, client: Client, entry: RegisterEntry) -> bool:
         limit = self._limits.get(client.renew_before)
         if limit is None:
-            limit = self._limits[client.renew_before] = times.iso(self._now + timedelta(days=client.renew_before))
+            limit = self._limits[client.renew_before] = times.iso(self._soon(client))
         return entry.not_after <= limit
+
+    def _soon(self, client: Client) -> datetime:
+        return times.in_days(self._now, client.renew_before, f"{client.owner}, renew_before")
 
     def _is_live(self, serial: str) -> bool:
         entry = self._authority.record.get(serial)
@@ -364,7 +375,7 @@ class Planner:
         return serial not in self._authority.record or self._authority.record.is_valid(serial)
 
     def _may_be_of(self, client: Client, serial: str) -> bool:
-        return self._owners.get(serial, client.name) == client.name
+        return serial not in self._servers and self._owners.get(serial, client.name) == client.name
 
     def _remembers(self, client: Client, kind: str) -> bool:
         entry = self._register.remembered(client.name)

@@ -50,6 +50,7 @@ def ensure(wanted: Wanted, *, check: bool) -> Outcome:
 
     :raises MtlsError: what is there is another authority, is damaged, or must not be used.
     """
+    layout.check_path(wanted.path)
     place = layout.Layout(wanted.path)
     if os.path.exists(place.path) and not os.path.isdir(place.path):
         raise MtlsError(f"{place.path}: is a file; name a directory")
@@ -63,6 +64,8 @@ def ensure(wanted: Wanted, *, check: bool) -> Outcome:
 
 
 def _establish(wanted: Wanted, place: layout.Layout) -> Outcome:
+    if not os.path.exists(place.certificate):
+        _check_creatable(wanted, place)
     files.make_directory(place.path, 0o700)
     with files.lock(place.lock):
         outcome = _compare(wanted, place) if os.path.exists(place.certificate) else _create(wanted, place)
@@ -102,6 +105,12 @@ def _check_creatable(wanted: Wanted, place: layout.Layout) -> x509.Name:
         )
     if wanted.key.type == "rsa" and wanted.key.size < keys.SMALLEST_RSA:
         raise MtlsError(f"key_size: {wanted.key.size} bits are too few; use at least {keys.SMALLEST_RSA}")
+    if wanted.key.type == "rsa" and wanted.key.size > keys.LARGEST_RSA:
+        raise MtlsError(f"key_size: {wanted.key.size} bits are too many; use at most {keys.LARGEST_RSA}")
+    if wanted.passphrase:
+        keys.check_passphrase(wanted.passphrase, place.key)
+    profiles.ca_validity(wanted.days, times.now())
+    times.in_days(times.now(), wanted.crl_days, "crl_days")
     return subjects.subject_name(wanted.subject, f"authority {place.path}")
 
 

@@ -14,7 +14,7 @@ import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import cached_property
 
 from ansible_collections.mtls.nginx.plugins.module_utils import (
@@ -55,6 +55,7 @@ def open_directory(path: str, passphrase: str | None, *, read_only: bool) -> Ite
 
     :raises MtlsError: no authority there, or one that must not be used as it is.
     """
+    layout.check_path(path)
     place = layout.Layout(path)
     if not os.path.exists(place.certificate):
         raise MtlsError(f"{path}: there is no authority (ca.crt is missing); run mtls.nginx.ca_init first")
@@ -104,7 +105,12 @@ class DirectoryAuthority:
         return profiles.Issuer(self.chain[0], key)
 
     def recover(self) -> None:
-        """Enter certificates that were written but not entered when an earlier run was killed."""
+        """Clear up after earlier runs that were killed: enter certificates that were written but not entered.
+
+        What they left half written goes, wherever it is: it may hold a private key.
+        """
+        for directory in (self.path, self._layout.issued, *self._layout.holders()):
+            files.remove_unfinished(directory)
         found = [
             name[:-4]
             for name in os.listdir(self._layout.issued)
@@ -156,7 +162,7 @@ class DirectoryAuthority:
         return certificates
 
     def _reserve_serials(self, count: int) -> list[int]:
-        current = numbers.read_number(self._layout.serial)
+        current = max(1, numbers.read_number(self._layout.serial))  # RFC 5280, 4.1.2.2: a serial is positive
         if not numbers.is_sequential(current):
             numbers.write_number(self._layout.serial, numbers.random_serial())
             return [numbers.random_serial() for _order in range(count)]
@@ -228,7 +234,7 @@ class DirectoryAuthority:
         if own is None:
             return "there is none by this authority"
         state = revocation.state_of(own)
-        if state.next_update - now <= timedelta(days=refresh_before):
+        if state.next_update <= times.in_days(now, refresh_before, self._layout.crl):
             return f"it ends on {times.iso(state.next_update)}"
         if state.last_update > now:
             return f"it begins only on {times.iso(state.last_update)}"
@@ -242,8 +248,9 @@ class DirectoryAuthority:
         now = times.now()
         current, known = self.crl_state(), numbers.read_number(self._layout.crl_number)
         number = max(known, current.number + 1 if current else 0)
+        numbers.check_crl_number(number, self._layout.crl_number)
         revoked = self._revoked
-        state = CrlState(number, self._crl_begin(now), now + timedelta(days=days), revoked.count)
+        state = CrlState(number, self._crl_begin(now), times.in_days(now, days, self._layout.crl), revoked.count)
         pem = revocation.build_crl(self._issuer, revoked, state)
         own_chain = self.chain[0].public_bytes(serialization.Encoding.PEM)
         revocation.check_shippable(pem, own_chain, now, self._layout.crl)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Callable
 
 from ansible.module_utils.basic import missing_required_lib
 
-from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError, one_line
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -52,7 +52,7 @@ def describe(error: OSError) -> str:
     """Return ``<file>: <what the system said>; <remedy>``."""
     remedy = _REMEDIES.get(error.errno or 0)
     said = (error.strerror or str(error)).lower()
-    return f"{error.filename}: {said}" + (f"; {remedy}" if remedy else "")
+    return one_line(f"{error.filename}: {said}" + (f"; {remedy}" if remedy else ""))
 
 
 def check_at_least_one(options: dict[str, Any], *names: str) -> None:

@@ -10,5 +10,14 @@ class MtlsError(Exception):
     """A mistake or obstacle the user can remove.
 
     The text names the host, client or file, says what is wrong with it and what to do about it.
-    ``entry.run_module`` shows it as the task's failure message, without a traceback.
+    ``entry.run_module`` shows it as the task's failure message, without a traceback. It is one line, whatever
+    characters are in the names it quotes.
     """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(one_line(text))
+
+
+def one_line(text: str) -> str:
+    """Return ``text`` with line breaks, control and invisible characters written as escapes."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

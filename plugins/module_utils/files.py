@@ -20,6 +20,8 @@ from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
 
 Path = Union[str, "os.PathLike[str]"]
 
+_UNFINISHED = ".new"
+
 
 def write_file(path: Path, data: bytes, mode: int, *, sync_parent: bool = True) -> None:
     """Put ``data`` at ``path`` with ``mode``, replacing what is there.
@@ -98,6 +100,9 @@ def sync_directory(path: str) -> None:
     descriptor = os.open(path or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        error.filename = path
+        raise
     finally:
         os.close(descriptor)
 
@@ -129,9 +134,20 @@ def lock(path: Path, wait: float = 120.0) -> Iterator[None]:
         os.close(descriptor)
 
 
+def remove_unfinished(directory: Path) -> None:
+    """Remove what killed runs left half written in ``directory``; the caller holds the lock of all who write there."""
+    try:
+        names = os.listdir(directory)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for name in names:
+        if name.startswith(".") and name.endswith(_UNFINISHED):
+            os.unlink(os.path.join(directory, name))
+
+
 def _stage(path: str, data: bytes, mode: int) -> str:
     # A fixed name: what a killed run left behind is replaced by the next write of the same file.
-    staged = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.new")
+    staged = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}{_UNFINISHED}")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     try:
         descriptor = os.open(staged, flags, mode)

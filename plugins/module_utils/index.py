@@ -11,7 +11,7 @@ hundred thousand of them are read in a tenth of a second.
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Sequence
 from datetime import datetime
 
 from ansible_collections.mtls.nginx.plugins.module_utils import files, times
@@ -19,8 +19,9 @@ from ansible_collections.mtls.nginx.plugins.module_utils.authority import Entry
 from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
 
 _LINE = re.compile(
-    r"(?:[VE]\t(?:\d{12}|\d{14})Z\t\t|R\t(?:\d{12}|\d{14})Z\t(?:\d{12}|\d{14})Z(?:,[^\t,]+)*\t)"
-    r"((?:[0-9A-F]{2}){1,32})\t[^\t]*\t(?:/[^\t]*)?"
+    r"^(?:[VE]\t\d{12}(?:\d\d)?Z\t\t|R\t\d{12}(?:\d\d)?Z\t\d{12}(?:\d\d)?Z(?:,[^\t\n,]+)*\t)"
+    r"(00|(?!00)(?:[0-9A-F]{8}){0,7}(?:[0-9A-F]{2}){1,4})\t[^\t\n]*\t(?:/[^\t\n]*)?$",
+    re.ASCII | re.MULTILINE,
 )
 _STATUS = {"V": "valid", "R": "revoked", "E": "expired"}
 # How `openssl ca` spells the reasons of RFC 5280, 5.3.1, and two of its own that carry a date.
@@ -45,21 +46,10 @@ class Index:
             text = stream.read()
         if text and not text.endswith("\n"):
             raise MtlsError(f"{path}, line {text.count(chr(10)) + 1}: is cut off; restore the file from a backup")
-        lines: dict[str, str] = {}
-        match = _LINE.fullmatch
-        for number, line in enumerate(text.split("\n")[:-1], 1):
-            found = match(line)
-            if found is None:
-                if line.startswith("#"):
-                    continue
-                raise MtlsError(
-                    f"{path}, line {number}: is not a line of `openssl ca` ({line[:60]!r}); "
-                    "restore the file from a backup"
-                )
-            if found[1] in lines:
-                raise MtlsError(f"{path}, line {number}: serial {found[1]} is there twice; restore it from a backup")
-            lines[found[1]] = line
-        return cls(path, lines)
+        lines = text.split("\n")[:-1]
+        # All lines at once, which is fast; one by one only when that shows that something is odd.
+        by_serial = dict(zip(_LINE.findall(text), lines))
+        return cls(path, by_serial if len(by_serial) == len(lines) else _line_by_line(path, lines))
 
     def __len__(self) -> int:
         return len(self._lines)
@@ -121,6 +111,23 @@ class Index:
         """Write the file, durably."""
         text = "".join(f"{line}\n" for line in self._lines.values())
         files.write_file(self.path, text.encode("utf-8", "surrogateescape"), 0o600)
+
+
+def _line_by_line(path: str, lines: Sequence[str]) -> dict[str, str]:
+    """Return the lines by serial without the comments; raises MtlsError for the first one that cannot be."""
+    by_serial: dict[str, str] = {}
+    for number, line in enumerate(lines, 1):
+        found = _LINE.fullmatch(line)
+        if found is None:
+            if line.startswith("#"):
+                continue
+            raise MtlsError(
+                f"{path}, line {number}: is not a line of `openssl ca` ({line[:60]!r}); restore the file from a backup"
+            )
+        if found[1] in by_serial:
+            raise MtlsError(f"{path}, line {number}: serial {found[1]} is there twice; restore it from a backup")
+        by_serial[found[1]] = line
+    return by_serial
 
 
 def _entry(line: str) -> Entry:

@@ -106,10 +106,30 @@ class InventoryReader:
 
     @staticmethod
     def _validate(host: str, values: Mapping[str, t.Any], spec: Mapping[str, t.Any]) -> dict[str, t.Any]:
-        result = ArgumentSpecValidator(dict(spec)).validate({key: values[key] for key in spec if key in values})
+        given = {key: values[key] for key in spec if key in values}
+        for key, value in given.items():
+            _check_shape(f"host {host}: {key}", value, spec[key])
+        result = ArgumentSpecValidator(dict(spec)).validate(given)
         if result.error_messages:
             raise MtlsError(f"host {host}: {'; '.join(result.error_messages)}")
         return result.validated_parameters
+
+
+def _check_shape(where: str, value: t.Any, spec: Mapping[str, t.Any]) -> None:
+    """Raise MtlsError where dictionaries are expected and something else is given: Ansible's validator breaks there."""
+    if "options" not in spec or value is None:
+        return
+    if spec["type"] == "list":
+        if not isinstance(value, Sequence) or isinstance(value, (str, bytes)):
+            raise MtlsError(f"{where} is no list; write one item for each, with a dash in front")
+        items = [(f"{where}, item {number}", item) for number, item in enumerate(value, 1)]
+    else:
+        items = [(where, value)]
+    for place, item in items:
+        if not isinstance(item, Mapping) or not all(isinstance(key, str) for key in item):
+            raise MtlsError(f"{place} is no dictionary of names and values; write it as name: value")
+        for key in spec["options"].keys() & item.keys():
+            _check_shape(f"{place}, {key}", item[key], spec["options"][key])
 
 
 def authority_path(ca_dir: str, base_dir: str | None) -> str:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     PublicKey = Union[rsa.RSAPublicKey, ec.EllipticCurvePublicKey]
 
 SMALLEST_RSA = 2048
+LARGEST_RSA = 16384  # openssl verifies nothing larger
+_LONGEST_PASSPHRASE = 1023  # bytes, openssl's limit
 CURVES = ("P-256", "P-384")
 _CURVES_TAKEN = {"secp256r1", "secp384r1", "secp521r1"}
 
@@ -50,7 +52,9 @@ def save_new_key(path: str, key: PrivateKey, passphrase: str | None = None) -> N
     :raises FileExistsError: there is a file already; it stays as it is.
     """
     protection = (
-        serialization.BestAvailableEncryption(passphrase.encode()) if passphrase else serialization.NoEncryption()
+        serialization.BestAvailableEncryption(check_passphrase(passphrase, path))
+        if passphrase
+        else serialization.NoEncryption()
     )
     pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, protection)
     files.create_file(path, pem, 0o600)
@@ -72,7 +76,7 @@ def load_key(path: str, passphrase: str | None = None, *, validate: bool = True)
     try:
         key = serialization.load_pem_private_key(
             data,
-            passphrase.encode() if encrypted and passphrase else None,
+            check_passphrase(passphrase, path) if encrypted and passphrase else None,
             unsafe_skip_rsa_key_validation=not validate,
         )
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
@@ -82,6 +86,17 @@ def load_key(path: str, passphrase: str | None = None, *, validate: bool = True)
     if key_type(key.public_key()) is None:
         raise MtlsError(f"{path}: is neither an RSA nor an ECDSA key; move it away")
     return key
+
+
+def check_passphrase(passphrase: str, path: str) -> bytes:
+    """Return the passphrase as openssl takes it; raises MtlsError for one that cannot be."""
+    try:
+        secret = passphrase.encode()
+    except UnicodeEncodeError:
+        raise MtlsError(f"{path}: the passphrase is not text in UTF-8; give another one") from None
+    if len(secret) > _LONGEST_PASSPHRASE:
+        raise MtlsError(f"{path}: the passphrase has {len(secret)} bytes, {_LONGEST_PASSPHRASE} fit; shorten it")
+    return secret
 
 
 def is_encrypted(pem: bytes) -> bool:

@@ -123,6 +123,25 @@ class Layout:
         """Return the path of an issued certificate."""
         return os.path.join(self.issued, f"{serial}.pem")
 
+    def holders(self) -> list[str]:
+        """Return the directories in which keys and certificates of clients and servers are, and those above them."""
+        found = []
+        for directory in (self.clients, self.servers):
+            if os.path.isdir(directory):
+                with os.scandir(directory) as entries:
+                    found += [directory, *(entry.path for entry in entries if entry.is_dir(follow_symlinks=False))]
+        return found
+
+
+def check_path(path: str) -> None:
+    """Raise MtlsError for a text that cannot be a path."""
+    try:
+        possible = path and b"\0" not in os.fsencode(path)
+    except UnicodeEncodeError:
+        possible = False
+    if not possible:
+        raise MtlsError(f"{path!r}: cannot be the authority's directory; correct the path")
+
 
 def missing(layout: Layout) -> list[str]:
     """Return the names of what ``complete`` would add or change, in order."""

@@ -58,6 +58,12 @@ def read_number(path: str) -> int:
     return int(text, 16)
 
 
+def check_crl_number(number: int, path: str) -> None:
+    """Raise MtlsError for a CRL number that is larger than RFC 5280, 5.2.3, allows."""
+    if number >= _LARGEST:
+        raise MtlsError(f"{path}: holds {number:X}, and a CRL number has 20 octets at most; restore it from a backup")
+
+
 def write_number(path: str, number: int) -> None:
     """Write one of openssl's number files, durably."""
     files.write_file(path, f"{hexadecimal(number)}\n".encode(), 0o600)

@@ -43,8 +43,13 @@ def check_password(password: str, owner: str) -> None:
     """Raise MtlsError for a password that some devices cannot take."""
     if not password:
         raise MtlsError(f"{owner}: the p12_password is empty, which macOS refuses; give one, or leave it out")
-    if not all(" " <= letter <= "~" for letter in password):
+    if not is_ascii(password):
         raise MtlsError(f"{owner}: the p12_password is not ASCII, which Java reads otherwise; use ASCII only")
+
+
+def is_ascii(password: str) -> bool:
+    """Tell whether every device reads a password as the same bytes."""
+    return all(" " <= letter <= "~" for letter in password)
 
 
 def pack(
@@ -62,7 +67,12 @@ def pack(
     else:
         builder = builder.key_cert_algorithm(pkcs12.PBES.PBESv2SHA256AndAES256CBC).hmac_hash(hashes.SHA256())
     protection = builder.build(password.encode("ascii"))
-    return pkcs12.serialize_key_and_certificates(name.encode(), key, certificate, list(chain), protection)
+    return pkcs12.serialize_key_and_certificates(_friendly_name(name), key, certificate, list(chain), protection)
+
+
+def _friendly_name(name: str) -> bytes:
+    """Return a name that fits into the BMPString it is stored in: two bytes a character."""
+    return "".join(letter if letter <= "\uffff" else "\ufffd" for letter in name).encode()
 
 
 def holds(
@@ -83,7 +93,7 @@ def holds(
     return (
         content.cert is not None
         and content.cert.certificate == certificate
-        and content.cert.friendly_name == name.encode()
+        and content.cert.friendly_name == _friendly_name(name)
         and content.key is not None
         and content.key.public_key() == certificate.public_key()
         and {extra.certificate for extra in content.additional_certs} == set(chain)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -67,7 +67,7 @@ def validity(days: int, now: datetime, issuer: x509.Certificate, owner: str) -> 
     :raises MtlsError: it would outlive its issuer.
     """
     end = issuer.not_valid_after_utc
-    not_after = now + timedelta(days=days)
+    not_after = times.in_days(now, days, owner)
     if not_after > end:
         largest = (end - now).days
         remedy = f"use at most {largest} days" if largest > 0 else "set up a new authority first"
@@ -83,10 +83,7 @@ def ca_validity(days: int, now: datetime) -> Validity:
 
     :raises MtlsError: it would end after the year 9999.
     """
-    try:
-        return Validity(now - times.CLOCK_SKEW, now + timedelta(days=days))
-    except OverflowError as error:
-        raise MtlsError(f"days: {days} days end after the year 9999; use less") from error
+    return Validity(now - times.CLOCK_SKEW, times.in_days(now, days, "days"))
 
 
 def ca_certificate(key: keys.PrivateKey, subject: x509.Name, serial: int, validity: Validity) -> x509.Certificate:
@@ -106,7 +103,6 @@ def ca_certificate(key: keys.PrivateKey, subject: x509.Name, serial: int, validi
 def leaf_certificate(issuer: Issuer, order: Order, serial: int) -> x509.Certificate:
     """Return the signed certificate of a client or a server."""
     public_key = serialization.load_der_public_key(order.public_key)
-    purpose = ExtendedKeyUsageOID.SERVER_AUTH if order.profile == SERVER else ExtendedKeyUsageOID.CLIENT_AUTH
     builder = x509.CertificateBuilder(
         issuer.certificate.subject,
         order.subject,
@@ -118,7 +114,7 @@ def leaf_certificate(issuer: Issuer, order: Order, serial: int) -> x509.Certific
     builder = (
         builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(certificates=False), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
+        .add_extension(x509.ExtendedKeyUsage([_purpose(order.profile)]), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
         .add_extension(issuer.key_identifier, critical=False)
     )
@@ -128,6 +124,19 @@ def leaf_certificate(issuer: Issuer, order: Order, serial: int) -> x509.Certific
     if names:
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
     return builder.sign(issuer.key, hashes.SHA256())
+
+
+def is_for(certificate: x509.Certificate, profile: str) -> bool:
+    """Tell whether a certificate may be used as a client's or a server's (RFC 5280, 4.2.1.12: or as anything)."""
+    try:
+        purposes = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    except x509.ExtensionNotFound:
+        return True
+    return _purpose(profile) in purposes
+
+
+def _purpose(profile: str) -> x509.ObjectIdentifier:
+    return ExtendedKeyUsageOID.SERVER_AUTH if profile == SERVER else ExtendedKeyUsageOID.CLIENT_AUTH
 
 
 def general_name(name: str) -> x509.GeneralName:

@@ -15,7 +15,7 @@ import json
 import os
 import secrets
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from ansible_collections.mtls.nginx.plugins.module_utils import files, layout, numbers, subjects, times
@@ -31,6 +31,7 @@ except ImportError:  # reported by entry.require_cryptography
 CLIENTS, SERVERS = "clients", "servers"
 _NAME = "register.json"
 _VERSION = 1
+_SALT_BYTES = 16
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,10 @@ class RegisterEntry:
     files: Mapping[str, Stamp] = field(default_factory=dict)
 
 
+_FIELDS = {each.name for each in fields(RegisterEntry)}
+_TEXTS = _FIELDS - {"former", "files"}
+
+
 class Register(Mapping[str, RegisterEntry]):
     """Holders by name: ``<client>`` or ``<host>/<service>``.
 
@@ -83,7 +88,7 @@ class Register(Mapping[str, RegisterEntry]):
     def __init__(self, directory: str, authority: str, content: dict[str, Any]) -> None:
         self.directory = directory
         self._authority = authority
-        self._salt: str = content.get("salt") or secrets.token_hex(16)
+        self._salt: str = content.get("salt") or secrets.token_hex(_SALT_BYTES)
         self._entries: dict[str, dict[str, Any]] = content.get("entries", {})
         self._changed = False
 
@@ -102,9 +107,9 @@ class Register(Mapping[str, RegisterEntry]):
         try:
             with open(os.path.join(directory, _NAME), encoding="utf-8") as stream:
                 content = json.load(stream)
-            if content["version"] != _VERSION or content["authority"] != authority:
+            if content["version"] != _VERSION or content["authority"] != authority or not _is_ours(content):
                 content = {}
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
+        except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             content = {}
         return cls(directory, authority, content)
 
@@ -145,11 +150,8 @@ class Register(Mapping[str, RegisterEntry]):
         raw = self._entries.get(name)
         if raw is None:
             return None
-        try:
-            stamps = {kind: Stamp(*stamp) for kind, stamp in raw["files"].items()}
-            return RegisterEntry(**{**raw, "former": tuple(raw["former"]), "files": stamps})
-        except (KeyError, TypeError):
-            return None
+        stamps = {kind: Stamp(*stamp) for kind, stamp in raw["files"].items()}
+        return RegisterEntry(**{**raw, "former": tuple(raw["former"]), "files": stamps})
 
     def remember(self, name: str, entry: RegisterEntry) -> None:
         """Write down what ``name`` has."""
@@ -193,6 +195,26 @@ class Register(Mapping[str, RegisterEntry]):
         text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
         files.write_file(os.path.join(self.directory, _NAME), text.encode(), 0o600)
         self._changed = False
+
+
+def _is_ours(content: dict[str, Any]) -> bool:
+    """Tell whether ``save`` can have written this; raises what a dictionary that is none raises."""
+    salt, entries = content["salt"], content["entries"]
+    return (
+        isinstance(salt, str)
+        and len(salt.encode()) == 2 * _SALT_BYTES
+        and all(_is_entry(entry) for entry in entries.values())
+    )
+
+
+def _is_entry(raw: dict[str, Any]) -> bool:
+    return (
+        raw.keys() == _FIELDS
+        and all(isinstance(raw[name], str) for name in _TEXTS)
+        and isinstance(raw["former"], list)
+        and all(isinstance(serial, str) for serial in raw["former"])
+        and all([type(part) for part in stamp] == [int, int, str] for stamp in raw["files"].values())
+    )
 
 
 def entry_of(path: str, certificate: x509.Certificate | None = None) -> RegisterEntry:

@@ -9,6 +9,7 @@ are put together as DER here and signed once (RFC 5280, section 5).
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -37,7 +38,10 @@ _REASON_CODES = {
 # RFC 5280 wants "unspecified" left out; removeFromCRL in a complete CRL would make openssl take the
 # certificate for good again.
 _WITHOUT_CODE = frozenset({None, "unspecified", "removeFromCRL"})
-_PEM_BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----", re.DOTALL)
+_LONGEST_SERIAL = 64  # hexadecimal digits
+_PEM_BEGIN = b"-----BEGIN "
+# [^-]* is for speed: a repeated group costs 200 bytes of memory for each byte it matches.
+_PEM_BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----[^-]*(?:-(?!----)[^-]*)*-----END \1-----")
 
 
 @dataclass(frozen=True)
@@ -56,13 +60,13 @@ def encode_revoked(revocations: Iterable[tuple[str, str, str | None]]) -> Revoke
     """
     shells: dict[tuple[str, str | None, int], _Shell] = {}
     entries = []
-    for serial, moment, reason in sorted(revocations, key=lambda revoked: (len(revoked[0]), revoked[0])):
+    for serial, moment, reason in sorted(revocations, key=lambda revoked: revoked[0].rjust(_LONGEST_SERIAL, "0")):
         number = bytes.fromhex(serial)
         if number[0] & 0x80:
             number = b"\x00" + number
         shell = shells.get((moment, reason, len(number)))
         if shell is None:
-            ending = _time(moment) + _reason_extension(serial, reason)
+            ending = _revocation_date(serial, moment) + _reason_extension(serial, reason)
             shell = shells[moment, reason, len(number)] = _Shell.around(len(number), ending)
         entries.append(shell.beginning + number + shell.ending)
     return Revoked(der.encode(der.SEQUENCE, b"".join(entries)) if entries else b"", len(entries))
@@ -102,8 +106,14 @@ def build_crl(issuer: Issuer, revoked: Revoked, state: CrlState) -> bytes:
         + der.encode(0xA0, der.encode(der.SEQUENCE, extensions)),
     )
     signature = der.encode(der.BIT_STRING, b"\x00" + _sign(issuer.key, to_be_signed))
-    crl = x509.load_der_x509_crl(der.encode(der.SEQUENCE, to_be_signed + algorithm + signature))
-    return crl.public_bytes(serialization.Encoding.PEM)
+    return _pem(der.encode(der.SEQUENCE, to_be_signed + algorithm + signature))
+
+
+def _pem(crl: bytes) -> bytes:
+    """Return a CRL in PEM (RFC 7468), six times as fast as ``public_bytes`` of ``cryptography``."""
+    text = base64.b64encode(crl)
+    lines = [text[start : start + 64] for start in range(0, len(text), 64)]
+    return b"\n".join((b"-----BEGIN X509 CRL-----", *lines, b"-----END X509 CRL-----", b""))
 
 
 def lists_exactly(crl: x509.CertificateRevocationList, revoked: Revoked) -> bool:
@@ -127,6 +137,8 @@ def parse_crls(pem: bytes, path: str) -> list[x509.CertificateRevocationList]:
     :raises MtlsError: a block that is not a CRL (nginx would trust a certificate in it: nginx fact A5), or none.
     """
     blocks = list(_PEM_BLOCK.finditer(pem))
+    if len(blocks) != pem.count(_PEM_BEGIN):
+        raise MtlsError(f"{path}: is damaged; remove it, and mtls.nginx.crl writes it anew")
     for block in blocks:
         if block[1] != b"X509 CRL":
             raise MtlsError(f"{path}: contains a {block[1].decode()}, and may contain CRLs only; write it anew")
@@ -183,6 +195,16 @@ def _dn(name: x509.Name) -> str:
 
 def _time(text: str) -> bytes:
     return der.encode(der.UTC_TIME if len(text) == 13 else der.GENERALIZED_TIME, text.encode("ascii"))
+
+
+def _revocation_date(serial: str, moment: str) -> bytes:
+    try:
+        times.from_asn1(moment)
+    except ValueError as error:
+        raise MtlsError(
+            f"index.txt: serial {serial} was revoked on {moment}, a date that does not exist; correct the line"
+        ) from error
+    return _time(moment)
 
 
 def _reason_extension(serial: str, reason: str | None) -> bytes:

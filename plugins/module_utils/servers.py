@@ -14,9 +14,9 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime
 
-from ansible_collections.mtls.nginx.plugins.module_utils import files, holders, keys, profiles, times
+from ansible_collections.mtls.nginx.plugins.module_utils import files, holders, keys, numbers, profiles, times
 from ansible_collections.mtls.nginx.plugins.module_utils.authority import Authority, Order
 from ansible_collections.mtls.nginx.plugins.module_utils.directory import read_certificates, was_issued_by
 from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
@@ -28,7 +28,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.register import (
     Stamp,
     entry_of,
 )
-from ansible_collections.mtls.nginx.plugins.module_utils.subjects import subject_name
+from ansible_collections.mtls.nginx.plugins.module_utils.subjects import index_subject, subject_name
 
 try:
     from cryptography import x509
@@ -79,6 +79,7 @@ class Step:
     definition: str = ""
     validity: profiles.Validity | None = None
     retired_key: str | None = None
+    restore: x509.Certificate | None = None  # was issued already, by a run that was killed
 
     def order(self, pair: holders.KeyPair) -> Order:
         """Return what is asked of the authority."""
@@ -114,6 +115,8 @@ def check_servers(servers: Sequence[Server]) -> None:
             _check_name(name, server)
         if server.days < 1:
             raise MtlsError(f"{server.owner}: days is {server.days}; use 1 or more")
+        if server.renew_before < 0:
+            raise MtlsError(f"{server.owner}: renew_before is {server.renew_before}; use 0 or more")
 
 
 def _check_name(name: str, server: Server) -> None:
@@ -167,7 +170,7 @@ class _Worker:
             and entry.files["crt"].fits(files.status(certificate_path))
             and entry.files["key"].fits(files.status(key_path))
             and self._authority.record.is_valid(entry.serial)
-            and entry.not_after > times.iso(self._now + timedelta(days=server.renew_before))
+            and entry.not_after > times.iso(self._soon(server))
         ):
             return Step(server, UNCHANGED, "", entry, definition)
         return self._judge_files(server, definition)
@@ -193,12 +196,15 @@ class _Worker:
             return self._issue(server, definition, entry, "the certificate is revoked", retired_key=retired)
         if not matches:
             return self._issue(server, definition, entry, "the certificate was for another key")
-        if _names_of(current) != {str(profiles.general_name(name).value) for name in server.names}:
+        if _names_of(current) != _names_in(server):
             return self._issue(server, definition, entry, "the server names changed")
-        if current.not_valid_after_utc - self._now <= timedelta(days=server.renew_before):
+        if current.not_valid_after_utc <= self._soon(server):
             return self._issue(server, definition, entry, f"the certificate ends on {entry.not_after}", RENEWED)
         stamps = {**entry.files, "key": Stamp.of(key_path)}
         return Step(server, UNCHANGED, "", replace(entry, definition=definition, files=stamps), definition)
+
+    def _soon(self, server: Server) -> datetime:
+        return times.in_days(self._now, server.renew_before, f"{server.owner}, renew_before")
 
     def _issue(
         self,
@@ -214,15 +220,42 @@ class _Worker:
                 f"{server.owner}: renew_before is {server.renew_before} and days is {server.days}, so every run would "
                 "issue a certificate; make renew_before less than days"
             )
+        restore = self._restorable(server) if retired_key is None else None
+        if restore is not None:
+            because += f"; {numbers.hexadecimal(restore.serial_number)} was issued already"
+            return Step(server, action, because, entry, definition, restore=restore)
         validity = profiles.validity(server.days, self._now, self._authority.chain[0], server.owner)
         return Step(server, action, because, entry, definition, validity, retired_key)
+
+    def _restorable(self, server: Server) -> x509.Certificate | None:
+        """Return a certificate in the record that is what this server needs: a killed run leaves one."""
+        record, subject = self._authority.record, index_subject(server.subject())
+        _certificate_path, key_path = self._paths(server)
+        if not os.path.exists(key_path):
+            return None
+        public = keys.public_der(keys.load_key(key_path, validate=False).public_key())
+        for serial in reversed(record.namesakes(subject)):
+            entry = record.get(serial)
+            if entry is None or entry.status != "valid" or entry.not_after <= self._soon(server):
+                continue
+            certificate = self._authority.certificate(serial)
+            if (
+                profiles.is_for(certificate, profiles.SERVER)
+                and keys.public_der(certificate.public_key()) == public
+                and _names_of(certificate) == _names_in(server)
+            ):
+                return certificate
+        return None
 
     def carry_out(self, steps: Sequence[Step]) -> list[Result]:
         """Do what was judged."""
         done = {}
         try:
             for step in steps:
-                if step.validity is None and step.entry is not None:
+                if step.restore is not None:
+                    done[step.server.id] = self._with_former(step, self._write(step, step.restore))
+                    self._register.remember(step.server.id, done[step.server.id])
+                elif step.validity is None and step.entry is not None:
                     self._register.remember(step.server.id, self._with_former(step, step.entry))
             to_issue = [step for step in steps if step.validity is not None]
             for step, entry in holders.issue(self._authority, to_issue, self._prepare, self._finish):
@@ -248,6 +281,9 @@ class _Worker:
 
     def _finish(self, task: tuple[Step, holders.KeyPair, x509.Certificate]) -> RegisterEntry:
         step, _pair, certificate = task
+        return self._write(step, certificate)
+
+    def _write(self, step: Step, certificate: x509.Certificate) -> RegisterEntry:
         certificate_path, key_path = self._paths(step.server)
         sent = [certificate, *(ca for ca in self._authority.chain if ca.subject != ca.issuer)]
         pem = b"".join(link.public_bytes(serialization.Encoding.PEM) for link in sent)
@@ -266,8 +302,12 @@ class _Worker:
 
 def _result(step: Step, entry: RegisterEntry | None, directory: str) -> Result:
     base = os.path.join(directory, step.server.host, step.server.name)
-    held = step.entry if step.validity is None else entry
+    held = step.entry if step.validity is None and step.restore is None else entry
     return Result(step.server, step.action, step.because, step.entry, held, f"{base}.crt", f"{base}.key")
+
+
+def _names_in(server: Server) -> set[str]:
+    return {str(profiles.general_name(name).value) for name in server.names}
 
 
 def _names_of(certificate: x509.Certificate) -> set[str]:

@@ -32,6 +32,11 @@ _PART = re.compile(r"(\d+)(ms|[smhdw]?)")
 _SECONDS = {"ms": 0.001, "": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
+def parse_time(value: str) -> float:
+    """Seconds of a time as nginx writes it, for example 1m30s."""
+    return sum(int(number) * _SECONDS[unit] for number, unit in _PART.findall(value))
+
+
 @dataclass(frozen=True)
 class OwnBound:
     """The bound that the host sets itself: as it is written, and where."""
@@ -41,7 +46,7 @@ class OwnBound:
 
     def exceeds(self, seconds: int) -> bool:
         """Whether it lets connections live longer than so many seconds; 0 is no bound at all."""
-        own = sum(int(number) * _SECONDS[unit] for number, unit in _PART.findall(self.value))
+        own = parse_time(self.value)
         return own == 0 or own > seconds
 
 

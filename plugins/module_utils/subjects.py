@@ -106,7 +106,7 @@ _OIDS = {name: oid for oid, name in _SHORT_NAMES.items()}
 _ENCODINGS = {der.BMP_STRING: "utf-16-be", der.UNIVERSAL_STRING: "utf-32-be"}
 _ONE_BYTE_STRINGS = frozenset({0x12, 0x13, 0x14, 0x16, 0x1A, 0x17, 0x18})  # Numeric ... Visible, and times
 _STRINGS = _ONE_BYTE_STRINGS | set(_ENCODINGS) | {der.UTF8_STRING}
-_ONELINE_ESCAPE = re.compile(r"\\([/+])|\\x([0-9A-F]{2})")
+_ONELINE_ESCAPE = re.compile(rb"\\([/+])|\\x([0-9A-F]{2})")
 _PLAIN_ONELINE = re.compile(r"(?:/[A-Za-z]+=[A-Za-z0-9_.@:-]+)+")  # nothing to escape in either spelling
 _BY_HAND = re.compile(rb'[,+"\\<>;]')
 
@@ -127,8 +127,8 @@ def subject_name(subject: Subject, owner: str) -> x509.Name:
         known = _ATTRIBUTES.get(name)
         if known is None:
             raise MtlsError(f"{owner}: unknown subject attribute {key!r}; known are {', '.join(_ATTRIBUTES)}")
-        for text in [value] if isinstance(value, (str, int)) else value or [""]:
-            attributes.append(_attribute(known, name, text, owner))
+        texts = value if isinstance(value, (list, tuple)) else ["" if value is None else value]
+        attributes += [_attribute(known, name, text, owner) for text in texts or [""]]
     return x509.Name(attributes)
 
 
@@ -148,6 +148,9 @@ def _attribute(known: _Attribute, name: str, text: object, owner: str) -> x509.N
         raise MtlsError(
             f"{owner}: subject attribute {name} has {len(text)} characters, X.509 allows {known.longest}; shorten it"
         )
+    size = len(text.encode())
+    if name == "CN" and size > known.longest:  # X.509 counts characters, `cryptography` bytes
+        raise MtlsError(f"{owner}: subject attribute CN has {size} bytes in UTF-8, {known.longest} fit; shorten it")
     return x509.NameAttribute(x509.ObjectIdentifier(known.oid), text)
 
 
@@ -222,15 +225,20 @@ def common_name_of_index_subject(text: str) -> str:
 def _parse_oneline(text: str) -> Iterator[list[tuple[str, bytes]]]:
     for rdn in _split(text[1:], "/"):
         pairs = (pair.partition("=") for pair in _split(rdn, "+"))
-        yield [(name, _ONELINE_ESCAPE.sub(_unescape, value).encode("latin-1")) for name, _equals, value in pairs]
+        yield [(name, _ONELINE_ESCAPE.sub(_unescape, _bytes(value))) for name, _equals, value in pairs]
 
 
 def _split(text: str, separator: str) -> list[str]:
     return re.split(rf"(?<!\\)\{separator}(?=[A-Za-z0-9.]+=)", text)
 
 
-def _unescape(found: re.Match[str]) -> str:
-    return found[1] or chr(int(found[2], 16))
+def _bytes(text: str) -> bytes:
+    """Return what stands in the file, which should be ASCII only."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _unescape(found: re.Match[bytes]) -> bytes:
+    return found[1] or bytes((int(found[2], 16),))
 
 
 def _utf8(value: bytes) -> der.Element:

@@ -193,16 +193,16 @@ def _remove(path: str) -> None:
 
 def _write(path: str, content: bytes, mode: int, owner: tuple[int, int] | None) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-    with open(descriptor, "wb") as handle:
-        try:
+    try:
+        with open(descriptor, "wb") as handle:
             if owner is not None:
                 os.fchown(descriptor, *owner)
             os.fchmod(descriptor, mode)  # what the umask took away
             handle.write(content)
             handle.flush()
             os.fsync(descriptor)
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, path) from error
+    except OSError as error:  # even closing can fail on a full disk, and that error names no file
+        raise OSError(error.errno, error.strerror, path) from error
 
 
 def _missing_directories(paths: Iterable[str]) -> list[str]:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 
+from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
+
 # A host whose clock is behind must not find a new certificate or CRL "not yet valid": nginx would then refuse
 # every client.
 CLOCK_SKEW = timedelta(minutes=10)
@@ -15,6 +17,17 @@ CLOCK_SKEW = timedelta(minutes=10)
 def now() -> datetime:
     """Return this second."""
     return datetime.now(timezone.utc).replace(microsecond=0)
+
+
+def in_days(moment: datetime, days: int, owner: str) -> datetime:
+    """Return the moment ``days`` later.
+
+    :raises MtlsError: that is after the year 9999, where certificates and CRLs cannot end.
+    """
+    try:
+        return moment + timedelta(days=days)
+    except OverflowError:
+        raise MtlsError(f"{owner}: {days} days end after the year 9999; use less") from None
 
 
 def iso(moment: datetime) -> str:

@@ -29,7 +29,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils import (
     swap,
 )
 from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
-from ansible_collections.mtls.nginx.plugins.module_utils.nginx_process import LogTail, Nginx
+from ansible_collections.mtls.nginx.plugins.module_utils.nginx_process import LogTail, Nginx, Process
 
 SECRET_MODE = 0o600
 _SECRET_TEXT = "<private key, not shown>"
@@ -243,6 +243,8 @@ class _Transaction:
     def _commit(self, outcome: Outcome, configuration: nginx_conf.Configuration) -> None:
         log = LogTail(self._nginx.error_logs(configuration))
         touched = self._swap.unfinished
+        # After an interrupted run nobody knows what these have read.
+        workers = None if touched else self._workers()
         step = "the files could not be put in place"
         try:
             if outcome.changes:
@@ -266,7 +268,7 @@ class _Transaction:
             self._swap.decide()
         except BaseException as error:
             self._signals.ignore()
-            state = self._roll_back(outcome.reloaded, touched)
+            state = self._roll_back(outcome.reloaded, touched, workers)
             if isinstance(error, MtlsError):
                 raise MtlsError(f"{step}: {error}. {state}") from error
             if isinstance(error, OSError):
@@ -274,8 +276,11 @@ class _Transaction:
             raise
         self._swap.finish()
 
-    def _roll_back(self, was_running: bool, touched: bool) -> str:
-        """Put everything back; returns a sentence for the user about how things are now."""
+    def _roll_back(self, was_running: bool, touched: bool, workers: set[Process] | None) -> str:
+        """Put everything back; returns a sentence for the user about how things are now.
+
+        `workers` are those that served before the change, None where nobody knows with which configuration.
+        """
         try:
             if self._swap.unfinished:
                 self._swap.undo()
@@ -288,26 +293,41 @@ class _Transaction:
             if self._swap.unfinished:
                 self._swap.finish()
             return "Every file is as it was before."
-        return "Every file is as it was before, " + self._serve_what_is_there(was_running)
+        return "Every file is as it was before, " + self._serve_what_is_there(was_running, workers)
 
-    def _serve_what_is_there(self, was_running: bool) -> str:
+    def _serve_what_is_there(self, was_running: bool, workers: set[Process] | None = None) -> str:
         """Bring nginx back to the files that are in place; returns the second half of a sentence about it."""
         try:
-            if not was_running:
-                self._nginx.stop()
-                state = "and nginx is not running, as before."
-            else:
-                log = LogTail(self._nginx.error_logs(nginx_conf.load(self._nginx.conf_path)))
-                if self._nginx.master() is not None:
-                    self._nginx.reload(log)
-                else:
-                    self._nginx.start(log)
-                state = "and nginx serves with the old configuration."
+            state = self._bring_back(was_running)
+        except (MtlsError, OSError) as error:
+            if not workers or workers != self._workers():
+                return f"but nginx did not go back to them ({error}); the next run tries again."
+            # Each reload was refused, so nginx has never left what it had read before.
+            state = (
+                "and nginx goes on serving as before. It cannot be reloaded with the old configuration either:"
+                f" mend that first ({error})."
+            )
+        try:
             if self._swap.unfinished:
                 self._swap.finish()
-        except (MtlsError, OSError) as error:
-            return f"but nginx did not go back to them ({error}); the next run tries again."
+        except OSError as error:
+            return f"{state} What this run left beside them could not be removed ({_words(error)}): the next run does."
         return state
+
+    def _bring_back(self, was_running: bool) -> str:
+        if not was_running:
+            self._nginx.stop()
+            return "and nginx is not running, as before."
+        log = LogTail(self._nginx.error_logs(nginx_conf.load(self._nginx.conf_path)))
+        if self._nginx.master() is not None:
+            self._nginx.reload(log)
+        else:
+            self._nginx.start(log)
+        return "and nginx serves with the old configuration."
+
+    def _workers(self) -> set[Process]:
+        master = self._nginx.master()
+        return self._nginx.workers(master) if master is not None else set()
 
 
 class _Signals:

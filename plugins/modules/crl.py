@@ -165,6 +165,8 @@ def main() -> None:
 def _work(module: AnsibleModule) -> dict:
     options = module.params
     entry.check_at_least_one(options, "days")
+    if options["refresh_before"] < 0:
+        raise MtlsError(f"refresh_before: is {options['refresh_before']}; use 0 or more")
     if options["refresh_before"] >= options["days"]:
         raise MtlsError(
             f"refresh_before: {options['refresh_before']} days are not less than the {options['days']} days of a CRL, "

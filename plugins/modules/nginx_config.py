@@ -1,4 +1,3 @@
-#!/usr/bin/python
 # Copyright (c) 2026, the mtls.nginx authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -91,6 +90,50 @@ options:
         description: Status that must come back.
         type: int
         default: 400
+  shutdown_timeout:
+    description:
+      - Seconds after which old worker processes end the connections that outlive a reload - websockets, running
+        downloads, and connections that have not made a request yet. Until then they have what the old configuration
+        gave them, whatever the new one says, and without a bound they may have it for days.
+      - Sets C(worker_shutdown_timeout), in a file of its own where nginx's main context includes a folder, else in a
+        marked line of O(conf_path). A worker process has the bound that was in force when it was started.
+      - A host that sets C(worker_shutdown_timeout) itself keeps it, and if that is longer, a warning says so.
+      - V(0) removes what this module wrote; left out, nothing is done about it.
+    type: int
+  textfile:
+    description:
+      - Writes the end dates of CRL and certificates for the textfile collector of Prometheus' node exporter,
+        readable by everybody. They are read on the host.
+      - The metrics are C(mtls_nginx_crl_next_update_timestamp_seconds), C(mtls_nginx_ca_not_after_timestamp_seconds)
+        and C(mtls_nginx_server_certificate_not_after_timestamp_seconds) with the label C(service).
+    type: dict
+    suboptions:
+      path:
+        description: Absolute path of the text file. Its name should end in C(.prom).
+        type: path
+        required: true
+      ca:
+        description: The CA certificates.
+        type: path
+        required: true
+      crl:
+        description: The CRL.
+        type: path
+        required: true
+      certificates:
+        description: The server certificates.
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          service:
+            description: Name of the service.
+            type: str
+            required: true
+          path:
+            description: Path of the certificate.
+            type: path
+            required: true
   reload:
     description: Reloads nginx even if no file differs, for use in a handler.
     type: bool
@@ -134,6 +177,7 @@ EXAMPLES = r"""
     secrets:
       - path: /etc/nginx/server-certs/nas.key
         content: "{{ lookup('ansible.builtin.file', 'pki/servers/nas/nas.key') }}"
+    shutdown_timeout: 60
     owned:
       - /etc/nginx/conf.d/mtls-*.conf
     probes:
@@ -147,6 +191,7 @@ EXAMPLES = r"""
     absent:
       - /etc/nginx/conf.d/mtls-nas.conf
       - /etc/nginx/server-certs/nas.key
+    shutdown_timeout: 0
   become: true
 """
 
@@ -181,6 +226,19 @@ accepted:
   returned: success
   type: bool
   sample: true
+own_shutdown_timeout:
+  description: The C(worker_shutdown_timeout) that the host sets itself, where O(shutdown_timeout) found one; else null.
+  returned: success
+  type: dict
+  contains:
+    value:
+      description: As it is written.
+      type: str
+      sample: 10m
+    file:
+      description: Where.
+      type: str
+      sample: /etc/nginx/nginx.conf
 nginx:
   description: The host's nginx.
   returned: success
@@ -201,7 +259,7 @@ import re
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.mtls.nginx.plugins.module_utils import transaction
+from ansible_collections.mtls.nginx.plugins.module_utils import end_dates, transaction
 from ansible_collections.mtls.nginx.plugins.module_utils.entry import run_module
 from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.nginx_process import DEFAULT_CONF, PROGRAM_DIRS, Nginx
@@ -226,10 +284,19 @@ def request_from(params: dict, check: bool, scratch_parent: str | None) -> trans
         absent=params["absent"],
         owned=params["owned"],
         gates=[transaction.Gate(**probe) for probe in params["probes"]],
+        shutdown_timeout=params["shutdown_timeout"],
+        textfile=_textfile(params["textfile"]),
         reload=params["reload"],
         check=check,
         scratch_parent=scratch_parent,
     )
+
+
+def _textfile(options: dict | None) -> end_dates.Textfile | None:
+    if options is None:
+        return None
+    certificates = [(item["service"], item["path"]) for item in options["certificates"]]
+    return end_dates.Textfile(options["path"], options["ca"], options["crl"], certificates)
 
 
 def _mode(path: str, mode: str) -> int:
@@ -274,6 +341,24 @@ def main() -> None:
                     "expect": {"type": "int", "default": 400},
                 },
             },
+            "shutdown_timeout": {"type": "int"},
+            "textfile": {
+                "type": "dict",
+                "options": {
+                    "path": {"type": "path", "required": True},
+                    "ca": {"type": "path", "required": True},
+                    "crl": {"type": "path", "required": True},
+                    "certificates": {
+                        "type": "list",
+                        "elements": "dict",
+                        "default": [],
+                        "options": {
+                            "service": {"type": "str", "required": True},
+                            "path": {"type": "path", "required": True},
+                        },
+                    },
+                },
+            },
             "reload": {"type": "bool", "default": False},
             "binary": {"type": "str", "default": "nginx"},
             "conf_path": {"type": "path", "default": DEFAULT_CONF},
@@ -293,12 +378,19 @@ def main() -> None:
                 f"nginx is not installed: there is no program '{module.params['binary']}'."
                 " Install it, or name it in binary"
             )
+        own, asked = outcome.own_bound, request.shutdown_timeout
+        if own and asked and own.exceeds(asked):
+            module.warn(
+                f"{own.file} sets worker_shutdown_timeout {own.value}, which was left alone: connections from before a"
+                f" revocation may live longer than the {asked} seconds that were asked for"
+            )
         result = {
             "changed": outcome.changed,
             "files": [{"path": change.path, "change": change.kind} for change in outcome.changes],
             "reloaded": outcome.reloaded,
             "started": outcome.started,
             "accepted": outcome.accepted,
+            "own_shutdown_timeout": {"value": own.value, "file": own.file} if own else None,
             "nginx": {"version": outcome.version},
             "message": outcome.message,
         }

@@ -100,6 +100,7 @@ ansible_facts:
               null where there is none. What this collection wrote does not count.
           type: dict
           sample:
+            client_header_timeout: null
             map_hash_bucket_size: "128"
             map_hash_max_size: null
             ssl_session_cache: shared:SSL:10m
@@ -128,6 +129,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.entry import run_module
 from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
 
 _DIRECTIVES = {
+    "client_header_timeout": ("http",),
     "map_hash_bucket_size": ("http",),
     "map_hash_max_size": ("http",),
     "ssl_session_cache": ("http",),

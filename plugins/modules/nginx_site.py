@@ -42,7 +42,7 @@ options:
     default: false
   crl_min_days:
     description: A CRL that ends within so many days is not shipped, and the task fails. Not looked at in check mode,
-      unless O(crl_only=true).
+      where the run that is foreseen may renew it.
     type: int
     default: 3
   shutdown_timeout:

@@ -9,6 +9,7 @@ import contextlib
 import datetime
 import os
 import pathlib
+import random
 import re
 import shutil
 import signal
@@ -23,7 +24,15 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from ansible_collections.mtls.nginx.plugins.module_utils import nginx_process, ports, probe, swap, transaction
+from ansible_collections.mtls.nginx.plugins.module_utils import (
+    end_dates,
+    nginx_process,
+    ports,
+    probe,
+    shutdown,
+    swap,
+    transaction,
+)
 from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.nginx_process import Nginx, Verdict
 from ansible_collections.mtls.nginx.plugins.module_utils.transaction import Gate, Outcome, Request, WantedFile
@@ -35,7 +44,7 @@ MARKER = "# Managed by mtls.nginx\n"
 pytestmark = pytest.mark.skipif(BINARY is None, reason="nginx is not installed")
 
 
-def self_signed(name: str) -> tuple[bytes, bytes]:
+def self_signed(name: str, days: int = 1) -> tuple[bytes, bytes]:
     """A certificate that is its own CA, and its key."""
     now = datetime.datetime.now(datetime.UTC)
     key = ec.generate_private_key(ec.SECP256R1())
@@ -43,7 +52,7 @@ def self_signed(name: str) -> tuple[bytes, bytes]:
     certificate = (
         x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=days))
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )
@@ -252,6 +261,93 @@ def test_two_runs_at_once_both_complete(serving):
     assert not os.path.exists(serving.path(swap.JOURNAL))
 
 
+# Connections that outlive a reload
+
+
+def test_bound_in_a_line_of_nginx_conf(serving):
+    before = serving.main.read_bytes()
+    os.chown(serving.main, 1, 2)
+    serving.main.chmod(0o640)
+    plan = serving.serve(201, shutdown_timeout=7, check=True)
+    assert plan.changed
+    (shown,) = transaction.diff(plan.changes)
+    assert shown["after"].startswith("worker_shutdown_timeout 7s;")
+    assert shown["after"].endswith(shown["before"])
+    assert serving.main.read_bytes() == before
+
+    outcome = serving.serve(201, shutdown_timeout=7)
+    assert [(change.path, change.kind) for change in outcome.changes] == [(str(serving.main), "changed")]
+    assert serving.main.read_bytes() == b"worker_shutdown_timeout 7s;  # Managed by mtls.nginx\n" + before
+    status = serving.main.stat()
+    assert (status.st_mode & 0o7777, status.st_uid, status.st_gid) == (0o640, 1, 2)
+
+    assert not serving.serve(201, shutdown_timeout=7).changed
+    assert not serving.serve(201).changed
+    assert serving.serve(201, shutdown_timeout=8).reloaded
+    assert serving.serve(201, shutdown_timeout=0).reloaded
+    assert serving.main.read_bytes() == before
+
+
+def test_bound_in_a_folder_of_the_main_context(serving):
+    serving.main.write_text(f"include modules-enabled/*.conf;\n{serving.main.read_text()}")
+    ours = serving.path("modules-enabled/mtls-shutdown.conf")
+    outcome = serving.serve(201, shutdown_timeout=7)
+    assert [(change.path, change.kind) for change in outcome.changes] == [(ours, "created")]
+    assert not serving.serve(201, shutdown_timeout=7).changed
+    assert [change.kind for change in serving.serve(201, shutdown_timeout=0).changes] == ["removed"]
+    assert not os.path.exists(ours)
+
+
+def test_bound_of_the_hosts_own(serving):
+    """The host sets one when ours is there already: nginx would reject the two, and ours makes way."""
+    serving.serve(201, shutdown_timeout=7)
+    serving.main.write_text(f"{serving.main.read_text()}worker_shutdown_timeout 5m;\n")
+    assert not serving.accepts()
+    outcome = serving.serve(201, shutdown_timeout=7)
+    assert outcome.own_bound == shutdown.OwnBound("5m", str(serving.main))
+    assert serving.accepts()
+    assert "mtls.nginx" not in serving.main.read_text()
+    again = serving.serve(201, shutdown_timeout=7)
+    assert (again.changed, again.own_bound) == (False, outcome.own_bound)
+    assert nginx_facts.gather(str(BINARY), str(serving.main), None)["directives"]["worker_shutdown_timeout"] == "5m"
+
+
+def test_facts_do_not_take_our_bound_for_the_hosts(serving):
+    serving.serve(201, shutdown_timeout=7)
+    assert nginx_facts.gather(str(BINARY), str(serving.main), None)["directives"]["worker_shutdown_timeout"] is None
+
+
+# End dates for Prometheus
+
+
+def test_end_dates_are_those_of_what_is_put_in_place(serving, tmp_path):
+    folder = tmp_path / "textfiles"
+    textfile = end_dates.Textfile(
+        str(folder / "mtls_nginx.prom"),
+        serving.path("client-certs/ca.crt"),
+        serving.path("client-certs/crl.pem"),
+        [("a", serving.path("server-certs/a.crt")), ("later", serving.path("server-certs/later.crt"))],
+    )
+    serving.serve(201, textfile=textfile)
+    end = int(x509.load_pem_x509_certificate(serving.certificate).not_valid_after_utc.timestamp())
+    text = (folder / "mtls_nginx.prom").read_text()
+    assert f"\nmtls_nginx_ca_not_after_timestamp_seconds {end}\n" in text
+    assert f'\nmtls_nginx_server_certificate_not_after_timestamp_seconds{{service="a"}} {end}\n' in text
+    assert "later" not in text
+    assert (folder / "mtls_nginx.prom").stat().st_mode & 0o777 == 0o644
+    assert [path.name for path in folder.iterdir()] == ["mtls_nginx.prom"]
+    assert not serving.serve(201, textfile=textfile).changed
+
+    new, key = self_signed("a.test", days=9)
+    serving.certificate, serving.key = new, key
+    with pytest.raises(MtlsError, match="the check of the gate failed"):
+        serving.apply(*serving.wanted(202), textfile=textfile, gates=[Gate("127.0.0.1", serving.port, "a.test", 400)])
+    assert (folder / "mtls_nginx.prom").read_text() == text
+    serving.serve(202, textfile=textfile)
+    end = int(x509.load_pem_x509_certificate(new).not_valid_after_utc.timestamp())
+    assert f"\nmtls_nginx_ca_not_after_timestamp_seconds {end}\n" in (folder / "mtls_nginx.prom").read_text()
+
+
 # Refusals before anything is touched
 
 
@@ -354,6 +450,21 @@ def test_rejected_in_place(serving, monkeypatch):
     assert serving.serve(202).reloaded
 
 
+def test_reload_rejected_because_of_a_junk_crl(serving, monkeypatch):
+    """The old workers go on serving without a word, with the old CRL."""
+    monkeypatch.setattr(Nginx, "test", lambda *_args: Verdict(True, ()))
+    junk = WantedFile(serving.path("client-certs/crl.pem"), b"junk\n")
+    before, workers = serving.tree(), serving.workers()
+    with pytest.raises(MtlsError, match=r"the reload failed: .*client-certs/crl.pem.*as it was before") as caught:
+        serving.apply(*serving.wanted(202, f"ssl_crl {junk.path};"), junk)
+    monkeypatch.undo()
+    assert "nginx serves with the old configuration" in str(caught.value)
+    assert serving.tree() == before
+    assert not workers & serving.workers()  # it was reloaded again, with the old files
+    assert serving.accepts()
+    assert serving.status() == "201"
+
+
 def test_reload_rejected_because_a_port_is_taken(serving, monkeypatch):
     monkeypatch.setattr(ports, "taken", lambda *_args: [])
     with socket.create_server(("127.0.0.1", 0)) as other:
@@ -413,13 +524,13 @@ def test_failed_gate_after_a_first_start_stops_nginx_again(host):
 @contextlib.contextmanager
 def mounted(folder: pathlib.Path, options: str):
     """A small file system of its own over a folder."""
-    kept = {path.name: path.read_bytes() for path in folder.iterdir()}
-    command = ["mount", "-t", "tmpfs", "-o", "size=64k,mode=755", "tmpfs", str(folder)]
-    if subprocess.run(command, check=False, capture_output=True).returncode:
-        pytest.skip("file systems cannot be mounted here")
+    command = ["mount", "-t", "tmpfs", "-o", "size=96k,mode=755", "tmpfs", str(folder)]
+    with tempfile.TemporaryDirectory() as kept:
+        shutil.copytree(folder, kept, dirs_exist_ok=True)
+        if subprocess.run(command, check=False, capture_output=True).returncode:
+            pytest.skip("file systems cannot be mounted here")
+        shutil.copytree(kept, folder, dirs_exist_ok=True)
     try:
-        for name, content in kept.items():
-            (folder / name).write_bytes(content)
         if options:
             subprocess.run(["mount", "-o", f"remount,{options}", str(folder)], check=True)
         yield
@@ -433,6 +544,41 @@ def test_full_disk(serving):
         with rolled_back(serving, "mtls-a.conf.*no space left on device; free some space"):
             serving.apply(*serving.wanted(202)[:2], big)
         assert serving.serve(202).reloaded
+
+
+def test_full_disk_at_any_step(serving):
+    """All of nginx's files on one full disk, with room for so many more pages: for no journal, for half the files…"""
+    went_through = []
+    with mounted(serving.conf, ""):
+        for pages in range(8):
+            before, was = serving.tree(), serving.status()
+            _fill(serving.conf, pages)
+            said = None
+            try:
+                serving.serve(203 if was == "202" else 202)
+            except MtlsError as error:
+                said = str(error)
+            (serving.conf / "filler").unlink()
+            went_through.append(said is None)
+            if said is None:
+                assert serving.status() != was
+            else:
+                assert "no space left on device; free some space" in said
+                assert "Every file is as it was before" in said
+                assert serving.status() == was
+                assert serving.tree() == before
+            assert serving.accepts()
+        assert went_through == sorted(went_through)
+        assert set(went_through) == {False, True}
+
+
+def _fill(folder: pathlib.Path, pages: int) -> None:
+    room, filler = folder / "room", folder / "filler"
+    room.write_bytes(bytes(pages * 4096))
+    with contextlib.suppress(OSError), open(filler, "wb", buffering=0) as rest:
+        while True:
+            rest.write(bytes(4096))
+    room.unlink()
 
 
 def test_read_only_folder(serving):
@@ -537,6 +683,25 @@ def test_killed_run_is_undone_by_the_next(serving, step):
         assert left == before
     assert serving.serve(203).reloaded
     assert serving.status() == "203"
+
+
+@pytest.mark.parametrize("times", [6, pytest.param(150, marks=pytest.mark.long)])
+def test_killed_at_random(serving, times):
+    """Wherever it is killed: nginx would start with what lies there, serves, and the next run brings order."""
+    seed = random.randrange(1 << 32)
+    dice = random.Random(seed)
+    for number in range(times):
+        status, before = (202, 201) if number % 2 else (201, 202)
+        serving.serve(before)
+        pid = forked(lambda status=status: serving.serve(status))
+        time.sleep(dice.uniform(0, 0.7))
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        assert serving.accepts(), f"seed {seed}, number {number}"
+        assert serving.status() in ("201", "202"), f"seed {seed}, number {number}"
+    serving.serve(203)
+    assert serving.status() == "203"
+    assert not [name for name in serving.tree() if "/." in name]
 
 
 def test_ended_by_a_signal(serving):
