@@ -79,6 +79,21 @@ class Record(Protocol):
     def namesakes(self, subject: str) -> list[str]: ...
 
 
+class Published(Protocol):
+    """What anybody may know of an authority; neither its key nor its lock is needed.
+
+    Each member raises MtlsError for what a user can put right.
+    """
+
+    record: Record
+
+    def chain(self) -> bytes:
+        """Return the CA bundle for the hosts in PEM, the issuing CA first."""
+
+    def crl(self) -> bytes:
+        """Return the CRLs for the hosts in PEM, checked to be such that nginx may be given them."""
+
+
 class Authority(Protocol):
     """Issues and revokes; each method raises MtlsError for what a user can put right."""
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 
-from ansible_collections.mtls.nginx.plugins.module_utils.authority import Authority
-from ansible_collections.mtls.nginx.plugins.module_utils.directory import open_directory
+from ansible_collections.mtls.nginx.plugins.module_utils.authority import Authority, Published
+from ansible_collections.mtls.nginx.plugins.module_utils.directory import PublishedDirectory, open_directory
 
 
 def open_authority(path: str, passphrase: str | None, *, read_only: bool) -> AbstractContextManager[Authority]:
@@ -17,3 +17,8 @@ def open_authority(path: str, passphrase: str | None, *, read_only: bool) -> Abs
     :raises MtlsError: it cannot be used; the text says why.
     """
     return open_directory(path, passphrase, read_only=read_only)
+
+
+def read_authority(path: str) -> Published:
+    """Return what the authority that ``path`` names has published."""
+    return PublishedDirectory(path)

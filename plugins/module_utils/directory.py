@@ -283,6 +283,26 @@ class DirectoryAuthority:
             raise RuntimeError("an authority opened read-only was asked to change something")
 
 
+class PublishedDirectory:
+    """Implements authority.Published."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    @cached_property
+    def record(self) -> Index:
+        """The index as it was when it was first asked for."""
+        return Index.load(layout.Layout(self._path).index)
+
+    def chain(self) -> bytes:
+        """Return ca.crt."""
+        return read_chain(self._path)
+
+    def crl(self) -> bytes:
+        """Return crl.pem."""
+        return read_crl(self._path)
+
+
 @dataclass(frozen=True)
 class _Crls:
     """The CRLs in crl.pem: ours, and those of the CAs above ours."""

@@ -13,7 +13,7 @@ import contextlib
 import fcntl
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Union
 
 from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
@@ -85,6 +85,17 @@ def make_directory(path: Path, mode: int) -> bool:
         raise
     sync_directory(parent)
     return True
+
+
+def make_directories(paths: Iterable[str], mode: int) -> None:
+    """Create many directories, whose parents exist, with ``mode``; each parent is synced once."""
+    parents = set()
+    for path in paths:
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(path, mode)
+            parents.add(os.path.dirname(path))
+    for parent in parents:
+        sync_directory(parent)
 
 
 def status(path: Path) -> os.stat_result | None:

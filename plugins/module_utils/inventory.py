@@ -87,7 +87,9 @@ class InventoryReader:
         """The plan of every authority that the hosts name, by its directory.
 
         `hosts` maps each host of the inventory to those of `variables` that it has, `base_dirs` to the directory at
-        which its relative paths start, if there is one. Raises MtlsError, naming hosts, for whatever contradicts itself.
+        which its relative paths start, if there is one.
+
+        Raises MtlsError, naming hosts, for whatever contradicts itself.
         """
         collectors: dict[str, _Collector] = {}
         for host, values in hosts.items():

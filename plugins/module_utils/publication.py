@@ -17,9 +17,9 @@ from typing import Any
 
 from ansible_collections.mtls.nginx.plugins.module_utils import creation, keys, profiles, revocation, times
 from ansible_collections.mtls.nginx.plugins.module_utils.authority import Order
-from ansible_collections.mtls.nginx.plugins.module_utils.directory import open_directory, read_chain, read_crl
+from ansible_collections.mtls.nginx.plugins.module_utils.backends import read_authority
+from ansible_collections.mtls.nginx.plugins.module_utils.directory import open_directory
 from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
-from ansible_collections.mtls.nginx.plugins.module_utils.index import Index
 from ansible_collections.mtls.nginx.plugins.module_utils.layout import Layout
 from ansible_collections.mtls.nginx.plugins.module_utils.names import nearest
 from ansible_collections.mtls.nginx.plugins.module_utils.register import Register
@@ -63,8 +63,9 @@ def publish(path: str, host: str, services: Sequence[Service], crl_min_days: int
     certificate, and for a CRL that would lock everybody out, now or within `crl_min_days`.
     """
     present = [service for service in services if service.present]
-    chain, crl = read_chain(path).decode(), publish_crl(path, crl_min_days)
-    register, index = Register.load(path), Index.load(Layout(path).index)
+    authority = read_authority(path)
+    chain, crl = authority.chain().decode(), publish_crl(path, crl_min_days)
+    register = Register.load(path)
     dns: dict[str, str] = {}
     refused: dict[str, list[str]] = {}
     for service in present:
@@ -72,7 +73,7 @@ def publish(path: str, host: str, services: Sequence[Service], crl_min_days: int
             entry = register.get(name)
             if entry is None:
                 raise _unknown(host, service, name, register)
-            if index.is_valid(entry.serial):
+            if authority.record.is_valid(entry.serial):
                 dns[name] = entry.dn
             else:
                 refused.setdefault(service.name, []).append(name)
@@ -86,13 +87,12 @@ def publish_crl(path: str, min_days: int) -> str:
     Raises MtlsError for one that nginx must not be given: see `revocation.check_shippable`; and for one that ends
     within `min_days`, since nginx refuses everybody from then on.
     """
-    pem, file = read_crl(path), Layout(path).crl
-    now = times.now()
-    for crl in revocation.parse_crls(pem, file):
+    pem, now = read_authority(path).crl(), times.now()
+    for crl in revocation.parse_crls(pem, path):
         if crl.next_update_utc < now + timedelta(days=min_days):
             raise MtlsError(
-                f"{file}: ends on {times.iso(crl.next_update_utc)}, within the {min_days} days of mtls_crl_min_days, so"
-                " it is not shipped; run the playbook mtls.nginx.refresh_crl, with mtls_crl_days and"
+                f"{path}: the CRL ends on {times.iso(crl.next_update_utc)}, within the {min_days} days of"
+                " mtls_crl_min_days, so it is not shipped; run the playbook mtls.nginx.refresh_crl, with mtls_crl_days and"
                 " mtls_crl_refresh_before above mtls_crl_min_days (the CRL of a CA above is renewed where that CA is)"
             )
     return pem.decode()
@@ -120,10 +120,10 @@ def rehearse(path: str, host: str, services: Sequence[Service], clients: Sequenc
                 dns[name] = _future_dn(definition, register.get(name))
     with tempfile.TemporaryDirectory(prefix="mtls-rehearsal-") as folder:
         try:
-            chain, crl = read_chain(path), read_crl(path)
+            chain, crl = _trust(path)
         except (MtlsError, OSError):
             _make_up_authority(folder)
-            chain, crl = read_chain(folder), read_crl(folder)
+            chain, crl = _trust(folder)
         credentials = {}
         for service in present:
             if not service.issued_by_authority:
@@ -134,6 +134,11 @@ def rehearse(path: str, host: str, services: Sequence[Service], clients: Sequenc
                 _make_up_authority(folder)
                 credentials[service.name] = _make_up_credential(folder, service)
     return Publication(chain.decode(), crl.decode(), dns, refused, credentials)
+
+
+def _trust(path: str) -> tuple[bytes, bytes]:
+    authority = read_authority(path)
+    return authority.chain(), authority.crl()
 
 
 def _future_dn(definition: Mapping[str, Any], entry: Any) -> str:

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from ansible_collections.mtls.nginx.plugins.module_utils import files, probe, times
+from ansible_collections.mtls.nginx.plugins.module_utils.authority import Published
+from ansible_collections.mtls.nginx.plugins.module_utils.backends import read_authority
 from ansible_collections.mtls.nginx.plugins.module_utils.directory import read_certificates
-from ansible_collections.mtls.nginx.plugins.module_utils.index import Index
 from ansible_collections.mtls.nginx.plugins.module_utils.layout import Layout
 from ansible_collections.mtls.nginx.plugins.module_utils.register import Register
 from ansible_collections.mtls.nginx.plugins.module_utils.services import Service
@@ -33,13 +34,13 @@ class Witnesses:
 
     layout: Layout
     register: Register
-    index: Index
+    authority: Published
 
     @classmethod
     def load(cls, path: str) -> Witnesses:
         """Read an authority's directory, without its key. Raises MtlsError when it cannot be read."""
         place = Layout(path)
-        return cls(place, Register.load(path), Index.load(place.index))
+        return cls(place, Register.load(path), read_authority(path))
 
     @contextlib.contextmanager
     def attempts(self, service: Service) -> Iterator[list[probe.Attempt]]:
@@ -64,7 +65,7 @@ class Witnesses:
             yield attempts
             return
         certificate = read_certificates(self._file(allowed, "crt"))[0]
-        ca = read_certificates(self.layout.certificate)[0]
+        ca = x509.load_pem_x509_certificates(self.authority.chain())[0]
         with _impostor(certificate.subject, ca.subject) as identity:
             who = f"somebody with the name of '{allowed}' from a CA of the same name"
             yield [*attempts, probe.Attempt(who, probe.NO_OR_BAD_CERTIFICATE, *identity)]
@@ -74,10 +75,10 @@ class Witnesses:
 
     def _may_enter(self, name: str) -> bool:
         entry = self.register[name]
-        return self.index.is_valid(entry.serial) and times.from_iso(entry.not_after) > times.now()
+        return self.authority.record.is_valid(entry.serial) and times.from_iso(entry.not_after) > times.now()
 
     def _is_revoked(self, name: str) -> bool:
-        entry = self.index.get(self.register[name].serial)
+        entry = self.authority.record.get(self.register[name].serial)
         return entry is not None and entry.status == "revoked"
 
     def _file(self, name: str, kind: str) -> str:
