@@ -100,8 +100,9 @@ class _Worker:
                 if step.subject is None and not step.rewrite and not step.known and step.entry is not None:
                     self._remember(step, replace(step.entry, definition=step.definition))
             to_issue = [step for step in steps if step.subject is not None]
-            files.make_directory(self._register.directory, 0o700)
-            files.make_directories((self._place(step.client).directory for step in to_issue), 0o700)
+            if to_issue:
+                files.make_directory(self._register.directory, 0o700)
+                files.make_directories((self._place(step.client).directory for step in to_issue), 0o700)
             for step, entry in holders.issue(self._authority, to_issue, self._prepare, self._finish):
                 done[step.client.name] = self._remember(step, entry)
             to_rewrite = [step for step in steps if step.rewrite]

@@ -92,8 +92,8 @@ def publish_crl(path: str, min_days: int) -> str:
         if crl.next_update_utc < now + timedelta(days=min_days):
             raise MtlsError(
                 f"{path}: the CRL ends on {times.iso(crl.next_update_utc)}, within the {min_days} days of"
-                " mtls_crl_min_days, so it is not shipped; run the playbook mtls.nginx.refresh_crl, with mtls_crl_days and"
-                " mtls_crl_refresh_before above mtls_crl_min_days (the CRL of a CA above is renewed where that CA is)"
+                " mtls_crl_min_days, so it is not shipped; run the playbook mtls.nginx.refresh_crl, with mtls_crl_days"
+                " and mtls_crl_refresh_before above mtls_crl_min_days (the CRL of a CA above is renewed where that CA is)"
             )
     return pem.decode()
 

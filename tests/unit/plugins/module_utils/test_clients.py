@@ -16,7 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from ansible_collections.mtls.nginx.plugins.module_utils import client_files, p12, subjects, times
+from ansible_collections.mtls.nginx.plugins.module_utils import client_files, p12, servers, subjects, times
 from ansible_collections.mtls.nginx.plugins.module_utils.client_files import Client
 from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.register import Register
@@ -450,3 +450,43 @@ def test_bulk_issuing_reads_and_writes_the_index_once(pki, monkeypatch):
     pki.serve(*(Client(f"c{number}") for number in range(40)))
     assert len(saved) == 1
     assert len({row[3] for row in pki.index()}) == 40
+
+
+def test_a_server_s_certificate_is_nobody_s_client_certificate(pki):
+    """A client whose name is that of a server: the same subject, and nothing else in common."""
+    with pki.open() as authority:
+        server = servers.Server("h", "s", ("nas.lan",))
+        (served,) = servers.reconcile(authority, [server], new_key_type="ecdsa", check=False)
+    assert pki.one(Client("nas.lan", revoked=True)).revoked == ()
+    issued = pki.one(Client("nas.lan"))
+    assert (issued.action, issued.entry.serial != served.entry.serial) == ("issued", True)
+    (pki.path / "servers/register.json").unlink()
+    pki.file("nas.lan", ".crt").unlink()
+    assert pki.one(Client("nas.lan")).entry.serial == issued.entry.serial
+
+
+def test_a_renewal_that_was_killed_is_picked_up(pki, monkeypatch):
+    first = pki.one(Client("a", days=40, renew_before=30))
+    old = pki.file("a", ".crt").read_bytes()
+    later(monkeypatch, days=20)
+    renewed = pki.one(Client("a"))
+    pki.file("a", ".crt").write_bytes(old)
+    (pki.path / "clients/register.json").unlink()
+    again = pki.one(Client("a"))
+    assert first.entry.serial != renewed.entry.serial == again.entry.serial
+    assert (again.action, len(pki.index())) == ("updated", 2)
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"\x00abcd\n", b"p\xc3\xa4ss\n", b"\xff\n"])
+def test_a_damaged_password_file_is_made_anew(pki, content):
+    pki.one(Client("a"))
+    pki.file("a", ".p12.password").write_bytes(content)
+    assert pki.one(Client("a")).action == "updated"
+    assert len(pki.file("a", ".p12.password").read_text().strip()) > 20
+    assert pki.one(Client("a")).action == "unchanged"
+
+
+def test_a_name_beyond_two_bytes_a_character_is_not_packed_again_and_again(pki):
+    pki.one(Client("😀"))
+    (pki.path / "clients/register.json").unlink()
+    assert pki.one(Client("😀")).action == "unchanged"

@@ -297,3 +297,27 @@ def test_an_expired_authority_issues_nothing(pki, monkeypatch, check):
     with pytest.raises(MtlsError, match="expired on"):
         pki.one(Client("a"), check=check)
     assert tree(pki.path) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"passphrase": "x" * 1024}, "1024 bytes, 1023 fit"),
+        ({"passphrase": "\udcff"}, "not text in UTF-8"),
+        ({"crl_days": 10**9}, "year 9999"),
+        ({"key": keys.KeyKind("rsa", 16385)}, "use at most 16384"),
+        ({"path": ""}, "cannot be the authority's directory"),
+        ({"path": "/nowhere\0"}, "cannot be the authority's directory"),
+    ],
+)
+def test_what_cannot_be_is_found_before_anything_is_made(tmp_path, options, complaint):
+    wanted = {
+        "path": str(tmp_path / "pki"),
+        "key": keys.KeyKind("ecdsa"),
+        "passphrase": None,
+        "crl_days": 30,
+        **options,
+    }
+    with pytest.raises(MtlsError, match=complaint):
+        creation.ensure(creation.Wanted(subject=SUBJECT, days=3650, **wanted), check=False)
+    assert list(tmp_path.iterdir()) == []

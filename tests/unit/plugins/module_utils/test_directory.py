@@ -337,3 +337,55 @@ def test_renewals_are_allowed_for_openssl_before_the_first_one_is_made(pki):
     (pki.path / "index.txt.attr").write_text("unique_subject = yes\n")
     pki.one(Client("a"))
     assert (pki.path / "index.txt.attr").read_text() == "unique_subject = no\n"
+
+
+def test_no_half_written_file_of_a_killed_run_is_kept(pki):
+    pki.serve(Client("a"))
+    (pki.path / "servers/h").mkdir()
+    left = [
+        ".ca.key.new",
+        "newcerts/.0A.pem.new",
+        "clients/.register.json.new",
+        "clients/a/.a.key.new",
+        "servers/h/.s.key.new",
+    ]
+    for name in left:
+        (pki.path / name).write_text("half")
+    with pki.open(read_only=True):
+        assert all((pki.path / name).exists() for name in left)
+    with pki.open():
+        assert not any((pki.path / name).exists() for name in left)
+
+
+def test_a_serial_file_that_says_zero_makes_no_serial_of_zero(pki):
+    (pki.path / "serial").write_text("00\n")
+    assert pki.one(Client("a")).entry.serial == "01"
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ("R\t301231235959Z\t999999999999Z\t01\tunknown\t/CN=a", "serial 01 was revoked on 999999999999Z"),
+        ("R\t301231235959Z\t261231235959Z\t0001\tunknown\t/CN=a", "line 1: is not a line of"),
+        ("V\t30123123595٣Z\t\t01\tunknown\t/CN=a", "line 1: is not a line of"),
+    ],
+)
+def test_a_line_that_cannot_be_in_a_crl_is_refused(pki, line, complaint):
+    (pki.path / "index.txt").write_text(f"{line}\n")
+    with pytest.raises(MtlsError, match=complaint):
+        refresh_crl(pki)
+
+
+def test_a_crl_number_that_is_too_large_is_refused(pki):
+    (pki.path / "crlnumber").write_text("F" * 40 + "\n")
+    before = tree(pki.path)
+    with pki.open() as authority, pytest.raises(MtlsError, match="20 octets"):
+        authority.write_crl(30)
+    before[str(pki.path / ".lock")] = tree(pki.path)[str(pki.path / ".lock")]
+    assert tree(pki.path) == before
+
+
+def test_a_block_that_does_not_end_is_no_crl_file(pki):
+    pem = (pki.path / "crl.pem").read_bytes()
+    with pytest.raises(MtlsError, match="is damaged"):
+        revocation.parse_crls(b"-----BEGIN CERTIFICATE-----\nAAAA\n" + pem, "crl.pem")

@@ -111,3 +111,28 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path):
     os.waitpid(child, 0)
     with files.lock(tmp_path / ".lock", wait=0.5):
         pass
+
+
+def test_what_killed_runs_left_is_removed_and_nothing_else(tmp_path):
+    for name in (".a.key.new", ".lock", ".hidden", "a.new", "a.key"):
+        (tmp_path / name).touch()
+    files.remove_unfinished(tmp_path)
+    files.remove_unfinished(tmp_path / "missing")
+    assert {path.name for path in tmp_path.iterdir()} == {".lock", ".hidden", "a.new", "a.key"}
+
+
+def test_a_directory_that_cannot_be_synced_is_named(tmp_path, monkeypatch):
+    def broken(descriptor):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", broken)
+    with pytest.raises(OSError, match="Input/output") as caught:
+        files.sync_directory(str(tmp_path))
+    assert caught.value.filename == str(tmp_path)
+
+
+def test_many_directories_at_once_get_their_mode_and_leave_existing_ones_alone(tmp_path):
+    (tmp_path / "old").mkdir(mode=0o755)
+    files.make_directories([str(tmp_path / name) for name in ("old", "a", "b")], 0o700)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    assert modes == {"old": 0o755, "a": 0o700, "b": 0o700}

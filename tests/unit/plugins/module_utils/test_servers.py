@@ -112,3 +112,19 @@ def test_a_key_is_not_overwritten_by_another_type(pki):
     serve(pki, NAS)
     with pytest.raises(MtlsError, match=r"key_type is rsa, and .* is ecdsa"):
         serve(pki, replace(NAS, key_type="rsa"))
+
+
+def test_a_certificate_of_a_killed_run_is_picked_up(pki):
+    server = Server("h", "s", ("nas.lan", "nas2.lan"))
+
+    def serve():
+        with pki.open() as authority:
+            return servers.reconcile(authority, [server], new_key_type="ecdsa", check=False)[0]
+
+    issued = serve()
+    (pki.path / "servers/h/s.crt").unlink()
+    (pki.path / "servers/register.json").unlink()
+    restored = serve()
+    assert restored.entry.serial == issued.entry.serial
+    assert (restored.action, len(pki.index())) == ("issued", 1)
+    assert serve().action == "unchanged"

@@ -17,7 +17,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
-from ansible_collections.mtls.nginx.plugins.module_utils.subjects import index_subject, nginx_dn, subject_name
+from ansible_collections.mtls.nginx.plugins.module_utils.subjects import (
+    common_name_of_index_subject,
+    dn_of_index_subject,
+    index_subject,
+    nginx_dn,
+    subject_name,
+)
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 NOW = datetime.now(UTC)
@@ -106,6 +112,10 @@ def test_long_names_of_openssl_are_understood():
         ({"CN": []}, "CN is empty"),
         ({"CN": None}, "CN is empty"),
         ({"CN": 12}, "put it in quotes"),
+        ({"CN": 1.5}, "put it in quotes"),
+        ({"CN": {"a": "b"}}, "put it in quotes"),
+        ({"CN": ["a", ["b"]]}, "put it in quotes"),
+        ({"CN": "é" * 40}, "80 bytes in UTF-8, 64 fit; shorten it"),
         ({"CN": "a\nb"}, "control characters"),
         ({"CN": "x" * 65}, "65 characters, X.509 allows 64; shorten it"),
         ({"O": "x" * 65}, "65 characters, X.509 allows 64; shorten it"),
@@ -119,3 +129,13 @@ def test_a_subject_that_cannot_be_is_refused_by_name(subject, complaint):
     with pytest.raises(MtlsError, match="client 'pepe': ") as caught:
         subject_name(subject, "client 'pepe'")
     assert complaint in str(caught.value)
+
+
+def test_an_index_in_utf_8_is_read_for_what_it_means():
+    """openssl escapes what is not ASCII; a person who edits the file may not."""
+    assert dn_of_index_subject("/CN=é") == dn_of_index_subject("/CN=\\xC3\\xA9") == "CN=\\C3\\A9"
+    assert common_name_of_index_subject("/CN=日\udcff") == "日\ufffd"
+
+
+def test_a_message_is_one_line_whatever_it_quotes():
+    assert str(MtlsError("host a\nb\u2028\udcff: é")) == "host a\\nb\\u2028\\udcff: é"
