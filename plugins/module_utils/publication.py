@@ -12,7 +12,6 @@ import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 from ansible_collections.mtls.nginx.plugins.module_utils import creation, keys, profiles, revocation, times
@@ -89,11 +88,11 @@ def publish_crl(path: str, min_days: int) -> str:
     """
     pem, now = read_authority(path).crl(), times.now()
     for crl in revocation.parse_crls(pem, path):
-        if crl.next_update_utc < now + timedelta(days=min_days):
+        if (crl.next_update_utc - now).days < min_days:
             raise MtlsError(
                 f"{path}: the CRL ends on {times.iso(crl.next_update_utc)}, within the {min_days} days of"
                 " mtls_crl_min_days, so it is not shipped; run the playbook mtls.nginx.refresh_crl, with mtls_crl_days"
-                " and mtls_crl_refresh_before above mtls_crl_min_days (the CRL of a CA above is renewed where that CA is)"
+                " and mtls_crl_refresh_before above mtls_crl_min_days (a CA above renews its own CRL)"
             )
     return pem.decode()
 
