@@ -1,0 +1,200 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The scenarios' images: a distribution with systemd and Python, without nginx.
+
+Each starts from the official image where that can be pulled. Where it cannot, it is rebuilt from the distribution's
+own signed packages, or, for Enterprise Linux, replaced by a stand-in that says so in its name. What was rebuilt is
+kept as a tarball below build/cache.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import tempfile
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+CACHE = HERE.parent / "build" / "cache" / "images"
+REBUILD = "rebuild"
+_LABEL = "mtls.nginx.origin"
+_SECONDS_TO_PULL = 600
+
+_UBUNTU = "http://archive.ubuntu.com/ubuntu"
+# From the release as it was published, which never changes. The checksum stands in for a key that Debian does not ship.
+_UBUNTU_KEYRING = f"{_UBUNTU}/pool/main/u/ubuntu-keyring/ubuntu-keyring_2023.11.28.1_all.deb"
+_UBUNTU_KEYRING_SHA256 = "36de43b15853ccae0028e9a767613770c704833f82586f28eb262f0311adb8a8"
+
+_DEBIAN_PACKAGES = ("apt", "systemd", "systemd-sysv", "python3", "ca-certificates", "iproute2", "procps")
+_WITH_APT = f"""
+RUN apt-get -qq update \\
+ && DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends {" ".join(_DEBIAN_PACKAGES)} \\
+ && rm -rf /var/lib/apt/lists/*
+"""
+_WITH_DNF = """
+RUN dnf -q -y install systemd python3 iproute procps-ng && dnf -q clean all
+"""
+
+
+class NoImage(Exception):
+    """Why an image cannot be had here."""
+
+
+@dataclass(frozen=True)
+class Platform:
+    """One platform. MTLS_BASE_<NAME> names another image to start from, or `rebuild`."""
+
+    name: str
+    official: str
+    suite: str
+    adapt: str = _WITH_APT
+    sources: tuple[str, ...] = ()
+    keyring: bool = field(default=False)
+    include: tuple[str, ...] = ()
+    stand_in: str | None = None  # a script for mmdebstrap that makes what is built into something else
+
+    @property
+    def variable(self) -> str:
+        return self.name.upper().replace("-", "_").replace(".", "_")
+
+
+_NOBLE = tuple(f"deb {_UBUNTU} noble{pocket} main universe" for pocket in ("", "-updates", "-security"))
+PLATFORMS = {
+    platform.name: platform
+    for platform in (
+        Platform("debian-11", "debian:11", "bullseye"),
+        Platform("debian-12", "debian:12", "bookworm"),
+        Platform("debian-13", "debian:13", "trixie"),
+        Platform("debian-14", "debian:forky", "forky"),
+        Platform("ubuntu-24.04", "ubuntu:24.04", "noble", sources=_NOBLE, keyring=True),
+        Platform(
+            "centos-9",
+            "quay.io/centos/centos:stream9",
+            "bookworm",
+            adapt=_WITH_DNF,
+            include=("dnf", "python3-dnf", "rpm", "createrepo-c", "nginx-light"),
+            stand_in="stand-in.sh",
+        ),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image in the engine. `origin` says what it really is."""
+
+    tag: str
+    origin: str
+
+
+def image(platform: Platform) -> Image:
+    """Bring a platform's image into the engine. Raises NoImage."""
+    base = os.environ.get(f"MTLS_BASE_{platform.variable}", "")
+    if base != REBUILD and (made := _adapted(platform, base or platform.official)):
+        return made
+    if base not in ("", REBUILD):
+        raise NoImage(f"{platform.name}: {base} (MTLS_BASE_{platform.variable}) cannot be pulled")
+    return _rebuilt(platform)
+
+
+def _docker(*arguments: str, given: str | None = None, seconds: int | None = None) -> str:
+    try:
+        return subprocess.run(
+            ["docker", *arguments], input=given, capture_output=True, text=True, timeout=seconds, check=True
+        ).stdout.strip()
+    except subprocess.CalledProcessError as error:
+        raise NoImage(f"docker {arguments[0]}: {error.stderr.strip().splitlines()[-1:]}") from error
+    except subprocess.TimeoutExpired as error:
+        raise NoImage(f"docker {arguments[0]}: no end within {seconds} seconds") from error
+
+
+def _adapted(platform: Platform, base: str) -> Image | None:
+    """The base with systemd and Python added to it, or None where it cannot be pulled."""
+    try:
+        _docker("pull", "--quiet", base, seconds=_SECONDS_TO_PULL)
+    except NoImage:
+        return None
+    digest = _docker("image", "inspect", "--format", "{{index .RepoDigests 0}}", base)
+    made = Image(f"mtls-test/{platform.name}", f"official image {digest}")
+    recipe = f'FROM {base}{platform.adapt}LABEL {_LABEL}="{made.origin}"\n'
+    _docker("build", "--quiet", "--network", "host", "--tag", made.tag, "-", given=recipe)
+    return made
+
+
+def _rebuilt(platform: Platform) -> Image:
+    if platform.stand_in:
+        made = Image(
+            f"mtls-test/{platform.name}-stand-in", f"stand-in for {platform.official}: Debian {platform.suite} inside"
+        )
+    else:
+        made = Image(f"mtls-test/{platform.name}", f"rebuilt from the packages of {platform.suite}")
+    tarball = CACHE / f"{made.tag.partition('/')[2]}-{_recipe_digest(platform)}.tar"
+    if not tarball.exists():
+        CACHE.mkdir(parents=True, exist_ok=True)
+        for old in CACHE.glob(f"{made.tag.partition('/')[2]}-????????????.tar"):
+            old.unlink()
+        _bootstrap(platform, tarball)
+    _docker("import", "--change", f'LABEL {_LABEL}="{made.origin}"', str(tarball), made.tag)
+    return made
+
+
+def _recipe_digest(platform: Platform) -> str:
+    digest = hashlib.sha256(repr((platform, _DEBIAN_PACKAGES)).encode())
+    if platform.stand_in:
+        digest.update((HERE / platform.stand_in).read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def _bootstrap(platform: Platform, tarball: Path) -> None:
+    """A root file system as a tarball, made by mmdebstrap from packages whose signatures it checks."""
+    with tempfile.TemporaryDirectory(prefix="mtls-image-") as folder:
+        command = [
+            "mmdebstrap",
+            "--mode=root",
+            "--variant=minbase",
+            f"--include={','.join((*_DEBIAN_PACKAGES, *platform.include))}",
+            # A mirror that lags behind is recent enough to test with. What it signed is still checked.
+            "--aptopt=Acquire::Check-Valid-Until false",
+        ]
+        if platform.keyring:
+            command.append(f"--keyring={_ubuntu_keyring(Path(folder))}")
+        if platform.stand_in:
+            command.append(f"--customize-hook={HERE / platform.stand_in}")
+        partial = tarball.with_suffix(".partial.tar")
+        try:
+            subprocess.run(
+                [*command, platform.suite, str(partial), *platform.sources],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                check=True,
+            )
+        except FileNotFoundError as error:
+            raise NoImage("mmdebstrap is not installed") from error
+        except subprocess.CalledProcessError as error:
+            raise NoImage(f"{platform.name}: mmdebstrap failed:\n{error.stdout}") from error
+        partial.replace(tarball)
+
+
+def _ubuntu_keyring(folder: Path) -> Path:
+    package = folder / "keyring.deb"
+    try:
+        with urllib.request.urlopen(_UBUNTU_KEYRING, timeout=60) as answer:
+            package.write_bytes(answer.read())
+    except OSError as error:
+        raise NoImage(f"{_UBUNTU_KEYRING}: {error}") from error
+    if hashlib.sha256(package.read_bytes()).hexdigest() != _UBUNTU_KEYRING_SHA256:
+        raise NoImage(f"{_UBUNTU_KEYRING} is not what it was")
+    subprocess.run(["dpkg-deb", "--extract", package, folder], check=True)
+    return folder / "usr" / "share" / "keyrings" / "ubuntu-archive-keyring.gpg"
+
+
+def variables(images: Mapping[str, Image]) -> dict[str, str]:
+    """The environment in which molecule.yml finds the images."""
+    return {f"MTLS_IMAGE_{PLATFORMS[name].variable}": made.tag for name, made in images.items()}

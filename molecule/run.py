@@ -1,0 +1,86 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""run.py SCENARIO…: `molecule test` of each, with an engine and the images that it needs.
+
+Without an engine nothing is tested, and the reason is said: that is no failure.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+
+import images
+from engine import NoEngine, control_groups, engine
+
+HERE = Path(__file__).resolve().parent
+WORK = HERE.parent / "build" / "molecule"
+
+
+def needed(scenarios: list[str]) -> list[images.Platform]:
+    """The platforms whose images the scenarios name."""
+    named = " ".join((HERE / scenario / "molecule.yml").read_text() for scenario in scenarios)
+    return [
+        platform for platform in images.PLATFORMS.values() if re.search(rf"MTLS_IMAGE_{platform.variable}\b", named)
+    ]
+
+
+def bring(platforms: list[images.Platform]) -> dict[str, images.Image]:
+    made = {}
+    for platform in platforms:
+        started = time.monotonic()
+        made[platform.name] = images.image(platform)
+        print(f"{platform.name}: {made[platform.name].origin} ({time.monotonic() - started:.0f} s)", flush=True)
+    return made
+
+
+def test(scenario: str, environment: dict[str, str]) -> bool:
+    started = time.monotonic()
+    folder = WORK / scenario
+    done = subprocess.run(
+        ["molecule", "test", "--scenario-name", scenario],
+        cwd=HERE.parent,
+        env={**environment, "MOLECULE_EPHEMERAL_DIRECTORY": str(folder)},
+        check=False,
+    )
+    passed = done.returncode == 0
+    print(f"scenario {scenario}: {'passed' if passed else 'FAILED'} ({time.monotonic() - started:.0f} s)", flush=True)
+    return passed
+
+
+def main(scenarios: list[str]) -> int:
+    signal.signal(signal.SIGTERM, interrupted)
+    try:
+        with control_groups() as groups, engine(WORK / "dockerd.log") as which:
+            print(f"Docker: {which}", flush=True)
+            made = bring(needed(scenarios))
+            environment = {
+                **os.environ,
+                **images.variables(made),
+                "MTLS_CGROUPS": str(groups),
+                "HOME": str(WORK / "home"),  # Molecule and its modules keep caches there
+                "ANSIBLE_HOME": str(WORK / "home" / ".ansible"),
+            }
+            failed = [scenario for scenario in scenarios if not test(scenario, environment)]
+    except NoEngine as reason:
+        print(f"Molecule's scenarios were skipped ({', '.join(scenarios)}): {reason}.", flush=True)
+        return 0
+    except images.NoImage as reason:
+        print(reason, file=sys.stderr)
+        return 1
+    return 1 if failed else 0
+
+
+def interrupted(number: int, frame: FrameType | None) -> None:
+    sys.exit(128 + number)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,207 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The summary at the end of a run: what changed on which host, what the probe saw, and who was not reached.
+
+Ansible loads it by itself, because it lies beside the playbooks. It is a callback, not a task, so that it also comes
+after a rollout that has stopped.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import textwrap
+import typing as t
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from ansible.plugins.callback import CallbackBase
+
+_WIDTH = 110
+_EVERY_SERVICE = "(all)"
+_FILES = (
+    (r"conf\.d/mtls-(?P<service>[^/]+)\.conf$", "server block"),
+    (r"snippets/mtls-(?P<service>[^/]+)\.conf$", "snippet"),
+    (r"server-certs/(?P<service>[^/]+)\.crt$", "server certificate"),
+    (r"server-certs/(?P<service>[^/]+)\.key$", "server key"),
+    (r"conf\.d/mtls\.conf$", "who may enter"),
+    (r"client-certs/ca\.crt$", "CA"),
+    (r"client-certs/(crl\.pem|revoked\.map|crl-end\.map)$", "CRL"),
+)
+
+
+@dataclass
+class HostReport:
+    """What is known of one host."""
+
+    changes: list[tuple[str, str, str]] = field(default_factory=list)  # service, what, how
+    installed: bool = False
+    accepted: bool | None = None
+    seen: bool = False
+    attempts: list[Mapping[str, t.Any]] | None = None
+    failure: str | None = None
+
+    def take_site(self, result: Mapping[str, t.Any]) -> None:
+        self.seen = True
+        self.accepted = result.get("accepted")
+        self.changes += [(*_about(file["path"]), file["change"]) for file in result.get("files") or []]
+        if result.get("started"):
+            self.changes.append((_EVERY_SERVICE, "nginx", "started"))
+
+    @property
+    def quiet(self) -> bool:
+        """Whether there is nothing to be told but that all is well."""
+        return not (self.changes or self.installed or self.failure) and all(
+            attempt["ok"] for attempt in self.attempts or []
+        )
+
+    def lines(self, *, check: bool) -> list[str]:
+        services = dict.fromkeys(
+            sorted(service for service, _what, _how in self.changes if service != _EVERY_SERVICE)
+            + [attempt["service"] for attempt in self.attempts or []]
+        )
+        rows = [(service, self._changed(service), self._probed(service)) for service in services]
+        if common := self._changed(_EVERY_SERVICE):
+            rows.append((_EVERY_SERVICE, common, ""))
+        width = max((len(service) for service, _changed, _probed in rows), default=0)
+        told = [
+            f"{service:{width}}  {'; '.join(part for part in (changed or 'nothing changed', probed) if part)}"
+            for service, changed, probed in rows
+        ]
+        if self.installed:
+            told.insert(0, "nginx would be installed" if check else "nginx installed")
+        if check and self.changes:
+            told.append("nginx would accept it" if self.accepted else "nginx was not asked: it is not installed yet")
+        if self.failure:
+            told.append(f"FAILED: {self.failure}")
+        return told
+
+    def _changed(self, of: str) -> str:
+        by_change: dict[str, dict[str, None]] = {}
+        for service, what, how in self.changes:
+            if service == of:
+                by_change.setdefault(how, {})[what] = None
+        return ", ".join(f"{' and '.join(what)} {how}" for how, what in by_change.items())
+
+    def _probed(self, service: str) -> str:
+        if self.attempts is None:
+            return ""
+        asked = [attempt for attempt in self.attempts if attempt["service"] == service]
+        wrong = [f"{a['who']} got {a['got']} instead of {a['expected']}" for a in asked if not a["ok"]]
+        if wrong:
+            return f"PROBE: {'; '.join(wrong)}"
+        let_in = sum(attempt["expected"].startswith("2") for attempt in asked)
+        return f"probe as expected: {let_in} let in, {len(asked) - let_in} kept out" if asked else ""
+
+
+def _about(path: str) -> tuple[str, str]:
+    """Which service a file belongs to, and what it is."""
+    for pattern, what in _FILES:
+        if match := re.search(pattern, path):
+            return match.groupdict().get("service") or _EVERY_SERVICE, what
+    return _EVERY_SERVICE, os.path.basename(path)
+
+
+def render(
+    reports: Mapping[str, HostReport], hosts: Iterable[str], authorities: Iterable[str], *, check: bool
+) -> list[str]:
+    """The summary's lines. `hosts` are all that the run was for. Hosts of which the same is to be told share it."""
+    told: dict[tuple[str, ...], list[str]] = {}
+    quiet, missing = [], []
+    for host in hosts:
+        report = reports.get(host, HostReport())
+        if not (report.seen or report.failure):
+            missing.append(host)
+        elif report.quiet:
+            quiet.append(host)
+        else:
+            told.setdefault(tuple(report.lines(check=check)), []).append(host)
+    lines = list(authorities)
+    for about, names in told.items():
+        lines += [_names("", names), *(part for line in about for part in _wrapped("  ", line))]
+    if quiet:
+        lines.append(_names("nothing to change" if check else "nothing changed, every probe as expected", quiet))
+    if missing:
+        lines.append(_names("NOT REACHED, the run stopped before", missing))
+    return lines
+
+
+def _names(what: str, names: list[str]) -> str:
+    count = f" ({len(names)} hosts)" if len(names) > 1 else ""
+    return textwrap.fill(f"{what}{': ' if what else ''}{', '.join(names)}{count}", _WIDTH, subsequent_indent="  ")
+
+
+def _wrapped(indent: str, line: str) -> list[str]:
+    return textwrap.wrap(
+        line,
+        _WIDTH,
+        initial_indent=indent,
+        subsequent_indent=f"{indent}    ",
+        break_long_words=False,
+        drop_whitespace=True,
+    )
+
+
+class CallbackModule(CallbackBase):
+    """Listens to the collection's own actions, and to failures."""
+
+    CALLBACK_VERSION = 2.0
+    CALLBACK_TYPE = "aggregate"
+    CALLBACK_NAME = "mtls_summary"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._reports: dict[str, HostReport] = {}
+        self._hosts: dict[str, None] = {}
+        self._authorities: list[str] = []
+        self._check = False
+
+    def v2_playbook_on_play_start(self, play: t.Any) -> None:
+        variables = play.get_variable_manager().get_vars(play=play)
+        self._hosts.update(dict.fromkeys(variables["ansible_play_hosts_all"]))
+        self._check = bool(variables["ansible_check_mode"])
+
+    def v2_runner_on_ok(self, result: t.Any) -> None:
+        report = self._reports.setdefault(result._host.get_name(), HostReport())
+        action, values = result._task.action, result._result
+        if action == "mtls.nginx.nginx_site":
+            report.take_site(values)
+        elif action == "mtls.nginx.tls_probe":
+            report.attempts = None if values.get("skipped") else values["attempts"]
+        elif action == "ansible.builtin.package" and values.get("changed"):
+            report.installed = True
+        elif action == "mtls.nginx.client_cert":
+            self._authorities += _of_clients(values)
+        elif action == "mtls.nginx.crl" and values.get("changed"):
+            self._authorities.append(f"{'CRL would be written' if self._check else 'CRL written'}")
+
+    def v2_runner_on_failed(self, result: t.Any, ignore_errors: bool = False) -> None:
+        if ignore_errors:
+            return
+        report = self._reports.setdefault(result._host.get_name(), HostReport())
+        if result._task.action == "mtls.nginx.tls_probe" and result._result.get("attempts"):
+            report.attempts = result._result["attempts"]
+        report.failure = str(result._result.get("msg") or "see above")
+
+    def v2_runner_on_unreachable(self, result: t.Any) -> None:
+        self._reports.setdefault(result._host.get_name(), HostReport()).failure = "it cannot be reached"
+
+    def v2_playbook_on_stats(self, stats: t.Any) -> None:
+        if not any(report.seen for report in self._reports.values()):
+            return
+        self._display.banner("MTLS PLAN" if self._check else "MTLS SUMMARY")
+        for line in render(self._reports, self._hosts, self._authorities, check=self._check):
+            self._display.display(line)
+
+
+def _of_clients(values: Mapping[str, t.Any]) -> list[str]:
+    by_action: dict[str, list[str]] = {}
+    for client in values.get("clients") or []:
+        by_action.setdefault(client["action"], []).append(client["name"])
+    by_action["unmanaged, still valid"] = [client["name"] for client in values.get("unmanaged") or []]
+    return [
+        textwrap.fill(f"clients {action}: {', '.join(names)}", _WIDTH, subsequent_indent="  ")
+        for action, names in by_action.items()
+        if names and action != "unchanged"
+    ]

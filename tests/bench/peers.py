@@ -1,0 +1,120 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Bare scripts: what the work costs without index, inventory, idempotence or errors, in as many processes as cores.
+
+peers.py issue PKI FOLDER COUNT    key, certificate, .p12 and its password for COUNT clients, each file synced
+peers.py keys COUNT                COUNT RSA-2048 keys, kept nowhere
+peers.py look PKI COUNT            read index.txt, stat every file of COUNT clients; prints the seconds of that
+"""
+
+from __future__ import annotations
+
+import datetime
+import functools
+import multiprocessing
+import os
+import secrets
+import sys
+import time
+
+PASSPHRASE = "of the benchmark"
+CHUNK = 4  # keys take different times: small pieces keep all cores busy
+
+
+def client_name(number: int) -> str:
+    return f"client-{number:06}"
+
+
+def put(path: str, data: bytes, mode: int) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    os.write(descriptor, data)
+    os.fsync(descriptor)
+    os.close(descriptor)
+
+
+@functools.cache
+def issuer(pki: str):
+    from cryptography import x509
+    from cryptography.hazmat.primitives import serialization
+
+    with open(f"{pki}/ca.crt", "rb") as certificate, open(f"{pki}/ca.key", "rb") as key:
+        return (
+            x509.load_pem_x509_certificate(certificate.read()),
+            serialization.load_pem_private_key(key.read(), PASSPHRASE.encode()),
+        )
+
+
+def issue_one(task: tuple[str, str, int]) -> None:
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.serialization import pkcs12
+
+    pki, folder, number = task
+    ca, ca_key = issuer(pki)
+    name = client_name(number)
+    key = ec.generate_private_key(ec.SECP256R1())
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .issuer_name(ca.subject)
+        .subject_name(x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)]))
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now)
+        .not_valid_after(now + datetime.timedelta(days=365))
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca.public_key()), critical=False)
+        .sign(ca_key, hashes.SHA256())
+    )
+    password = secrets.token_hex(12).encode()
+    protection = (
+        serialization.PrivateFormat.PKCS12.encryption_builder()
+        .kdf_rounds(2048)
+        .key_cert_algorithm(pkcs12.PBES.PBESv1SHA1And3KeyTripleDESCBC)
+        .hmac_hash(hashes.SHA1())
+        .build(password)
+    )
+    pem, plain = serialization.Encoding.PEM, serialization.NoEncryption()
+    os.mkdir(f"{folder}/{name}", 0o700)
+    place = f"{folder}/{name}/{name}"
+    put(f"{place}.key", key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain), 0o600)
+    put(f"{place}.crt", certificate.public_bytes(pem), 0o644)
+    put(f"{place}.p12", pkcs12.serialize_key_and_certificates(name.encode(), key, certificate, [ca], protection), 0o600)
+    put(f"{place}.p12.password", password, 0o600)
+
+
+def issue(pki: str, folder: str, count: str) -> None:
+    os.mkdir(folder)
+    issuer(pki)
+    with multiprocessing.get_context("fork").Pool() as pool:
+        pool.map(issue_one, [(pki, folder, number) for number in range(int(count))], CHUNK)
+
+
+def one_key(_number: int) -> None:
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    rsa.generate_private_key(65537, 2048)
+
+
+def keys(count: str) -> None:
+    with multiprocessing.get_context("fork").Pool() as pool:
+        pool.map(one_key, range(int(count)), 1)
+
+
+def look(pki: str, count: str) -> None:
+    start = time.perf_counter()
+    with open(f"{pki}/index.txt", encoding="utf-8") as stream:
+        stream.read()
+    for number in range(int(count)):
+        name = client_name(number)
+        for ending in ("crt", "key", "p12", "p12.password"):
+            os.stat(f"{pki}/clients/{name}/{name}.{ending}")
+    print(time.perf_counter() - start)
+
+
+if __name__ == "__main__":
+    {"issue": issue, "keys": keys, "look": look}[sys.argv[1]](*sys.argv[2:])

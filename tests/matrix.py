@@ -1,0 +1,86 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Unit tests and the whole workflow on each supported ansible-core, with the Pythons that this machine has."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+WORK = ROOT / "build" / "matrix"
+
+# Each ansible-core with the oldest and the newest Python that both it and the collection can do with.
+CORES = {
+    "2.17": ("3.11", "3.12"),
+    "2.18": ("3.11", "3.13"),
+    "2.19": ("3.11", "3.13"),
+    "2.20": ("3.12", "3.14"),
+    "2.21": ("3.12", "3.14"),
+}
+OLDEST = {"2.17": "cryptography==42.*"}  # the oldest of everything together
+PACKAGES = ("hypothesis", "pkilint", "pytest")
+TESTS = (
+    "tests/unit",
+    "--ignore=tests/unit/fuzz",  # about this project's own parsing, which no ansible-core has a part in
+    "tests/integration/test_workflow.py::test_from_an_inventory_to_a_guarded_host_and_on",
+    "tests/integration/test_rollout.py",
+)
+
+
+def python(minor: str) -> str | None:
+    """A Python of this version that can make virtual environments."""
+    program = f"python{minor}"
+    found = shutil.which(program)
+    if found and subprocess.run([found, "-c", "import ensurepip"], capture_output=True, check=False).returncode == 0:
+        return found
+    return None
+
+
+def pairs() -> list[tuple[str, str]]:
+    """(ansible-core, Python): for each core the oldest Python at hand in its range, for the newest also the newest."""
+    chosen = []
+    for core, (oldest, newest) in CORES.items():
+        span = [f"3.{minor}" for minor in range(int(oldest[2:]), int(newest[2:]) + 1)]
+        here = [minor for minor in span if python(minor)]
+        if not here:
+            print(f"ansible-core {core}: skipped, there is no Python {oldest} to {newest} here", flush=True)
+            continue
+        wanted = {here[0], here[-1]} if core == max(CORES) else {here[0]}
+        chosen += [(core, minor) for minor in sorted(wanted)]
+    return chosen
+
+
+def run(core: str, minor: str) -> bool:
+    folder = WORK / f"{core}-py{minor}"
+    interpreter = folder / "bin" / "python"
+    if not (folder / "complete").exists():
+        subprocess.run([str(python(minor)), "-m", "venv", "--clear", folder], check=True)
+        packages = [f"ansible-core=={core}.*", OLDEST.get(core, "cryptography>=42"), *PACKAGES]
+        subprocess.run([interpreter, "-m", "pip", "install", "--quiet", *packages], check=True)
+        (folder / "complete").touch()
+    environment = {
+        **os.environ,
+        "PATH": f"{folder / 'bin'}:{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT / "build" / "collections"),
+    }
+    started = time.monotonic()
+    command = [interpreter, "-m", "pytest", "--quiet", f"--override-ini=cache_dir={folder / 'cache'}", *TESTS]
+    passed = subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode == 0
+    took = time.monotonic() - started
+    print(f"ansible-core {core}, Python {minor}: {'passed' if passed else 'FAILED'} ({took:.0f} s)", flush=True)
+    return passed
+
+
+def main() -> int:
+    results = [run(core, minor) for core, minor in pairs()]
+    return 0 if results and all(results) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
