@@ -33,6 +33,7 @@ test: lint build sanity unit integration molecule  ## all of it (root: the integ
 
 test-long: $(VENV)/.dev $(COLLECTION) packages matrix  ## the long trials alone: many kills, many reloads under load (root)
 	pytest -m long
+	pytest tests/gate --nginx=all
 
 lint: $(VENV)/.dev $(COLLECTION) changelog-lint docs-lint ci-lint  ## ruff, yamllint, ansible-lint's production profile, changelog and docs
 	ruff check
@@ -66,7 +67,7 @@ unit: $(VENV)/.dev $(COLLECTION) packages  ## unit tests
 
 integration: $(VENV)/.dev $(COLLECTION) packages  ## integration tests with a real nginx (root)
 	@[[ $$EUID -eq 0 ]] || { echo "The integration tests start and reload nginx: run them as root." >&2; exit 1; }
-	pytest tests/integration
+	pytest tests/integration tests/gate
 
 ##@ Measure it
 bench: $(VENV)/.dev $(PEERS)/.installed $(COLLECTION)  ## what things cost against the peers; ROWS="issue-1000 again-10000" runs these alone (root)

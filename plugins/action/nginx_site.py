@@ -13,14 +13,14 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
-from ansible_collections.mtls.nginx.plugins.module_utils.host_files import (
+from ansible_collections.mtls.nginx.plugins.module_utils.site.host_files import (
     HostFiles,
     NginxHost,
     crl_files,
     host_files,
 )
-from ansible_collections.mtls.nginx.plugins.module_utils.inventory import authority_path
-from ansible_collections.mtls.nginx.plugins.module_utils.publication import (
+from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import authority_path
+from ansible_collections.mtls.nginx.plugins.module_utils.site.publication import (
     publish,
     publish_crl,
     rehearse,

@@ -10,11 +10,11 @@ import typing as t
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.mtls.nginx.plugins.module_utils import probe
 from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
-from ansible_collections.mtls.nginx.plugins.module_utils.inventory import authority_path
-from ansible_collections.mtls.nginx.plugins.module_utils.services import Service
-from ansible_collections.mtls.nginx.plugins.module_utils.witnesses import Witnesses
+from ansible_collections.mtls.nginx.plugins.module_utils.host import probe
+from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import authority_path
+from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service
+from ansible_collections.mtls.nginx.plugins.module_utils.site.witnesses import Witnesses
 from ansible_collections.mtls.nginx.plugins.plugin_utils.hostvars import base_dir, inventory_reader
 
 ARGUMENTS = {

@@ -137,7 +137,8 @@ ca:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.mtls.nginx.plugins.module_utils import creation, entry, keys, numbers, subjects, times
+from ansible_collections.mtls.nginx.plugins.module_utils import entry
+from ansible_collections.mtls.nginx.plugins.module_utils.ca import creation, keys, numbers, subjects, times
 
 try:
     from cryptography.hazmat.primitives import hashes

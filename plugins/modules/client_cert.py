@@ -221,10 +221,11 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.mtls.nginx.plugins.module_utils import client_plan, clients, entry, p12, times
-from ansible_collections.mtls.nginx.plugins.module_utils.authority import REASONS
-from ansible_collections.mtls.nginx.plugins.module_utils.backends import open_authority
-from ansible_collections.mtls.nginx.plugins.module_utils.client_files import Client
+from ansible_collections.mtls.nginx.plugins.module_utils import entry
+from ansible_collections.mtls.nginx.plugins.module_utils.ca import client_plan, clients, p12, times
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import REASONS
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends import open_authority
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.client_files import Client
 
 _MOST_LISTED = 5
 

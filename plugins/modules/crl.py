@@ -129,9 +129,10 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.mtls.nginx.plugins.module_utils import entry, revoking, times
-from ansible_collections.mtls.nginx.plugins.module_utils.authority import REASONS, CrlState
-from ansible_collections.mtls.nginx.plugins.module_utils.backends import open_authority
+from ansible_collections.mtls.nginx.plugins.module_utils import entry
+from ansible_collections.mtls.nginx.plugins.module_utils.ca import revoking, times
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import REASONS, CrlState
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends import open_authority
 from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
 
 

@@ -259,10 +259,10 @@ import re
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.mtls.nginx.plugins.module_utils import end_dates, transaction
 from ansible_collections.mtls.nginx.plugins.module_utils.entry import run_module
 from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
-from ansible_collections.mtls.nginx.plugins.module_utils.nginx_process import DEFAULT_CONF, PROGRAM_DIRS, Nginx
+from ansible_collections.mtls.nginx.plugins.module_utils.host import end_dates, transaction
+from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_process import DEFAULT_CONF, PROGRAM_DIRS, Nginx
 
 
 def request_from(params: dict, check: bool, scratch_parent: str | None) -> transaction.Request:

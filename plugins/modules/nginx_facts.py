@@ -124,9 +124,9 @@ import socket
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.mtls.nginx.plugins.module_utils import nginx_conf, nginx_process, nginx_stage
 from ansible_collections.mtls.nginx.plugins.module_utils.entry import run_module
 from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.host import nginx_conf, nginx_process, nginx_stage
 
 _DIRECTIVES = {
     "client_header_timeout": ("http",),

@@ -139,8 +139,9 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.mtls.nginx.plugins.module_utils import entry, servers
-from ansible_collections.mtls.nginx.plugins.module_utils.backends import open_authority
+from ansible_collections.mtls.nginx.plugins.module_utils import entry
+from ansible_collections.mtls.nginx.plugins.module_utils.ca import servers
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends import open_authority
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ from ansible.errors import AnsibleError
 from ansible.inventory.manager import IGNORED
 
 from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
-from ansible_collections.mtls.nginx.plugins.module_utils.inventory import AuthorityPlan, InventoryReader
+from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import AuthorityPlan, InventoryReader
 
 COLLECTION_DIR = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 TEMPLATE_DIR = os.path.join(COLLECTION_DIR, "roles", "server", "templates")

@@ -13,9 +13,9 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 
-from ansible_collections.mtls.nginx.plugins.module_utils.host_files import NginxHost, host_files
-from ansible_collections.mtls.nginx.plugins.module_utils.publication import Publication
-from ansible_collections.mtls.nginx.plugins.module_utils.services import parse_services
+from ansible_collections.mtls.nginx.plugins.module_utils.site.host_files import NginxHost, host_files
+from ansible_collections.mtls.nginx.plugins.module_utils.site.publication import Publication
+from ansible_collections.mtls.nginx.plugins.module_utils.site.services import parse_services
 
 from . import pki
 from .nginxes import REPOSITORY, Build

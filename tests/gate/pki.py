@@ -15,12 +15,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from ansible_collections.mtls.nginx.plugins.module_utils import creation, keys, profiles, revocation, times
-from ansible_collections.mtls.nginx.plugins.module_utils.authority import CrlState, Order
-from ansible_collections.mtls.nginx.plugins.module_utils.directory import open_directory, read_chain, read_crl
-from ansible_collections.mtls.nginx.plugins.module_utils.numbers import hexadecimal
-from ansible_collections.mtls.nginx.plugins.module_utils.publication import ServerCredential
-from ansible_collections.mtls.nginx.plugins.module_utils.subjects import nginx_dn, subject_name
+from ansible_collections.mtls.nginx.plugins.module_utils.ca import creation, keys, profiles, revocation, times
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import CrlState, Order
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.directory import open_directory, read_chain, read_crl
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.numbers import hexadecimal
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.subjects import nginx_dn, subject_name
+from ansible_collections.mtls.nginx.plugins.module_utils.site.publication import ServerCredential
 
 P256 = keys.KeyKind("ecdsa", curve="P-256")
 _DAY = datetime.timedelta(days=1)

@@ -9,9 +9,9 @@ import random
 
 import pytest
 
-from ansible_collections.mtls.nginx.plugins.module_utils import clients
-from ansible_collections.mtls.nginx.plugins.module_utils.client_files import Client
-from ansible_collections.mtls.nginx.plugins.module_utils.directory import open_directory
+from ansible_collections.mtls.nginx.plugins.module_utils.ca import clients
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.client_files import Client
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.directory import open_directory
 from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.names import check_no_collision, nginx_quote
 

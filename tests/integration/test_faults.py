@@ -17,7 +17,7 @@ import time
 
 import pytest
 
-from ansible_collections.mtls.nginx.plugins.module_utils import nginx_process
+from ansible_collections.mtls.nginx.plugins.module_utils.host import nginx_process
 
 from .conftest import free_port
 

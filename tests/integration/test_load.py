@@ -16,8 +16,8 @@ import time
 
 import pytest
 
-from ansible_collections.mtls.nginx.plugins.module_utils import transaction
-from ansible_collections.mtls.nginx.plugins.module_utils.nginx_process import Nginx
+from ansible_collections.mtls.nginx.plugins.module_utils.host import transaction
+from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_process import Nginx
 
 from .conftest import free_port
 

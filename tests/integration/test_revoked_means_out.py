@@ -16,7 +16,7 @@ import time
 
 import pytest
 
-from ansible_collections.mtls.nginx.plugins.module_utils.nginx_process import Nginx
+from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_process import Nginx
 
 from .conftest import free_port
 

@@ -24,7 +24,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from ansible_collections.mtls.nginx.plugins.module_utils import (
+from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.host import (
     end_dates,
     nginx_process,
     ports,
@@ -33,9 +34,8 @@ from ansible_collections.mtls.nginx.plugins.module_utils import (
     swap,
     transaction,
 )
-from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
-from ansible_collections.mtls.nginx.plugins.module_utils.nginx_process import Nginx, Verdict
-from ansible_collections.mtls.nginx.plugins.module_utils.transaction import Gate, Outcome, Request, WantedFile
+from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_process import Nginx, Verdict
+from ansible_collections.mtls.nginx.plugins.module_utils.host.transaction import Gate, Outcome, Request, WantedFile
 from ansible_collections.mtls.nginx.plugins.modules import nginx_facts
 
 BINARY = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:" + os.environ["PATH"])

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.mtls.nginx.plugins.module_utils import creation, keys
+from ansible_collections.mtls.nginx.plugins.module_utils.ca import creation, keys
 from ansible_collections.mtls.nginx.tests.unit.support import SUBJECT, Pki
 
 

@@ -12,9 +12,9 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 
-from ansible_collections.mtls.nginx.plugins.module_utils import clients, times
-from ansible_collections.mtls.nginx.plugins.module_utils.backends import open_authority
-from ansible_collections.mtls.nginx.plugins.module_utils.client_files import Client
+from ansible_collections.mtls.nginx.plugins.module_utils.ca import clients, times
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends import open_authority
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.client_files import Client
 
 SUBJECT = {"C": "ES", "O": "Acme", "CN": "Test CA"}
 

@@ -14,6 +14,7 @@ import pytest
 
 PLUGINS = Path(__file__).parents[2] / "plugins"
 MODULE_UTILS = "ansible_collections.mtls.nginx.plugins.module_utils"
+PACKAGES = [f"{MODULE_UTILS}.{path.parent.name}" for path in PLUGINS.glob("module_utils/*/__init__.py")]
 
 
 def guarded(tree: ast.Module) -> set[ast.AST]:
@@ -34,8 +35,8 @@ def imported(tree: ast.Module) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module == MODULE_UTILS:
-            names = [f"{MODULE_UTILS}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module in (MODULE_UTILS, *PACKAGES):
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
             names = [node.module]
         else:
@@ -54,7 +55,7 @@ def shipped() -> dict[Path, ast.Module]:
         found[path] = ast.parse(path.read_text(encoding="utf-8"), path.name, feature_version=(3, 9))
         for name in imported(found[path]):
             if name.startswith(f"{MODULE_UTILS}."):
-                waiting.append(PLUGINS / "module_utils" / f"{name.removeprefix(f'{MODULE_UTILS}.').split('.')[0]}.py")
+                waiting.append(PLUGINS / "module_utils" / f"{name.removeprefix(f'{MODULE_UTILS}.').replace('.', '/')}.py")
     return found
 
 

@@ -17,7 +17,7 @@ from cryptography import x509
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.mtls.nginx.plugins.module_utils import (
+from ansible_collections.mtls.nginx.plugins.module_utils.ca import (
     clients,
     creation,
     directory,
@@ -26,10 +26,10 @@ from ansible_collections.mtls.nginx.plugins.module_utils import (
     revocation,
     servers,
 )
-from ansible_collections.mtls.nginx.plugins.module_utils.backends import open_authority
-from ansible_collections.mtls.nginx.plugins.module_utils.client_files import Client
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends import open_authority
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.client_files import Client
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.index import Index
 from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
-from ansible_collections.mtls.nginx.plugins.module_utils.index import Index
 from ansible_collections.mtls.nginx.tests.unit.fuzz.hostile import VALUES, damaged, damaged_pem, message_of
 from ansible_collections.mtls.nginx.tests.unit.support import Pki, tree
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from ansible_collections.mtls.nginx.plugins.module_utils import creation, keys, servers
-from ansible_collections.mtls.nginx.plugins.module_utils.client_files import Client
+from ansible_collections.mtls.nginx.plugins.module_utils.ca import creation, keys, servers
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.client_files import Client
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.subjects import nginx_dn, subject_name
 from ansible_collections.mtls.nginx.plugins.module_utils.names import check_client_name, check_service_name
-from ansible_collections.mtls.nginx.plugins.module_utils.subjects import nginx_dn, subject_name
 from ansible_collections.mtls.nginx.tests.unit.fuzz.hostile import NUMBERS, SCALARS, TEXTS, VALUES, WORDS, message_of
 from ansible_collections.mtls.nginx.tests.unit.support import SUBJECT, Pki, tree
 

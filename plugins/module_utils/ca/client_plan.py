@@ -1,0 +1,382 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is to be done for each client: read, compare, decide; nothing is changed here.
+
+Every mistake in the inventory is found while planning, so a run with one changes nothing; planning is also all that
+check mode does.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from ansible_collections.mtls.nginx.plugins.module_utils import files
+from ansible_collections.mtls.nginx.plugins.module_utils.ca import (
+    client_files,
+    holders,
+    keys,
+    numbers,
+    p12,
+    profiles,
+    times,
+)
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Authority, Order
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.client_files import Client, ClientFiles, Examined
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.parallel import spread
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.register import SERVERS, Register, RegisterEntry
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.subjects import index_subject, nginx_dn, subject_name
+from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.names import check_client_name, check_no_collision
+
+try:
+    from cryptography import x509
+except ImportError:  # reported by entry.require_cryptography
+    pass
+
+UNCHANGED, ISSUED, RENEWED, REVOKED, UPDATED = "unchanged", "issued", "renewed", "revoked", "updated"
+
+
+@dataclass(frozen=True)
+class Step:
+    """What is to be done for one client.
+
+    With a ``subject`` a certificate is issued. ``entry`` is the certificate of today, with the stamps of the files
+    as they are.
+    """
+
+    client: Client
+    action: str
+    because: str
+    entry: RegisterEntry | None = None
+    definition: str = ""
+    known: bool = False  # the register has the entry as it is
+    subject: x509.Name | None = None
+    validity: profiles.Validity | None = None
+    rewrite: bool = False  # certificate file or .p12 are to be written again
+    restore: str | None = None  # from this issued certificate
+    enter: bool = False  # the certificate is not in the record yet
+    revoke: tuple[str, ...] = ()  # these serials
+    retired_key: str | None = None  # the key was that of this revoked serial
+    superseded: str | None = None  # this serial stays valid with a subject that is given up
+
+    def order(self, pair: holders.KeyPair) -> Order:
+        """Return what is asked of the authority."""
+        return Order(pair.public, self.subject, profiles.CLIENT, self.validity)
+
+
+def check_clients(clients: Sequence[Client]) -> None:
+    """Raise MtlsError for names or passwords that cannot be, and for names that are there twice."""
+    seen = set()
+    for client in clients:
+        check_client_name(client.name)
+        if client.name in seen:
+            raise MtlsError(f"{client.owner}: is in the list twice; remove one")
+        seen.add(client.name)
+        if client.p12_password is not None and client.has_p12 and not client.revoked:
+            p12.check_password(client.p12_password, client.owner)
+        if client.days < 1:
+            raise MtlsError(f"{client.owner}: days is {client.days}; use 1 or more")
+        if client.renew_before < 0:
+            raise MtlsError(f"{client.owner}: renew_before is {client.renew_before}; use 0 or more")
+    check_no_collision(seen)
+
+
+class Planner:
+    """Judges the clients of one authority by the register, the record and, where these do not suffice, the files."""
+
+    def __init__(self, authority: Authority, register: Register) -> None:
+        self.warnings: list[str] = []
+        self._authority = authority
+        self._chain = authority.chain
+        self._register = register
+        self._owners = register.owners()
+        self._servers = Register.load(authority.path, SERVERS).owners()
+        self._now = times.now()
+        self._limits: dict[int, str] = {}  # by renew_before: what ends until then ends soon
+        self._exposed: list[str] = []
+
+    def plan(self, clients: Sequence[Client]) -> list[Step]:
+        """Return one step for each client, in order.
+
+        :raises MtlsError: a mistake in the inventory or in a client's files.
+        """
+        check_clients(clients)
+        steps: dict[str, Step] = {}
+        unclear = []
+        for client in clients:
+            step = self._at_a_glance(client)
+            if step is None:
+                unclear.append(client)
+            else:
+                steps[client.name] = step
+        examined = spread(lambda client: client_files.examine(client, self._place(client), self._chain), unclear)
+        for client, found in zip(unclear, examined):
+            steps[client.name] = self._judge_revoked(client, found) if client.revoked else self._judge(client, found)
+        ordered = [steps[client.name] for client in clients]
+        self._check_dns(ordered)
+        if self._exposed:
+            listed = ", ".join(self._exposed[:5]) + (" and more" if len(self._exposed) > 5 else "")
+            self.warnings.append(f"{len(self._exposed)} private keys can be read by others: {listed}; chmod 600 them")
+        return ordered
+
+    def _at_a_glance(self, client: Client) -> Step | None:
+        """Return a step when the register, the index and the files' stamps already tell that nothing is to do."""
+        entry = self._register.remembered(client.name)
+        place = self._place(client)
+        if entry is None and client.revoked and files.status(place.directory) is None:
+            return None if self._live_serials(client, None) else Step(client, UNCHANGED, "never had a certificate")
+        if entry is None or entry.definition != self._definition(client):
+            return None
+        for kind, path in client_files.stamped_paths(client, place).items():
+            stamp, status = entry.files.get(kind), files.status(path)
+            if not (stamp.fits(status) if stamp is not None else status is None):
+                return None
+            if kind == "key":
+                self._note_exposure(path, status)
+        if client.revoked:
+            return (
+                None if self._live_serials(client, entry) else Step(client, UNCHANGED, "is revoked", entry, known=True)
+            )
+        if not self._authority.record.is_valid(entry.serial) or self._ends_soon(client, entry):
+            return None
+        return Step(client, UNCHANGED, "", entry, known=True)
+
+    def _note_exposure(self, path: str, status: os.stat_result | None) -> None:
+        if status is not None and keys.readable_by_others(status):
+            self._exposed.append(path)
+
+    def _judge(self, client: Client, found: Examined) -> Step:
+        entry = found.entry
+        current = found.parsed()
+        subject = subject_name(client.subject, client.owner) if client.subject is not None else None
+        keyless = client.csr is None and found.public_key is None
+        if client.csr is None:
+            self._note_exposure(self._place(client).key, files.status(self._place(client).key))
+        lost = keyless and (self._remembers(client, "key") or self._remembers(client, "csr"))
+        usable = entry is not None and found.matches and not lost and self._not_revoked(entry.serial)
+        if not usable and not lost:
+            wanted = subject or (current.subject if current else self._plain_subject(client))
+            restorable = self._restorable(client, found, wanted)
+            if restorable is not None:
+                current, entry, usable = restorable, None, True
+        if current is not None and usable:
+            if subject is not None and current.subject != subject:
+                return self._issue(client, found, subject, f"the subject was {nginx_dn(current.subject)}")
+            if current.not_valid_after_utc <= self._soon(client):
+                renewed = self._restorable(client, found, current.subject) if found.public_key is not None else None
+                if renewed is not None and renewed.not_valid_after_utc > self._soon(client):
+                    return self._touch_up(client, found, None, renewed)
+                ended = f"the certificate ends on {times.iso(current.not_valid_after_utc)}"
+                return self._issue(client, found, current.subject, ended, RENEWED)
+            return self._touch_up(client, found, entry, current)
+        wanted = subject or (current.subject if current else self._plain_subject(client))
+        return self._issue(client, found, wanted, self._why_new(client, found, lost), ISSUED)
+
+    def _touch_up(
+        self, client: Client, found: Examined, entry: RegisterEntry | None, current: x509.Certificate
+    ) -> Step:
+        because, enter, restore, rewrite = [], False, None, False
+        if entry is None:
+            restore = numbers.hexadecimal(current.serial_number)
+            because.append(f"the file of certificate {restore} was missing")
+        elif entry.serial not in self._authority.record:
+            enter = True
+            because.append("the certificate was not in index.txt")
+        if client.has_p12 and found.public_key is not None and not found.p12_good:
+            rewrite = True
+            because.append("the .p12 was missing or not as wanted")
+        if client.p12 == p12.NONE and self._remembers(client, "p12"):
+            rewrite = True
+            because.append("no .p12 is wanted any more")
+        if client.csr is None and found.public_key is None:
+            self.warnings.append(
+                f"{client.owner}: has a certificate, but its private key is not here, so there is no .p12; "
+                "revoke the client and have it present again to give it a new key"
+            )
+        return Step(
+            client,
+            UPDATED if because else UNCHANGED,
+            "; ".join(because),
+            entry,
+            self._definition(client),
+            rewrite=rewrite or restore is not None,
+            restore=restore,
+            enter=enter,
+        )
+
+    def _issue(self, client: Client, found: Examined, subject: x509.Name, because: str, action: str = ISSUED) -> Step:
+        if client.renew_before >= client.days:
+            raise MtlsError(
+                f"{client.owner}: renew_before is {client.renew_before} and days is {client.days}, so every run would "
+                "issue a certificate; make renew_before less than days"
+            )
+        if subject == self._chain[0].subject:
+            raise MtlsError(f"{client.owner}: its subject is the authority's own; give it another one")
+        validity = profiles.validity(client.days, self._now, self._chain[0], client.owner)
+        retired = self._retired_key(client, found, subject)
+        if retired is not None and client.csr is not None:
+            raise MtlsError(
+                f"{client.owner}: the key of CSR {client.csr} is that of the revoked certificate {retired}; "
+                "make a new key and CSR on the device"
+            )
+        entry, superseded = found.entry, None
+        if entry is not None and index_subject(subject) != entry.subject and self._is_live(entry.serial):
+            superseded = entry.serial
+        if entry is not None and self._is_live(entry.serial):
+            because += f"; certificate {entry.serial} stays valid until it ends on {entry.not_after}"
+        return Step(
+            client,
+            action,
+            because,
+            entry,
+            self._definition(client),
+            subject=subject,
+            validity=validity,
+            retired_key=retired,
+            superseded=superseded,
+        )
+
+    def _judge_revoked(self, client: Client, found: Examined) -> Step:
+        entry = found.entry
+        serials = self._live_serials(client, entry)
+        enter = entry is not None and entry.serial not in self._authority.record
+        if enter:
+            serials = (*serials, entry.serial)
+        if not serials:
+            because = "is revoked" if entry else "never had a certificate"
+            return Step(client, UNCHANGED, because, entry, self._definition(client))
+        because = f"reason: {client.reason}"
+        return Step(client, REVOKED, because, entry, self._definition(client), enter=enter, revoke=serials)
+
+    def _live_serials(self, client: Client, entry: RegisterEntry | None) -> tuple[str, ...]:
+        """Return every serial to be revoked with a client: its certificates on file, and all with their subjects."""
+        record = self._authority.record
+        subjects = {index_subject(self._subject_of(client))}
+        serials: list[str] = []
+        if entry is not None:
+            serials = [*entry.former, entry.serial]
+            subjects.add(entry.subject)
+            subjects.update(former.subject for former in map(record.get, entry.former) if former is not None)
+        for subject in subjects:
+            for serial in record.namesakes(subject):
+                namesake = record.get(serial)
+                if namesake is not None and namesake.subject == subject and self._may_be_of(client, serial):
+                    serials.append(serial)
+        return tuple(serial for serial in dict.fromkeys(serials) if self._is_live(serial))
+
+    def _restorable(self, client: Client, found: Examined, subject: x509.Name) -> x509.Certificate | None:
+        """Return a live certificate in the record that is this client's, though its file is not where it should be.
+
+        A killed run leaves one, and so does ``openssl ca`` by hand.
+        """
+        record, wanted = self._authority.record, index_subject(subject)
+        for serial in reversed(record.namesakes(wanted)):
+            entry = record.get(serial)
+            if entry is None or entry.subject != wanted or not self._is_live(serial):
+                continue
+            if not self._may_be_of(client, serial) or (found.entry is not None and found.entry.serial == serial):
+                continue
+            certificate = self._authority.certificate(serial)
+            if not profiles.is_for(certificate, profiles.CLIENT):
+                continue
+            if found.public_key in (None, keys.public_der(certificate.public_key())):
+                return certificate
+        return None
+
+    def _retired_key(self, client: Client, found: Examined, subject: x509.Name) -> str | None:
+        """Return the serial of a revoked certificate with the key that is here, if there is one."""
+        if found.public_key is None:
+            return None
+        record, serials = self._authority.record, []
+        if found.entry is not None:
+            serials.append(found.entry.serial)
+        serials += record.namesakes(index_subject(subject))
+        for serial in dict.fromkeys(serials):
+            entry = record.get(serial)
+            if entry is None or entry.status != "revoked":
+                continue
+            if found.entry is not None and serial == found.entry.serial:
+                if found.matches:
+                    return serial
+            elif found.public_key == keys.public_der(self._authority.certificate(serial).public_key()):
+                return serial
+        return None
+
+    def _why_new(self, client: Client, found: Examined, lost: bool) -> str:
+        if found.foreign:
+            return f"{self._place(client).certificate} is not by this authority"
+        if lost:
+            return "the private key was gone"
+        if found.entry is None:
+            return "had no certificate"
+        if not found.matches:
+            return "the certificate was for another key"
+        return "the certificate is revoked"
+
+    def _check_dns(self, steps: Iterable[Step]) -> None:
+        """nginx maps ignore case, and a DN is all they see."""
+        seen: dict[str, str] = {}
+        for step in steps:
+            if step.client.revoked:
+                continue
+            dn = nginx_dn(step.subject) if step.subject is not None else step.entry.dn if step.entry else None
+            if dn is None:
+                continue
+            other = seen.setdefault(dn.lower(), step.client.name)
+            if other != step.client.name:
+                raise MtlsError(
+                    f"clients {other!r} and {step.client.name!r}: both have the subject {dn} (nginx maps ignore "
+                    "case), so one would enter as the other; change one subject"
+                )
+            if step.subject is not None:
+                self._check_no_live_namesake(step.client, step.subject)
+
+    def _check_no_live_namesake(self, client: Client, subject: x509.Name) -> None:
+        text = index_subject(subject)
+        for serial in self._authority.record.namesakes(text):
+            entry = self._authority.record.get(serial)
+            if entry is not None and entry.subject != text and self._is_live(serial):
+                raise MtlsError(
+                    f"{client.owner}: its subject differs only in case from that of the valid certificate {serial}, "
+                    f"{entry.subject}, and nginx maps ignore case; change the subject, or revoke that certificate"
+                )
+
+    def _place(self, client: Client) -> ClientFiles:
+        return ClientFiles.of(self._register.directory, client.name)
+
+    def _definition(self, client: Client) -> str:
+        subject = list(client.subject.items()) if client.subject is not None else None
+        return self._register.digest([subject, client.key_type, client.csr, client.p12, client.p12_password])
+
+    def _plain_subject(self, client: Client) -> x509.Name:
+        return subject_name({"CN": client.name}, client.owner)
+
+    def _subject_of(self, client: Client) -> x509.Name:
+        return subject_name(client.subject, client.owner) if client.subject else self._plain_subject(client)
+
+    def _ends_soon(self, client: Client, entry: RegisterEntry) -> bool:
+        limit = self._limits.get(client.renew_before)
+        if limit is None:
+            limit = self._limits[client.renew_before] = times.iso(self._soon(client))
+        return entry.not_after <= limit
+
+    def _soon(self, client: Client) -> datetime:
+        return times.in_days(self._now, client.renew_before, f"{client.owner}, renew_before")
+
+    def _is_live(self, serial: str) -> bool:
+        entry = self._authority.record.get(serial)
+        return entry is not None and entry.status == "valid" and entry.not_after > self._now
+
+    def _not_revoked(self, serial: str) -> bool:
+        return serial not in self._authority.record or self._authority.record.is_valid(serial)
+
+    def _may_be_of(self, client: Client, serial: str) -> bool:
+        return serial not in self._servers and self._owners.get(serial, client.name) == client.name
+
+    def _remembers(self, client: Client, kind: str) -> bool:
+        entry = self._register.remembered(client.name)
+        return entry is not None and kind in entry.files

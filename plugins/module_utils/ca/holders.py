@@ -1,0 +1,87 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Keys and certificates for many holders, clients or servers, in bulk.
+
+A chunk at a time: all cores make the keys, the authority signs and records the chunk, all cores write what the
+holders need. A run that is killed has at most one chunk in the air, and the next one picks it up.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Callable, Protocol, TypeVar
+
+from ansible_collections.mtls.nginx.plugins.module_utils import files
+from ansible_collections.mtls.nginx.plugins.module_utils.ca import keys
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Authority, Order
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.parallel import spread
+
+try:
+    from cryptography import x509
+    from cryptography.hazmat.primitives import serialization
+except ImportError:  # reported by entry.require_cryptography
+    pass
+
+_CHUNK = 500
+
+
+@dataclass(frozen=True)
+class KeyPair:
+    """A public key to be certified (SubjectPublicKeyInfo) and, if it is here, the private key (PKCS #8), in DER."""
+
+    public: bytes
+    private: bytes | None = None
+
+    def private_key(self) -> keys.PrivateKey:
+        """Return the private key, which a process of this run made or checked."""
+        return serialization.load_der_private_key(self.private or b"", None, unsafe_skip_rsa_key_validation=True)
+
+
+class Task(Protocol):
+    """One certificate to be issued."""
+
+    def order(self, pair: KeyPair) -> Order:
+        """Return what is asked of the authority."""
+
+
+T = TypeVar("T", bound=Task)
+R = TypeVar("R")
+
+
+def issue(
+    authority: Authority,
+    tasks: Sequence[T],
+    prepare: Callable[[T], KeyPair],
+    finish: Callable[[tuple[T, KeyPair, x509.Certificate]], R],
+) -> Iterator[tuple[T, R]]:
+    """Yield each task with what ``finish`` made of its certificate.
+
+    ``prepare`` and ``finish`` run in forked processes: what they change in memory is lost, what they return is
+    pickled.
+    """
+    for start in range(0, len(tasks), _CHUNK):
+        chunk = tasks[start : start + _CHUNK]
+        pairs = spread(prepare, chunk)
+        certificates = authority.issue([task.order(pair) for task, pair in zip(chunk, pairs)])
+        yield from zip(chunk, spread(finish, list(zip(chunk, pairs, certificates))))
+
+
+def key_pair(path: str, kind: keys.KeyKind, owner: str) -> KeyPair:
+    """Return the key in the file ``path``, which is made when it is missing.
+
+    :raises MtlsError: the file holds no key, an encrypted one, or one that is too weak.
+    """
+    files.make_directory(os.path.dirname(path), 0o700)
+    if os.path.exists(path):
+        key = keys.load_key(path)
+        keys.check_strength(key.public_key(), f"{owner}: {path}")
+    else:
+        key = keys.new_key(kind)
+        keys.save_new_key(path, key)
+    private = key.private_bytes(
+        serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return KeyPair(keys.public_der(key.public_key()), private)

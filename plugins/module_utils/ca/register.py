@@ -1,0 +1,235 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""``clients/register.json`` and ``servers/register.json``: what is known of the files below, so that they need
+not be opened to be known.
+
+The register is derived: lost, damaged or out of date, it is made again from the certificates. It has mode 0600,
+as the private keys beside it, because it holds keyed digests of what the inventory says, passwords included.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from ansible_collections.mtls.nginx.plugins.module_utils import files
+from ansible_collections.mtls.nginx.plugins.module_utils.ca import layout, numbers, subjects, times
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.directory import read_certificates
+from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
+
+try:
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes
+except ImportError:  # reported by entry.require_cryptography
+    pass
+
+CLIENTS, SERVERS = "clients", "servers"
+_NAME = "register.json"
+_VERSION = 1
+_SALT_BYTES = 16
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """A file as it was: size, time of change in nanoseconds, digest of the content."""
+
+    size: int
+    changed: int
+    digest: str
+
+    @classmethod
+    def of(cls, path: str, data: bytes | None = None) -> Stamp:
+        """Return the stamp of a file, whose content the caller may know; raises OSError."""
+        status = os.stat(path)
+        if data is None:
+            with open(path, "rb") as stream:
+                data = stream.read()
+        return cls(status.st_size, status.st_mtime_ns, hashlib.sha256(data).hexdigest()[:32])
+
+    def fits(self, status: os.stat_result | None) -> bool:
+        """Tell by its status whether the file is there and untouched."""
+        return status is not None and status.st_mtime_ns == self.changed and status.st_size == self.size
+
+
+@dataclass(frozen=True)
+class RegisterEntry:
+    """One holder's certificate, and the files that belong to it by their kind (``crt``, ``key``, ``p12`` ...).
+
+    ``definition`` is the digest of what the inventory said; ``former`` are the serials of earlier certificates
+    with other subjects.
+    """
+
+    serial: str
+    subject: str  # spelling of index.txt
+    dn: str  # spelling of nginx
+    not_after: str  # 2026-11-23T14:39:00Z
+    fingerprint: str  # SHA-1, as in nginx's $ssl_client_fingerprint
+    definition: str = ""
+    former: tuple[str, ...] = ()
+    files: Mapping[str, Stamp] = field(default_factory=dict)
+
+
+_FIELDS = {each.name for each in fields(RegisterEntry)}
+_TEXTS = _FIELDS - {"former", "files"}
+
+
+class Register(Mapping[str, RegisterEntry]):
+    """Holders by name: ``<client>`` or ``<host>/<service>``.
+
+    As a mapping it always tells what the certificate files say now: a file that has changed since is read again.
+    That needs neither the lock nor the authority's key.
+    """
+
+    def __init__(self, directory: str, authority: str, content: dict[str, Any]) -> None:
+        self.directory = directory
+        self._authority = authority
+        self._salt: str = content.get("salt") or secrets.token_hex(_SALT_BYTES)
+        self._entries: dict[str, dict[str, Any]] = content.get("entries", {})
+        self._changed = False
+
+    @classmethod
+    def load(cls, ca_path: str, kind: str = CLIENTS) -> Register:
+        """Read the register of an authority's clients or servers.
+
+        :raises MtlsError: there is no authority, or its certificate is damaged.
+        """
+        place = layout.Layout(ca_path)
+        if not os.path.exists(place.certificate):
+            raise MtlsError(f"{place.certificate}: is missing; run mtls.nginx.ca_init first")
+        chain = b"".join(ca.fingerprint(hashes.SHA256()) for ca in read_certificates(place.certificate))
+        authority = hashlib.sha256(chain).hexdigest()
+        directory = place.file(kind)
+        try:
+            with open(os.path.join(directory, _NAME), encoding="utf-8") as stream:
+                content = json.load(stream)
+            if content["version"] != _VERSION or content["authority"] != authority or not _is_ours(content):
+                content = {}
+        except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            content = {}
+        return cls(directory, authority, content)
+
+    def certificate_path(self, name: str) -> str:
+        """Return where the current certificate of a holder is."""
+        if os.path.basename(self.directory) == SERVERS:
+            return os.path.join(self.directory, f"{name}.crt")
+        return os.path.join(self.directory, name, f"{name}.crt")
+
+    def __getitem__(self, name: str) -> RegisterEntry:
+        path = self.certificate_path(name)
+        entry = self.remembered(name)
+        if entry is not None and "crt" in entry.files and entry.files["crt"].fits(files.status(path)):
+            return entry
+        try:
+            return entry_of(path)
+        except (FileNotFoundError, NotADirectoryError):
+            raise KeyError(name) from None
+
+    def __iter__(self) -> Iterator[str]:
+        if not os.path.isdir(self.directory):
+            return
+        for holder in sorted(os.listdir(self.directory)):
+            if os.path.basename(self.directory) == CLIENTS:
+                names = [holder]
+            elif os.path.isdir(os.path.join(self.directory, holder)):
+                found = sorted(os.listdir(os.path.join(self.directory, holder)))
+                names = [f"{holder}/{name[:-4]}" for name in found if name.endswith(".crt")]
+            else:
+                names = []
+            yield from (name for name in names if os.path.exists(self.certificate_path(name)))
+
+    def __len__(self) -> int:
+        return sum(1 for _name in self)
+
+    def remembered(self, name: str) -> RegisterEntry | None:
+        """Return what was written down last, whether it still holds or not."""
+        raw = self._entries.get(name)
+        if raw is None:
+            return None
+        stamps = {kind: Stamp(*stamp) for kind, stamp in raw["files"].items()}
+        return RegisterEntry(**{**raw, "former": tuple(raw["former"]), "files": stamps})
+
+    def remember(self, name: str, entry: RegisterEntry) -> None:
+        """Write down what ``name`` has."""
+        raw = {
+            "serial": entry.serial,
+            "subject": entry.subject,
+            "dn": entry.dn,
+            "not_after": entry.not_after,
+            "fingerprint": entry.fingerprint,
+            "definition": entry.definition,
+            "former": list(entry.former),
+            "files": {kind: [stamp.size, stamp.changed, stamp.digest] for kind, stamp in entry.files.items()},
+        }
+        if raw != self._entries.get(name):
+            self._entries[name] = raw
+            self._changed = True
+
+    def owners(self) -> dict[str, str]:
+        """Return whose the remembered serials are, former ones included."""
+        owners = {}
+        for name, raw in self._entries.items():
+            for serial in (raw["serial"], *raw["former"]):
+                owners[serial] = name
+        return owners
+
+    def digest(self, definition: Any) -> str:
+        """Return a keyed digest of something that JSON can express."""
+        text = json.dumps(definition)
+        return hashlib.blake2b(text.encode(), key=self._salt.encode(), digest_size=16).hexdigest()
+
+    def save(self) -> None:
+        """Write the register when something in it changed."""
+        if not self._changed:
+            return
+        content = {
+            "version": _VERSION,
+            "authority": self._authority,
+            "salt": self._salt,
+            "entries": self._entries,
+        }
+        text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+        files.write_file(os.path.join(self.directory, _NAME), text.encode(), 0o600)
+        self._changed = False
+
+
+def _is_ours(content: dict[str, Any]) -> bool:
+    """Tell whether ``save`` can have written this; raises what a dictionary that is none raises."""
+    salt, entries = content["salt"], content["entries"]
+    return (
+        isinstance(salt, str)
+        and len(salt.encode()) == 2 * _SALT_BYTES
+        and all(_is_entry(entry) for entry in entries.values())
+    )
+
+
+def _is_entry(raw: dict[str, Any]) -> bool:
+    return (
+        raw.keys() == _FIELDS
+        and all(isinstance(raw[name], str) for name in _TEXTS)
+        and isinstance(raw["former"], list)
+        and all(isinstance(serial, str) for serial in raw["former"])
+        and all([type(part) for part in stamp] == [int, int, str] for stamp in raw["files"].values())
+    )
+
+
+def entry_of(path: str, certificate: x509.Certificate | None = None) -> RegisterEntry:
+    """Return the entry of a certificate file, which may have been read already.
+
+    :raises MtlsError: it is damaged.
+    """
+    if certificate is None:
+        certificate = read_certificates(path)[0]
+    return RegisterEntry(
+        serial=numbers.hexadecimal(certificate.serial_number),
+        subject=subjects.index_subject(certificate.subject),
+        dn=subjects.nginx_dn(certificate.subject),
+        not_after=times.iso(certificate.not_valid_after_utc),
+        fingerprint=certificate.fingerprint(hashes.SHA1()).hex(),
+        files={"crt": Stamp.of(path)},
+    )

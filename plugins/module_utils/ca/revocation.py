@@ -1,0 +1,232 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Certificate revocation lists: built in linear time, read, and checked before they are shipped.
+
+``CertificateRevocationListBuilder`` of ``cryptography`` is quadratic in the number of entries, so the entries
+are put together as DER here and signed once (RFC 5280, section 5).
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from ansible_collections.mtls.nginx.plugins.module_utils.ca import der, keys, times
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import CrlState
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.profiles import Issuer
+from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
+
+try:
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec, padding
+except ImportError:  # reported by entry.require_cryptography
+    pass
+
+_REASON_CODES = {
+    "keyCompromise": 1,
+    "CACompromise": 2,
+    "affiliationChanged": 3,
+    "superseded": 4,
+    "cessationOfOperation": 5,
+    "certificateHold": 6,
+}
+# RFC 5280 wants "unspecified" left out; removeFromCRL in a complete CRL would make openssl take the
+# certificate for good again.
+_WITHOUT_CODE = frozenset({None, "unspecified", "removeFromCRL"})
+_LONGEST_SERIAL = 64  # hexadecimal digits
+_PEM_BEGIN = b"-----BEGIN "
+# [^-]* is for speed: a repeated group costs 200 bytes of memory for each byte it matches.
+_PEM_BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----[^-]*(?:-(?!----)[^-]*)*-----END \1-----")
+
+
+@dataclass(frozen=True)
+class Revoked:
+    """All entries of a CRL as DER (empty when there are none), and their number."""
+
+    encoded: bytes
+    count: int
+
+
+def encode_revoked(revocations: Iterable[tuple[str, str, str | None]]) -> Revoked:
+    """Return ``revokedCertificates`` sorted by serial, as ``openssl ca -gencrl`` sorts.
+
+    :arg revocations: serial in hexadecimal, time as ASN.1 text, reason or None.
+    :raises MtlsError: a reason that RFC 5280 does not know.
+    """
+    shells: dict[tuple[str, str | None, int], _Shell] = {}
+    entries = []
+    for serial, moment, reason in sorted(revocations, key=lambda revoked: revoked[0].rjust(_LONGEST_SERIAL, "0")):
+        number = bytes.fromhex(serial)
+        if number[0] & 0x80:
+            number = b"\x00" + number
+        shell = shells.get((moment, reason, len(number)))
+        if shell is None:
+            ending = _revocation_date(serial, moment) + _reason_extension(serial, reason)
+            shell = shells[moment, reason, len(number)] = _Shell.around(len(number), ending)
+        entries.append(shell.beginning + number + shell.ending)
+    return Revoked(der.encode(der.SEQUENCE, b"".join(entries)) if entries else b"", len(entries))
+
+
+@dataclass(frozen=True)
+class _Shell:
+    """An entry without its serial: many share their date, reason and length."""
+
+    beginning: bytes
+    ending: bytes
+
+    @classmethod
+    def around(cls, length: int, ending: bytes) -> _Shell:
+        entry = der.encode(der.SEQUENCE, der.encode(der.INTEGER, bytes(length)) + ending)
+        return cls(entry[: len(entry) - len(ending) - length], ending)
+
+
+def build_crl(issuer: Issuer, revoked: Revoked, state: CrlState) -> bytes:
+    """Return a signed version 2 CRL in PEM, with authorityKeyIdentifier and cRLNumber."""
+    algorithm = _algorithm(issuer.key)
+    extensions = b"".join(
+        der.encode(der.SEQUENCE, der.oid(oid) + der.encode(der.OCTET_STRING, value))
+        for oid, value in (
+            ("2.5.29.35", issuer.key_identifier.public_bytes()),
+            ("2.5.29.20", der.integer(state.number)),
+        )
+    )
+    to_be_signed = der.encode(
+        der.SEQUENCE,
+        der.integer(1)
+        + algorithm
+        + issuer.certificate.subject.public_bytes()
+        + _time(times.asn1_text(state.last_update))
+        + _time(times.asn1_text(state.next_update))
+        + revoked.encoded
+        + der.encode(0xA0, der.encode(der.SEQUENCE, extensions)),
+    )
+    signature = der.encode(der.BIT_STRING, b"\x00" + _sign(issuer.key, to_be_signed))
+    return _pem(der.encode(der.SEQUENCE, to_be_signed + algorithm + signature))
+
+
+def _pem(crl: bytes) -> bytes:
+    """Return a CRL in PEM (RFC 7468), six times as fast as ``public_bytes`` of ``cryptography``."""
+    text = base64.b64encode(crl)
+    lines = [text[start : start + 64] for start in range(0, len(text), 64)]
+    return b"\n".join((b"-----BEGIN X509 CRL-----", *lines, b"-----END X509 CRL-----", b""))
+
+
+def lists_exactly(crl: x509.CertificateRevocationList, revoked: Revoked) -> bool:
+    """Tell whether a CRL has these entries, serials, dates and reasons alike."""
+    return len(crl) == revoked.count and revoked.encoded in crl.tbs_certlist_bytes
+
+
+def state_of(crl: x509.CertificateRevocationList) -> CrlState:
+    """Return what a CRL says of itself; one without a number (version 1) counts as 0."""
+    try:
+        number = crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
+    except x509.ExtensionNotFound:
+        number = 0
+    last_update = crl.last_update_utc
+    return CrlState(number, last_update, crl.next_update_utc or last_update, len(crl))
+
+
+def parse_crls(pem: bytes, path: str) -> list[x509.CertificateRevocationList]:
+    """Return the CRLs of a PEM file.
+
+    :raises MtlsError: a block that is not a CRL (nginx would trust a certificate in it: nginx fact A5), or none.
+    """
+    blocks = list(_PEM_BLOCK.finditer(pem))
+    if len(blocks) != pem.count(_PEM_BEGIN):
+        raise MtlsError(f"{path}: is damaged; remove it, and mtls.nginx.crl writes it anew")
+    for block in blocks:
+        if block[1] != b"X509 CRL":
+            raise MtlsError(f"{path}: contains a {block[1].decode()}, and may contain CRLs only; write it anew")
+    try:
+        crls = [x509.load_pem_x509_crl(block[0]) for block in blocks]
+    except ValueError as error:
+        raise MtlsError(f"{path}: is damaged; remove it, and mtls.nginx.crl writes it anew") from error
+    if not crls:
+        raise MtlsError(f"{path}: contains no CRL in PEM; remove it, and mtls.nginx.crl writes it anew")
+    return crls
+
+
+def is_by(crl: x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:
+    """Tell whether ``issuer`` signed ``crl``."""
+    return crl.issuer == issuer.subject and crl.is_signature_valid(issuer.public_key())
+
+
+def check_shippable(crl_pem: bytes, chain_pem: bytes, now: datetime, path: str = "crl.pem") -> None:
+    """Raise MtlsError unless nginx may be given this CRL file with this CA bundle.
+
+    nginx itself takes an expired CRL, one of a strange issuer and one with a bad signature without a word and
+    then refuses every client (nginx facts 2 and 9). So each CRL must be signed by a CA of the bundle and be
+    valid now, and each CA of the bundle must have one.
+    """
+    remedy = "run mtls.nginx.crl on the controller"
+    chain = x509.load_pem_x509_certificates(chain_pem)
+    covered: set[int] = set()
+    for crl in parse_crls(crl_pem, path):
+        issuers = [number for number, certificate in enumerate(chain) if is_by(crl, certificate)]
+        if not issuers:
+            raise MtlsError(f"{path}: was not signed by this authority (its issuer is {_dn(crl.issuer)}); {remedy}")
+        if crl.last_update_utc > now:
+            raise MtlsError(f"{path}: is valid from {times.iso(crl.last_update_utc)}; check this machine's clock")
+        if crl.next_update_utc is None or crl.next_update_utc <= now:
+            ended = "has no end date" if crl.next_update_utc is None else f"expired on {times.iso(crl.next_update_utc)}"
+            raise MtlsError(f"{path}: {ended}, and nginx would refuse every client; {remedy}")
+        covered.update(issuers)
+    for number, certificate in enumerate(chain):
+        if number not in covered:
+            raise MtlsError(
+                f"{path}: holds no CRL of {_dn(certificate.subject)}, and nginx would refuse every client; "
+                "append that authority's CRL to the file"
+            )
+
+
+def merge(own: bytes, others: Sequence[x509.CertificateRevocationList]) -> bytes:
+    """Return one PEM file: our CRL, then those of the CAs above."""
+    return own + b"".join(crl.public_bytes(serialization.Encoding.PEM) for crl in others)
+
+
+def _dn(name: x509.Name) -> str:
+    return name.rfc4514_string()
+
+
+def _time(text: str) -> bytes:
+    return der.encode(der.UTC_TIME if len(text) == 13 else der.GENERALIZED_TIME, text.encode("ascii"))
+
+
+def _revocation_date(serial: str, moment: str) -> bytes:
+    try:
+        times.from_asn1(moment)
+    except ValueError as error:
+        raise MtlsError(
+            f"index.txt: serial {serial} was revoked on {moment}, a date that does not exist; correct the line"
+        ) from error
+    return _time(moment)
+
+
+def _reason_extension(serial: str, reason: str | None) -> bytes:
+    if reason in _WITHOUT_CODE:
+        return b""
+    code = _REASON_CODES.get(reason or "")
+    if code is None:
+        raise MtlsError(
+            f"index.txt: serial {serial} is revoked with the unknown reason {reason!r}; "
+            f"correct the line, known are {', '.join(_REASON_CODES)}"
+        )
+    value = der.encode(der.OCTET_STRING, der.integer(code, der.ENUMERATED))
+    return der.encode(der.SEQUENCE, der.encode(der.SEQUENCE, der.oid("2.5.29.21") + value))
+
+
+def _algorithm(key: keys.PrivateKey) -> bytes:
+    if isinstance(key, ec.EllipticCurvePrivateKey):
+        return der.encode(der.SEQUENCE, der.oid("1.2.840.10045.4.3.2"))  # ecdsa-with-SHA256, RFC 5758
+    return der.encode(der.SEQUENCE, der.oid("1.2.840.113549.1.1.11") + b"\x05\x00")  # RFC 4055
+
+
+def _sign(key: keys.PrivateKey, data: bytes) -> bytes:
+    if isinstance(key, ec.EllipticCurvePrivateKey):
+        return key.sign(data, ec.ECDSA(hashes.SHA256()))
+    return key.sign(data, padding.PKCS1v15(), hashes.SHA256())

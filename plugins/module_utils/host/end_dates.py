@@ -1,0 +1,79 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""When CRL and certificates of a host end, as metrics in Prometheus' text format.
+
+Read on the host, because a service's certificate may be the host's own, renewed by somebody else.
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from ansible_collections.mtls.nginx.plugins.module_utils.ca import der, times
+
+_PEM_BLOCK = re.compile(rb"-----BEGIN (X509 CRL|CERTIFICATE)-----(.*?)-----END \1-----", re.DOTALL)
+_TBS_FIELDS = 7  # as far as the dates are
+_VERSION_TAG = 0xA0
+
+_CRL = ("mtls_nginx_crl_next_update_timestamp_seconds", "When the CRL ends and nginx refuses every client.")
+_CA = ("mtls_nginx_ca_not_after_timestamp_seconds", "When the first CA certificate in ca.crt ends.")
+_SERVER = (
+    "mtls_nginx_server_certificate_not_after_timestamp_seconds",
+    "When a service's server certificate, or an intermediate one sent with it, ends.",
+)
+
+
+@dataclass(frozen=True)
+class Textfile:
+    """Where the metrics go, and the files they are about; `certificates` are pairs of a service's name and a path."""
+
+    path: str
+    ca: str
+    crl: str
+    certificates: Sequence[tuple[str, str]] = ()
+
+
+def render(textfile: Textfile, read: Callable[[str], bytes | None]) -> bytes:
+    """The metrics. A file that `read` does not find, or that holds no date, has none: nginx says what is wrong."""
+    lines: list[str] = []
+    for (name, text), series in (
+        (_CRL, [("", textfile.crl)]),
+        (_CA, [("", textfile.ca)]),
+        (_SERVER, [(f'{{service="{service}"}}', path) for service, path in textfile.certificates]),
+    ):
+        ends = [(labels, earliest_end(read(path) or b"")) for labels, path in series]
+        samples = [f"{name}{labels} {end}" for labels, end in ends if end is not None]
+        if samples:
+            lines += [f"# HELP {name} {text}", f"# TYPE {name} gauge", *samples]
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+def earliest_end(pem: bytes) -> int | None:
+    """The first end among certificates and CRLs in a PEM file, in seconds since 1970; None where there is none."""
+    ends = [_end(match[1] == b"X509 CRL", match[2]) for match in _PEM_BLOCK.finditer(pem)]
+    return min((end for end in ends if end is not None), default=None)
+
+
+def _end(is_crl: bool, encoded: bytes) -> int | None:
+    """notAfter of a certificate (RFC 5280, 4.1), nextUpdate of a CRL (5.1)."""
+    try:
+        (whole,) = der.elements(binascii.a2b_base64(encoded))
+        tbs = next(der.elements(whole.content))
+        fields = list(islice(der.elements(tbs.content), _TBS_FIELDS))
+        if is_crl:
+            # version (absent in version 1), signature, issuer, thisUpdate, nextUpdate
+            end = fields[4 if fields[0].tag == der.INTEGER else 3]
+        else:
+            # version (absent in version 1), serialNumber, signature, issuer, validity
+            end = list(der.elements(fields[4 if fields[0].tag == _VERSION_TAG else 3].content))[1]
+        if end.tag not in (der.UTC_TIME, der.GENERALIZED_TIME):
+            return None
+        return int(times.from_asn1(end.content.decode("ascii")).timestamp())
+    except (ValueError, IndexError, StopIteration):
+        return None

@@ -1,0 +1,401 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The host's nginx: its program, the instance that runs with one configuration file, starting and reloading it.
+
+Processes are read from /proc: a host is a Linux host.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.host import nginx_conf
+
+DEFAULT_CONF = "/etc/nginx/nginx.conf"
+INIT_SCRIPT = "/etc/init.d/nginx"
+UNIT = "nginx.service"
+# Where packages put the program, besides the places on a login PATH.
+PROGRAM_DIRS = ["/usr/sbin", "/usr/local/sbin", "/usr/local/nginx/sbin"]
+
+# A rejected reload is seen at once in nginx's error log; this is for a host whose log cannot be read. nginx needs
+# 15 s for a CRL of a million entries, well under a second for a hundred thousand.
+RELOAD_TIMEOUT = 30.0
+START_TIMEOUT = 15.0
+STOP_TIMEOUT = 10.0
+COMMAND_TIMEOUT = 120.0
+# Workers that are going to die of their configuration do so at once.
+SETTLE_TIME = 0.2
+_POLL = 0.02
+_TITLE_TIMEOUT = 3.0
+
+_MASTER = "nginx: master process"
+_WORKER = "nginx: worker process"
+_LEAVING = "is shutting down"
+_LOG_LINE = re.compile(r"\[(?P<level>emerg|alert|crit)\] (?P<pid>\d+)#\d+: (?P<text>.*)")
+# Some builds put the date before the level, and the process after it.
+_PROBLEM = re.compile(r"^.*?\[(emerg|alert|crit|error|warn)\] (?:\d+#\d+: )?(.*)$", re.MULTILINE)
+# nginx tries a taken port five times, half a second apart, before it gives up.
+_RETRIED = re.compile(r"bind\(\) to .* failed \(98")
+_LONGEST_TAIL = 65536
+_MOST_QUOTED = 10
+_SILENCE = "its error log gives no reason"
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process: `started`, in clock ticks since boot, tells it from a later one with the same pid."""
+
+    pid: int
+    started: int
+    parent: int
+    title: str = field(compare=False)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What `nginx -t` said: `problems` are its lines of level warn and above, such as "[emerg] unknown directive …"."""
+
+    accepted: bool
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """Paths compiled into the program; `error_log` may be the word stderr."""
+
+    conf_path: str
+    error_log: str
+    pid_path: str
+    prefix: str
+
+
+class LogTail:
+    """What is added to nginx's error logs from now on."""
+
+    def __init__(self, paths: Iterable[str]) -> None:
+        self._starts = {path: self._stat(path) for path in paths}
+
+    def lines(self) -> list[re.Match[str]]:
+        """The new lines of level crit and above, as matches with the groups level, pid and text."""
+        found = []
+        for path, start in self._starts.items():
+            inode, size = self._stat(path)
+            offset = start[1] if inode == start[0] and size >= start[1] else 0
+            try:
+                with open(path, "rb") as handle:
+                    handle.seek(max(offset, size - _LONGEST_TAIL))
+                    text = handle.read(_LONGEST_TAIL).decode("utf-8", "replace")
+            except OSError:
+                continue
+            found += [match for match in map(_LOG_LINE.search, text.splitlines()) if match]
+        return found
+
+    def quote(self) -> str:
+        """The new lines in nginx's words, without repetitions."""
+        lines = dict.fromkeys(f"[{line['level']}] {line['text']}" for line in self.lines())
+        return "; ".join(list(lines)[:_MOST_QUOTED])
+
+    @staticmethod
+    def _stat(path: str) -> tuple[int, int]:
+        try:
+            status = os.stat(path)
+        except OSError:
+            return 0, 0
+        return status.st_ino, status.st_size
+
+
+class Nginx:
+    """The nginx at `binary`, with the instance that runs with `conf_path`.
+
+    With the packages' own configuration file the platform's service manager starts it (systemd where it runs, else
+    the init script), with any other the program itself.
+    """
+
+    def __init__(self, binary: str, conf_path: str) -> None:
+        self.binary = binary
+        self.conf_path = conf_path
+
+    @property
+    def conf_dir(self) -> str:
+        return os.path.dirname(self.conf_path)
+
+    # What is installed
+
+    def version(self) -> str:
+        """The version, for example 1.22.1."""
+        output = run([self.binary, "-v"]).output
+        match = re.search(r"nginx version: [^/]+/(\d+(?:\.\d+)+)", output)
+        if match is None:
+            raise MtlsError(f"{self.binary} does not look like nginx: '{self.binary} -v' answers: {output.strip()}")
+        return match[1]
+
+    @functools.cached_property
+    def compiled(self) -> Compiled:
+        options = dict(re.findall(r"--([a-z-]+)=('[^']*'|\S+)", run([self.binary, "-V"]).output))
+        prefix = options.get("prefix", "/usr/local/nginx")
+
+        def path(option: str, default: str) -> str:
+            value = options.get(option, default)
+            return value if value == "stderr" else os.path.join(prefix, value)
+
+        return Compiled(
+            conf_path=path("conf-path", "conf/nginx.conf"),
+            error_log=path("error-log-path", "logs/error.log"),
+            pid_path=path("pid-path", "logs/nginx.pid"),
+            prefix=prefix,
+        )
+
+    def test(self, conf_path: str | None = None, extra: str | None = None) -> Verdict:
+        """Ask nginx about a configuration file, its own by default; `extra` are more main-level directives."""
+        command = [self.binary, "-t", "-q", "-c", conf_path or self.conf_path]
+        result = run([*command, "-g", extra] if extra else command)
+        problems = dict.fromkeys(f"[{line[1]}] {line[2]}" for line in _PROBLEM.finditer(result.output))
+        if result.code and not problems:
+            problems = {result.output.strip() or f"{self.binary} ended with status {result.code}": None}
+        return Verdict(result.code == 0, tuple(problems))
+
+    # What runs
+
+    def master(self) -> Process | None:
+        """The master process of the instance that was started with our configuration file."""
+        found = [process for process in _processes(_MASTER) if self._is_ours(process)]
+        if len(found) > 1:
+            # A worker bears its master's title for an instant; during an upgrade of the program there are two masters.
+            pid = self._pid_from_file()
+            pids = {process.pid for process in found}
+            named = [process for process in found if process.pid == pid]
+            found = named or [process for process in found if process.parent not in pids]
+        return found[0] if found else None
+
+    def workers(self, master: Process) -> set[Process]:
+        """The master's workers that accept connections: those that are shutting down do not count."""
+        return {
+            process
+            for process in _processes(_WORKER)
+            if process.parent == master.pid and not process.title.endswith(_LEAVING)
+        }
+
+    def error_logs(self, configuration: nginx_conf.Configuration) -> list[str]:
+        """The files in which nginx says why it cannot use a configuration."""
+        values = [
+            statement.directive.values[0]
+            for statement in configuration.find("error_log", ())
+            if statement.directive.args
+        ]
+        paths = [
+            os.path.join(self.compiled.prefix, value) if not value.startswith("/") else value
+            for value in values or [self.compiled.error_log]
+            if value != "stderr" and not value.startswith(("syslog:", "memory:"))
+        ]
+        master = self.master()
+        if master is not None:
+            paths += [path for path in [_link(f"/proc/{master.pid}/fd/2")] if path and os.path.isfile(path)]
+        return list(dict.fromkeys(paths))
+
+    # What changes it
+
+    def reload(self, log: LogTail) -> None:
+        """Have nginx read its configuration, and wait until workers that know it serve and those before them do not.
+
+        Raises MtlsError, with nginx's words, when it keeps its old workers (a taken port, a file that only the
+        running nginx cannot read), or when the new ones die.
+        """
+        master = self.master()
+        if master is None:
+            raise MtlsError("nginx is not running")
+        before = self.workers(master)
+        if self._is_unit(master):
+            self._call(["systemctl", "reload", UNIT], log)
+        else:
+            _signal(master, signal.SIGHUP)
+        self._wait(before, log, RELOAD_TIMEOUT, "nginx did not take over the configuration")
+
+    def start(self, log: LogTail) -> None:
+        """Start nginx and wait until its workers serve; raises MtlsError with nginx's words."""
+        if self.conf_path != DEFAULT_CONF:
+            self._call([self.binary, "-c", self.conf_path], log)
+        elif systemd_runs() and _unit_property("LoadState") == "loaded":
+            self._call(["systemctl", "start", UNIT], log)
+        elif os.access(INIT_SCRIPT, os.X_OK):
+            self._call([INIT_SCRIPT, "start"], log)
+        else:
+            self._call([self.binary], log)
+        self._wait(set(), log, START_TIMEOUT, "nginx did not start")
+
+    def stop(self) -> None:
+        """End a running instance, as after a start that turned out wrong."""
+        master = self.master()
+        if master is None:
+            return
+        if self._is_unit(master):
+            run(["systemctl", "stop", UNIT])
+            return
+        for number in (signal.SIGQUIT, signal.SIGTERM):
+            _signal(master, number)
+            deadline = time.monotonic() + STOP_TIMEOUT
+            while time.monotonic() < deadline:
+                if _process(master.pid) != master:
+                    return
+                time.sleep(_POLL)
+
+    def _is_ours(self, master: Process) -> bool:
+        for link in ("ns/pid", "root"):
+            theirs = _link(f"/proc/{master.pid}/{link}")
+            if theirs is not None and theirs != _link(f"/proc/self/{link}"):
+                return False  # in a container or a chroot of its own
+        options = dict(re.findall(r"\s-([cp])\s*(\S+)", master.title[len(_MASTER) :]))
+        if "c" not in options:
+            program = _link(f"/proc/{master.pid}/exe")
+            # After an upgrade of the package the running program's file is gone.
+            if program is not None and program.replace(" (deleted)", "") != os.path.realpath(self.binary):
+                return False
+            if "p" not in options and self.conf_path == DEFAULT_CONF:
+                return True
+        elif options["c"] == self.conf_path:
+            return True
+        conf_path = options.get("c") or self.compiled.conf_path
+        prefix = options.get("p") or self.compiled.prefix
+        return os.path.realpath(os.path.join(prefix, conf_path)) == os.path.realpath(self.conf_path)
+
+    def _pid_from_file(self) -> int | None:
+        try:
+            configuration = nginx_conf.load(self.conf_path)
+            statements = [statement for statement in configuration.find("pid", ()) if statement.directive.args]
+            value = statements[0].directive.values[0] if statements else self.compiled.pid_path
+            with open(os.path.join(self.compiled.prefix, value), encoding="ascii") as handle:
+                return int(handle.read())
+        except (OSError, ValueError):
+            return None
+
+    def _is_unit(self, master: Process) -> bool:
+        return self.conf_path == DEFAULT_CONF and systemd_runs() and _unit_property("MainPID") == str(master.pid)
+
+    def _call(self, command: Sequence[str], log: LogTail) -> None:
+        result = run(command)
+        if result.code:
+            words = log.quote() or "; ".join(result.output.split("\n")).strip("; ")
+            raise MtlsError(f"'{' '.join(command)}' failed with status {result.code}: {words or 'it gives no reason'}")
+
+    def _wait(self, before: set[Process], log: LogTail, timeout: float, failure: str) -> None:
+        deadline = time.monotonic() + timeout
+        while True:
+            master = self.master()
+            workers = self.workers(master) if master else set()
+            if workers and not workers & before:
+                time.sleep(SETTLE_TIME)
+                if master and workers <= self.workers(master):
+                    return
+                raise MtlsError(
+                    f"{failure}: its new worker processes die: {log.quote() or 'its error log gives no reason'}"
+                )
+            if master is None:  # dead, or not yet known by its title
+                deadline = min(deadline, time.monotonic() + _TITLE_TIMEOUT)
+            elif _refused(master, log):
+                raise MtlsError(f"{failure}: {log.quote()}")
+            if time.monotonic() > deadline:
+                raise MtlsError(f"{failure} in time: {log.quote() or _SILENCE}")
+            time.sleep(_POLL)
+
+
+@dataclass(frozen=True)
+class Result:
+    """A command's exit status, and its output and error output together."""
+
+    code: int
+    output: str
+
+
+def run(command: Sequence[str]) -> Result:
+    """Run a command to its end; raises MtlsError when it cannot be run or does not end."""
+    environment = {**os.environ, "LC_ALL": "C"}
+    # Not a pipe: a started nginx may keep its error output open, and its end would never be seen.
+    with tempfile.TemporaryFile() as output:
+        try:
+            code = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=environment,
+                timeout=COMMAND_TIMEOUT,
+                check=False,
+                start_new_session=True,
+            ).returncode
+        except OSError as error:
+            raise MtlsError(f"cannot run {command[0]}: {error.strerror}") from error
+        except subprocess.TimeoutExpired:
+            raise MtlsError(f"'{' '.join(command)}' did not end within {COMMAND_TIMEOUT:.0f} seconds") from None
+        output.seek(0)
+        return Result(code, output.read().decode("utf-8", "replace"))
+
+
+def systemd_runs() -> bool:
+    """Whether systemd is the host's service manager right now (sd_booted(3))."""
+    return os.path.isdir("/run/systemd/system")
+
+
+def init_script() -> str | None:
+    """nginx's init script, if there is one that can be run."""
+    return INIT_SCRIPT if os.access(INIT_SCRIPT, os.X_OK) else None
+
+
+def _unit_property(name: str) -> str:
+    return run(["systemctl", "show", "--property", name, "--value", UNIT]).output.strip()
+
+
+def _processes(title: str) -> Iterator[Process]:
+    for name in os.listdir("/proc"):
+        process = _process(int(name)) if name.isdigit() else None
+        if process is not None and process.title.startswith(title):
+            yield process
+
+
+def _process(pid: int) -> Process | None:
+    """A living process, or None; one that is over but not yet waited for has no command line any more."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as handle:
+            title = handle.read().replace(b"\0", b" ").decode("utf-8", "replace").strip()
+        if not title.startswith("nginx:"):
+            return None
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as handle:
+            # proc_pid_stat(5): the fields after the name in parentheses; the parent is the 4th, the start the 22nd.
+            fields = handle.read().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return Process(pid, int(fields[19]), int(fields[1]), title)
+
+
+def _link(path: str) -> str | None:
+    try:
+        return os.readlink(path)
+    except OSError:
+        return None
+
+
+def _signal(process: Process, number: signal.Signals) -> None:
+    try:
+        os.kill(process.pid, number)
+    except ProcessLookupError:
+        pass
+    except PermissionError:
+        raise MtlsError(
+            f"not permitted to signal nginx (process {process.pid}): run as its owner, usually with become: true"
+        ) from None
+
+
+def _refused(master: Process, log: LogTail) -> bool:
+    return any(
+        line["level"] == "emerg" and int(line["pid"]) == master.pid and not _RETRIED.match(line["text"])
+        for line in log.lines()
+    )

@@ -1,0 +1,86 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Who holds a port. `nginx -t` binds none, so a taken port would only show at the reload."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import socket
+from collections.abc import Collection, Iterable, Iterator
+
+from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_conf import Listen
+
+_LISTENING = "0A"  # TCP_LISTEN of the kernel's include/net/tcp_states.h
+
+
+def taken(listens: Iterable[Listen], nginx_pids: Collection[int]) -> Iterator[tuple[Listen, str]]:
+    """The sockets that nginx could not open because a program other than these processes listens there.
+
+    Yields each with the program's name and pid in words. What nginx holds itself counts as free.
+    """
+    ours = {inode for pid in nginx_pids for inode in _socket_inodes(pid)}
+    for listen in listens:
+        if _can_bind(listen):
+            continue
+        others = _listeners(listen.port) - ours
+        if others:
+            yield listen, _program(others)
+
+
+def _can_bind(listen: Listen) -> bool:
+    """Whether the kernel gives out the address now. Any obstacle but "in use" is left for nginx to report."""
+    family = socket.AF_INET6 if listen.ipv6 else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if listen.ipv6:
+                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(listen.ipv6_only))
+            probe.bind((listen.host, listen.port))
+    except OSError as error:
+        return error.errno != errno.EADDRINUSE
+    return True
+
+
+def _listeners(port: int) -> set[int]:
+    """Inodes of the TCP sockets that listen on a port (proc_net_tcp(5))."""
+    found = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        try:
+            with open(table, encoding="ascii") as handle:
+                rows = [line.split() for line in handle.readlines()[1:]]
+        except OSError:
+            continue
+        found.update(int(row[9]) for row in rows if row[3] == _LISTENING and int(row[1].rpartition(":")[2], 16) == port)
+    return found
+
+
+def _program(inodes: set[int]) -> str:
+    for name in os.listdir("/proc"):
+        if name.isdigit() and inodes & _socket_inodes(int(name)):
+            try:
+                with open(f"/proc/{name}/comm", encoding="utf-8", errors="replace") as handle:
+                    return f"{handle.read().strip()} (process {name})"
+            except OSError:
+                continue
+    return "a program that cannot be seen from here, perhaps in a container"
+
+
+def _socket_inodes(pid: int) -> set[int]:
+    folder = f"/proc/{pid}/fd"
+    found = set()
+    try:
+        descriptors = os.listdir(folder)
+    except OSError:
+        return found
+    for descriptor in descriptors:
+        try:
+            match = re.fullmatch(r"socket:\[(\d+)\]", os.readlink(f"{folder}/{descriptor}"))
+        except OSError:
+            continue
+        if match:
+            found.add(int(match[1]))
+    return found

@@ -1,0 +1,530 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One host's change as one transaction: compare, stage, check, swap, `nginx -t`, reload, ask the gate.
+
+Whatever fails, the files are afterwards what they were, byte for byte, and nginx serves with them.
+"""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import os
+import re
+import signal
+import threading
+import types
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from ansible_collections.mtls.nginx.plugins.module_utils import entry
+from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.host import (
+    end_dates,
+    nginx_conf,
+    nginx_stage,
+    ports,
+    shutdown,
+    swap,
+)
+from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_process import LogTail, Nginx, Process
+
+SECRET_MODE = 0o600
+_SECRET_TEXT = "<private key, not shown>"
+_LONGEST_DIFF = 104448  # Ansible's own default, max_file_size_for_diff
+_CONFLICT = re.compile(r'conflicting server name "(?P<name>[^"]*)" on (?P<socket>\S+), ignored')
+_ENDING_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+
+
+@dataclass(frozen=True)
+class WantedFile:
+    """A file as it should be. A secret one never appears in a diff or in a scratch file.
+
+    `owner` (user and group) is set for a file that is the host's own and of which we edit a line. Files of ours belong
+    to whoever runs this.
+    """
+
+    path: str
+    content: bytes
+    mode: int = 0o644
+    secret: bool = False
+    owner: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A TLS socket that must answer a request without a client certificate with the status `expect`."""
+
+    address: str
+    port: int
+    server_name: str
+    expect: int = 400
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a host should have. `owned` are patterns of our files: one that is neither wanted nor absent is refused.
+
+    `shutdown_timeout` is the bound in seconds for connections that outlive a reload, 0 takes ours away, None leaves it
+    alone. `textfile` is where the end dates are written for Prometheus.
+    """
+
+    wanted: Sequence[WantedFile] = ()
+    absent: Sequence[str] = ()
+    owned: Sequence[str] = ()
+    gates: Sequence[Gate] = ()
+    shutdown_timeout: int | None = None
+    textfile: end_dates.Textfile | None = None
+    reload: bool = False
+    check: bool = False
+    scratch_parent: str | None = None
+
+
+@dataclass(frozen=True)
+class Change:
+    """One file that differs; `kind` is created, changed or removed, `before` None where there was no content."""
+
+    path: str
+    kind: str
+    before: bytes | None
+    before_mode: int | None
+    wanted: WantedFile | None
+
+
+@dataclass
+class Outcome:
+    """What was done, or in check mode would be. `accepted` is None when nginx was not asked.
+
+    `own_bound` is the host's own `worker_shutdown_timeout`, which was left alone.
+    """
+
+    changes: list[Change] = field(default_factory=list)
+    changed: bool = False
+    reloaded: bool = False
+    started: bool = False
+    accepted: bool | None = None
+    version: str | None = None
+    own_bound: shutdown.OwnBound | None = None
+    message: str = "nothing differs, nginx is running"
+
+
+def preview(request: Request) -> Outcome:
+    """What a host without nginx would get: a comparison, since nobody can be asked."""
+    _check_request(request)
+    _refuse_strays(request)
+    changes = _compare(_with_textfile(request))
+    _refuse_foreign(changes)
+    return Outcome(changes, changed=bool(changes), message="nginx is not installed, so it could not be asked")
+
+
+def run(nginx: Nginx, request: Request) -> Outcome:
+    """Carry out a request, or with `check` only say what would happen, having asked nginx.
+
+    Raises MtlsError in nginx's words when something fails: then all is as it was, or the message says what is not.
+    """
+    _check_request(request)
+    with swap.exclusive(nginx.conf_dir):
+        return _Transaction(nginx, request).run()
+
+
+class _Transaction:
+    def __init__(self, nginx: Nginx, request: Request) -> None:
+        self._nginx = nginx
+        self._request = request
+        self._swap = swap.Swap(nginx.conf_dir)
+        self._signals = _Signals()
+
+    def run(self) -> Outcome:
+        check = self._request.check
+        with self._signals:
+            if self._swap.unfinished and not check:
+                self._swap.undo()
+            try:
+                outcome, configuration = self._plan()
+            except BaseException:
+                # The files of an interrupted run were put back, but nginx may serve what was in place in between.
+                if self._swap.unfinished and not check:
+                    self._signals.ignore()
+                    self._serve_what_is_there(was_running=self._nginx.master() is not None)
+                raise
+            if outcome.changed and not check:
+                self._commit(outcome, configuration)
+            return outcome
+
+    def _plan(self) -> tuple[Outcome, nginx_conf.Configuration | None]:
+        """What is to be done, and the configuration as it then is; None when there is nothing to do."""
+        _refuse_strays(self._request)
+        request, own_bound = _with_bound(_with_textfile(self._request), self._nginx.conf_path)
+        changes = _compare(request)
+        running = self._nginx.master() is not None
+        if running and not changes and not self._swap.unfinished and not self._request.reload:
+            return Outcome(own_bound=own_bound), None
+        _refuse_foreign(changes)
+        overlay = {change.path: change.wanted.content if change.wanted else None for change in changes}
+        configuration = nginx_conf.load(self._nginx.conf_path, overlay)
+        self._refuse_not_included(configuration)
+        self._refuse_taken_ports(configuration)
+        self._ask_about(changes, overlay, configuration)
+        outcome = Outcome(
+            changes=changes,
+            changed=True,
+            reloaded=running,
+            started=not running,
+            accepted=True,
+            version=self._nginx.version(),
+            own_bound=own_bound,
+            message=_message(changes, running, self._request.check),
+        )
+        return outcome, configuration
+
+    # Refusals: nothing has been touched yet
+
+    def _refuse_not_included(self, configuration: nginx_conf.Configuration) -> None:
+        folder = os.path.join(self._nginx.conf_dir, "conf.d")
+        for wanted in self._request.wanted:
+            if os.path.dirname(wanted.path) != folder or not wanted.path.endswith(".conf"):
+                continue
+            if ("http",) not in configuration.included.get(wanted.path, ()):
+                raise MtlsError(
+                    f"{self._nginx.conf_path} does not include {wanted.path}: put the line"
+                    f" 'include {folder}/*.conf;' into its http block"
+                )
+
+    def _refuse_taken_ports(self, configuration: nginx_conf.Configuration) -> None:
+        master = self._nginx.master()
+        pids = {master.pid} if master else set()
+        for listen, program in ports.taken(nginx_conf.listens(configuration), pids):
+            raise MtlsError(
+                f"port {listen.port} is held by {program}, and {listen.file} is to listen on {listen}:"
+                " stop that program, or give the service another port"
+            )
+
+    def _ask_about(
+        self, changes: Sequence[Change], overlay: dict[str, bytes | None], configuration: nginx_conf.Configuration
+    ) -> None:
+        secrets = {change.path for change in changes if change.wanted and change.wanted.secret}
+        verdict = nginx_stage.try_out(self._nginx, overlay, secrets, self._request.scratch_parent)
+        if not verdict.accepted:
+            hint = ""
+            if os.geteuid() != 0 and any("Permission denied" in problem for problem in verdict.problems):
+                hint = " (run as root, usually with become: true)"
+            as_it_is = nginx_stage.try_out(self._nginx, {}, (), self._request.scratch_parent)
+            if not as_it_is.accepted:
+                raise MtlsError(
+                    "nginx rejects this host's configuration as it is, before any change of ours; mend it first"
+                    f"{hint}. nginx says: {'; '.join(as_it_is.problems)}"
+                )
+            raise MtlsError(
+                "nginx rejects the new configuration, so nothing was changed"
+                f"{hint}. nginx says: {'; '.join(verdict.problems)}"
+            )
+        self._refuse_conflicting_names(verdict.problems, configuration)
+
+    def _refuse_conflicting_names(self, problems: Sequence[str], configuration: nginx_conf.Configuration) -> None:
+        """nginx only warns of a server name that is taken, and ignores the second block: ours, or another one."""
+        ours = {wanted.path for wanted in self._request.wanted}
+        for match in filter(None, map(_CONFLICT.search, problems)):
+            files = {
+                statement.file.path
+                for statement in configuration.find("server_name")
+                if match["name"] in (value.lower() for value in statement.directive.values)
+            }
+            if files & ours:
+                others = sorted(files - ours) or sorted(files)
+                raise MtlsError(
+                    f"server name {match['name']} on {match['socket']} is served already, in {', '.join(others)}: nginx"
+                    f" would ignore one of the two. Remove it there or rename the service. Nothing was changed."
+                )
+
+    # The change itself
+
+    def _commit(self, outcome: Outcome, configuration: nginx_conf.Configuration) -> None:
+        log = LogTail(self._nginx.error_logs(configuration))
+        touched = self._swap.unfinished
+        # After an interrupted run nobody knows what these have read.
+        workers = None if touched else self._workers()
+        step = "the files could not be put in place"
+        try:
+            if outcome.changes:
+                self._swap.apply([_new_file(change) for change in outcome.changes])
+            step = "nginx rejects the configuration in place"
+            verdict = self._nginx.test()
+            if not verdict.accepted:
+                raise MtlsError("; ".join(verdict.problems))
+            touched = True
+            if outcome.reloaded:
+                step = "the reload failed"
+                self._nginx.reload(log)
+            else:
+                step = "nginx could not be started"
+                self._nginx.start(log)
+            step = "the check of the gate failed"
+            for gate in self._request.gates:
+                _check_gate(gate)
+            step = "the change could not be recorded"
+            self._signals.ignore()
+            self._swap.decide()
+        except BaseException as error:
+            self._signals.ignore()
+            state = self._roll_back(outcome.reloaded, touched, workers)
+            if isinstance(error, MtlsError):
+                raise MtlsError(f"{step}: {error}. {state}") from error
+            if isinstance(error, OSError):
+                raise MtlsError(f"{step}: {_words(error)}. {state}") from error
+            raise
+        self._swap.finish()
+
+    def _roll_back(self, was_running: bool, touched: bool, workers: set[Process] | None) -> str:
+        """Put everything back; returns a sentence for the user about how things are now.
+
+        `workers` are those that served before the change, None where nobody knows with which configuration.
+        """
+        try:
+            if self._swap.unfinished:
+                self._swap.undo()
+        except OSError as error:
+            return (
+                f"Putting the files back failed as well ({_words(error)}):"
+                " the next run tries again before anything else."
+            )
+        if not touched:
+            if self._swap.unfinished:
+                self._swap.finish()
+            return "Every file is as it was before."
+        return "Every file is as it was before, " + self._serve_what_is_there(was_running, workers)
+
+    def _serve_what_is_there(self, was_running: bool, workers: set[Process] | None = None) -> str:
+        """Bring nginx back to the files that are in place; returns the second half of a sentence about it."""
+        try:
+            state = self._bring_back(was_running)
+        except (MtlsError, OSError) as error:
+            if not workers or workers != self._workers():
+                return f"but nginx did not go back to them ({error}); the next run tries again."
+            # Each reload was refused, so nginx has never left what it had read before.
+            state = (
+                "and nginx goes on serving as before. It cannot be reloaded with the old configuration either:"
+                f" mend that first ({error})."
+            )
+        try:
+            if self._swap.unfinished:
+                self._swap.finish()
+        except OSError as error:
+            return f"{state} What this run left beside them could not be removed ({_words(error)}): the next run does."
+        return state
+
+    def _bring_back(self, was_running: bool) -> str:
+        if not was_running:
+            self._nginx.stop()
+            return "and nginx is not running, as before."
+        log = LogTail(self._nginx.error_logs(nginx_conf.load(self._nginx.conf_path)))
+        if self._nginx.master() is not None:
+            self._nginx.reload(log)
+        else:
+            self._nginx.start(log)
+        return "and nginx serves with the old configuration."
+
+    def _workers(self) -> set[Process]:
+        master = self._nginx.master()
+        return self._nginx.workers(master) if master is not None else set()
+
+
+class _Signals:
+    """Signals that would end the run become an error, so that it is rolled back."""
+
+    def __init__(self) -> None:
+        self._ignored = False
+        self._before: dict[int, Callable[[int, types.FrameType | None], None] | int | None] = {}
+
+    def __enter__(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, self._raise) for number in _ENDING_SIGNALS}
+
+    def __exit__(self, *_unused: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def ignore(self) -> None:
+        """From here on the run goes to its end: it is putting things back, or has all but finished."""
+        self._ignored = True
+
+    def _raise(self, number: int, _frame: types.FrameType | None) -> None:
+        if not self._ignored:
+            raise MtlsError(f"the run was ended by {signal.Signals(number).name}")
+
+
+def diff(changes: Sequence[Change]) -> list[dict[str, str]]:
+    """The changes in the form that Ansible's `--diff` shows."""
+    shown = []
+    for change in changes:
+        before_header, after_header = _header(change.path, change.before_mode), change.path
+        after = ""
+        if change.wanted is not None:
+            after_header = _header(change.path, change.wanted.mode)
+            after = _shown(change.wanted.content, change.wanted.secret, "new")
+        secret = change.wanted is not None and change.wanted.secret
+        shown.append(
+            {
+                "before_header": before_header,
+                "after_header": after_header,
+                "before": _shown(change.before, secret or _looks_secret(change.before), "old"),
+                "after": after,
+            }
+        )
+    return shown
+
+
+def _header(path: str, mode: int | None) -> str:
+    return path if mode is None else f"{path} (mode {mode:04o})"
+
+
+def _shown(content: bytes | None, secret: bool, age: str) -> str:
+    if content is None:
+        return ""
+    if secret:
+        return f"{_SECRET_TEXT} ({age})\n"
+    if len(content) > _LONGEST_DIFF:
+        return f"<{len(content)} bytes, SHA-256 {hashlib.sha256(content).hexdigest()}>\n"
+    return content.decode("utf-8", "replace")
+
+
+def _looks_secret(content: bytes | None) -> bool:
+    """A key that is removed, or lies where another file goes, was not announced as a secret."""
+    return content is not None and b"PRIVATE KEY-----" in content
+
+
+def _check_request(request: Request) -> None:
+    if request.shutdown_timeout is not None and request.shutdown_timeout < 0:
+        raise MtlsError(f"shutdown_timeout: is {request.shutdown_timeout}; use seconds, or 0 for no bound of ours")
+    paths = [wanted.path for wanted in request.wanted] + list(request.absent)
+    if request.textfile is not None:
+        paths.append(request.textfile.path)
+    for path in paths:
+        if not os.path.isabs(path) or os.path.normpath(path) != path:
+            raise MtlsError(f"{path}: give an absolute path without '.', '..' and doubled slashes")
+        if paths.count(path) > 1:
+            raise MtlsError(f"{path}: named twice in this call; name each file once")
+    for wanted in request.wanted:
+        if wanted.path.endswith(".conf") and not nginx_conf.is_managed(wanted.content):
+            raise MtlsError(
+                f"{wanted.path}: the new content lacks the line '{nginx_conf.MARKER}' in its first lines,"
+                " and the next run would refuse to change it; add it to the template"
+            )
+
+
+def _with_textfile(request: Request) -> Request:
+    """The request with the metrics of what it will have put in place."""
+    textfile = request.textfile
+    if textfile is None:
+        return request
+    new: dict[str, bytes | None] = {wanted.path: wanted.content for wanted in request.wanted}
+    new.update(dict.fromkeys(request.absent))
+    content = end_dates.render(textfile, lambda path: new[path] if path in new else _read(path))
+    return replace(request, wanted=[*request.wanted, WantedFile(textfile.path, content)])
+
+
+def _with_bound(request: Request, conf_path: str) -> tuple[Request, shutdown.OwnBound | None]:
+    """The request with what bounds the life of connections that outlive a reload."""
+    if request.shutdown_timeout is None:
+        return request, None
+    plan = shutdown.plan(conf_path, request.shutdown_timeout)
+    wanted = [WantedFile(path, content) for path, content in plan.files.items() if content is not None]
+    absent = [path for path, content in plan.files.items() if content is None]
+    if plan.main is not None:
+        status = os.stat(conf_path)
+        owner = (status.st_uid, status.st_gid)
+        wanted.append(WantedFile(conf_path, plan.main, status.st_mode & 0o7777, owner=owner))
+    return replace(request, wanted=[*request.wanted, *wanted], absent=[*request.absent, *absent]), plan.own
+
+
+def _compare(request: Request) -> list[Change]:
+    changes = []
+    for wanted in request.wanted:
+        status = _status(wanted.path)
+        before = _read(wanted.path)
+        if status is None:
+            changes.append(Change(wanted.path, "created", None, None, wanted))
+            continue
+        mode = status.st_mode & 0o7777
+        owner = wanted.owner[0] if wanted.owner else os.geteuid()
+        if (before, mode, status.st_uid) != (wanted.content, wanted.mode, owner):
+            changes.append(Change(wanted.path, "changed", before, mode, wanted))
+    for path in request.absent:
+        status = _status(path)
+        if status is not None:
+            changes.append(Change(path, "removed", _read(path), status.st_mode & 0o7777, None))
+    return changes
+
+
+def _status(path: str) -> os.stat_result | None:
+    try:
+        return os.stat(path)
+    except FileNotFoundError:
+        return os.lstat(path) if os.path.islink(path) else None
+
+
+def _read(path: str) -> bytes | None:
+    try:
+        with open(path, "rb") as handle:
+            return handle.read()
+    except FileNotFoundError:
+        return None
+    except IsADirectoryError:
+        raise MtlsError(f"{path}: there is a directory of that name; move it away") from None
+
+
+def _refuse_strays(request: Request) -> None:
+    known = {wanted.path for wanted in request.wanted} | set(request.absent)
+    found = sorted({path for pattern in request.owned for path in glob.glob(pattern)} - known)
+    strays = [path for path in found if nginx_conf.is_managed(_read(path) or b"")]
+    if strays:
+        raise MtlsError(
+            f"{', '.join(strays)}: written by mtls.nginx for a service that is no longer listed, and still served."
+            " List the service with state: absent to have it removed, or as before to keep it"
+        )
+
+
+def _refuse_foreign(changes: Sequence[Change]) -> None:
+    for change in changes:
+        if change.wanted is not None and change.wanted.owner is not None:
+            continue
+        if change.path.endswith(".conf") and change.before is not None and not nginx_conf.is_managed(change.before):
+            raise MtlsError(
+                f"{change.path}: this file was not written by mtls.nginx (it lacks the line '{nginx_conf.MARKER}');"
+                " move it away, or rename the service"
+            )
+
+
+def _new_file(change: Change) -> swap.NewFile:
+    if change.wanted is None:
+        return swap.NewFile(change.path, None, 0)
+    return swap.NewFile(change.path, change.wanted.content, change.wanted.mode, change.wanted.owner)
+
+
+def _words(error: OSError) -> str:
+    return entry.describe(error) if error.filename else str(error)
+
+
+def _check_gate(gate: Gate) -> None:
+    # Only here: an unchanged host need not load what the probe loads.
+    from ansible_collections.mtls.nginx.plugins.module_utils.host import probe
+
+    attempt = probe.Attempt("no certificate", gate.expect)
+    outcome = probe.ask(probe.Target(gate.address, gate.port, gate.server_name), attempt)
+    if outcome.status != gate.expect:
+        raise MtlsError(
+            f"https://{gate.server_name}:{gate.port} at {gate.address} answered a request without a client certificate"
+            f" with {outcome.got}, and must answer {gate.expect}"
+        )
+
+
+def _message(changes: Sequence[Change], running: bool, check: bool) -> str:
+    counts = [
+        f"{sum(change.kind == kind for change in changes)} {kind}"
+        for kind in ("created", "changed", "removed")
+        if any(change.kind == kind for change in changes)
+    ]
+    action = "reloaded" if running else "started"
+    files = f"files: {', '.join(counts)}; " if counts else ""
+    return f"{files}nginx accepts the result and would be {action}" if check else f"{files}nginx {action}"

@@ -1,0 +1,47 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The CRL once more, as lines of nginx maps that are looked at for each request.
+
+nginx asks the CRL at full handshakes only. Another server block of the same socket may keep sessions, and a resumed
+one keeps the verdict of its first handshake, past a revocation and past the CRL's end (nginx fact A2).
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from ansible_collections.mtls.nginx.plugins.module_utils.ca import numbers, revocation, times
+from ansible_collections.mtls.nginx.plugins.module_utils.names import nginx_quote
+
+
+def revoked_lines(crl_pem: str, path: str) -> str:
+    """Lines for a map of `$ssl_client_serial`: one for each certificate that the CRLs list."""
+    serials = [
+        numbers.hexadecimal(entry.serial_number)
+        for crl in revocation.parse_crls(crl_pem.encode(), path)
+        for entry in crl
+    ]
+    return "# Managed by mtls.nginx: the serials in crl.pem.\n" + "".join(
+        f"{serial} 1;\n" for serial in sorted(serials)
+    )
+
+
+def ended_lines(crl_pem: str, path: str) -> str:
+    """One line for a map of `$msec`: from when on the first of the CRLs has ended."""
+    ends = [crl.next_update_utc for crl in revocation.parse_crls(crl_pem.encode(), path) if crl.next_update_utc]
+    return f"# Managed by mtls.nginx: from {times.iso(min(ends))} on.\n{nginx_quote('~' + since(min(ends)))} 1;\n"
+
+
+def since(moment: datetime) -> str:
+    """A regular expression for those values of `$msec` (`1796310000.123`) that are at `moment` or later.
+
+    nginx compares no numbers, so this goes through the digits: the same beginning and then a greater digit.
+    """
+    digits = str(int(moment.timestamp()))
+    later = [
+        f"{digits[:place]}[{int(digit) + 1}-9]\\d{{{len(digits) - place - 1}}}"
+        for place, digit in enumerate(digits)
+        if digit != "9"
+    ]
+    return rf"^(?:{'|'.join([digits, *later])}|\d{{{len(digits) + 1},}})\."

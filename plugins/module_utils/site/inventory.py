@@ -1,0 +1,264 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The inventory as a whole: which authority serves which clients and servers, and whether hosts contradict each other.
+
+The union is taken over all hosts that are given, an authority (`mtls_ca_dir`) at a time. Nothing here touches a file
+but to see where a relative path leads.
+"""
+
+from __future__ import annotations
+
+import os
+import typing as t
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.subjects import nginx_dn, subject_name
+from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.names import check_client_name, nearest
+from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service, parse_services
+
+# What all hosts of one authority must agree on, and what the module options are called.
+AUTHORITY_SETTINGS = {
+    "mtls_ca_subject": "subject",
+    "mtls_ca_passphrase": "passphrase",
+    "mtls_ca_key_type": "key_type",
+    "mtls_ca_key_size": "key_size",
+    "mtls_ca_curve": "curve",
+    "mtls_ca_days": "days",
+    "mtls_crl_days": "crl_days",
+    "mtls_crl_refresh_before": "crl_refresh_before",
+    "mtls_client_days": "client_days",
+    "mtls_client_renew_before": "client_renew_before",
+    "mtls_client_key_type": "client_key_type",
+    "mtls_server_days": "server_days",
+    "mtls_server_renew_before": "server_renew_before",
+    "mtls_server_key_type": "server_key_type",
+}
+_SECRETS = frozenset({"mtls_ca_passphrase", "p12_password"})
+
+
+@dataclass
+class AuthorityPlan:
+    """What one authority has to make true. `clients` and `servers` have the shape of the modules' options."""
+
+    path: str
+    settings: dict[str, t.Any]
+    first_host: str
+    clients: list[dict[str, t.Any]] = field(default_factory=list)
+    servers: list[dict[str, t.Any]] = field(default_factory=list)
+    revoked: list[dict[str, t.Any]] = field(default_factory=list)
+
+    def as_options(self) -> dict[str, t.Any]:
+        """The plan as one dictionary, as the `ca` role passes it on."""
+        return {
+            "path": self.path,
+            **self.settings,
+            "clients": self.clients,
+            "servers": self.servers,
+            "revoked": self.revoked,
+        }
+
+
+@dataclass(frozen=True)
+class _Defined:
+    host: str
+    definition: dict[str, t.Any]
+
+
+class InventoryReader:
+    """Reads the `mtls_*` variables of hosts against the roles' argument specifications.
+
+    `ca_spec` and `server_spec` are the `options` of the roles' `meta/argument_specs.yml`.
+    """
+
+    def __init__(self, *, ca_spec: Mapping[str, t.Any], server_spec: Mapping[str, t.Any]) -> None:
+        self._ca_spec = dict(ca_spec)
+        self._server_spec = dict(server_spec)
+        self.variables = sorted({*ca_spec, *server_spec})
+
+    def plan(
+        self, hosts: Mapping[str, Mapping[str, t.Any]], base_dirs: Mapping[str, str | None]
+    ) -> dict[str, AuthorityPlan]:
+        """The plan of every authority that the hosts name, by its directory.
+
+        `hosts` maps each host of the inventory to those of `variables` that it has, `base_dirs` to the directory at
+        which its relative paths start, if there is one.
+
+        Raises MtlsError, naming hosts, for whatever contradicts itself.
+        """
+        collectors: dict[str, _Collector] = {}
+        for host, values in hosts.items():
+            if not values.keys() & {"mtls_clients", "mtls_fleet_clients", "mtls_services", "mtls_revoked"}:
+                continue
+            settings = self._validate(host, values, self._ca_spec)
+            services = parse_services(host, self._validate(host, values, self._server_spec)["mtls_services"])
+            path = authority_path(settings["mtls_ca_dir"], base_dirs[host])
+            collector = collectors.setdefault(path, _Collector(path, host, settings))
+            collector.add(host, settings, services, base_dirs[host])
+        return {path: collector.finish() for path, collector in collectors.items()}
+
+    def services(self, host: str, values: Mapping[str, t.Any]) -> list[Service]:
+        """One host's services. Raises MtlsError as `plan` does."""
+        return parse_services(host, self._validate(host, values, self._server_spec)["mtls_services"])
+
+    @staticmethod
+    def _validate(host: str, values: Mapping[str, t.Any], spec: Mapping[str, t.Any]) -> dict[str, t.Any]:
+        given = {key: values[key] for key in spec if key in values}
+        for key, value in given.items():
+            _check_shape(f"host {host}: {key}", value, spec[key])
+        result = ArgumentSpecValidator(dict(spec)).validate(given)
+        if result.error_messages:
+            raise MtlsError(f"host {host}: {'; '.join(result.error_messages)}")
+        return result.validated_parameters
+
+
+def _check_shape(where: str, value: t.Any, spec: Mapping[str, t.Any]) -> None:
+    """Raise MtlsError where dictionaries are expected and something else is given: Ansible's validator breaks there."""
+    if "options" not in spec or value is None:
+        return
+    if spec["type"] == "list":
+        if not isinstance(value, Sequence) or isinstance(value, (str, bytes)):
+            raise MtlsError(f"{where} is no list; write one item for each, with a dash in front")
+        items = [(f"{where}, item {number}", item) for number, item in enumerate(value, 1)]
+    else:
+        items = [(where, value)]
+    for place, item in items:
+        if not isinstance(item, Mapping) or not all(isinstance(key, str) for key in item):
+            raise MtlsError(f"{place} is no dictionary of names and values; write it as name: value")
+        for key in spec["options"].keys() & item.keys():
+            _check_shape(f"{place}, {key}", item[key], spec["options"][key])
+
+
+def authority_path(ca_dir: str, base_dir: str | None) -> str:
+    """The authority's directory as an absolute path; a relative `mtls_ca_dir` starts at the inventory's directory."""
+    return _absolute("mtls_ca_dir", ca_dir, base_dir)
+
+
+def _absolute(what: str, path: str, base_dir: str | None) -> str:
+    path = os.path.expanduser(path)
+    if base_dir is None and not os.path.isabs(path):
+        raise MtlsError(
+            f"{what} '{path}' is relative, and this inventory is no file that it could start at; give it in full"
+        )
+    return os.path.normpath(os.path.join(base_dir or os.sep, path))
+
+
+class _Collector:
+    """Gathers what the hosts of one authority say, and refuses contradictions."""
+
+    def __init__(self, path: str, host: str, values: Mapping[str, t.Any]) -> None:
+        self._plan = AuthorityPlan(
+            path=path, first_host=host, settings={option: values[name] for name, option in AUTHORITY_SETTINGS.items()}
+        )
+        self._clients: dict[str, _Defined] = {}
+        self._services: list[tuple[str, Service]] = []
+
+    def add(self, host: str, values: Mapping[str, t.Any], services: Sequence[Service], base_dir: str | None) -> None:
+        self._agree(host, values)
+        for raw in [*values["mtls_fleet_clients"], *values["mtls_clients"]]:
+            self._add_client(host, raw, base_dir)
+        for raw in values["mtls_revoked"]:
+            revocation = _revocation(host, raw, base_dir)
+            if revocation not in self._plan.revoked:
+                self._plan.revoked.append(revocation)
+        for service in services:
+            self._services.append((host, service))
+            if service.issued_by_authority:
+                self._plan.servers.append(
+                    {"host": host, "name": service.name, "server_names": list(service.server_names)}
+                )
+
+    def finish(self) -> AuthorityPlan:
+        self._refuse_lookalikes()
+        self._refuse_nobody()
+        self._plan.clients = [defined.definition for defined in self._clients.values()]
+        return self._plan
+
+    def _agree(self, host: str, values: Mapping[str, t.Any]) -> None:
+        for name, option in AUTHORITY_SETTINGS.items():
+            first, here = self._plan.settings[option], values[name]
+            if first != here:
+                said = "" if name in _SECRETS else f" ({first!r} and {here!r})"
+                raise MtlsError(
+                    f"hosts {self._plan.first_host} and {host} share the authority {self._plan.path} but differ in"
+                    f" {name}{said}; set it once in group_vars, or give one of them another mtls_ca_dir"
+                )
+
+    def _add_client(self, host: str, raw: Mapping[str, t.Any], base_dir: str | None) -> None:
+        definition = {key: value for key, value in raw.items() if value is not None}
+        name = definition["name"]
+        try:
+            check_client_name(name)
+        except MtlsError as error:
+            raise MtlsError(f"host {host}: {error}") from None
+        if "csr" in definition:
+            definition["csr"] = _request_path(host, definition, base_dir)
+        first = self._clients.setdefault(name, _Defined(host, definition))
+        if first.definition != definition:
+            both = f"hosts {first.host} and {host}" if first.host != host else f"host {host} twice"
+            keys = sorted(set(first.definition) | set(definition))
+            differing = [key for key in keys if first.definition.get(key) != definition.get(key)]
+            said = ", ".join(
+                key if key in _SECRETS else f"{key}: {first.definition.get(key)!r} and {definition.get(key)!r}"
+                for key in differing
+            )
+            raise MtlsError(
+                f"client '{name}' is defined by {both}, differently ({said});"
+                " define it once, or write the same in both places"
+            )
+
+    def _refuse_lookalikes(self) -> None:
+        """nginx's maps ignore case, so names or subjects that differ in nothing else are one client to nginx."""
+        by_name: dict[str, str] = {}
+        by_dn: dict[str, str] = {}
+        for name, defined in self._clients.items():
+            other = by_name.setdefault(name.casefold(), name)
+            if other != name:
+                raise MtlsError(
+                    f"clients {self._said(other)} and {self._said(name)} differ only in case,"
+                    " and nginx's maps ignore case; rename one of them"
+                )
+            subject = defined.definition.get("subject") or {"CN": name}
+            dn = nginx_dn(subject_name(subject, name))
+            other = by_dn.setdefault(dn.lower(), name)
+            if other != name:
+                raise MtlsError(
+                    f"clients {self._said(other)} and {self._said(name)} have the same subject ({dn}),"
+                    " so nginx could not tell them apart; change the subject of one of them"
+                )
+
+    def _said(self, name: str) -> str:
+        return f"'{name}' (host {self._clients[name].host})"
+
+    def _refuse_nobody(self) -> None:
+        for host, service in self._services:
+            for name in service.allow or ():
+                if name not in self._clients:
+                    close = nearest(name, self._clients)
+                    hint = f"did you mean '{close}'?" if close else "add it to mtls_clients of a host"
+                    raise MtlsError(
+                        f"host {host}, service {service.name}: allow names '{name}', which is no client; {hint}"
+                    )
+
+
+def _request_path(host: str, definition: Mapping[str, t.Any], base_dir: str | None) -> str:
+    if definition.get("p12", "none") != "none" or "p12_password" in definition or "key_type" in definition:
+        raise MtlsError(
+            f"host {host}, client '{definition['name']}': with csr the key stays on the device, so there is"
+            " no PKCS#12 file and no key to choose; remove p12, p12_password and key_type, or remove csr"
+        )
+    return _absolute(f"client '{definition['name']}': csr", definition["csr"], base_dir)
+
+
+def _revocation(host: str, raw: Mapping[str, t.Any], base_dir: str | None) -> dict[str, t.Any]:
+    if (raw.get("serial") is None) == (raw.get("certificate") is None):
+        raise MtlsError(f"host {host}: an item of mtls_revoked needs either serial or certificate; give one of them")
+    if raw.get("serial") is not None:
+        return {"serial": raw["serial"], "reason": raw["reason"]}
+    certificate = _absolute("mtls_revoked: certificate", raw["certificate"], base_dir)
+    return {"certificate": certificate, "reason": raw["reason"]}

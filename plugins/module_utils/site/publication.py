@@ -1,0 +1,200 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What one host gets to see of an authority: its chain, its CRL, who may enter, and the host's server certificates.
+
+Read from the authority's directory on the controller, without its key and without its lock.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.mtls.nginx.plugins.module_utils.ca import creation, keys, profiles, revocation, times
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Order
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends import read_authority
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.directory import open_directory
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.layout import Layout
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.register import Register
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.subjects import nginx_dn, subject_name
+from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.names import nearest
+from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service
+
+try:
+    from cryptography.hazmat.primitives import serialization
+except ImportError:  # reported by entry.require_cryptography
+    pass
+
+_REMEDY = "run the role mtls.nginx.ca (site.yml does) first"
+
+
+@dataclass(frozen=True)
+class ServerCredential:
+    """A server certificate of the authority's: PEM texts, leaf first."""
+
+    certificate: str
+    key: str
+
+
+@dataclass(frozen=True)
+class Publication:
+    """`client_dns` maps the clients of allow lists that may be let in to their subject in nginx's spelling.
+
+    `refused` holds those, by service, that are on an allow list but revoked.
+    """
+
+    chain: str
+    crl: str
+    client_dns: Mapping[str, str]
+    refused: Mapping[str, Sequence[str]]
+    credentials: Mapping[str, ServerCredential]
+
+
+def publish(path: str, host: str, services: Sequence[Service], crl_min_days: int) -> Publication:
+    """What the authority in `path` has for `host`.
+
+    Raises MtlsError for a client on an allow list that was never issued a certificate, for a missing server
+    certificate, and for a CRL that would lock everybody out, now or within `crl_min_days`.
+    """
+    present = [service for service in services if service.present]
+    authority = read_authority(path)
+    chain, crl = authority.chain().decode(), publish_crl(path, crl_min_days)
+    register = Register.load(path)
+    dns: dict[str, str] = {}
+    refused: dict[str, list[str]] = {}
+    for service in present:
+        for name in service.allow or ():
+            entry = register.get(name)
+            if entry is None:
+                raise _unknown(host, service, name, register)
+            if authority.record.is_valid(entry.serial):
+                dns[name] = entry.dn
+            else:
+                refused.setdefault(service.name, []).append(name)
+    credentials = {service.name: _credential(path, host, service) for service in present if service.issued_by_authority}
+    return Publication(chain, crl, dns, refused, credentials)
+
+
+def publish_crl(path: str, min_days: int) -> str:
+    """The CRLs of the authority in `path`, in PEM.
+
+    Raises MtlsError for one that nginx must not be given: see `revocation.check_shippable`; and for one that ends
+    within `min_days`, since nginx refuses everybody from then on.
+    """
+    pem, now = read_authority(path).crl(), times.now()
+    for crl in revocation.parse_crls(pem, path):
+        if (crl.next_update_utc - now).days < min_days:
+            raise MtlsError(
+                f"{path}: the CRL ends on {times.iso(crl.next_update_utc)}, within the {min_days} days of"
+                " mtls_crl_min_days, so it is not shipped; run the playbook mtls.nginx.refresh_crl, with mtls_crl_days"
+                " and mtls_crl_refresh_before above mtls_crl_min_days (a CA above renews its own CRL)"
+            )
+    return pem.decode()
+
+
+def rehearse(path: str, host: str, services: Sequence[Service], clients: Sequence[Mapping[str, Any]]) -> Publication:
+    """What the authority would have for `host` after a run, for check mode: nothing is written.
+
+    `clients` are the inventory's. What has yet to be issued is stood in for by certificates of an authority that
+    exists during this call only, so that the host's nginx can be asked about the rest.
+    """
+    present = [service for service in services if service.present]
+    register = Register.load(path) if os.path.exists(Layout(path).certificate) else {}
+    definitions = {client["name"]: client for client in clients}
+    dns: dict[str, str] = {}
+    refused: dict[str, list[str]] = {}
+    for service in present:
+        for name in service.allow or ():
+            definition = definitions.get(name)
+            if definition is None:
+                raise _unknown(host, service, name, definitions)
+            if definition.get("state") == "revoked":
+                refused.setdefault(service.name, []).append(name)
+            else:
+                dns[name] = _future_dn(definition, register.get(name))
+    with tempfile.TemporaryDirectory(prefix="mtls-rehearsal-") as folder:
+        try:
+            chain, crl = _trust(path)
+        except (MtlsError, OSError):
+            _make_up_authority(folder)
+            chain, crl = _trust(folder)
+        credentials = {}
+        for service in present:
+            if not service.issued_by_authority:
+                continue
+            try:
+                credentials[service.name] = _credential(path, host, service)
+            except MtlsError:
+                _make_up_authority(folder)
+                credentials[service.name] = _make_up_credential(folder, service)
+    return Publication(chain.decode(), crl.decode(), dns, refused, credentials)
+
+
+def _trust(path: str) -> tuple[bytes, bytes]:
+    authority = read_authority(path)
+    return authority.chain(), authority.crl()
+
+
+def _future_dn(definition: Mapping[str, Any], entry: Any) -> str:
+    if definition.get("subject") or entry is None:
+        return nginx_dn(subject_name(definition.get("subject") or {"CN": definition["name"]}, definition["name"]))
+    return entry.dn
+
+
+def _unknown(host: str, service: Service, name: str, known: Mapping[str, object]) -> MtlsError:
+    close = nearest(name, known)
+    hint = f"did you mean '{close}'?" if close else f"add it to mtls_clients, and {_REMEDY}"
+    return MtlsError(f"host {host}, service {service.name}: allow names '{name}', which is no client; {hint}")
+
+
+def _credential(path: str, host: str, service: Service) -> ServerCredential:
+    stem = os.path.join(Layout(path).servers, host, service.name)
+    try:
+        with open(f"{stem}.crt", encoding="ascii") as certificate, open(f"{stem}.key", encoding="ascii") as key:
+            return ServerCredential(certificate.read(), key.read())
+    except FileNotFoundError as error:
+        raise MtlsError(
+            f"host {host}, service {service.name}: has no server certificate ({error.filename} is missing); {_REMEDY}"
+        ) from error
+
+
+def _make_up_authority(folder: str) -> None:
+    creation.ensure(
+        creation.Wanted(
+            path=folder,
+            subject={"CN": "Stands in for an authority that is not there yet"},
+            key=keys.KeyKind("ecdsa", curve="P-256"),
+            passphrase=None,
+            days=1,
+            crl_days=1,
+        ),
+        check=False,
+    )
+
+
+def _make_up_credential(folder: str, service: Service) -> ServerCredential:
+    key = keys.new_key(keys.KeyKind("ecdsa", curve="P-256"))
+    with open_directory(folder, None, read_only=False) as authority:
+        now = times.now()
+        (certificate,) = authority.issue(
+            [
+                Order(
+                    public_key=keys.public_der(key.public_key()),
+                    subject=subject_name({"CN": "Stands in for a certificate that is not there yet"}, service.name),
+                    profile=profiles.SERVER,
+                    validity=profiles.Validity(authority.chain[0].not_valid_before_utc, now),
+                    names=service.server_names,
+                )
+            ]
+        )
+    return ServerCredential(
+        certificate.public_bytes(serialization.Encoding.PEM).decode(),
+        key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        ).decode(),
+    )

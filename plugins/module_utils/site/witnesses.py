@@ -1,0 +1,113 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who can be sent to a gate to see whether it holds: clients whose keys are on the controller, and an impostor."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+
+from ansible_collections.mtls.nginx.plugins.module_utils import files
+from ansible_collections.mtls.nginx.plugins.module_utils.ca import times
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Published
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends import read_authority
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.directory import read_certificates
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.layout import Layout
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.register import Register
+from ansible_collections.mtls.nginx.plugins.module_utils.host import probe
+from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service
+
+try:
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+except ImportError:  # the tls_probe action runs where ansible-core does, and that brings cryptography
+    pass
+
+
+@dataclass(frozen=True)
+class Witnesses:
+    """The clients of one authority, to be chosen from for each service."""
+
+    layout: Layout
+    register: Register
+    authority: Published
+
+    @classmethod
+    def load(cls, path: str) -> Witnesses:
+        """Read an authority's directory, without its key. Raises MtlsError when it cannot be read."""
+        place = Layout(path)
+        return cls(place, Register.load(path), read_authority(path))
+
+    @contextlib.contextmanager
+    def attempts(self, service: Service) -> Iterator[list[probe.Attempt]]:
+        """What to try at a service's gate: each kind of caller that there is, once."""
+        listed = (lambda name: True) if service.allow is None else set(service.allow).__contains__
+        attempts = [probe.Attempt("nobody (no certificate)", probe.NO_OR_BAD_CERTIFICATE)]
+        allowed = self._first(lambda name: listed(name) and self._may_enter(name))
+        for name, who, expect in (
+            (allowed, "client '{}', who may enter,", probe.LET_IN),
+            (
+                self._first(lambda name: not listed(name) and self._may_enter(name)),
+                "client '{}', who is not on the allow list,",
+                probe.NOT_ON_THE_LIST,
+            ),
+            (self._first(self._is_revoked), "client '{}', who is revoked,", probe.NO_OR_BAD_CERTIFICATE),
+        ):
+            if name is not None:
+                attempts.append(
+                    probe.Attempt(who.format(name), expect, self._file(name, "crt"), self._file(name, "key"))
+                )
+        if allowed is None:
+            yield attempts
+            return
+        certificate = read_certificates(self._file(allowed, "crt"))[0]
+        ca = x509.load_pem_x509_certificates(self.authority.chain())[0]
+        with _impostor(certificate.subject, ca.subject) as identity:
+            who = f"somebody with the name of '{allowed}' from a CA of the same name"
+            yield [*attempts, probe.Attempt(who, probe.NO_OR_BAD_CERTIFICATE, *identity)]
+
+    def _first(self, fits: Callable[[str], bool]) -> str | None:
+        return next((name for name in self.register if fits(name) and os.path.exists(self._file(name, "key"))), None)
+
+    def _may_enter(self, name: str) -> bool:
+        entry = self.register[name]
+        return self.authority.record.is_valid(entry.serial) and times.from_iso(entry.not_after) > times.now()
+
+    def _is_revoked(self, name: str) -> bool:
+        entry = self.authority.record.get(self.register[name].serial)
+        return entry is not None and entry.status == "revoked"
+
+    def _file(self, name: str, kind: str) -> str:
+        return os.path.join(self.layout.clients, name, f"{name}.{kind}")
+
+
+@contextlib.contextmanager
+def _impostor(subject: x509.Name, issuer: x509.Name) -> Iterator[tuple[str, str]]:
+    """A certificate with a real client's subject from a self-made CA with the real CA's name: (certificate, key) paths.
+
+    The key opens nothing anywhere, and both files are gone at the end of the `with`.
+    """
+    now = times.now()
+    ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    certificate = (
+        x509.CertificateBuilder(issuer, subject, key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.ExtendedKeyUsage([x509.oid.ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
+        .sign(ca_key, hashes.SHA256())
+    )
+    with tempfile.TemporaryDirectory(prefix="mtls-probe-") as folder:
+        paths = os.path.join(folder, "impostor.crt"), os.path.join(folder, "impostor.key")
+        secret = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        files.create_file(paths[0], certificate.public_bytes(serialization.Encoding.PEM), 0o600)
+        files.create_file(paths[1], secret, 0o600)
+        yield paths

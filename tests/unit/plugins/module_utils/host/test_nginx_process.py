@@ -1,0 +1,244 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+
+import pytest
+
+from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.host import nginx_conf, nginx_process, ports
+from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_conf import Listen
+from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_process import LogTail, Nginx, Process
+
+
+def program(path, text):
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+@pytest.fixture
+def fake(tmp_path):
+    """An nginx that only talks."""
+
+    def make(text, conf_path="/nowhere/nginx.conf"):
+        return Nginx(program(tmp_path / "nginx", text), conf_path)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("text", "version"),
+    [
+        ("nginx version: nginx/1.22.1", "1.22.1"),
+        ("nginx version: nginx/1.18.0 (Ubuntu)", "1.18.0"),
+        ("nginx version: openresty/1.25.3.1", "1.25.3.1"),
+    ],
+)
+def test_version(fake, text, version):
+    assert fake(f"echo '{text}' >&2").version() == version
+
+
+def test_no_nginx_at_all(fake):
+    with pytest.raises(MtlsError, match=r"does not look like nginx: .* answers: hello"):
+        fake("echo hello").version()
+    with pytest.raises(MtlsError, match="cannot run /nowhere/nginx: No such file"):
+        Nginx("/nowhere/nginx", "/nowhere/nginx.conf").version()
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (
+            "--prefix=/usr/share --conf-path=/etc/nginx/nginx.conf --error-log-path=stderr --pid-path=/run/nginx.pid",
+            ("/etc/nginx/nginx.conf", "stderr", "/run/nginx.pid", "/usr/share"),
+        ),
+        (
+            "--with-cc-opt=-O2",
+            (
+                "/usr/local/nginx/conf/nginx.conf",
+                "/usr/local/nginx/logs/error.log",
+                "/usr/local/nginx/logs/nginx.pid",
+                "/usr/local/nginx",
+            ),
+        ),
+    ],
+)
+def test_compiled_paths(fake, options, expected):
+    compiled = fake(f"echo 'configure arguments: {options}' >&2").compiled
+    assert (compiled.conf_path, compiled.error_log, compiled.pid_path, compiled.prefix) == expected
+
+
+@pytest.mark.parametrize(
+    ("output", "problems"),
+    [
+        ('nginx: [emerg] bad "x" in /a:1\nnginx: configuration file /a test failed', ('[emerg] bad "x" in /a:1',)),
+        ("2026/11/23 15:00:00 [emerg] 12#12: bad in /a:1\nnginx: [emerg] bad in /a:1", ("[emerg] bad in /a:1",)),
+        ("nginx: [warn] one\nnginx: [emerg] two", ("[warn] one", "[emerg] two")),
+        ("no such library", ("no such library",)),
+    ],
+)
+def test_verdict_is_in_nginx_words(fake, output, problems):
+    verdict = fake(f"cat <<'END' >&2\n{output}\nEND\nexit 1").test()
+    assert (verdict.accepted, verdict.problems) == (False, problems)
+
+
+def test_warnings_are_accepted_and_told(fake):
+    verdict = fake("echo 'nginx: [warn] careful' >&2").test()
+    assert (verdict.accepted, verdict.problems) == (True, ("[warn] careful",))
+
+
+def test_log_tail_is_what_came_after(tmp_path):
+    log = tmp_path / "error.log"
+    log.write_text("2026/11/23 15:00:00 [emerg] 1#1: of yesterday\n")
+    tail = LogTail([str(log), str(tmp_path / "later.log")])
+    assert tail.quote() == ""
+    with log.open("a") as handle:
+        handle.write("2026/11/23 [notice] 1#1: signal\n2026/11/23 [emerg] 7#7: bind() failed\n" * 2)
+    (tmp_path / "later.log").write_text("2026/11/23 [alert] 7#7: worker died\n")
+    assert tail.quote() == "[emerg] bind() failed; [alert] worker died"
+    assert {line["pid"] for line in tail.lines()} == {"7"}
+    log.unlink()
+    log.write_text("2026/11/23 [crit] 7#7: after rotation\n")
+    assert tail.quote() == "[crit] after rotation; [alert] worker died"
+
+
+def test_a_taken_port_is_retried_before_the_reload_is_given_up(tmp_path):
+    log = tmp_path / "error.log"
+    tail, master = LogTail([str(log)]), Process(7, 1, 1, "")
+    log.write_text("[emerg] 7#7: bind() to 0.0.0.0:443 failed (98: Address already in use)\n[emerg] 8#8: of another\n")
+    assert not nginx_process._refused(master, tail)
+    with log.open("a") as handle:
+        handle.write("[emerg] 7#7: still could not bind()\n")
+    assert nginx_process._refused(master, tail)
+
+
+@pytest.mark.parametrize(
+    ("directive", "expected"),
+    [
+        ("error_log /var/log/nginx/error.log warn;", ["/var/log/nginx/error.log"]),
+        ("error_log logs/e.log; error_log syslog:server=x; error_log stderr;", ["/opt/nginx/logs/e.log"]),
+        ("", ["/opt/nginx/logs/error.log"]),
+    ],
+)
+def test_error_logs(fake, tmp_path, directive, expected):
+    main = tmp_path / "nginx.conf"
+    main.write_text(f"{directive} http {{ error_log /elsewhere; }}")
+    nginx = fake("echo 'configure arguments: --prefix=/opt/nginx' >&2", str(main))
+    assert nginx.error_logs(nginx_conf.load(str(main))) == expected
+
+
+TITLE = "nginx: master process"
+
+
+@pytest.mark.parametrize(
+    ("conf_path", "title", "ours"),
+    [
+        ("/etc/nginx/nginx.conf", f"{TITLE} /usr/sbin/nginx", True),
+        ("/etc/nginx/nginx.conf", f"{TITLE} /usr/sbin/nginx -g daemon on; master_process on;", True),
+        ("/etc/nginx/nginx.conf", f"{TITLE} nginx -c /srv/nginx.conf", False),
+        ("/srv/nginx.conf", f"{TITLE} nginx -c /srv/nginx.conf -g daemon off;", True),
+        ("/srv/nginx.conf", f"{TITLE} nginx -p /srv -c nginx.conf", True),
+        ("/srv/nginx.conf", f"{TITLE} nginx", False),
+        ("/opt/etc/nginx.conf", f"{TITLE} nginx", True),
+    ],
+)
+def test_which_instance_is_ours(fake, monkeypatch, conf_path, title, ours):
+    nginx = fake("echo 'configure arguments: --prefix=/opt --conf-path=etc/nginx.conf' >&2", conf_path)
+    links = {"/proc/7/exe": os.path.realpath(nginx.binary) + " (deleted)"}
+    monkeypatch.setattr(nginx_process, "_link", links.get)
+    monkeypatch.setattr(nginx_process, "_processes", lambda _title: [Process(7, 1, 1, title)])
+    assert (nginx.master() is not None) is ours
+
+
+def test_the_nginx_of_a_container_is_not_ours(fake, monkeypatch):
+    nginx = fake("", "/etc/nginx/nginx.conf")
+    links = {"/proc/7/ns/pid": "pid:[2]", "/proc/self/ns/pid": "pid:[1]"}
+    monkeypatch.setattr(nginx_process, "_link", links.get)
+    monkeypatch.setattr(nginx_process, "_processes", lambda _title: [Process(7, 1, 1, f"{TITLE} nginx")])
+    assert nginx.master() is None
+
+
+def test_of_two_masters_the_pid_file_names_ours(fake, tmp_path, monkeypatch):
+    main = tmp_path / "nginx.conf"
+    main.write_text(f"pid {tmp_path}/nginx.pid;")
+    nginx = fake("", str(main))
+    old, new = Process(7, 1, 1, f"{TITLE} nginx -c {main}"), Process(8, 2, 7, f"{TITLE} nginx -c {main}")
+    monkeypatch.setattr(nginx_process, "_link", {}.get)
+    monkeypatch.setattr(nginx_process, "_processes", lambda _title: [old, new])
+    assert nginx.master() == old
+    (tmp_path / "nginx.pid").write_text("8\n")
+    assert nginx.master() == new
+
+
+def test_workers_that_leave_do_not_count(fake, monkeypatch):
+    title = "nginx: worker process"
+    processes = [Process(8, 1, 7, title), Process(9, 1, 7, f"{title} is shutting down"), Process(10, 1, 6, title)]
+    monkeypatch.setattr(nginx_process, "_processes", lambda _title: processes)
+    assert fake("").workers(Process(7, 1, 1, TITLE)) == {processes[0]}
+
+
+@pytest.fixture
+def systemd(tmp_path, monkeypatch):
+    """A systemctl that notes its arguments; the unit's main process is 7."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    program(
+        folder / "systemctl",
+        f'echo "$@" >>{tmp_path}/calls\ncase "$*" in *MainPID*) echo 7;; *LoadState*) echo loaded;; esac',
+    )
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    monkeypatch.setattr(nginx_process, "systemd_runs", lambda: True)
+    monkeypatch.setattr(Nginx, "_wait", lambda *_args: None)
+    monkeypatch.setattr(Nginx, "workers", lambda *_args: set())
+    return lambda: (tmp_path / "calls").read_text().splitlines()
+
+
+def test_systemd_starts_reloads_and_stops_its_unit(systemd, monkeypatch):
+    nginx = Nginx("/usr/sbin/nginx", nginx_process.DEFAULT_CONF)
+    monkeypatch.setattr(Nginx, "master", lambda _self: Process(7, 1, 1, TITLE))
+    nginx.start(LogTail([]))
+    nginx.reload(LogTail([]))
+    nginx.stop()
+    assert [call for call in systemd() if not call.startswith("show")] == [
+        "start nginx.service",
+        "reload nginx.service",
+        "stop nginx.service",
+    ]
+
+
+def test_an_instance_that_is_not_the_unit_gets_the_signal_itself(systemd, monkeypatch):
+    sent = []
+    monkeypatch.setattr(Nginx, "master", lambda _self: Process(8, 1, 1, TITLE))
+    monkeypatch.setattr(nginx_process.os, "kill", lambda *args: sent.append(args))
+    Nginx("/usr/sbin/nginx", nginx_process.DEFAULT_CONF).reload(LogTail([]))
+    Nginx("/usr/sbin/nginx", "/srv/nginx.conf").reload(LogTail([]))
+    assert sent == [(8, signal.SIGHUP), (8, signal.SIGHUP)]
+    assert [call for call in systemd() if not call.startswith("show")] == []
+
+
+def test_start_that_fails_is_quoted(fake):
+    nginx = fake("echo 'nginx: [emerg] no room' >&2; exit 1")
+    with pytest.raises(MtlsError, match=r"-c /nowhere/nginx.conf' failed with status 1: nginx: \[emerg\] no room"):
+        nginx.start(LogTail([]))
+
+
+def test_free_port_is_not_taken():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    assert list(ports.taken([Listen("127.0.0.1", port, False, False, "f")], ())) == []
+
+
+@pytest.mark.parametrize(("bound", "wanted"), [("127.0.0.1", "127.0.0.1"), ("127.0.0.1", ""), ("0.0.0.0", "127.0.0.1")])
+def test_taken_port_names_the_program(bound, wanted):
+    with socket.create_server((bound, 0)) as server:
+        listen = Listen(wanted, server.getsockname()[1], False, False, "f")
+        ((found, words),) = ports.taken([listen], ())
+        assert found is listen
+        assert f"(process {os.getpid()})" in words
+        assert list(ports.taken([listen], [os.getpid()])) == [], "held by nginx itself"

@@ -1,0 +1,241 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import itertools
+import json
+import os
+import signal
+
+import pytest
+
+from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.host import swap
+from ansible_collections.mtls.nginx.plugins.module_utils.host.swap import NewFile, Swap
+
+# What a swap does to the file system: it may be killed before any of these.
+CALLS = ("link", "replace", "unlink", "mkdir", "rmdir", "fsync", "open")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "conf.d").mkdir()
+    for name, mode in {"conf.d/changed.conf": 0o640, "conf.d/removed.conf": 0o644, "key": 0o600}.items():
+        path = tmp_path / name
+        path.write_text(f"old {name}")
+        path.chmod(mode)
+    (tmp_path / "link").symlink_to("key")
+    return tmp_path
+
+
+def new_files(folder):
+    return [
+        NewFile(str(folder / "conf.d/changed.conf"), b"new", 0o644),
+        NewFile(str(folder / "conf.d/removed.conf"), None, 0),
+        NewFile(str(folder / "conf.d/created.conf"), b"new", 0o644),
+        NewFile(str(folder / "deep/er/created.pem"), b"new", 0o600),
+        NewFile(str(folder / "key"), b"new", 0o600),
+        NewFile(str(folder / "link"), b"new", 0o644),
+    ]
+
+
+def tree(folder):
+    """Everything below a folder; the inode tells the very same file from a copy."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        status = path.lstat()
+        content = os.readlink(path) if path.is_symlink() else path.read_bytes() if path.is_file() else b""
+        found[str(path.relative_to(folder))] = (status.st_ino, status.st_mode, status.st_nlink, content)
+    return found
+
+
+def contents(folder):
+    return {name: (entry[1] & 0o7777, entry[3]) for name, entry in tree(folder).items()}
+
+
+WANTED = {
+    "conf.d": (0o755, b""),
+    "conf.d/changed.conf": (0o644, b"new"),
+    "conf.d/created.conf": (0o644, b"new"),
+    "deep": (0o755, b""),
+    "deep/er": (0o755, b""),
+    "deep/er/created.pem": (0o600, b"new"),
+    "key": (0o600, b"new"),
+    "link": (0o644, b"new"),
+}
+
+
+def complete(folder):
+    change = Swap(str(folder))
+    change.apply(new_files(folder))
+    change.decide()
+    change.finish()
+
+
+def test_files_are_replaced_and_nothing_else_is_left(folder):
+    complete(folder)
+    assert contents(folder) == WANTED
+    assert not Swap(str(folder)).unfinished
+
+
+def test_modes_do_not_depend_on_the_umask(folder):
+    before = os.umask(0o077)
+    try:
+        change = Swap(str(folder))
+        change.apply(new_files(folder))
+        change.decide()
+        change.finish()
+    finally:
+        os.umask(before)
+    assert contents(folder)["conf.d/created.conf"] == (0o644, b"new")
+
+
+def test_undo_brings_back_the_very_same_files(folder):
+    before = tree(folder)
+    change = Swap(str(folder))
+    change.apply(new_files(folder))
+    change.undo()
+    assert change.unfinished, "nginx may have read the new files"
+    change.finish()
+    assert tree(folder) == before
+    assert not Swap(str(folder)).unfinished
+
+
+def test_undo_leaves_a_folder_that_is_used_meanwhile(folder):
+    change = Swap(str(folder))
+    change.apply(new_files(folder))
+    (folder / "deep" / "guest").write_text("")
+    change.undo()
+    assert sorted(path.name for path in (folder / "deep").iterdir()) == ["guest"]
+
+
+def failing(monkeypatch, name, number):
+    """Let one call of a file system function fail for want of space; the result says whether it came to that."""
+    function, calls = getattr(os, name), itertools.count()
+
+    def wrapped(*args, **kwargs):
+        if next(calls) == number:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), args[0] if isinstance(args[0], str) else None)
+        return function(*args, **kwargs)
+
+    monkeypatch.setattr(os, name, wrapped)
+    return lambda: next(calls) > number
+
+
+@pytest.mark.parametrize("name", ["link", "replace", "unlink", "mkdir", "fsync", "open"])
+def test_every_failure_can_be_undone(folder, name):
+    before = tree(folder)
+    for number in itertools.count():
+        with pytest.MonkeyPatch.context() as patch:
+            came_to_it = failing(patch, name, number)
+            change = Swap(str(folder))
+            with contextlib.suppress(OSError):
+                change.apply(new_files(folder))
+            if not came_to_it():
+                break
+        if change.unfinished:
+            change.undo()
+        if change.unfinished:
+            change.finish()
+        assert tree(folder) == before, f"after failure of {name} number {number}"
+    assert number
+
+
+def in_child_killed_at(number, work):
+    """Do something in a child process that is killed before its n-th file system call; False if it got to its end."""
+    pid = os.fork()
+    if pid == 0:
+        calls = itertools.count()
+
+        def deadly(function):
+            def wrapped(*args, **kwargs):
+                if next(calls) == number:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return function(*args, **kwargs)
+
+            return wrapped
+
+        for name in CALLS:
+            setattr(os, name, deadly(getattr(os, name)))
+        try:
+            work()
+        finally:
+            os._exit(0)
+    return os.waitpid(pid, 0)[1] == signal.SIGKILL
+
+
+def recover(folder):
+    change = Swap(str(folder))
+    if change.unfinished:
+        change.undo()
+    if change.unfinished:
+        change.finish()
+
+
+def test_killed_anywhere_it_is_undone_or_done(folder):
+    before, old = tree(folder), contents(folder)
+    for number in itertools.count():
+        if not in_child_killed_at(number, lambda: complete(folder)):
+            break
+        recover(folder)
+        found = contents(folder)
+        stray = {name for name in found if name not in old and name not in WANTED}
+        # A journal that was not yet in place has a temporary neighbour, which the next one overwrites.
+        assert stray <= {f".{swap.JOURNAL}.new"}, f"killed before call {number}"
+        if found.get("key") == WANTED["key"]:
+            assert {name: entry for name, entry in found.items() if name not in stray} == WANTED
+            break
+        assert {name: entry for name, entry in tree(folder).items() if name not in stray} == before
+    assert number > 30
+
+
+def test_killed_while_undoing_it_is_undone_by_the_next(folder):
+    before = tree(folder)
+    for number in itertools.count():
+        Swap(str(folder)).apply(new_files(folder))
+        killed = in_child_killed_at(number, lambda: recover(folder))
+        recover(folder)
+        assert tree(folder) == before, f"killed before call {number}"
+        if not killed:
+            break
+    assert number > 10
+
+
+def test_pending_reload_survives_the_next_swap(folder):
+    first = Swap(str(folder))
+    first.apply(new_files(folder))
+    second = Swap(str(folder))
+    second.undo()
+    second._save(swap._PREPARING)
+    third = Swap(str(folder))
+    third.undo()
+    assert third.unfinished
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{}", "[1]", '{"state": "swapping", "existed": 1, "directories": [], "unread": false}']
+)
+def test_foreign_journal(folder, content):
+    (folder / swap.JOURNAL).write_text(content)
+    with pytest.raises(MtlsError, match="no journal of an interrupted run"):
+        Swap(str(folder))
+
+
+def test_journal_holds_no_content(folder):
+    Swap(str(folder)).apply(new_files(folder))
+    record = json.loads((folder / swap.JOURNAL).read_text())
+    assert set(record) == {"state", "existed", "directories", "unread"}
+    assert (folder / swap.JOURNAL).stat().st_mode & 0o777 == 0o600
+
+
+def test_only_one_at_a_time(folder, monkeypatch):
+    monkeypatch.setattr(swap, "_LOCK_TIMEOUT", 0.1)
+    before = tree(folder)
+    with swap.exclusive(str(folder)), pytest.raises(MtlsError, match="another run"), swap.exclusive(str(folder)):
+        pass
+    with swap.exclusive(str(folder)):
+        assert tree(folder) == before

@@ -1,0 +1,237 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which files a host gets and what is in them; that nginx understands them is the integration tests' business."""
+
+from __future__ import annotations
+
+import functools
+import pathlib
+import re
+import tempfile
+
+import pytest
+
+from ansible_collections.mtls.nginx.plugins.module_utils.ca import creation, keys
+from ansible_collections.mtls.nginx.plugins.module_utils.site.host_files import NginxHost, crl_files, host_files
+from ansible_collections.mtls.nginx.plugins.module_utils.site.publication import Publication, ServerCredential
+from ansible_collections.mtls.nginx.plugins.module_utils.site.services import parse_services
+
+TEMPLATES = str(pathlib.Path(__file__).parents[5] / "roles" / "server" / "templates")
+NAS = {"name": "nas", "server_names": ["nas.lan"], "upstream": "http://127.0.0.1:5000", "allow": ["phone"]}
+
+
+@functools.cache
+def crl():
+    with tempfile.TemporaryDirectory() as folder:
+        wanted = creation.Wanted(folder, {"CN": "Test"}, keys.KeyKind("ecdsa"), None, 10, 5)
+        creation.ensure(wanted, check=False)
+        return pathlib.Path(folder, "crl.pem").read_text(encoding="ascii")
+
+
+def render(*services, version=(1, 22, 1), ipv6=True, dns=None, timeout=None, textfile_dir=None, **directives):
+    host = NginxHost(version, ipv6, "/etc/nginx/nginx.conf", "/var/log/nginx", directives, timeout, textfile_dir)
+    parsed = parse_services("web", services)
+    credentials = {service.name: ServerCredential("CERTIFICATE", "KEY") for service in parsed}
+    clients = {"phone": "CN=phone"} if dns is None else dns
+    return host_files(host, parsed, Publication("CHAIN", crl(), clients, {}, credentials), TEMPLATES)
+
+
+def content(files, path):
+    return next(item["content"] for item in files.files if item["path"] == path)
+
+
+def maps(*services, **host):
+    return content(render(*services, **host), "/etc/nginx/conf.d/mtls.conf")
+
+
+def block(*services, **host):
+    return content(render(*services, **host), f"/etc/nginx/conf.d/mtls-{services[0]['name']}.conf")
+
+
+def test_the_files_of_a_host():
+    files = render(NAS)
+    assert [item["path"] for item in files.files] == [
+        "/etc/nginx/client-certs/ca.crt",
+        "/etc/nginx/client-certs/crl.pem",
+        "/etc/nginx/client-certs/revoked.map",
+        "/etc/nginx/client-certs/crl-end.map",
+        "/etc/nginx/conf.d/mtls.conf",
+        "/etc/nginx/conf.d/mtls-nas.conf",
+        "/etc/nginx/server-certs/nas.crt",
+    ]
+    assert files.secrets == [{"path": "/etc/nginx/server-certs/nas.key", "content": "KEY"}]
+    assert files.absent == ["/etc/nginx/snippets/mtls-nas.conf"]
+    assert files.probes == [{"address": "127.0.0.1", "port": 443, "server_name": "nas.lan", "expect": 400}]
+    assert "KEY" not in "".join(item["content"] for item in files.files)
+
+
+def test_an_absent_service_takes_all_of_its_files_along_and_nothing_else():
+    files = render({**NAS, "state": "absent"})
+    assert sorted(files.absent) == [
+        "/etc/nginx/conf.d/mtls-nas.conf",
+        "/etc/nginx/server-certs/nas.crt",
+        "/etc/nginx/server-certs/nas.key",
+        "/etc/nginx/snippets/mtls-nas.conf",
+    ]
+    assert files.secrets == []
+    assert files.probes == []
+    assert "mtls_nas_" not in content(files, "/etc/nginx/conf.d/mtls.conf")
+
+
+def test_a_service_that_changes_its_kind_leaves_nothing_behind():
+    own = {"path": "/etc/ssl/a.crt", "key": "/etc/ssl/a.key"}
+    assert "/etc/nginx/server-certs/nas.key" in render({**NAS, "certificate": own}).absent
+    snippet = {"name": "nas", "server_names": ["nas.lan"], "snippet": True}
+    assert "/etc/nginx/conf.d/mtls-nas.conf" in render(snippet).absent
+
+
+def test_connections_from_before_are_bounded_as_long_as_there_is_a_service():
+    assert render(NAS).shutdown_timeout is None
+    assert render(NAS, timeout=60).shutdown_timeout == 60
+    assert render({**NAS, "state": "absent"}, timeout=60).shutdown_timeout == 0
+
+
+@pytest.mark.parametrize(
+    ("bound", "own", "expected"),
+    [(60, None, None), (5, None, "5s"), (60, "2m", "60s"), (5, "4s", None), (0, "2m", None), (None, "2m", None)],
+)
+def test_half_a_request_waits_no_longer_than_the_bound(bound, own, expected):
+    text = block(NAS, timeout=bound, client_header_timeout=own)
+    found = re.search(r"client_header_timeout (\w+);", text)
+    assert (found and found[1]) == expected
+
+
+def test_end_dates_of_what_the_host_has():
+    assert render(NAS).textfile is None
+    own = {"path": "/etc/ssl/a.crt", "key": "/etc/ssl/a.key"}
+    snippet = {"name": "photos", "server_names": ["photos.lan"], "snippet": True}
+    other = {**NAS, "name": "own", "server_names": ["own.lan"], "certificate": own}
+    textfile = render(NAS, other, snippet, textfile_dir="/var/lib/textfiles").textfile
+    assert textfile == {
+        "path": "/var/lib/textfiles/mtls_nginx.prom",
+        "ca": "/etc/nginx/client-certs/ca.crt",
+        "crl": "/etc/nginx/client-certs/crl.pem",
+        "certificates": [
+            {"service": "nas", "path": "/etc/nginx/server-certs/nas.crt"},
+            {"service": "own", "path": "/etc/ssl/a.crt"},
+        ],
+    }
+
+
+def test_a_crl_alone():
+    alone = crl_files("/etc/nginx", parse_services("web", [NAS]), crl(), "/var/lib/textfiles")
+    assert [item["path"] for item in alone.files] == [
+        "/etc/nginx/client-certs/crl.pem",
+        "/etc/nginx/client-certs/revoked.map",
+        "/etc/nginx/client-certs/crl-end.map",
+    ]
+    assert alone.textfile["crl"] == "/etc/nginx/client-certs/crl.pem"
+    assert (alone.secrets, alone.absent, alone.owned, alone.probes, alone.shutdown_timeout) == ([], [], [], [], None)
+
+
+def test_http2_in_the_words_of_each_nginx():
+    assert "listen 443 ssl http2;" in block(NAS, version=(1, 25, 0))
+    new = block(NAS, version=(1, 25, 1))
+    assert "listen 443 ssl;" in new
+    assert "http2 on;" in new
+
+
+def test_no_ipv6_socket_where_the_host_can_open_none():
+    assert "listen [::]:443 ssl http2;" in block(NAS)
+    assert "[::]" not in block(NAS, ipv6=False)
+
+
+def test_a_service_by_address_is_the_first_of_its_socket():
+    by_address = {**NAS, "server_names": ["192.0.2.7"]}
+    assert "listen 443 ssl http2 default_server;" in block(by_address)
+    assert re.search(r'map \$ssl_server_name \$mtls_nas_sni \{[^}]*"" 1;', maps(by_address))
+    assert '"" 1;' not in maps(NAS)
+
+
+def test_a_subject_is_written_into_the_map_as_nginx_writes_it():
+    text = maps(NAS, dns={"phone": r"CN=a\"b\\c\, d,O=x"})
+    assert r'"SUCCESS:CN=a\\\"b\\\\c\\, d,O=x" 1;  # phone' in text
+
+
+def test_a_client_that_is_revoked_gets_no_line():
+    text = maps({**NAS, "allow": ["phone", "lost"]})
+    assert '"SUCCESS:CN=phone" 1;' in text
+    assert "lost" not in text
+
+
+def test_an_empty_allow_list_lets_nobody_in():
+    text = maps({**NAS, "allow": []})
+    assert "default 0;\n}" in text
+    assert " 1;" not in text.split("$mtls_nas_allowed {")[1].split("}")[0]
+
+
+def test_without_public_paths_a_certificate_is_asked_of_everybody():
+    assert "ssl_verify_client      on;" in block(NAS)
+    assert "ssl_verify_client      optional;" in block({**NAS, "public_paths": ["/open/"]})
+
+
+def test_a_public_path_reaches_the_upstream_as_nginx_normalised_it():
+    text = block({**NAS, "public_paths": ["/open/", "/exact"], "upstream": "http://127.0.0.1:5000/app/"})
+    assert re.search(r"location \^~ /open/ \{\s+proxy_pass http://127.0.0.1:5000/app/open/;", text)
+    assert re.search(r"location = /exact \{\s+proxy_pass http://127.0.0.1:5000/app/exact;", text)
+    assert re.search(r"location / \{\s+proxy_pass http://127.0.0.1:5000/app/;", text)
+
+
+def test_every_location_that_passes_requests_on_sets_every_header():
+    text = block({**NAS, "public_paths": ["/open/"]})
+    assert text.count("proxy_pass") == 2
+    # One of its own would make a location lose all that it inherits.
+    head, *locations = text.split("    location ")
+    assert "proxy_set_header" not in "".join(locations)
+    for header in ("Verify", "DN", "Serial", "Fingerprint"):
+        assert head.count(f"proxy_set_header X-SSL-Client-{header} ") == 1
+
+
+@pytest.mark.parametrize(
+    ("length", "directives", "size"),
+    [
+        (38, {}, None),  # with "SUCCESS:" 46 characters, the most that fit by default (measured)
+        (39, {}, 128),
+        (102, {}, 128),
+        (103, {}, 256),
+        (300, {}, 512),
+        (300, {"map_hash_bucket_size": "512"}, None),
+    ],
+)
+def test_the_hash_bucket_grows_with_the_longest_subject(length, directives, size):
+    text = maps(NAS, dns={"phone": "x" * length}, **directives)
+    found = re.search(r"^map_hash_bucket_size (\d+);", text, re.MULTILINE)
+    assert (int(found[1]) if found else None) == size
+
+
+def test_the_hash_table_grows_with_the_longest_list():
+    names = [f"c{number}" for number in range(3000)]
+    text = maps({**NAS, "allow": names}, dns={name: f"CN={name}" for name in names})
+    assert "map_hash_max_size 8192;" in text
+    assert "map_hash_max_size" not in maps(NAS)
+
+
+def test_nothing_is_guarded_where_there_are_no_services():
+    files = render()
+    assert len(files.files) == 5
+    assert "$mtls_connection" in content(files, "/etc/nginx/conf.d/mtls.conf")
+
+
+def test_a_wildcard_name_matches_what_nginx_takes_for_it_and_nothing_else():
+    text = maps({**NAS, "server_names": ["*.wild.lan"]})
+    pattern = re.compile(
+        re.search(r'"~\*(.*wild.*)" 1;', text)[1].replace("\\\\", "\\").replace(r"\z", r"\Z"), re.IGNORECASE
+    )
+    assert all(pattern.match(name) for name in ("a.wild.lan", "b.a.wild.lan", "A.WILD.LAN", "a.wild.lan."))
+    assert not any(
+        pattern.match(name)
+        for name in ("wild.lan", "a..wild.lan", "other:a.wild.lan", "a/b.wild.lan", "a.wild.lan.x", ".wild.lan")
+    )
+
+
+def test_sessions_are_refused_where_one_server_block_may_take_anothers():
+    assert "$ssl_session_reused = r" in block(NAS, version=(1, 18, 0))
+    assert "$ssl_session_reused" not in block(NAS)
+    assert "ssl_conf_command" not in block(NAS, version=(1, 18, 0))
+    assert "ssl_conf_command       Options -SessionTicket;" in block(NAS)

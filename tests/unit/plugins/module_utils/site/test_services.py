@@ -1,0 +1,132 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the inventory may say of services, and what it may not."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Listen, parse_services
+
+
+def service(**changes):
+    base = {"name": "nas", "server_names": ["nas.example.com"], "listen": "443", "upstream": "http://127.0.0.1:5000"}
+    return {key: value for key, value in {**base, **changes}.items() if value is not None}
+
+
+def parse(*raw):
+    return parse_services("web1", raw)
+
+
+def test_a_plain_service():
+    (nas,) = parse(service(allow=["b", "a", "b"], public_paths=["/open/"], server_names=["NAS.Example.com", "*.lan"]))
+    assert nas.listen == Listen(443)
+    assert nas.listen.sockets == ("443", "[::]:443")
+    assert nas.server_names == ("nas.example.com", "*.lan")
+    assert nas.allow == ("b", "a")
+    assert nas.variable == "mtls_nas"
+    assert nas.issued_by_authority
+
+
+@pytest.mark.parametrize(
+    ("listen", "sockets"),
+    [
+        ("8443", ("8443", "[::]:8443")),
+        ("127.0.0.1:8443", ("127.0.0.1:8443",)),
+        ("[::1]:8443", ("[::1]:8443",)),
+        ("::1:8443", ("[::1]:8443",)),
+    ],
+)
+def test_listen_forms(listen, sockets):
+    assert parse(service(listen=listen))[0].listen.sockets == sockets
+
+
+def test_no_allow_list_is_not_an_empty_one():
+    everybody, nobody = parse(service(), service(name="b", server_names=["b"], allow=[]))
+    assert everybody.allow is None
+    assert nobody.allow == ()
+
+
+@pytest.mark.parametrize("names", [["192.0.2.7"], ["nas.lan", "::1"]])
+def test_reached_by_address(names):
+    assert parse(service(server_names=names))[0].by_address
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"name": "Nas"}, "'Nas' is no service name"),
+        ({"name": "a" * 33}, "is no service name"),
+        ({"name": "a_b"}, "is no service name"),
+        ({"server_names": []}, "server_names is empty"),
+        ({"server_names": ["a b"]}, "server name 'a b'"),
+        ({"server_names": ["~^x$"]}, "server name '~^x$'"),
+        ({"server_names": ["a;}"]}, "server name 'a;}'"),
+        ({"server_names": ["a.*"]}, "server name 'a.*'"),
+        ({"server_names": ["ñ.es"]}, "xn--"),
+        ({"listen": "0"}, "no port between 1 and 65535"),
+        ({"listen": "65536"}, "no port between 1 and 65535"),
+        ({"listen": "https"}, "no port between"),
+        ({"listen": "host:443"}, "does not start with an IP address"),
+        ({"upstream": None}, "neither upstream nor root"),
+        ({"root": "/srv"}, "both upstream and root"),
+        ({"upstream": "127.0.0.1:80"}, "upstream '127.0.0.1:80'"),
+        ({"upstream": "http://a; return 200"}, "upstream"),
+        ({"upstream": "http://$host"}, "upstream"),
+        ({"upstream": None, "root": "srv"}, "root 'srv' is not an absolute path"),
+        ({"upstream": None, "root": "/srv/$host"}, "root"),
+        ({"upstream": None, "root": "/srv/a b"}, "root"),
+        ({"certificate": {"path": "/a.crt", "key": "a.key"}}, "certificate.key 'a.key'"),
+        ({"public_paths": ["open"]}, "public path 'open'"),
+        ({"public_paths": ["/"]}, "would open the whole service"),
+        ({"public_paths": ["/a/../b"]}, "public path '/a/../b'"),
+        ({"public_paths": ["/a/.."]}, "public path '/a/..'"),
+        ({"public_paths": ["//a"]}, "public path '//a'"),
+        ({"public_paths": ["/%61"]}, "public path '/%61'"),
+        ({"public_paths": ['/a"b']}, "public path"),
+        ({"public_paths": ["/a;b"]}, "public path"),
+        ({"public_paths": ["/a\n"]}, "public path"),
+        ({"snippet": True}, "remove them here, or remove snippet"),
+        ({"snippet": True, "upstream": None, "server_names": ["192.0.2.1"]}, "sends no server name"),
+    ],
+)
+def test_refused_with_host_service_and_reason(changes, said):
+    with pytest.raises(MtlsError) as caught:
+        parse(service(**changes))
+    assert "host web1" in str(caught.value)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("second", "said"),
+    [
+        ({"server_names": ["other"]}, "two services are named 'nas'"),
+        ({"name": "b"}, "both answer to nas.example.com on port 443"),
+        ({"name": "b", "listen": "127.0.0.1:443"}, "both answer to"),
+        ({"name": "b", "server_names": ["NAS.example.com"]}, "both answer to"),
+    ],
+)
+def test_services_that_clash(second, said):
+    with pytest.raises(MtlsError, match="host web1") as caught:
+        parse(service(), service(**second))
+    assert said in str(caught.value)
+
+
+def test_two_services_by_address_on_one_port_clash():
+    with pytest.raises(MtlsError, match="only one service a port"):
+        parse(service(server_names=["192.0.2.1"]), service(name="b", server_names=["192.0.2.2"]))
+
+
+def test_what_only_looks_like_a_clash():
+    parse(service(), service(name="b", listen="8443"))
+    parse(service(listen="127.0.0.1:443"), service(name="b", listen="127.0.0.2:443"))
+    parse(service(), service(name="b", state="absent"))
+
+
+def test_an_absent_service_needs_no_content():
+    (gone,) = parse(service(upstream=None, state="absent"))
+    assert not gone.present
+    assert not gone.issued_by_authority
