@@ -55,7 +55,8 @@ def shipped() -> dict[Path, ast.Module]:
         found[path] = ast.parse(path.read_text(encoding="utf-8"), path.name, feature_version=(3, 9))
         for name in imported(found[path]):
             if name.startswith(f"{MODULE_UTILS}."):
-                waiting.append(PLUGINS / "module_utils" / f"{name.removeprefix(f'{MODULE_UTILS}.').replace('.', '/')}.py")
+                below = name.removeprefix(f"{MODULE_UTILS}.").replace(".", "/")
+                waiting.append(PLUGINS / "module_utils" / f"{below}.py")
     return found
 
 
