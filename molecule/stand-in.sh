@@ -67,7 +67,7 @@ PrivateTmp=true
 [Install]
 WantedBy=multi-user.target
 UNIT
-version=$(chroot "$root" dpkg-query --show --showformat '${Version}' nginx-light | sed 's/-.*//')
+version=$(chroot "$root" dpkg-query --show --showformat="\${Version}" nginx-light | sed 's/-.*//')
 cat >"$root/tmp/nginx.spec" <<SPEC
 Name: nginx
 Version: $version

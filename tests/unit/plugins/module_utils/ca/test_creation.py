@@ -30,8 +30,10 @@ FULL_SUBJECT = MappingProxyType(
     }
 )
 
+TEST_SUBJECT = MappingProxyType(SUBJECT)
 
-def wanted(path, subject=SUBJECT, kind="ecdsa", passphrase=None, **options) -> creation.Wanted:
+
+def wanted(path, subject=TEST_SUBJECT, kind="ecdsa", passphrase=None, **options) -> creation.Wanted:
     options = {"days": 3650, "crl_days": 30, "key": keys.KeyKind(kind), **options}
     return creation.Wanted(str(path), subject, options["key"], passphrase, options["days"], options["crl_days"])
 
