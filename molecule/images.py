@@ -4,7 +4,7 @@
 """The scenarios' images: a distribution with systemd and Python, without nginx.
 
 Each starts from the official image where that can be pulled. Where it cannot, it is rebuilt from the distribution's
-own signed packages, or, for Enterprise Linux, replaced by a stand-in that says so in its name. What was rebuilt is
+own signed packages, or, for what is not Debian, replaced by a stand-in that says so in its name. What was rebuilt is
 kept as a tarball below build/cache.
 """
 
@@ -13,10 +13,8 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
-import tempfile
-import urllib.request
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -24,11 +22,6 @@ CACHE = HERE.parent / "build" / "cache" / "images"
 REBUILD = "rebuild"
 _LABEL = "mtls.nginx.origin"
 _SECONDS_TO_PULL = 600
-
-_UBUNTU = "http://archive.ubuntu.com/ubuntu"
-# From the release as it was published, which never changes. The checksum stands in for a key that Debian does not ship.
-_UBUNTU_KEYRING = f"{_UBUNTU}/pool/main/u/ubuntu-keyring/ubuntu-keyring_2023.11.28.1_all.deb"
-_UBUNTU_KEYRING_SHA256 = "36de43b15853ccae0028e9a767613770c704833f82586f28eb262f0311adb8a8"
 
 _DEBIAN_PACKAGES = ("apt", "systemd", "systemd-sysv", "python3", "ca-certificates", "iproute2", "procps")
 _WITH_APT = f"""
@@ -53,8 +46,6 @@ class Platform:
     official: str
     suite: str
     adapt: str = _WITH_APT
-    sources: tuple[str, ...] = ()
-    keyring: bool = field(default=False)
     include: tuple[str, ...] = ()
     stand_in: str | None = None  # a script for mmdebstrap that makes what is built into something else
 
@@ -63,7 +54,6 @@ class Platform:
         return self.name.upper().replace("-", "_").replace(".", "_")
 
 
-_NOBLE = tuple(f"deb {_UBUNTU} noble{pocket} main universe" for pocket in ("", "-updates", "-security"))
 PLATFORMS = {
     platform.name: platform
     for platform in (
@@ -71,14 +61,14 @@ PLATFORMS = {
         Platform("debian-12", "debian:12", "bookworm"),
         Platform("debian-13", "debian:13", "trixie"),
         Platform("debian-14", "debian:forky", "forky"),
-        Platform("ubuntu-24.04", "ubuntu:24.04", "noble", sources=_NOBLE, keyring=True),
+        Platform("ubuntu-24.04", "ubuntu:24.04", "trixie", stand_in="stand-in-ubuntu.sh"),
         Platform(
             "centos-9",
             "quay.io/centos/centos:stream9",
             "bookworm",
             adapt=_WITH_DNF,
             include=("dnf", "python3-dnf", "rpm", "createrepo-c", "nginx-light"),
-            stand_in="stand-in.sh",
+            stand_in="stand-in-centos.sh",
         ),
     )
 }
@@ -152,47 +142,32 @@ def _recipe_digest(platform: Platform) -> str:
 
 def _bootstrap(platform: Platform, tarball: Path) -> None:
     """A root file system as a tarball, made by mmdebstrap from packages whose signatures it checks."""
-    with tempfile.TemporaryDirectory(prefix="mtls-image-") as folder:
-        command = [
-            "mmdebstrap",
-            "--mode=root",
-            "--variant=minbase",
-            f"--include={','.join((*_DEBIAN_PACKAGES, *platform.include))}",
-            # A mirror that lags behind is recent enough to test with. What it signed is still checked.
-            "--aptopt=Acquire::Check-Valid-Until false",
-        ]
-        if platform.keyring:
-            command.append(f"--keyring={_ubuntu_keyring(Path(folder))}")
-        if platform.stand_in:
-            command.append(f"--customize-hook={HERE / platform.stand_in}")
-        partial = tarball.with_suffix(".partial.tar")
-        try:
-            subprocess.run(
-                [*command, platform.suite, str(partial), *platform.sources],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                check=True,
-            )
-        except FileNotFoundError as error:
-            raise NoImage("mmdebstrap is not installed") from error
-        except subprocess.CalledProcessError as error:
-            raise NoImage(f"{platform.name}: mmdebstrap failed:\n{error.stdout}") from error
-        partial.replace(tarball)
-
-
-def _ubuntu_keyring(folder: Path) -> Path:
-    package = folder / "keyring.deb"
+    partial = tarball.with_suffix(".partial.tar")
+    command = [
+        "mmdebstrap",
+        "--mode=root",
+        "--variant=minbase",
+        f"--include={','.join((*_DEBIAN_PACKAGES, *platform.include))}",
+        # A mirror that lags behind is recent enough to test with. What it signed is still checked.
+        "--aptopt=Acquire::Check-Valid-Until false",
+        *([f"--customize-hook={HERE / platform.stand_in}"] if platform.stand_in else []),
+        platform.suite,
+        str(partial),
+    ]
     try:
-        with urllib.request.urlopen(_UBUNTU_KEYRING, timeout=60) as answer:
-            package.write_bytes(answer.read())
-    except OSError as error:
-        raise NoImage(f"{_UBUNTU_KEYRING}: {error}") from error
-    if hashlib.sha256(package.read_bytes()).hexdigest() != _UBUNTU_KEYRING_SHA256:
-        raise NoImage(f"{_UBUNTU_KEYRING} is not what it was")
-    subprocess.run(["dpkg-deb", "--extract", package, folder], check=True)
-    return folder / "usr" / "share" / "keyrings" / "ubuntu-archive-keyring.gpg"
+        subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=True,
+        )
+    except FileNotFoundError as error:
+        raise NoImage("mmdebstrap is not installed") from error
+    except subprocess.CalledProcessError as error:
+        raise NoImage(f"{platform.name}: mmdebstrap failed:\n{error.stdout}") from error
+    partial.replace(tarball)
 
 
 def variables(images: Mapping[str, Image]) -> dict[str, str]:

@@ -3,7 +3,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# stand-in.sh ROOT: makes a Debian root file system with nginx, dnf and rpm look like Enterprise Linux 9: its package
+# stand-in-centos.sh ROOT: makes a Debian root file system with nginx, dnf and rpm look like Enterprise Linux 9: its package
 # manager, its release files, and an nginx RPM in its layout in a local repository. What it can prove is the paths of
 # dnf, of that layout and of the unit. It has no SELinux, no crypto policies, and the nginx is Debian's.
 set -eu
