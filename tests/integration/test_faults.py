@@ -211,13 +211,15 @@ def test_a_step_fails(hosted, fault):
 
 
 def busy(hosted) -> list[int]:
-    """The processes in which the module works on this host."""
+    """The processes that hold the transaction's lock, which is on nginx's folder."""
     found = []
-    for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
+    for pid in filter(str.isdigit, os.listdir("/proc")):
         with contextlib.suppress(OSError):
-            command = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
-            if b"nginx_config" in command and os.readlink(f"/proc/{pid}/cwd").startswith(str(hosted.site.folder)):
-                found.append(pid)
+            if any(
+                os.readlink(f"/proc/{pid}/fd/{name}") == str(hosted.host.folder)
+                for name in os.listdir(f"/proc/{pid}/fd")
+            ):
+                found.append(int(pid))
     return found
 
 
