@@ -12,7 +12,7 @@ say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
 
 play() { ansible-playbook -i "$state/inventory/hosts.yml" "$@"; }
 
-nginx_runs() { pgrep -x nginx >/dev/null; }
+nginx_runs() { [ -s /run/nginx.pid ] && kill -0 "$(cat /run/nginx.pid)" 2>/dev/null; } # the machine's own, no container's
 
 packages() { dpkg-query --show --showformat '${Package}\n' | sort; }
 
@@ -83,6 +83,7 @@ down() {
   [ -e "$state/before" ] || { echo 'There is no demo to take away.'; return; }
   if [ -d "$state/inventory" ]; then
     play "$here/remove.yml"
+    rmdir --ignore-fail-on-non-empty /etc/nginx/client-certs /etc/nginx/server-certs 2>/dev/null || true
   fi
   case $(cat "$state/before") in
     absent)
