@@ -15,7 +15,8 @@ from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
 MAX_CLIENT_NAME = 64  # characters: ub-common-name, RFC 5280 appendix A.1
 _MAX_CLIENT_NAME_BYTES = 200  # a file name has 255; "<name>-<serial>.key" and "<name>.p12.password" must fit
 _RESERVED_CLIENT_NAMES = frozenset({"register.json"})
-_SERVICE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+# With "mtls_" and "_allowed" around it, a name of 32 still fits nginx's default variables_hash_bucket_size.
+_SERVICE_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?")
 
 
 def check_client_name(name: object) -> None:
@@ -50,9 +51,7 @@ def _client_name_trouble(name: str) -> str | None:
 def check_service_name(name: object) -> None:
     """Raise MtlsError unless ``name`` can be part of a file name and of nginx variable names."""
     if not isinstance(name, str) or not _SERVICE_NAME.fullmatch(name):
-        raise MtlsError(
-            f"service name {name!r}: use 1 to 63 of a-z, 0-9, '-' and '_', beginning with a letter or a digit"
-        )
+        raise MtlsError(f"service name {name!r}: use lower-case letters, digits and dashes inside, 32 at most")
 
 
 def fold(name: str) -> str:

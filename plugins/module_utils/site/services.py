@@ -13,9 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.names import check_service_name
 
-# With "mtls_" and "_allowed" around it, a name of 32 still fits nginx's default variables_hash_bucket_size.
-_SERVICE_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?")
 _HOST_LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _SERVER_NAME = re.compile(rf"(?:\*\.)?{_HOST_LABEL}(?:\.{_HOST_LABEL})*")
 _UPSTREAM = re.compile(
@@ -100,11 +99,10 @@ def parse_services(host: str, raw: Sequence[Mapping[str, t.Any]]) -> list[Servic
 
 def _parse_service(host: str, raw: Mapping[str, t.Any]) -> Service:
     name = raw["name"]
-    if not _SERVICE_NAME.fullmatch(name):
-        raise MtlsError(
-            f"host {host}: '{name}' is no service name; use lower-case letters, digits and dashes, 32 at most,"
-            " because it becomes part of file and nginx variable names"
-        )
+    try:
+        check_service_name(name)
+    except MtlsError as error:
+        raise MtlsError(f"host {host}: {error}") from None
     where = f"host {host}, service {name}"
     server_names = tuple(_server_name(where, item) for item in raw["server_names"])
     if not server_names:

@@ -58,9 +58,9 @@ def test_reached_by_address(names):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"name": "Nas"}, "'Nas' is no service name"),
-        ({"name": "a" * 33}, "is no service name"),
-        ({"name": "a_b"}, "is no service name"),
+        ({"name": "Nas"}, "service name 'Nas'"),
+        ({"name": "a" * 33}, "service name"),
+        ({"name": "a_b"}, "service name"),
         ({"server_names": []}, "server_names is empty"),
         ({"server_names": ["a b"]}, "server name 'a b'"),
         ({"server_names": ["~^x$"]}, "server name '~^x$'"),
