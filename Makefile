@@ -31,9 +31,10 @@ demo-clean: $(VENV)/.controller $(COLLECTION)  ## take away all that the demo ma
 ##@ Check it
 test: lint build sanity unit integration molecule  ## all of it (root: the integration tests run a real nginx)
 
-test-long: $(VENV)/.dev $(COLLECTION) packages matrix  ## the long trials alone: many kills, many reloads under load (root)
+test-long: $(VENV)/.dev $(COLLECTION) packages  ## the long trials: many kills, reloads under load, each nginx, each ansible-core (root)
 	pytest -m long
 	pytest tests/gate --nginx=all
+	$(MAKE) matrix
 
 lint: $(VENV)/.dev $(COLLECTION) changelog-lint docs-lint ci-lint  ## ruff, yamllint, ansible-lint's production profile, changelog and docs
 	ruff check
