@@ -20,6 +20,18 @@ def service(port, upstream, **changes):
     return {**base, **changes}
 
 
+def self_signed(certificate, key):
+    """A server certificate and key of the host's own."""
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"),
+            *("-subj", "/CN=own", "-out", certificate, "-keyout", key),
+        ],
+        check=True,
+        capture_output=True,
+    )
+
+
 def test_from_an_inventory_to_a_guarded_host_and_on(site, upstream):
     port = free_port()
     nginx = site.add_host("nas", mtls_clients=[{"name": "phone"}, {"name": "tablet"}])
@@ -151,26 +163,7 @@ def test_a_certificate_of_the_hosts_own(site, upstream):
     port = free_port()
     nginx = site.add_host("nas", mtls_clients=[{"name": "phone"}])
     own = {"path": str(nginx.folder / "own.crt"), "key": str(nginx.folder / "own.key")}
-    subprocess.run(
-        [
-            "openssl",
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-nodes",
-            "-subj",
-            "/CN=own",
-            "-out",
-            own["path"],
-            "-keyout",
-            own["key"],
-        ],
-        check=True,
-        capture_output=True,
-    )
+    self_signed(own["path"], own["key"])
     site.host_vars["nas"]["mtls_services"] = [service(port, upstream, certificate=own)]
     site.ok()
     assert site.status(port, client="phone") == 200
@@ -186,26 +179,7 @@ def test_a_snippet_guards_a_server_block_that_was_there(site):
     ]
     site.ok()
     own = nginx.folder / "own"
-    subprocess.run(
-        [
-            "openssl",
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-nodes",
-            "-subj",
-            "/CN=own",
-            "-out",
-            f"{own}.crt",
-            "-keyout",
-            f"{own}.key",
-        ],
-        check=True,
-        capture_output=True,
-    )
+    self_signed(f"{own}.crt", f"{own}.key")
     (nginx.folder / "conf.d" / "photos.conf").write_text(
         f"server {{ listen 127.0.0.1:{port} ssl; server_name photos.lan; ssl_certificate {own}.crt;"
         f" ssl_certificate_key {own}.key; include snippets/mtls-photos.conf; location / {{ return 204; }}"
