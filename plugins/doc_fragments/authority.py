@@ -1,9 +1,99 @@
 # Copyright (c) 2026, the mtls.nginx authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Options of the modules that work with an existing authority."""
+"""Options that tell the modules which authority is meant, and who keeps its key."""
 
 from __future__ import annotations
+
+_BACKEND = r"""
+  {0}backend:
+    description:
+      - Who keeps the authority's key and signs with it.
+      - V(directory) is a file in the authority's directory.
+      - V(pkcs11) is a token, described by O({0}pkcs11).
+      - V(openbao) is an OpenBao or Vault server, described by O({0}openbao).
+      - V(trust) is somebody else, of whom only certificate and CRL are here, see O({0}trust).
+      - Whoever it is, record, CRL and the holders' files are in the directory too.
+    type: str
+    choices: [directory, pkcs11, openbao, trust]
+    default: directory
+  {0}pkcs11:
+    description: The token that keeps the key, for O({0}backend=pkcs11).
+    type: dict
+    suboptions:
+      module:
+        description: The path of the token's PKCS#11 library.
+        type: path
+        required: true
+      token:
+        description: The label of the token.
+        type: str
+        required: true
+      key:
+        description: The label of the key.
+        type: str
+        required: true
+      pin:
+        description: The user PIN.
+        type: str
+      pin_file:
+        description: A file with the user PIN. Without either, the PIN is in the environment as E(MTLS_PKCS11_PIN).
+        type: path
+  {0}openbao:
+    description: The server that keeps the key, for O({0}backend=openbao).
+    type: dict
+    suboptions:
+      url:
+        description: Where it is, for example V(https://bao.example.com:8200).
+        type: str
+        required: true
+      mount:
+        description: The mount of its PKI engine.
+        type: str
+        default: pki
+      client_role:
+        description: The engine's role for client certificates.
+        type: str
+        default: client
+      server_role:
+        description: The engine's role for server certificates.
+        type: str
+        default: server
+      lock_mount:
+        description: The mount of a KV engine, version 2, in which controllers keep out of each other's way.
+        type: str
+        default: secret
+      namespace:
+        description: The namespace, where the server has any.
+        type: str
+      ca_file:
+        description: The CA of the server's own certificate. Without it the system's are trusted.
+        type: path
+      token:
+        description: A token.
+        type: str
+      token_file:
+        description: A file with a token. Without any way to log in, it is in E(BAO_TOKEN) or E(VAULT_TOKEN).
+        type: path
+      role_id:
+        description: An AppRole, together with its secret.
+        type: str
+      secret_id:
+        description: The AppRole's secret.
+        type: str
+  {0}trust:
+    description: Somebody else's authority, for O({0}backend=trust).
+    type: dict
+    suboptions:
+      certificates:
+        description: The file with its CA certificates in PEM, the issuing one first.
+        type: path
+        required: true
+      crl:
+        description: Its CRLs, a file or an http address.
+        type: str
+        required: true
+"""
 
 
 class ModuleDocFragment:
@@ -21,4 +111,6 @@ options:
       - The passphrase of the authority's private key.
       - Required when the key is encrypted.
     type: str
-"""
+""" + _BACKEND.format("ca_")
+
+    BACKEND = "options:" + _BACKEND.format("")

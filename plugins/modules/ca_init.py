@@ -55,6 +55,7 @@ options:
     type: int
     default: 30
 extends_documentation_fragment:
+  - mtls.nginx.authority.backend
   - mtls.nginx.attributes
   - mtls.nginx.attributes.controller
 seealso:
@@ -139,6 +140,11 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.mtls.nginx.plugins.module_utils import entry
 from ansible_collections.mtls.nginx.plugins.module_utils.ca import creation, keys, numbers, subjects, times
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends import (
+    CREATION_OPTIONS,
+    Access,
+    ensure_authority,
+)
 
 try:
     from cryptography.hazmat.primitives import hashes
@@ -158,6 +164,7 @@ def main() -> None:
             "passphrase": {"type": "str", "no_log": True},
             "days": {"type": "int", "default": 3650},
             "crl_days": {"type": "int", "default": 30},
+            **CREATION_OPTIONS,
         },
         supports_check_mode=True,
     )
@@ -168,7 +175,8 @@ def main() -> None:
 def _work(module: AnsibleModule) -> dict:
     options = module.params
     entry.check_at_least_one(options, "days", "crl_days")
-    outcome = creation.ensure(
+    outcome = ensure_authority(
+        Access.of(options, prefix=""),
         creation.Wanted(
             path=options["path"],
             subject=options["subject"],

@@ -132,7 +132,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mtls.nginx.plugins.module_utils import entry
 from ansible_collections.mtls.nginx.plugins.module_utils.ca import revoking, times
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import REASONS, CrlState
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends import open_authority
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends import AUTHORITY_OPTIONS, Access, open_authority
 from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
 
 
@@ -140,8 +140,7 @@ def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec={
-            "ca_path": {"type": "path", "required": True},
-            "ca_passphrase": {"type": "str", "no_log": True},
+            **AUTHORITY_OPTIONS,
             "days": {"type": "int", "default": 30},
             "refresh_before": {"type": "int", "default": 7},
             "revoked": {
@@ -183,7 +182,7 @@ def _work(module: AnsibleModule) -> dict:
             "diff": {"before": _line(None), "after": f"a new CRL: {due}\n"},
         }
     wanted = [revoking.Wanted(item["serial"], item["certificate"], item["reason"]) for item in options["revoked"]]
-    with open_authority(options["ca_path"], options["ca_passphrase"] or None, read_only=module.check_mode) as authority:
+    with open_authority(Access.of(options), read_only=module.check_mode) as authority:
         found = [revoking.find(authority, item) for item in wanted]
         fresh = [item for item in found if not item.already]
         before = authority.crl_state()

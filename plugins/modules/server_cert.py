@@ -141,15 +141,14 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.mtls.nginx.plugins.module_utils import entry
 from ansible_collections.mtls.nginx.plugins.module_utils.ca import servers
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends import open_authority
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends import AUTHORITY_OPTIONS, Access, open_authority
 
 
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec={
-            "ca_path": {"type": "path", "required": True},
-            "ca_passphrase": {"type": "str", "no_log": True},
+            **AUTHORITY_OPTIONS,
             "servers": {
                 "type": "list",
                 "elements": "dict",
@@ -179,8 +178,7 @@ def _work(module: AnsibleModule) -> dict:
     if module.check_mode and not os.path.exists(os.path.join(options["ca_path"], "ca.crt")):
         results = servers.foresee_first_run(wanted, os.path.join(options["ca_path"], "servers"))
     else:
-        passphrase = options["ca_passphrase"] or None
-        with open_authority(options["ca_path"], passphrase, read_only=module.check_mode) as authority:
+        with open_authority(Access.of(options), read_only=module.check_mode) as authority:
             results = servers.reconcile(authority, wanted, new_key_type=options["key_type"], check=module.check_mode)
             for warning in authority.warnings:
                 module.warn(warning)

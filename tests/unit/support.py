@@ -13,7 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca import clients, times
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends import open_authority
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends import Access, open_authority
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.client_files import Client
 
 SUBJECT = {"C": "ES", "O": "Acme", "CN": "Test CA"}
@@ -78,7 +78,7 @@ class Pki:
 
     def serve(self, *wanted: Client, check: bool = False, key_type: str = "ecdsa") -> clients.Reconciled:
         """Reconcile clients."""
-        with open_authority(str(self.path), self.passphrase, read_only=check) as authority:
+        with open_authority(Access(str(self.path), self.passphrase), read_only=check) as authority:
             return clients.reconcile(authority, wanted, new_key_type=key_type, check=check)
 
     def one(self, client: Client, **options) -> clients.Result:
@@ -88,7 +88,7 @@ class Pki:
 
     def open(self, read_only: bool = False):
         """Open the authority."""
-        return open_authority(str(self.path), self.passphrase, read_only=read_only)
+        return open_authority(Access(str(self.path), self.passphrase), read_only=read_only)
 
     def ca(self, *arguments: str, ok: bool | None = True) -> str:
         """Run ``openssl ca`` by hand."""

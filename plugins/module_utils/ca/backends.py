@@ -1,24 +1,119 @@
 # Copyright (c) 2026, the mtls.nginx authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which implementation serves which authority; today there is one."""
+"""Which implementation serves which authority: the only file that knows all of them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
 
+from ansible_collections.mtls.nginx.plugins.module_utils.ca import creation
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Authority, Published
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.directory import PublishedDirectory, open_directory
+from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
+
+DIRECTORY, PKCS11, OPENBAO, TRUST = "directory", "pkcs11", "openbao", "trust"
+BACKENDS = (DIRECTORY, PKCS11, OPENBAO, TRUST)
+
+# The options by which a module is told where the key is; in the modules for existing authorities with `ca_` in front.
+_BACKEND_OPTIONS = {
+    "backend": {"type": "str", "choices": list(BACKENDS), "default": DIRECTORY},
+    "pkcs11": {
+        "type": "dict",
+        "options": {
+            "module": {"type": "path", "required": True},
+            "token": {"type": "str", "required": True},
+            "key": {"type": "str", "required": True, "no_log": False},
+            "pin": {"type": "str", "no_log": True},
+            "pin_file": {"type": "path"},
+        },
+    },
+    "openbao": {
+        "type": "dict",
+        "options": {
+            "url": {"type": "str", "required": True},
+            "mount": {"type": "str", "default": "pki"},
+            "client_role": {"type": "str", "default": "client"},
+            "server_role": {"type": "str", "default": "server"},
+            "lock_mount": {"type": "str", "default": "secret"},
+            "namespace": {"type": "str"},
+            "ca_file": {"type": "path"},
+            "token": {"type": "str", "no_log": True},
+            "token_file": {"type": "path"},
+            "role_id": {"type": "str"},
+            "secret_id": {"type": "str", "no_log": True},
+        },
+    },
+    "trust": {
+        "type": "dict",
+        "options": {
+            "certificates": {"type": "path", "required": True},
+            "crl": {"type": "str", "required": True},
+        },
+    },
+}
+CREATION_OPTIONS = _BACKEND_OPTIONS
+AUTHORITY_OPTIONS = {
+    "ca_path": {"type": "path", "required": True},
+    "ca_passphrase": {"type": "str", "no_log": True},
+    **{f"ca_{name}": spec for name, spec in _BACKEND_OPTIONS.items()},
+}
 
 
-def open_authority(path: str, passphrase: str | None, *, read_only: bool) -> AbstractContextManager[Authority]:
-    """Open the authority that ``path`` names; ``read_only`` is check mode's, and takes no lock.
+@dataclass(frozen=True)
+class Access:
+    """Which authority is meant, and what opens it; ``settings`` are the options of its backend.
+
+    ``path`` is the directory on the controller. Whoever keeps the key: certificate, CRL, record and the holders'
+    files are there.
+    """
+
+    path: str
+    passphrase: str | None = None
+    backend: str = DIRECTORY
+    settings: Mapping[str, Any] | None = None
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any], prefix: str = "ca_") -> Access:
+        """Return what a module's options say.
+
+        :raises MtlsError: the options of the chosen backend are missing.
+        """
+        backend = options[f"{prefix}backend"]
+        settings = options[f"{prefix}{backend}"] if backend != DIRECTORY else None
+        if backend != DIRECTORY and settings is None:
+            raise MtlsError(
+                f"{options[f'{prefix}path']}: the backend is {backend}; say where it is in mtls_ca_{backend}"
+            )
+        return cls(options[f"{prefix}path"], options[f"{prefix}passphrase"] or None, backend, settings)
+
+
+def ensure_authority(access: Access, wanted: creation.Wanted, *, check: bool) -> creation.Outcome:
+    """Make the authority exist and be complete; with ``check`` only say what is missing.
+
+    :raises MtlsError: what is there is another authority, is damaged, or must not be used.
+    """
+    _require_built(access)
+    return creation.ensure(wanted, check=check)
+
+
+def open_authority(access: Access, *, read_only: bool) -> AbstractContextManager[Authority]:
+    """Open an authority; ``read_only`` is check mode's, and takes no lock.
 
     :raises MtlsError: it cannot be used; the text says why.
     """
-    return open_directory(path, passphrase, read_only=read_only)
+    _require_built(access)
+    return open_directory(access.path, access.passphrase, read_only=read_only)
 
 
 def read_authority(path: str) -> Published:
-    """Return what the authority that ``path`` names has published."""
+    """Return what the authority whose directory is ``path`` has published."""
     return PublishedDirectory(path)
+
+
+def _require_built(access: Access) -> None:
+    if access.backend != DIRECTORY:
+        raise MtlsError(f"{access.path}: the backend {access.backend} is not built yet; use directory")

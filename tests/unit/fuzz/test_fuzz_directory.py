@@ -26,7 +26,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca import (
     revocation,
     servers,
 )
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends import open_authority
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends import Access, open_authority
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.client_files import Client
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.index import Index
 from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
@@ -50,17 +50,17 @@ OTHERS = [
 
 
 def serve(path: Path) -> None:
-    with open_authority(str(path), None, read_only=False) as authority:
+    with open_authority(Access(str(path)), read_only=False) as authority:
         clients.reconcile(authority, CLIENTS, new_key_type="ecdsa", check=False)
 
 
 def serve_servers(path: Path) -> None:
-    with open_authority(str(path), None, read_only=False) as authority:
+    with open_authority(Access(str(path)), read_only=False) as authority:
         servers.reconcile(authority, [SERVER], new_key_type="ecdsa", check=False)
 
 
 def refresh_crl(path: Path) -> None:
-    with open_authority(str(path), None, read_only=False) as authority:
+    with open_authority(Access(str(path)), read_only=False) as authority:
         authority.crl_state()
         if authority.crl_due(7):
             authority.write_crl(30)
@@ -173,7 +173,7 @@ def serve_more(path: Path) -> None:
 
 
 def refresh_hard(path: Path) -> None:
-    with open_authority(str(path), None, read_only=False) as authority:
+    with open_authority(Access(str(path)), read_only=False) as authority:
         before = authority.crl_state()
         assert authority.write_crl(30).number > before.number
 
