@@ -29,7 +29,7 @@ demo-clean: $(VENV)/.controller $(COLLECTION)  ## take away all that the demo ma
 	examples/demo/run.sh down
 
 ##@ Check it
-test: lint build sanity unit integration molecule  ## all of it (root: the integration tests run a real nginx)
+test: lint build sanity unit integration matrix-ends molecule  ## all of it (root: the integration tests run a real nginx)
 
 test-long: $(VENV)/.dev $(COLLECTION) packages  ## the long trials: many kills, reloads under load, each nginx, each ansible-core (root)
 	pytest -m long
@@ -60,6 +60,9 @@ molecule: $(VENV)/.molecule $(COLLECTION)  ## real hosts in containers: SCENARIO
 
 matrix: $(COLLECTION) packages  ## unit tests and the workflow on each supported ansible-core (root)
 	python3 tests/matrix.py
+
+matrix-ends: $(COLLECTION) packages  ## the same on the oldest and the newest of them only (root)
+	python3 tests/matrix.py --ends
 
 unit integration test-long bench: export PYTHONPATH := $(CURDIR)/$(COLLECTIONS)
 
@@ -118,4 +121,4 @@ $(COLLECTION):
 	mkdir -p $(@D)
 	ln -sfn ../../../.. $@
 
-.PHONY: demo demo-clean test test-long lint changelog-lint docs-lint ci-lint sanity unit integration molecule matrix bench build clean help packages
+.PHONY: demo demo-clean test test-long lint changelog-lint docs-lint ci-lint sanity unit integration molecule matrix matrix-ends bench build clean help packages

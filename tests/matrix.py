@@ -1,7 +1,10 @@
 # Copyright (c) 2026, the mtls.nginx authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Unit tests and the whole workflow on each supported ansible-core, with the Pythons that this machine has."""
+"""Unit tests and the whole workflow on each supported ansible-core, with the Pythons that this machine has.
+
+`matrix.py --ends` takes the oldest pair and the newest one only.
+"""
 
 from __future__ import annotations
 
@@ -34,12 +37,17 @@ TESTS = (
 
 
 def python(minor: str) -> str | None:
-    """A Python of this version that can make virtual environments."""
+    """A Python of this version that can make virtual environments: on the path, or pyenv's."""
     program = f"python{minor}"
-    found = shutil.which(program)
-    if found and subprocess.run([found, "-c", "import ensurepip"], capture_output=True, check=False).returncode == 0:
-        return found
+    pyenv = Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser()
+    for found in (shutil.which(program), *sorted(pyenv.glob(f"versions/{minor}.*/bin/{program}"))):
+        if found and _runs([str(found), "-c", "import ensurepip"]):
+            return str(found)
     return None
+
+
+def _runs(command: list[str]) -> bool:
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 def pairs() -> list[tuple[str, str]]:
@@ -78,7 +86,10 @@ def run(core: str, minor: str) -> bool:
 
 
 def main() -> int:
-    results = [run(core, minor) for core, minor in pairs()]
+    chosen = pairs()
+    if "--ends" in sys.argv[1:]:
+        chosen = list(dict.fromkeys([*chosen[:1], *chosen[-1:]]))
+    results = [run(core, minor) for core, minor in chosen]
     return 0 if results and all(results) else 1
 
 
