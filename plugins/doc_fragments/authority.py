@@ -90,8 +90,9 @@ _BACKEND = r"""
         type: path
         required: true
       crl:
-        description: Its CRLs, a file or an http address.
-        type: str
+        description: Its CRLs, one of each CA, as files or http addresses, in PEM or DER.
+        type: list
+        elements: str
         required: true
 """
 

@@ -224,7 +224,12 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mtls.nginx.plugins.module_utils import entry
 from ansible_collections.mtls.nginx.plugins.module_utils.ca import client_plan, clients, p12, times
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import REASONS
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends import AUTHORITY_OPTIONS, Access, open_authority
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends import (
+    AUTHORITY_OPTIONS,
+    TRUST,
+    Access,
+    open_authority,
+)
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.client_files import Client
 
 _MOST_LISTED = 5
@@ -266,7 +271,7 @@ def _work(module: AnsibleModule) -> dict:
     options = module.params
     wanted = [_client(raw, options) for raw in options["clients"]]
     if module.check_mode and not os.path.exists(os.path.join(options["ca_path"], "ca.crt")):
-        done = clients.foresee_first_run(wanted)
+        done = clients.foresee_first_run(wanted, issues=Access.of(options).backend != TRUST)
     else:
         with open_authority(Access.of(options), read_only=module.check_mode) as authority:
             done = clients.reconcile(authority, wanted, new_key_type=options["key_type"], check=module.check_mode)
@@ -314,10 +319,10 @@ def _describe(result: clients.Result) -> dict:
         "state": "revoked" if result.client.revoked else "present",
         "action": result.action,
         "reason_for_action": result.because,
-        "serial": held and held.serial,
+        "serial": (held and held.serial) or None,
         "dn": held and held.dn,
-        "fingerprint": held and held.fingerprint,
-        "not_after": held and held.not_after,
+        "fingerprint": (held and held.fingerprint) or None,
+        "not_after": (held and held.not_after) or None,
         "certificate": result.certificate,
         "p12": result.p12,
     }
@@ -335,7 +340,7 @@ def _about_unmanaged(ca_path: str, strays: list[clients.Unmanaged]) -> str:
 
 def _before(result: clients.Result) -> str:
     held = result.before
-    if held is None:
+    if held is None or not held.serial:
         return f"{result.client.name}: no certificate\n"
     return f"{result.client.name}: certificate {held.serial} until {held.not_after}\n"
 

@@ -79,6 +79,13 @@ class Record(Protocol):
     def namesakes(self, subject: str) -> list[str]: ...
 
 
+class Holder(Protocol):
+    """Somebody with a certificate: its serial, and its subject in nginx's spelling."""
+
+    serial: str
+    dn: str
+
+
 class Published(Protocol):
     """What anybody may know of an authority; neither its key nor its lock is needed.
 
@@ -86,6 +93,7 @@ class Published(Protocol):
     """
 
     record: Record
+    clients: Mapping[str, Holder]  # by name: who has, or had, a certificate
 
     def chain(self) -> bytes:
         """Return the CA bundle for the hosts in PEM, the issuing CA first."""
@@ -97,6 +105,7 @@ class Published(Protocol):
 class Authority(Protocol):
     """Issues and revokes; each method raises MtlsError for what a user can put right."""
 
+    issues: bool  # False: somebody else does, and whatever changes something raises
     path: str
     chain: tuple[x509.Certificate, ...]  # the issuing CA first
     record: Record

@@ -10,9 +10,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.mtls.nginx.plugins.module_utils.ca import creation
+from ansible_collections.mtls.nginx.plugins.module_utils.ca import creation, trust
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Authority, Published
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.directory import PublishedDirectory, open_directory
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.directory import open_directory
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.published import PublishedDirectory
 from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
 
 DIRECTORY, PKCS11, OPENBAO, TRUST = "directory", "pkcs11", "openbao", "trust"
@@ -51,7 +52,7 @@ _BACKEND_OPTIONS = {
         "type": "dict",
         "options": {
             "certificates": {"type": "path", "required": True},
-            "crl": {"type": "str", "required": True},
+            "crl": {"type": "list", "elements": "str", "required": True},
         },
     },
 }
@@ -96,6 +97,8 @@ def ensure_authority(access: Access, wanted: creation.Wanted, *, check: bool) ->
 
     :raises MtlsError: what is there is another authority, is damaged, or must not be used.
     """
+    if access.backend == TRUST:
+        return trust.ensure(access.path, _source(access), check=check)
     _require_built(access)
     return creation.ensure(wanted, check=check)
 
@@ -105,13 +108,20 @@ def open_authority(access: Access, *, read_only: bool) -> AbstractContextManager
 
     :raises MtlsError: it cannot be used; the text says why.
     """
+    if access.backend == TRUST:
+        return trust.open_trusted(access.path, _source(access), read_only=read_only)
     _require_built(access)
     return open_directory(access.path, access.passphrase, read_only=read_only)
 
 
 def read_authority(path: str) -> Published:
     """Return what the authority whose directory is ``path`` has published."""
-    return PublishedDirectory(path)
+    return trust.PublishedTrust(path) if trust.is_trusted(path) else PublishedDirectory(path)
+
+
+def _source(access: Access) -> trust.Source:
+    settings = access.settings or {}
+    return trust.Source(settings["certificates"], tuple(settings["crl"]))
 
 
 def _require_built(access: Access) -> None:

@@ -17,6 +17,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.client_files import 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.client_plan import (
     ISSUED,
     UNCHANGED,
+    UPDATED,
     Planner,
     Step,
     check_clients,
@@ -28,7 +29,10 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.subjects import (
     common_name_of_index_subject,
     dn_of_index_subject,
     index_subject,
+    subject_name,
 )
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.trust import TrustedAuthority, client_entry
+from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
 
 try:
     from cryptography import x509
@@ -78,12 +82,54 @@ def reconcile(authority: Authority, clients: Sequence[Client], *, new_key_type: 
     :raises MtlsError: a mistake in the list or in a client's files (nothing was changed then), or an obstacle on
         the way (what was done is kept).
     """
+    if not authority.issues:
+        return _admit(authority, clients, check=check)
     register = Register.load(authority.path)
     planner = Planner(authority, register)
     steps = planner.plan(clients)
     worker = _Worker(authority, register, new_key_type)
     results = [worker.result(step) for step in steps] if check else worker.carry_out(steps)
     return Reconciled(results, _unmanaged(authority, register, steps, results), planner.warnings)
+
+
+def _admit(authority: TrustedAuthority, clients: Sequence[Client], *, check: bool) -> Reconciled:
+    """Note who may be on an allow list: that is all that can be done for the clients of somebody else's authority."""
+    wanted = trusted_entries(clients)
+    known = authority.admitted()
+    news = {name: entry for name, entry in wanted.items() if known.get(name) != entry}
+    if news and not check:
+        authority.admit(news)
+    results = []
+    for client in clients:
+        action, because = (UPDATED, "the authority is trusted only: noted") if client.name in news else (UNCHANGED, "")
+        results.append(Result(client, action, because, known.get(client.name), wanted[client.name], None, None))
+    return Reconciled(results, [], [])
+
+
+def trusted_entries(clients: Sequence[Client]) -> dict[str, RegisterEntry]:
+    """Return what is known of the clients of somebody else's authority, by name.
+
+    :raises MtlsError: something is asked for that only whoever runs it can do.
+    """
+    check_clients(clients)
+    by_dn: dict[str, str] = {}
+    entries = {}
+    for client in clients:
+        if client.revoked or client.csr is not None:
+            what = "revoked" if client.revoked else "issued"
+            raise MtlsError(
+                f"{client.owner}: nothing can be {what} here, since its authority is trusted only; ask whoever runs "
+                f"it, and remove {'the client from the inventory' if client.revoked else 'csr'}"
+            )
+        entry = client_entry(subject_name(client.subject or {"CN": client.name}, client.owner))
+        other = by_dn.setdefault(entry.dn.lower(), client.name)
+        if other != client.name:
+            raise MtlsError(
+                f"clients {other!r} and {client.name!r}: both have the subject {entry.dn} (nginx maps ignore case), so "
+                "one would enter as the other; change one subject"
+            )
+        entries[client.name] = entry
+    return entries
 
 
 class _Worker:
@@ -188,11 +234,15 @@ def _unmanaged(
     ]
 
 
-def foresee_first_run(clients: Sequence[Client]) -> Reconciled:
-    """Return what check mode says before there is an authority: everybody would get a certificate.
+def foresee_first_run(clients: Sequence[Client], *, issues: bool = True) -> Reconciled:
+    """Return what check mode says before there is an authority: everybody would get a certificate, if it ``issues``.
 
     :raises MtlsError: a mistake in the list.
     """
+    if not issues:
+        because = "the authority is trusted only: noted"
+        entries = trusted_entries(clients)
+        return Reconciled([Result(c, UPDATED, because, None, entries[c.name], None, None) for c in clients], [], [])
     check_clients(clients)
     results = []
     for client in clients:

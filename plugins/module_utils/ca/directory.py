@@ -73,6 +73,8 @@ def open_directory(path: str, passphrase: str | None, *, read_only: bool) -> Ite
 class DirectoryAuthority:
     """Implements authority.Authority; to be had from ``open_directory``."""
 
+    issues = True
+
     def __init__(self, place: layout.Layout, passphrase: str | None, *, read_only: bool) -> None:
         self.path = place.path
         self.warnings: list[str] = []
@@ -281,26 +283,6 @@ class DirectoryAuthority:
     def _require_writable(self) -> None:
         if self._read_only:
             raise RuntimeError("an authority opened read-only was asked to change something")
-
-
-class PublishedDirectory:
-    """Implements authority.Published."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-
-    @cached_property
-    def record(self) -> Index:
-        """The index as it was when it was first asked for."""
-        return Index.load(layout.Layout(self._path).index)
-
-    def chain(self) -> bytes:
-        """Return ca.crt."""
-        return read_chain(self._path)
-
-    def crl(self) -> bytes:
-        """Return crl.pem."""
-        return read_crl(self._path)
 
 
 @dataclass(frozen=True)

@@ -138,6 +138,11 @@ def reconcile(authority: Authority, servers: Sequence[Server], *, new_key_type: 
         the way (what was done is kept).
     """
     check_servers(servers)
+    if servers and not authority.issues:
+        raise MtlsError(
+            f"{servers[0].owner}: no certificate can be issued for it, since its authority is trusted only; give it "
+            "one of its own (certificate, with path and key)"
+        )
     worker = _Worker(authority, new_key_type)
     steps = [worker.judge(server) for server in servers]
     return [worker.result(step, None) for step in steps] if check else worker.carry_out(steps)

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends import TRUST
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.subjects import nginx_dn, subject_name
 from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.names import check_client_name, nearest
@@ -173,6 +174,11 @@ class _Collector:
         for service in services:
             self._services.append((host, service))
             if service.issued_by_authority:
+                if values["mtls_ca_backend"] == TRUST:
+                    raise MtlsError(
+                        f"host {host}, service {service.name}: its authority is trusted only and issues no server"
+                        " certificate; give the service one of its own (certificate, with path and key)"
+                    )
                 self._plan.servers.append(
                     {"host": host, "name": service.name, "server_names": list(service.server_names)}
                 )

@@ -19,7 +19,6 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Ord
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends import read_authority
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.directory import open_directory
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.layout import Layout
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.register import Register
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.subjects import nginx_dn, subject_name
 from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.names import nearest
@@ -64,14 +63,13 @@ def publish(path: str, host: str, services: Sequence[Service], crl_min_days: int
     present = [service for service in services if service.present]
     authority = read_authority(path)
     chain, crl = authority.chain().decode(), publish_crl(path, crl_min_days)
-    register = Register.load(path)
     dns: dict[str, str] = {}
     refused: dict[str, list[str]] = {}
     for service in present:
         for name in service.allow or ():
-            entry = register.get(name)
+            entry = authority.clients.get(name)
             if entry is None:
-                raise _unknown(host, service, name, register)
+                raise _unknown(host, service, name, authority.clients)
             if authority.record.is_valid(entry.serial):
                 dns[name] = entry.dn
             else:
@@ -104,7 +102,7 @@ def rehearse(path: str, host: str, services: Sequence[Service], clients: Sequenc
     exists during this call only, so that the host's nginx can be asked about the rest.
     """
     present = [service for service in services if service.present]
-    register = Register.load(path) if os.path.exists(Layout(path).certificate) else {}
+    known = read_authority(path).clients if os.path.exists(Layout(path).certificate) else {}
     definitions = {client["name"]: client for client in clients}
     dns: dict[str, str] = {}
     refused: dict[str, list[str]] = {}
@@ -116,7 +114,7 @@ def rehearse(path: str, host: str, services: Sequence[Service], clients: Sequenc
             if definition.get("state") == "revoked":
                 refused.setdefault(service.name, []).append(name)
             else:
-                dns[name] = _future_dn(definition, register.get(name))
+                dns[name] = _future_dn(definition, known.get(name))
     with tempfile.TemporaryDirectory(prefix="mtls-rehearsal-") as folder:
         try:
             chain, crl = _trust(path)
