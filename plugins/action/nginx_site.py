@@ -25,6 +25,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.publication import
     publish_crl,
     rehearse,
 )
+from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service
 from ansible_collections.mtls.nginx.plugins.plugin_utils.hostvars import (
     TEMPLATE_DIR,
     base_dir,
@@ -76,18 +77,38 @@ class ActionModule(ActionBase):
         """What the host should have, and who is refused there although an allow list names them, by service."""
         host = task_vars["inventory_hostname"]
         services = inventory_reader().services(host, {"mtls_services": arguments["services"]})
-        path = authority_path(arguments["authority"], base_dir(task_vars))
+        authorities = _authorities(services, arguments["authority"], base_dir(task_vars))
         if arguments["crl_only"]:
-            crl = publish_crl(path, 0 if self._task.check_mode else arguments["crl_min_days"])
+            min_days = 0 if self._task.check_mode else arguments["crl_min_days"]
+            crls = {trust: publish_crl(path, min_days) for trust, (path, _entered) in authorities.items()}
             conf_dir = os.path.dirname(os.path.normpath(arguments["conf_path"]))
-            return crl_files(conf_dir, services, crl, arguments["textfile_dir"]), {}
+            return crl_files(conf_dir, services, crls, arguments["textfile_dir"]), {}
         if self._task.check_mode:
-            plan = read_plan(task_vars).get(path)
-            publication = rehearse(path, host, services, plan.clients if plan else [])
+            plans = read_plan(task_vars)
+            publications = {
+                trust: rehearse(path, host, entered, plans[path].clients if path in plans else [])
+                for trust, (path, entered) in authorities.items()
+            }
         else:
-            publication = publish(path, host, services, arguments["crl_min_days"])
+            publications = {
+                trust: publish(path, host, entered, arguments["crl_min_days"])
+                for trust, (path, entered) in authorities.items()
+            }
         nginx = _nginx_host(host, arguments, task_vars)
-        return host_files(nginx, services, publication, TEMPLATE_DIR), publication.refused
+        refused = {name: who for publication in publications.values() for name, who in publication.refused.items()}
+        return host_files(nginx, services, publications, TEMPLATE_DIR), refused
+
+
+def _authorities(services: Sequence[Service], own: str, base: str | None) -> dict[str, tuple[str, list[Service]]]:
+    """The authorities of a host by `Service.trust`: the directory, and the services that its clients enter."""
+    present = [service for service in services if service.present]
+    return {
+        trust: (
+            authority_path(next((s.authority for s in present if s.trust == trust), None) or own, base),
+            [service for service in present if service.trust == trust],
+        )
+        for trust in dict.fromkeys(service.trust for service in present) or [""]
+    }
 
 
 def _nginx_host(host: str, arguments: dict[str, t.Any], task_vars: dict[str, t.Any]) -> NginxHost:

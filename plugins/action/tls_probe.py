@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import typing as t
+from collections.abc import Mapping
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
@@ -45,11 +46,17 @@ class ActionModule(ActionBase):
         host = task_vars["inventory_hostname"]
         try:
             services = inventory_reader().services(host, {"mtls_services": arguments["services"]})
-            witnesses = Witnesses.load(authority_path(arguments["authority"], base_dir(task_vars)))
+            present = [service for service in services if service.present]
+            witnesses = {
+                service.authority: Witnesses.load(
+                    authority_path(service.authority or arguments["authority"], base_dir(task_vars))
+                )
+                for service in present
+            }
             outcomes = [
                 (service, outcome)
-                for service in services
-                if service.present and not service.snippet
+                for service in present
+                if not service.snippet
                 for outcome in _ask(service, witnesses, _address(arguments["address"], service, task_vars))
             ]
         except MtlsError as error:
@@ -65,9 +72,10 @@ class ActionModule(ActionBase):
         return result
 
 
-def _ask(service: Service, witnesses: Witnesses, address: str) -> list[probe.Outcome]:
+def _ask(service: Service, witnesses: Mapping[str | None, Witnesses], address: str) -> list[probe.Outcome]:
     target = probe.Target(address, service.listen.port, service.probe_name)
-    with witnesses.attempts(service) as attempts:
+    own = witnesses[service.authority]
+    with own.attempts(service, [other for other in witnesses.values() if other is not own]) as attempts:
         return [probe.ask(target, attempt) for attempt in attempts]
 
 

@@ -112,14 +112,24 @@ options:
         description: Absolute path of the text file. Its name should end in C(.prom).
         type: path
         required: true
-      ca:
-        description: The CA certificates.
-        type: path
+      authorities:
+        description: The authorities whose clients enter.
+        type: list
+        elements: dict
         required: true
-      crl:
-        description: The CRL.
-        type: path
-        required: true
+        suboptions:
+          name:
+            description: The value of the label C(authority); empty for an authority without the label.
+            type: str
+            required: true
+          ca:
+            description: Path of the CA certificates.
+            type: path
+            required: true
+          crl:
+            description: Path of the CRL.
+            type: path
+            required: true
       certificates:
         description: The server certificates.
         type: list
@@ -296,7 +306,8 @@ def _textfile(options: dict | None) -> end_dates.Textfile | None:
     if options is None:
         return None
     certificates = [(item["service"], item["path"]) for item in options["certificates"]]
-    return end_dates.Textfile(options["path"], options["ca"], options["crl"], certificates)
+    authorities = [(item["name"], item["ca"], item["crl"]) for item in options["authorities"]]
+    return end_dates.Textfile(options["path"], authorities, certificates)
 
 
 def _mode(path: str, mode: str) -> int:
@@ -346,8 +357,16 @@ def main() -> None:
                 "type": "dict",
                 "options": {
                     "path": {"type": "path", "required": True},
-                    "ca": {"type": "path", "required": True},
-                    "crl": {"type": "path", "required": True},
+                    "authorities": {
+                        "type": "list",
+                        "elements": "dict",
+                        "required": True,
+                        "options": {
+                            "name": {"type": "str", "required": True},
+                            "ca": {"type": "path", "required": True},
+                            "crl": {"type": "path", "required": True},
+                        },
+                    },
                     "certificates": {
                         "type": "list",
                         "elements": "dict",

@@ -97,8 +97,11 @@ class Host:
         neighbours: Mapping[str, str] | None = None,
         chain: str | None = None,
         crl: str | None = None,
+        others: Mapping[str, pki.Authority] | None = None,
     ) -> None:
         """Our configuration, rendered by the collection.
+
+        `others` are the authorities of services that name one of their own, by that name.
 
         `neighbours` are server blocks of the host's own by file name; before `mtls` in the alphabet they come first.
         """
@@ -106,13 +109,21 @@ class Host:
         for name, text in (neighbours or {}).items():
             self.write(f"conf.d/{name}.conf", text)
         parsed = parse_services("tested", [{"listen": f"127.0.0.1:{self.port}", **service} for service in services])
-        published = Publication(
-            chain or authority.chain,
-            crl or authority.crl,
-            {name: authority.clients[name].dn for service in parsed for name in service.allow or ()},
-            {},
-            {service.name: self._credential for service in parsed},
-        )
+        published = {
+            trust: Publication(
+                (chain if trust == "" else None) or issuer.chain,
+                (crl if trust == "" else None) or issuer.crl,
+                {
+                    name: issuer.clients[name].dn
+                    for service in parsed
+                    if service.trust == trust
+                    for name in service.allow or ()
+                },
+                {},
+                {service.name: self._credential for service in parsed},
+            )
+            for trust, issuer in {"": authority, **(others or {})}.items()
+        }
         wanted = host_files(self.nginx, parsed, published, _TEMPLATES)
         for item in [*wanted.files, *wanted.secrets]:
             _put(pathlib.Path(item["path"]), item["content"])

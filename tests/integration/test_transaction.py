@@ -324,8 +324,7 @@ def test_end_dates_are_those_of_what_is_put_in_place(serving, tmp_path):
     folder = tmp_path / "textfiles"
     textfile = end_dates.Textfile(
         str(folder / "mtls_nginx.prom"),
-        serving.path("client-certs/ca.crt"),
-        serving.path("client-certs/crl.pem"),
+        [("", serving.path("client-certs/ca.crt"), serving.path("client-certs/crl.pem"))],
         [("a", serving.path("server-certs/a.crt")), ("later", serving.path("server-certs/later.crt"))],
     )
     serving.serve(201, textfile=textfile)

@@ -31,27 +31,34 @@ _SERVER = (
 
 @dataclass(frozen=True)
 class Textfile:
-    """Where the metrics go, and the files they are about; `certificates` are pairs of a service's name and a path."""
+    """Where the metrics go, and the files they are about.
+
+    `authorities` are a name (empty for the host's own), the path of the CA certificates and that of the CRL;
+    `certificates` are pairs of a service's name and a path.
+    """
 
     path: str
-    ca: str
-    crl: str
+    authorities: Sequence[tuple[str, str, str]]
     certificates: Sequence[tuple[str, str]] = ()
 
 
 def render(textfile: Textfile, read: Callable[[str], bytes | None]) -> bytes:
     """The metrics. A file that `read` does not find, or that holds no date, has none: nginx says what is wrong."""
     lines: list[str] = []
-    for (name, text), series in (
-        (_CRL, [("", textfile.crl)]),
-        (_CA, [("", textfile.ca)]),
+    for (metric, text), series in (
+        (_CRL, [(_labels(name), crl) for name, _ca, crl in textfile.authorities]),
+        (_CA, [(_labels(name), ca) for name, ca, _crl in textfile.authorities]),
         (_SERVER, [(f'{{service="{service}"}}', path) for service, path in textfile.certificates]),
     ):
         ends = [(labels, earliest_end(read(path) or b"")) for labels, path in series]
-        samples = [f"{name}{labels} {end}" for labels, end in ends if end is not None]
+        samples = [f"{metric}{labels} {end}" for labels, end in ends if end is not None]
         if samples:
-            lines += [f"# HELP {name} {text}", f"# TYPE {name} gauge", *samples]
+            lines += [f"# HELP {metric} {text}", f"# TYPE {metric} gauge", *samples]
     return "".join(f"{line}\n" for line in lines).encode()
+
+
+def _labels(authority: str) -> str:
+    return f'{{authority="{authority}"}}' if authority else ""
 
 
 def earliest_end(pem: bytes) -> int | None:

@@ -7,14 +7,16 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os.path
 import re
 import typing as t
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 try:
     import jinja2
+    from cryptography import x509
 except ImportError:  # only on targets, where nothing is rendered
     pass
 
@@ -108,29 +110,74 @@ class HostFiles:
         return dataclasses.asdict(self)
 
 
-def host_files(host: NginxHost, services: Sequence[Service], publication: Publication, template_dir: str) -> HostFiles:
-    """Everything that one host should have. A client on an allow list that is revoked gets no line in the map."""
+@dataclass(frozen=True)
+class _Trust:
+    """Where an authority's files are on a host, and what its nginx variables end in."""
+
+    folder: str
+    suffix: str
+
+    @classmethod
+    def of(cls, conf_dir: str, name: str) -> _Trust:
+        """`name` is empty for the host's own authority."""
+        suffix = f"_{name.replace('-', '_')}" if name else ""
+        return cls(os.path.join(conf_dir, "client-certs", name).rstrip("/"), suffix)
+
+    @property
+    def ca(self) -> str:
+        return os.path.join(self.folder, "ca.crt")
+
+    @property
+    def crl(self) -> str:
+        return os.path.join(self.folder, "crl.pem")
+
+    @property
+    def revoked(self) -> str:
+        return os.path.join(self.folder, "revoked.map")
+
+    @property
+    def ended(self) -> str:
+        return os.path.join(self.folder, "crl-end.map")
+
+    @property
+    def files(self) -> list[str]:
+        return [self.ca, self.crl, self.revoked, self.ended]
+
+
+def host_files(
+    host: NginxHost, services: Sequence[Service], publications: Mapping[str, Publication], template_dir: str
+) -> HostFiles:
+    """Everything that one host should have. A client on an allow list that is revoked gets no line in the map.
+
+    `publications` is by `Service.trust`.
+    """
     present = [service for service in services if service.present]
-    views = [_view(host, service, publication.client_dns) for service in present]
+    views = [_view(host, service, publications[service.trust].client_dns) for service in present]
+    trusts = {name: _Trust.of(host.conf_dir, name) for name in publications}
     jinja = _environment(template_dir)
     common = {
-        "paths": {**_trust_paths(host.conf_dir), **_map_paths(host.conf_dir)},
         "log_dir": host.log_dir,
         "gate_path": GATE_PATH,
         "http2_directive": host.version >= (1, 25, 1),
         "header_timeout": _header_timeout(host),
         "forgeable": _FORGEABLE,
         "conf_command": host.version >= (1, 19, 4),
-        "sessions_cross": host.version < (1, 22),
+        "sessions_cross": host.version < (1, 22) or _share_a_name(publications.values()),
     }
     wanted = HostFiles()
     wanted.files = [
-        {"path": common["paths"]["ca"], "content": publication.chain},
-        *_crl_files(host.conf_dir, publication.crl),
+        *(
+            item
+            for name, trust in trusts.items()
+            for item in [
+                {"path": trust.ca, "content": publications[name].chain},
+                *_crl_files(trust, publications[name].crl),
+            ]
+        ),
         {
             "path": host.path("conf.d", "mtls.conf"),
             "content": jinja.get_template("mtls.conf.j2").render(
-                services=views, unplain_path=_UNPLAIN_PATH, **common, **_hash_sizes(host, views)
+                services=views, trusts=trusts.values(), unplain_path=_UNPLAIN_PATH, **common, **_hash_sizes(host, views)
             ),
         },
     ]
@@ -142,54 +189,64 @@ def host_files(host: NginxHost, services: Sequence[Service], publication: Public
         )
         wanted.files.append({"path": path, "content": jinja.get_template(template).render(service=view, **common)})
         if service.issued_by_authority:
-            credential = publication.credentials[service.name]
+            credential = publications[service.trust].credentials[service.name]
             wanted.files.append({"path": view["certificate"], "content": credential.certificate})
             wanted.secrets.append({"path": view["certificate_key"], "content": credential.key})
         if not service.snippet:
             wanted.probes.append(_probe(service))
     kept = {item["path"] for item in [*wanted.files, *wanted.secrets]}
-    wanted.absent = [path for service in services for path in _all_paths(host, service) if path not in kept]
+    ours = dict.fromkeys(path for service in services for path in _all_paths(host, service))
+    wanted.absent = [path for path in ours if path not in kept]
     wanted.owned = [host.path("conf.d", "mtls-*.conf"), host.path("snippets", "mtls-*.conf")]
     if host.shutdown_timeout is not None:
         wanted.shutdown_timeout = host.shutdown_timeout if present else 0
-    wanted.textfile = _textfile(host.conf_dir, services, host.textfile_dir)
+    wanted.textfile = _textfile(host.conf_dir, services, trusts, host.textfile_dir)
     return wanted
 
 
-def crl_files(conf_dir: str, services: Sequence[Service], crl: str, textfile_dir: str | None) -> HostFiles:
-    """A new CRL and its end date, and nothing else: for a host whose services are set up already."""
+def _share_a_name(publications: Collection[Publication]) -> bool:
+    """Whether two authorities have CAs of the same subject.
+
+    nginx tells the sessions of server blocks apart by server certificate and CA subjects. Where both are the same, and
+    the first server block of the socket keeps sessions, it resumes one in the other (measured with 1.30 and 1.31).
+    """
+    if len(publications) < 2:
+        return False
+    names = [
+        {certificate.subject for certificate in x509.load_pem_x509_certificates(publication.chain.encode())}
+        for publication in publications
+    ]
+    return any(one & other for one, other in itertools.combinations(names, 2))
+
+
+def crl_files(
+    conf_dir: str, services: Sequence[Service], crls: Mapping[str, str], textfile_dir: str | None
+) -> HostFiles:
+    """New CRLs, by `Service.trust`, and their end dates, and nothing else: for a host whose services are set up."""
+    trusts = {name: _Trust.of(conf_dir, name) for name in crls}
     return HostFiles(
-        files=_crl_files(conf_dir, crl),
-        textfile=_textfile(conf_dir, services, textfile_dir),
+        files=[item for name, trust in trusts.items() for item in _crl_files(trust, crls[name])],
+        textfile=_textfile(conf_dir, services, trusts, textfile_dir),
     )
 
 
-def _trust_paths(conf_dir: str) -> dict[str, str]:
-    folder = os.path.join(conf_dir, "client-certs")
-    return {"ca": os.path.join(folder, "ca.crt"), "crl": os.path.join(folder, "crl.pem")}
-
-
-def _map_paths(conf_dir: str) -> dict[str, str]:
-    folder = os.path.join(conf_dir, "client-certs")
-    return {"revoked": os.path.join(folder, "revoked.map"), "ended": os.path.join(folder, "crl-end.map")}
-
-
-def _crl_files(conf_dir: str, crl: str) -> list[dict[str, str]]:
+def _crl_files(trust: _Trust, crl: str) -> list[dict[str, str]]:
     """The CRL, and what it says in the form of maps."""
-    path, maps = _trust_paths(conf_dir)["crl"], _map_paths(conf_dir)
     return [
-        {"path": path, "content": crl},
-        {"path": maps["revoked"], "content": crl_maps.revoked_lines(crl, path)},
-        {"path": maps["ended"], "content": crl_maps.ended_lines(crl, path)},
+        {"path": trust.crl, "content": crl},
+        {"path": trust.revoked, "content": crl_maps.revoked_lines(crl, trust.crl)},
+        {"path": trust.ended, "content": crl_maps.ended_lines(crl, trust.crl)},
     ]
 
 
-def _textfile(conf_dir: str, services: Sequence[Service], textfile_dir: str | None) -> dict[str, t.Any] | None:
+def _textfile(
+    conf_dir: str, services: Sequence[Service], trusts: Mapping[str, _Trust], textfile_dir: str | None
+) -> dict[str, t.Any] | None:
     if not textfile_dir:
         return None
     return {
         "path": os.path.join(textfile_dir, "mtls_nginx.prom"),
-        **_trust_paths(conf_dir),
+        "authorities": [{"name": name, "ca": trust.ca, "crl": trust.crl} for name, trust in trusts.items()],
         "certificates": [
             {"service": service.name, "path": _certificate_paths(conf_dir, service)[0]}
             for service in services
@@ -216,6 +273,7 @@ def _view(host: NginxHost, service: Service, client_dns: Mapping[str, str]) -> d
     certificate, key = _certificate_paths(host.conf_dir, service)
     return {
         "name": service.name,
+        "trust": _Trust.of(host.conf_dir, service.trust),
         "variable": service.variable,
         "server_names": service.server_names,
         "sni_names": [*map(_sni_pattern, service.server_names), *([""] if service.by_address else [])],
@@ -343,4 +401,5 @@ def _all_paths(host: NginxHost, service: Service) -> list[str]:
         _conf_path(host, service),
         _snippet_path(host, service),
         *_issued_paths(host.conf_dir, service),
+        *(_Trust.of(host.conf_dir, service.trust).files if service.trust else ()),
     ]

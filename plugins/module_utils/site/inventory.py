@@ -44,18 +44,24 @@ AUTHORITY_SETTINGS = {
     "mtls_server_renew_before": "server_renew_before",
     "mtls_server_key_type": "server_key_type",
 }
+# A host that has none of these has nothing to do with the collection.
+_TELLING = frozenset({"mtls_clients", "mtls_fleet_clients", "mtls_services", "mtls_revoked", "mtls_authorities"})
 _SECRETS = frozenset({"mtls_ca_passphrase", "mtls_ca_pkcs11", "mtls_ca_openbao", "p12_password"})
 
 
 @dataclass
 class AuthorityPlan:
-    """What one authority has to make true. `clients` and `servers` have the shape of the modules' options."""
+    """What one authority has to make true. `clients` and `servers` have the shape of the modules' options.
+
+    `services` are those that its clients enter, each with its host.
+    """
 
     path: str
     settings: dict[str, t.Any]
     first_host: str
     clients: list[dict[str, t.Any]] = field(default_factory=list)
     servers: list[dict[str, t.Any]] = field(default_factory=list)
+    services: list[tuple[str, Service]] = field(default_factory=list)
     revoked: list[dict[str, t.Any]] = field(default_factory=list)
 
     def as_options(self) -> dict[str, t.Any]:
@@ -97,15 +103,43 @@ class InventoryReader:
         Raises MtlsError, naming hosts, for whatever contradicts itself.
         """
         collectors: dict[str, _Collector] = {}
+        placed: list[tuple[str, Service, str]] = []
         for host, values in hosts.items():
-            if not values.keys() & {"mtls_clients", "mtls_fleet_clients", "mtls_services", "mtls_revoked"}:
+            if not values.keys() & _TELLING:
                 continue
-            settings = self._validate(host, values, self._ca_spec)
+            base_dir = base_dirs[host]
+            own = self._validate(host, values, self._ca_spec)
             services = parse_services(host, self._validate(host, values, self._server_spec)["mtls_services"])
-            path = authority_path(settings["mtls_ca_dir"], base_dirs[host])
-            collector = collectors.setdefault(path, _Collector(path, host, settings))
-            collector.add(host, settings, services, base_dirs[host])
+            others = [self._other_authority(host, raw) for raw in own["mtls_authorities"]]
+            for settings in [*([own] if _uses_its_own(own, services) else []), *others]:
+                path = authority_path(settings["mtls_ca_dir"], base_dir)
+                settings["mtls_ca_trust"] = _trust(settings["mtls_ca_trust"], base_dir)
+                collectors.setdefault(path, _Collector(path, host, settings)).add(host, settings, base_dir)
+            placed += [
+                (host, service, authority_path(service.authority or own["mtls_ca_dir"], base_dir))
+                for service in services
+            ]
+        for host, service, path in placed:
+            if path not in collectors:
+                raise MtlsError(
+                    f"host {host}, service {service.name}: nothing is known of its authority {service.authority}; add"
+                    " it to mtls_authorities, or correct the path"
+                )
+            collectors[path].add_service(host, service)
         return {path: collector.finish() for path, collector in collectors.items()}
+
+    def _other_authority(self, host: str, raw: t.Any) -> dict[str, t.Any]:
+        """Settings of an item of `mtls_authorities`, whose keys are the role's variables without their prefix."""
+        where = f"host {host}: an item of mtls_authorities"
+        known = sorted(name[len("mtls_") :] for name in self._ca_spec if name != "mtls_authorities")
+        if not isinstance(raw, Mapping) or not raw.get("ca_dir"):
+            raise MtlsError(f"{where} has no ca_dir, which names it; give its directory")
+        for key in raw:
+            if key not in known:
+                close = nearest(str(key), known)
+                hint = f"did you mean {close}?" if close else f"known are {', '.join(known)}"
+                raise MtlsError(f"{where}, {raw['ca_dir']}, has the key {key!r}, which means nothing; {hint}")
+        return self._validate(host, {f"mtls_{key}": value for key, value in raw.items()}, self._ca_spec)
 
     def services(self, host: str, values: Mapping[str, t.Any]) -> list[Service]:
         """One host's services. Raises MtlsError as `plan` does."""
@@ -139,9 +173,31 @@ def _check_shape(where: str, value: t.Any, spec: Mapping[str, t.Any]) -> None:
             _check_shape(f"{place}, {key}", item[key], spec["options"][key])
 
 
+def _uses_its_own(settings: Mapping[str, t.Any], services: Sequence[Service]) -> bool:
+    """Whether a host has anything to do with the authority of its `mtls_ca_dir`."""
+    return (
+        not settings["mtls_authorities"]
+        or any(service.authority is None for service in services)
+        or any(settings[name] for name in ("mtls_clients", "mtls_fleet_clients", "mtls_revoked"))
+    )
+
+
 def authority_path(ca_dir: str, base_dir: str | None) -> str:
     """The authority's directory as an absolute path; a relative `mtls_ca_dir` starts at the inventory's directory."""
     return _absolute("mtls_ca_dir", ca_dir, base_dir)
+
+
+def _trust(settings: Mapping[str, t.Any] | None, base_dir: str | None) -> dict[str, t.Any] | None:
+    """`mtls_ca_trust` with whole paths; a relative one starts at the inventory's directory."""
+    if settings is None:
+        return None
+    return {
+        "certificates": _absolute("mtls_ca_trust: certificates", settings["certificates"], base_dir),
+        "crl": [
+            source if source.startswith(("http://", "https://")) else _absolute("mtls_ca_trust: crl", source, base_dir)
+            for source in settings["crl"]
+        ],
+    }
 
 
 def _absolute(what: str, path: str, base_dir: str | None) -> str:
@@ -161,9 +217,8 @@ class _Collector:
             path=path, first_host=host, settings={option: values[name] for name, option in AUTHORITY_SETTINGS.items()}
         )
         self._clients: dict[str, _Defined] = {}
-        self._services: list[tuple[str, Service]] = []
 
-    def add(self, host: str, values: Mapping[str, t.Any], services: Sequence[Service], base_dir: str | None) -> None:
+    def add(self, host: str, values: Mapping[str, t.Any], base_dir: str | None) -> None:
         self._agree(host, values)
         for raw in [*values["mtls_fleet_clients"], *values["mtls_clients"]]:
             self._add_client(host, raw, base_dir)
@@ -171,17 +226,17 @@ class _Collector:
             revocation = _revocation(host, raw, base_dir)
             if revocation not in self._plan.revoked:
                 self._plan.revoked.append(revocation)
-        for service in services:
-            self._services.append((host, service))
-            if service.issued_by_authority:
-                if values["mtls_ca_backend"] == TRUST:
-                    raise MtlsError(
-                        f"host {host}, service {service.name}: its authority is trusted only and issues no server"
-                        " certificate; give the service one of its own (certificate, with path and key)"
-                    )
-                self._plan.servers.append(
-                    {"host": host, "name": service.name, "server_names": list(service.server_names)}
-                )
+
+    def add_service(self, host: str, service: Service) -> None:
+        self._plan.services.append((host, service))
+        if not service.issued_by_authority:
+            return
+        if self._plan.settings["backend"] == TRUST:
+            raise MtlsError(
+                f"host {host}, service {service.name}: its authority is trusted only and issues no server certificate;"
+                " give the service one of its own (certificate, with path and key)"
+            )
+        self._plan.servers.append({"host": host, "name": service.name, "server_names": list(service.server_names)})
 
     def finish(self) -> AuthorityPlan:
         self._refuse_lookalikes()
@@ -246,7 +301,7 @@ class _Collector:
         return f"'{name}' (host {self._clients[name].host})"
 
     def _refuse_nobody(self) -> None:
-        for host, service in self._services:
+        for host, service in self._plan.services:
             for name in service.allow or ():
                 if name not in self._clients:
                     close = nearest(name, self._clients)

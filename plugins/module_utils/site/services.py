@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os.path
 import re
 import typing as t
 from collections.abc import Mapping, Sequence
@@ -42,7 +43,10 @@ class Listen:
 
 @dataclass(frozen=True)
 class Service:
-    """One service as the inventory describes it, checked. `allow` is None where every valid client may enter."""
+    """One service as the inventory describes it, checked. `allow` is None where every valid client may enter.
+
+    `authority` is the directory of the authority whose clients enter, None for that of the host (`mtls_ca_dir`).
+    """
 
     name: str
     server_names: tuple[str, ...]
@@ -54,6 +58,12 @@ class Service:
     public_paths: tuple[str, ...]
     certificate: tuple[str, str] | None
     present: bool
+    authority: str | None = None
+
+    @property
+    def trust(self) -> str:
+        """How files and variables of its authority are named on the host; empty for the host's own authority."""
+        return os.path.basename(os.path.normpath(self.authority)) if self.authority else ""
 
     @property
     def variable(self) -> str:
@@ -118,6 +128,7 @@ def _parse_service(host: str, raw: Mapping[str, t.Any]) -> Service:
         public_paths=tuple(_public_path(where, path) for path in raw.get("public_paths") or ()),
         certificate=_certificate(where, raw.get("certificate")),
         present=raw.get("state", "present") == "present",
+        authority=_authority(where, raw.get("authority")),
     )
     if service.present:
         _check_content(where, service)
@@ -147,6 +158,20 @@ def _check_content(where: str, service: Service) -> None:
         )
     if service.root:
         _file_path(where, "root", service.root)
+
+
+def _authority(where: str, path: str | None) -> str | None:
+    if path is None:
+        return None
+    name = os.path.basename(os.path.normpath(path))
+    try:
+        check_service_name(name)
+    except MtlsError:
+        raise MtlsError(
+            f"{where}: authority '{path}' ends in '{name}', and that names files and nginx variables on the host; use"
+            " lower-case letters, digits and dashes inside, 32 at most"
+        ) from None
+    return path
 
 
 def _server_name(where: str, name: str) -> str:
@@ -198,6 +223,14 @@ def _file_path(where: str, option: str, path: str) -> str:
 
 def _refuse_clashes(host: str, services: Sequence[Service]) -> None:
     """Two services with one server name and port: nginx would only warn, and ignore the second."""
+    authorities: dict[str, Service] = {}
+    for service in services:
+        other = authorities.setdefault(service.trust, service)
+        if other.authority != service.authority:
+            raise MtlsError(
+                f"host {host}: the authorities of services {other.name} and {service.name}, {other.authority} and"
+                f" {service.authority}, would share their place on the host; give their directories different names"
+            )
     first: dict[tuple[str, int], Service] = {}
     first_by_address: dict[int, Service] = {}
     for service in services:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -45,8 +45,11 @@ class Witnesses:
         return cls(place, Register.load(path), read_authority(path))
 
     @contextlib.contextmanager
-    def attempts(self, service: Service) -> Iterator[list[probe.Attempt]]:
-        """What to try at a service's gate: each kind of caller that there is, once."""
+    def attempts(self, service: Service, others: Sequence[Witnesses] = ()) -> Iterator[list[probe.Attempt]]:
+        """What to try at a service's gate: each kind of caller that there is, once.
+
+        `others` are the clients of other authorities of the same host.
+        """
         listed = (lambda name: True) if service.allow is None else set(service.allow).__contains__
         attempts = [probe.Attempt("nobody (no certificate)", probe.NO_OR_BAD_CERTIFICATE)]
         allowed = self._first(lambda name: listed(name) and self._may_enter(name))
@@ -63,14 +66,26 @@ class Witnesses:
                 attempts.append(
                     probe.Attempt(who.format(name), expect, self._file(name, "crt"), self._file(name, "key"))
                 )
+        attempts += [stranger for other in others for stranger in other.strangers(self)]
         if allowed is None:
             yield attempts
             return
         certificate = read_certificates(self._file(allowed, "crt"))[0]
-        ca = x509.load_pem_x509_certificates(self.authority.chain())[0]
+        ca = self._cas()[0]
         with _impostor(certificate.subject, ca.subject) as identity:
             who = f"somebody with the name of '{allowed}' from a CA of the same name"
             yield [*attempts, probe.Attempt(who, probe.NO_OR_BAD_CERTIFICATE, *identity)]
+
+    def strangers(self, to: Witnesses) -> list[probe.Attempt]:
+        """A client of this authority, who may enter nothing of another one that does not trust this one too."""
+        name = self._first(self._may_enter)
+        if name is None or self._cas()[0] in to._cas():
+            return []
+        who = f"client '{name}' of another authority"
+        return [probe.Attempt(who, probe.NO_OR_BAD_CERTIFICATE, self._file(name, "crt"), self._file(name, "key"))]
+
+    def _cas(self) -> list[x509.Certificate]:
+        return x509.load_pem_x509_certificates(self.authority.chain())
 
     def _first(self, fits: Callable[[str], bool]) -> str | None:
         return next((name for name in self.register if fits(name) and os.path.exists(self._file(name, "key"))), None)

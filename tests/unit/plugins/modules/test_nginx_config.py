@@ -42,7 +42,11 @@ def test_options_become_a_request():
             secrets=[{"path": "/k", "content": KEY}],
             probes=[{"address": "127.0.0.1", "port": 443, "server_name": "a.test", "expect": 400}],
             shutdown_timeout=7,
-            textfile={"path": "/t", "ca": "/ca", "crl": "/crl", "certificates": [{"service": "nas", "path": "/c"}]},
+            textfile={
+                "path": "/t",
+                "authorities": [{"name": "", "ca": "/ca", "crl": "/crl"}],
+                "certificates": [{"service": "nas", "path": "/c"}],
+            },
         ),
         True,
         "/tmp",
@@ -53,7 +57,7 @@ def test_options_become_a_request():
     ]
     assert request.gates == [Gate("127.0.0.1", 443, "a.test", 400)]
     assert request.shutdown_timeout == 7
-    assert request.textfile == Textfile("/t", "/ca", "/crl", [("nas", "/c")])
+    assert request.textfile == Textfile("/t", [("", "/ca", "/crl")], [("nas", "/c")])
     assert (request.check, request.scratch_parent) == (True, "/tmp")
 
 

@@ -73,7 +73,7 @@ def test_files_without_an_end(junk):
 
 def test_metrics():
     files = {"/ca": certificate(ENDS[0]), "/crl": crl(ENDS[1]), "/nas": certificate(ENDS[2])}
-    text = render(Textfile("/t", "/ca", "/crl", [("nas", "/nas"), ("gone", "/gone")]), files.get).decode()
+    text = render(Textfile("/t", [("", "/ca", "/crl")], [("nas", "/nas"), ("gone", "/gone")]), files.get).decode()
     samples = [line for line in text.splitlines() if not line.startswith("#")]
     assert samples == [
         f"mtls_nginx_crl_next_update_timestamp_seconds {ENDS[1].timestamp():.0f}",
@@ -81,4 +81,4 @@ def test_metrics():
         f'mtls_nginx_server_certificate_not_after_timestamp_seconds{{service="nas"}} {ENDS[2].timestamp():.0f}',
     ]
     assert text.count("# TYPE ") == text.count("# HELP ") == 3
-    assert render(Textfile("/t", "/ca", "/crl"), lambda _path: None) == b""
+    assert render(Textfile("/t", [("", "/ca", "/crl")]), lambda _path: None) == b""

@@ -34,7 +34,7 @@ def render(*services, version=(1, 22, 1), ipv6=True, dns=None, timeout=None, tex
     parsed = parse_services("web", services)
     credentials = {service.name: ServerCredential("CERTIFICATE", "KEY") for service in parsed}
     clients = {"phone": "CN=phone"} if dns is None else dns
-    return host_files(host, parsed, Publication("CHAIN", crl(), clients, {}, credentials), TEMPLATES)
+    return host_files(host, parsed, {"": Publication("CHAIN", crl(), clients, {}, credentials)}, TEMPLATES)
 
 
 def content(files, path):
@@ -110,8 +110,7 @@ def test_end_dates_of_what_the_host_has():
     textfile = render(NAS, other, snippet, textfile_dir="/var/lib/textfiles").textfile
     assert textfile == {
         "path": "/var/lib/textfiles/mtls_nginx.prom",
-        "ca": "/etc/nginx/client-certs/ca.crt",
-        "crl": "/etc/nginx/client-certs/crl.pem",
+        "authorities": [{"name": "", "ca": "/etc/nginx/client-certs/ca.crt", "crl": "/etc/nginx/client-certs/crl.pem"}],
         "certificates": [
             {"service": "nas", "path": "/etc/nginx/server-certs/nas.crt"},
             {"service": "own", "path": "/etc/ssl/a.crt"},
@@ -120,13 +119,13 @@ def test_end_dates_of_what_the_host_has():
 
 
 def test_a_crl_alone():
-    alone = crl_files("/etc/nginx", parse_services("web", [NAS]), crl(), "/var/lib/textfiles")
+    alone = crl_files("/etc/nginx", parse_services("web", [NAS]), {"": crl()}, "/var/lib/textfiles")
     assert [item["path"] for item in alone.files] == [
         "/etc/nginx/client-certs/crl.pem",
         "/etc/nginx/client-certs/revoked.map",
         "/etc/nginx/client-certs/crl-end.map",
     ]
-    assert alone.textfile["crl"] == "/etc/nginx/client-certs/crl.pem"
+    assert alone.textfile["authorities"][0]["crl"] == "/etc/nginx/client-certs/crl.pem"
     assert (alone.secrets, alone.absent, alone.owned, alone.probes, alone.shutdown_timeout) == ([], [], [], [], None)
 
 

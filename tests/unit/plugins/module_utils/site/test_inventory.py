@@ -177,3 +177,72 @@ def test_relative_paths_need_an_inventory_that_is_a_file():
     with pytest.raises(MtlsError, match="mtls_ca_dir 'pki' is relative"):
         READER.plan({"a": {"mtls_clients": []}}, {"a": None})
     assert list(READER.plan({"a": {"mtls_clients": [], "mtls_ca_dir": "/pki"}}, {"a": None})) == ["/pki"]
+
+
+PARTNERS = {"ca_dir": "partners", "ca_subject": {"CN": "Partners"}, "clients": [{"name": "pepe"}]}
+PORTAL = {"name": "portal", "server_names": ["portal.lan"], "root": "/srv", "authority": "partners"}
+
+
+def test_a_service_with_an_authority_of_its_own():
+    plans = plan(
+        nas={"mtls_clients": [{"name": "phone"}], "mtls_services": [SERVICE, PORTAL], "mtls_authorities": [PARTNERS]}
+    )
+    assert {path: names(authority) for path, authority in plans.items()} == {
+        "/inventory/pki": ["phone"],
+        "/inventory/partners": ["pepe"],
+    }
+    ours, theirs = plans["/inventory/pki"], plans["/inventory/partners"]
+    assert [server["name"] for server in ours.servers] == ["nas"]
+    assert [server["name"] for server in theirs.servers] == ["portal"]
+    assert theirs.settings["subject"] == {"CN": "Partners"}
+    assert theirs.settings["passphrase"] == ""
+
+
+def test_the_authority_may_be_that_of_other_hosts():
+    plans = plan(
+        nas={"mtls_services": [SERVICE, PORTAL], "mtls_clients": []},
+        web={"mtls_ca_dir": "partners", "mtls_clients": [{"name": "pepe"}]},
+    )
+    assert [server["host"] for server in plans["/inventory/partners"].servers] == ["nas"]
+
+
+def test_the_own_authority_is_not_needed_where_no_service_is_for_its_clients():
+    assert list(plan(nas={"mtls_services": [PORTAL], "mtls_authorities": [PARTNERS]})) == ["/inventory/partners"]
+
+
+@pytest.mark.parametrize(
+    ("authorities", "service", "said"),
+    [
+        ([], PORTAL, "nothing is known of its authority partners; add it to mtls_authorities"),
+        ([{**PARTNERS, "ca_dir": None}], PORTAL, "has no ca_dir, which names it"),
+        ([{**PARTNERS, "subject": {}}], PORTAL, "has the key 'subject', which means nothing; did you mean ca_subject?"),
+        ([{**PARTNERS, "mtls_clients": []}], PORTAL, "did you mean clients?"),
+        ([{**PARTNERS, "crl_days": "many"}], PORTAL, "crl_days"),
+        ([PARTNERS], {**PORTAL, "allow": ["phone"]}, "service portal: allow names 'phone', which is no client"),
+        ([PARTNERS], {**PORTAL, "authority": "a/Partners"}, "authority 'a/Partners' ends in 'Partners'"),
+    ],
+)
+def test_mistakes_around_authorities(authorities, service, said):
+    assert said in refused(
+        nas={"mtls_clients": [{"name": "phone"}], "mtls_services": [service], "mtls_authorities": authorities}
+    )
+
+
+def test_two_authorities_that_would_share_their_place_on_the_host():
+    other = {**PORTAL, "name": "other", "server_names": ["other.lan"], "authority": "elsewhere/partners"}
+    authorities = [PARTNERS, {**PARTNERS, "ca_dir": "elsewhere/partners"}]
+    assert "would share their place on the host" in refused(
+        nas={"mtls_services": [PORTAL, other], "mtls_authorities": authorities}
+    )
+
+
+def test_a_trusted_authority_issues_no_server_certificate():
+    trusted = {"ca_dir": "partners", "ca_backend": "trust", "ca_trust": {"certificates": "their.crt", "crl": "/a.pem"}}
+    assert "issues no server certificate; give the service one of its own" in refused(
+        nas={"mtls_services": [PORTAL], "mtls_authorities": [trusted]}
+    )
+    certificate = {"path": "/etc/ssl/a.crt", "key": "/etc/ssl/a.key"}
+    (authority,) = plan(
+        nas={"mtls_services": [{**PORTAL, "certificate": certificate}], "mtls_authorities": [trusted]}
+    ).values()
+    assert authority.settings["trust"] == {"certificates": "/inventory/their.crt", "crl": ["/a.pem"]}

@@ -1,0 +1,143 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One host whose services are for the clients of different authorities, one of them somebody else's."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from ansible_collections.mtls.nginx.plugins.module_utils.ca import clients, creation, keys
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends import Access, open_authority
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.client_files import Client
+
+from .conftest import REPOSITORY, free_port, tree
+
+REFRESH = REPOSITORY / "playbooks" / "refresh_crl.yml"
+
+
+class Elsewhere:
+    """An authority that somebody else runs, and what they hand out: certificate and CRL."""
+
+    def __init__(self, folder):
+        self.path, self.published = folder / "elsewhere", folder / "published"
+        self.published.mkdir()
+        wanted = creation.Wanted(str(self.path), {"CN": "Elsewhere"}, keys.KeyKind("ecdsa"), None, 3650, 30)
+        creation.ensure(wanted, check=False)
+        self.clients(Client("pepe"), Client("ana"))
+
+    def clients(self, *wanted):
+        with open_authority(Access(str(self.path)), read_only=False) as authority:
+            clients.reconcile(authority, wanted, new_key_type="ecdsa", check=False)
+            authority.write_crl(30)
+        for name in ("ca.crt", "crl.pem"):
+            shutil.copy(self.path / name, self.published / name)
+
+    def identity(self, name):
+        return str(self.path / "clients" / name / f"{name}.crt"), str(self.path / "clients" / name / f"{name}.key")
+
+
+@pytest.fixture
+def elsewhere(tmp_path):
+    return Elsewhere(tmp_path)
+
+
+@pytest.fixture
+def fleet(site, upstream, elsewhere):
+    """One port, three services: for our clients, for those of a second authority, for those of somebody else's."""
+    port = free_port()
+    nginx = site.add_host("nas")
+    names = ("nas", "portal", "visitors")
+    site.all_vars["mtls_authorities"] = [
+        {
+            "ca_dir": "partners",
+            "ca_subject": {"CN": "Partners"},
+            "ca_key_type": "ecdsa",
+            "client_key_type": "ecdsa",
+            "clients": [{"name": "pepe"}],
+        },
+        {
+            "ca_dir": "visitors",
+            "ca_backend": "trust",
+            "ca_trust": {
+                "certificates": str(elsewhere.published / "ca.crt"),
+                "crl": [str(elsewhere.published / "crl.pem")],
+            },
+            "clients": [{"name": "pepe"}, {"name": "ana"}],
+        },
+    ]
+    own = {
+        "path": str(nginx.folder / "server-certs" / "nas.crt"),
+        "key": str(nginx.folder / "server-certs" / "nas.key"),
+    }
+    site.host_vars["nas"].update(
+        mtls_clients=[{"name": "phone"}],
+        mtls_services=[
+            {"name": name, "server_names": [f"{name}.lan"], "listen": f"127.0.0.1:{port}", "upstream": upstream}
+            for name in names
+        ],
+    )
+    _nas, portal, visitors = site.host_vars["nas"]["mtls_services"]
+    portal["authority"] = "partners"
+    visitors.update(authority="visitors", allow=["pepe"], certificate=own)
+    site.port = port
+    return site
+
+
+def who_enters(site, elsewhere):
+    partner = site.inventory / "partners" / "clients" / "pepe"
+    callers = {
+        "phone": site.identity("phone"),
+        "partner": (str(partner / "pepe.crt"), str(partner / "pepe.key")),
+        "visitor pepe": elsewhere.identity("pepe"),
+        "visitor ana": elsewhere.identity("ana"),
+    }
+    return {
+        (who, service): site.ask(site.port, identity=identity, host=f"{service}.lan").status
+        for who, identity in callers.items()
+        for service in ("nas", "portal", "visitors")
+    }
+
+
+def test_each_service_is_for_its_own_authoritys_clients(fleet, elsewhere):
+    first = fleet.ok()
+    assert "client 'pepe' of another authority" not in first.text  # nobody strange got in
+    entered = {pair for pair, status in who_enters(fleet, elsewhere).items() if status == 200}
+    assert entered == {("phone", "nas"), ("partner", "portal"), ("visitor pepe", "visitors")}
+    assert who_enters(fleet, elsewhere)["visitor ana", "visitors"] == 403
+    assert fleet.ok().changed == 0
+    assert not (fleet.inventory / "visitors" / "ca.key").exists()
+
+    # They revoke, we take their CRL: at night, with nothing else.
+    elsewhere.clients(Client("pepe", revoked=True), Client("ana"))
+    assert who_enters(fleet, elsewhere)["visitor pepe", "visitors"] == 200
+    run = fleet.run(playbook=REFRESH)
+    assert run.returncode == 0, run.text
+    after = who_enters(fleet, elsewhere)
+    assert after["visitor pepe", "visitors"] == 400
+    assert (after["phone", "nas"], after["partner", "portal"]) == (200, 200)
+
+    # What is not theirs is refused, and nothing changes.
+    (elsewhere.published / "crl.pem").write_bytes((fleet.pki / "crl.pem").read_bytes())
+    before = tree(fleet.inventory / "visitors"), tree(fleet.hosts["nas"].folder / "client-certs")
+    said = " ".join(fleet.run().text.split())
+    assert "was not signed by this authority" in said
+    assert (tree(fleet.inventory / "visitors"), tree(fleet.hosts["nas"].folder / "client-certs")) == before
+
+    # The service goes, and its authority's files with it.
+    fleet.host_vars["nas"]["mtls_services"][1]["state"] = "absent"
+    fleet.run()
+    folder = fleet.hosts["nas"].folder / "client-certs"
+    assert not list((folder / "partners").iterdir())
+    assert (folder / "visitors" / "ca.crt").exists()
+    assert who_enters(fleet, elsewhere)["phone", "nas"] == 200
+
+
+def test_check_mode_says_what_a_first_run_would_do(fleet):
+    run = fleet.ok("--check", "--diff")
+    assert "client-certs/partners/ca.crt" in run.text
+    assert not (fleet.inventory / "visitors").exists()
+    assert not (fleet.inventory / "partners").exists()
+    assert fleet.hosts["nas"].pid is None
