@@ -18,6 +18,7 @@ try:
 except ImportError:  # only on targets, where nothing is rendered
     pass
 
+from ansible_collections.mtls.nginx.plugins.module_utils.host import comparison
 from ansible_collections.mtls.nginx.plugins.module_utils.host.probe import GATE_PATH
 from ansible_collections.mtls.nginx.plugins.module_utils.host.shutdown import parse_time
 from ansible_collections.mtls.nginx.plugins.module_utils.names import nginx_quote
@@ -87,10 +88,6 @@ class NginxHost:
     def conf_dir(self) -> str:
         return os.path.dirname(self.conf_path)
 
-    def path(self, *parts: str) -> str:
-        """A path below nginx's configuration folder."""
-        return os.path.join(self.conf_dir, *parts)
-
 
 @dataclass
 class HostFiles:
@@ -106,6 +103,29 @@ class HostFiles:
 
     def as_options(self) -> dict[str, t.Any]:
         return dataclasses.asdict(self)
+
+    def fingerprints(self) -> dict[str, str | None]:
+        """What `comparison.look` finds on a host that has it all."""
+        found: dict[str, str | None] = dict.fromkeys(self.absent)
+        for items, mode in ((self.files, comparison.FILE_MODE), (self.secrets, comparison.SECRET_MODE)):
+            for item in items:
+                content = item["content"].encode("utf-8", "surrogateescape")
+                found[item["path"]] = comparison.fingerprint(content, mode)
+        return found
+
+
+def to_compare(
+    conf_dir: str, services: Sequence[Service], shutdown_timeout: int | None, textfile_dir: str | None
+) -> dict[str, t.Any]:
+    """What of `host_files` is known before anything is of the host: the option `compare` of `nginx_facts`."""
+    trust = [*_trust_paths(conf_dir).values(), *_map_paths(conf_dir).values()]
+    own = [path for service in services for path in _all_paths(conf_dir, service)]
+    return {
+        "paths": [*trust, _maps_path(conf_dir), *own],
+        "owned": _owned(conf_dir),
+        "shutdown_timeout": _bound(services, shutdown_timeout),
+        "textfile": _textfile(conf_dir, services, textfile_dir),
+    }
 
 
 def host_files(host: NginxHost, services: Sequence[Service], publication: Publication, template_dir: str) -> HostFiles:
@@ -128,7 +148,7 @@ def host_files(host: NginxHost, services: Sequence[Service], publication: Public
         {"path": common["paths"]["ca"], "content": publication.chain},
         *_crl_files(host.conf_dir, publication.crl),
         {
-            "path": host.path("conf.d", "mtls.conf"),
+            "path": _maps_path(host.conf_dir),
             "content": jinja.get_template("mtls.conf.j2").render(
                 services=views, unplain_path=_UNPLAIN_PATH, **common, **_hash_sizes(host, views)
             ),
@@ -136,9 +156,9 @@ def host_files(host: NginxHost, services: Sequence[Service], publication: Public
     ]
     for service, view in zip(present, views, strict=False):
         template, path = (
-            ("snippet.conf.j2", _snippet_path(host, service))
+            ("snippet.conf.j2", _snippet_path(host.conf_dir, service))
             if service.snippet
-            else ("service.conf.j2", _conf_path(host, service))
+            else ("service.conf.j2", _conf_path(host.conf_dir, service))
         )
         wanted.files.append({"path": path, "content": jinja.get_template(template).render(service=view, **common)})
         if service.issued_by_authority:
@@ -148,10 +168,9 @@ def host_files(host: NginxHost, services: Sequence[Service], publication: Public
         if not service.snippet:
             wanted.probes.append(_probe(service))
     kept = {item["path"] for item in [*wanted.files, *wanted.secrets]}
-    wanted.absent = [path for service in services for path in _all_paths(host, service) if path not in kept]
-    wanted.owned = [host.path("conf.d", "mtls-*.conf"), host.path("snippets", "mtls-*.conf")]
-    if host.shutdown_timeout is not None:
-        wanted.shutdown_timeout = host.shutdown_timeout if present else 0
+    wanted.absent = [path for service in services for path in _all_paths(host.conf_dir, service) if path not in kept]
+    wanted.owned = _owned(host.conf_dir)
+    wanted.shutdown_timeout = _bound(services, host.shutdown_timeout)
     wanted.textfile = _textfile(host.conf_dir, services, host.textfile_dir)
     return wanted
 
@@ -320,12 +339,25 @@ def _probe(service: Service) -> dict[str, t.Any]:
     }
 
 
-def _conf_path(host: NginxHost, service: Service) -> str:
-    return host.path("conf.d", f"mtls-{service.name}.conf")
+def _owned(conf_dir: str) -> list[str]:
+    return [os.path.join(conf_dir, folder, "mtls-*.conf") for folder in ("conf.d", "snippets")]
 
 
-def _snippet_path(host: NginxHost, service: Service) -> str:
-    return host.path("snippets", f"mtls-{service.name}.conf")
+def _bound(services: Sequence[Service], shutdown_timeout: int | None) -> int | None:
+    """Without a service there is nobody to be shut out."""
+    return shutdown_timeout if shutdown_timeout is None or any(service.present for service in services) else 0
+
+
+def _maps_path(conf_dir: str) -> str:
+    return os.path.join(conf_dir, "conf.d", "mtls.conf")
+
+
+def _conf_path(conf_dir: str, service: Service) -> str:
+    return os.path.join(conf_dir, "conf.d", f"mtls-{service.name}.conf")
+
+
+def _snippet_path(conf_dir: str, service: Service) -> str:
+    return os.path.join(conf_dir, "snippets", f"mtls-{service.name}.conf")
 
 
 def _certificate_paths(conf_dir: str, service: Service) -> tuple[str, str]:
@@ -338,9 +370,5 @@ def _issued_paths(conf_dir: str, service: Service) -> tuple[str, str]:
     return f"{stem}.crt", f"{stem}.key"
 
 
-def _all_paths(host: NginxHost, service: Service) -> list[str]:
-    return [
-        _conf_path(host, service),
-        _snippet_path(host, service),
-        *_issued_paths(host.conf_dir, service),
-    ]
+def _all_paths(conf_dir: str, service: Service) -> list[str]:
+    return [_conf_path(conf_dir, service), _snippet_path(conf_dir, service), *_issued_paths(conf_dir, service)]
