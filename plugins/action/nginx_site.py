@@ -18,6 +18,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.host.transaction import
 from ansible_collections.mtls.nginx.plugins.module_utils.site.host_files import (
     HostFiles,
     NginxHost,
+    bucket_advice,
     crl_files,
     host_files,
     to_compare,
@@ -96,10 +97,13 @@ class ActionModule(ActionBase):
         facts = looked["ansible_facts"]["mtls_nginx"]
         if not facts["installed"] and not self._arguments["require_nginx"]:
             return {"changed": False, "installed": False, "message": "nginx is not installed"}
-        wanted = host_files(_nginx_host(facts, self._arguments), services, publication, TEMPLATE_DIR)
+        nginx = _nginx_host(facts, self._arguments)
+        wanted = host_files(nginx, services, publication, TEMPLATE_DIR)
         unchanged = _unchanged(facts, wanted)
         if unchanged is None:
             result = self._put_in_place(wanted)
+            if result.get("failed") and "map_hash_bucket_size" in result.get("msg", ""):
+                result["msg"] += bucket_advice(nginx, services, publication) or ""
         else:
             result = unchanged.as_result()
             if warning := unchanged.own_bound and unchanged.own_bound.warning(wanted.shutdown_timeout):

@@ -295,15 +295,8 @@ def _public_pattern(path: str) -> str:
 
 
 def _hash_sizes(host: NginxHost, views: Sequence[Mapping[str, t.Any]]) -> dict[str, int | None]:
-    """`map_hash_*` values, where nginx's defaults are too small and the host sets none of its own.
-
-    A key of n bytes needs a bucket of 8 + (n + 2 rounded up to 8) + 8 bytes (measured).
-    """
-    keys = [len(name) for view in views for name in view["sni_names"]]
-    keys += [len(client["key"]) for view in views for client in view["allow"] or ()]
-    entries = max((len(view["allow"] or ()) for view in views), default=0)
-    bucket = _power_of_two(16 + (max(keys, default=0) + 2 + 7) // 8 * 8)
-    max_size = _power_of_two(2 * entries)
+    """`map_hash_*` values, where nginx's defaults are too small and the host sets none of its own."""
+    bucket, max_size = _bucket_size(views), _max_size(views)
     return {
         "hash_bucket_size": bucket
         if bucket > _DEFAULT_BUCKET and not host.directives.get("map_hash_bucket_size")
@@ -312,6 +305,30 @@ def _hash_sizes(host: NginxHost, views: Sequence[Mapping[str, t.Any]]) -> dict[s
         if max_size > _DEFAULT_MAX_SIZE and not host.directives.get("map_hash_max_size")
         else None,
     }
+
+
+def _bucket_size(views: Sequence[Mapping[str, t.Any]]) -> int:
+    """A key of n bytes needs a bucket of 8 + (n + 2 rounded up to 8) + 8 bytes (measured)."""
+    keys = [len(name) for view in views for name in view["sni_names"]]
+    keys += [len(client["key"]) for view in views for client in view["allow"] or ()]
+    return _power_of_two(16 + (max(keys, default=0) + 2 + 7) // 8 * 8)
+
+
+def _max_size(views: Sequence[Mapping[str, t.Any]]) -> int:
+    """With less nginx still works, says that the table is not optimal, and takes longer to start (measured)."""
+    return _power_of_two(2 * max((len(view["allow"] or ()) for view in views), default=0))
+
+
+def bucket_advice(host: NginxHost, services: Sequence[Service], publication: Publication) -> str | None:
+    """To be added to nginx's words where it rejects these files: the host's own map_hash_bucket_size is too small."""
+    needed = _bucket_size([_view(host, service, publication.client_dns) for service in services if service.present])
+    own = host.directives.get("map_hash_bucket_size")
+    if not own or not own.isdigit() or int(own) >= needed:
+        return None
+    return (
+        f". The host sets map_hash_bucket_size {own} in its http block, and the longest subject or server name needs"
+        f" {needed}: write {needed} there, or take the line away, and mtls.conf sets what is needed"
+    )
 
 
 def _header_timeout(host: NginxHost) -> int | None:
