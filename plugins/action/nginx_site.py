@@ -70,9 +70,8 @@ class ActionModule(ActionBase):
         try:
             services = inventory_reader().services(self._host, {"mtls_services": arguments["services"]})
             authority = authority_path(arguments["authority"], base_dir(self._task_vars))
-            return (
-                self._bring_crl(services, authority) if arguments["crl_only"] else self._bring_all(services, authority)
-            )
+            bring = self._bring_crl if arguments["crl_only"] else self._bring_all
+            return bring(services, authority)
         except MtlsError as error:
             raise AnsibleActionFail(str(error)) from error
 

@@ -95,7 +95,7 @@ RETURN = r"""
 installed:
   description: Whether nginx is installed.
   type: bool
-  returned: success
+  returned: success, unless O(crl_only=true)
   sample: true
 refused:
   description: Clients that are on an allow list but revoked, by service.

@@ -10,6 +10,7 @@ import pathlib
 import re
 import subprocess
 
+import yaml
 from cryptography import x509
 
 from .conftest import PASSPHRASE, free_port, tree
@@ -181,6 +182,28 @@ def test_a_longer_bound_of_the_hosts_own_is_told_each_time(site, upstream):
     site.host_vars["nas"]["mtls_services"] = [service(free_port(), upstream)]
     for run in (site.ok(), site.ok()):
         assert "sets worker_shutdown_timeout 10m, which was left alone" in " ".join(run.text.split())
+
+
+def test_a_host_without_nginx_is_told_of_or_refused(site, upstream):
+    site.add_host("nas", mtls_clients=[{"name": "phone"}])
+    site.host_vars["nas"]["mtls_services"] = [service(free_port(), upstream)]
+    site.ok()
+    asked = {
+        "authority": "{{ inventory_dir }}/pki",
+        "services": "{{ mtls_services }}",
+        "conf_path": "{{ mtls_nginx_conf }}",
+        "binary": "/nowhere/nginx",
+    }
+    for required in (False, True):
+        tasks = [
+            {"mtls.nginx.nginx_site": {**asked, "require_nginx": required}, "register": "looked"},
+            {"ansible.builtin.assert": {"that": ["not looked.installed", "looked is not changed"]}},
+        ]
+        playbook = site.folder / "asked.yml"
+        playbook.write_text(yaml.safe_dump([{"hosts": "nas", "gather_facts": False, "tasks": tasks}]))
+        run = site.run(playbook=playbook)
+        assert (run.returncode == 0) is not required, run.text
+    assert "nginx is not installed: there is no program '/nowhere/nginx'" in " ".join(run.text.split())
 
 
 def test_secrets_show_nowhere(site, upstream):
