@@ -7,20 +7,26 @@ from __future__ import annotations
 
 import os
 import typing as t
-from collections.abc import Mapping, Sequence
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
 
 from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.host.shutdown import OwnBound
+from ansible_collections.mtls.nginx.plugins.module_utils.host.transaction import Outcome
 from ansible_collections.mtls.nginx.plugins.module_utils.site.host_files import (
     HostFiles,
     NginxHost,
+    bucket_advice,
     crl_files,
     host_files,
+    to_compare,
+    trusts_of,
 )
 from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import authority_path
 from ansible_collections.mtls.nginx.plugins.module_utils.site.publication import (
+    Publication,
     publish,
     publish_crl,
     rehearse,
@@ -43,82 +49,121 @@ ARGUMENTS = {
     "crl_min_days": {"type": "int", "default": 3},
     "shutdown_timeout": {"type": "int", "default": 60},
     "textfile_dir": {"type": "path"},
+    "require_nginx": {"type": "bool", "default": True},
 }
+
+display = Display()
 
 
 class ActionModule(ActionBase):
-    """Two halves: files are made here, where the authority is, and changed there, by the module `nginx_config`."""
+    """Files are made here, where the authority is.
+
+    The module `nginx_facts` looks at the host, and only where something differs `nginx_config` is called to change it.
+    """
 
     TRANSFERS_FILES = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         super().run(tmp, task_vars)
-        task_vars = task_vars or {}
         _validation, arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)
+        self._arguments = {**arguments, "conf_path": os.path.normpath(arguments["conf_path"])}
+        self._task_vars = task_vars or {}
         try:
-            wanted, refused = self._render(arguments, task_vars)
+            services = inventory_reader().services(self._host, {"mtls_services": arguments["services"]})
+            bring = self._bring_crl if arguments["crl_only"] else self._bring_all
+            return bring(services)
         except MtlsError as error:
             raise AnsibleActionFail(str(error)) from error
-        result = self._execute_module(
-            module_name="mtls.nginx.nginx_config",
-            module_args={
-                **wanted.as_options(),
-                "binary": arguments["binary"],
-                "conf_path": arguments["conf_path"],
-            },
-            task_vars=task_vars,
-        )
-        result["refused"] = refused
-        return result
 
-    def _render(
-        self, arguments: dict[str, t.Any], task_vars: dict[str, t.Any]
-    ) -> tuple[HostFiles, Mapping[str, Sequence[str]]]:
-        """What the host should have, and who is refused there although an allow list names them, by service."""
-        host = task_vars["inventory_hostname"]
-        services = inventory_reader().services(host, {"mtls_services": arguments["services"]})
-        authorities = _authorities(services, arguments["authority"], base_dir(task_vars))
-        if arguments["crl_only"]:
-            min_days = 0 if self._task.check_mode else arguments["crl_min_days"]
-            crls = {trust: publish_crl(path, min_days) for trust, (path, _entered) in authorities.items()}
-            conf_dir = os.path.dirname(os.path.normpath(arguments["conf_path"]))
-            return crl_files(conf_dir, services, crls, arguments["textfile_dir"]), {}
-        if self._task.check_mode:
-            plans = read_plan(task_vars)
-            publications = {
-                trust: rehearse(path, host, entered, plans[path].clients if path in plans else [])
-                for trust, (path, entered) in authorities.items()
-            }
+    @property
+    def _host(self) -> str:
+        return self._task_vars["inventory_hostname"]
+
+    @property
+    def _conf_dir(self) -> str:
+        return os.path.dirname(self._arguments["conf_path"])
+
+    def _authorities(self, services: list[Service]) -> dict[str, tuple[str, list[Service]]]:
+        """The authorities of the host by `Service.trust`: the directory, and the services that its clients enter."""
+        present = [service for service in services if service.present]
+        entered = {trust: [each for each in present if each.trust == trust] for trust in trusts_of(services)}
+        own, base = self._arguments["authority"], base_dir(self._task_vars)
+        return {
+            trust: (authority_path((each[0].authority if each else None) or own, base), each)
+            for trust, each in entered.items()
+        }
+
+    def _bring_crl(self, services: list[Service]) -> dict[str, t.Any]:
+        min_days = 0 if self._task.check_mode else self._arguments["crl_min_days"]
+        crls = {trust: publish_crl(path, min_days) for trust, (path, _entered) in self._authorities(services).items()}
+        wanted = crl_files(self._conf_dir, services, crls, self._arguments["textfile_dir"])
+        return {**self._put_in_place(wanted), "refused": {}}
+
+    def _bring_all(self, services: list[Service]) -> dict[str, t.Any]:
+        publications = self._publications(services)
+        looked = self._look(services)
+        if "ansible_facts" not in looked:
+            return looked
+        facts = looked["ansible_facts"]["mtls_nginx"]
+        if not facts["installed"] and not self._arguments["require_nginx"]:
+            return {"changed": False, "installed": False, "message": "nginx is not installed"}
+        nginx = _nginx_host(facts, self._arguments)
+        wanted = host_files(nginx, services, publications, TEMPLATE_DIR)
+        unchanged = _unchanged(facts, wanted)
+        if unchanged is None:
+            result = self._put_in_place(wanted)
+            if result.get("failed") and "map_hash_bucket_size" in result.get("msg", ""):
+                result["msg"] += bucket_advice(nginx, services, publications) or ""
         else:
-            publications = {
-                trust: publish(path, host, entered, arguments["crl_min_days"])
-                for trust, (path, entered) in authorities.items()
-            }
-        nginx = _nginx_host(host, arguments, task_vars)
+            result = unchanged.as_result()
+            if warning := unchanged.own_bound and unchanged.own_bound.warning(wanted.shutdown_timeout):
+                display.warning(warning)
         refused = {name: who for publication in publications.values() for name, who in publication.refused.items()}
-        return host_files(nginx, services, publications, TEMPLATE_DIR), refused
+        return {**result, "installed": facts["installed"], "refused": refused}
 
+    def _publications(self, services: list[Service]) -> dict[str, Publication]:
+        authorities = self._authorities(services)
+        if not self._task.check_mode:
+            min_days = self._arguments["crl_min_days"]
+            return {
+                trust: publish(path, self._host, entered, min_days) for trust, (path, entered) in authorities.items()
+            }
+        plans = read_plan(self._task_vars)
+        return {
+            trust: rehearse(path, self._host, entered, plans[path].clients if path in plans else [])
+            for trust, (path, entered) in authorities.items()
+        }
 
-def _authorities(services: Sequence[Service], own: str, base: str | None) -> dict[str, tuple[str, list[Service]]]:
-    """The authorities of a host by `Service.trust`: the directory, and the services that its clients enter."""
-    present = [service for service in services if service.present]
-    return {
-        trust: (
-            authority_path(next((s.authority for s in present if s.trust == trust), None) or own, base),
-            [service for service in present if service.trust == trust],
+    def _look(self, services: list[Service]) -> dict[str, t.Any]:
+        compare = to_compare(
+            self._conf_dir, services, self._arguments["shutdown_timeout"], self._arguments["textfile_dir"]
         )
-        for trust in dict.fromkeys(service.trust for service in present) or [""]
-    }
+        return self._call("mtls.nginx.nginx_facts", {"test": False, "compare": compare})
+
+    def _put_in_place(self, wanted: HostFiles) -> dict[str, t.Any]:
+        return self._call("mtls.nginx.nginx_config", wanted.as_options())
+
+    def _call(self, module: str, options: dict[str, t.Any]) -> dict[str, t.Any]:
+        where = {name: self._arguments[name] for name in ("binary", "conf_path")}
+        return self._execute_module(module_name=module, module_args={**options, **where}, task_vars=self._task_vars)
 
 
-def _nginx_host(host: str, arguments: dict[str, t.Any], task_vars: dict[str, t.Any]) -> NginxHost:
-    facts = task_vars.get("ansible_facts", {}).get("mtls_nginx")
-    if facts is None:
-        raise MtlsError(f"host {host}: mtls.nginx.nginx_facts has not looked at this host's nginx yet; run it first")
+def _unchanged(facts: dict[str, t.Any], wanted: HostFiles) -> Outcome | None:
+    """What `nginx_config` would say of a host that is as it should be; None where it has to be asked."""
+    compared = facts["comparison"]
+    if not (facts["running"] and compared and compared["settled"]):
+        return None
+    if compared["fingerprints"] != wanted.fingerprints():
+        return None
+    own = compared["own_shutdown_timeout"]
+    return Outcome(own_bound=OwnBound(**own) if own else None)
+
+
+def _nginx_host(facts: dict[str, t.Any], arguments: dict[str, t.Any]) -> NginxHost:
     return NginxHost(
         version=tuple(int(part) for part in (facts["version"] or "0").split(".")),
         ipv6=facts["ipv6"],
-        conf_path=os.path.normpath(arguments["conf_path"]),
+        conf_path=arguments["conf_path"],
         log_dir=os.path.normpath(arguments["log_dir"]),
         directives=facts["directives"] or {},
         shutdown_timeout=arguments["shutdown_timeout"],

@@ -271,43 +271,35 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.mtls.nginx.plugins.module_utils.entry import run_module
 from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
-from ansible_collections.mtls.nginx.plugins.module_utils.host import end_dates, transaction
+from ansible_collections.mtls.nginx.plugins.module_utils.host import comparison, transaction
 from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_process import DEFAULT_CONF, PROGRAM_DIRS, Nginx
 
 
-def request_from(params: dict, check: bool, scratch_parent: str | None) -> transaction.Request:
+def request_from(params: dict, check: bool, scratch_parent: str | None) -> comparison.Request:
     """The module's options as the transaction understands them; raises MtlsError for values that make no sense."""
     wanted = [
-        transaction.WantedFile(
+        comparison.WantedFile(
             item["path"], item["content"].encode("utf-8", "surrogateescape"), _mode(item["path"], item["mode"])
         )
         for item in params["files"]
     ]
     wanted += [
-        transaction.WantedFile(
-            item["path"], item["content"].encode("utf-8", "surrogateescape"), transaction.SECRET_MODE, secret=True
+        comparison.WantedFile(
+            item["path"], item["content"].encode("utf-8", "surrogateescape"), comparison.SECRET_MODE, secret=True
         )
         for item in params["secrets"]
     ]
-    return transaction.Request(
+    return comparison.Request(
         wanted=wanted,
         absent=params["absent"],
         owned=params["owned"],
-        gates=[transaction.Gate(**probe) for probe in params["probes"]],
+        gates=[comparison.Gate(**probe) for probe in params["probes"]],
         shutdown_timeout=params["shutdown_timeout"],
-        textfile=_textfile(params["textfile"]),
+        textfile=comparison.textfile_from(params["textfile"]),
         reload=params["reload"],
         check=check,
         scratch_parent=scratch_parent,
     )
-
-
-def _textfile(options: dict | None) -> end_dates.Textfile | None:
-    if options is None:
-        return None
-    certificates = [(item["service"], item["path"]) for item in options["certificates"]]
-    authorities = [(item["name"], item["ca"], item["crl"]) for item in options["authorities"]]
-    return end_dates.Textfile(options["path"], authorities, certificates)
 
 
 def _mode(path: str, mode: str) -> int:
@@ -397,22 +389,10 @@ def main() -> None:
                 f"nginx is not installed: there is no program '{module.params['binary']}'."
                 " Install it, or name it in binary"
             )
-        own, asked = outcome.own_bound, request.shutdown_timeout
-        if own and asked and own.exceeds(asked):
-            module.warn(
-                f"{own.file} sets worker_shutdown_timeout {own.value}, which was left alone: connections from before a"
-                f" revocation may live longer than the {asked} seconds that were asked for"
-            )
-        result = {
-            "changed": outcome.changed,
-            "files": [{"path": change.path, "change": change.kind} for change in outcome.changes],
-            "reloaded": outcome.reloaded,
-            "started": outcome.started,
-            "accepted": outcome.accepted,
-            "own_shutdown_timeout": {"value": own.value, "file": own.file} if own else None,
-            "nginx": {"version": outcome.version},
-            "message": outcome.message,
-        }
+        warning = outcome.own_bound.warning(request.shutdown_timeout) if outcome.own_bound else None
+        if warning:
+            module.warn(warning)
+        result = outcome.as_result()
         if module._diff:
             result["diff"] = transaction.diff(outcome.changes)
         return result

@@ -22,6 +22,33 @@ options:
     description: nginx's main configuration file.
     type: path
     default: /etc/nginx/nginx.conf
+  test:
+    description: Asks C(nginx -t) for RV(ansible_facts.mtls_nginx.config_error), which else is null.
+    type: bool
+    default: true
+  compare:
+    description:
+      - What M(mtls.nginx.nginx_config) is going to be asked for, but for the contents of files.
+        RV(ansible_facts.mtls_nginx.comparison) says how the host differs from it.
+      - For M(mtls.nginx.nginx_site), which needs no second call where nothing differs.
+    type: dict
+    suboptions:
+      paths:
+        description: The files that are to be there, or not to be there.
+        type: list
+        elements: path
+        required: true
+      owned:
+        description: As O(mtls.nginx.nginx_config#module:owned).
+        type: list
+        elements: path
+        default: []
+      shutdown_timeout:
+        description: As O(mtls.nginx.nginx_config#module:shutdown_timeout).
+        type: int
+      textfile:
+        description: As O(mtls.nginx.nginx_config#module:textfile).
+        type: dict
 attributes:
   check_mode:
     description: Can run in check mode and return the same.
@@ -113,12 +140,31 @@ ansible_facts:
           description: Whether systemd runs the host's services.
           type: bool
           sample: true
+        comparison:
+          description: How the host differs from O(compare), null where that was not given or nginx is not installed.
+          type: dict
+          contains:
+            settled:
+              description: Whether nothing but the files of O(compare.paths) can differ.
+              type: bool
+              sample: true
+            fingerprints:
+              description: Mode and SHA-256 of each file that belongs to whoever runs this, null where there is none.
+              type: dict
+              sample:
+                /etc/nginx/client-certs/crl.pem: 0644 4355a46b19d348dc2f57c046f8ef63d4538ebb936000f3c9ee954a27460dd865
+                /etc/nginx/snippets/mtls-nas.conf: null
+            own_shutdown_timeout:
+              description: As RV(mtls.nginx.nginx_config#module:own_shutdown_timeout).
+              type: dict
+              sample: null
         init_script:
           description: Path of nginx's init script, null where there is none.
           type: str
           sample: /etc/init.d/nginx
 """
 
+import dataclasses
 import os
 import socket
 
@@ -126,7 +172,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.mtls.nginx.plugins.module_utils.entry import run_module
 from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
-from ansible_collections.mtls.nginx.plugins.module_utils.host import nginx_conf, nginx_process, nginx_stage
+from ansible_collections.mtls.nginx.plugins.module_utils.host import comparison, nginx_conf, nginx_process
 
 _DIRECTIVES = {
     "client_header_timeout": ("http",),
@@ -137,8 +183,8 @@ _DIRECTIVES = {
 }
 
 
-def gather(binary: str | None, conf_path: str, scratch_parent: str | None) -> dict:
-    """The facts; `binary` is None where nginx is not installed."""
+def gather(binary: str | None, conf_path: str) -> dict:
+    """The facts that need no test of the configuration; `binary` is None where nginx is not installed."""
     facts = {
         "installed": binary is not None,
         "binary": binary,
@@ -148,6 +194,7 @@ def gather(binary: str | None, conf_path: str, scratch_parent: str | None) -> di
         "running": False,
         "includes_conf_d": None,
         "config_error": None,
+        "comparison": None,
         "directives": dict.fromkeys(_DIRECTIVES),
         "ipv6": _has_ipv6(),
         "systemd": nginx_process.systemd_runs(),
@@ -160,14 +207,38 @@ def gather(binary: str | None, conf_path: str, scratch_parent: str | None) -> di
     facts["running"] = nginx.master() is not None
     try:
         facts.update(_configuration(nginx))
-        verdict = nginx_stage.try_out(nginx, {}, scratch_parent=scratch_parent)
     except OSError as error:
         facts["config_error"] = f"{error.filename}: {error.strerror}"
-    except MtlsError as error:
-        facts["config_error"] = str(error)
-    else:
-        facts["config_error"] = None if verdict.accepted else "; ".join(verdict.problems)
     return facts
+
+
+def config_error(binary: str, conf_path: str, scratch_parent: str | None) -> str | None:
+    """What nginx says of the configuration as it is; None when it accepts it."""
+    # Only here: where nginx is not asked, what asks it need not be loaded.
+    from ansible_collections.mtls.nginx.plugins.module_utils.host import nginx_stage
+
+    try:
+        verdict = nginx_stage.try_out(nginx_process.Nginx(binary, conf_path), {}, scratch_parent=scratch_parent)
+    except OSError as error:
+        return f"{error.filename}: {error.strerror}"
+    except MtlsError as error:
+        return str(error)
+    return None if verdict.accepted else "; ".join(verdict.problems)
+
+
+def compare(conf_path: str, options: dict) -> dict:
+    """The fact `comparison`."""
+    request = comparison.Request(
+        owned=options["owned"],
+        shutdown_timeout=options["shutdown_timeout"],
+        textfile=comparison.textfile_from(options["textfile"]),
+    )
+    found = comparison.look(conf_path, options["paths"], request)
+    return {
+        "settled": found.settled,
+        "fingerprints": found.fingerprints,
+        "own_shutdown_timeout": dataclasses.asdict(found.own_bound) if found.own_bound else None,
+    }
 
 
 def _configuration(nginx: nginx_process.Nginx) -> dict:
@@ -194,13 +265,28 @@ def main() -> None:
         argument_spec={
             "binary": {"type": "str", "default": "nginx"},
             "conf_path": {"type": "path", "default": nginx_process.DEFAULT_CONF},
+            "test": {"type": "bool", "default": True},
+            "compare": {
+                "type": "dict",
+                "options": {
+                    "paths": {"type": "list", "elements": "path", "required": True},
+                    "owned": {"type": "list", "elements": "path", "default": []},
+                    "shutdown_timeout": {"type": "int"},
+                    "textfile": {"type": "dict"},
+                },
+            },
         },
         supports_check_mode=True,
     )
 
     def work() -> dict:
         binary = module.get_bin_path(module.params["binary"], opt_dirs=nginx_process.PROGRAM_DIRS)
-        facts = gather(binary, module.params["conf_path"], module.tmpdir)
+        conf_path = module.params["conf_path"]
+        facts = gather(binary, conf_path)
+        if binary is not None and module.params["test"]:
+            facts["config_error"] = facts["config_error"] or config_error(binary, conf_path, module.tmpdir)
+        if binary is not None and module.params["compare"]:
+            facts["comparison"] = compare(conf_path, module.params["compare"])
         return {"changed": False, "ansible_facts": {"mtls_nginx": facts}}
 
     run_module(module, work)

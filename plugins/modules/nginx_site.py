@@ -12,7 +12,7 @@ description:
     for each service - and hands it to M(mtls.nginx.nginx_config), which puts it in place as one transaction.
   - Reads the certificates of the clients on an allow list from the authority's directory on the controller.
     Private keys of clients and of the CA stay there.
-  - Needs the facts of M(mtls.nginx.nginx_facts), unless O(crl_only=true). The role P(mtls.nginx.server#role) uses it.
+  - The host is asked once where nothing differs. The role P(mtls.nginx.server#role) uses it.
   - Ships no CRL that has ended or soon will, that another CA signed, or that holds anything but a CRL.
 options:
   authority:
@@ -55,6 +55,12 @@ options:
         there, to C(mtls_nginx.prom). See O(mtls.nginx.nginx_config#module:textfile).
       - Left out, they are not.
     type: path
+  require_nginx:
+    description:
+      - V(false) does nothing where nginx is not installed, so that it can be installed. RV(installed) tells.
+      - Otherwise that is an error, and in check mode everything is shown as new. So it is with O(crl_only=true).
+    type: bool
+    default: true
 attributes:
   check_mode:
     description:
@@ -69,9 +75,6 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: See which nginx is there
-  mtls.nginx.nginx_facts:
-
 - name: Guard the services, as one transaction
   mtls.nginx.nginx_site:
     authority: "{{ inventory_dir }}/pki"
@@ -89,6 +92,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+installed:
+  description: Whether nginx is installed.
+  type: bool
+  returned: success, unless O(crl_only=true)
+  sample: true
 refused:
   description: Clients that are on an allow list but revoked, by service.
   type: dict

@@ -12,11 +12,11 @@ import typing as t
 from collections.abc import Mapping
 from functools import lru_cache
 
-import yaml
 from ansible import constants as C
 from ansible import context
 from ansible.errors import AnsibleError
 from ansible.inventory.manager import IGNORED
+from ansible.module_utils.common.yaml import yaml_load
 
 from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import AuthorityPlan, InventoryReader
@@ -65,7 +65,7 @@ def _refuse_as_inventory(path: str) -> None:
 def _role_options(role: str) -> dict[str, t.Any]:
     path = os.path.join(COLLECTION_DIR, "roles", role, "meta", "argument_specs.yml")
     with open(path, encoding="utf-8") as stream:
-        return yaml.safe_load(stream)["argument_specs"]["main"]["options"]
+        return yaml_load(stream)["argument_specs"]["main"]["options"]
 
 
 def _values(variables: Mapping[str, t.Any], host: str, names: list[str]) -> dict[str, t.Any]:

@@ -13,6 +13,7 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 
+from ansible_collections.mtls.nginx.plugins.module_utils.host import nginx_conf
 from ansible_collections.mtls.nginx.plugins.module_utils.site.host_files import NginxHost, host_files
 from ansible_collections.mtls.nginx.plugins.module_utils.site.publication import Publication
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import parse_services
@@ -22,6 +23,7 @@ from .nginxes import REPOSITORY, Build
 
 _TEMPLATES = str(REPOSITORY / "roles" / "server" / "templates")
 _SECONDS = 15
+_DIRECTIVES = ("map_hash_bucket_size", "map_hash_max_size")
 _PAGES = ("index.html", "secret", "api/secret", "page.php", "exact", "exactly", "open/index.html", "open/page")
 
 # Workers as root: the folder is below pytest's, which nobody else may enter.
@@ -73,7 +75,10 @@ class Host:
     @property
     def nginx(self) -> NginxHost:
         """What our rendering is told of this host."""
-        return NginxHost(self.build.version, False, str(self.folder / "nginx.conf"), str(self.folder / "log"), {})
+        conf_path = str(self.folder / "nginx.conf")
+        configuration = nginx_conf.load(conf_path)
+        directives = {name: configuration.own_value(name, ("http",)) for name in _DIRECTIVES}
+        return NginxHost(self.build.version, False, conf_path, str(self.folder / "log"), directives)
 
     def write(self, path: str, text: str) -> None:
         for word, value in self._words.items():

@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime
 import itertools
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from cryptography import x509
@@ -40,13 +40,20 @@ class Identity:
         return nginx_dn(self.certificate.subject)
 
 
+@dataclass(frozen=True)
+class OnPaper:
+    """Somebody who is on a list, and whose certificate nobody needs to have."""
+
+    dn: str
+
+
 @dataclass
 class Authority:
     """An authority in a directory, as `ca_init` makes it."""
 
     path: pathlib.Path
     name: str
-    clients: dict[str, Identity] = field(default_factory=dict)
+    clients: dict[str, Identity | OnPaper] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         wanted = creation.Wanted(str(self.path), {"O": "Acme", "CN": self.name}, P256, None, days=30, crl_days=10)
@@ -75,6 +82,10 @@ class Authority:
         """Issue clients, all in one go."""
         names = [subject_name(subject, name) for name, subject in subjects.items()]
         self.clients |= zip(subjects, self._issue(names, profiles.CLIENT), strict=True)
+
+    def on_paper(self, names: Iterable[str]) -> None:
+        """Have clients that are never issued anything."""
+        self.clients |= {name: OnPaper(nginx_dn(subject_name({"CN": name}, name))) for name in names}
 
     def server(self, *names: str) -> Identity:
         (identity,) = self._issue([subject_name({"CN": names[0]}, names[0])], profiles.SERVER, names)

@@ -16,7 +16,7 @@ import time
 
 import pytest
 
-from ansible_collections.mtls.nginx.plugins.module_utils.host import transaction
+from ansible_collections.mtls.nginx.plugins.module_utils.host import comparison, transaction
 from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_process import Nginx
 
 from .conftest import free_port
@@ -144,8 +144,8 @@ def test_legitimate_clients_notice_nothing(site, changes):
     start = time.monotonic()
     with visitors(port, site.identity("phone"), counts):
         for number in range(changes):
-            wanted = transaction.WantedFile(str(maps), with_tablet if number % 2 else without_tablet)
-            outcome = transaction.run(nginx, transaction.Request(wanted=[wanted]))
+            wanted = comparison.WantedFile(str(maps), with_tablet if number % 2 else without_tablet)
+            outcome = transaction.run(nginx, comparison.Request(wanted=[wanted]))
             assert outcome.reloaded
             asked = site.status(port, client="tablet", host="127.0.0.1", sni=None)
             assert asked == (200 if number % 2 else 403)

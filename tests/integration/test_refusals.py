@@ -239,6 +239,16 @@ def test_a_host_whose_own_configuration_is_broken(broken):
         foreign.unlink()
 
 
+def test_a_host_whose_own_hash_buckets_are_too_small(broken):
+    broken.nginx.write_conf("map_hash_bucket_size 64; include conf.d/*.conf;")
+    try:
+        long = f"{'n' * 60}.lan"
+        second_service(broken, name="web", server_names=[long], certificate={"path": "/x.crt", "key": "/x.key"})
+        refused(broken, "you should increase map_hash_bucket_size: 64. The host sets", "write 128 there")
+    finally:
+        broken.nginx.write_conf()
+
+
 def test_a_file_that_somebody_else_wrote_is_not_overwritten(broken):
     own = broken.nginx.folder / "conf.d" / "mtls-web.conf"
     own.write_text("# mine\n")

@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.host import (
-    end_dates,
+    comparison,
     nginx_process,
     ports,
     probe,
@@ -34,8 +34,9 @@ from ansible_collections.mtls.nginx.plugins.module_utils.host import (
     swap,
     transaction,
 )
+from ansible_collections.mtls.nginx.plugins.module_utils.host.comparison import Gate, Request, WantedFile
 from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_process import Nginx, Verdict
-from ansible_collections.mtls.nginx.plugins.module_utils.host.transaction import Gate, Outcome, Request, WantedFile
+from ansible_collections.mtls.nginx.plugins.module_utils.host.transaction import Outcome
 from ansible_collections.mtls.nginx.plugins.modules import nginx_facts
 
 BINARY = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:" + os.environ["PATH"])
@@ -309,12 +310,12 @@ def test_bound_of_the_hosts_own(serving):
     assert "mtls.nginx" not in serving.main.read_text()
     again = serving.serve(201, shutdown_timeout=7)
     assert (again.changed, again.own_bound) == (False, outcome.own_bound)
-    assert nginx_facts.gather(str(BINARY), str(serving.main), None)["directives"]["worker_shutdown_timeout"] == "5m"
+    assert nginx_facts.gather(str(BINARY), str(serving.main))["directives"]["worker_shutdown_timeout"] == "5m"
 
 
 def test_facts_do_not_take_our_bound_for_the_hosts(serving):
     serving.serve(201, shutdown_timeout=7)
-    assert nginx_facts.gather(str(BINARY), str(serving.main), None)["directives"]["worker_shutdown_timeout"] is None
+    assert nginx_facts.gather(str(BINARY), str(serving.main))["directives"]["worker_shutdown_timeout"] is None
 
 
 # End dates for Prometheus
@@ -322,7 +323,7 @@ def test_facts_do_not_take_our_bound_for_the_hosts(serving):
 
 def test_end_dates_are_those_of_what_is_put_in_place(serving, tmp_path):
     folder = tmp_path / "textfiles"
-    textfile = end_dates.Textfile(
+    textfile = comparison.Textfile(
         str(folder / "mtls_nginx.prom"),
         [("", serving.path("client-certs/ca.crt"), serving.path("client-certs/crl.pem"))],
         [("a", serving.path("server-certs/a.crt")), ("later", serving.path("server-certs/later.crt"))],
@@ -715,21 +716,123 @@ def test_ended_by_a_signal(serving):
     assert serving.status() == "201"
 
 
+# A look instead of a run
+
+
+def unchanged(host: Host, **options: object) -> bool:
+    """Whether a look finds all that `Host.serve` would put in place with status 201."""
+    wanted = {item.path: comparison.fingerprint(item.content, item.mode) for item in host.wanted(201)}
+    expected = {**wanted, **dict.fromkeys(options.pop("absent", ()))}
+    looked = comparison.look(str(host.main), list(expected), Request(**options))
+    return looked.settled and looked.fingerprints == expected
+
+
+def remove(path: pathlib.Path) -> None:
+    path.unlink()
+
+
+def link_to_nowhere(path: pathlib.Path) -> None:
+    path.unlink()
+    path.symlink_to("nowhere")
+
+
+def link_to_a_copy(path: pathlib.Path) -> None:
+    path.rename(path.with_suffix(".copy"))
+    path.symlink_to(path.with_suffix(".copy"))
+
+
+def folder_instead(path: pathlib.Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+ALTERATIONS = {
+    "nothing": ("nginx.conf", lambda path: None),
+    "another content": ("client-certs/ca.crt", lambda path: path.write_bytes(path.read_bytes() + b"\n")),
+    "another mode": ("server-certs/a.key", lambda path: path.chmod(0o640)),
+    "another owner": ("server-certs/a.key", lambda path: os.chown(path, 65534, -1)),
+    "a missing file": ("server-certs/a.crt", remove),
+    "a link to nowhere": ("server-certs/a.crt", link_to_nowhere),
+    "a link to the same": ("server-certs/a.crt", link_to_a_copy),
+    "a folder in the way": ("server-certs/a.crt", folder_instead),
+    "a file that is to be absent": ("conf.d/mtls-b.conf", lambda path: path.write_text(MARKER)),
+    "a link to nowhere that is to be absent": ("conf.d/mtls-b.conf", lambda path: path.symlink_to("nowhere")),
+    "a service that nobody lists": ("conf.d/mtls-c.conf", lambda path: path.write_text(MARKER)),
+    "somebody else's file": ("conf.d/mtls-d.conf", lambda path: path.write_text("# mine\n")),
+    "no bound": ("nginx.conf", lambda path: path.write_text("".join(path.read_text().splitlines(True)[1:]))),
+    "a bound of the host's own": (
+        "nginx.conf",
+        lambda path: path.write_text("worker_shutdown_timeout 5m;\n" + path.read_text()),
+    ),
+    "no nginx.conf": ("nginx.conf", remove),
+    "a broken nginx.conf": ("nginx.conf", lambda path: path.write_text("http {")),
+    "other end dates": ("ends.prom", lambda path: path.write_text("")),
+    "a journal": (swap.JOURNAL, lambda path: path.write_text("{}")),
+}
+
+
+@pytest.mark.parametrize("alteration", ALTERATIONS)
+def test_a_look_finds_what_a_run_finds(serving, alteration):
+    textfile = comparison.Textfile(
+        serving.path("ends.prom"),
+        [("", serving.path("client-certs/ca.crt"), serving.path("client-certs/crl.pem"))],
+    )
+    options = {
+        "absent": [serving.path("conf.d/mtls-b.conf")],
+        "owned": [serving.path("conf.d/mtls-*.conf")],
+        "shutdown_timeout": 7,
+        "textfile": textfile,
+    }
+    serving.serve(201, **options)
+    name, alter = ALTERATIONS[alteration]
+    alter(serving.conf / name)
+    try:
+        as_a_run = not serving.serve(201, **options, check=True).changed
+    except (MtlsError, OSError):
+        as_a_run = False
+    assert unchanged(serving, **options) is as_a_run
+    # What else is in nginx.conf is only looked at when something is to be changed.
+    same = ("nothing", "a link to the same", "somebody else's file", "a broken nginx.conf")
+    assert as_a_run is (alteration in same)
+
+
+@pytest.mark.parametrize("step", KILLED_AT)
+def test_a_look_at_what_a_killed_run_has_left(serving, step):
+    gate = Gate("127.0.0.1", serving.port, "a.test", 202)
+
+    def killed():
+        die_at(*KILLED_AT[step])
+        serving.apply(*serving.wanted(202), WantedFile(serving.path("new/ca.pem"), b"x"), gates=[gate])
+
+    assert os.waitpid(forked(killed), 0)[1] == signal.SIGKILL
+    assert not unchanged(serving)
+    serving.serve(201)
+    assert unchanged(serving)
+
+
+def test_a_look_waits_for_a_run_to_end(serving, monkeypatch):
+    monkeypatch.setattr(swap, "_LOCK_TIMEOUT", 0.0)
+    with swap.exclusive(str(serving.conf)), pytest.raises(MtlsError, match="another run is changing this host's nginx"):
+        unchanged(serving)
+
+
 # Facts
 
 
 def test_facts(serving):
     (serving.conf / "conf.d" / "own.conf").write_text("map_hash_bucket_size 128;\n")
-    facts = nginx_facts.gather(str(BINARY), str(serving.main), None)
+    facts = nginx_facts.gather(str(BINARY), str(serving.main))
     assert re.fullmatch(r"\d+\.\d+\.\d+", facts["version"])
     assert facts["installed"] is facts["running"] is facts["includes_conf_d"] is True
     assert facts["conf_dir"] == str(serving.conf)
-    assert facts["config_error"] is None
+    assert nginx_facts.config_error(str(BINARY), str(serving.main), None) is None
     assert facts["directives"]["map_hash_bucket_size"] == "128"
     assert facts["directives"]["worker_shutdown_timeout"] is None
 
 
 def test_facts_of_a_broken_host(serving):
     (serving.conf / "sites-enabled" / "shop").write_text("sever {}\n")
-    facts = nginx_facts.gather(str(BINARY), str(serving.main), None)
-    assert facts["config_error"] == f'[emerg] unknown directive "sever" in {serving.conf}/sites-enabled/shop:1'
+    assert (
+        nginx_facts.config_error(str(BINARY), str(serving.main), None)
+        == f'[emerg] unknown directive "sever" in {serving.conf}/sites-enabled/shop:1'
+    )

@@ -10,6 +10,7 @@ import pathlib
 import re
 import subprocess
 
+import yaml
 from cryptography import x509
 
 from .conftest import PASSPHRASE, free_port, tree
@@ -136,16 +137,73 @@ def test_hosts_with_another_directory_have_another_authority(site, upstream):
         assert site.status(other, client="admin") == 400
 
 
-def test_an_unchanged_host_costs_two_module_calls(site, upstream):
+def test_an_unchanged_host_costs_one_module_call(site, upstream):
     site.add_host("nas", mtls_clients=[{"name": "phone"}])
     site.host_vars["nas"]["mtls_services"] = [service(free_port(), upstream)]
     site.ok()
     run = site.ok("-vvv")
     assert run.changed == 0
     called = re.findall(r"Using module file \S+/plugins/modules/(\w+)\.py", run.text)
-    assert sorted(called) == ["ca_init", "client_cert", "crl", "nginx_config", "nginx_facts", "server_cert"]
+    assert sorted(called) == ["ca_init", "client_cert", "crl", "nginx_facts", "server_cert"]
     everything = re.findall(r"Using module file (\S+)", run.text)
     assert len(everything) == len(called), everything
+
+
+def test_whatever_was_done_to_a_host_is_noticed_and_put_right(site, upstream):
+    port = free_port()
+    nginx = site.add_host("nas", mtls_clients=[{"name": "phone"}])
+    site.host_vars["nas"]["mtls_services"] = [service(port, upstream)]
+    site.ok()
+    nginx.stop()
+    assert "nas" in site.ok("--check").hosts
+    assert nginx.pid is None
+    assert site.ok().changed == 1
+    assert site.status(port, client="phone") == 200
+
+    made = tree(nginx.folder / "conf.d"), tree(nginx.folder / "client-certs"), tree(nginx.folder / "server-certs")
+    (nginx.folder / "client-certs" / "revoked.map").write_text("")
+    (nginx.folder / "server-certs" / "nas.key").chmod(0o644)
+    maps = nginx.folder / "conf.d" / "mtls.conf"
+    maps.write_text(maps.read_text().replace("default refuse", "default open"))
+    run = site.ok("--diff")
+    assert run.changed == 1
+    assert (
+        tree(nginx.folder / "conf.d"),
+        tree(nginx.folder / "client-certs"),
+        tree(nginx.folder / "server-certs"),
+    ) == made
+    assert "PRIVATE KEY" not in run.text
+    assert site.ok().changed == 0
+
+
+def test_a_longer_bound_of_the_hosts_own_is_told_each_time(site, upstream):
+    nginx = site.add_host("nas", mtls_clients=[{"name": "phone"}])
+    nginx.conf.write_text("worker_shutdown_timeout 10m;\n" + nginx.conf.read_text())
+    site.host_vars["nas"]["mtls_services"] = [service(free_port(), upstream)]
+    for run in (site.ok(), site.ok()):
+        assert "sets worker_shutdown_timeout 10m, which was left alone" in " ".join(run.text.split())
+
+
+def test_a_host_without_nginx_is_told_of_or_refused(site, upstream):
+    site.add_host("nas", mtls_clients=[{"name": "phone"}])
+    site.host_vars["nas"]["mtls_services"] = [service(free_port(), upstream)]
+    site.ok()
+    asked = {
+        "authority": "{{ inventory_dir }}/pki",
+        "services": "{{ mtls_services }}",
+        "conf_path": "{{ mtls_nginx_conf }}",
+        "binary": "/nowhere/nginx",
+    }
+    for required in (False, True):
+        tasks = [
+            {"mtls.nginx.nginx_site": {**asked, "require_nginx": required}, "register": "looked"},
+            {"ansible.builtin.assert": {"that": ["not looked.installed", "looked is not changed"]}},
+        ]
+        playbook = site.folder / "asked.yml"
+        playbook.write_text(yaml.safe_dump([{"hosts": "nas", "gather_facts": False, "tasks": tasks}]))
+        run = site.run(playbook=playbook)
+        assert (run.returncode == 0) is not required, run.text
+    assert "nginx is not installed: there is no program '/nowhere/nginx'" in " ".join(run.text.split())
 
 
 def test_secrets_show_nowhere(site, upstream):

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import binascii
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from itertools import islice
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca import der, times
+from ansible_collections.mtls.nginx.plugins.module_utils.host.comparison import Textfile
 
 _PEM_BLOCK = re.compile(rb"-----BEGIN (X509 CRL|CERTIFICATE)-----(.*?)-----END \1-----", re.DOTALL)
 _TBS_FIELDS = 7  # as far as the dates are
@@ -27,19 +27,6 @@ _SERVER = (
     "mtls_nginx_server_certificate_not_after_timestamp_seconds",
     "When a service's server certificate, or an intermediate one sent with it, ends.",
 )
-
-
-@dataclass(frozen=True)
-class Textfile:
-    """Where the metrics go, and the files they are about.
-
-    `authorities` are a name (empty for the host's own), the path of the CA certificates and that of the CRL;
-    `certificates` are pairs of a service's name and a path.
-    """
-
-    path: str
-    authorities: Sequence[tuple[str, str, str]]
-    certificates: Sequence[tuple[str, str]] = ()
 
 
 def render(textfile: Textfile, read: Callable[[str], bytes | None]) -> bytes:

@@ -36,7 +36,7 @@ STOP_TIMEOUT = 10.0
 COMMAND_TIMEOUT = 120.0
 # Workers that are going to die of their configuration do so at once.
 SETTLE_TIME = 0.2
-_POLL = 0.02
+_POLL = 0.05
 _TITLE_TIMEOUT = 3.0
 
 _MASTER = "nginx: master process"
@@ -125,6 +125,7 @@ class Nginx:
     def __init__(self, binary: str, conf_path: str) -> None:
         self.binary = binary
         self.conf_path = conf_path
+        self._known: Process | None = None
 
     @property
     def conf_dir(self) -> str:
@@ -169,6 +170,13 @@ class Nginx:
 
     def master(self) -> Process | None:
         """The master process of the instance that was started with our configuration file."""
+        # To look at one process is cheap, to look through all of them is not.
+        known = _process(self._known.pid) if self._known else None
+        if known is None or known != self._known or not known.title.startswith(_MASTER):
+            self._known = self._find_master()
+        return self._known
+
+    def _find_master(self) -> Process | None:
         found = [process for process in _processes(_MASTER) if self._is_ours(process)]
         if len(found) > 1:
             # A worker bears its master's title for an instant; during an upgrade of the program there are two masters.

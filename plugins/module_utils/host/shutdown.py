@@ -44,10 +44,15 @@ class OwnBound:
     value: str
     file: str
 
-    def exceeds(self, seconds: int) -> bool:
-        """Whether it lets connections live longer than so many seconds; 0 is no bound at all."""
+    def warning(self, seconds: int | None) -> str | None:
+        """What to say where it lets connections live longer than the seconds asked for; 0 is no bound at all."""
         own = parse_time(self.value)
-        return own == 0 or own > seconds
+        if not seconds or 0 < own <= seconds:
+            return None
+        return (
+            f"{self.file} sets worker_shutdown_timeout {self.value}, which was left alone: connections from before a"
+            f" revocation may live longer than the {seconds} seconds that were asked for"
+        )
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,10 @@ _LOCK_TIMEOUT = 120.0
 _PREPARING, _SWAPPING, _DONE, _RESTORED = "preparing", "swapping", "done", "restored"
 
 
+class Busy(MtlsError):
+    """Another run does not let go of the host."""
+
+
 @dataclass(frozen=True)
 class NewFile:
     """What `path` is to become; `content` None removes it. `owner` (user and group) None is whoever runs this."""
@@ -163,7 +167,7 @@ def exclusive(directory: str) -> Iterator[None]:
                 break
             except BlockingIOError:
                 if time.monotonic() > deadline:
-                    raise MtlsError(
+                    raise Busy(
                         f"{directory}: another run is changing this host's nginx; wait for it and run again"
                     ) from None
                 time.sleep(0.05)

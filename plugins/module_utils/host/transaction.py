@@ -9,7 +9,6 @@ Whatever fails, the files are afterwards what they were, byte for byte, and ngin
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import os
 import re
@@ -17,80 +16,26 @@ import signal
 import threading
 import types
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from ansible_collections.mtls.nginx.plugins.module_utils import entry
 from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.host import (
-    end_dates,
+    comparison,
     nginx_conf,
     nginx_stage,
     ports,
     shutdown,
     swap,
 )
+from ansible_collections.mtls.nginx.plugins.module_utils.host.comparison import Change, Gate, Request
 from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_process import LogTail, Nginx, Process
 
-SECRET_MODE = 0o600
 _SECRET_TEXT = "<private key, not shown>"
 _LONGEST_DIFF = 104448  # Ansible's own default, max_file_size_for_diff
 _CONFLICT = re.compile(r'conflicting server name "(?P<name>[^"]*)" on (?P<socket>\S+), ignored')
 _ENDING_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
-
-
-@dataclass(frozen=True)
-class WantedFile:
-    """A file as it should be. A secret one never appears in a diff or in a scratch file.
-
-    `owner` (user and group) is set for a file that is the host's own and of which we edit a line. Files of ours belong
-    to whoever runs this.
-    """
-
-    path: str
-    content: bytes
-    mode: int = 0o644
-    secret: bool = False
-    owner: tuple[int, int] | None = None
-
-
-@dataclass(frozen=True)
-class Gate:
-    """A TLS socket that must answer a request without a client certificate with the status `expect`."""
-
-    address: str
-    port: int
-    server_name: str
-    expect: int = 400
-
-
-@dataclass(frozen=True)
-class Request:
-    """What a host should have. `owned` are patterns of our files: one that is neither wanted nor absent is refused.
-
-    `shutdown_timeout` is the bound in seconds for connections that outlive a reload, 0 takes ours away, None leaves it
-    alone. `textfile` is where the end dates are written for Prometheus.
-    """
-
-    wanted: Sequence[WantedFile] = ()
-    absent: Sequence[str] = ()
-    owned: Sequence[str] = ()
-    gates: Sequence[Gate] = ()
-    shutdown_timeout: int | None = None
-    textfile: end_dates.Textfile | None = None
-    reload: bool = False
-    check: bool = False
-    scratch_parent: str | None = None
-
-
-@dataclass(frozen=True)
-class Change:
-    """One file that differs; `kind` is created, changed or removed, `before` None where there was no content."""
-
-    path: str
-    kind: str
-    before: bytes | None
-    before_mode: int | None
-    wanted: WantedFile | None
 
 
 @dataclass
@@ -109,12 +54,25 @@ class Outcome:
     own_bound: shutdown.OwnBound | None = None
     message: str = "nothing differs, nginx is running"
 
+    def as_result(self) -> dict[str, Any]:
+        """What the module `nginx_config` returns."""
+        return {
+            "changed": self.changed,
+            "files": [{"path": change.path, "change": change.kind} for change in self.changes],
+            "reloaded": self.reloaded,
+            "started": self.started,
+            "accepted": self.accepted,
+            "own_shutdown_timeout": asdict(self.own_bound) if self.own_bound else None,
+            "nginx": {"version": self.version},
+            "message": self.message,
+        }
+
 
 def preview(request: Request) -> Outcome:
     """What a host without nginx would get: a comparison, since nobody can be asked."""
     _check_request(request)
-    _refuse_strays(request)
-    changes = _compare(_with_textfile(request))
+    comparison.refuse_strays(request)
+    changes = comparison.compare(comparison.with_textfile(request))
     _refuse_foreign(changes)
     return Outcome(changes, changed=bool(changes), message="nginx is not installed, so it could not be asked")
 
@@ -155,9 +113,9 @@ class _Transaction:
 
     def _plan(self) -> tuple[Outcome, nginx_conf.Configuration | None]:
         """What is to be done, and the configuration as it then is; None when there is nothing to do."""
-        _refuse_strays(self._request)
-        request, own_bound = _with_bound(_with_textfile(self._request), self._nginx.conf_path)
-        changes = _compare(request)
+        comparison.refuse_strays(self._request)
+        request, own_bound = comparison.with_bound(comparison.with_textfile(self._request), self._nginx.conf_path)
+        changes = comparison.compare(request)
         running = self._nginx.master() is not None
         if running and not changes and not self._swap.unfinished and not self._request.reload:
             return Outcome(own_bound=own_bound), None
@@ -411,78 +369,6 @@ def _check_request(request: Request) -> None:
                 f"{wanted.path}: the new content lacks the line '{nginx_conf.MARKER}' in its first lines,"
                 " and the next run would refuse to change it; add it to the template"
             )
-
-
-def _with_textfile(request: Request) -> Request:
-    """The request with the metrics of what it will have put in place."""
-    textfile = request.textfile
-    if textfile is None:
-        return request
-    new: dict[str, bytes | None] = {wanted.path: wanted.content for wanted in request.wanted}
-    new.update(dict.fromkeys(request.absent))
-    content = end_dates.render(textfile, lambda path: new[path] if path in new else _read(path))
-    return replace(request, wanted=[*request.wanted, WantedFile(textfile.path, content)])
-
-
-def _with_bound(request: Request, conf_path: str) -> tuple[Request, shutdown.OwnBound | None]:
-    """The request with what bounds the life of connections that outlive a reload."""
-    if request.shutdown_timeout is None:
-        return request, None
-    plan = shutdown.plan(conf_path, request.shutdown_timeout)
-    wanted = [WantedFile(path, content) for path, content in plan.files.items() if content is not None]
-    absent = [path for path, content in plan.files.items() if content is None]
-    if plan.main is not None:
-        status = os.stat(conf_path)
-        owner = (status.st_uid, status.st_gid)
-        wanted.append(WantedFile(conf_path, plan.main, status.st_mode & 0o7777, owner=owner))
-    return replace(request, wanted=[*request.wanted, *wanted], absent=[*request.absent, *absent]), plan.own
-
-
-def _compare(request: Request) -> list[Change]:
-    changes = []
-    for wanted in request.wanted:
-        status = _status(wanted.path)
-        before = _read(wanted.path)
-        if status is None:
-            changes.append(Change(wanted.path, "created", None, None, wanted))
-            continue
-        mode = status.st_mode & 0o7777
-        owner = wanted.owner[0] if wanted.owner else os.geteuid()
-        if (before, mode, status.st_uid) != (wanted.content, wanted.mode, owner):
-            changes.append(Change(wanted.path, "changed", before, mode, wanted))
-    for path in request.absent:
-        status = _status(path)
-        if status is not None:
-            changes.append(Change(path, "removed", _read(path), status.st_mode & 0o7777, None))
-    return changes
-
-
-def _status(path: str) -> os.stat_result | None:
-    try:
-        return os.stat(path)
-    except FileNotFoundError:
-        return os.lstat(path) if os.path.islink(path) else None
-
-
-def _read(path: str) -> bytes | None:
-    try:
-        with open(path, "rb") as handle:
-            return handle.read()
-    except FileNotFoundError:
-        return None
-    except IsADirectoryError:
-        raise MtlsError(f"{path}: there is a directory of that name; move it away") from None
-
-
-def _refuse_strays(request: Request) -> None:
-    known = {wanted.path for wanted in request.wanted} | set(request.absent)
-    found = sorted({path for pattern in request.owned for path in glob.glob(pattern)} - known)
-    strays = [path for path in found if nginx_conf.is_managed(_read(path) or b"")]
-    if strays:
-        raise MtlsError(
-            f"{', '.join(strays)}: written by mtls.nginx for a service that is no longer listed, and still served."
-            " List the service with state: absent to have it removed, or as before to keep it"
-        )
 
 
 def _refuse_foreign(changes: Sequence[Change]) -> None:

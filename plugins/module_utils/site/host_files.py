@@ -20,6 +20,7 @@ try:
 except ImportError:  # only on targets, where nothing is rendered
     pass
 
+from ansible_collections.mtls.nginx.plugins.module_utils.host import comparison
 from ansible_collections.mtls.nginx.plugins.module_utils.host.probe import GATE_PATH
 from ansible_collections.mtls.nginx.plugins.module_utils.host.shutdown import parse_time
 from ansible_collections.mtls.nginx.plugins.module_utils.names import nginx_quote
@@ -89,10 +90,6 @@ class NginxHost:
     def conf_dir(self) -> str:
         return os.path.dirname(self.conf_path)
 
-    def path(self, *parts: str) -> str:
-        """A path below nginx's configuration folder."""
-        return os.path.join(self.conf_dir, *parts)
-
 
 @dataclass
 class HostFiles:
@@ -108,6 +105,35 @@ class HostFiles:
 
     def as_options(self) -> dict[str, t.Any]:
         return dataclasses.asdict(self)
+
+    def fingerprints(self) -> dict[str, str | None]:
+        """What `comparison.look` finds on a host that has it all."""
+        found: dict[str, str | None] = dict.fromkeys(self.absent)
+        for items, mode in ((self.files, comparison.FILE_MODE), (self.secrets, comparison.SECRET_MODE)):
+            for item in items:
+                content = item["content"].encode("utf-8", "surrogateescape")
+                found[item["path"]] = comparison.fingerprint(content, mode)
+        return found
+
+
+def trusts_of(services: Sequence[Service]) -> list[str]:
+    """`Service.trust` of what is present; a host without a service still gets its own authority's files."""
+    return list(dict.fromkeys(service.trust for service in services if service.present)) or [""]
+
+
+def to_compare(
+    conf_dir: str, services: Sequence[Service], shutdown_timeout: int | None, textfile_dir: str | None
+) -> dict[str, t.Any]:
+    """What of `host_files` is known before anything is of the host: the option `compare` of `nginx_facts`."""
+    trusts = {name: _Trust.of(conf_dir, name) for name in trusts_of(services)}
+    trusted = [path for trust in trusts.values() for path in trust.files]
+    own = [path for service in services for path in _all_paths(conf_dir, service)]
+    return {
+        "paths": list(dict.fromkeys([*trusted, _maps_path(conf_dir), *own])),
+        "owned": _owned(conf_dir),
+        "shutdown_timeout": _bound(services, shutdown_timeout),
+        "textfile": _textfile(conf_dir, services, trusts, textfile_dir),
+    }
 
 
 @dataclass(frozen=True)
@@ -175,7 +201,7 @@ def host_files(
             ]
         ),
         {
-            "path": host.path("conf.d", "mtls.conf"),
+            "path": _maps_path(host.conf_dir),
             "content": jinja.get_template("mtls.conf.j2").render(
                 services=views, trusts=trusts.values(), unplain_path=_UNPLAIN_PATH, **common, **_hash_sizes(host, views)
             ),
@@ -183,9 +209,9 @@ def host_files(
     ]
     for service, view in zip(present, views, strict=False):
         template, path = (
-            ("snippet.conf.j2", _snippet_path(host, service))
+            ("snippet.conf.j2", _snippet_path(host.conf_dir, service))
             if service.snippet
-            else ("service.conf.j2", _conf_path(host, service))
+            else ("service.conf.j2", _conf_path(host.conf_dir, service))
         )
         wanted.files.append({"path": path, "content": jinja.get_template(template).render(service=view, **common)})
         if service.issued_by_authority:
@@ -195,11 +221,10 @@ def host_files(
         if not service.snippet:
             wanted.probes.append(_probe(service))
     kept = {item["path"] for item in [*wanted.files, *wanted.secrets]}
-    ours = dict.fromkeys(path for service in services for path in _all_paths(host, service))
+    ours = dict.fromkeys(path for service in services for path in _all_paths(host.conf_dir, service))
     wanted.absent = [path for path in ours if path not in kept]
-    wanted.owned = [host.path("conf.d", "mtls-*.conf"), host.path("snippets", "mtls-*.conf")]
-    if host.shutdown_timeout is not None:
-        wanted.shutdown_timeout = host.shutdown_timeout if present else 0
+    wanted.owned = _owned(host.conf_dir)
+    wanted.shutdown_timeout = _bound(services, host.shutdown_timeout)
     wanted.textfile = _textfile(host.conf_dir, services, trusts, host.textfile_dir)
     return wanted
 
@@ -334,15 +359,8 @@ def _public_pattern(path: str) -> str:
 
 
 def _hash_sizes(host: NginxHost, views: Sequence[Mapping[str, t.Any]]) -> dict[str, int | None]:
-    """`map_hash_*` values, where nginx's defaults are too small and the host sets none of its own.
-
-    A key of n bytes needs a bucket of 8 + (n + 2 rounded up to 8) + 8 bytes (measured).
-    """
-    keys = [len(name) for view in views for name in view["sni_names"]]
-    keys += [len(client["key"]) for view in views for client in view["allow"] or ()]
-    entries = max((len(view["allow"] or ()) for view in views), default=0)
-    bucket = _power_of_two(16 + (max(keys, default=0) + 2 + 7) // 8 * 8)
-    max_size = _power_of_two(2 * entries)
+    """`map_hash_*` values, where nginx's defaults are too small and the host sets none of its own."""
+    bucket, max_size = _bucket_size(views), _max_size(views)
     return {
         "hash_bucket_size": bucket
         if bucket > _DEFAULT_BUCKET and not host.directives.get("map_hash_bucket_size")
@@ -351,6 +369,31 @@ def _hash_sizes(host: NginxHost, views: Sequence[Mapping[str, t.Any]]) -> dict[s
         if max_size > _DEFAULT_MAX_SIZE and not host.directives.get("map_hash_max_size")
         else None,
     }
+
+
+def _bucket_size(views: Sequence[Mapping[str, t.Any]]) -> int:
+    """A key of n bytes needs a bucket of 8 + (n + 2 rounded up to 8) + 8 bytes (measured)."""
+    keys = [len(name) for view in views for name in view["sni_names"]]
+    keys += [len(client["key"]) for view in views for client in view["allow"] or ()]
+    return _power_of_two(16 + (max(keys, default=0) + 2 + 7) // 8 * 8)
+
+
+def _max_size(views: Sequence[Mapping[str, t.Any]]) -> int:
+    """With less nginx still works, says that the table is not optimal, and takes longer to start (measured)."""
+    return _power_of_two(2 * max((len(view["allow"] or ()) for view in views), default=0))
+
+
+def bucket_advice(host: NginxHost, services: Sequence[Service], publications: Mapping[str, Publication]) -> str | None:
+    """To be added to nginx's words where it rejects these files: the host's own map_hash_bucket_size is too small."""
+    views = [_view(host, service, publications[service.trust].client_dns) for service in services if service.present]
+    needed = _bucket_size(views)
+    own = host.directives.get("map_hash_bucket_size")
+    if not own or not own.isdigit() or int(own) >= needed:
+        return None
+    return (
+        f". The host sets map_hash_bucket_size {own} in its http block, and the longest subject or server name needs"
+        f" {needed}: write {needed} there, or take the line away, and mtls.conf sets what is needed"
+    )
 
 
 def _header_timeout(host: NginxHost) -> int | None:
@@ -378,12 +421,25 @@ def _probe(service: Service) -> dict[str, t.Any]:
     }
 
 
-def _conf_path(host: NginxHost, service: Service) -> str:
-    return host.path("conf.d", f"mtls-{service.name}.conf")
+def _owned(conf_dir: str) -> list[str]:
+    return [os.path.join(conf_dir, folder, "mtls-*.conf") for folder in ("conf.d", "snippets")]
 
 
-def _snippet_path(host: NginxHost, service: Service) -> str:
-    return host.path("snippets", f"mtls-{service.name}.conf")
+def _bound(services: Sequence[Service], shutdown_timeout: int | None) -> int | None:
+    """Without a service there is nobody to be shut out."""
+    return shutdown_timeout if shutdown_timeout is None or any(service.present for service in services) else 0
+
+
+def _maps_path(conf_dir: str) -> str:
+    return os.path.join(conf_dir, "conf.d", "mtls.conf")
+
+
+def _conf_path(conf_dir: str, service: Service) -> str:
+    return os.path.join(conf_dir, "conf.d", f"mtls-{service.name}.conf")
+
+
+def _snippet_path(conf_dir: str, service: Service) -> str:
+    return os.path.join(conf_dir, "snippets", f"mtls-{service.name}.conf")
 
 
 def _certificate_paths(conf_dir: str, service: Service) -> tuple[str, str]:
@@ -396,10 +452,10 @@ def _issued_paths(conf_dir: str, service: Service) -> tuple[str, str]:
     return f"{stem}.crt", f"{stem}.key"
 
 
-def _all_paths(host: NginxHost, service: Service) -> list[str]:
+def _all_paths(conf_dir: str, service: Service) -> list[str]:
     return [
-        _conf_path(host, service),
-        _snippet_path(host, service),
-        *_issued_paths(host.conf_dir, service),
-        *(_Trust.of(host.conf_dir, service.trust).files if service.trust else ()),
+        _conf_path(conf_dir, service),
+        _snippet_path(conf_dir, service),
+        *_issued_paths(conf_dir, service),
+        *(_Trust.of(conf_dir, service.trust).files if service.trust else ()),
     ]

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from ansible_collections.mtls.nginx.plugins.module_utils import files
 from ansible_collections.mtls.nginx.plugins.module_utils.ca import times
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Published
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends import read_authority
@@ -74,7 +73,7 @@ class Witnesses:
         ca = self._cas()[0]
         with _impostor(certificate.subject, ca.subject) as identity:
             who = f"somebody with the name of '{allowed}' from a CA of the same name"
-            yield [*attempts, probe.Attempt(who, probe.NO_OR_BAD_CERTIFICATE, *identity)]
+            yield [*attempts, probe.Attempt(who, probe.NO_OR_BAD_CERTIFICATE, identity)]
 
     def strangers(self, to: Witnesses) -> list[probe.Attempt]:
         """A client of this authority, who may enter nothing of another one that does not trust this one too."""
@@ -103,10 +102,10 @@ class Witnesses:
 
 
 @contextlib.contextmanager
-def _impostor(subject: x509.Name, issuer: x509.Name) -> Iterator[tuple[str, str]]:
-    """A certificate with a real client's subject from a self-made CA with the real CA's name: (certificate, key) paths.
+def _impostor(subject: x509.Name, issuer: x509.Name) -> Iterator[str]:
+    """The path of a certificate with a real client's subject from a self-made CA with the real CA's name, and its key.
 
-    The key opens nothing anywhere, and both files are gone at the end of the `with`.
+    The key opens nothing anywhere, and the file is gone at the end of the `with`.
     """
     now = times.now()
     ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
@@ -118,11 +117,10 @@ def _impostor(subject: x509.Name, issuer: x509.Name) -> Iterator[tuple[str, str]
         .add_extension(x509.ExtendedKeyUsage([x509.oid.ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
         .sign(ca_key, hashes.SHA256())
     )
-    with tempfile.TemporaryDirectory(prefix="mtls-probe-") as folder:
-        paths = os.path.join(folder, "impostor.crt"), os.path.join(folder, "impostor.key")
-        secret = key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        files.create_file(paths[0], certificate.public_bytes(serialization.Encoding.PEM), 0o600)
-        files.create_file(paths[1], secret, 0o600)
-        yield paths
+    secret = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    with tempfile.NamedTemporaryFile(prefix="mtls-probe-") as both:  # mode 0600
+        both.write(certificate.public_bytes(serialization.Encoding.PEM) + secret)
+        both.flush()
+        yield both.name

@@ -10,8 +10,7 @@ import stat
 import pytest
 
 from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
-from ansible_collections.mtls.nginx.plugins.module_utils.host.end_dates import Textfile
-from ansible_collections.mtls.nginx.plugins.module_utils.host.transaction import Gate, WantedFile
+from ansible_collections.mtls.nginx.plugins.module_utils.host.comparison import Gate, Textfile, WantedFile
 from ansible_collections.mtls.nginx.plugins.modules import nginx_config, nginx_facts
 
 KEY = "-----BEGIN PRIVATE KEY-----\nMIG\n-----END PRIVATE KEY-----\n"

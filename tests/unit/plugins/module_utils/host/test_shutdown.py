@@ -81,7 +81,7 @@ def test_a_bound_of_the_hosts_own_is_left_alone_and_ours_makes_way(plan, tmp_pat
     [("60s", False), ("60", False), ("1m", False), ("61s", True), ("1m1s", True), ("0", True), ("1h", True)],
 )
 def test_a_bound_of_the_hosts_own_is_compared(value, longer):
-    assert OwnBound(value, "nginx.conf").exceeds(60) is longer
+    assert (OwnBound(value, "nginx.conf").warning(60) is not None) is longer
 
 
 def test_a_link_is_not_edited(plan, tmp_path):

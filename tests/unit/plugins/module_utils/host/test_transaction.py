@@ -9,9 +9,9 @@ import os
 import pytest
 
 from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
-from ansible_collections.mtls.nginx.plugins.module_utils.host import transaction
+from ansible_collections.mtls.nginx.plugins.module_utils.host import comparison, transaction
+from ansible_collections.mtls.nginx.plugins.module_utils.host.comparison import Request, WantedFile
 from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_process import Nginx
-from ansible_collections.mtls.nginx.plugins.module_utils.host.transaction import Request, WantedFile
 
 MARKER = b"# Managed by mtls.nginx\n"
 KEY = b"-----BEGIN PRIVATE KEY-----\nMIG\n-----END PRIVATE KEY-----\n"
@@ -50,7 +50,7 @@ def test_preview_compares_only(tmp_path):
 def test_a_file_of_another_owner_differs(tmp_path, monkeypatch):
     (tmp_path / "key").write_bytes(KEY)
     (tmp_path / "key").chmod(0o600)
-    monkeypatch.setattr(transaction.os, "geteuid", lambda: os.getuid() + 1)
+    monkeypatch.setattr(comparison.os, "geteuid", lambda: os.getuid() + 1)
     outcome = transaction.preview(Request(wanted=[WantedFile(str(tmp_path / "key"), KEY, 0o600, secret=True)]))
     assert kinds(outcome) == {"key": "changed"}
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import pathlib
 import re
 import tempfile
@@ -13,7 +14,12 @@ import tempfile
 import pytest
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca import creation, keys
-from ansible_collections.mtls.nginx.plugins.module_utils.site.host_files import NginxHost, crl_files, host_files
+from ansible_collections.mtls.nginx.plugins.module_utils.site.host_files import (
+    NginxHost,
+    crl_files,
+    host_files,
+    to_compare,
+)
 from ansible_collections.mtls.nginx.plugins.module_utils.site.publication import Publication, ServerCredential
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import parse_services
 
@@ -64,6 +70,26 @@ def test_the_files_of_a_host():
     assert files.absent == ["/etc/nginx/snippets/mtls-nas.conf"]
     assert files.probes == [{"address": "127.0.0.1", "port": 443, "server_name": "nas.lan", "expect": 400}]
     assert "KEY" not in "".join(item["content"] for item in files.files)
+
+
+@pytest.mark.parametrize("textfile_dir", [None, "/var/lib/textfiles"])
+@pytest.mark.parametrize("timeout", [None, 0, 60])
+@pytest.mark.parametrize("change", [{}, {"state": "absent"}, {"upstream": None, "snippet": True}])
+def test_what_a_host_is_asked_before_its_files_are_made(change, timeout, textfile_dir):
+    services = [{**NAS, **change}, {**NAS, "name": "old", "server_names": ["old.lan"], "state": "absent"}]
+    wanted = render(*services, timeout=timeout, textfile_dir=textfile_dir)
+    asked = to_compare("/etc/nginx", parse_services("web", services), timeout, textfile_dir)
+    paths = asked.pop("paths")
+    assert len(paths) == len(set(paths))
+    assert {*paths} == {*wanted.fingerprints()}
+    assert {name: wanted.as_options()[name] for name in asked} == asked
+
+
+def test_fingerprints_are_those_of_the_files():
+    found = render(NAS).fingerprints()
+    assert found["/etc/nginx/server-certs/nas.key"] == f"0600 {hashlib.sha256(b'KEY').hexdigest()}"
+    assert found["/etc/nginx/client-certs/ca.crt"] == f"0644 {hashlib.sha256(b'CHAIN').hexdigest()}"
+    assert found["/etc/nginx/snippets/mtls-nas.conf"] is None
 
 
 def test_an_absent_service_takes_all_of_its_files_along_and_nothing_else():

@@ -1,0 +1,220 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a host should have against what it has. Reads, and changes nothing."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.host import nginx_conf, shutdown, swap
+
+FILE_MODE = 0o644
+SECRET_MODE = 0o600
+
+
+@dataclass(frozen=True)
+class WantedFile:
+    """A file as it should be. A secret one never appears in a diff or in a scratch file.
+
+    `owner` (user and group) is set for a file that is the host's own and of which we edit a line. Files of ours belong
+    to whoever runs this.
+    """
+
+    path: str
+    content: bytes
+    mode: int = FILE_MODE
+    secret: bool = False
+    owner: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A TLS socket that must answer a request without a client certificate with the status `expect`."""
+
+    address: str
+    port: int
+    server_name: str
+    expect: int = 400
+
+
+@dataclass(frozen=True)
+class Textfile:
+    """Where the metrics go, and the files they are about.
+
+    `authorities` are a name (empty for the host's own), the path of the CA certificates and that of the CRL;
+    `certificates` are pairs of a service's name and a path.
+    """
+
+    path: str
+    authorities: Sequence[tuple[str, str, str]]
+    certificates: Sequence[tuple[str, str]] = ()
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a host should have. `owned` are patterns of our files: one that is neither wanted nor absent is refused.
+
+    `shutdown_timeout` is the bound in seconds for connections that outlive a reload, 0 takes ours away, None leaves it
+    alone. `textfile` is where the end dates are written for Prometheus.
+    """
+
+    wanted: Sequence[WantedFile] = ()
+    absent: Sequence[str] = ()
+    owned: Sequence[str] = ()
+    gates: Sequence[Gate] = ()
+    shutdown_timeout: int | None = None
+    textfile: Textfile | None = None
+    reload: bool = False
+    check: bool = False
+    scratch_parent: str | None = None
+
+
+@dataclass(frozen=True)
+class Change:
+    """One file that differs; `kind` is created, changed or removed, `before` None where there was no content."""
+
+    path: str
+    kind: str
+    before: bytes | None
+    before_mode: int | None
+    wanted: WantedFile | None
+
+
+def with_textfile(request: Request) -> Request:
+    """The request with the metrics of what it will have put in place."""
+    textfile = request.textfile
+    if textfile is None:
+        return request
+    # Only here: most hosts have none, and need not load what reads certificates.
+    from ansible_collections.mtls.nginx.plugins.module_utils.host import end_dates
+
+    new: dict[str, bytes | None] = {wanted.path: wanted.content for wanted in request.wanted}
+    new.update(dict.fromkeys(request.absent))
+    content = end_dates.render(textfile, lambda path: new[path] if path in new else read(path))
+    return replace(request, wanted=[*request.wanted, WantedFile(textfile.path, content)])
+
+
+def with_bound(request: Request, conf_path: str) -> tuple[Request, shutdown.OwnBound | None]:
+    """The request with what bounds the life of connections that outlive a reload."""
+    if request.shutdown_timeout is None:
+        return request, None
+    plan = shutdown.plan(conf_path, request.shutdown_timeout)
+    wanted = [WantedFile(path, content) for path, content in plan.files.items() if content is not None]
+    absent = [path for path, content in plan.files.items() if content is None]
+    if plan.main is not None:
+        status = os.stat(conf_path)
+        owner = (status.st_uid, status.st_gid)
+        wanted.append(WantedFile(conf_path, plan.main, status.st_mode & 0o7777, owner=owner))
+    return replace(request, wanted=[*request.wanted, *wanted], absent=[*request.absent, *absent]), plan.own
+
+
+def compare(request: Request) -> list[Change]:
+    """What has to be done to files."""
+    changes = []
+    for wanted in request.wanted:
+        status = _status(wanted.path)
+        before = read(wanted.path)
+        if status is None:
+            changes.append(Change(wanted.path, "created", None, None, wanted))
+            continue
+        mode = status.st_mode & 0o7777
+        owner = wanted.owner[0] if wanted.owner else os.geteuid()
+        if (before, mode, status.st_uid) != (wanted.content, wanted.mode, owner):
+            changes.append(Change(wanted.path, "changed", before, mode, wanted))
+    for path in request.absent:
+        status = _status(path)
+        if status is not None:
+            changes.append(Change(path, "removed", read(path), status.st_mode & 0o7777, None))
+    return changes
+
+
+def fingerprint(content: bytes, mode: int) -> str:
+    """What `look` tells of a file that is as `compare` wants it."""
+    return f"{mode:04o} {hashlib.sha256(content).hexdigest()}"
+
+
+def _fingerprint(path: str) -> str | None:
+    status = _status(path)
+    if status is None:
+        return None
+    content = read(path)
+    if content is None or status.st_uid != os.geteuid():
+        return "not ours"  # a link that leads nowhere, or another owner
+    return fingerprint(content, status.st_mode & 0o7777)
+
+
+def textfile_from(options: Mapping[str, Any] | None) -> Textfile | None:
+    """What the option `textfile` of modules says."""
+    if options is None:
+        return None
+    certificates = [(item["service"], item["path"]) for item in options["certificates"]]
+    authorities = [(item["name"], item["ca"], item["crl"]) for item in options["authorities"]]
+    return Textfile(options["path"], authorities, certificates)
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a host has: `fingerprints` by path, None where there is no file.
+
+    `settled`: nothing else differs from what was asked for. `own_bound` is the host's own `worker_shutdown_timeout`.
+    """
+
+    settled: bool
+    fingerprints: Mapping[str, str | None]
+    own_bound: shutdown.OwnBound | None = None
+
+
+def look(conf_path: str, paths: Sequence[str], request: Request) -> Look:
+    """Compare what can be compared before there are contents: `paths` are those of all files, which `request` lacks.
+
+    Whatever cannot be read, or would be refused, counts as not settled: who then carries the request out is told why.
+    Raises swap.Busy when another run does not let go of the host.
+    """
+    conf_dir = os.path.dirname(conf_path)
+    try:
+        with swap.exclusive(conf_dir):
+            refuse_strays(replace(request, absent=paths))
+            beside, own_bound = with_bound(with_textfile(request), conf_path)
+            settled = not swap.Swap(conf_dir).unfinished and not compare(beside)
+            return Look(settled, {path: _fingerprint(path) for path in paths}, own_bound)
+    except swap.Busy:
+        raise
+    except (MtlsError, OSError):
+        return Look(False, {})
+
+
+def _status(path: str) -> os.stat_result | None:
+    try:
+        return os.stat(path)
+    except FileNotFoundError:
+        return os.lstat(path) if os.path.islink(path) else None
+
+
+def read(path: str) -> bytes | None:
+    try:
+        with open(path, "rb") as handle:
+            return handle.read()
+    except FileNotFoundError:
+        return None
+    except IsADirectoryError:
+        raise MtlsError(f"{path}: there is a directory of that name; move it away") from None
+
+
+def refuse_strays(request: Request) -> None:
+    """Raise MtlsError for files of ours that fit `owned`, and are neither wanted nor absent."""
+    known = {wanted.path for wanted in request.wanted} | set(request.absent)
+    found = sorted({path for pattern in request.owned for path in glob.glob(pattern)} - known)
+    strays = [path for path in found if nginx_conf.is_managed(read(path) or b"")]
+    if strays:
+        raise MtlsError(
+            f"{', '.join(strays)}: written by mtls.nginx for a service that is no longer listed, and still served."
+            " List the service with state: absent to have it removed, or as before to keep it"
+        )
