@@ -19,7 +19,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.host_files import 
     crl_files,
     host_files,
 )
-from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import authority_path
+from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import authority_path, beside_inventory
 from ansible_collections.mtls.nginx.plugins.module_utils.site.publication import (
     publish,
     publish_crl,
@@ -40,6 +40,8 @@ ARGUMENTS = {
     "log_dir": {"type": "path", "default": "/var/log/nginx"},
     "crl_only": {"type": "bool", "default": False},
     "crl_min_days": {"type": "int", "default": 3},
+    "error_pages": {"type": "bool", "default": True},
+    "error_page_template": {"type": "str"},
     "shutdown_timeout": {"type": "int", "default": 60},
     "textfile_dir": {"type": "path"},
 }
@@ -94,6 +96,7 @@ def _nginx_host(host: str, arguments: dict[str, t.Any], task_vars: dict[str, t.A
     facts = task_vars.get("ansible_facts", {}).get("mtls_nginx")
     if facts is None:
         raise MtlsError(f"host {host}: mtls.nginx.nginx_facts has not looked at this host's nginx yet; run it first")
+    template = arguments["error_page_template"]
     return NginxHost(
         version=tuple(int(part) for part in (facts["version"] or "0").split(".")),
         ipv6=facts["ipv6"],
@@ -102,4 +105,6 @@ def _nginx_host(host: str, arguments: dict[str, t.Any], task_vars: dict[str, t.A
         directives=facts["directives"] or {},
         shutdown_timeout=arguments["shutdown_timeout"],
         textfile_dir=arguments["textfile_dir"],
+        error_pages=arguments["error_pages"],
+        error_page_template=template and beside_inventory("mtls_error_page_template", template, base_dir(task_vars)),
     )

@@ -66,7 +66,7 @@ class ActionModule(ActionBase):
 
 
 def _ask(service: Service, witnesses: Witnesses, address: str) -> list[probe.Outcome]:
-    target = probe.Target(address, service.listen.port, service.probe_name)
+    target = probe.Target(address, service.listen.port, service.probe_name, bool(service.proxy_protocol_from))
     with witnesses.attempts(service) as attempts:
         return [probe.ask(target, attempt) for attempt in attempts]
 

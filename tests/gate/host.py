@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import pathlib
 import signal
 import socket
@@ -63,6 +64,7 @@ class Host:
         self.folder = folder
         self.port = _free_port()
         self.plain_port = _free_port()
+        self.error_pages = True
         self._words = {"PORT": str(self.port), "PLAIN": str(self.plain_port), "FOLDER": str(folder), **words}
         self._process: subprocess.Popen[bytes] | None = None
         for name in ("conf.d", "log", "tmp", "own", "www/open/deeper", "www/api"):
@@ -73,7 +75,8 @@ class Host:
     @property
     def nginx(self) -> NginxHost:
         """What our rendering is told of this host."""
-        return NginxHost(self.build.version, False, str(self.folder / "nginx.conf"), str(self.folder / "log"), {})
+        folders = str(self.folder / "nginx.conf"), str(self.folder / "log")
+        return NginxHost(self.build.version, False, *folders, {}, error_pages=self.error_pages)
 
     def write(self, path: str, text: str) -> None:
         for word, value in self._words.items():
@@ -97,19 +100,22 @@ class Host:
         neighbours: Mapping[str, str] | None = None,
         chain: str | None = None,
         crl: str | None = None,
+        exempt: Sequence[str] = (),
     ) -> None:
         """Our configuration, rendered by the collection.
 
-        `neighbours` are server blocks of the host's own by file name; before `mtls` in the alphabet they come first.
+        `exempt` are exempt networks of every service, loopback too, which an inventory may not name. `neighbours` are server blocks of the host's own by file name; before `mtls` in the alphabet they come first.
         """
         self.write("nginx.conf", _MAIN.replace("@HTTP@", http))
         for name, text in (neighbours or {}).items():
             self.write(f"conf.d/{name}.conf", text)
         parsed = parse_services("tested", [{"listen": f"127.0.0.1:{self.port}", **service} for service in services])
+        if exempt:
+            parsed = [dataclasses.replace(service, exempt_networks=tuple(exempt)) for service in parsed]
         published = Publication(
             chain or authority.chain,
             crl or authority.crl,
-            {name: authority.clients[name].dn for service in parsed for name in service.allow or ()},
+            {name: authority.clients[name].dn for service in parsed for name in service.named},
             {},
             {service.name: self._credential for service in parsed},
         )
