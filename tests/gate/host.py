@@ -104,7 +104,8 @@ class Host:
     ) -> None:
         """Our configuration, rendered by the collection.
 
-        `exempt` are exempt networks of every service, loopback too, which an inventory may not name. `neighbours` are server blocks of the host's own by file name; before `mtls` in the alphabet they come first.
+        `exempt` are exempt networks of every service, loopback too, which an inventory may not name. `neighbours` are
+        server blocks of the host's own by file name; before `mtls` in the alphabet they come first.
         """
         self.write("nginx.conf", _MAIN.replace("@HTTP@", http))
         for name, text in (neighbours or {}).items():

@@ -32,6 +32,12 @@ LAN, ELSEWHERE = "127.0.0.2", "127.0.0.3"
 EXEMPT = ["127.0.0.2/32", "127.0.0.1/32", "::1/128"]
 
 
+@pytest.fixture(autouse=True, scope="module")
+def geo(build):
+    if not build.has_geo:
+        pytest.skip(f"{build} is built without geo, and refuses the configuration")
+
+
 @pytest.fixture(scope="module")
 def people(authority):
     lost = authority.client("lost in the LAN")
@@ -40,7 +46,7 @@ def people(authority):
 
 
 @pytest.fixture(scope="module", params=["a header is not trusted", "a header is trusted"])
-def ours(request, module_host, authority, people, upstream):
+def ours(request, geo, module_host, authority, people, upstream):
     host = module_host()
     http = TRUSTS_A_HEADER if request.param == "a header is trusted" else USUAL_HTTP
     common = {"allow": ["admin"]}
@@ -157,7 +163,7 @@ def test_ours_ipv6(new_host, authority, upstream_heads, upstream, tls):
 
 
 @pytest.fixture(scope="module")
-def behind(module_host, authority, people, upstream):
+def behind(geo, module_host, authority, people, upstream):
     host = module_host()
     service = {
         "name": "nas",

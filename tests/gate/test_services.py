@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the mtls.nginx authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What services need besides the gate: large uploads, time, HSTS, port 80, several on one port; none of it opens anything."""
+"""What services need besides the gate: uploads, time, HSTS, port 80, several on one port. None of it opens anything."""
 
 from __future__ import annotations
 
@@ -151,7 +151,6 @@ def test_port_80_leads_to_the_service(new_host, authority, app, address):
         "also.test": "also.test",
         "a.b.wild.test": "a.b.wild.test",
         "evil.test": "nas.test",
-        "evil.test@nas.test": "nas.test",
         "wild.test": "nas.test",
     }.items():
         answer = ask_plainly(80, "/a%20b?c=d", host, address=address)
@@ -256,7 +255,8 @@ def test_a_snippet_with_lists_and_networks(new_host, authority, app, tls):
         "public_paths": ["/open/"],
         "cors_preflight": True,
     }
-    host.ours([snippet], authority, neighbours={"site": SNIPPED}, exempt=["127.0.0.2/32"])
+    networks = [] if not host.build.has_geo else ["127.0.0.2/32"]
+    host.ours([snippet], authority, neighbours={"site": SNIPPED}, exempt=networks)
     host.start()
 
     def status(path, who=None, **asked):
@@ -265,7 +265,7 @@ def test_a_snippet_with_lists_and_networks(new_host, authority, app, tls):
     assert [status("/", who) for who in ("admin", "kid", "guest", None)] == [200, 403, 403, 400]
     assert [status("/photos/", who) for who in ("admin", "kid", "guest", None)] == [200, 200, 403, 400]
     assert [status("/open/", who) for who in ("guest", None)] == [200, 200]
-    assert [status(path, source="127.0.0.2") for path in ("/", "/photos/")] == [200, 400]
+    assert [status(path, source="127.0.0.2") for path in ("/", "/photos/")] == [200 if networks else 400, 400]
     asked = "Origin: https://x.test\r\nAccess-Control-Request-Method: GET\r\n"
     assert status("/", method="OPTIONS", headers=asked) == 200
     assert ask(host.port, "/", tls=tls, client=authority.clients["guest"]).body == b"OWN PAGE"

@@ -24,7 +24,7 @@ _LARGEST = 256 * 1024  # bytes of one page
 
 @dataclass(frozen=True)
 class _Reason:
-    """Why somebody is refused. `key` matches "$ssl_client_verify:$status" in nginx's map; the first that does counts."""
+    """Why somebody is refused. `key` matches "$ssl_client_verify:$status" in nginx's map, where the first counts."""
 
     name: str
     key: str
@@ -41,8 +41,10 @@ _REASONS = (
         "This is not open to you",
         (
             "Your certificate is good, but it does not open this page.",
-            "If you have another one, close the browser completely, open this page again, and choose that."
-            " Otherwise ask whoever runs this page.",
+            (
+                "If you have another one, close the browser completely, open this page again, and choose that."
+                " Otherwise ask whoever runs this page."
+            ),
         ),
     ),
     _Reason(
@@ -51,8 +53,10 @@ _REASONS = (
         "A certificate is needed here",
         (
             "This page opens only on devices that have a certificate for it, and your browser sent none.",
-            "Install the certificate that you were given. Then close the browser completely, open this page again, and"
-            " choose the certificate when you are asked for one.",
+            (
+                "Install the certificate that you were given. Then close the browser completely, open this page again,"
+                " and choose the certificate when you are asked for one."
+            ),
             "If you are not asked, try a private window.",
         ),
     ),
@@ -68,8 +72,10 @@ _REASONS = (
         "Your certificate was not accepted",
         (
             "It may have ended or been withdrawn, or belong to another place.",
-            "If you have a newer one, close the browser completely, open this page again, and choose that."
-            " Otherwise ask whoever gave it to you for a new one.",
+            (
+                "If you have a newer one, close the browser completely, open this page again, and choose that."
+                " Otherwise ask whoever gave it to you for a new one."
+            ),
         ),
     ),
 )
@@ -110,6 +116,8 @@ def _render(template: jinja2.Template, reason: _Reason, path: str | None) -> str
 
 
 def _pieces(page: str, path: str | None) -> list[str]:
+    if "$" in page:
+        raise _broken(path, "makes a page with a $, which nginx takes for a variable (in HTML, write &#36;)")
     if not page.strip() or "\0" in page or len(page.encode()) > _LARGEST:
         raise _broken(path, f"makes a page that is empty, holds a NUL, or is larger than {_LARGEST // 1024} KiB")
     return [page[start : start + _PIECE] for start in range(0, len(page), _PIECE)]

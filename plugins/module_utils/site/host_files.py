@@ -279,7 +279,8 @@ def _view(host: NginxHost, service: Service, client_dns: Mapping[str, str]) -> d
         "request_buffering": service.request_buffering,
         "read_timeout": service.read_timeout,
         "redirect_http": service.redirect_http,
-        "homes": [name for name in service.server_names if not name.startswith("*.")] or [service.server_names[0][2:]],
+        "homes": [name for name in service.server_names if not name.startswith("*.")]
+        or [service.server_names[0].replace("*.", "")],
         "home_patterns": [_sni_pattern(name) for name in service.server_names if name.startswith("*.")],
         "plain_listens": _sockets(host, service.plain_listen),
         "port_suffix": "" if service.listen.port == 443 else f":{service.listen.port}",
@@ -334,9 +335,9 @@ def _refuse_unknown_addresses(host: NginxHost, services: Sequence[Service]) -> N
     for service in services:
         if said and service.exempt_networks and not service.proxy_protocol_from:
             raise MtlsError(
-                f"service {service.name}: exempt_networks needs to know who asks, and this host's own nginx configuration"
-                f" has a proxy in front (set_real_ip_from {said}); name it in proxy_protocol_from if it hands TLS on"
-                " untouched, else no client certificate comes through it; or remove exempt_networks"
+                f"service {service.name}: exempt_networks needs to know who asks, and this host's own nginx"
+                f" configuration has a proxy in front (set_real_ip_from {said}); name it in proxy_protocol_from if it"
+                " hands TLS on untouched, else no client certificate comes through it; or remove exempt_networks"
             )
 
 

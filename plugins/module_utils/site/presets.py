@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What well-known applications need of the proxy before them. A preset opens nothing: it only says what is technical."""
+"""What well-known applications need of the proxy before them. A preset opens nothing."""
 
 from __future__ import annotations
 

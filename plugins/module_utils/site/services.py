@@ -311,8 +311,8 @@ def _path_lists(where: str, raw: Sequence[Mapping[str, t.Any]]) -> tuple[PathLis
 def _listed_path(where: str, path: str) -> str:
     if not path.endswith("/") or path == "/" or not re.fullmatch(r"(?:/[\w-](?:[\w.~-]*[\w-])?)+/", path, re.ASCII):
         raise MtlsError(
-            f"{where}: paths: '{path}' must start and end with / and be written plainly, of letters, digits and _ . ~ -;"
-            " its list then counts for it and everything below (for the whole service there is allow)"
+            f"{where}: paths: '{path}' must start and end with / and be written plainly, of letters, digits and"
+            " _ . ~ -; its list then counts for it and everything below (for the whole service there is allow)"
         )
     return path
 
@@ -380,8 +380,8 @@ def _refuse_socket_clashes(host: str, service: Service, services: Sequence[Servi
         both = f"host {host}: services {service.name} and {other.name}"
         if _overlap(service.listen, other.listen) and service.proxy_protocol_from and not other.proxy_protocol_from:
             raise MtlsError(
-                f"{both} share port {service.listen.port}, and only one has proxy_protocol_from; nginx expects the PROXY"
-                " protocol from everybody on a port or from nobody, so give both the same"
+                f"{both} share port {service.listen.port}, and only one has proxy_protocol_from; nginx expects the"
+                " PROXY protocol from everybody on a port or from nobody, so give both the same"
             )
         if service.redirect_http and _overlap(service.plain_listen, other.listen):
             raise MtlsError(f"{both}: the first redirects from port {HTTP_PORT}, on which the second listens; move it")

@@ -271,7 +271,7 @@ def test_characters_that_fold_to_ascii_are_known():
         if ascii_left and letter != "ß" and not pattern.match(letter.encode()):
             missed.append(f"U+{number:04X}")
     assert missed == []
-    assert not pattern.search("José Ærøskøbing Spaß Łódź Việt Ελλάδα Москва 日本 한국 हिन्दी العربية – ’ € 😀️".encode())
+    assert not pattern.search("José Ærøskøbing Spaß Łódź Việt Ελλάδα Москва 日本 한국 हिन्दी العربية € 😀️".encode())
 
 
 LISTED = {
@@ -339,9 +339,9 @@ def test_a_snippet_has_no_error_pages():
 
 def test_a_page_of_ones_own(tmp_path):
     template = tmp_path / "page.html"
-    template.write_text('<h1 class="a$b">{{ title }}</h1>{{ "é" * 5000 }}\\{{ reason }}{{ text[0] }}', encoding="utf-8")
+    template.write_text('<h1 class="a-b">{{ title }}</h1>{{ "é" * 5000 }}\\{{ reason }}{{ text[0] }}', encoding="utf-8")
     pages = content(render(NAS, error_page_template=str(template)), "/etc/nginx/client-certs/pages.conf")
-    assert r"<h1 class=\"a$b\">" in pages
+    assert r"<h1 class=\"a-b\">" in pages
     # nginx reads no word of 4096 bytes or more.
     assert max(len(piece.encode()) for piece in re.findall(r'default ("(?:[^"\\]|\\.)*");', pages)) < 4096
 
@@ -354,6 +354,7 @@ def test_a_page_of_ones_own(tmp_path):
         (" ", "empty"),
         ("x" * 300_000, "larger than 256 KiB"),
         ("a\0b", "NUL"),
+        ("5 $", "&#36;"),
     ],
 )
 def test_a_template_that_is_none(tmp_path, text, said):
@@ -372,7 +373,7 @@ def test_a_template_that_is_not_there(tmp_path):
 def test_exempt_networks_need_to_know_who_asks():
     near = {**NAS, "exempt_networks": ["192.168.1.0/24"]}
     assert "geo $realip_remote_addr $mtls_nas_net" in maps(near)
-    with pytest.raises(MtlsError, match="service nas: exempt_networks .*set_real_ip_from 10.0.0.0/8"):
+    with pytest.raises(MtlsError, match=r"service nas: exempt_networks .*set_real_ip_from 10.0.0.0/8"):
         render(near, set_real_ip_from="10.0.0.0/8")
     behind = {**near, "proxy_protocol_from": ["10.0.0.9"]}
     text = maps(behind, set_real_ip_from="10.0.0.0/8")
