@@ -24,7 +24,7 @@ _UPSTREAM = re.compile(
 )
 _FILE_PATH = re.compile(r"/[\w./@%+~-]+")
 _PUBLIC_PATH = re.compile(r"/[\w./@%+~!,=:-]*")
-_BODY_SIZE = re.compile(r"\d{1,12}[kmg]?", re.IGNORECASE)
+_BODY_SIZE = re.compile(r"[0-9]{1,12}[kmg]?", re.IGNORECASE)
 _HSTS_PRELOAD = 31536000  # seconds, the least that https://hstspreload.org takes
 HTTP_PORT = 80
 
@@ -250,9 +250,10 @@ def _check_options(where: str, service: Service, raw: Mapping[str, t.Any]) -> No
 
 def _refuse_options(where: str, raw: Mapping[str, t.Any], options: Sequence[str], why: str) -> None:
     for option in options:
-        # Lists and switches have defaults that say nothing.
-        if raw.get(option) not in (None, [], False) or (option == "request_buffering" and raw.get(option) is False):
-            raise MtlsError(f"{where}: {option} {why}; remove it")
+        said = raw.get(option)
+        if said is None or said == [] or (option == "redirect_http" and not said):
+            continue
+        raise MtlsError(f"{where}: {option} {why}; remove it")
 
 
 def _check_admin_panel(where: str, service: Service) -> None:
@@ -356,7 +357,8 @@ def _refuse_clashes(host: str, services: Sequence[Service]) -> None:
     for service in services:
         if service.snippet:
             continue
-        _refuse_socket_clashes(host, service, services)
+        if service.proxy_protocol_from or service.redirect_http:
+            _refuse_socket_clashes(host, service, services)
         for server_name in service.server_names:
             other = first.setdefault((server_name, service.listen.port), service)
             if other is not service and _overlap(other.listen, service.listen):
@@ -374,6 +376,7 @@ def _refuse_clashes(host: str, services: Sequence[Service]) -> None:
 
 
 def _refuse_socket_clashes(host: str, service: Service, services: Sequence[Service]) -> None:
+    """What a service does to a whole port: the PROXY protocol, and the redirect from port 80."""
     for other in services:
         if other is service or other.snippet:
             continue
