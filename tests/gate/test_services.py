@@ -246,6 +246,8 @@ def test_a_snippet_with_lists_and_networks(new_host, authority, app, tls):
     host = new_host(APP=app.url)
     for name in ("admin", "kid", "guest"):
         authority.client(name)
+    lost = authority.client("lost at a snippet")
+    authority.revoke(lost)
     snippet = {
         "name": "nas",
         "server_names": ["nas.test"],
@@ -264,7 +266,7 @@ def test_a_snippet_with_lists_and_networks(new_host, authority, app, tls):
 
     assert [status("/", who) for who in ("admin", "kid", "guest", None)] == [200, 403, 403, 400]
     assert [status("/photos/", who) for who in ("admin", "kid", "guest", None)] == [200, 200, 403, 400]
-    assert [status("/open/", who) for who in ("guest", None)] == [200, 200]
+    assert [status("/open/", who) for who in ("guest", None, "lost at a snippet")] == [200, 200, 400]
     assert [status(path, source="127.0.0.2") for path in ("/", "/photos/")] == [200 if networks else 400, 400]
     asked = "Origin: https://x.test\r\nAccess-Control-Request-Method: GET\r\n"
     assert status("/", method="OPTIONS", headers=asked) == 200
