@@ -24,7 +24,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.host_files import 
     to_compare,
     trusts_of,
 )
-from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import authority_path
+from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import authority_path, beside_inventory
 from ansible_collections.mtls.nginx.plugins.module_utils.site.publication import (
     Publication,
     publish,
@@ -47,6 +47,8 @@ ARGUMENTS = {
     "log_dir": {"type": "path", "default": "/var/log/nginx"},
     "crl_only": {"type": "bool", "default": False},
     "crl_min_days": {"type": "int", "default": 3},
+    "error_pages": {"type": "bool", "default": True},
+    "error_page_template": {"type": "str"},
     "shutdown_timeout": {"type": "int", "default": 60},
     "textfile_dir": {"type": "path"},
     "require_nginx": {"type": "bool", "default": True},
@@ -107,7 +109,7 @@ class ActionModule(ActionBase):
         facts = looked["ansible_facts"]["mtls_nginx"]
         if not facts["installed"] and not self._arguments["require_nginx"]:
             return {"changed": False, "installed": False, "message": "nginx is not installed"}
-        nginx = _nginx_host(facts, self._arguments)
+        nginx = _nginx_host(facts, self._arguments, base_dir(self._task_vars))
         wanted = host_files(nginx, services, publications, TEMPLATE_DIR)
         unchanged = _unchanged(facts, wanted)
         if unchanged is None:
@@ -159,7 +161,8 @@ def _unchanged(facts: dict[str, t.Any], wanted: HostFiles) -> Outcome | None:
     return Outcome(own_bound=OwnBound(**own) if own else None)
 
 
-def _nginx_host(facts: dict[str, t.Any], arguments: dict[str, t.Any]) -> NginxHost:
+def _nginx_host(facts: dict[str, t.Any], arguments: dict[str, t.Any], base: str | None) -> NginxHost:
+    template = arguments["error_page_template"]
     return NginxHost(
         version=tuple(int(part) for part in (facts["version"] or "0").split(".")),
         ipv6=facts["ipv6"],
@@ -168,4 +171,6 @@ def _nginx_host(facts: dict[str, t.Any], arguments: dict[str, t.Any]) -> NginxHo
         directives=facts["directives"] or {},
         shutdown_timeout=arguments["shutdown_timeout"],
         textfile_dir=arguments["textfile_dir"],
+        error_pages=arguments["error_pages"],
+        error_page_template=template and beside_inventory("mtls_error_page_template", template, base),
     )

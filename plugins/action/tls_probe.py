@@ -73,7 +73,7 @@ class ActionModule(ActionBase):
 
 
 def _ask(service: Service, witnesses: Mapping[str | None, Witnesses], address: str) -> list[probe.Outcome]:
-    target = probe.Target(address, service.listen.port, service.probe_name)
+    target = probe.Target(address, service.listen.port, service.probe_name, bool(service.proxy_protocol_from))
     own = witnesses[service.authority]
     with own.attempts(service, [other for other in witnesses.values() if other is not own]) as attempts:
         return [probe.ask(target, attempt) for attempt in attempts]

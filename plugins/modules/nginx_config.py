@@ -90,6 +90,10 @@ options:
         description: Status that must come back.
         type: int
         default: 400
+      proxy_protocol:
+        description: Whether the port expects a line of the PROXY protocol before TLS.
+        type: bool
+        default: false
   shutdown_timeout:
     description:
       - Seconds after which old worker processes end the connections that outlive a reload - websockets, running
@@ -342,6 +346,7 @@ def main() -> None:
                     "port": {"type": "int", "required": True},
                     "server_name": {"type": "str", "required": True},
                     "expect": {"type": "int", "default": 400},
+                    "proxy_protocol": {"type": "bool", "default": False},
                 },
             },
             "shutdown_timeout": {"type": "int"},

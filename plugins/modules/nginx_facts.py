@@ -130,6 +130,7 @@ ansible_facts:
             client_header_timeout: null
             map_hash_bucket_size: "128"
             map_hash_max_size: null
+            set_real_ip_from: null
             ssl_session_cache: shared:SSL:10m
             worker_shutdown_timeout: null
         ipv6:
@@ -178,6 +179,7 @@ _DIRECTIVES = {
     "client_header_timeout": ("http",),
     "map_hash_bucket_size": ("http",),
     "map_hash_max_size": ("http",),
+    "set_real_ip_from": ("http",),
     "ssl_session_cache": ("http",),
     "worker_shutdown_timeout": (),
 }

@@ -45,6 +45,16 @@ options:
       where the run that is foreseen may renew it.
     type: int
     default: 3
+  error_pages:
+    description: Whether people who are refused read a page in plain words. The status is the same.
+    type: bool
+    default: true
+  error_page_template:
+    description:
+      - A Jinja2 template on the controller for these pages, which knows C(title), C(text) (a list of paragraphs) and
+        C(reason). A relative path starts at the inventory's directory.
+      - Left out, the collection's own is used.
+    type: str
   shutdown_timeout:
     description: Passed on to O(mtls.nginx.nginx_config#module:shutdown_timeout), as 0 where no service is left.
     type: int

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import socket
 import ssl
+import subprocess
 from dataclasses import dataclass, field
 
 from .pki import Identity
@@ -61,31 +62,58 @@ def ask(
     client: Identity | None = None,
     headers: str = "",
     session: ssl.SSLSession | None = None,
+    method: str = "GET",
+    body: str = "",
     request: str | None = None,
+    address: str = "127.0.0.1",
+    source: str | None = None,
+    before: bytes = b"",
 ) -> Answer:
-    """One GET, or `request` as it stands, over a connection of its own."""
+    """One GET, or `request` as it stands, over a connection of its own.
+
+    `source` is the address that it comes from; `before` is sent ahead of TLS.
+    """
     if request is None:
-        request = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{headers}\r\n"
+        headers += f"Content-Length: {len(body)}\r\n" if body else ""
+        request = f"{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{headers}\r\n{body}"
     name = host if sni is SAME else sni
     try:
-        with (
-            socket.create_connection(("127.0.0.1", port), timeout=_SECONDS) as raw,
-            context(tls, client).wrap_socket(raw, server_hostname=name, session=session) as connection,
-        ):
-            connection.sendall(request.encode("latin-1"))
-            received = _everything(connection)
-            return _answer(received, connection.session_reused, connection.session)
+        own = (source, 0) if source else None
+        with socket.create_connection((address, port), timeout=_SECONDS, source_address=own) as raw:
+            raw.sendall(before)
+            with context(tls, client).wrap_socket(raw, server_hostname=name, session=session) as connection:
+                connection.sendall(request.encode("latin-1"))
+                received = _everything(connection)
+                return _answer(received, connection.session_reused, connection.session)
     except ssl.SSLError as error:
         return Answer(None, reason=error.reason or str(error))
     except OSError as error:
         return Answer(None, reason=str(error))
 
 
-def ask_plainly(port: int, path: str = "/", host: str = "nas.test") -> Answer:
-    """One GET without TLS."""
-    with socket.create_connection(("127.0.0.1", port), timeout=_SECONDS) as connection:
-        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+def ask_plainly(
+    port: int, path: str = "/", host: str = "nas.test", *, address: str = "127.0.0.1", method: str = "GET"
+) -> Answer:
+    """One request without TLS."""
+    with socket.create_connection((address, port), timeout=_SECONDS) as connection:
+        connection.sendall(f"{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
         return _answer(_everything(connection), False, None)
+
+
+def curl(
+    port: int, path: str = "/", *, host: str = "nas.test", client: Identity | None = None, body: str = ""
+) -> Answer:
+    """One GET, or with a body POST, by curl over HTTP/2."""
+    certificate = ("--cert", str(client.path)) if client else ()
+    done = subprocess.run(
+        ["curl", "--silent", "--insecure", "--http2", "--include", "--max-time", str(_SECONDS), *certificate]
+        + (["--data-binary", "@-"] if body else [])
+        + ["--resolve", f"{host}:{port}:127.0.0.1", f"https://{host}:{port}{path}"],
+        input=body.encode(),
+        capture_output=True,
+        check=False,
+    )
+    return _answer(done.stdout, False, None)
 
 
 def _everything(connection: socket.socket) -> bytes:

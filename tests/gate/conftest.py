@@ -8,6 +8,7 @@ from __future__ import annotations
 import pytest
 
 from . import nginxes, pki
+from .app import App
 from .client import VERSIONS
 from .host import Host
 from .upstream import Upstream
@@ -65,6 +66,20 @@ def upstream():
     made = Upstream()
     yield made
     made.stop()
+
+
+@pytest.fixture(scope="session")
+def running_app():
+    made = App()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def app(running_app):
+    """The application, with nothing on its mind."""
+    running_app.take()
+    return running_app
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import pathlib
 import signal
 import socket
@@ -65,6 +66,7 @@ class Host:
         self.folder = folder
         self.port = _free_port()
         self.plain_port = _free_port()
+        self.error_pages = True
         self._words = {"PORT": str(self.port), "PLAIN": str(self.plain_port), "FOLDER": str(folder), **words}
         self._process: subprocess.Popen[bytes] | None = None
         for name in ("conf.d", "log", "tmp", "own", "www/open/deeper", "www/api"):
@@ -78,7 +80,8 @@ class Host:
         conf_path = str(self.folder / "nginx.conf")
         configuration = nginx_conf.load(conf_path)
         directives = {name: configuration.own_value(name, ("http",)) for name in _DIRECTIVES}
-        return NginxHost(self.build.version, False, conf_path, str(self.folder / "log"), directives)
+        log_dir = str(self.folder / "log")
+        return NginxHost(self.build.version, False, conf_path, log_dir, directives, error_pages=self.error_pages)
 
     def write(self, path: str, text: str) -> None:
         for word, value in self._words.items():
@@ -103,17 +106,20 @@ class Host:
         chain: str | None = None,
         crl: str | None = None,
         others: Mapping[str, pki.Authority] | None = None,
+        exempt: Sequence[str] = (),
     ) -> None:
         """Our configuration, rendered by the collection.
 
-        `others` are the authorities of services that name one of their own, by that name.
-
-        `neighbours` are server blocks of the host's own by file name; before `mtls` in the alphabet they come first.
+        `others` are the authorities of services that name one of their own, by that name. `exempt` are exempt networks
+        of every service, loopback too, which an inventory may not name. `neighbours` are server blocks of the host's
+        own by file name; before `mtls` in the alphabet they come first.
         """
         self.write("nginx.conf", _MAIN.replace("@HTTP@", http))
         for name, text in (neighbours or {}).items():
             self.write(f"conf.d/{name}.conf", text)
         parsed = parse_services("tested", [{"listen": f"127.0.0.1:{self.port}", **service} for service in services])
+        if exempt:
+            parsed = [dataclasses.replace(service, exempt_networks=tuple(exempt)) for service in parsed]
         published = {
             trust: Publication(
                 (chain if trust == "" else None) or issuer.chain,
@@ -122,7 +128,7 @@ class Host:
                     name: issuer.clients[name].dn
                     for service in parsed
                     if service.trust == trust
-                    for name in service.allow or ()
+                    for name in service.named
                 },
                 {},
                 {service.name: self._credential for service in parsed},

@@ -57,6 +57,11 @@ class Build:
     command: tuple[str, ...]
     version: tuple[int, ...]
 
+    @property
+    def has_geo(self) -> bool:
+        """Debian's nginx-light comes without that module, which exempt networks need."""
+        return self.name != "bullseye"
+
     def __str__(self) -> str:
         return f"nginx {'.'.join(map(str, self.version))} ({self.name})"
 

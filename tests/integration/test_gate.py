@@ -146,7 +146,7 @@ def test_exactly_the_public_paths_are_public(gate, path, kind):
             assert without.status == 200
         else:
             assert without.status == 400
-            assert b"No required SSL certificate" in without.body
+            assert b"A certificate is needed here" in without.body
     assert gate.status(gate.port, path, client="guest") == (200 if kind == "open" else 403)
 
 

@@ -43,6 +43,7 @@ class Gate:
     port: int
     server_name: str
     expect: int = 400
+    proxy_protocol: bool = False
 
 
 @dataclass(frozen=True)

@@ -16,16 +16,22 @@ GATE_PATH = "/.mtls-nginx-gate"
 LET_IN = 204
 NO_OR_BAD_CERTIFICATE = 400
 NOT_ON_THE_LIST = 403
+# Speaks for nobody: the address that counts is the connection's own.
+_PROXY_LINE = b"PROXY UNKNOWN\r\n"
 _NOTHING_BEHIND = (502, 503, 504)
 
 
 @dataclass(frozen=True)
 class Target:
-    """Where a service answers: `server_name` is sent as SNI unless it is an IP address, and as Host."""
+    """Where a service answers: `server_name` is sent as SNI unless it is an IP address, and as Host.
+
+    `proxy_protocol`: it expects a line of the PROXY protocol before TLS.
+    """
 
     address: str
     port: int
     server_name: str
+    proxy_protocol: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,12 +77,12 @@ def ask(target: Target, attempt: Attempt, *, timeout: float = 10.0) -> Outcome:
     try:
         if attempt.certificate:
             context.load_cert_chain(attempt.certificate, attempt.key)
-        with (
-            socket.create_connection((target.address, target.port), timeout=timeout) as raw,
-            context.wrap_socket(raw, server_hostname=_sni(target)) as connection,
-        ):
-            connection.sendall(_request(target, attempt.path))
-            return Outcome(attempt, _status(connection))
+        with socket.create_connection((target.address, target.port), timeout=timeout) as raw:
+            if target.proxy_protocol:
+                raw.sendall(_PROXY_LINE)
+            with context.wrap_socket(raw, server_hostname=_sni(target)) as connection:
+                connection.sendall(_request(target, attempt.path))
+                return Outcome(attempt, _status(connection))
     except TimeoutError:
         return Outcome(attempt, None, f"no answer within {timeout:.0f} s")
     except ssl.SSLError as error:

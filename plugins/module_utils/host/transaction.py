@@ -397,7 +397,7 @@ def _check_gate(gate: Gate) -> None:
     from ansible_collections.mtls.nginx.plugins.module_utils.host import probe
 
     attempt = probe.Attempt("no certificate", gate.expect)
-    outcome = probe.ask(probe.Target(gate.address, gate.port, gate.server_name), attempt)
+    outcome = probe.ask(probe.Target(gate.address, gate.port, gate.server_name, gate.proxy_protocol), attempt)
     if outcome.status != gate.expect:
         raise MtlsError(
             f"https://{gate.server_name}:{gate.port} at {gate.address} answered a request without a client certificate"

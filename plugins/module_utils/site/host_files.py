@@ -20,13 +20,14 @@ try:
 except ImportError:  # only on targets, where nothing is rendered
     pass
 
+from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.host import comparison
 from ansible_collections.mtls.nginx.plugins.module_utils.host.probe import GATE_PATH
 from ansible_collections.mtls.nginx.plugins.module_utils.host.shutdown import parse_time
 from ansible_collections.mtls.nginx.plugins.module_utils.names import nginx_quote
-from ansible_collections.mtls.nginx.plugins.module_utils.site import crl_maps
+from ansible_collections.mtls.nginx.plugins.module_utils.site import crl_maps, error_pages
 from ansible_collections.mtls.nginx.plugins.module_utils.site.publication import Publication
-from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service
+from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Listen, Service
 
 # Raw request paths that some upstream could read otherwise than nginx does: dot segments, doubled slashes, path
 # parameters, and escapes of dots, slashes, backslashes, semicolons, percent signs, white space, control characters and
@@ -34,6 +35,14 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Se
 _UNPLAIN_PATH = (
     r"~*^[^?]*(?:/\.(?![\w-])|/\.\.|//|[;\\#]|[\x01-\x20\x7f-\xff]"
     r"|%(?:[01]|2[35ef]|3[bf]|5c|7f|u|c[01]|e0%[89]|e2%80%a[4-6]|ef%bc|f0%8))"
+)
+# UTF-8 of the characters that Unicode's case folding or compatibility forms turn into ASCII ones: with one of them, a
+# path could lead others to a path that has a list of its own. (German sharp s stays: it is a letter of its own.)
+_FOLDING = (
+    r"~\xC2[\xAA\xB2\xB3\xB9-\xBE]|\xC4[\xB0-\xB3\xBF]|\xC5[\x80\x89\xBF]|\xC7[\x84-\x8C\xB0-\xB3]|\xCA[\xB0-\xB8]"
+    r"|\xCB[\xA1-\xA3]|\xCD\xBE|\xE1(?:[\xB4-\xB6]|\xBA[\x96-\x9E])|\xE2(?:\x80[\xA4-\xA6]|\x81[\x80-\xBF]"
+    r"|\x82[\x80-\x9C\xA8]|[\x84\x85\x91-\x93]|\x86\x89|\xB1[\xBC\xBD])|\xE3[\x89-\x8F]|\xEA\x9F"
+    r"|\xEF(?:[\xAC\xB9\xBC\xBD]|\xB8[\x94\x99\xB0-\xBF])|\xF0(?:\x90\x9E|\x9D|\x9F[\x84-\x87\xAF])"
 )
 # Other names under which applications expect to hear of a client certificate or of another path: nobody may send them.
 # nginx cannot remove headers by pattern.
@@ -76,6 +85,7 @@ class NginxHost:
     """What rendering must know of the host's nginx.
 
     `shutdown_timeout` bounds connections that outlive a reload, in seconds; `textfile_dir` is the folder for end dates.
+    `error_page_template` is a file on the controller, None for our own.
     """
 
     version: tuple[int, ...]
@@ -85,6 +95,8 @@ class NginxHost:
     directives: Mapping[str, str | None]
     shutdown_timeout: int | None = None
     textfile_dir: str | None = None
+    error_pages: bool = True
+    error_page_template: str | None = None
 
     @property
     def conf_dir(self) -> str:
@@ -129,7 +141,7 @@ def to_compare(
     trusted = [path for trust in trusts.values() for path in trust.files]
     own = [path for service in services for path in _all_paths(conf_dir, service)]
     return {
-        "paths": list(dict.fromkeys([*trusted, _maps_path(conf_dir), *own])),
+        "paths": list(dict.fromkeys([*trusted, _maps_path(conf_dir), _pages_path(conf_dir), *own])),
         "owned": _owned(conf_dir),
         "shutdown_timeout": _bound(services, shutdown_timeout),
         "textfile": _textfile(conf_dir, services, trusts, textfile_dir),
@@ -176,12 +188,18 @@ def host_files(
     """Everything that one host should have. A client on an allow list that is revoked gets no line in the map.
 
     `publications` is by `Service.trust`.
+
+    Raises MtlsError for a template of error pages that is none, and where the host contradicts a service.
     """
     present = [service for service in services if service.present]
+    _refuse_unknown_addresses(host, present)
     views = [_view(host, service, publications[service.trust].client_dns) for service in present]
     trusts = {name: _Trust.of(host.conf_dir, name) for name in publications}
     jinja = _environment(template_dir)
+    pages_path = _pages_path(host.conf_dir)
+    has_pages = host.error_pages and any(not service.snippet for service in present)
     common = {
+        "pages_path": pages_path if has_pages else None,
         "log_dir": host.log_dir,
         "gate_path": GATE_PATH,
         "http2_directive": host.version >= (1, 25, 1),
@@ -203,10 +221,18 @@ def host_files(
         {
             "path": _maps_path(host.conf_dir),
             "content": jinja.get_template("mtls.conf.j2").render(
-                services=views, trusts=trusts.values(), unplain_path=_UNPLAIN_PATH, **common, **_hash_sizes(host, views)
+                services=views,
+                trusts=trusts.values(),
+                unplain_path=_UNPLAIN_PATH,
+                folding=_FOLDING,
+                **common,
+                **_hash_sizes(host, views),
             ),
         },
     ]
+    if has_pages:
+        pages = error_pages.pages(jinja, host.error_page_template)
+        wanted.files.append({"path": pages_path, "content": jinja.get_template("pages.conf.j2").render(pages=pages)})
     for service, view in zip(present, views, strict=False):
         template, path = (
             ("snippet.conf.j2", _snippet_path(host.conf_dir, service))
@@ -221,7 +247,7 @@ def host_files(
         if not service.snippet:
             wanted.probes.append(_probe(service))
     kept = {item["path"] for item in [*wanted.files, *wanted.secrets]}
-    ours = dict.fromkeys(path for service in services for path in _all_paths(host.conf_dir, service))
+    ours = dict.fromkeys([pages_path, *(path for each in services for path in _all_paths(host.conf_dir, each))])
     wanted.absent = [path for path in ours if path not in kept]
     wanted.owned = _owned(host.conf_dir)
     wanted.shutdown_timeout = _bound(services, host.shutdown_timeout)
@@ -296,27 +322,106 @@ def _environment(template_dir: str) -> jinja2.Environment:
 def _view(host: NginxHost, service: Service, client_dns: Mapping[str, str]) -> dict[str, t.Any]:
     """A service in the words of the templates."""
     certificate, key = _certificate_paths(host.conf_dir, service)
+    base, prefix = split_upstream(service.upstream) if service.upstream else (None, "")
+    zone_key = f"${service.variable}_zone:" if service.paths else ""
+    exempt = bool(service.exempt_networks)
     return {
         "name": service.name,
         "trust": _Trust.of(host.conf_dir, service.trust),
         "variable": service.variable,
+        "snippet": service.snippet,
         "server_names": service.server_names,
         "sni_names": [*map(_sni_pattern, service.server_names), *([""] if service.by_address else [])],
         "listens": _listens(host, service),
         "root": service.root,
+        "base": base,
+        "prefix": prefix,
         "locations": _locations(service),
         "certificate": certificate,
         "certificate_key": key,
+        "allow": service.allow,
+        "zones": _zones(service),
+        "zone_key": zone_key,
+        "clients": _clients(service, client_dns),
+        # Without a certificate, or with a bad one, somebody may get somewhere.
+        "optional": bool(service.public_paths or exempt or service.cors_preflight),
         "public_paths": service.public_paths,
         "public_patterns": [_public_pattern(path) for path in service.public_paths],
-        "allow": None
-        if service.allow is None
-        else [
-            {"key": f"SUCCESS:{client_dns[name]}", "comment": "" if client_dns[name] == f"CN={name}" else f"  # {name}"}
-            for name in service.allow
-            if name in client_dns
-        ],
+        "public_key": f"${service.variable}_public$mtls_plain_path" if service.public_paths else "00",
+        "exempt_key": (f"${service.variable}_near" if exempt else "0")
+        + (":$mtls_preflight" if service.cors_preflight else ":0"),
+        "exempt_networks": service.exempt_networks,
+        "cors_preflight": service.cors_preflight,
+        "proxies": service.proxy_protocol_from,
+        # Not $remote_addr, which the host's own set_real_ip_from lets a header overwrite.
+        "address": "$remote_addr" if service.proxy_protocol_from else "$realip_remote_addr",
+        "self_pattern": rf"~^1:{'rest:' if zone_key else ''}(\S+) \1:",
+        "probe_pattern": rf"~^1:.*:{re.escape(GATE_PATH)}\z",
+        "hsts": service.hsts.value if service.hsts else None,
+        "max_body_size": service.max_body_size,
+        "request_buffering": service.request_buffering,
+        "read_timeout": service.read_timeout,
+        "redirect_http": service.redirect_http,
+        "homes": [name for name in service.server_names if not name.startswith("*.")]
+        or [service.server_names[0].replace("*.", "")],
+        "home_patterns": [_sni_pattern(name) for name in service.server_names if name.startswith("*.")],
+        "plain_listens": _sockets(host, service.plain_listen),
+        "port_suffix": "" if service.listen.port == 443 else f":{service.listen.port}",
+        "acme_root": service.acme_root,
+        "acme_upstream": service.acme_upstream,
     }
+
+
+def _clients(service: Service, client_dns: Mapping[str, str]) -> list[dict[str, str]]:
+    """The keys of the map of who may enter: one for each client, in a service with path lists one for each list."""
+    if not service.paths:
+        lists = {"": service.allow or ()}
+    else:
+        lists = {f"p{number}:": item.allow for number, item in enumerate(service.paths)}
+        every = [set(item.allow) for item in service.paths]
+        if service.allow is not None:
+            lists = {"rest:": service.allow, **lists}
+            every.append(set(service.allow))
+        lists["every:"] = tuple(name for name in service.named if all(name in names for names in every))
+    return [
+        {
+            "key": f"{zone}SUCCESS:{client_dns[name]}",
+            "comment": "" if client_dns[name] == f"CN={name}" else f"  # {name}",
+        }
+        for zone, names in lists.items()
+        for name in names
+        if name in client_dns
+    ]
+
+
+def _zones(service: Service) -> list[dict[str, str]]:
+    """Patterns for "$mtls_plain_path:$uri". `near` is what some upstreams take for the path: `/Admin/`, `/admin.`."""
+    numbered = sorted(enumerate(service.paths), key=lambda item: -len(item[1].path))
+    stems = [(number, re.escape(item.path.rstrip("/"))) for number, item in numbered]
+    return [
+        {"name": f"p{number}", "pattern": rf"~^1:{stem}(?:/|\z)", "near": rf"~*^1:{stem}(?![a-z0-9_-])"}
+        for number, stem in stems
+    ]
+
+
+def split_upstream(upstream: str) -> tuple[str, str]:
+    """An upstream without its path, as `proxy_pass` takes it in a named location, and the path without a last slash."""
+    match = re.fullmatch(r"(https?://(?:unix:[^:]+|[^/]+))(/.*)?", upstream)
+    if match is None:
+        raise ValueError(upstream)
+    return match[1], (match[2] or "").rstrip("/")
+
+
+def _refuse_unknown_addresses(host: NginxHost, services: Sequence[Service]) -> None:
+    """A host that trusts a header for the client's address has a proxy in front, and everybody comes from that."""
+    said = host.directives.get("set_real_ip_from")
+    for service in services:
+        if said and service.exempt_networks and not service.proxy_protocol_from:
+            raise MtlsError(
+                f"service {service.name}: exempt_networks needs to know who asks, and this host's own nginx"
+                f" configuration has a proxy in front (set_real_ip_from {said}); name it in proxy_protocol_from if it"
+                " hands TLS on untouched, else no client certificate comes through it; or remove exempt_networks"
+            )
 
 
 def _sni_pattern(name: str) -> str:
@@ -336,21 +441,30 @@ def _listens(host: NginxHost, service: Service) -> list[str]:
         parameters += " http2"
     if service.by_address:
         parameters += " default_server"
-    return [socket + parameters for socket in service.listen.sockets if host.ipv6 or not socket.startswith("[::]:")]
+    if service.proxy_protocol_from:
+        parameters += " proxy_protocol"
+    return [socket + parameters for socket in _sockets(host, service.listen)]
+
+
+def _sockets(host: NginxHost, listen: Listen) -> list[str]:
+    # An address that the inventory names is nginx's to refuse: without any listen, nginx would take port 80.
+    return [socket for socket in listen.sockets if host.ipv6 or listen.address or not socket.startswith("[::]:")]
 
 
 def _locations(service: Service) -> list[dict[str, str]]:
     """`location` lines. A public path is passed on as nginx normalised it, so that upstream sees what was checked."""
     if service.upstream is None:
         return [{"match": "/"}]
-    prefix = service.upstream.rstrip("/")
+    base, prefix = split_upstream(service.upstream)
+    # After a socket's path, nginx wants a colon before the path of the request.
+    start = base + (":" if "://unix:" in base else "")
     public = [
-        {"match": f"{'^~' if path.endswith('/') else '='} {path}", "proxy_pass": prefix + path}
+        {"match": f"{'^~' if path.endswith('/') else '='} {path}", "proxy_pass": start + prefix + path}
         for path in service.public_paths
     ]
     # With a path of its own the upstream gets that, a slash and the rest; without one, the request as it came.
-    whole = service.upstream if service.upstream.count("/") == 2 else f"{prefix}/"
-    return [*public, {"match": "/", "proxy_pass": whole}]
+    has_path = service.upstream != base
+    return [*public, {"match": "/", "proxy_pass": f"{start}{prefix}/" if has_path else base}]
 
 
 def _public_pattern(path: str) -> str:
@@ -374,13 +488,14 @@ def _hash_sizes(host: NginxHost, views: Sequence[Mapping[str, t.Any]]) -> dict[s
 def _bucket_size(views: Sequence[Mapping[str, t.Any]]) -> int:
     """A key of n bytes needs a bucket of 8 + (n + 2 rounded up to 8) + 8 bytes (measured)."""
     keys = [len(name) for view in views for name in view["sni_names"]]
-    keys += [len(client["key"]) for view in views for client in view["allow"] or ()]
+    keys += [len(client["key"]) for view in views for client in view["clients"]]
+    keys += [len(name) for view in views if view["redirect_http"] for name in view["homes"]]
     return _power_of_two(16 + (max(keys, default=0) + 2 + 7) // 8 * 8)
 
 
 def _max_size(views: Sequence[Mapping[str, t.Any]]) -> int:
     """With less nginx still works, says that the table is not optimal, and takes longer to start (measured)."""
-    return _power_of_two(2 * max((len(view["allow"] or ()) for view in views), default=0))
+    return _power_of_two(2 * max((len(view["clients"]) for view in views), default=0))
 
 
 def bucket_advice(host: NginxHost, services: Sequence[Service], publications: Mapping[str, Publication]) -> str | None:
@@ -413,12 +528,13 @@ def _power_of_two(least: int) -> int:
 
 def _probe(service: Service) -> dict[str, t.Any]:
     """What the host must see of itself once the new configuration serves: no certificate, no page."""
-    return {
+    probe = {
         "address": service.local_address,
         "port": service.listen.port,
         "server_name": service.probe_name,
         "expect": 400,
     }
+    return {**probe, "proxy_protocol": True} if service.proxy_protocol_from else probe
 
 
 def _owned(conf_dir: str) -> list[str]:
@@ -428,6 +544,10 @@ def _owned(conf_dir: str) -> list[str]:
 def _bound(services: Sequence[Service], shutdown_timeout: int | None) -> int | None:
     """Without a service there is nobody to be shut out."""
     return shutdown_timeout if shutdown_timeout is None or any(service.present for service in services) else 0
+
+
+def _pages_path(conf_dir: str) -> str:
+    return os.path.join(conf_dir, "client-certs", "pages.conf")
 
 
 def _maps_path(conf_dir: str) -> str:

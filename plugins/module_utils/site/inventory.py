@@ -184,7 +184,7 @@ def _uses_its_own(settings: Mapping[str, t.Any], services: Sequence[Service]) ->
 
 def authority_path(ca_dir: str, base_dir: str | None) -> str:
     """The authority's directory as an absolute path; a relative `mtls_ca_dir` starts at the inventory's directory."""
-    return _absolute("mtls_ca_dir", ca_dir, base_dir)
+    return beside_inventory("mtls_ca_dir", ca_dir, base_dir)
 
 
 def _trust(settings: Mapping[str, t.Any] | None, base_dir: str | None) -> dict[str, t.Any] | None:
@@ -192,15 +192,18 @@ def _trust(settings: Mapping[str, t.Any] | None, base_dir: str | None) -> dict[s
     if settings is None:
         return None
     return {
-        "certificates": _absolute("mtls_ca_trust: certificates", settings["certificates"], base_dir),
+        "certificates": beside_inventory("mtls_ca_trust: certificates", settings["certificates"], base_dir),
         "crl": [
-            source if source.startswith(("http://", "https://")) else _absolute("mtls_ca_trust: crl", source, base_dir)
+            source
+            if source.startswith(("http://", "https://"))
+            else beside_inventory("mtls_ca_trust: crl", source, base_dir)
             for source in settings["crl"]
         ],
     }
 
 
-def _absolute(what: str, path: str, base_dir: str | None) -> str:
+def beside_inventory(what: str, path: str, base_dir: str | None) -> str:
+    """An absolute path; a relative one starts at the inventory's directory. Raises MtlsError where there is none."""
     path = os.path.expanduser(path)
     if base_dir is None and not os.path.isabs(path):
         raise MtlsError(
@@ -302,7 +305,7 @@ class _Collector:
 
     def _refuse_nobody(self) -> None:
         for host, service in self._plan.services:
-            for name in service.allow or ():
+            for name in service.named:
                 if name not in self._clients:
                     close = nearest(name, self._clients)
                     hint = f"did you mean '{close}'?" if close else "add it to mtls_clients of a host"
@@ -317,7 +320,7 @@ def _request_path(host: str, definition: Mapping[str, t.Any], base_dir: str | No
             f"host {host}, client '{definition['name']}': with csr the key stays on the device, so there is"
             " no PKCS#12 file and no key to choose; remove p12, p12_password and key_type, or remove csr"
         )
-    return _absolute(f"client '{definition['name']}': csr", definition["csr"], base_dir)
+    return beside_inventory(f"client '{definition['name']}': csr", definition["csr"], base_dir)
 
 
 def _revocation(host: str, raw: Mapping[str, t.Any], base_dir: str | None) -> dict[str, t.Any]:
@@ -325,5 +328,5 @@ def _revocation(host: str, raw: Mapping[str, t.Any], base_dir: str | None) -> di
         raise MtlsError(f"host {host}: an item of mtls_revoked needs either serial or certificate; give one of them")
     if raw.get("serial") is not None:
         return {"serial": raw["serial"], "reason": raw["reason"]}
-    certificate = _absolute("mtls_revoked: certificate", raw["certificate"], base_dir)
+    certificate = beside_inventory("mtls_revoked: certificate", raw["certificate"], base_dir)
     return {"certificate": certificate, "reason": raw["reason"]}

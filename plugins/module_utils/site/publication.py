@@ -66,7 +66,7 @@ def publish(path: str, host: str, services: Sequence[Service], crl_min_days: int
     dns: dict[str, str] = {}
     refused: dict[str, list[str]] = {}
     for service in present:
-        for name in service.allow or ():
+        for name in service.named:
             entry = authority.clients.get(name)
             if entry is None:
                 raise _unknown(host, service, name, authority.clients)
@@ -107,7 +107,7 @@ def rehearse(path: str, host: str, services: Sequence[Service], clients: Sequenc
     dns: dict[str, str] = {}
     refused: dict[str, list[str]] = {}
     for service in present:
-        for name in service.allow or ():
+        for name in service.named:
             definition = definitions.get(name)
             if definition is None:
                 raise _unknown(host, service, name, definitions)

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 
 from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.names import check_service_name
+from ansible_collections.mtls.nginx.plugins.module_utils.site.networks import check_exempt, parse_networks
+from ansible_collections.mtls.nginx.plugins.module_utils.site.presets import ADMIN_PANEL, with_preset
 
 _HOST_LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _SERVER_NAME = re.compile(rf"(?:\*\.)?{_HOST_LABEL}(?:\.{_HOST_LABEL})*")
@@ -23,6 +25,38 @@ _UPSTREAM = re.compile(
 )
 _FILE_PATH = re.compile(r"/[\w./@%+~-]+")
 _PUBLIC_PATH = re.compile(r"/[\w./@%+~!,=:-]*")
+_BODY_SIZE = re.compile(r"[0-9]{1,12}[kmg]?", re.IGNORECASE)
+_HSTS_PRELOAD = 31536000  # seconds, the least that https://hstspreload.org takes
+HTTP_PORT = 80
+
+# What only a server block of ours has, and what only one that hands requests on.
+_BLOCK_OPTIONS = ("preset", "redirect_http", "acme_root", "acme_upstream", "hsts", "proxy_protocol_from")
+_UPSTREAM_OPTIONS = ("max_body_size", "request_buffering", "read_timeout")
+
+
+@dataclass(frozen=True)
+class PathList:
+    """An allow list of a path (it ends in `/`) and everything below it, in place of the service's."""
+
+    path: str
+    allow: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Hsts:
+    """Strict-Transport-Security (RFC 6797, section 6.1); `max_age` in seconds."""
+
+    max_age: int
+    include_subdomains: bool
+    preload: bool
+
+    @property
+    def value(self) -> str:
+        """The header's value."""
+        parts = [f"max-age={self.max_age}"]
+        parts += ["includeSubDomains"] if self.include_subdomains else []
+        parts += ["preload"] if self.preload else []
+        return "; ".join(parts)
 
 
 @dataclass(frozen=True)
@@ -59,6 +93,17 @@ class Service:
     certificate: tuple[str, str] | None
     present: bool
     authority: str | None = None
+    paths: tuple[PathList, ...] = ()
+    exempt_networks: tuple[str, ...] = ()
+    proxy_protocol_from: tuple[str, ...] = ()
+    cors_preflight: bool = False
+    redirect_http: bool = False
+    acme_root: str | None = None
+    acme_upstream: str | None = None
+    hsts: Hsts | None = None
+    max_body_size: str | None = None
+    request_buffering: bool | None = None
+    read_timeout: int | None = None
 
     @property
     def trust(self) -> str:
@@ -66,9 +111,20 @@ class Service:
         return os.path.basename(os.path.normpath(self.authority)) if self.authority else ""
 
     @property
+    def named(self) -> tuple[str, ...]:
+        """Every client that one of its allow lists names."""
+        lists = [self.allow or (), *(item.allow for item in self.paths)]
+        return tuple(dict.fromkeys(name for names in lists for name in names))
+
+    @property
     def variable(self) -> str:
         """Prefix of the service's nginx variables."""
         return "mtls_" + self.name.replace("-", "_")
+
+    @property
+    def plain_listen(self) -> Listen:
+        """Where `redirect_http` listens."""
+        return Listen(HTTP_PORT, self.listen.address)
 
     @property
     def by_address(self) -> bool:
@@ -114,6 +170,7 @@ def _parse_service(host: str, raw: Mapping[str, t.Any]) -> Service:
     except MtlsError as error:
         raise MtlsError(f"host {host}: {error}") from None
     where = f"host {host}, service {name}"
+    raw = with_preset(raw)
     server_names = tuple(_server_name(where, item) for item in raw["server_names"])
     if not server_names:
         raise MtlsError(f"{where}: server_names is empty; name at least one host name or IP address")
@@ -129,9 +186,21 @@ def _parse_service(host: str, raw: Mapping[str, t.Any]) -> Service:
         certificate=_certificate(where, raw.get("certificate")),
         present=raw.get("state", "present") == "present",
         authority=_authority(where, raw.get("authority")),
+        paths=_path_lists(where, raw.get("paths") or ()),
+        exempt_networks=parse_networks(where, "exempt_networks", raw.get("exempt_networks") or ()),
+        proxy_protocol_from=parse_networks(where, "proxy_protocol_from", raw.get("proxy_protocol_from") or ()),
+        cors_preflight=bool(raw.get("cors_preflight")),
+        redirect_http=bool(raw.get("redirect_http")),
+        acme_root=raw.get("acme_root"),
+        acme_upstream=raw.get("acme_upstream"),
+        hsts=_hsts(where, raw.get("hsts")),
+        max_body_size=_body_size(where, raw.get("max_body_size")),
+        request_buffering=raw.get("request_buffering"),
+        read_timeout=raw.get("read_timeout"),
     )
     if service.present:
         _check_content(where, service)
+        _check_options(where, service, raw)
     return service
 
 
@@ -174,6 +243,52 @@ def _authority(where: str, path: str | None) -> str | None:
     return path
 
 
+def _check_options(where: str, service: Service, raw: Mapping[str, t.Any]) -> None:
+    """Options that make no sense, or are not safe, in company with others."""
+    if service.snippet:
+        _refuse_options(
+            where, raw, (*_BLOCK_OPTIONS, *_UPSTREAM_OPTIONS), "belongs into the server block that you have"
+        )
+    if service.root:
+        _refuse_options(where, raw, _UPSTREAM_OPTIONS, "is about an upstream, and root serves files")
+    if service.exempt_networks:
+        check_exempt(where, service.exempt_networks, service.proxy_protocol_from)
+    if service.read_timeout is not None and service.read_timeout < 1:
+        raise MtlsError(f"{where}: read_timeout is {service.read_timeout}; give seconds, at least 1")
+    if not service.redirect_http:
+        _refuse_options(where, raw, ("acme_root", "acme_upstream"), "needs redirect_http: true")
+    elif service.by_address:
+        raise MtlsError(f"{where}: redirect_http leads to a host name, and it is reached by IP address; remove one")
+    elif service.listen.port == HTTP_PORT:
+        raise MtlsError(f"{where}: redirect_http needs port {HTTP_PORT}, on which it listens itself; move listen")
+    if service.acme_root and service.acme_upstream:
+        raise MtlsError(f"{where}: both acme_root and acme_upstream are given; keep the one that answers challenges")
+    if service.acme_root:
+        _file_path(where, "acme_root", service.acme_root)
+    if service.acme_upstream:
+        match = _UPSTREAM.fullmatch(service.acme_upstream)
+        if not match or match["path"]:
+            raise MtlsError(f"{where}: acme_upstream '{service.acme_upstream}' is not of the form http://host:port")
+    if raw.get("preset") == ADMIN_PANEL:
+        _check_admin_panel(where, service)
+
+
+def _refuse_options(where: str, raw: Mapping[str, t.Any], options: Sequence[str], why: str) -> None:
+    for option in options:
+        said = raw.get(option)
+        if said is None or said == [] or (option == "redirect_http" and not said):
+            continue
+        raise MtlsError(f"{where}: {option} {why}; remove it")
+
+
+def _check_admin_panel(where: str, service: Service) -> None:
+    if service.allow is None:
+        raise MtlsError(f"{where}: the preset admin_panel wants an allow list: name the clients that may enter")
+    for option in ("public_paths", "exempt_networks", "cors_preflight"):
+        if getattr(service, option):
+            raise MtlsError(f"{where}: the preset admin_panel allows no {option}; remove it, or the preset")
+
+
 def _server_name(where: str, name: str) -> str:
     lowered = name.lower()
     if _is_address(lowered) or _SERVER_NAME.fullmatch(lowered):
@@ -209,6 +324,45 @@ def _public_path(where: str, path: str) -> str:
     return path
 
 
+def _path_lists(where: str, raw: Sequence[Mapping[str, t.Any]]) -> tuple[PathList, ...]:
+    lists = [PathList(_listed_path(where, item["path"]), tuple(dict.fromkeys(item["allow"]))) for item in raw]
+    seen: dict[str, str] = {}
+    for item in lists:
+        other = seen.setdefault(item.path.lower(), item.path)
+        if [one.path for one in lists].count(item.path) > 1 or other != item.path:
+            raise MtlsError(f"{where}: paths names '{other}' twice ('{item.path}'); give each path one list")
+    return tuple(lists)
+
+
+def _listed_path(where: str, path: str) -> str:
+    if not path.endswith("/") or path == "/" or not re.fullmatch(r"(?:/[\w-](?:[\w.~-]*[\w-])?)+/", path, re.ASCII):
+        raise MtlsError(
+            f"{where}: paths: '{path}' must start and end with / and be written plainly, of letters, digits and"
+            " _ . ~ -; its list then counts for it and everything below (for the whole service there is allow)"
+        )
+    return path
+
+
+def _hsts(where: str, value: Mapping[str, t.Any] | None) -> Hsts | None:
+    if value is None:
+        return None
+    hsts = Hsts(value["max_age"], bool(value.get("include_subdomains")), bool(value.get("preload")))
+    if hsts.max_age < 0:
+        raise MtlsError(f"{where}: hsts: max_age is {hsts.max_age}; give seconds, or 0 to take it back")
+    if hsts.preload and not (hsts.include_subdomains and hsts.max_age >= _HSTS_PRELOAD):
+        raise MtlsError(
+            f"{where}: hsts: preload needs include_subdomains and a max_age of {_HSTS_PRELOAD} or more; browsers' lists"
+            " take it on no other terms"
+        )
+    return hsts
+
+
+def _body_size(where: str, value: str | None) -> str | None:
+    if value is not None and not _BODY_SIZE.fullmatch(value):
+        raise MtlsError(f"{where}: max_body_size '{value}' is no size; write 512m or 10g, or 0 for any")
+    return value
+
+
 def _certificate(where: str, value: Mapping[str, str] | None) -> tuple[str, str] | None:
     if value is None:
         return None
@@ -236,6 +390,8 @@ def _refuse_clashes(host: str, services: Sequence[Service]) -> None:
     for service in services:
         if service.snippet:
             continue
+        if service.proxy_protocol_from or service.redirect_http:
+            _refuse_socket_clashes(host, service, services)
         for server_name in service.server_names:
             other = first.setdefault((server_name, service.listen.port), service)
             if other is not service and _overlap(other.listen, service.listen):
@@ -249,6 +405,28 @@ def _refuse_clashes(host: str, services: Sequence[Service]) -> None:
                 raise MtlsError(
                     f"host {host}: services {other.name} and {service.name} are both reached by IP address on port"
                     f" {service.listen.port}; such clients send no server name, so only one service a port can be"
+                )
+
+
+def _refuse_socket_clashes(host: str, service: Service, services: Sequence[Service]) -> None:
+    """What a service does to a whole port: the PROXY protocol, and the redirect from port 80."""
+    for other in services:
+        if other is service or other.snippet:
+            continue
+        both = f"host {host}: services {service.name} and {other.name}"
+        if _overlap(service.listen, other.listen) and service.proxy_protocol_from and not other.proxy_protocol_from:
+            raise MtlsError(
+                f"{both} share port {service.listen.port}, and only one has proxy_protocol_from; nginx expects the"
+                " PROXY protocol from everybody on a port or from nobody, so give both the same"
+            )
+        if service.redirect_http and _overlap(service.plain_listen, other.listen):
+            raise MtlsError(f"{both}: the first redirects from port {HTTP_PORT}, on which the second listens; move it")
+        if service.redirect_http and other.redirect_http and _overlap(service.plain_listen, other.plain_listen):
+            shared = set(service.server_names) & set(other.server_names)
+            if shared:
+                raise MtlsError(
+                    f"{both} both redirect {min(shared)} from port {HTTP_PORT}; keep redirect_http with the one that"
+                    " people should get to"
                 )
 
 

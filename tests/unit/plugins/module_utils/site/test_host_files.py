@@ -10,14 +10,18 @@ import hashlib
 import pathlib
 import re
 import tempfile
+import unicodedata
 
 import pytest
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca import creation, keys
+from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.site.host_files import (
+    _FOLDING,
     NginxHost,
     crl_files,
     host_files,
+    split_upstream,
     to_compare,
 )
 from ansible_collections.mtls.nginx.plugins.module_utils.site.publication import Publication, ServerCredential
@@ -35,8 +39,20 @@ def crl():
         return pathlib.Path(folder, "crl.pem").read_text(encoding="ascii")
 
 
-def render(*services, version=(1, 22, 1), ipv6=True, dns=None, timeout=None, textfile_dir=None, **directives):
-    host = NginxHost(version, ipv6, "/etc/nginx/nginx.conf", "/var/log/nginx", directives, timeout, textfile_dir)
+def render(
+    *services,
+    version=(1, 22, 1),
+    ipv6=True,
+    dns=None,
+    timeout=None,
+    textfile_dir=None,
+    error_pages=True,
+    error_page_template=None,
+    **directives,
+):
+    paths = "/etc/nginx/nginx.conf", "/var/log/nginx"
+    pages = error_pages, error_page_template
+    host = NginxHost(version, ipv6, *paths, directives, timeout, textfile_dir, *pages)
     parsed = parse_services("web", services)
     credentials = {service.name: ServerCredential("CERTIFICATE", "KEY") for service in parsed}
     clients = {"phone": "CN=phone"} if dns is None else dns
@@ -63,6 +79,7 @@ def test_the_files_of_a_host():
         "/etc/nginx/client-certs/revoked.map",
         "/etc/nginx/client-certs/crl-end.map",
         "/etc/nginx/conf.d/mtls.conf",
+        "/etc/nginx/client-certs/pages.conf",
         "/etc/nginx/conf.d/mtls-nas.conf",
         "/etc/nginx/server-certs/nas.crt",
     ]
@@ -95,6 +112,7 @@ def test_fingerprints_are_those_of_the_files():
 def test_an_absent_service_takes_all_of_its_files_along_and_nothing_else():
     files = render({**NAS, "state": "absent"})
     assert sorted(files.absent) == [
+        "/etc/nginx/client-certs/pages.conf",
         "/etc/nginx/conf.d/mtls-nas.conf",
         "/etc/nginx/server-certs/nas.crt",
         "/etc/nginx/server-certs/nas.key",
@@ -198,14 +216,14 @@ def test_without_public_paths_a_certificate_is_asked_of_everybody():
 
 def test_a_public_path_reaches_the_upstream_as_nginx_normalised_it():
     text = block({**NAS, "public_paths": ["/open/", "/exact"], "upstream": "http://127.0.0.1:5000/app/"})
-    assert re.search(r"location \^~ /open/ \{\s+proxy_pass http://127.0.0.1:5000/app/open/;", text)
-    assert re.search(r"location = /exact \{\s+proxy_pass http://127.0.0.1:5000/app/exact;", text)
-    assert re.search(r"location / \{\s+proxy_pass http://127.0.0.1:5000/app/;", text)
+    assert re.search(r"location \^~ /open/ \{[^}]*proxy_pass http://127.0.0.1:5000/app/open/;", text)
+    assert re.search(r"location = /exact \{[^}]*proxy_pass http://127.0.0.1:5000/app/exact;", text)
+    assert re.search(r"location / \{[^}]*proxy_pass http://127.0.0.1:5000/app/;", text)
 
 
 def test_every_location_that_passes_requests_on_sets_every_header():
     text = block({**NAS, "public_paths": ["/open/"]})
-    assert text.count("proxy_pass") == 2
+    assert text.count("proxy_pass") == 3
     # One of its own would make a location lose all that it inherits.
     head, *locations = text.split("    location ")
     assert "proxy_set_header" not in "".join(locations)
@@ -260,3 +278,135 @@ def test_sessions_are_refused_where_one_server_block_may_take_anothers():
     assert "$ssl_session_reused" not in block(NAS)
     assert "ssl_conf_command" not in block(NAS, version=(1, 18, 0))
     assert "ssl_conf_command       Options -SessionTicket;" in block(NAS)
+
+
+def test_characters_that_fold_to_ascii_are_known():
+    """All of Unicode, as this Python knows it; a path with one of these wants every list of a service."""
+    pattern = re.compile(_FOLDING[1:].encode())
+    missed = []
+    for number in [*range(0x80, 0xD800), *range(0xE000, 0x110000)]:
+        letter = chr(number)
+        folded = {unicodedata.normalize("NFKC", one) for one in (letter, letter.lower(), letter.upper())}
+        folded |= {letter.casefold(), unicodedata.normalize("NFKC", letter.casefold())} - {letter}
+        ascii_left = any(char.isascii() and (char.isalnum() or char in "-_/.;%~\\") for one in folded for char in one)
+        if ascii_left and letter != "ß" and not pattern.match(letter.encode()):
+            missed.append(f"U+{number:04X}")
+    assert missed == []
+    assert not pattern.search("José Ærøskøbing Spaß Łódź Việt Ελλάδα Москва 日本 한국 हिन्दी العربية € 😀️".encode())
+
+
+LISTED = {
+    **NAS,
+    "allow": ["phone", "tablet"],
+    "paths": [{"path": "/a/", "allow": ["phone"]}, {"path": "/a/b/", "allow": ["phone", "desk"]}],
+}
+
+
+def test_each_list_of_a_service_is_in_the_map():
+    text = maps(LISTED, dns={name: f"CN={name}" for name in ("phone", "tablet", "desk")})
+    keys = re.findall(r'^    "((?:rest|every|p\d):SUCCESS:.*)" 1;', text, re.MULTILINE)
+    assert keys == [
+        "rest:SUCCESS:CN=phone",
+        "rest:SUCCESS:CN=tablet",
+        "p0:SUCCESS:CN=phone",
+        "p1:SUCCESS:CN=phone",
+        "p1:SUCCESS:CN=desk",
+        "every:SUCCESS:CN=phone",
+    ]
+    assert text.index("/a/b(?:") < text.index("/a(?:")
+
+
+def test_the_hash_bucket_counts_the_lists_names():
+    assert "map_hash_bucket_size 128;" in maps(LISTED, dns={"phone": "x" * 33})
+    assert "map_hash_bucket_size" not in maps(NAS, dns={"phone": "x" * 33})
+
+
+@pytest.mark.parametrize(
+    ("upstream", "expected"),
+    [
+        ("http://127.0.0.1:5000", ("http://127.0.0.1:5000", "")),
+        ("http://127.0.0.1:5000/", ("http://127.0.0.1:5000", "")),
+        ("https://[::1]:5000/app/x/", ("https://[::1]:5000", "/app/x")),
+        ("http://unix:/run/app.sock", ("http://unix:/run/app.sock", "")),
+    ],
+)
+def test_an_upstream_and_its_path(upstream, expected):
+    assert split_upstream(upstream) == expected
+
+
+def test_a_socket_with_public_paths():
+    text = block({**NAS, "upstream": "http://unix:/run/app.sock", "public_paths": ["/open/"]})
+    assert re.findall(r"proxy_pass (.*);", text) == [
+        "http://unix:/run/app.sock:/open/",
+        "http://unix:/run/app.sock",
+        "http://unix:/run/app.sock",
+    ]
+
+
+def test_error_pages_can_be_left_out():
+    assert "/etc/nginx/client-certs/pages.conf" not in render(NAS).absent
+    without = render(NAS, error_pages=False)
+    assert "/etc/nginx/client-certs/pages.conf" in without.absent
+    assert "error_page" not in content(without, "/etc/nginx/conf.d/mtls-nas.conf")
+    assert "pages.conf" not in content(without, "/etc/nginx/conf.d/mtls.conf")
+
+
+def test_a_snippet_has_no_error_pages():
+    snippet = {"name": "nas", "server_names": ["nas.lan"], "snippet": True, "public_paths": ["/open/"]}
+    files = render(snippet)
+    assert "/etc/nginx/client-certs/pages.conf" in files.absent
+    assert "error_page" not in content(files, "/etc/nginx/snippets/mtls-nas.conf")
+
+
+def test_a_page_of_ones_own(tmp_path):
+    template = tmp_path / "page.html"
+    template.write_text('<h1 class="a-b">{{ title }}</h1>{{ "é" * 5000 }}\\{{ reason }}{{ text[0] }}', encoding="utf-8")
+    pages = content(render(NAS, error_page_template=str(template)), "/etc/nginx/client-certs/pages.conf")
+    assert r"<h1 class=\"a-b\">" in pages
+    # nginx reads no word of 4096 bytes or more.
+    assert max(len(piece.encode()) for piece in re.findall(r'default ("(?:[^"\\]|\\.)*");', pages)) < 4096
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{{ titel }}", "'titel' is undefined"),
+        ("{% if %}", "line 1"),
+        (" ", "empty"),
+        ("x" * 300_000, "larger than 256 KiB"),
+        ("a\0b", "NUL"),
+        ("5 $", "&#36;"),
+    ],
+)
+def test_a_template_that_is_none(tmp_path, text, said):
+    template = tmp_path / "page.html"
+    template.write_text(text)
+    with pytest.raises(MtlsError, match="mtls_error_page_template") as caught:
+        render(NAS, error_page_template=str(template))
+    assert said in str(caught.value)
+
+
+def test_a_template_that_is_not_there(tmp_path):
+    with pytest.raises(MtlsError, match="No such file or directory; name a readable HTML file"):
+        render(NAS, error_page_template=str(tmp_path / "none.html"))
+
+
+def test_exempt_networks_need_to_know_who_asks():
+    near = {**NAS, "exempt_networks": ["192.168.1.0/24"]}
+    assert "geo $realip_remote_addr $mtls_nas_net" in maps(near)
+    with pytest.raises(MtlsError, match=r"service nas: exempt_networks .*set_real_ip_from 10.0.0.0/8"):
+        render(near, set_real_ip_from="10.0.0.0/8")
+    behind = {**near, "proxy_protocol_from": ["10.0.0.9"]}
+    text = maps(behind, set_real_ip_from="10.0.0.0/8")
+    assert "geo $remote_addr $mtls_nas_net" in text
+    assert "10.0.0.9/32 0;" in text
+    assert "listen 443 ssl http2 proxy_protocol;" in block(behind)
+    assert render(behind).probes[0]["proxy_protocol"] is True
+
+
+def test_nothing_ever_listens_for_http3():
+    for version in ((1, 18, 0), (1, 31, 0)):
+        text = block({**NAS, "redirect_http": True, "hsts": {"max_age": 1}}, version=version)
+        assert "quic" not in text
+        assert "http3" not in text
+        assert "proxy_hide_header      Alt-Svc;" in text

@@ -113,6 +113,12 @@ def test_client_names_that_cannot_be(name):
     assert "host a" in refused(a={"mtls_clients": [{"name": name}]})
 
 
+def test_a_paths_list_names_nobody():
+    service = dict(SERVICE, paths=[{"path": "/admin/", "allow": ["iphone-admn"]}])
+    said = refused(a={"mtls_clients": [{"name": "iphone-admin"}], "mtls_services": [service]})
+    assert "host a, service nas: allow names 'iphone-admn', which is no client; did you mean 'iphone-admin'?" in said
+
+
 def test_allow_names_nobody():
     said = refused(
         a={"mtls_clients": [{"name": "iphone-admin"}], "mtls_services": [dict(SERVICE, allow=["iphone-admn"])]}

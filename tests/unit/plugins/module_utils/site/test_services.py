@@ -9,12 +9,16 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.site.presets import PRESETS
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Listen, parse_services
 
 
 def service(**changes):
     base = {"name": "nas", "server_names": ["nas.example.com"], "listen": "443", "upstream": "http://127.0.0.1:5000"}
     return {key: value for key, value in {**base, **changes}.items() if value is not None}
+
+
+SNIPPET = {"snippet": True, "upstream": None}
 
 
 def parse(*raw):
@@ -90,6 +94,44 @@ def test_reached_by_address(names):
         ({"public_paths": ["/a;b"]}, "public path"),
         ({"public_paths": ["/a\n"]}, "public path"),
         ({"snippet": True}, "remove them here, or remove snippet"),
+        ({**SNIPPET, "hsts": {"max_age": 1}}, "hsts belongs into the server block that you have"),
+        ({**SNIPPET, "preset": "immich"}, "preset belongs into"),
+        ({**SNIPPET, "redirect_http": True}, "redirect_http belongs into"),
+        ({**SNIPPET, "proxy_protocol_from": ["10.0.0.9"]}, "proxy_protocol_from belongs into"),
+        ({**SNIPPET, "request_buffering": False}, "request_buffering belongs into"),
+        ({**SNIPPET, "read_timeout": 5}, "read_timeout belongs into"),
+        ({"upstream": None, "root": "/srv", "max_body_size": "1g"}, "max_body_size is about an upstream"),
+        ({"upstream": None, "root": "/srv", "request_buffering": False}, "request_buffering is about an upstream"),
+        ({"upstream": None, "root": "/srv", "preset": "immich"}, "max_body_size is about an upstream"),
+        ({"max_body_size": "1t"}, "max_body_size '1t' is no size"),
+        ({"max_body_size": "10g; x"}, "is no size"),
+        ({"read_timeout": 0}, "read_timeout is 0"),
+        ({"hsts": {"max_age": -1}}, "max_age is -1"),
+        ({"hsts": {"max_age": 600, "include_subdomains": True, "preload": True}}, "a max_age of 31536000 or more"),
+        ({"hsts": {"max_age": 31536000, "preload": True}}, "preload needs include_subdomains"),
+        ({"acme_root": "/srv/acme"}, "acme_root needs redirect_http"),
+        ({"acme_upstream": "http://127.0.0.1:80"}, "acme_upstream needs redirect_http"),
+        ({"redirect_http": True, "acme_root": "/a", "acme_upstream": "http://a"}, "both acme_root and acme_upstream"),
+        ({"redirect_http": True, "acme_root": "/srv/$host"}, "acme_root '/srv/$host'"),
+        ({"redirect_http": True, "acme_upstream": "http://a/x"}, "acme_upstream 'http://a/x'"),
+        ({"redirect_http": True, "acme_upstream": "a;b"}, "acme_upstream 'a;b'"),
+        ({"redirect_http": True, "server_names": ["192.0.2.7"]}, "it is reached by IP address"),
+        ({"redirect_http": True, "listen": "80"}, "needs port 80, on which it listens itself"),
+        ({"paths": [{"path": "/", "allow": []}]}, "paths: '/'"),
+        ({"paths": [{"path": "/admin", "allow": []}]}, "must start and end with /"),
+        ({"paths": [{"path": "admin/", "allow": []}]}, "paths: 'admin/'"),
+        ({"paths": [{"path": "/a//b/", "allow": []}]}, "paths: '/a//b/'"),
+        ({"paths": [{"path": "/a/../b/", "allow": []}]}, "paths: '/a/../b/'"),
+        ({"paths": [{"path": "/%61/", "allow": []}]}, "paths: '/%61/'"),
+        ({"paths": [{"path": "/é/", "allow": []}]}, "paths: '/é/'"),
+        ({"paths": [{"path": '/a"/', "allow": []}]}, "be written plainly"),
+        ({"paths": [{"path": "/a/\n", "allow": []}]}, "be written plainly"),
+        ({"paths": [{"path": "/a/", "allow": []}] * 2}, "paths names '/a/' twice"),
+        ({"paths": [{"path": "/a/", "allow": []}, {"path": "/A/", "allow": []}]}, "paths names '/a/' twice ('/A/')"),
+        ({"preset": "admin_panel"}, "the preset admin_panel wants an allow list"),
+        ({"preset": "admin_panel", "allow": [], "public_paths": ["/x"]}, "allows no public_paths"),
+        ({"preset": "admin_panel", "allow": [], "exempt_networks": ["10.0.0.0/8"]}, "allows no exempt_networks"),
+        ({"preset": "admin_panel", "allow": [], "cors_preflight": True}, "allows no cors_preflight"),
         ({"snippet": True, "upstream": None, "server_names": ["192.0.2.1"]}, "sends no server name"),
     ],
 )
@@ -130,3 +172,49 @@ def test_an_absent_service_needs_no_content():
     (gone,) = parse(service(upstream=None, state="absent"))
     assert not gone.present
     assert not gone.issued_by_authority
+
+
+@pytest.mark.parametrize(
+    ("second", "said"),
+    [
+        ({"proxy_protocol_from": ["10.0.0.9"]}, "only one has proxy_protocol_from"),
+        ({"redirect_http": True, "listen": "8443"}, None),
+        ({"redirect_http": True, "listen": "127.0.0.1:8443", "server_names": ["nas.example.com"]}, "both redirect nas"),
+    ],
+)
+def test_services_that_share_a_port(second, said):
+    others = (service(redirect_http=True), service(name="b", **{"server_names": ["b.example.com"], **second}))
+    for pair in (others, others[::-1]):
+        if said is None:
+            parse(*pair)
+        else:
+            with pytest.raises(MtlsError, match="host web1: services ") as caught:
+                parse(*pair)
+            assert said in str(caught.value)
+
+
+def test_a_redirect_needs_port_80_for_itself():
+    with pytest.raises(MtlsError, match="redirects from port 80, on which the second listens"):
+        parse(service(redirect_http=True), service(name="b", server_names=["b"], listen="80"))
+
+
+def test_a_preset_says_what_the_service_does_not():
+    (nas,) = parse(service(preset="nextcloud", read_timeout=5, max_body_size=None))
+    assert (nas.max_body_size, nas.request_buffering, nas.read_timeout) == ("10g", False, 5)
+    (nas,) = parse(service(preset="nextcloud", request_buffering=True))
+    assert nas.request_buffering is True
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_preset_opens_nothing(preset):
+    (nas,) = parse(service(preset=preset, allow=["a"]))
+    assert (nas.public_paths, nas.exempt_networks) == ((), ())
+    assert (nas.cors_preflight, nas.redirect_http) == (False, False)
+    assert nas.allow == ("a",)
+    assert not PRESETS[preset].keys() & {"allow", "paths", "state", "snippet"}
+
+
+def test_everybody_whom_a_list_names():
+    lists = [{"path": "/a/", "allow": ["c", "a"]}, {"path": "/b/", "allow": []}]
+    assert parse(service(allow=["a", "b"], paths=lists))[0].named == ("a", "b", "c")
+    assert parse(service(paths=lists))[0].named == ("c", "a")

@@ -1,0 +1,127 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The pages for people who are refused: what is missing, in plain words, and nothing that helps an attacker."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass
+
+try:
+    import jinja2
+except ImportError:  # only on targets, where nothing is rendered
+    pass
+
+from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
+
+_OWN = "error_page.html.j2"
+# nginx reads no word of 4096 bytes or more (NGX_CONF_BUFFER): UTF-8 has at most 4 a character, a quoted backslash 2.
+_PIECE = 1000  # characters
+_LARGEST = 256 * 1024  # bytes of one page
+
+
+@dataclass(frozen=True)
+class _Reason:
+    """Why somebody is refused. `key` matches "$ssl_client_verify:$status" in nginx's map, where the first counts."""
+
+    name: str
+    key: str
+    title: str
+    text: tuple[str, ...]
+
+
+_RESTART = "Close the browser completely, and open this page again."
+_REASONS = (
+    _Reason("name", "~:421$", "Please try again", ("The browser reused a connection to another address.", _RESTART)),
+    _Reason(
+        "list",
+        "~:403$",
+        "This is not open to you",
+        (
+            "Your certificate is good, but it does not open this page.",
+            (
+                "If you have another one, close the browser completely, open this page again, and choose that."
+                " Otherwise ask whoever runs this page."
+            ),
+        ),
+    ),
+    _Reason(
+        "none",
+        "~^NONE:",
+        "A certificate is needed here",
+        (
+            "This page opens only on devices that have a certificate for it, and your browser sent none.",
+            (
+                "Install the certificate that you were given. Then close the browser completely, open this page again,"
+                " and choose the certificate when you are asked for one."
+            ),
+            "If you are not asked, try a private window.",
+        ),
+    ),
+    _Reason(
+        "plain",
+        "~^:",
+        "Please use https",
+        ("This page wants an encrypted connection: its address begins with https://.",),
+    ),
+    _Reason(
+        "rejected",
+        "default",
+        "Your certificate was not accepted",
+        (
+            "It may have ended or been withdrawn, or belong to another place.",
+            (
+                "If you have a newer one, close the browser completely, open this page again, and choose that."
+                " Otherwise ask whoever gave it to you for a new one."
+            ),
+        ),
+    ),
+)
+
+
+def pages(environment: jinja2.Environment, template_path: str | None) -> list[dict[str, t.Any]]:
+    """A page for each reason, in pieces that nginx can read. `template_path` is the user's own template.
+
+    Raises MtlsError for a template that cannot be read or rendered, or that makes a page of more than 256 KiB.
+    """
+    template = environment.get_template(_OWN) if template_path is None else _load(environment, template_path)
+    return [
+        {
+            "reason": reason.name,
+            "key": reason.key,
+            "pieces": _pieces(_render(template, reason, template_path), template_path),
+        }
+        for reason in _REASONS
+    ]
+
+
+def _load(environment: jinja2.Environment, path: str) -> jinja2.Template:
+    try:
+        with open(path, encoding="utf-8") as handle:
+            return environment.from_string(handle.read())
+    except (OSError, UnicodeDecodeError) as error:
+        said = error.strerror if isinstance(error, OSError) else "is not UTF-8"
+        raise MtlsError(f"mtls_error_page_template {path}: {said}; name a readable HTML file") from error
+    except jinja2.TemplateSyntaxError as error:
+        raise _broken(path, f"line {error.lineno}: {error.message}") from error
+
+
+def _render(template: jinja2.Template, reason: _Reason, path: str | None) -> str:
+    try:
+        return template.render(reason=reason.name, title=reason.title, text=reason.text)
+    except Exception as error:  # whatever a template of the user's can do
+        raise _broken(path, str(error)) from error
+
+
+def _pieces(page: str, path: str | None) -> list[str]:
+    if "$" in page:
+        raise _broken(path, "makes a page with a $, which nginx takes for a variable (in HTML, write &#36;)")
+    if not page.strip() or "\0" in page or len(page.encode()) > _LARGEST:
+        raise _broken(path, f"makes a page that is empty, holds a NUL, or is larger than {_LARGEST // 1024} KiB")
+    return [page[start : start + _PIECE] for start in range(0, len(page), _PIECE)]
+
+
+def _broken(path: str | None, what: str) -> MtlsError:
+    return MtlsError(f"mtls_error_page_template {path}: {what}; it knows title, text (a list) and reason")

@@ -1,0 +1,191 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""People who are refused read why, with the status that was there before; and nothing else is found on that way."""
+
+from __future__ import annotations
+
+import pytest
+
+from . import pki
+from .client import ask, ask_plainly, curl
+from .host import USUAL_HTTP
+
+# An error page as many have them: the page is a file, and its location is like any other.
+USUAL = """
+server {
+    listen 127.0.0.1:@PORT@ ssl;
+    server_name nas.test;
+    ssl_client_certificate own/ca.crt;
+    ssl_verify_client on;
+    root @FOLDER@/www;
+    error_page 495 496 @page;
+    location @page { try_files /open/page =404; }
+}
+"""
+
+TITLES = {
+    "none": b"A certificate is needed here",
+    "rejected": b"Your certificate was not accepted",
+    "list": b"This is not open to you",
+    "name": b"Please try again",
+    "plain": b"Please use https",
+}
+METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PROPFIND"]
+
+
+@pytest.fixture(scope="module")
+def people(authority, other_authority):
+    lost = authority.client("lost by error pages")
+    authority.revoke(lost)
+    issuer = authority.issuer
+    return {
+        "none": None,
+        "list": authority.client("guest"),
+        "rejected": lost,
+        "expired": pki.forged(
+            authority.path, authority.client("admin").certificate.subject, issuer, begins=-9, ends=-1
+        ),
+        "foreigner": other_authority.client("admin"),
+        "self-made": pki.forged(authority.path, authority.client("admin").certificate.subject),
+    }
+
+
+@pytest.fixture(scope="module", params=["pages", "no pages"])
+def ours(request, module_host, authority, people, running_app):
+    host = module_host()
+    host.error_pages = request.param == "pages"
+    (host.folder / "www" / "closed").mkdir(exist_ok=True)
+    common = {"allow": ["admin"]}
+    public = {"public_paths": ["/open/"]}
+    host.ours(
+        [
+            {"name": "nas", "server_names": ["nas.test"], "upstream": running_app.url, **common},
+            {"name": "half", "server_names": ["half.test"], "upstream": running_app.url, **public, **common},
+            {"name": "files", "server_names": ["files.test"], "root": f"{host.folder}/www", **common},
+            {
+                "name": "half-files",
+                "server_names": ["half-files.test"],
+                "root": f"{host.folder}/www",
+                **public,
+                **common,
+                "hsts": {"max_age": 600},
+            },
+        ],
+        authority,
+    )
+    return host.start()
+
+
+NAMES = ["nas.test", "half.test", "files.test", "half-files.test"]
+REFUSED = {"none": 400, "rejected": 400, "expired": 400, "foreigner": 400, "self-made": 400, "list": 403}
+
+
+def title_of(who: str) -> bytes:
+    return TITLES.get(who, TITLES["rejected"])
+
+
+def check_page(host, answer, who: str, status: int, *, body: bool = True) -> None:
+    assert answer.status == status, (who, answer)
+    head = answer.head.lower()
+    assert "guest" not in head + answer.body.decode()
+    assert "cn=" not in head + answer.body.decode().lower()
+    if host.error_pages:
+        assert "content-type: text/html; charset=utf-8" in head
+        assert "cache-control: no-store" in head
+        assert "accept-ranges" not in head
+    if not body:
+        assert answer.body == b""
+    elif host.error_pages:
+        assert title_of(who) in answer.body
+        assert answer.body.rstrip().endswith(b"</html>")
+        assert not [title for reason, title in TITLES.items() if title in answer.body and title != title_of(who)]
+    else:
+        assert not any(title in answer.body for title in TITLES.values())
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("who", REFUSED)
+def test_ours_says_what_is_missing(ours, people, app, tls, who, name):
+    for path in ("/", "/secret", "/page.php", "/style.css", "/@mtls_refused", "/.mtls-nginx-gate", "/open/../secret"):
+        answer = ask(ours.port, path, tls=tls, host=name, client=people[who])
+        check_page(ours, answer, who, REFUSED[who])
+    assert app.take() == []
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("who", ["none", "rejected", "list"])
+@pytest.mark.parametrize("name", ["nas.test", "half.test", "half-files.test"])
+def test_ours_for_every_method(ours, people, app, who, name, method):
+    body = "x" * 3000 if method in ("POST", "PUT") else ""
+    answer = ask(ours.port, "/secret", tls="TLSv1.3", host=name, client=people[who], method=method, body=body)
+    check_page(ours, answer, who, REFUSED[who], body=method != "HEAD")
+    assert app.take() == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("who", REFUSED)
+def test_ours_over_http2(ours, people, app, who, name):
+    for body in ("", "x" * 3000):
+        answer = curl(ours.port, "/secret", host=name, client=people[who], body=body)
+        assert answer.head.startswith("HTTP/2")
+        check_page(ours, answer, who, REFUSED[who])
+    assert app.take() == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_ours_another_name_and_no_tls(ours, authority, app, tls, name):
+    answer = ask(ours.port, tls=tls, host=name, sni="unknown.test", client=authority.client("admin"))
+    check_page(ours, answer, "name", 421)
+    plain = ask_plainly(ours.port, "/secret", host=name)
+    assert plain.status == 400
+    assert app.take() == []
+
+
+def test_ours_plain_http_on_the_tls_port(ours):
+    """nginx answers in the words of the port's first server block."""
+    check_page(ours, ask_plainly(ours.port, "/secret", host="half.test"), "plain", 400)
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 421, 495, 496, 497, 500, 502])
+@pytest.mark.parametrize("name", ["nas.test", "half.test"])
+def test_ours_the_upstreams_own_errors_pass(ours, authority, app, tls, name, status):
+    answer = ask(ours.port, f"/status/{status}", tls=tls, host=name, client=authority.client("admin"))
+    assert (answer.status, answer.body) == (status, f"APP GET /status/{status} 0".encode())
+
+
+def test_ours_a_file_that_is_not_served_is_no_matter_of_certificates(ours, authority, tls):
+    for name in ("files.test", "half-files.test"):
+        answer = ask(ours.port, "/closed/", tls=tls, host=name, client=authority.client("admin"))
+        assert answer.status == 403
+        assert TITLES["list"] not in answer.body
+
+
+def test_ours_stays_shut_where_the_host_intercepts_errors(new_host, authority, people, app, tls):
+    """Also where the http block wants pages of its own for everything."""
+    host = new_host()
+    service = {"name": "nas", "server_names": ["nas.test"], "upstream": app.url, "allow": ["admin"]}
+    inherited = "proxy_intercept_errors on; error_page 403 404 495 496 =200 /secret; recursive_error_pages on;"
+    host.ours([{**service, "public_paths": ["/open/"]}], authority, http=USUAL_HTTP + inherited)
+    host.start()
+    for who, status in REFUSED.items():
+        answer = ask(host.port, "/secret", tls=tls, client=people[who])
+        assert answer.status == status
+        assert title_of(who) in answer.body
+    assert app.take() == []
+    assert ask(host.port, "/status/403", tls=tls, client=authority.client("admin")).body == b"APP GET /status/403 0"
+
+
+def test_ours_hsts_is_on_the_page_too(ours, people, tls):
+    if not ours.error_pages:
+        pytest.skip("nginx's own page has it by add_header's own rule")
+    answer = ask(ours.port, tls=tls, host="half-files.test", client=people["list"])
+    assert answer.head.count("Strict-Transport-Security: max-age=600") == 1
+
+
+def test_usual_a_page_that_is_a_file_answers_get_only(new_host, authority, tls):
+    host = new_host()
+    host.by_hand(USUAL, authority=authority)
+    host.start()
+    answers = {method: ask(host.port, "/secret", tls=tls, method=method).status for method in ("GET", "POST")}
+    assert answers == {"GET": 400, "POST": 405}

@@ -1,0 +1,273 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What services need besides the gate: uploads, time, HSTS, port 80, several on one port. None of it opens anything."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import re
+
+import pytest
+
+from .client import ask, ask_plainly
+from .host import USUAL_HTTP
+from .websocket import echo
+
+_MEBIBYTE = 1 << 20
+
+
+@pytest.fixture
+def admin(authority):
+    return authority.client("admin")
+
+
+def start(new_host, authority, app, *, http=USUAL_HTTP, neighbours=None, **options):
+    host = new_host()
+    authority.client("admin")
+    service = {"name": "nas", "server_names": ["nas.test"], "upstream": app.url, "allow": ["admin"], **options}
+    host.ours([service], authority, http=http, neighbours=neighbours)
+    return host.start()
+
+
+def header(answer, name: str) -> list[str]:
+    return re.findall(rf"(?im)^{name}: ([^\r]*)", answer.head)
+
+
+# --- uploads and time
+
+
+@pytest.mark.parametrize(("size", "status"), [(None, 413), ("1500k", 413), ("3m", 200), ("0", 200)])
+def test_large_uploads(new_host, authority, admin, app, size, status):
+    host = start(new_host, authority, app, max_body_size=size)
+    body = "x" * (2 * _MEBIBYTE)
+    assert ask(host.port, "/up", tls="TLSv1.3", client=admin, method="PUT", body=body).status == status
+    assert [seen.size for seen in app.take()] == ([len(body)] if status == 200 else [])
+
+
+def test_a_large_upload_of_somebody_else_goes_nowhere(new_host, authority, app, tls):
+    host = start(new_host, authority, app, max_body_size="0", request_buffering=False, public_paths=["/open/"])
+    assert ask(host.port, "/up", tls=tls, method="PUT", body="x" * 100_000).status == 400
+    guest = authority.client("guest")
+    assert ask(host.port, "/up", tls=tls, client=guest, method="PUT", body="x" * 100_000).status == 403
+    assert app.take() == []
+
+
+def test_uploads_that_are_not_kept_on_disk(new_host, authority, admin, app):
+    """nginx says in its log where it keeps an upload, and here it keeps none."""
+    for buffering in (None, False):
+        host = start(new_host, authority, app, max_body_size="0", request_buffering=buffering)
+        ask(host.port, "/up", tls="TLSv1.3", client=admin, method="PUT", body="x" * _MEBIBYTE)
+        log = (host.folder / "log" / "mtls-nas.error.log").read_text()
+        assert ("buffered to a temporary file" in log) == (buffering is None)
+    assert [seen.size for seen in app.take()] == [_MEBIBYTE, _MEBIBYTE]
+
+
+def test_time_for_silent_upstreams(new_host, authority, admin, app):
+    """A second for everybody by the http block, and longer for this service: nginx ends the wait of the first only."""
+    host = start(
+        new_host, authority, app, http=USUAL_HTTP + "proxy_read_timeout 1s; proxy_send_timeout 1s;", read_timeout=30
+    )
+    assert echo(host.port, "/ws", tls="TLSv1.3", client=admin, wait=1.5) == b"hello"
+    inherits = start(new_host, authority, app, http=USUAL_HTTP + "proxy_read_timeout 1s;")
+    assert echo(inherits.port, "/ws", tls="TLSv1.3", client=admin, wait=1.5) is None
+
+
+# --- what browsers are told
+
+
+@pytest.mark.parametrize(
+    ("hsts", "value"),
+    [
+        ({"max_age": 300}, "max-age=300"),
+        ({"max_age": 0}, "max-age=0"),
+        ({"max_age": 300, "include_subdomains": True}, "max-age=300; includeSubDomains"),
+        (
+            {"max_age": 31536000, "include_subdomains": True, "preload": True},
+            "max-age=31536000; includeSubDomains; preload",
+        ),
+    ],
+)
+def test_hsts(new_host, authority, admin, app, hsts, value):
+    """On every answer, once: the upstream's own goes."""
+    host = start(new_host, authority, app, hsts=hsts, public_paths=["/open/"])
+    asked = {"tls": "TLSv1.3"}
+    answers = [
+        ask(host.port, "/", client=admin, **asked),
+        ask(host.port, "/status/404", client=admin, **asked),
+        ask(host.port, "/open/x", **asked),
+        ask(host.port, "/", **asked),
+        ask(host.port, "/", sni="unknown.test", client=admin, **asked),
+        ask(host.port, "/.mtls-nginx-gate", client=admin, **asked),
+    ]
+    assert [answer.status for answer in answers] == [200, 404, 200, 400, 421, 204]
+    assert [header(answer, "Strict-Transport-Security") for answer in answers] == [[value]] * len(answers)
+
+
+def test_without_hsts_the_upstream_has_its_say(new_host, authority, admin, app):
+    host = start(new_host, authority, app)
+    assert header(ask(host.port, tls="TLSv1.3", client=admin), "Strict-Transport-Security") == ["max-age=1"]
+
+
+def test_nobody_is_sent_to_http3(new_host, authority, admin, app):
+    host = start(new_host, authority, app, public_paths=["/open/"])
+    for path in ("/", "/open/x", "/status/500"):
+        assert header(ask(host.port, path, tls="TLSv1.3", client=admin), "Alt-Svc") == []
+
+
+# --- port 80
+
+_octets = itertools.count(random.randrange(1 << 20))
+
+
+@pytest.fixture
+def address():
+    """A loopback address of its own, since port 80 is one."""
+    number = next(_octets)
+    return f"127.{64 + number % 128}.{number // 128 % 256}.{1 + number // 32768 % 250}"
+
+
+def plain(new_host, authority, app, address, *services):
+    host = new_host()
+    authority.client("admin")
+    common = {"upstream": app.url, "allow": ["admin"], "redirect_http": True}
+    listens = [{"listen": f"{address}:443", **common, **service} for service in services]
+    foreign = {"z-foreign": "server { listen 127.0.0.1:@PORT@; }"}
+    host.ours(listens, authority, neighbours=foreign)
+    return host.start()
+
+
+def location(answer) -> tuple[int | None, list[str]]:
+    return answer.status, header(answer, "Location")
+
+
+def test_port_80_leads_to_the_service(new_host, authority, app, address):
+    names = ["nas.test", "*.wild.test", "also.test"]
+    plain(new_host, authority, app, address, {"name": "nas", "server_names": names})
+    for host, expected in {
+        "nas.test": "nas.test",
+        "NAS.TEST": "nas.test",
+        "also.test": "also.test",
+        "a.b.wild.test": "a.b.wild.test",
+        "evil.test": "nas.test",
+        "wild.test": "nas.test",
+    }.items():
+        answer = ask_plainly(80, "/a%20b?c=d", host, address=address)
+        assert location(answer) == (301, [f"https://{expected}/a%20b?c=d"]), host
+    for path in ("//evil.test/", "/\\evil.test", "/.well-known/../secret", "/.mtls-nginx-gate"):
+        status, (target,) = location(ask_plainly(80, path, address=address))
+        assert status == 301
+        assert target.startswith("https://nas.test/")
+    assert app.take() == []
+
+
+def test_port_80_leads_to_the_service_on_another_port(new_host, authority, app, address):
+    host = new_host()
+    authority.client("admin")
+    service = {"name": "nas", "server_names": ["nas.test"], "upstream": app.url, "redirect_http": True}
+    host.ours(
+        [{**service, "listen": f"{address}:8443"}], authority, neighbours={"z": "server { listen 127.0.0.1:@PORT@; }"}
+    )
+    host.start()
+    assert location(ask_plainly(80, "/x", address=address)) == (301, ["https://nas.test:8443/x"])
+
+
+def test_acme_challenges_from_a_folder(new_host, authority, app, address):
+    host = new_host()
+    challenges = host.folder / "www" / ".well-known" / "acme-challenge"
+    challenges.mkdir(parents=True)
+    (challenges / "token_1-x").write_text("token.key")
+    authority.client("admin")
+    service = {"name": "nas", "server_names": ["nas.test"], "upstream": app.url, "redirect_http": True}
+    service |= {"acme_root": f"{host.folder}/www", "listen": f"{address}:443", "allow": ["admin"]}
+    host.ours([service], authority, neighbours={"z": "server { listen 127.0.0.1:@PORT@; }"})
+    host.start()
+    path = "/.well-known/acme-challenge/token_1-x"
+    answer = ask_plainly(80, path, address=address)
+    assert (answer.status, answer.body) == (200, b"token.key")
+    assert ask_plainly(80, "/.well-known/acme-challenge/other", address=address).status == 404
+    for path in ("/.well-known/acme-challenge/../../secret", "/.well-known/acme-challenge/..%2f..%2fsecret"):
+        answer = ask_plainly(80, path, address=address)
+        assert answer.status in (301, 404)
+        assert b"CONTENT" not in answer.body
+    assert ask(443, path, tls="TLSv1.3", address=address).status == 400
+    assert app.take() == []
+
+
+def test_acme_challenges_from_a_program(new_host, authority, app, address):
+    common = {"server_names": ["nas.test"], "acme_upstream": app.url}
+    plain(new_host, authority, app, address, {"name": "nas", **common})
+    assert ask_plainly(80, "/.well-known/acme-challenge/token", address=address).status == 200
+    assert ask_plainly(80, "/x", address=address).status == 301
+    assert [(seen.path, seen.headers["host"]) for seen in app.take()] == [
+        ("/.well-known/acme-challenge/token", "nas.test")
+    ]
+
+
+def test_acme_challenges_without_either_fail_plainly(new_host, authority, app, address):
+    plain(new_host, authority, app, address, {"name": "nas", "server_names": ["nas.test"]})
+    assert ask_plainly(80, "/.well-known/acme-challenge/token", address=address).status == 404
+
+
+def test_several_services_on_both_ports(new_host, authority, app, address, tls):
+    services = [
+        {"name": "nas", "server_names": ["nas.test"]},
+        {"name": "files", "server_names": ["files.test"], "allow": []},
+        {"name": "open", "server_names": ["open.test"], "public_paths": ["/open/"], "acme_upstream": app.url},
+    ]
+    plain(new_host, authority, app, address, *services)
+    for name in ("nas.test", "files.test", "open.test"):
+        assert location(ask_plainly(80, "/", name, address=address)) == (301, [f"https://{name}/"])
+    statuses = {
+        name: ask(443, "/", tls=tls, host=name, client=authority.clients["admin"], address=address).status
+        for name in ("nas.test", "files.test", "open.test")
+    }
+    assert statuses == {"nas.test": 200, "files.test": 403, "open.test": 200}
+    assert ask_plainly(80, "/.well-known/acme-challenge/x", "nas.test", address=address).status == 404
+    assert ask_plainly(80, "/.well-known/acme-challenge/x", "open.test", address=address).status == 200
+
+
+# --- a snippet has what belongs to the gate
+
+SNIPPED = """
+server {
+    listen 127.0.0.1:@PORT@ ssl;
+    server_name nas.test;
+    include snippets/mtls-nas.conf;
+    error_page 403 = @own;
+    location @own { return 403 "OWN PAGE"; }
+    location / { proxy_pass @APP@; }
+}
+"""
+
+
+def test_a_snippet_with_lists_and_networks(new_host, authority, app, tls):
+    host = new_host(APP=app.url)
+    for name in ("admin", "kid", "guest"):
+        authority.client(name)
+    lost = authority.client("lost at a snippet")
+    authority.revoke(lost)
+    snippet = {
+        "name": "nas",
+        "server_names": ["nas.test"],
+        "snippet": True,
+        "allow": ["admin"],
+        "paths": [{"path": "/photos/", "allow": ["admin", "kid"]}],
+        "public_paths": ["/open/"],
+        "cors_preflight": True,
+    }
+    networks = [] if not host.build.has_geo else ["127.0.0.2/32"]
+    host.ours([snippet], authority, neighbours={"site": SNIPPED}, exempt=networks)
+    host.start()
+
+    def status(path, who=None, **asked):
+        return ask(host.port, path, tls=tls, client=who and authority.clients[who], **asked).status
+
+    assert [status("/", who) for who in ("admin", "kid", "guest", None)] == [200, 403, 403, 400]
+    assert [status("/photos/", who) for who in ("admin", "kid", "guest", None)] == [200, 200, 403, 400]
+    assert [status("/open/", who) for who in ("guest", None, "lost at a snippet")] == [200, 200, 400]
+    assert [status(path, source="127.0.0.2") for path in ("/", "/photos/")] == [200 if networks else 400, 400]
+    asked = "Origin: https://x.test\r\nAccess-Control-Request-Method: GET\r\n"
+    assert status("/", method="OPTIONS", headers=asked) == 200
+    assert ask(host.port, "/", tls=tls, client=authority.clients["guest"]).body == b"OWN PAGE"
