@@ -194,7 +194,9 @@ revoked:
       type: str
       sample: keyCompromise
 unmanaged:
-  description: Live certificates of the authority that belong to none of O(clients), and not to a server.
+  description:
+    - Live certificates of the authority that belong to none of O(clients), and not to a server.
+    - The oldest 1,000 of them; RV(unmanaged_count) tells how many there are.
   returned: success
   type: list
   elements: dict
@@ -215,6 +217,11 @@ unmanaged:
       description: The end of the certificate.
       type: str
       sample: "2027-02-01T10:00:00Z"
+unmanaged_count:
+  description: How many certificates are unmanaged, also those that RV(unmanaged) has no room for.
+  returned: success
+  type: int
+  sample: 1
 """
 
 import os
@@ -275,7 +282,7 @@ def _work(module: AnsibleModule) -> dict:
             for warning in (*authority.warnings, *done.warnings):
                 module.warn(warning)
     if done.unmanaged:
-        module.warn(_about_unmanaged(options["ca_path"], done.unmanaged))
+        module.warn(_about_unmanaged(options["ca_path"], done))
     changed = [result for result in done.results if result.action != client_plan.UNCHANGED]
     return {
         "changed": bool(changed),
@@ -284,6 +291,7 @@ def _work(module: AnsibleModule) -> dict:
             {"name": stray.name, "serial": stray.serial, "dn": stray.dn, "not_after": times.iso(stray.not_after)}
             for stray in done.unmanaged
         ],
+        "unmanaged_count": done.unmanaged_count,
         "revoked": [
             {"serial": serial, "reason": result.client.reason} for result in changed for serial in result.revoked
         ],
@@ -325,11 +333,12 @@ def _describe(result: clients.Result) -> dict:
     }
 
 
-def _about_unmanaged(ca_path: str, strays: list[clients.Unmanaged]) -> str:
-    listed = ", ".join(f"{stray.name} ({stray.serial})" for stray in strays[:_MOST_LISTED])
-    more = f" and {len(strays) - _MOST_LISTED} more" if len(strays) > _MOST_LISTED else ""
+def _about_unmanaged(ca_path: str, done: clients.Reconciled) -> str:
+    count = done.unmanaged_count
+    listed = ", ".join(f"{stray.name} ({stray.serial})" for stray in done.unmanaged[:_MOST_LISTED])
+    more = f" and {count - _MOST_LISTED} more" if count > _MOST_LISTED else ""
     return (
-        f"{ca_path}: {len(strays)} unmanaged: {listed}{more}. They have valid certificates but are not in the"
+        f"{ca_path}: {count} unmanaged: {listed}{more}. They have valid certificates but are not in the"
         " inventory, and enter every service without an allow list; to end that, list them with state: revoked,"
         " or their serials in mtls_revoked"
     )

@@ -9,7 +9,7 @@ above this file speaks to the protocol only; ``backends.py`` knows who implement
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
@@ -74,7 +74,7 @@ class Record(Protocol):
 
     def is_valid(self, serial: str) -> bool: ...
 
-    def live(self, now: datetime, besides: Container[str] = ()) -> Iterator[Entry]: ...
+    def live(self, now: datetime, besides: Container[str] = ()) -> list[tuple[str, str]]: ...
 
     def namesakes(self, subject: str) -> list[str]: ...
 
@@ -101,6 +101,9 @@ class Authority(Protocol):
     chain: tuple[x509.Certificate, ...]  # the issuing CA first
     record: Record
     warnings: list[str]
+
+    def begin(self) -> None:
+        """Note that files of holders are about to be written: if the run is killed, the next one clears up."""
 
     def certificate(self, serial: str) -> x509.Certificate:
         """Return an issued certificate."""

@@ -36,6 +36,9 @@ except ImportError:  # reported by entry.require_cryptography
     pass
 
 
+MOST_UNMANAGED = 1000
+
+
 @dataclass(frozen=True)
 class Result:
     """What was done for one client, and the certificate it has now, if any; in check mode what would be done.
@@ -65,10 +68,14 @@ class Unmanaged:
 
 @dataclass(frozen=True)
 class Reconciled:
-    """The results, one for each client in order, and what else the authority has."""
+    """The results, one for each client in order, and what else the authority has.
+
+    ``unmanaged`` are the oldest ``MOST_UNMANAGED`` of the ``unmanaged_count`` there are.
+    """
 
     results: list[Result]
     unmanaged: list[Unmanaged]
+    unmanaged_count: int
     warnings: list[str]
 
 
@@ -83,7 +90,9 @@ def reconcile(authority: Authority, clients: Sequence[Client], *, new_key_type: 
     steps = planner.plan(clients)
     worker = _Worker(authority, register, new_key_type)
     results = [worker.result(step) for step in steps] if check else worker.carry_out(steps)
-    return Reconciled(results, _unmanaged(authority, register, steps, results), planner.warnings)
+    strays = _unmanaged_serials(authority, register, steps, results)
+    unmanaged = _describe_unmanaged(authority, register, strays[:MOST_UNMANAGED])
+    return Reconciled(results, unmanaged, len(strays), planner.warnings)
 
 
 class _Worker:
@@ -107,6 +116,8 @@ class _Worker:
             for step, entry in holders.issue(self._authority, to_issue, self._prepare, self._finish):
                 done[step.client.name] = self._remember(step, entry)
             to_rewrite = [step for step in steps if step.rewrite]
+            if to_rewrite:
+                self._authority.begin()
             for step, entry in zip(to_rewrite, spread(self._rewrite, to_rewrite)):
                 done[step.client.name] = self._remember(step, entry)
         finally:
@@ -165,9 +176,9 @@ class _Worker:
         return client_files.write(client, place, certificate, self._authority.chain, key, step.definition)
 
 
-def _unmanaged(
+def _unmanaged_serials(
     authority: Authority, register: Register, steps: Sequence[Step], results: Sequence[Result]
-) -> list[Unmanaged]:
+) -> list[str]:
     """Return the live certificates that are not a client's in the list, nor a server's."""
     owners = register.owners()
     listed = {step.client.name for step in steps}
@@ -177,14 +188,23 @@ def _unmanaged(
     subjects = {result.entry.subject for result in results if result.entry is not None}
     subjects.update(index_subject(step.subject) for step in steps if step.subject is not None)
     return [
+        serial
+        for serial, subject in authority.record.live(times.now(), besides=known)
+        if subject not in subjects or serial in owners
+    ]
+
+
+def _describe_unmanaged(authority: Authority, register: Register, serials: Sequence[str]) -> list[Unmanaged]:
+    owners = register.owners()
+    return [
         Unmanaged(
             name=owners.get(entry.serial) or common_name_of_index_subject(entry.subject),
             serial=entry.serial,
             dn=dn_of_index_subject(entry.subject),
             not_after=entry.not_after,
         )
-        for entry in authority.record.live(times.now(), besides=known)
-        if entry.serial in owners or entry.subject not in subjects
+        for entry in map(authority.record.get, serials)
+        if entry is not None
     ]
 
 
@@ -198,4 +218,4 @@ def foresee_first_run(clients: Sequence[Client]) -> Reconciled:
     for client in clients:
         action, because = (UNCHANGED, "never had a certificate") if client.revoked else (ISSUED, "had no certificate")
         results.append(Result(client, action, because, None, None, None, None))
-    return Reconciled(results, [], [])
+    return Reconciled(results, [], 0, [])

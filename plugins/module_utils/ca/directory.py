@@ -6,6 +6,10 @@
 Order of writes, so that a process killed anywhere leaves no serial used twice and no certificate missing from
 the index: the next serial, the certificates in newcerts, the index. Certificates that were written but not
 entered any more are entered when the directory is opened the next time.
+
+Looking for that takes long where there are many clients, so a run that ends in good order leaves the file
+``.settled``. It says what index and newcerts looked like, for ``openssl ca`` and backups change them too, and it
+is removed before the first change: where it is missing or differs, the whole directory is searched.
 """
 
 from __future__ import annotations
@@ -68,6 +72,8 @@ def open_directory(path: str, passphrase: str | None, *, read_only: bool) -> Ite
         if not read_only:
             authority.recover()
         yield authority
+        if not read_only:
+            authority.settle()
 
 
 class DirectoryAuthority:
@@ -80,8 +86,9 @@ class DirectoryAuthority:
         self._layout = place
         self._read_only = read_only
         profiles.check_ca(self.chain[0], place.certificate, times.now())
+        self._begun = self._strange = False
         self._issuer = self._load_issuer(passphrase)
-        self.record = Index.load(place.index)
+        self.record = Index.load(place.index, checked=self._is_settled())
 
     def _load_issuer(self, passphrase: str | None) -> profiles.Issuer:
         path = self._layout.key
@@ -109,7 +116,10 @@ class DirectoryAuthority:
 
         What they left half written goes, wherever it is: it may hold a private key.
         """
-        for directory in (self.path, self._layout.issued, *self._layout.holders()):
+        files.remove_unfinished(self.path)
+        if self._is_settled():
+            return
+        for directory in (self._layout.issued, *self._layout.holders()):
             files.remove_unfinished(directory)
         found = [
             name[:-4]
@@ -122,6 +132,7 @@ class DirectoryAuthority:
             certificate = read_certificates(path)[0]
             if numbers.hexadecimal(certificate.serial_number) != serial or not self.issued(certificate):
                 self.warnings.append(f"{path}: is not a certificate of this authority by its name; move it away")
+                self._strange = True  # to be said by every run
                 continue
             self._enter(certificate)
             entered.append(certificate.serial_number)
@@ -131,6 +142,34 @@ class DirectoryAuthority:
             if numbers.is_sequential(current) and numbers.is_sequential(following) and current < following:
                 numbers.write_number(self._layout.serial, following)
             self.record.save()
+
+    def begin(self) -> None:
+        """Make the next run search the whole directory, unless this one ends in good order."""
+        self._require_writable()
+        if not self._begun:
+            files.remove_file(self._layout.settled)
+            self._begun = True
+
+    def settle(self) -> None:
+        """Note that nothing is left half done."""
+        if self._strange or self._is_settled():
+            return
+        with contextlib.suppress(OSError):  # the run's work is done; the next one takes longer, that is all
+            files.write_file(self._layout.settled, self._appearance().encode(), 0o600)
+
+    def _is_settled(self) -> bool:
+        try:
+            with open(self._layout.settled, encoding="ascii", errors="replace") as stream:
+                return stream.read() == self._appearance()
+        except FileNotFoundError:
+            return False
+
+    def _appearance(self) -> str:
+        index, issued = os.stat(self._layout.index), os.stat(self._layout.issued)
+        return (
+            f"index.txt {index.st_ino} {index.st_size} {index.st_mtime_ns}\n"
+            f"newcerts {issued.st_ino} {issued.st_mtime_ns}\n"
+        )
 
     def issued(self, certificate: x509.Certificate) -> bool:
         """Tell whether this authority signed ``certificate``."""
@@ -150,7 +189,7 @@ class DirectoryAuthority:
         """Sign all ``orders`` in as many processes as there are cores, and enter them."""
         if not orders:
             return []
-        self._require_writable()
+        self.begin()
         layout.allow_renewals(self._layout)
         signed = spread(self._sign, list(zip(orders, self._reserve_serials(len(orders)))))
         files.sync_directory(self._layout.issued)

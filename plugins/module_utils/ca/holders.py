@@ -62,6 +62,8 @@ def issue(
     ``prepare`` and ``finish`` run in forked processes: what they change in memory is lost, what they return is
     pickled.
     """
+    if tasks:
+        authority.begin()
     for start in range(0, len(tasks), _CHUNK):
         chunk = tasks[start : start + _CHUNK]
         pairs = spread(prepare, chunk)

@@ -251,6 +251,8 @@ class _Worker:
     def carry_out(self, steps: Sequence[Step]) -> list[Result]:
         """Do what was judged."""
         done = {}
+        if any(step.restore is not None for step in steps):
+            self._authority.begin()
         try:
             for step in steps:
                 if step.restore is not None:
