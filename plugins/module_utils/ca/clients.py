@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from ansible_collections.mtls.nginx.plugins.module_utils import files
 from ansible_collections.mtls.nginx.plugins.module_utils.ca import client_files, holders, keys, times
@@ -39,8 +40,7 @@ except ImportError:  # reported by entry.require_cryptography
 MOST_UNMANAGED = 1000
 
 
-@dataclass(frozen=True)
-class Result:
+class Result(NamedTuple):
     """What was done for one client, and the certificate it has now, if any; in check mode what would be done.
 
     ``before`` is the certificate it had, ``revoked`` are the serials that were live until now.
@@ -108,7 +108,7 @@ class _Worker:
             self._authority.revoke({serial: step.client.reason for step in steps for serial in step.revoke})
             for step in steps:
                 if step.subject is None and not step.rewrite and not step.known and step.entry is not None:
-                    self._remember(step, replace(step.entry, definition=step.definition))
+                    self._remember(step, step.entry._replace(definition=step.definition))
             to_issue = [step for step in steps if step.subject is not None]
             if to_issue:
                 files.make_directory(self._register.directory, 0o700)
