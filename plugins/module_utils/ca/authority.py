@@ -123,8 +123,11 @@ class Authority(Protocol):
     def crl_state(self) -> CrlState | None:
         """Return what the current CRL says, or None when there is none that can be read."""
 
-    def crl_due(self, refresh_before: int) -> str | None:
-        """Return why a new CRL is needed (it ends within ``refresh_before`` days, or lists others), or None."""
+    def crl_due(self, refresh_before: int, *, prune: bool = True) -> str | None:
+        """Return why a new CRL is needed (it ends within ``refresh_before`` days, or lists others), or None.
 
-    def write_crl(self, days: int) -> CrlState:
-        """Sign and store a CRL of everything revoked that is good for ``days``."""
+        With ``prune`` it need not list certificates that have ended long enough ago.
+        """
+
+    def write_crl(self, days: int, *, prune: bool = True) -> CrlState:
+        """Sign and store a CRL that is good for ``days``, of everything revoked or, with ``prune``, what matters."""

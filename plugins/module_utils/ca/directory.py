@@ -17,7 +17,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 
@@ -87,6 +87,7 @@ class DirectoryAuthority:
         self._read_only = read_only
         profiles.check_ca(self.chain[0], place.certificate, times.now())
         self._begun = self._strange = False
+        self._encoded: dict[int, revocation.Revoked] = {}  # by the number of entries
         self._issuer = self._load_issuer(passphrase)
         self.record = Index.load(place.index, checked=self._is_settled())
 
@@ -239,7 +240,7 @@ class DirectoryAuthority:
                 )
             self.record.revoke(serial, now, reason)
         self.record.save()
-        self.__dict__.pop("_revoked", None)
+        self._encoded.clear()
 
     def enter(self, certificates: Sequence[x509.Certificate]) -> None:
         """Record certificates that the key signed outside of this directory's record."""
@@ -267,7 +268,7 @@ class DirectoryAuthority:
         own = self._crls.own
         return revocation.state_of(own) if own is not None else None
 
-    def crl_due(self, refresh_before: int) -> str | None:
+    def crl_due(self, refresh_before: int, *, prune: bool = True) -> str | None:
         """Return why crl.pem must be written anew, or None."""
         own, now = self._crls.own, times.now()
         if own is None:
@@ -277,19 +278,27 @@ class DirectoryAuthority:
             return f"it ends on {times.iso(state.next_update)}"
         if state.last_update > now:
             return f"it begins only on {times.iso(state.last_update)}"
-        if not revocation.lists_exactly(own, self._revoked):
+        if not self._lists_what_it_should(own, prune):
             return "it does not list what index.txt says is revoked"
         return None
 
-    def write_crl(self, days: int) -> CrlState:
+    def _lists_what_it_should(self, own: revocation.Crl, prune: bool) -> bool:
+        if revocation.lists_exactly(own, self._revoked(None)):
+            return True  # what can be pruned goes with the next CRL
+        return prune and revocation.lists_exactly(own, self._revoked(revocation.prunes(revocation.state_of(own))))
+
+    def write_crl(self, days: int, *, prune: bool = True) -> CrlState:
         """Sign a CRL of all that is revoked, check it as the hosts will, and put it in place."""
         self._require_writable()
         now = times.now()
         current, known = self.crl_state(), numbers.read_number(self._layout.crl_number)
         number = max(known, current.number + 1 if current else 0)
         numbers.check_crl_number(number, self._layout.crl_number)
-        revoked = self._revoked
-        state = CrlState(number, self._crl_begin(now), times.in_days(now, days, self._layout.crl), revoked.count)
+        state = CrlState(number, self._crl_begin(now), times.in_days(now, days, self._layout.crl), 0)
+        # The last CRL counts only as far as it went: there may have been none for long.
+        cut = min(revocation.prunes(state), current.last_update) if prune and current else None
+        revoked = self._revoked(cut)
+        state = replace(state, entries=revoked.count)
         pem = revocation.build_crl(self._issuer, revoked, state)
         own_chain = self.chain[0].public_bytes(serialization.Encoding.PEM)
         revocation.check_shippable(pem, own_chain, now, self._layout.crl)
@@ -301,9 +310,12 @@ class DirectoryAuthority:
     def _crl_begin(self, now: datetime) -> datetime:
         return max(now - times.CLOCK_SKEW, self.chain[0].not_valid_before_utc)
 
-    @cached_property
-    def _revoked(self) -> revocation.Revoked:
-        return revocation.encode_revoked(self.record.revocations())
+    def _revoked(self, ended_by: datetime | None) -> revocation.Revoked:
+        revocations = self.record.revocations(ended_by)
+        count = sum(map(len, revocations.values()))  # the later the date, the fewer there are
+        if count not in self._encoded:
+            self._encoded[count] = revocation.encode_revoked(revocations)
+        return self._encoded[count]
 
     @cached_property
     def _crls(self) -> _Crls:
@@ -346,8 +358,8 @@ class PublishedDirectory:
 class _Crls:
     """The CRLs in crl.pem: ours, and those of the CAs above ours."""
 
-    own: x509.CertificateRevocationList | None
-    others: tuple[x509.CertificateRevocationList, ...]
+    own: revocation.Crl | None
+    others: tuple[revocation.Crl, ...]
 
 
 def was_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:

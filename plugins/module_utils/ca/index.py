@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Container, Iterable, Iterator, Sequence
 from datetime import datetime
+from typing import Union
 
 from ansible_collections.mtls.nginx.plugins.module_utils import files
 from ansible_collections.mtls.nginx.plugins.module_utils.ca import times
@@ -26,6 +27,8 @@ _LINE = re.compile(
 )
 _SERIAL = re.compile("00|(?!00)(?:[0-9A-F]{2})+")
 _STATUS = {"V": "valid", "R": "revoked", "E": "expired"}
+# Serials by (time as ASN.1 text, reason): very many are often revoked at once.
+Revocations = dict[tuple[str, Union[str, None]], list[str]]
 _FEW_SEARCHES = 16  # as long as this many take, a dictionary of all subjects takes too
 # How `openssl ca` spells the reasons of RFC 5280, 5.3.1, and two of its own that carry a date.
 _REASONS_READ = {"keyTime": "keyCompromise", "CAkeyTime": "CACompromise", "holdInstruction": "certificateHold"}
@@ -117,12 +120,20 @@ class Index:
             end += 1
         return found
 
-    def revocations(self) -> Iterator[tuple[str, str, str | None]]:
-        """Yield (serial, time as ASN.1 text, reason) of what was revoked."""
+    def revocations(self, ended_by: datetime | None = None) -> Revocations:
+        """Return what was revoked, without those certificates that had ended ``ended_by`` then."""
+        moment = ended_by.strftime("%Y%m%d%H%M%SZ") if ended_by else ""
+        by_note: dict[str, list[str]] = {}
         for serial, line in self._lines.items():
-            if line[0] == "R":
-                moment, *reason = line.split("\t", 3)[2].split(",")
-                yield serial, moment, _REASONS_READ.get(reason[0], reason[0]) if reason else None
+            if line[0] == "R" and (not moment or _full_end(line) > moment):
+                start = line.index("\t", 2) + 1
+                by_note.setdefault(line[start : line.index("\t", start)], []).append(serial)
+        revocations: Revocations = {}
+        for note, serials in by_note.items():
+            time, *reason = note.split(",")
+            known = _REASONS_READ.get(reason[0], reason[0]) if reason else None
+            revocations.setdefault((time, known), []).extend(serials)
+        return revocations
 
     def add(self, serial: str, not_after: datetime, subject: str) -> None:
         """Enter an issued certificate."""
