@@ -19,6 +19,8 @@ description:
   - A client that is revoked and then present again gets a new certificate with a new key. The old key is kept as
     C(<name>-<SERIAL>.key).
   - Revoking is complete on the hosts only with a new CRL, see M(mtls.nginx.crl).
+  - A run that issues 100 certificates or more tells every five seconds how far it is, when the authority is on the
+    controller.
   - A client that is not in the list any more keeps its certificate and is returned in RV(unmanaged).
 options:
   clients:
