@@ -199,7 +199,10 @@ def _of_clients(values: Mapping[str, t.Any]) -> list[str]:
     by_action: dict[str, list[str]] = {}
     for client in values.get("clients") or []:
         by_action.setdefault(client["action"], []).append(client["name"])
-    by_action["unmanaged, still valid"] = [client["name"] for client in values.get("unmanaged") or []]
+    strays = [client["name"] for client in values.get("unmanaged") or []]
+    if (more := values.get("unmanaged_count", 0) - len(strays)) > 0:
+        strays.append(f"and {more} more")
+    by_action["unmanaged, still valid"] = strays
     return [
         textwrap.fill(f"clients {action}: {', '.join(names)}", _WIDTH, subsequent_indent="  ")
         for action, names in by_action.items()

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import re
 import traceback
 from typing import TYPE_CHECKING, Any, Callable
@@ -36,6 +37,7 @@ def run_module(module: AnsibleModule, work: Callable[[], dict[str, Any]]) -> Non
     Only ``MtlsError`` and operating system errors that name a file are the user's: anything else is a
     defect and keeps its traceback.
     """
+    gc.disable()  # looking for cycles among thousands of clients takes an eighth of the time and finds none
     try:
         result = work()
     except MtlsError as error:

@@ -19,6 +19,8 @@ description:
   - A client that is revoked and then present again gets a new certificate with a new key. The old key is kept as
     C(<name>-<SERIAL>.key).
   - Revoking is complete on the hosts only with a new CRL, see M(mtls.nginx.crl).
+  - A run that issues 100 certificates or more tells every five seconds how far it is, when the authority is on the
+    controller.
   - A client that is not in the list any more keeps its certificate and is returned in RV(unmanaged).
 options:
   clients:
@@ -194,7 +196,9 @@ revoked:
       type: str
       sample: keyCompromise
 unmanaged:
-  description: Live certificates of the authority that belong to none of O(clients), and not to a server.
+  description:
+    - Live certificates of the authority that belong to none of O(clients), and not to a server.
+    - The oldest 1,000 of them; RV(unmanaged_count) tells how many there are.
   returned: success
   type: list
   elements: dict
@@ -215,6 +219,11 @@ unmanaged:
       description: The end of the certificate.
       type: str
       sample: "2027-02-01T10:00:00Z"
+unmanaged_count:
+  description: How many certificates are unmanaged, also those that RV(unmanaged) has no room for.
+  returned: success
+  type: int
+  sample: 1
 """
 
 import os
@@ -278,7 +287,7 @@ def _work(module: AnsibleModule) -> dict:
             for warning in (*authority.warnings, *done.warnings):
                 module.warn(warning)
     if done.unmanaged:
-        module.warn(_about_unmanaged(options["ca_path"], done.unmanaged))
+        module.warn(_about_unmanaged(options["ca_path"], done))
     changed = [result for result in done.results if result.action != client_plan.UNCHANGED]
     return {
         "changed": bool(changed),
@@ -287,6 +296,7 @@ def _work(module: AnsibleModule) -> dict:
             {"name": stray.name, "serial": stray.serial, "dn": stray.dn, "not_after": times.iso(stray.not_after)}
             for stray in done.unmanaged
         ],
+        "unmanaged_count": done.unmanaged_count,
         "revoked": [
             {"serial": serial, "reason": result.client.reason} for result in changed for serial in result.revoked
         ],
@@ -294,6 +304,8 @@ def _work(module: AnsibleModule) -> dict:
             "before": "".join(_before(result) for result in changed),
             "after": "".join(f"{result.client.name}: {result.action} ({result.because})\n" for result in changed),
         },
+        # Ansible would send back the whole list, which takes longer than to look at all the clients.
+        "invocation": {"module_args": {**options, "clients": f"{len(wanted)} clients"}},
     }
 
 
@@ -328,11 +340,12 @@ def _describe(result: clients.Result) -> dict:
     }
 
 
-def _about_unmanaged(ca_path: str, strays: list[clients.Unmanaged]) -> str:
-    listed = ", ".join(f"{stray.name} ({stray.serial})" for stray in strays[:_MOST_LISTED])
-    more = f" and {len(strays) - _MOST_LISTED} more" if len(strays) > _MOST_LISTED else ""
+def _about_unmanaged(ca_path: str, done: clients.Reconciled) -> str:
+    count = done.unmanaged_count
+    listed = ", ".join(f"{stray.name} ({stray.serial})" for stray in done.unmanaged[:_MOST_LISTED])
+    more = f" and {count - _MOST_LISTED} more" if count > _MOST_LISTED else ""
     return (
-        f"{ca_path}: {len(strays)} unmanaged: {listed}{more}. They have valid certificates but are not in the"
+        f"{ca_path}: {count} unmanaged: {listed}{more}. They have valid certificates but are not in the"
         " inventory, and enter every service without an allow list; to end that, list them with state: revoked,"
         " or their serials in mtls_revoked"
     )

@@ -24,6 +24,23 @@ options:
     description: A CRL that ends within this many days is replaced. Must be less than O(days).
     type: int
     default: 7
+  prune:
+    description:
+      - Whether certificates that have ended are left out of a new CRL. They stay in C(index.txt), and nginx refuses
+        them as expired.
+      - Each is listed by at least one CRL that was written after its end, as RFC 5280 wants it. It is left out of the
+        first one written when its end is at least as long ago as a CRL is valid, see O(days).
+      - A current CRL that lists them still is good until the next one is due.
+    type: bool
+    default: true
+  max_entries:
+    description:
+      - From this many certificates in the CRL on the module fails, after it has revoked what was asked for and
+        written the CRL. So nothing is lost, but no host gets a CRL of that size unless that is wanted.
+      - nginx hashes the whole CRL at each full handshake, about 0.11 ms for each 1,000 certificates. From 10,000 on
+        there is a warning that tells how long that takes.
+    type: int
+    default: 100000
   revoked:
     description:
       - Certificates that are to be revoked, if they are not yet.
@@ -130,7 +147,7 @@ import os
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.mtls.nginx.plugins.module_utils import entry
-from ansible_collections.mtls.nginx.plugins.module_utils.ca import revoking, times
+from ansible_collections.mtls.nginx.plugins.module_utils.ca import revocation, revoking, times
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import REASONS, CrlState
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends import AUTHORITY_OPTIONS, Access, open_authority
 from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
@@ -143,6 +160,8 @@ def main() -> None:
             **AUTHORITY_OPTIONS,
             "days": {"type": "int", "default": 30},
             "refresh_before": {"type": "int", "default": 7},
+            "prune": {"type": "bool", "default": True},
+            "max_entries": {"type": "int", "default": 100_000},
             "revoked": {
                 "type": "list",
                 "elements": "dict",
@@ -164,7 +183,7 @@ def main() -> None:
 
 def _work(module: AnsibleModule) -> dict:
     options = module.params
-    entry.check_at_least_one(options, "days")
+    entry.check_at_least_one(options, "days", "max_entries")
     if options["refresh_before"] < 0:
         raise MtlsError(f"refresh_before: is {options['refresh_before']}; use 0 or more")
     if options["refresh_before"] >= options["days"]:
@@ -188,12 +207,17 @@ def _work(module: AnsibleModule) -> dict:
         before = authority.crl_state()
         if not module.check_mode:
             revoking.revoke(authority, fresh)
-        due = authority.crl_due(options["refresh_before"])
+        due = authority.crl_due(options["refresh_before"], prune=options["prune"])
         if fresh and not due:
             due = "certificates are revoked"
-        after = authority.write_crl(options["days"]) if due and not module.check_mode else before
+        writes = due and not module.check_mode
+        after = authority.write_crl(options["days"], prune=options["prune"]) if writes else before
         for warning in authority.warnings:
             module.warn(warning)
+    # Last of all: a revocation that was asked for is recorded in any case.
+    entries = (after.entries if after else 0) + (len(fresh) if module.check_mode else 0)
+    if warning := revocation.check_size(entries, options["max_entries"], os.path.join(options["ca_path"], "crl.pem")):
+        module.warn(warning)
     return {
         "changed": bool(due),
         "crl": _describe(after),

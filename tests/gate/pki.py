@@ -112,7 +112,7 @@ class Authority:
         """A CRL of nobody that ends in a moment; not the authority's current one."""
         now = times.now()
         state = CrlState(1, now - _DAY, now + datetime.timedelta(seconds=seconds), 0)
-        return revocation.build_crl(self.issuer, revocation.encode_revoked(()), state).decode()
+        return revocation.build_crl(self.issuer, revocation.encode_revoked({}), state).decode()
 
 
 _numbers = itertools.count()
@@ -175,4 +175,4 @@ def as_issuer(identity: Identity) -> profiles.Issuer:
 def empty_crl(issuer: profiles.Issuer) -> str:
     now = times.now()
     state = CrlState(1, now - _DAY, now + 10 * _DAY, 0)
-    return revocation.build_crl(issuer, revocation.encode_revoked(()), state).decode()
+    return revocation.build_crl(issuer, revocation.encode_revoked({}), state).decode()

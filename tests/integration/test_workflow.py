@@ -315,3 +315,17 @@ def test_a_certificate_near_its_end_is_renewed_and_the_old_one_still_enters(site
     assert site.ok().changed == 0
     assert site.status(port, identity=(str(old), key)) == 400
     assert site.status(port, client="phone") == 200
+
+
+def test_a_long_run_shows_how_far_it_is(site, tmp_path):
+    site.add_host("nas")
+    site.all_vars["mtls_client_key_type"] = "ecdsa"
+    site.all_vars["mtls_fleet_clients"] = [{"name": f"sensor-{number}"} for number in range(1000)]
+    playbook = tmp_path / "authority.yml"
+    playbook.write_text("- hosts: mtls_servers\n  gather_facts: false\n  roles: [mtls.nginx.ca]\n")
+    run = site.run(playbook=playbook)
+    assert run.returncode == 0, run.text
+    assert re.search(r"^client_cert: [\d,]+ of 1,000 certificates$", run.text, re.MULTILINE), run.text
+    again = site.run(playbook=playbook)
+    assert "of 1,000 certificates" not in again.text, again.text
+    assert again.changed == 0, again.text

@@ -9,7 +9,7 @@ above this file speaks to the protocol only; ``backends.py`` knows who implement
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
@@ -74,7 +74,7 @@ class Record(Protocol):
 
     def is_valid(self, serial: str) -> bool: ...
 
-    def live(self, now: datetime, besides: Container[str] = ()) -> Iterator[Entry]: ...
+    def live(self, now: datetime, besides: Container[str] = ()) -> list[tuple[str, str]]: ...
 
     def namesakes(self, subject: str) -> list[str]: ...
 
@@ -111,6 +111,9 @@ class Authority(Protocol):
     record: Record
     warnings: list[str]
 
+    def begin(self) -> None:
+        """Note that files of holders are about to be written: if the run is killed, the next one clears up."""
+
     def certificate(self, serial: str) -> x509.Certificate:
         """Return an issued certificate."""
 
@@ -129,8 +132,11 @@ class Authority(Protocol):
     def crl_state(self) -> CrlState | None:
         """Return what the current CRL says, or None when there is none that can be read."""
 
-    def crl_due(self, refresh_before: int) -> str | None:
-        """Return why a new CRL is needed (it ends within ``refresh_before`` days, or lists others), or None."""
+    def crl_due(self, refresh_before: int, *, prune: bool = True) -> str | None:
+        """Return why a new CRL is needed (it ends within ``refresh_before`` days, or lists others), or None.
 
-    def write_crl(self, days: int) -> CrlState:
-        """Sign and store a CRL of everything revoked that is good for ``days``."""
+        With ``prune`` it need not list certificates that have ended long enough ago.
+        """
+
+    def write_crl(self, days: int, *, prune: bool = True) -> CrlState:
+        """Sign and store a CRL that is good for ``days``, of everything revoked or, with ``prune``, what matters."""

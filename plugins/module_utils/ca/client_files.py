@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 from ansible_collections.mtls.nginx.plugins.module_utils import files
 from ansible_collections.mtls.nginx.plugins.module_utils.ca import keys, p12, profiles
@@ -52,8 +52,7 @@ class Client:
         return self.p12 != p12.NONE and self.csr is None
 
 
-@dataclass(frozen=True)
-class ClientFiles:
+class ClientFiles(NamedTuple):
     """The paths of a client's files."""
 
     directory: str
@@ -145,7 +144,7 @@ def examine(client: Client, place: ClientFiles, chain: Sequence[x509.Certificate
             stamps[kind] = Stamp.of(path)
     if entry is not None:
         former = tuple(entry_of(path).serial for path in place.archived_certificates())
-        entry = replace(entry, files=stamps, former=former)
+        entry = entry._replace(files=stamps, former=former)
     return Examined(
         entry=entry,
         certificate=certificate.public_bytes(serialization.Encoding.DER) if certificate is not None else None,
@@ -257,4 +256,4 @@ def write(
     files.sync_directory(place.directory)
     entry = entry_of(place.certificate, certificate)
     former = tuple(entry_of(path).serial for path in place.archived_certificates())
-    return replace(entry, definition=definition, former=former, files={**entry.files, **stamps})
+    return entry._replace(definition=definition, former=former, files={**entry.files, **stamps})

@@ -9,10 +9,11 @@ check mode does.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from ansible_collections.mtls.nginx.plugins.module_utils import files
 from ansible_collections.mtls.nginx.plugins.module_utils.ca import (
@@ -40,8 +41,7 @@ except ImportError:  # reported by entry.require_cryptography
 UNCHANGED, ISSUED, RENEWED, REVOKED, UPDATED = "unchanged", "issued", "renewed", "revoked", "updated"
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(NamedTuple):
     """What is to be done for one client.
 
     With a ``subject`` a certificate is issued. ``entry`` is the certificate of today, with the stamps of the files
@@ -97,6 +97,7 @@ class Planner:
         self._servers = Register.load(authority.path, SERVERS).owners()
         self._now = times.now()
         self._limits: dict[int, str] = {}  # by renew_before: what ends until then ends soon
+        self._digests: dict[tuple, str] = {}  # most clients are defined alike
         self._exposed: list[str] = []
 
     def plan(self, clients: Sequence[Client]) -> list[Step]:
@@ -349,8 +350,12 @@ class Planner:
         return ClientFiles.of(self._register.directory, client.name)
 
     def _definition(self, client: Client) -> str:
-        subject = list(client.subject.items()) if client.subject is not None else None
-        return self._register.digest([subject, client.key_type, client.csr, client.p12, client.p12_password])
+        subject = client.subject and json.dumps(dict(client.subject))
+        definition = (subject, client.key_type, client.csr, client.p12, client.p12_password)
+        digest = self._digests.get(definition)
+        if digest is None:
+            digest = self._digests[definition] = self._register.digest(definition)
+        return digest
 
     def _plain_subject(self, client: Client) -> x509.Name:
         return subject_name({"CN": client.name}, client.owner)

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from ansible_collections.mtls.nginx.plugins.module_utils import files
 from ansible_collections.mtls.nginx.plugins.module_utils.ca import client_files, holders, keys, times
@@ -40,8 +41,10 @@ except ImportError:  # reported by entry.require_cryptography
     pass
 
 
-@dataclass(frozen=True)
-class Result:
+MOST_UNMANAGED = 1000
+
+
+class Result(NamedTuple):
     """What was done for one client, and the certificate it has now, if any; in check mode what would be done.
 
     ``before`` is the certificate it had, ``revoked`` are the serials that were live until now.
@@ -69,10 +72,14 @@ class Unmanaged:
 
 @dataclass(frozen=True)
 class Reconciled:
-    """The results, one for each client in order, and what else the authority has."""
+    """The results, one for each client in order, and what else the authority has.
+
+    ``unmanaged`` are the oldest ``MOST_UNMANAGED`` of the ``unmanaged_count`` there are.
+    """
 
     results: list[Result]
     unmanaged: list[Unmanaged]
+    unmanaged_count: int
     warnings: list[str]
 
 
@@ -89,7 +96,9 @@ def reconcile(authority: Authority, clients: Sequence[Client], *, new_key_type: 
     steps = planner.plan(clients)
     worker = _Worker(authority, register, new_key_type)
     results = [worker.result(step) for step in steps] if check else worker.carry_out(steps)
-    return Reconciled(results, _unmanaged(authority, register, steps, results), planner.warnings)
+    strays = _unmanaged_serials(authority, register, steps, results)
+    unmanaged = _describe_unmanaged(authority, register, strays[:MOST_UNMANAGED])
+    return Reconciled(results, unmanaged, len(strays), planner.warnings)
 
 
 def _admit(authority: TrustedAuthority, clients: Sequence[Client], *, check: bool) -> Reconciled:
@@ -103,7 +112,7 @@ def _admit(authority: TrustedAuthority, clients: Sequence[Client], *, check: boo
     for client in clients:
         action, because = (UPDATED, "the authority is trusted only: noted") if client.name in news else (UNCHANGED, "")
         results.append(Result(client, action, because, known.get(client.name), wanted[client.name], None, None))
-    return Reconciled(results, [], [])
+    return Reconciled(results, [], 0, [])
 
 
 def trusted_entries(clients: Sequence[Client]) -> dict[str, RegisterEntry]:
@@ -145,7 +154,7 @@ class _Worker:
             self._authority.revoke({serial: step.client.reason for step in steps for serial in step.revoke})
             for step in steps:
                 if step.subject is None and not step.rewrite and not step.known and step.entry is not None:
-                    self._remember(step, replace(step.entry, definition=step.definition))
+                    self._remember(step, step.entry._replace(definition=step.definition))
             to_issue = [step for step in steps if step.subject is not None]
             if to_issue:
                 files.make_directory(self._register.directory, 0o700)
@@ -153,6 +162,8 @@ class _Worker:
             for step, entry in holders.issue(self._authority, to_issue, self._prepare, self._finish):
                 done[step.client.name] = self._remember(step, entry)
             to_rewrite = [step for step in steps if step.rewrite]
+            if to_rewrite:
+                self._authority.begin()
             for step, entry in zip(to_rewrite, spread(self._rewrite, to_rewrite)):
                 done[step.client.name] = self._remember(step, entry)
         finally:
@@ -211,9 +222,9 @@ class _Worker:
         return client_files.write(client, place, certificate, self._authority.chain, key, step.definition)
 
 
-def _unmanaged(
+def _unmanaged_serials(
     authority: Authority, register: Register, steps: Sequence[Step], results: Sequence[Result]
-) -> list[Unmanaged]:
+) -> list[str]:
     """Return the live certificates that are not a client's in the list, nor a server's."""
     owners = register.owners()
     listed = {step.client.name for step in steps}
@@ -223,14 +234,23 @@ def _unmanaged(
     subjects = {result.entry.subject for result in results if result.entry is not None}
     subjects.update(index_subject(step.subject) for step in steps if step.subject is not None)
     return [
+        serial
+        for serial, subject in authority.record.live(times.now(), besides=known)
+        if subject not in subjects or serial in owners
+    ]
+
+
+def _describe_unmanaged(authority: Authority, register: Register, serials: Sequence[str]) -> list[Unmanaged]:
+    owners = register.owners()
+    return [
         Unmanaged(
             name=owners.get(entry.serial) or common_name_of_index_subject(entry.subject),
             serial=entry.serial,
             dn=dn_of_index_subject(entry.subject),
             not_after=entry.not_after,
         )
-        for entry in authority.record.live(times.now(), besides=known)
-        if entry.serial in owners or entry.subject not in subjects
+        for entry in map(authority.record.get, serials)
+        if entry is not None
     ]
 
 
@@ -242,10 +262,10 @@ def foresee_first_run(clients: Sequence[Client], *, issues: bool = True) -> Reco
     if not issues:
         because = "the authority is trusted only: noted"
         entries = trusted_entries(clients)
-        return Reconciled([Result(c, UPDATED, because, None, entries[c.name], None, None) for c in clients], [], [])
+        return Reconciled([Result(c, UPDATED, because, None, entries[c.name], None, None) for c in clients], [], 0, [])
     check_clients(clients)
     results = []
     for client in clients:
         action, because = (UNCHANGED, "never had a certificate") if client.revoked else (ISSUED, "had no certificate")
         results.append(Result(client, action, because, None, None, None, None))
-    return Reconciled(results, [], [])
+    return Reconciled(results, [], 0, [])

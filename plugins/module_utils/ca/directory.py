@@ -6,6 +6,10 @@
 Order of writes, so that a process killed anywhere leaves no serial used twice and no certificate missing from
 the index: the next serial, the certificates in newcerts, the index. Certificates that were written but not
 entered any more are entered when the directory is opened the next time.
+
+Looking for that takes long where there are many clients, so a run that ends in good order leaves the file
+``.settled``. It says what index and newcerts looked like, for ``openssl ca`` and backups change them too, and it
+is removed before the first change: where it is missing or differs, the whole directory is searched.
 """
 
 from __future__ import annotations
@@ -13,7 +17,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 
@@ -68,6 +72,8 @@ def open_directory(path: str, passphrase: str | None, *, read_only: bool) -> Ite
         if not read_only:
             authority.recover()
         yield authority
+        if not read_only:
+            authority.settle()
 
 
 class DirectoryAuthority:
@@ -82,8 +88,10 @@ class DirectoryAuthority:
         self._layout = place
         self._read_only = read_only
         profiles.check_ca(self.chain[0], place.certificate, times.now())
+        self._begun = self._strange = False
+        self._encoded: dict[int, revocation.Revoked] = {}  # by the number of entries
         self._issuer = self._load_issuer(passphrase)
-        self.record = Index.load(place.index)
+        self.record = Index.load(place.index, checked=self._is_settled())
 
     def _load_issuer(self, passphrase: str | None) -> profiles.Issuer:
         path = self._layout.key
@@ -111,7 +119,10 @@ class DirectoryAuthority:
 
         What they left half written goes, wherever it is: it may hold a private key.
         """
-        for directory in (self.path, self._layout.issued, *self._layout.holders()):
+        files.remove_unfinished(self.path)
+        if self._is_settled():
+            return
+        for directory in (self._layout.issued, *self._layout.holders()):
             files.remove_unfinished(directory)
         found = [
             name[:-4]
@@ -124,6 +135,7 @@ class DirectoryAuthority:
             certificate = read_certificates(path)[0]
             if numbers.hexadecimal(certificate.serial_number) != serial or not self.issued(certificate):
                 self.warnings.append(f"{path}: is not a certificate of this authority by its name; move it away")
+                self._strange = True  # to be said by every run
                 continue
             self._enter(certificate)
             entered.append(certificate.serial_number)
@@ -133,6 +145,34 @@ class DirectoryAuthority:
             if numbers.is_sequential(current) and numbers.is_sequential(following) and current < following:
                 numbers.write_number(self._layout.serial, following)
             self.record.save()
+
+    def begin(self) -> None:
+        """Make the next run search the whole directory, unless this one ends in good order."""
+        self._require_writable()
+        if not self._begun:
+            files.remove_file(self._layout.settled)
+            self._begun = True
+
+    def settle(self) -> None:
+        """Note that nothing is left half done."""
+        if self._strange or self._is_settled():
+            return
+        with contextlib.suppress(OSError):  # the run's work is done; the next one takes longer, that is all
+            files.write_file(self._layout.settled, self._appearance().encode(), 0o600)
+
+    def _is_settled(self) -> bool:
+        try:
+            with open(self._layout.settled, encoding="ascii", errors="replace") as stream:
+                return stream.read() == self._appearance()
+        except FileNotFoundError:
+            return False
+
+    def _appearance(self) -> str:
+        index, issued = os.stat(self._layout.index), os.stat(self._layout.issued)
+        return (
+            f"index.txt {index.st_ino} {index.st_size} {index.st_mtime_ns}\n"
+            f"newcerts {issued.st_ino} {issued.st_mtime_ns}\n"
+        )
 
     def issued(self, certificate: x509.Certificate) -> bool:
         """Tell whether this authority signed ``certificate``."""
@@ -152,7 +192,7 @@ class DirectoryAuthority:
         """Sign all ``orders`` in as many processes as there are cores, and enter them."""
         if not orders:
             return []
-        self._require_writable()
+        self.begin()
         layout.allow_renewals(self._layout)
         signed = spread(self._sign, list(zip(orders, self._reserve_serials(len(orders)))))
         files.sync_directory(self._layout.issued)
@@ -202,7 +242,7 @@ class DirectoryAuthority:
                 )
             self.record.revoke(serial, now, reason)
         self.record.save()
-        self.__dict__.pop("_revoked", None)
+        self._encoded.clear()
 
     def enter(self, certificates: Sequence[x509.Certificate]) -> None:
         """Record certificates that the key signed outside of this directory's record."""
@@ -230,7 +270,7 @@ class DirectoryAuthority:
         own = self._crls.own
         return revocation.state_of(own) if own is not None else None
 
-    def crl_due(self, refresh_before: int) -> str | None:
+    def crl_due(self, refresh_before: int, *, prune: bool = True) -> str | None:
         """Return why crl.pem must be written anew, or None."""
         own, now = self._crls.own, times.now()
         if own is None:
@@ -240,19 +280,27 @@ class DirectoryAuthority:
             return f"it ends on {times.iso(state.next_update)}"
         if state.last_update > now:
             return f"it begins only on {times.iso(state.last_update)}"
-        if not revocation.lists_exactly(own, self._revoked):
+        if not self._lists_what_it_should(own, prune):
             return "it does not list what index.txt says is revoked"
         return None
 
-    def write_crl(self, days: int) -> CrlState:
+    def _lists_what_it_should(self, own: revocation.Crl, prune: bool) -> bool:
+        if revocation.lists_exactly(own, self._revoked(None)):
+            return True  # what can be pruned goes with the next CRL
+        return prune and revocation.lists_exactly(own, self._revoked(revocation.prunes(revocation.state_of(own))))
+
+    def write_crl(self, days: int, *, prune: bool = True) -> CrlState:
         """Sign a CRL of all that is revoked, check it as the hosts will, and put it in place."""
         self._require_writable()
         now = times.now()
         current, known = self.crl_state(), numbers.read_number(self._layout.crl_number)
         number = max(known, current.number + 1 if current else 0)
         numbers.check_crl_number(number, self._layout.crl_number)
-        revoked = self._revoked
-        state = CrlState(number, self._crl_begin(now), times.in_days(now, days, self._layout.crl), revoked.count)
+        state = CrlState(number, self._crl_begin(now), times.in_days(now, days, self._layout.crl), 0)
+        # The last CRL counts only as far as it went: there may have been none for long.
+        cut = min(revocation.prunes(state), current.last_update) if prune and current else None
+        revoked = self._revoked(cut)
+        state = replace(state, entries=revoked.count)
         pem = revocation.build_crl(self._issuer, revoked, state)
         own_chain = self.chain[0].public_bytes(serialization.Encoding.PEM)
         revocation.check_shippable(pem, own_chain, now, self._layout.crl)
@@ -264,9 +312,12 @@ class DirectoryAuthority:
     def _crl_begin(self, now: datetime) -> datetime:
         return max(now - times.CLOCK_SKEW, self.chain[0].not_valid_before_utc)
 
-    @cached_property
-    def _revoked(self) -> revocation.Revoked:
-        return revocation.encode_revoked(self.record.revocations())
+    def _revoked(self, ended_by: datetime | None) -> revocation.Revoked:
+        revocations = self.record.revocations(ended_by)
+        count = sum(map(len, revocations.values()))  # the later the date, the fewer there are
+        if count not in self._encoded:
+            self._encoded[count] = revocation.encode_revoked(revocations)
+        return self._encoded[count]
 
     @cached_property
     def _crls(self) -> _Crls:
@@ -289,8 +340,8 @@ class DirectoryAuthority:
 class _Crls:
     """The CRLs in crl.pem: ours, and those of the CAs above ours."""
 
-    own: x509.CertificateRevocationList | None
-    others: tuple[x509.CertificateRevocationList, ...]
+    own: revocation.Crl | None
+    others: tuple[revocation.Crl, ...]
 
 
 def was_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:

@@ -12,10 +12,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Callable, Protocol, TypeVar
+from typing import Any, Callable, Protocol, TypeVar
 
 from ansible_collections.mtls.nginx.plugins.module_utils import files
-from ansible_collections.mtls.nginx.plugins.module_utils.ca import keys
+from ansible_collections.mtls.nginx.plugins.module_utils.ca import keys, progress
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Authority, Order
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.parallel import spread
 
@@ -62,11 +62,23 @@ def issue(
     ``prepare`` and ``finish`` run in forked processes: what they change in memory is lost, what they return is
     pickled.
     """
-    for start in range(0, len(tasks), _CHUNK):
-        chunk = tasks[start : start + _CHUNK]
-        pairs = spread(prepare, chunk)
-        certificates = authority.issue([task.order(pair) for task, pair in zip(chunk, pairs)])
-        yield from zip(chunk, spread(finish, list(zip(chunk, pairs, certificates))))
+    if tasks:
+        authority.begin()
+    with progress.shown(authority.path, len(tasks)) as count:
+        for start in range(0, len(tasks), _CHUNK):
+            chunk = tasks[start : start + _CHUNK]
+            pairs = spread(_counted(prepare, count), chunk)
+            certificates = authority.issue([task.order(pair) for task, pair in zip(chunk, pairs)])
+            yield from zip(chunk, spread(_counted(finish, count), list(zip(chunk, pairs, certificates))))
+
+
+def _counted(work: Callable[[Any], R], count: Callable[[], None]) -> Callable[[Any], R]:
+    def one(item: Any) -> R:
+        result = work(item)
+        count()
+        return result
+
+    return one
 
 
 def key_pair(path: str, kind: keys.KeyKind, owner: str) -> KeyPair:

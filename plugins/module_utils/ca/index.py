@@ -11,8 +11,9 @@ hundred thousand of them are read in a tenth of a second.
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from datetime import datetime
+from typing import Union
 
 from ansible_collections.mtls.nginx.plugins.module_utils import files
 from ansible_collections.mtls.nginx.plugins.module_utils.ca import times
@@ -21,10 +22,14 @@ from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
 
 _LINE = re.compile(
     r"^(?:[VE]\t\d{12}(?:\d\d)?Z\t\t|R\t\d{12}(?:\d\d)?Z\t\d{12}(?:\d\d)?Z(?:,[^\t\n,]+)*\t)"
-    r"(00|(?!00)(?:[0-9A-F]{8}){0,7}(?:[0-9A-F]{2}){1,4})\t[^\t\n]*\t(?:/[^\t\n]*)?$",
+    r"([0-9A-F]{2,64})\t[^\t\n]*\t(?:/[^\t\n]*)?$",
     re.ASCII | re.MULTILINE,
 )
+_SERIAL = re.compile("00|(?!00)(?:[0-9A-F]{2})+")
 _STATUS = {"V": "valid", "R": "revoked", "E": "expired"}
+# Serials by (time as ASN.1 text, reason): very many are often revoked at once.
+Revocations = dict[tuple[str, Union[str, None]], list[str]]
+_FEW_SEARCHES = 16  # as long as this many take, a dictionary of all subjects takes too
 # How `openssl ca` spells the reasons of RFC 5280, 5.3.1, and two of its own that carry a date.
 _REASONS_READ = {"keyTime": "keyCompromise", "CAkeyTime": "CACompromise", "holdInstruction": "certificateHold"}
 
@@ -35,11 +40,14 @@ class Index:
     def __init__(self, path: str, lines: dict[str, str]) -> None:
         self.path = path
         self._lines = lines
-        self._by_subject: dict[str, list[str]] | None = None  # built for the first who asks
+        # For those who ask for subjects: the first few search, later ones find a dictionary.
+        self._searches = 0
+        self._lower: str | None = None
+        self._by_subject: dict[str, list[str]] | None = None
 
     @classmethod
-    def load(cls, path: str) -> Index:
-        """Read and check the whole file.
+    def load(cls, path: str, *, checked: bool = False) -> Index:
+        """Read and check the whole file; ``checked`` says that it is as an earlier run has checked or written it.
 
         :raises MtlsError: a line that is not openssl's, a serial twice, or a last line that was cut off.
         """
@@ -48,9 +56,13 @@ class Index:
         if text and not text.endswith("\n"):
             raise MtlsError(f"{path}, line {text.count(chr(10)) + 1}: is cut off; restore the file from a backup")
         lines = text.split("\n")[:-1]
-        # All lines at once, which is fast; one by one only when that shows that something is odd.
-        by_serial = dict(zip(_LINE.findall(text), lines))
-        return cls(path, by_serial if len(by_serial) == len(lines) else _line_by_line(path, lines))
+        # All lines at once, which is fast; one by one only when that shows that something may be odd.
+        if checked and "#" not in text:
+            return cls(path, dict(zip(text.split("\t")[3::5], lines)))
+        serials = _LINE.findall(text)
+        by_serial = dict(zip(serials, lines))
+        odd = len(by_serial) != len(lines) or any(length % 2 for length in set(map(len, serials))) or "\t00" in text
+        return cls(path, _line_by_line(path, lines) if odd else by_serial)
 
     def __len__(self) -> int:
         return len(self._lines)
@@ -71,36 +83,64 @@ class Index:
         line = self._lines.get(serial)
         return line is not None and line[0] != "R"
 
-    def live(self, now: datetime, besides: Container[str] = ()) -> Iterator[Entry]:
-        """Yield what was issued, is not revoked and has not ended, oldest first, without the serials ``besides``."""
+    def live(self, now: datetime, besides: Container[str] = ()) -> list[tuple[str, str]]:
+        """Return serial and subject of what was issued, is not revoked and has not ended, without some serials.
+
+        Oldest first.
+        """
         moment = now.strftime("%Y%m%d%H%M%SZ")
-        for serial, line in self._lines.items():
-            if line[0] != "V" or serial in besides:
-                continue
-            if times.full_asn1_text(line[2 : line.index("\t", 2)]) > moment:
-                yield _entry(line)
+        return [
+            (serial, line.rpartition("\t")[2])
+            for serial, line in self._lines.items()
+            if line[0] == "V"
+            and serial not in besides
+            # Nearly all dates are of this half of the century: a call for each would take as long as all the rest.
+            and ("20" + line[2:15] if line[14] == "Z" and line[2] < "5" else _full_end(line)) > moment
+        ]
 
     def namesakes(self, subject: str) -> list[str]:
         """Return the serials, oldest first, whose subjects differ from ``subject`` in case at most."""
+        wanted = subject.lower()
         if self._by_subject is None:
+            self._searches += 1
+            if self._searches <= _FEW_SEARCHES:
+                return self._search(wanted)
             self._by_subject = {}
             for serial, line in self._lines.items():
                 self._by_subject.setdefault(line[line.rindex("\t") + 1 :].lower(), []).append(serial)
-        return self._by_subject.get(subject.lower(), [])
+        return self._by_subject.get(wanted, [])
 
-    def revocations(self) -> Iterator[tuple[str, str, str | None]]:
-        """Yield (serial, time as ASN.1 text, reason) of what was revoked."""
+    def _search(self, wanted: str) -> list[str]:
+        if self._lower is None:
+            self._lower = _joined(self._lines.values()).lower()
+        found, end = [], 0
+        while (end := self._lower.find(f"\t{wanted}\n", end)) >= 0:
+            line = self._lower[self._lower.rfind("\n", 0, end) + 1 : end]
+            found.append(line.split("\t", 4)[3].upper())
+            end += 1
+        return found
+
+    def revocations(self, ended_by: datetime | None = None) -> Revocations:
+        """Return what was revoked, without those certificates that had ended ``ended_by`` then."""
+        moment = ended_by.strftime("%Y%m%d%H%M%SZ") if ended_by else ""
+        by_note: dict[str, list[str]] = {}
         for serial, line in self._lines.items():
-            if line[0] == "R":
-                moment, *reason = line.split("\t", 3)[2].split(",")
-                yield serial, moment, _REASONS_READ.get(reason[0], reason[0]) if reason else None
+            if line[0] == "R" and (not moment or _full_end(line) > moment):
+                start = line.index("\t", 2) + 1
+                by_note.setdefault(line[start : line.index("\t", start)], []).append(serial)
+        revocations: Revocations = {}
+        for note, serials in by_note.items():
+            time, *reason = note.split(",")
+            known = _REASONS_READ.get(reason[0], reason[0]) if reason else None
+            revocations.setdefault((time, known), []).extend(serials)
+        return revocations
 
     def add(self, serial: str, not_after: datetime, subject: str) -> None:
         """Enter an issued certificate."""
         if serial in self._lines:
             raise MtlsError(f"{self.path}: serial {serial} was issued before; restore the file serial from a backup")
         self._lines[serial] = f"V\t{times.asn1_text(not_after)}\t\t{serial}\tunknown\t{subject}"
-        self._by_subject = None
+        self._lower = self._by_subject = None
 
     def revoke(self, serial: str, moment: datetime, reason: str) -> None:
         """Mark an entered certificate as revoked; ``unspecified`` is written as no reason (RFC 5280, 5.3.1)."""
@@ -110,8 +150,15 @@ class Index:
 
     def save(self) -> None:
         """Write the file, durably."""
-        text = "".join(f"{line}\n" for line in self._lines.values())
-        files.write_file(self.path, text.encode("utf-8", "surrogateescape"), 0o600)
+        files.write_file(self.path, _joined(self._lines.values()).encode("utf-8", "surrogateescape"), 0o600)
+
+
+def _joined(lines: Iterable[str]) -> str:
+    return "\n".join((*lines, ""))
+
+
+def _full_end(line: str) -> str:
+    return times.full_asn1_text(line[2 : line.index("\t", 2)])
 
 
 def _line_by_line(path: str, lines: Sequence[str]) -> dict[str, str]:
@@ -119,7 +166,7 @@ def _line_by_line(path: str, lines: Sequence[str]) -> dict[str, str]:
     by_serial: dict[str, str] = {}
     for number, line in enumerate(lines, 1):
         found = _LINE.fullmatch(line)
-        if found is None:
+        if found is None or not _SERIAL.fullmatch(found[1]):
             if line.startswith("#"):
                 continue
             raise MtlsError(

@@ -119,6 +119,7 @@ class Layout:
     clients = property(lambda self: self.file("clients"))
     servers = property(lambda self: self.file("servers"))
     lock = property(lambda self: self.file(".lock"))
+    settled = property(lambda self: self.file(".settled"))
 
     def issued_certificate(self, serial: str) -> str:
         """Return the path of an issued certificate."""

@@ -15,8 +15,8 @@ import json
 import os
 import secrets
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from ansible_collections.mtls.nginx.plugins.module_utils import files
 from ansible_collections.mtls.nginx.plugins.module_utils.ca import layout, numbers, subjects, times
@@ -33,10 +33,10 @@ CLIENTS, SERVERS = "clients", "servers"
 _NAME = "register.json"
 _VERSION = 1
 _SALT_BYTES = 16
+_SEAL = '{"digest":"%s",'  # before all the rest: only a file that is as it was written is believed
 
 
-@dataclass(frozen=True)
-class Stamp:
+class Stamp(NamedTuple):
     """A file as it was: size, time of change in nanoseconds, digest of the content."""
 
     size: int
@@ -57,8 +57,7 @@ class Stamp:
         return status is not None and status.st_mtime_ns == self.changed and status.st_size == self.size
 
 
-@dataclass(frozen=True)
-class RegisterEntry:
+class RegisterEntry(NamedTuple):
     """One holder's certificate, and the files that belong to it by their kind (``crt``, ``key``, ``p12`` ...).
 
     ``definition`` is the digest of what the inventory said; ``former`` are the serials of earlier certificates
@@ -72,11 +71,7 @@ class RegisterEntry:
     fingerprint: str  # SHA-1, as in nginx's $ssl_client_fingerprint
     definition: str = ""
     former: tuple[str, ...] = ()
-    files: Mapping[str, Stamp] = field(default_factory=dict)
-
-
-_FIELDS = {each.name for each in fields(RegisterEntry)}
-_TEXTS = _FIELDS - {"former", "files"}
+    files: Mapping[str, Stamp] = MappingProxyType({})
 
 
 class Register(Mapping[str, RegisterEntry]):
@@ -106,11 +101,12 @@ class Register(Mapping[str, RegisterEntry]):
         authority = hashlib.sha256(chain).hexdigest()
         directory = place.file(kind)
         try:
-            with open(os.path.join(directory, _NAME), encoding="utf-8") as stream:
-                content = json.load(stream)
-            if content["version"] != _VERSION or content["authority"] != authority or not _is_ours(content):
-                content = {}
-        except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            with open(os.path.join(directory, _NAME), "rb") as stream:
+                data = stream.read()
+        except FileNotFoundError:
+            data = b""
+        content = json.loads(data) if _is_sealed(data) else {}
+        if content.get("version") != _VERSION or content.get("authority") != authority:
             content = {}
         return cls(directory, authority, content)
 
@@ -151,8 +147,16 @@ class Register(Mapping[str, RegisterEntry]):
         raw = self._entries.get(name)
         if raw is None:
             return None
-        stamps = {kind: Stamp(*stamp) for kind, stamp in raw["files"].items()}
-        return RegisterEntry(**{**raw, "former": tuple(raw["former"]), "files": stamps})
+        return RegisterEntry(
+            raw["serial"],
+            raw["subject"],
+            raw["dn"],
+            raw["not_after"],
+            raw["fingerprint"],
+            raw["definition"],
+            tuple(raw["former"]),
+            {kind: Stamp(*stamp) for kind, stamp in raw["files"].items()},
+        )
 
     def remember(self, name: str, entry: RegisterEntry) -> None:
         """Write down what ``name`` has."""
@@ -164,7 +168,7 @@ class Register(Mapping[str, RegisterEntry]):
             "fingerprint": entry.fingerprint,
             "definition": entry.definition,
             "former": list(entry.former),
-            "files": {kind: [stamp.size, stamp.changed, stamp.digest] for kind, stamp in entry.files.items()},
+            "files": {kind: list(stamp) for kind, stamp in entry.files.items()},
         }
         if raw != self._entries.get(name):
             self._entries[name] = raw
@@ -193,29 +197,18 @@ class Register(Mapping[str, RegisterEntry]):
             "salt": self._salt,
             "entries": self._entries,
         }
-        text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
-        files.write_file(os.path.join(self.directory, _NAME), text.encode(), 0o600)
+        body = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()[1:]
+        files.write_file(os.path.join(self.directory, _NAME), _seal(body) + body, 0o600)
         self._changed = False
 
 
-def _is_ours(content: dict[str, Any]) -> bool:
-    """Tell whether ``save`` can have written this; raises what a dictionary that is none raises."""
-    salt, entries = content["salt"], content["entries"]
-    return (
-        isinstance(salt, str)
-        and len(salt.encode()) == 2 * _SALT_BYTES
-        and all(_is_entry(entry) for entry in entries.values())
-    )
+def _seal(body: bytes) -> bytes:
+    return (_SEAL % hashlib.blake2b(body, digest_size=16).hexdigest()).encode()
 
 
-def _is_entry(raw: dict[str, Any]) -> bool:
-    return (
-        raw.keys() == _FIELDS
-        and all(isinstance(raw[name], str) for name in _TEXTS)
-        and isinstance(raw["former"], list)
-        and all(isinstance(serial, str) for serial in raw["former"])
-        and all([type(part) for part in stamp] == [int, int, str] for stamp in raw["files"].values())
-    )
+def _is_sealed(data: bytes) -> bool:
+    length = len(_seal(b""))
+    return data[:length] == _seal(data[length:])
 
 
 def entry_of(path: str, certificate: x509.Certificate | None = None) -> RegisterEntry:

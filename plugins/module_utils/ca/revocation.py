@@ -10,8 +10,9 @@ are put together as DER here and signed once (RFC 5280, section 5).
 from __future__ import annotations
 
 import base64
+import itertools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -22,7 +23,8 @@ from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
 
 try:
     from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric import ec, padding
 except ImportError:  # reported by entry.require_cryptography
     pass
@@ -38,7 +40,8 @@ _REASON_CODES = {
 # RFC 5280 wants "unspecified" left out; removeFromCRL in a complete CRL would make openssl take the
 # certificate for good again.
 _WITHOUT_CODE = frozenset({None, "unspecified", "removeFromCRL"})
-_LONGEST_SERIAL = 64  # hexadecimal digits
+MANY = 10_000
+_MILLISECONDS_AN_ENTRY = 0.11 / 1000  # OpenSSL hashes the whole list each time: docs/performance.md
 _PEM_BEGIN = b"-----BEGIN "
 # [^-]* is for speed: a repeated group costs 200 bytes of memory for each byte it matches.
 _PEM_BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----[^-]*(?:-(?!----)[^-]*)*-----END \1-----")
@@ -52,37 +55,45 @@ class Revoked:
     count: int
 
 
-def encode_revoked(revocations: Iterable[tuple[str, str, str | None]]) -> Revoked:
+@dataclass(frozen=True)
+class Crl:
+    """A CRL as it was read: ``cryptography`` would encode it all again to give its bytes back."""
+
+    encoded: bytes
+    parsed: x509.CertificateRevocationList
+
+    @property
+    def signed_part(self) -> bytes:
+        """TBSCertList, in DER."""
+        return next(der.elements(next(der.elements(self.encoded)).content)).encoded
+
+
+def encode_revoked(revocations: Mapping[tuple[str, str | None], Sequence[str]]) -> Revoked:
     """Return ``revokedCertificates`` sorted by serial, as ``openssl ca -gencrl`` sorts.
 
-    :arg revocations: serial in hexadecimal, time as ASN.1 text, reason or None.
+    :arg revocations: serials in hexadecimal by time (as ASN.1 text) and reason, which may be None.
     :raises MtlsError: a reason that RFC 5280 does not know.
     """
-    shells: dict[tuple[str, str | None, int], _Shell] = {}
-    entries = []
-    for serial, moment, reason in sorted(revocations, key=lambda revoked: revoked[0].rjust(_LONGEST_SERIAL, "0")):
-        number = bytes.fromhex(serial)
-        if number[0] & 0x80:
-            number = b"\x00" + number
-        shell = shells.get((moment, reason, len(number)))
-        if shell is None:
-            ending = _revocation_date(serial, moment) + _reason_extension(serial, reason)
-            shell = shells[moment, reason, len(number)] = _Shell.around(len(number), ending)
-        entries.append(shell.beginning + number + shell.ending)
-    return Revoked(der.encode(der.SEQUENCE, b"".join(entries)) if entries else b"", len(entries))
+    entries: dict[str, bytes] = {}
+    for (moment, reason), serials in revocations.items():
+        ending = _revocation_date(serials[0], moment) + _reason_extension(serials[0], reason)
+        for digits, negative in {(len(serial), serial[0] > "7") for serial in serials}:
+            beginning = _beginning(digits, negative, ending)
+            entries |= {
+                serial: beginning + bytes.fromhex(serial) + ending
+                for serial in serials
+                if len(serial) == digits and (serial[0] > "7") is negative
+            }
+    in_order = sorted(sorted(entries), key=len)  # as numbers: they have no leading zeros
+    encoded = b"".join([entries[serial] for serial in in_order])
+    return Revoked(der.encode(der.SEQUENCE, encoded) if encoded else b"", len(entries))
 
 
-@dataclass(frozen=True)
-class _Shell:
-    """An entry without its serial: many share their date, reason and length."""
-
-    beginning: bytes
-    ending: bytes
-
-    @classmethod
-    def around(cls, length: int, ending: bytes) -> _Shell:
-        entry = der.encode(der.SEQUENCE, der.encode(der.INTEGER, bytes(length)) + ending)
-        return cls(entry[: len(entry) - len(ending) - length], ending)
+def _beginning(digits: int, negative: bool, ending: bytes) -> bytes:
+    """Return what comes before a serial's octets, which is the same for all of a length."""
+    number = bytes(digits // 2 + negative)  # without a zero octet before it, it would be negative
+    entry = der.encode(der.SEQUENCE, der.encode(der.INTEGER, number) + ending)
+    return entry[: len(entry) - len(ending) - digits // 2]
 
 
 def build_crl(issuer: Issuer, revoked: Revoked, state: CrlState) -> bytes:
@@ -116,22 +127,52 @@ def _pem(crl: bytes) -> bytes:
     return b"\n".join((b"-----BEGIN X509 CRL-----", *lines, b"-----END X509 CRL-----", b""))
 
 
-def lists_exactly(crl: x509.CertificateRevocationList, revoked: Revoked) -> bool:
+def lists_exactly(crl: Crl, revoked: Revoked) -> bool:
     """Tell whether a CRL has these entries, serials, dates and reasons alike."""
-    return len(crl) == revoked.count and revoked.encoded in crl.tbs_certlist_bytes
+    return len(crl.parsed) == revoked.count and revoked.encoded in crl.signed_part
 
 
-def state_of(crl: x509.CertificateRevocationList) -> CrlState:
+def check_size(entries: int, most: int, path: str) -> str | None:
+    """Return a warning about a CRL that is so long that each handshake with a host takes notice.
+
+    :raises MtlsError: it has ``most`` entries or more.
+    """
+    if entries < min(MANY, most):
+        return None
+    cost = (
+        f"{path}: lists {entries:,} certificates, and each full handshake with a host takes about "
+        f"{entries * _MILLISECONDS_AN_ENTRY:.1f} ms longer for it"
+    )
+    if entries >= most:
+        raise MtlsError(
+            f"{cost}. All of them are recorded and crl.pem is complete, but from {most:,} on that must be allowed: set "
+            "mtls_crl_max_entries (max_entries of mtls.nginx.crl) to more. Certificates that live shorter, or a second "
+            "authority, keep it small"
+        )
+    return f"{cost}; certificates that live shorter, or a second authority, keep it small"
+
+
+def prunes(state: CrlState) -> datetime:
+    """Return until when a certificate must have ended to be left out of a CRL with these dates.
+
+    RFC 5280, 3.3: an entry stays until it was on one regularly scheduled CRL issued after the certificate's end. Each
+    CRL is replaced before its own end, so within as long as one is valid there was another before it.
+    """
+    return state.last_update - (state.next_update - state.last_update)
+
+
+def state_of(crl: Crl) -> CrlState:
     """Return what a CRL says of itself; one without a number (version 1) counts as 0."""
+    parsed = crl.parsed
     try:
-        number = crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
+        number = parsed.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
     except x509.ExtensionNotFound:
         number = 0
-    last_update = crl.last_update_utc
-    return CrlState(number, last_update, crl.next_update_utc or last_update, len(crl))
+    last_update = parsed.last_update_utc
+    return CrlState(number, last_update, parsed.next_update_utc or last_update, len(parsed))
 
 
-def parse_crls(pem: bytes, path: str) -> list[x509.CertificateRevocationList]:
+def parse_crls(pem: bytes, path: str) -> list[Crl]:
     """Return the CRLs of a PEM file.
 
     :raises MtlsError: a block that is not a CRL (nginx would trust a certificate in it: nginx fact A5), or none.
@@ -143,7 +184,8 @@ def parse_crls(pem: bytes, path: str) -> list[x509.CertificateRevocationList]:
         if block[1] != b"X509 CRL":
             raise MtlsError(f"{path}: contains a {block[1].decode()}, and may contain CRLs only; write it anew")
     try:
-        crls = [x509.load_pem_x509_crl(block[0]) for block in blocks]
+        encoded = [_decode_pem(block[0]) for block in blocks]
+        crls = [Crl(one, x509.load_der_x509_crl(one)) for one in encoded]
     except ValueError as error:
         raise MtlsError(f"{path}: is damaged; remove it, and mtls.nginx.crl writes it anew") from error
     if not crls:
@@ -151,9 +193,35 @@ def parse_crls(pem: bytes, path: str) -> list[x509.CertificateRevocationList]:
     return crls
 
 
-def is_by(crl: x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:
+def _decode_pem(block: bytes) -> bytes:
+    """Return what is between the two lines of a PEM block; raises ValueError."""
+    text = block[block.index(b"-----", 11) + 5 : block.rindex(b"-----END")]
+    return base64.b64decode(text.translate(None, b" \t\r\n"), validate=True)
+
+
+def is_by(crl: Crl, issuer: x509.Certificate) -> bool:
     """Tell whether ``issuer`` signed ``crl``."""
-    return crl.issuer == issuer.subject and crl.is_signature_valid(issuer.public_key())
+    if crl.parsed.issuer != issuer.subject:
+        return False
+    key = issuer.public_key()
+    if keys.key_type(key) is None or not _is_signed_as_ours(crl, key):
+        return crl.parsed.is_signature_valid(key)
+    try:
+        if isinstance(key, ec.EllipticCurvePublicKey):
+            key.verify(crl.parsed.signature, crl.signed_part, ec.ECDSA(hashes.SHA256()))
+        else:
+            key.verify(crl.parsed.signature, crl.signed_part, padding.PKCS1v15(), hashes.SHA256())
+    except InvalidSignature:
+        return False
+    return True
+
+
+def _is_signed_as_ours(crl: Crl, key: keys.PublicKey) -> bool:
+    """Tell whether a CRL names our algorithm for this kind of key, in both of the places where it must."""
+    algorithm = _algorithm(key)
+    outer = list(der.elements(next(der.elements(crl.encoded)).content))
+    inner = list(itertools.islice(der.elements(outer[0].content), 2))
+    return outer[1].encoded == algorithm and inner[1].encoded == algorithm
 
 
 def check_shippable(crl_pem: bytes, chain_pem: bytes, now: datetime, path: str = "crl.pem") -> None:
@@ -169,11 +237,14 @@ def check_shippable(crl_pem: bytes, chain_pem: bytes, now: datetime, path: str =
     for crl in parse_crls(crl_pem, path):
         issuers = [number for number, certificate in enumerate(chain) if is_by(crl, certificate)]
         if not issuers:
-            raise MtlsError(f"{path}: was not signed by this authority (its issuer is {_dn(crl.issuer)}); {remedy}")
-        if crl.last_update_utc > now:
-            raise MtlsError(f"{path}: is valid from {times.iso(crl.last_update_utc)}; check this machine's clock")
-        if crl.next_update_utc is None or crl.next_update_utc <= now:
-            ended = "has no end date" if crl.next_update_utc is None else f"expired on {times.iso(crl.next_update_utc)}"
+            raise MtlsError(
+                f"{path}: was not signed by this authority (its issuer is {_dn(crl.parsed.issuer)}); {remedy}"
+            )
+        begin, end = crl.parsed.last_update_utc, crl.parsed.next_update_utc
+        if begin > now:
+            raise MtlsError(f"{path}: is valid from {times.iso(begin)}; check this machine's clock")
+        if end is None or end <= now:
+            ended = "has no end date" if end is None else f"expired on {times.iso(end)}"
             raise MtlsError(f"{path}: {ended}, and nginx would refuse every client; {remedy}")
         covered.update(issuers)
     for number, certificate in enumerate(chain):
@@ -184,9 +255,9 @@ def check_shippable(crl_pem: bytes, chain_pem: bytes, now: datetime, path: str =
             )
 
 
-def merge(own: bytes, others: Sequence[x509.CertificateRevocationList]) -> bytes:
+def merge(own: bytes, others: Sequence[Crl]) -> bytes:
     """Return one PEM file: our CRL, then those of the CAs above."""
-    return own + b"".join(crl.public_bytes(serialization.Encoding.PEM) for crl in others)
+    return own + b"".join(_pem(crl.encoded) for crl in others)
 
 
 def _dn(name: x509.Name) -> str:
@@ -220,8 +291,8 @@ def _reason_extension(serial: str, reason: str | None) -> bytes:
     return der.encode(der.SEQUENCE, der.encode(der.SEQUENCE, der.oid("2.5.29.21") + value))
 
 
-def _algorithm(key: keys.PrivateKey) -> bytes:
-    if isinstance(key, ec.EllipticCurvePrivateKey):
+def _algorithm(key: keys.PrivateKey | keys.PublicKey) -> bytes:
+    if isinstance(key, (ec.EllipticCurvePrivateKey, ec.EllipticCurvePublicKey)):
         return der.encode(der.SEQUENCE, der.oid("1.2.840.10045.4.3.2"))  # ecdsa-with-SHA256, RFC 5758
     return der.encode(der.SEQUENCE, der.oid("1.2.840.113549.1.1.11") + b"\x05\x00")  # RFC 4055
 

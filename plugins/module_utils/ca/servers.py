@@ -13,7 +13,7 @@ import ipaddress
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from ansible_collections.mtls.nginx.plugins.module_utils import files
@@ -207,7 +207,7 @@ class _Worker:
         if current.not_valid_after_utc <= self._soon(server):
             return self._issue(server, definition, entry, f"the certificate ends on {entry.not_after}", RENEWED)
         stamps = {**entry.files, "key": Stamp.of(key_path)}
-        return Step(server, UNCHANGED, "", replace(entry, definition=definition, files=stamps), definition)
+        return Step(server, UNCHANGED, "", entry._replace(definition=definition, files=stamps), definition)
 
     def _soon(self, server: Server) -> datetime:
         return times.in_days(self._now, server.renew_before, f"{server.owner}, renew_before")
@@ -256,6 +256,8 @@ class _Worker:
     def carry_out(self, steps: Sequence[Step]) -> list[Result]:
         """Do what was judged."""
         done = {}
+        if any(step.restore is not None for step in steps):
+            self._authority.begin()
         try:
             for step in steps:
                 if step.restore is not None:
@@ -277,7 +279,7 @@ class _Worker:
         if before is None:
             return entry
         former = (*before.former, *((before.serial,) if before.serial != entry.serial else ()))
-        return replace(entry, former=former)
+        return entry._replace(former=former)
 
     def _prepare(self, step: Step) -> holders.KeyPair:
         _certificate_path, key_path = self._paths(step.server)
@@ -295,7 +297,7 @@ class _Worker:
         pem = b"".join(link.public_bytes(serialization.Encoding.PEM) for link in sent)
         files.write_file(certificate_path, pem, 0o644)
         entry = entry_of(certificate_path, certificate)
-        return replace(entry, definition=step.definition, files={**entry.files, "key": Stamp.of(key_path)})
+        return entry._replace(definition=step.definition, files={**entry.files, "key": Stamp.of(key_path)})
 
     def _paths(self, server: Server) -> tuple[str, str]:
         base = os.path.join(self._register.directory, server.host, server.name)

@@ -168,6 +168,9 @@ class TrustedAuthority:
         self._place = layout.Layout(path)
         self._source = source
 
+    def begin(self) -> None:
+        """Do nothing: no files of holders are here."""
+
     def certificate(self, serial: str) -> x509.Certificate:
         """Refuse: somebody else has it."""
         raise self._refusal(f"certificate {serial} is not here")
@@ -199,9 +202,9 @@ class TrustedAuthority:
     def crl_state(self) -> CrlState | None:
         """Return what the first CRL in crl.pem says."""
         pem = self.crl()
-        return revocation.state_of(revocation.parse_crls(pem, self._place.crl)[0]) if pem else None
+        return _states(pem, self._place.crl)[0][1] if pem else None
 
-    def crl_due(self, refresh_before: int) -> str | None:
+    def crl_due(self, refresh_before: int, *, prune: bool = True) -> str | None:
         """Return why crl.pem is to be replaced by what its source has, or None.
 
         :raises MtlsError: the source has nothing good, and the CRL here ends within ``refresh_before`` days.
@@ -225,9 +228,9 @@ class TrustedAuthority:
         source = ", ".join(self._source.crls)
         chain = b"".join(ca.public_bytes(serialization.Encoding.PEM) for ca in self.chain)
         revocation.check_shippable(fetched, chain, times.now(), source)
-        here = {crl.issuer: revocation.state_of(crl) for crl in revocation.parse_crls(self.crl() or fetched, source)}
-        for crl in revocation.parse_crls(fetched, source):
-            new, known = revocation.state_of(crl), here.get(crl.issuer)
+        here = dict(_states(self.crl() or fetched, source))
+        for issuer, new in _states(fetched, source):
+            known = here.get(issuer)
             if known and (new.number, new.last_update) < (known.number, known.last_update):
                 raise MtlsError(
                     f"{source}: is CRL {new.number} of {times.iso(new.last_update)}, older than CRL {known.number} "
@@ -236,13 +239,12 @@ class TrustedAuthority:
         return fetched
 
     def _earliest_end(self, pem: bytes) -> datetime:
-        states = [revocation.state_of(crl) for crl in revocation.parse_crls(pem, self._place.crl)]
-        return min(state.next_update for state in states)
+        return min(state.next_update for _issuer, state in _states(pem, self._place.crl))
 
-    def write_crl(self, days: int) -> CrlState:
+    def write_crl(self, days: int, *, prune: bool = True) -> CrlState:
         """Put the source's CRL in place; how long it is good for is not ours to say."""
         files.write_file(self._place.crl, self._fetched, 0o644)
-        return revocation.state_of(revocation.parse_crls(self._fetched, self._place.crl)[0])
+        return _states(self._fetched, self._place.crl)[0][1]
 
     def admit(self, clients: Mapping[str, RegisterEntry]) -> None:
         """Note clients that allow lists may name, beside those noted before."""
@@ -270,9 +272,9 @@ class TrustedRecord:
         """Return True: the CRL decides, on the host."""
         return True
 
-    def live(self, now: datetime, besides: Container[str] = ()) -> Iterator[Entry]:
-        """Yield nothing."""
-        return iter(())
+    def live(self, now: datetime, besides: Container[str] = ()) -> list[tuple[str, str]]:
+        """Return nothing."""
+        return []
 
     def namesakes(self, subject: str) -> list[str]:
         """Return nothing."""
@@ -323,6 +325,11 @@ def _save_clients(path: str, clients: Mapping[str, RegisterEntry]) -> None:
     content = {"version": _VERSION, "clients": known}
     text = json.dumps(content, ensure_ascii=False, indent=1, sort_keys=True)
     files.write_file(os.path.join(path, MARKER), f"{text}\n".encode(), 0o600)
+
+
+def _states(pem: bytes, path: str) -> list[tuple[x509.Name, CrlState]]:
+    """Return issuer and state of each CRL in a PEM file."""
+    return [(crl.parsed.issuer, revocation.state_of(crl)) for crl in revocation.parse_crls(pem, path)]
 
 
 def _read(path: str) -> bytes | None:

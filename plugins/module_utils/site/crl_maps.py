@@ -20,7 +20,7 @@ def revoked_lines(crl_pem: str, path: str) -> str:
     serials = [
         numbers.hexadecimal(entry.serial_number)
         for crl in revocation.parse_crls(crl_pem.encode(), path)
-        for entry in crl
+        for entry in crl.parsed
     ]
     return "# Managed by mtls.nginx: the serials in crl.pem.\n" + "".join(
         f"{serial} 1;\n" for serial in sorted(serials)
@@ -29,7 +29,8 @@ def revoked_lines(crl_pem: str, path: str) -> str:
 
 def ended_lines(crl_pem: str, path: str) -> str:
     """One line for a map of `$msec`: from when on the first of the CRLs has ended."""
-    ends = [crl.next_update_utc for crl in revocation.parse_crls(crl_pem.encode(), path) if crl.next_update_utc]
+    crls = [crl.parsed for crl in revocation.parse_crls(crl_pem.encode(), path)]
+    ends = [crl.next_update_utc for crl in crls if crl.next_update_utc]
     return f"# Managed by mtls.nginx: from {times.iso(min(ends))} on.\n{nginx_quote('~' + since(min(ends)))} 1;\n"
 
 

@@ -37,6 +37,8 @@ AUTHORITY_SETTINGS = {
     "mtls_ca_days": "days",
     "mtls_crl_days": "crl_days",
     "mtls_crl_refresh_before": "crl_refresh_before",
+    "mtls_crl_prune": "crl_prune",
+    "mtls_crl_max_entries": "crl_max_entries",
     "mtls_client_days": "client_days",
     "mtls_client_renew_before": "client_renew_before",
     "mtls_client_key_type": "client_key_type",

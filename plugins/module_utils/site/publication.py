@@ -86,9 +86,10 @@ def publish_crl(path: str, min_days: int) -> str:
     """
     pem, now = read_authority(path).crl(), times.now()
     for crl in revocation.parse_crls(pem, path):
-        if (crl.next_update_utc - now).days < min_days:
+        end = crl.parsed.next_update_utc
+        if (end - now).days < min_days:
             raise MtlsError(
-                f"{path}: the CRL ends on {times.iso(crl.next_update_utc)}, within the {min_days} days of"
+                f"{path}: the CRL ends on {times.iso(end)}, within the {min_days} days of"
                 " mtls_crl_min_days, so it is not shipped; run the playbook mtls.nginx.refresh_crl, with mtls_crl_days"
                 " and mtls_crl_refresh_before above mtls_crl_min_days (a CA above renews its own CRL)"
             )

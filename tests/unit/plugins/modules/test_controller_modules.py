@@ -64,6 +64,18 @@ def test_a_fleet_in_one_call_from_issue_to_crl_with_no_secret_shown(path):
     assert tree(path) == before
 
 
+def test_a_crl_that_is_too_long_fails_and_loses_no_revocation(path):
+    common = {"ca_path": str(path), "ca_passphrase": PASSPHRASE}
+    issued = run_module("client_cert", clients=[{"name": "a"}, {"name": "b"}], key_type="ecdsa", **common)["clients"]
+    revoked = [{"serial": client["serial"]} for client in issued]
+    foreseen = run_module("crl", check=True, revoked=revoked, max_entries=2, **common)
+    for result in (foreseen, *(run_module("crl", revoked=revoked, max_entries=2, **common) for _run in range(2))):
+        assert result["failed"]
+        assert "crl.pem: lists 2 certificates" in result["msg"]
+    allowed = run_module("crl", revoked=revoked, max_entries=3, **common)
+    assert (allowed["changed"], allowed["crl"]["entries"]) == (False, 2)
+
+
 def test_crl_revokes_by_serial_and_by_file(path):
     common = {"ca_path": str(path), "ca_passphrase": PASSPHRASE}
     clients = [{"name": "a"}, {"name": "b"}]

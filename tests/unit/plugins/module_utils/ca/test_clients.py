@@ -16,7 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from ansible_collections.mtls.nginx.plugins.module_utils.ca import client_files, p12, servers, subjects, times
+from ansible_collections.mtls.nginx.plugins.module_utils.ca import client_files, clients, p12, servers, subjects, times
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.client_files import Client
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.register import Register
 from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
@@ -266,6 +266,15 @@ def test_a_client_that_left_the_inventory_is_reported_and_not_revoked(pki):
     done = pki.serve(Client("a"))
     assert [(stray.name, stray.dn) for stray in done.unmanaged] == [("pepe", r"CN=Jos\C3\A9,O=Acme,C=ES")]
     assert statuses(pki) == ["V", "V"]
+
+
+def test_of_very_many_unmanaged_the_oldest_are_listed_and_all_are_counted(pki, monkeypatch):
+    monkeypatch.setattr(clients, "MOST_UNMANAGED", 2)
+    for name in ("a", "b", "c"):
+        pki.one(Client(name, p12="none"))
+    done = pki.serve(Client("d", p12="none"))
+    assert [stray.name for stray in done.unmanaged] == ["a", "b"]
+    assert done.unmanaged_count == 3
 
 
 def test_an_adopted_certificate_that_is_not_in_the_index_is_entered(pki):

@@ -48,6 +48,7 @@ def test_a_new_authority_is_complete_and_passes_pkilint(tmp_path):
     assert modes == {
         "pki": "0o700",
         ".lock": "0o600",
+        ".settled": "0o600",
         "ca.crt": "0o644",
         "ca.key": "0o600",
         "clients": "0o700",

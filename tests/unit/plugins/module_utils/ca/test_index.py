@@ -39,8 +39,8 @@ def test_every_kind_of_line_is_read_and_written_back_unchanged(tmp_path):
     assert index.get("1002").reason is None
     assert index.get("1003").reason == "keyCompromise"
     assert index.get("1004").status == "expired"
-    assert [entry.serial for entry in index.live(NOW)] == ["1000"]
-    assert [entry.serial for entry in index.live(NOW, besides={"1000"})] == []
+    assert index.live(NOW) == [("1000", "/CN=a")]
+    assert index.live(NOW, besides={"1000"}) == []
 
 
 @pytest.mark.parametrize(
@@ -52,6 +52,9 @@ def test_every_kind_of_line_is_read_and_written_back_unchanged(tmp_path):
         (GOOD + "V\t271123000000Z\t1001\tunknown\t/CN=a\n", 2, "is not a line"),
         (GOOD + "V\t271323000000Zx\t\t1001\tunknown\t/CN=a\n", 2, "is not a line"),
         (GOOD.replace("1000", "100g"), 1, "is not a line"),
+        (GOOD.replace("1000", "100"), 1, "is not a line"),
+        (GOOD + GOOD.replace("1000", "0010"), 2, "is not a line"),
+        (GOOD.replace("1000", "10" * 33), 1, "is not a line"),
         (GOOD + "\n", 2, "is not a line"),
         (GOOD + GOOD, 2, "serial 1000 is there twice"),
         ("\x7fELF\x00\xff binary\n", 1, "is not a line"),
@@ -75,9 +78,29 @@ def test_a_serial_is_never_entered_twice(tmp_path):
         load(tmp_path, GOOD).add("1000", NOW, "/CN=b")
 
 
-def test_namesakes_ignore_case(tmp_path):
-    index = load(tmp_path, GOOD + GOOD.replace("1000", "1001").replace("CN=a", "CN=A"))
-    assert index.namesakes("/CN=a") == ["1000", "1001"]
+def test_what_ends_in_which_century(tmp_path):
+    ends = {"1000": "271123000000Z", "1001": "991123000000Z", "1002": "20551123000000Z", "1003": "19551123000000Z"}
+    index = load(tmp_path, "".join(f"V\t{end}\t\t{serial}\tunknown\t/CN=a\n" for serial, end in ends.items()))
+    assert [serial for serial, _subject in index.live(NOW)] == ["1000", "1002"]
+    assert [serial for serial, _subject in index.live(datetime(2051, 1, 1, tzinfo=UTC))] == ["1002"]
+
+
+def test_namesakes_ignore_case_whoever_asks(tmp_path):
+    index = load(tmp_path, GOOD + GOOD.replace("1000", "10AB").replace("CN=a", "CN=A"))
+    for _search in range(20):
+        assert index.namesakes("/CN=a") == ["1000", "10AB"]
+        assert index.namesakes("/CN=") == []
+        assert index.namesakes("N=a") == []
+    index.add("1002", NOW, "/CN=a")
+    assert index.namesakes("/CN=a") == ["1000", "10AB", "1002"]
+
+
+def test_a_checked_file_is_read_the_same_way(tmp_path):
+    text = GOOD + GOOD.replace("1000", "10AB") + "R\t271123000000Z\t261122101112Z\t1002\tunknown\t/CN=c\n"
+    for content in (text, "#" + text, text.replace("CN=c", "CN=#c"), ""):
+        (tmp_path / "index.txt").write_text(content)
+        index, checked = (Index.load(str(tmp_path / "index.txt"), checked=checked) for checked in (False, True))
+        assert [checked.get(serial) for serial in checked] == [index.get(serial) for serial in index]
 
 
 @pytest.mark.parametrize(
