@@ -50,7 +50,12 @@ class Stamp:
         if data is None:
             with open(path, "rb") as stream:
                 data = stream.read()
-        return cls(status.st_size, status.st_mtime_ns, hashlib.sha256(data).hexdigest()[:32])
+        return cls(status.st_size, status.st_mtime_ns, cls.digest_of(data))
+
+    @staticmethod
+    def digest_of(data: bytes) -> str:
+        """Return the digest that the stamp of a file with this content has."""
+        return hashlib.sha256(data).hexdigest()[:32]
 
     def fits(self, status: os.stat_result | None) -> bool:
         """Tell by its status whether the file is there and untouched."""
