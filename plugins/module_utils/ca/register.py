@@ -159,6 +159,10 @@ class Register(Mapping[str, RegisterEntry]):
         stamps = {kind: Stamp(*stamp) for kind, stamp in raw["files"].items()}
         return RegisterEntry(**{**raw, "former": tuple(raw["former"]), "files": stamps})
 
+    def names(self) -> Iterator[str]:
+        """Return whom the register remembers, whether they still have files or not."""
+        return iter(self._entries)
+
     def remember(self, name: str, entry: RegisterEntry) -> None:
         """Write down what ``name`` has."""
         raw = {

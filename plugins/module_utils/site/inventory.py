@@ -35,22 +35,28 @@ AUTHORITY_SETTINGS = {
     "mtls_client_days": "client_days",
     "mtls_client_renew_before": "client_renew_before",
     "mtls_client_key_type": "client_key_type",
+    "mtls_client_mobileconfig": "client_mobileconfig",
+    "mtls_profile_signer": "profile_signer",
+    "mtls_keep_client_keys": "keep_client_keys",
+    "mtls_handouts": "handouts",
+    "mtls_handout_template": "handout_template",
     "mtls_server_days": "server_days",
     "mtls_server_renew_before": "server_renew_before",
     "mtls_server_key_type": "server_key_type",
 }
-_SECRETS = frozenset({"mtls_ca_passphrase", "p12_password"})
+_SECRETS = frozenset({"mtls_ca_passphrase", "mtls_profile_signer", "p12_password"})
 
 
 @dataclass
 class AuthorityPlan:
-    """What one authority has to make true. `clients` and `servers` have the shape of the modules' options."""
+    """What one authority has to make true. Its lists have the shape of the modules' options."""
 
     path: str
     settings: dict[str, t.Any]
     first_host: str
     clients: list[dict[str, t.Any]] = field(default_factory=list)
     servers: list[dict[str, t.Any]] = field(default_factory=list)
+    services: list[dict[str, t.Any]] = field(default_factory=list)
     revoked: list[dict[str, t.Any]] = field(default_factory=list)
 
     def as_options(self) -> dict[str, t.Any]:
@@ -60,6 +66,7 @@ class AuthorityPlan:
             **self.settings,
             "clients": self.clients,
             "servers": self.servers,
+            "services": self.services,
             "revoked": self.revoked,
         }
 
@@ -95,7 +102,7 @@ class InventoryReader:
         for host, values in hosts.items():
             if not values.keys() & {"mtls_clients", "mtls_fleet_clients", "mtls_services", "mtls_revoked"}:
                 continue
-            settings = self._validate(host, values, self._ca_spec)
+            settings = _with_absolute_paths(self._validate(host, values, self._ca_spec), base_dirs[host])
             services = parse_services(host, self._validate(host, values, self._server_spec)["mtls_services"])
             path = authority_path(settings["mtls_ca_dir"], base_dirs[host])
             collector = collectors.setdefault(path, _Collector(path, host, settings))
@@ -139,6 +146,17 @@ def authority_path(ca_dir: str, base_dir: str | None) -> str:
     return _absolute("mtls_ca_dir", ca_dir, base_dir)
 
 
+def _with_absolute_paths(settings: dict[str, t.Any], base_dir: str | None) -> dict[str, t.Any]:
+    """Return the settings with relative paths in them made absolute."""
+    signer, template = settings["mtls_profile_signer"], settings["mtls_handout_template"]
+    if signer:
+        paths = {key: _absolute(f"mtls_profile_signer: {key}", signer[key], base_dir) for key in ("certificate", "key")}
+        settings["mtls_profile_signer"] = {**signer, **paths}
+    if template:
+        settings["mtls_handout_template"] = _absolute("mtls_handout_template", template, base_dir)
+    return settings
+
+
 def _absolute(what: str, path: str, base_dir: str | None) -> str:
     path = os.path.expanduser(path)
     if base_dir is None and not os.path.isabs(path):
@@ -168,10 +186,21 @@ class _Collector:
                 self._plan.revoked.append(revocation)
         for service in services:
             self._services.append((host, service))
+            self._add_service(service)
             if service.issued_by_authority:
                 self._plan.servers.append(
                     {"host": host, "name": service.name, "server_names": list(service.server_names)}
                 )
+
+    def _add_service(self, service: Service) -> None:
+        described = {
+            "name": service.name,
+            "urls": list(service.urls),
+            "allow": None if service.allow is None else list(service.allow),
+            "issued_by_authority": service.issued_by_authority,
+        }
+        if service.present and described not in self._plan.services:  # one service on several hosts is one to people
+            self._plan.services.append(described)
 
     def finish(self) -> AuthorityPlan:
         self._refuse_lookalikes()
