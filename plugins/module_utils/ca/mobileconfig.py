@@ -15,6 +15,7 @@ import plistlib
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca import keys, times
@@ -84,7 +85,7 @@ class ProfileMaker:
     with_ca: bool = False
     signer: Signer | None = None
 
-    @property
+    @cached_property
     def definition(self) -> list[object]:
         """What profiles depend on besides the client and its .p12, for a digest."""
         return [self.with_ca, self.signer and hashlib.sha256(self.signer.encoded).hexdigest()]
