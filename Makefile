@@ -71,6 +71,7 @@ unit: $(VENV)/.dev $(COLLECTION) packages  ## unit tests
 
 integration: $(VENV)/.dev $(COLLECTION) packages  ## integration tests with a real nginx (root)
 	@[[ $$EUID -eq 0 ]] || { echo "The integration tests start and reload nginx: run them as root." >&2; exit 1; }
+	tests/packages.sh chromium default-jre-headless libnss3-tools
 	pytest tests/integration tests/gate
 
 ##@ Measure it

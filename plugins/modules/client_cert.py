@@ -70,6 +70,9 @@ options:
           - The password of the C(.p12) file, in ASCII.
           - When it is omitted, one is generated and kept in C(<name>.p12.password) with mode 0600.
         type: str
+      mobileconfig:
+        description: Whether there is a C(.mobileconfig) file. Defaults to O(mobileconfig).
+        type: bool
       state:
         description: Whether the client has a valid certificate, or all its certificates are revoked.
         type: str
@@ -100,6 +103,42 @@ options:
     type: str
     choices: [rsa, ecdsa]
     default: rsa
+  mobileconfig:
+    description:
+      - Whether each client with a C(.p12) also gets C(<name>.mobileconfig), a configuration profile for Apple devices
+        with that C(.p12) in it, and without its password.
+      - It is made anew when the C(.p12), O(profile_ca) or O(profile_signer) changes.
+    type: bool
+    default: false
+  profile_ca:
+    description: Whether profiles also have the device trust servers with certificates of this authority.
+    type: bool
+    default: false
+  profile_signer:
+    description: What profiles are signed with. Without it they are not signed, and devices say so.
+    type: dict
+    suboptions:
+      certificate:
+        description: The path of the certificate in PEM, and of those above it after it.
+        type: path
+        required: true
+      key:
+        description: The path of its private key in PEM.
+        type: path
+        required: true
+      passphrase:
+        description: The passphrase of the key, where it has one.
+        type: str
+  keep_keys:
+    description:
+      - Whether private keys stay in C(<name>.key). With V(false) a key is in the C(.p12) only, as soon as that is on
+        disk; a client with O(clients[].p12=none) keeps its file.
+      - A certificate is then renewed with the key out of the C(.p12), as long as O(clients[].p12_password) or the file
+        C(<name>.p12.password) opens it. Once that file has been removed, the client gets a new key at its next renewal,
+        and the former C(.p12) is kept as C(<name>-<SERIAL>.p12).
+      - With V(true) again, the keys that can be had out of a C(.p12) are put into files again.
+    type: bool
+    default: true
 extends_documentation_fragment:
   - mtls.nginx.authority
   - mtls.nginx.attributes
@@ -181,6 +220,10 @@ clients:
       description: The path of the C(.p12) file on the controller, or V(null).
       type: str
       sample: /srv/inventory/pki/clients/iphone-admin/iphone-admin.p12
+    mobileconfig:
+      description: The path of the C(.mobileconfig) file on the controller, or V(null).
+      type: str
+      sample: /srv/inventory/pki/clients/iphone-admin/iphone-admin.mobileconfig
 revoked:
   description: What was revoked now, or would be in check mode, as M(mtls.nginx.crl) takes it in its option C(revoked).
   returned: success
@@ -240,6 +283,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends import (
     open_authority,
 )
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.client_files import Client
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.mobileconfig import Signer
 
 _MOST_LISTED = 5
 
@@ -262,6 +306,7 @@ def main() -> None:
                     "renew_before": {"type": "int"},
                     "p12": {"type": "str", "choices": [p12.COMPATIBLE, p12.MODERN, p12.NONE], "default": "compatible"},
                     "p12_password": {"type": "str", "no_log": True},
+                    "mobileconfig": {"type": "bool"},
                     "state": {"type": "str", "choices": ["present", "revoked"], "default": "present"},
                     "reason": {"type": "str", "choices": list(REASONS), "default": "unspecified"},
                 },
@@ -269,6 +314,18 @@ def main() -> None:
             "days": {"type": "int", "default": 365},
             "renew_before": {"type": "int", "default": 30},
             "key_type": {"type": "str", "choices": ["rsa", "ecdsa"], "default": "rsa"},
+            "mobileconfig": {"type": "bool", "default": False},
+            "profile_ca": {"type": "bool", "default": False},
+            "profile_signer": {
+                "type": "dict",
+                "no_log": False,
+                "options": {
+                    "certificate": {"type": "path", "required": True},
+                    "key": {"type": "path", "required": True, "no_log": False},
+                    "passphrase": {"type": "str", "no_log": True},
+                },
+            },
+            "keep_keys": {"type": "bool", "default": True, "no_log": False},
         },
         supports_check_mode=True,
     )
@@ -279,11 +336,19 @@ def main() -> None:
 def _work(module: AnsibleModule) -> dict:
     options = module.params
     wanted = [_client(raw, options) for raw in options["clients"]]
+    signer = Signer.load(**options["profile_signer"]) if options["profile_signer"] else None
     if module.check_mode and not os.path.exists(os.path.join(options["ca_path"], "ca.crt")):
         done = clients.foresee_first_run(wanted, issues=Access.of(options).backend != TRUST)
     else:
         with open_authority(Access.of(options), read_only=module.check_mode) as authority:
-            done = clients.reconcile(authority, wanted, new_key_type=options["key_type"], check=module.check_mode)
+            done = clients.reconcile(
+                authority,
+                wanted,
+                new_key_type=options["key_type"],
+                check=module.check_mode,
+                profile_ca=options["profile_ca"],
+                profile_signer=signer,
+            )
             for warning in (*authority.warnings, *done.warnings):
                 module.warn(warning)
     if done.unmanaged:
@@ -319,6 +384,8 @@ def _client(raw: dict, options: dict) -> Client:
         renew_before=options["renew_before"] if raw["renew_before"] is None else raw["renew_before"],
         p12=raw["p12"],
         p12_password=raw["p12_password"],
+        mobileconfig=options["mobileconfig"] if raw["mobileconfig"] is None else raw["mobileconfig"],
+        keep_key=options["keep_keys"],
         revoked=raw["state"] == "revoked",
         reason=raw["reason"],
     )
@@ -337,6 +404,7 @@ def _describe(result: clients.Result) -> dict:
         "not_after": (held and held.not_after) or None,
         "certificate": result.certificate,
         "p12": result.p12,
+        "mobileconfig": result.mobileconfig,
     }
 
 

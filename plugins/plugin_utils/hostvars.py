@@ -23,6 +23,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import A
 
 COLLECTION_DIR = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 TEMPLATE_DIR = os.path.join(COLLECTION_DIR, "roles", "server", "templates")
+PAGE_DIR = os.path.join(COLLECTION_DIR, "roles", "ca", "templates")
 
 
 @lru_cache(maxsize=1)

@@ -42,7 +42,7 @@ _TEXT = re.compile(r'"((?:\\x[0-9a-f]{2})*)"')
 _DESCRIPTOR = re.compile(r"(\d+)<((?:\\x[0-9a-f]{2}|[^>\\])*)>")
 _MODE = re.compile(r", (0\d+)(?:\)| <unfinished)")
 WRITES = ("write", "writev", "pwrite64", "pwritev", "pwritev2", "sendto", "sendmsg", "sendmmsg")
-PUBLIC = (".crt", ".csr", ".pem")
+PUBLIC = (".crt", ".csr", ".html", ".pem")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -76,10 +76,12 @@ class Pki:
         self.path = path
         self.passphrase = passphrase
 
-    def serve(self, *wanted: Client, check: bool = False, key_type: str = "ecdsa") -> clients.Reconciled:
-        """Reconcile clients."""
+    def serve(
+        self, *wanted: Client, check: bool = False, key_type: str = "ecdsa", **profiles: object
+    ) -> clients.Reconciled:
+        """Reconcile clients; ``profiles`` are profile_ca and profile_signer."""
         with open_authority(Access(str(self.path), self.passphrase), read_only=check) as authority:
-            return clients.reconcile(authority, wanted, new_key_type=key_type, check=check)
+            return clients.reconcile(authority, wanted, new_key_type=key_type, check=check, **profiles)
 
     def one(self, client: Client, **options) -> clients.Result:
         """Reconcile one client and return its result."""

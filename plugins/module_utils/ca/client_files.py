@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ansible_collections.mtls.nginx.plugins.module_utils import files
 from ansible_collections.mtls.nginx.plugins.module_utils.ca import keys, p12, profiles
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.directory import read_certificates, was_issued_by
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.mobileconfig import ProfileMaker
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.register import RegisterEntry, Stamp, entry_of
 from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
 
@@ -24,6 +25,10 @@ except ImportError:  # reported by entry.require_cryptography
 
 if TYPE_CHECKING:
     from ansible_collections.mtls.nginx.plugins.module_utils.ca.subjects import Subject
+
+
+# Where a private key is: in a file of its own, in the .p12 only, or in a .p12 that no password known here opens.
+IN_FILE, IN_P12, SEALED = "file", "p12", "sealed"
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,8 @@ class Client:
     renew_before: int = 30
     p12: str = p12.COMPATIBLE
     p12_password: str | None = None
+    mobileconfig: bool = False
+    keep_key: bool = True
     revoked: bool = False
     reason: str = "unspecified"
 
@@ -50,6 +57,16 @@ class Client:
     def has_p12(self) -> bool:
         """Whether it gets a .p12, if its key is here."""
         return self.p12 != p12.NONE and self.csr is None
+
+    @property
+    def has_profile(self) -> bool:
+        """Whether it gets a .mobileconfig, if it has a .p12."""
+        return self.mobileconfig and self.has_p12
+
+    @property
+    def keeps_key_file(self) -> bool:
+        """Whether its key stays in a file of its own. What is not in a .p12 has to."""
+        return self.keep_key or not self.has_p12
 
 
 class ClientFiles(NamedTuple):
@@ -92,6 +109,11 @@ class ClientFiles(NamedTuple):
         """The generated password of the .p12, mode 0600."""
         return self.path(".p12.password")
 
+    @property
+    def mobileconfig(self) -> str:
+        """The Apple profile with the .p12 in it."""
+        return self.path(".mobileconfig")
+
     def archived_certificates(self) -> list[str]:
         """Return the files of earlier certificates with other subjects: ``<name>-<SERIAL>.crt``."""
         if not os.path.isdir(self.directory):
@@ -109,15 +131,16 @@ class Examined:
     """What was found on disk of one client.
 
     ``entry`` describes the certificate, if there is one by this authority; ``matches`` tells whether it is for
-    the client's public key, which is the CSR's or the key file's.
+    the client's public key, which is the CSR's or the private key's; ``key_at`` tells where that is.
     """
 
     entry: RegisterEntry | None
     certificate: bytes | None
     public_key: bytes | None
-    key_type: str | None
+    key_at: str | None
     matches: bool
     p12_good: bool
+    profile_good: bool
     foreign: bool
 
     def parsed(self) -> x509.Certificate | None:
@@ -125,17 +148,21 @@ class Examined:
         return x509.load_der_x509_certificate(self.certificate) if self.certificate else None
 
 
-def examine(client: Client, place: ClientFiles, chain: Sequence[x509.Certificate]) -> Examined:
-    """Open all files of a client and see what they are good for.
+def examine(
+    client: Client, place: ClientFiles, maker: ProfileMaker, remembered: RegisterEntry | None = None
+) -> Examined:
+    """Open all files of a client and see what they are good for; ``remembered`` is what was written last.
 
-    :raises MtlsError: a file that is damaged, a CSR that must not be signed, a key of the wrong kind.
+    :raises MtlsError: a file that is damaged, a CSR that must not be signed, a key of the wrong kind, a .p12 that
+        is to be made anew and cannot be opened.
     """
+    chain = maker.chain
     certificate = read_certificates(place.certificate)[0] if os.path.exists(place.certificate) else None
     foreign = certificate is not None and not was_issued_by(certificate, chain[0])
     if foreign:
         certificate = None
     entry = entry_of(place.certificate, certificate) if certificate is not None else None
-    public_key = None if client.revoked else read_public_key(client, place)
+    public_key, key_at = (None, None) if client.revoked else _find_public_key(client, place, remembered)
     public = keys.public_der(public_key) if public_key is not None else None
     matches = certificate is not None and (public is None or public == keys.public_der(certificate.public_key()))
     stamps = dict(entry.files) if entry is not None else {}
@@ -149,9 +176,10 @@ def examine(client: Client, place: ClientFiles, chain: Sequence[x509.Certificate
         entry=entry,
         certificate=certificate.public_bytes(serialization.Encoding.DER) if certificate is not None else None,
         public_key=public,
-        key_type=keys.key_type(public_key) if public_key is not None else None,
+        key_at=key_at,
         matches=matches,
-        p12_good=matches and _p12_is_good(client, place, certificate, chain),
+        p12_good=matches and certificate is not None and _p12_is_good(client, place, certificate, chain),
+        profile_good=_profile_is_good(client, place, maker, remembered),
         foreign=foreign,
     )
 
@@ -160,26 +188,63 @@ def stamped_paths(client: Client, place: ClientFiles) -> dict[str, str]:
     """Return the files whose change would be noticed, by kind; not all of them need to exist."""
     if client.csr is not None:
         return {"crt": place.certificate, "csr": client.csr}
-    return {"crt": place.certificate, "key": place.key, "p12": place.p12, "password": place.password}
+    paths = {"crt": place.certificate, "key": place.key, "p12": place.p12, "password": place.password}
+    return {**paths, "mobileconfig": place.mobileconfig} if client.has_profile else paths
 
 
-def read_public_key(client: Client, place: ClientFiles) -> keys.PublicKey | None:
-    """Return the key that a client's certificate is for: the CSR's, the key file's, or None without either.
+def read_csr_key(client: Client) -> keys.PublicKey:
+    """Return the key in a client's CSR; raises MtlsError as ``examine``."""
+    return profiles.read_csr(client.csr, client.owner).public_key()
 
-    :raises MtlsError: as ``examine``.
-    """
-    if client.csr is not None:
-        return profiles.read_csr(client.csr, client.owner).public_key()
-    if not os.path.exists(place.key):
+
+def key_in_p12(client: Client, place: ClientFiles) -> keys.PrivateKey | None:
+    """Return the private key in the .p12, or None when there is none or no password known here opens it."""
+    data = _read(place.p12)
+    if data is None:
         return None
-    key = keys.load_key(place.key, validate=False).public_key()
-    found = keys.key_type(key)
+    for password in (client.p12_password, _read_password(place)):
+        key = p12.key_in(data, password) if password else None
+        if key is not None:
+            keys.check_strength(key.public_key(), f"{client.owner}: {place.p12}")
+            return key
+    return None
+
+
+def _find_public_key(
+    client: Client, place: ClientFiles, remembered: RegisterEntry | None
+) -> tuple[keys.PublicKey | None, str | None]:
+    """Return the key that a client's certificate is for, and where its private half is."""
+    written = remembered.files if remembered is not None else {}
+    if client.csr is not None:
+        return read_csr_key(client), None
+    if os.path.exists(place.key):
+        path, key_at, key = place.key, IN_FILE, keys.load_key(place.key, validate=False)
+    elif client.keep_key and "key" in written:
+        return None, None  # its file was moved away, which is how a new key is asked for
+    else:
+        path, key_at, key = place.p12, IN_P12, key_in_p12(client, place)
+    if key is None:
+        return None, SEALED if _is_sealed(client, place, written.get("p12")) else None
+    found = keys.key_type(key.public_key())
     if client.key_type is not None and found != client.key_type:
         raise MtlsError(
-            f"{client.owner}: key_type is {client.key_type}, and {place.key} is {found}; set key_type: {found}, or "
+            f"{client.owner}: key_type is {client.key_type}, and {path} is {found}; set key_type: {found}, or "
             "move the key away to get a new one"
         )
-    return key
+    return key.public_key(), key_at
+
+
+def _is_sealed(client: Client, place: ClientFiles, written: Stamp | None) -> bool:
+    """Tell whether the key is in the .p12 although that cannot be looked at: it is the file that was ``written``."""
+    data = _read(place.p12)
+    if data is None or written is None or written.digest != Stamp.digest_of(data):
+        return False
+    if client.p12_password is not None or not client.has_p12 or not p12.is_kind(data, client.p12):
+        raise MtlsError(
+            f"{client.owner}: its key is only in {place.p12}, which is to change and which no password known here "
+            f"opens; put the one it has into {place.password} for one run, or move the .p12 away to get a new key"
+        )
+    return True
 
 
 def _p12_is_good(
@@ -192,6 +257,21 @@ def _p12_is_good(
         return False
     with open(place.p12, "rb") as stream:
         return p12.holds(stream.read(), client.name, certificate, chain, password, client.p12)
+
+
+def _profile_is_good(client: Client, place: ClientFiles, maker: ProfileMaker, remembered: RegisterEntry | None) -> bool:
+    data, content = _read(place.mobileconfig), _read(place.p12)
+    if not client.has_profile or data is None or content is None:
+        return False
+    return maker.is_good(data, client.name, content, remembered and remembered.files.get("mobileconfig"))
+
+
+def _read(path: str) -> bytes | None:
+    try:
+        with open(path, "rb") as stream:
+            return stream.read()
+    except FileNotFoundError:
+        return None
 
 
 def _read_password(place: ClientFiles) -> str | None:
@@ -209,25 +289,33 @@ def archive_certificate(place: ClientFiles, serial: str) -> None:
 
 
 def archive_key(place: ClientFiles, serial: str) -> None:
-    """Take the key of a revoked certificate out of use, with the .p12 it is in and that one's password."""
-    files.remove_file(place.password)
-    files.remove_file(place.p12)
+    """Take the key of a certificate that is given up out of use; one file that holds it is kept."""
+    files.remove_file(place.mobileconfig)
     if os.path.exists(place.key):
+        files.remove_file(place.password)
+        files.remove_file(place.p12)
         files.rename_file(place.key, place.path(f"-{serial}.key"))
+        return
+    for path, ending in ((place.p12, ".p12"), (place.password, ".p12.password")):
+        if os.path.exists(path):
+            files.rename_file(path, place.path(f"-{serial}{ending}"))
 
 
 def write(
     client: Client,
     place: ClientFiles,
     certificate: x509.Certificate,
-    chain: Sequence[x509.Certificate],
+    maker: ProfileMaker,
     key: keys.PrivateKey | None,
     definition: str,
+    remembered: RegisterEntry | None = None,
 ) -> RegisterEntry:
-    """Write certificate, .p12 and password of a client, durably, and return their entry for the register.
+    """Write what a client should have, durably, and return its entry for the register.
 
-    A certificate file that holds this certificate already stays as it is.
+    A file that holds what it should already stays as it is. A key that is to be in the .p12 only is removed when
+    that is on disk, and not before.
     """
+    chain = maker.chain
     files.make_directory(place.directory, 0o700)
     stamps = {}
 
@@ -240,20 +328,29 @@ def write(
     if client.csr is not None:
         with open(client.csr, "rb") as stream:
             files.write_file(place.csr, stream.read(), 0o644, sync_parent=False)
-        stamps["csr"] = Stamp.of(client.csr)
-    elif key is not None:
-        stamps["key"] = Stamp.of(place.key)
-    if client.has_p12 and key is not None:
+    elif key is not None and client.keeps_key_file and not os.path.exists(place.key):
+        keys.save_new_key(place.key, key)
+    if client.has_p12 and key is not None and not _p12_is_good(client, place, certificate, chain):
         password = client.p12_password or _read_password(place) or p12.new_password()
         if client.p12_password is None:
             put("password", place.password, f"{password}\n".encode(), 0o600)
-        else:
-            files.remove_file(place.password)
         put("p12", place.p12, p12.pack(client.name, key, certificate, chain, password, client.p12), 0o600)
+        if client.p12_password is not None:
+            files.remove_file(place.password)  # not before: the key may have been in the former .p12 only
     elif client.p12 == p12.NONE:
         files.remove_file(place.p12)
         files.remove_file(place.password)
+    content = _read(place.p12) if client.has_profile else None
+    if content is None:
+        files.remove_file(place.mobileconfig)
+    elif not _profile_is_good(client, place, maker, remembered):
+        put("mobileconfig", place.mobileconfig, maker.make(client.name, content), 0o600)
     files.sync_directory(place.directory)
+    if key is not None and not client.keeps_key_file:
+        files.remove_file(place.key)
+    for kind, path in stamped_paths(client, place).items():
+        if kind not in stamps and os.path.exists(path):
+            stamps[kind] = Stamp.of(path)
     entry = entry_of(place.certificate, certificate)
     former = tuple(entry_of(path).serial for path in place.archived_certificates())
     return entry._replace(definition=definition, former=former, files={**entry.files, **stamps})

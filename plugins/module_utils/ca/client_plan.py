@@ -26,7 +26,15 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca import (
     times,
 )
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Authority, Order
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.client_files import Client, ClientFiles, Examined
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.client_files import (
+    IN_FILE,
+    IN_P12,
+    SEALED,
+    Client,
+    ClientFiles,
+    Examined,
+)
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.mobileconfig import ProfileMaker
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.parallel import spread
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.register import SERVERS, Register, RegisterEntry
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.subjects import index_subject, nginx_dn, subject_name
@@ -56,11 +64,12 @@ class Step(NamedTuple):
     known: bool = False  # the register has the entry as it is
     subject: x509.Name | None = None
     validity: profiles.Validity | None = None
-    rewrite: bool = False  # certificate file or .p12 are to be written again
+    rewrite: bool = False  # something of certificate file, key, .p12 and profile is to be written again, or to go
+    key_in_p12: bool = False  # the private key is only there
     restore: str | None = None  # from this issued certificate
     enter: bool = False  # the certificate is not in the record yet
     revoke: tuple[str, ...] = ()  # these serials
-    retired_key: str | None = None  # the key was that of this revoked serial
+    retired_key: str | None = None  # the key was that of this serial, and is not used any more
     superseded: str | None = None  # this serial stays valid with a subject that is given up
 
     def order(self, pair: holders.KeyPair) -> Order:
@@ -88,9 +97,10 @@ def check_clients(clients: Sequence[Client]) -> None:
 class Planner:
     """Judges the clients of one authority by the register, the record and, where these do not suffice, the files."""
 
-    def __init__(self, authority: Authority, register: Register) -> None:
+    def __init__(self, authority: Authority, register: Register, maker: ProfileMaker) -> None:
         self.warnings: list[str] = []
         self._authority = authority
+        self._maker = maker
         self._chain = authority.chain
         self._register = register
         self._owners = register.owners()
@@ -114,7 +124,7 @@ class Planner:
                 unclear.append(client)
             else:
                 steps[client.name] = step
-        examined = spread(lambda client: client_files.examine(client, self._place(client), self._chain), unclear)
+        examined = spread(self._examine, unclear)
         for client, found in zip(unclear, examined):
             steps[client.name] = self._judge_revoked(client, found) if client.revoked else self._judge(client, found)
         ordered = [steps[client.name] for client in clients]
@@ -123,6 +133,10 @@ class Planner:
             listed = ", ".join(self._exposed[:5]) + (" and more" if len(self._exposed) > 5 else "")
             self.warnings.append(f"{len(self._exposed)} private keys can be read by others: {listed}; chmod 600 them")
         return ordered
+
+    def _examine(self, client: Client) -> Examined:
+        remembered = self._register.remembered(client.name)
+        return client_files.examine(client, self._place(client), self._maker, remembered)
 
     def _at_a_glance(self, client: Client) -> Step | None:
         """Return a step when the register, the index and the files' stamps already tell that nothing is to do."""
@@ -157,7 +171,7 @@ class Planner:
         keyless = client.csr is None and found.public_key is None
         if client.csr is None:
             self._note_exposure(self._place(client).key, files.status(self._place(client).key))
-        lost = keyless and (self._remembers(client, "key") or self._remembers(client, "csr"))
+        lost = keyless and found.key_at != SEALED and self._remembers(client, "key", "csr", "p12")
         usable = entry is not None and found.matches and not lost and self._not_revoked(entry.serial)
         if not usable and not lost:
             wanted = subject or (current.subject if current else self._plain_subject(client))
@@ -190,10 +204,22 @@ class Planner:
         if client.has_p12 and found.public_key is not None and not found.p12_good:
             rewrite = True
             because.append("the .p12 was missing or not as wanted")
+        elif client.has_profile and found.key_at is not None and not found.profile_good:
+            rewrite = True
+            because.append("the .mobileconfig was missing or not as wanted")
         if client.p12 == p12.NONE and self._remembers(client, "p12"):
             rewrite = True
             because.append("no .p12 is wanted any more")
-        if client.csr is None and found.public_key is None:
+        if not client.has_profile and self._remembers(client, "mobileconfig"):
+            rewrite = True
+            because.append("no .mobileconfig is wanted any more")
+        if found.key_at == IN_FILE and not client.keeps_key_file:
+            rewrite = True
+            because.append("the key is to be in the .p12 only")
+        if found.key_at == IN_P12 and client.keeps_key_file:
+            rewrite = True
+            because.append("the key was in the .p12 only")
+        if client.csr is None and found.public_key is None and found.key_at != SEALED:
             self.warnings.append(
                 f"{client.owner}: has a certificate, but its private key is not here, so there is no .p12; "
                 "revoke the client and have it present again to give it a new key"
@@ -205,6 +231,7 @@ class Planner:
             entry,
             self._definition(client),
             rewrite=rewrite or restore is not None,
+            key_in_p12=found.key_at == IN_P12,
             restore=restore,
             enter=enter,
         )
@@ -237,6 +264,7 @@ class Planner:
             self._definition(client),
             subject=subject,
             validity=validity,
+            key_in_p12=found.key_at == IN_P12 and retired is None,
             retired_key=retired,
             superseded=superseded,
         )
@@ -289,7 +317,13 @@ class Planner:
         return None
 
     def _retired_key(self, client: Client, found: Examined, subject: x509.Name) -> str | None:
-        """Return the serial of a revoked certificate with the key that is here, if there is one."""
+        """Return the serial of a revoked certificate with the key that is here, if there is one.
+
+        A key that cannot be had out of its .p12 is given up with the certificate it was for.
+        """
+        if found.key_at == SEALED:
+            remembered = found.entry or self._register.remembered(client.name)
+            return remembered.serial if remembered is not None else None
         if found.public_key is None:
             return None
         record, serials = self._authority.record, []
@@ -351,7 +385,16 @@ class Planner:
 
     def _definition(self, client: Client) -> str:
         subject = client.subject and json.dumps(dict(client.subject))
-        definition = (subject, client.key_type, client.csr, client.p12, client.p12_password)
+        profile = tuple(self._maker.definition) if client.has_profile else None
+        definition = (
+            subject,
+            client.key_type,
+            client.csr,
+            client.p12,
+            client.p12_password,
+            client.keep_key,
+            profile,
+        )
         digest = self._digests.get(definition)
         if digest is None:
             digest = self._digests[definition] = self._register.digest(definition)
@@ -382,6 +425,6 @@ class Planner:
     def _may_be_of(self, client: Client, serial: str) -> bool:
         return serial not in self._servers and self._owners.get(serial, client.name) == client.name
 
-    def _remembers(self, client: Client, kind: str) -> bool:
+    def _remembers(self, client: Client, *kinds: str) -> bool:
         entry = self._register.remembered(client.name)
-        return entry is not None and kind in entry.files
+        return entry is not None and not entry.files.keys().isdisjoint(kinds)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -24,6 +24,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.client_plan import (
     check_clients,
 )
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.directory import read_certificates
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.mobileconfig import ProfileMaker, Signer
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.parallel import spread
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.register import SERVERS, Register, RegisterEntry
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.subjects import (
@@ -57,6 +58,7 @@ class Result(NamedTuple):
     entry: RegisterEntry | None
     certificate: str | None
     p12: str | None
+    mobileconfig: str | None = None
     revoked: tuple[str, ...] = ()
 
 
@@ -83,8 +85,18 @@ class Reconciled:
     warnings: list[str]
 
 
-def reconcile(authority: Authority, clients: Sequence[Client], *, new_key_type: str, check: bool) -> Reconciled:
+def reconcile(
+    authority: Authority,
+    clients: Sequence[Client],
+    *,
+    new_key_type: str,
+    check: bool,
+    profile_ca: bool = False,
+    profile_signer: Signer | None = None,
+) -> Reconciled:
     """Give each client the certificate it should have, or revoke it; with ``check`` only say what would be done.
+
+    ``profile_ca`` puts the authority's certificate into Apple profiles, which ``profile_signer`` signs.
 
     :raises MtlsError: a mistake in the list or in a client's files (nothing was changed then), or an obstacle on
         the way (what was done is kept).
@@ -92,10 +104,11 @@ def reconcile(authority: Authority, clients: Sequence[Client], *, new_key_type: 
     if not authority.issues:
         return _admit(authority, clients, check=check)
     register = Register.load(authority.path)
-    planner = Planner(authority, register)
+    maker = ProfileMaker(authority.chain, profile_ca, profile_signer)
+    planner = Planner(authority, register, maker)
     steps = planner.plan(clients)
-    worker = _Worker(authority, register, new_key_type)
-    results = [worker.result(step) for step in steps] if check else worker.carry_out(steps)
+    worker = _Worker(authority, register, maker, new_key_type)
+    results = [worker.foresee(step) for step in steps] if check else worker.carry_out(steps)
     strays = _unmanaged_serials(authority, register, steps, results)
     unmanaged = _describe_unmanaged(authority, register, strays[:MOST_UNMANAGED])
     return Reconciled(results, unmanaged, len(strays), planner.warnings)
@@ -142,9 +155,10 @@ def trusted_entries(clients: Sequence[Client]) -> dict[str, RegisterEntry]:
 
 
 class _Worker:
-    def __init__(self, authority: Authority, register: Register, new_key_type: str) -> None:
+    def __init__(self, authority: Authority, register: Register, maker: ProfileMaker, new_key_type: str) -> None:
         self._authority = authority
         self._register = register
+        self._maker = maker
         self._new_key_type = new_key_type
 
     def carry_out(self, steps: Sequence[Step]) -> list[Result]:
@@ -168,11 +182,22 @@ class _Worker:
                 done[step.client.name] = self._remember(step, entry)
         finally:
             self._register.save()
-        return [self.result(step, done.get(step.client.name, step.entry)) for step in steps]
+        results = []
+        for step in steps:
+            entry = done.get(step.client.name, step.entry)
+            results.append(self._result(step, entry, entry.files if entry is not None else ()))
+        return results
 
-    def result(self, step: Step, entry: RegisterEntry | None = None) -> Result:
-        if entry is None and step.subject is None:
-            entry = step.entry
+    def foresee(self, step: Step) -> Result:
+        """Return what ``carry_out`` would."""
+        entry = step.entry if step.subject is None else None
+        if step.rewrite:
+            client = step.client
+            kinds = {kind for kind, wanted in (("p12", client.has_p12), ("mobileconfig", client.has_profile)) if wanted}
+            return self._result(step, entry, kinds)
+        return self._result(step, entry, entry.files if entry is not None else ())
+
+    def _result(self, step: Step, entry: RegisterEntry | None, kinds: Container[str]) -> Result:
         place = self._place(step.client)
         return Result(
             client=step.client,
@@ -181,7 +206,8 @@ class _Worker:
             before=step.entry,
             entry=entry,
             certificate=place.certificate if entry is not None else None,
-            p12=place.p12 if entry is not None and "p12" in entry.files else None,
+            p12=place.p12 if entry is not None and "p12" in kinds else None,
+            mobileconfig=place.mobileconfig if entry is not None and "mobileconfig" in kinds else None,
             revoked=step.revoke,
         )
 
@@ -200,7 +226,9 @@ class _Worker:
         if step.retired_key is not None:
             client_files.archive_key(place, step.retired_key)
         if client.csr is not None:
-            return holders.KeyPair(keys.public_der(client_files.read_public_key(client, place)))
+            return holders.KeyPair(keys.public_der(client_files.read_csr_key(client)))
+        if step.key_in_p12:
+            return holders.KeyPair.of(self._key_in_p12(step))
         kind = keys.KeyKind(client.key_type or self._new_key_type)
         return holders.key_pair(place.key, kind, client.owner)
 
@@ -210,7 +238,7 @@ class _Worker:
         if step.superseded is not None:
             client_files.archive_certificate(place, step.superseded)
         key = pair.private_key() if pair.private is not None else None
-        return client_files.write(step.client, place, certificate, self._authority.chain, key, step.definition)
+        return self._write(step, certificate, key)
 
     def _rewrite(self, step: Step) -> RegisterEntry:
         client, place = step.client, self._place(step.client)
@@ -218,8 +246,18 @@ class _Worker:
             certificate = self._authority.certificate(step.restore)
         else:
             certificate = read_certificates(place.certificate)[0]
-        key = keys.load_key(place.key) if client.csr is None and os.path.exists(place.key) else None
-        return client_files.write(client, place, certificate, self._authority.chain, key, step.definition)
+        key = None
+        if client.csr is None:
+            key = keys.load_key(place.key) if os.path.exists(place.key) else self._key_in_p12(step)
+        return self._write(step, certificate, key)
+
+    def _key_in_p12(self, step: Step) -> keys.PrivateKey | None:
+        return client_files.key_in_p12(step.client, self._place(step.client)) if step.key_in_p12 else None
+
+    def _write(self, step: Step, certificate: x509.Certificate, key: keys.PrivateKey | None) -> RegisterEntry:
+        remembered = self._register.remembered(step.client.name)
+        place = self._place(step.client)
+        return client_files.write(step.client, place, certificate, self._maker, key, step.definition, remembered)
 
 
 def _unmanaged_serials(

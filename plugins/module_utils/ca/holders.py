@@ -35,6 +35,14 @@ class KeyPair:
     public: bytes
     private: bytes | None = None
 
+    @classmethod
+    def of(cls, key: keys.PrivateKey) -> KeyPair:
+        """Return both halves of a private key."""
+        private = key.private_bytes(
+            serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        return cls(keys.public_der(key.public_key()), private)
+
     def private_key(self) -> keys.PrivateKey:
         """Return the private key, which a process of this run made or checked."""
         return serialization.load_der_private_key(self.private or b"", None, unsafe_skip_rsa_key_validation=True)
@@ -93,7 +101,4 @@ def key_pair(path: str, kind: keys.KeyKind, owner: str) -> KeyPair:
     else:
         key = keys.new_key(kind)
         keys.save_new_key(path, key)
-    private = key.private_bytes(
-        serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    return KeyPair(keys.public_der(key.public_key()), private)
+    return KeyPair.of(key)

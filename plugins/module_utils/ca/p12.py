@@ -75,6 +75,20 @@ def _friendly_name(name: str) -> bytes:
     return "".join(letter if letter <= "\uffff" else "\ufffd" for letter in name).encode()
 
 
+def is_kind(data: bytes, kind: str) -> bool:
+    """Tell by its algorithms, which need no password, whether a PKCS #12 file is of this kind."""
+    wanted, other = (_3DES, _PBES2) if kind == COMPATIBLE else (_PBES2, _3DES)
+    return wanted in data and other not in data
+
+
+def key_in(data: bytes, password: str) -> PrivateKey | None:
+    """Return the private key in a PKCS #12 file, or None when the password does not open it."""
+    try:
+        return pkcs12.load_pkcs12(data, password.encode("ascii")).key
+    except ValueError:
+        return None
+
+
 def holds(
     data: bytes,
     name: str,
@@ -84,7 +98,7 @@ def holds(
     kind: str,
 ) -> bool:
     """Tell whether a PKCS #12 file is what ``pack`` would make: the bytes always differ, the content need not."""
-    if (_3DES if kind == COMPATIBLE else _PBES2) not in data or (_PBES2 if kind == COMPATIBLE else _3DES) in data:
+    if not is_kind(data, kind):
         return False
     try:
         content = pkcs12.load_pkcs12(data, password.encode("ascii"))

@@ -50,7 +50,12 @@ class Stamp(NamedTuple):
         if data is None:
             with open(path, "rb") as stream:
                 data = stream.read()
-        return cls(status.st_size, status.st_mtime_ns, hashlib.sha256(data).hexdigest()[:32])
+        return cls(status.st_size, status.st_mtime_ns, cls.digest_of(data))
+
+    @staticmethod
+    def digest_of(data: bytes) -> str:
+        """Return the digest that the stamp of a file with this content has."""
+        return hashlib.sha256(data).hexdigest()[:32]
 
     def fits(self, status: os.stat_result | None) -> bool:
         """Tell by its status whether the file is there and untouched."""
@@ -157,6 +162,10 @@ class Register(Mapping[str, RegisterEntry]):
             tuple(raw["former"]),
             {kind: Stamp(*stamp) for kind, stamp in raw["files"].items()},
         )
+
+    def names(self) -> Iterator[str]:
+        """Return whom the register remembers, whether they still have files or not."""
+        return iter(self._entries)
 
     def remember(self, name: str, entry: RegisterEntry) -> None:
         """Write down what ``name`` has."""

@@ -42,13 +42,18 @@ AUTHORITY_SETTINGS = {
     "mtls_client_days": "client_days",
     "mtls_client_renew_before": "client_renew_before",
     "mtls_client_key_type": "client_key_type",
+    "mtls_client_mobileconfig": "client_mobileconfig",
+    "mtls_profile_signer": "profile_signer",
+    "mtls_keep_client_keys": "keep_client_keys",
+    "mtls_handouts": "handouts",
+    "mtls_handout_template": "handout_template",
     "mtls_server_days": "server_days",
     "mtls_server_renew_before": "server_renew_before",
     "mtls_server_key_type": "server_key_type",
 }
 # A host that has none of these has nothing to do with the collection.
 _TELLING = frozenset({"mtls_clients", "mtls_fleet_clients", "mtls_services", "mtls_revoked", "mtls_authorities"})
-_SECRETS = frozenset({"mtls_ca_passphrase", "mtls_ca_pkcs11", "mtls_ca_openbao", "p12_password"})
+_SECRETS = frozenset({"mtls_ca_passphrase", "mtls_ca_pkcs11", "mtls_ca_openbao", "mtls_profile_signer", "p12_password"})
 
 
 @dataclass
@@ -73,8 +78,23 @@ class AuthorityPlan:
             **self.settings,
             "clients": self.clients,
             "servers": self.servers,
+            "services": self._described_services(),
             "revoked": self.revoked,
         }
+
+    def _described_services(self) -> list[dict[str, t.Any]]:
+        """What clients are told of the services; one on several hosts is one to people."""
+        described: list[dict[str, t.Any]] = []
+        for _host, service in self.services:
+            found = {
+                "name": service.name,
+                "urls": list(service.urls),
+                "allow": None if service.allow is None else list(service.named),
+                "issued_by_authority": service.issued_by_authority,
+            }
+            if service.present and found not in described:
+                described.append(found)
+        return described
 
 
 @dataclass(frozen=True)
@@ -110,12 +130,11 @@ class InventoryReader:
             if not values.keys() & _TELLING:
                 continue
             base_dir = base_dirs[host]
-            own = self._validate(host, values, self._ca_spec)
+            own = _with_absolute_paths(self._validate(host, values, self._ca_spec), base_dir)
             services = parse_services(host, self._validate(host, values, self._server_spec)["mtls_services"])
-            others = [self._other_authority(host, raw) for raw in own["mtls_authorities"]]
+            others = [self._other_authority(host, raw, base_dir) for raw in own["mtls_authorities"]]
             for settings in [*([own] if _uses_its_own(own, services) else []), *others]:
                 path = authority_path(settings["mtls_ca_dir"], base_dir)
-                settings["mtls_ca_trust"] = _trust(settings["mtls_ca_trust"], base_dir)
                 collectors.setdefault(path, _Collector(path, host, settings)).add(host, settings, base_dir)
             placed += [
                 (host, service, authority_path(service.authority or own["mtls_ca_dir"], base_dir))
@@ -130,7 +149,7 @@ class InventoryReader:
             collectors[path].add_service(host, service)
         return {path: collector.finish() for path, collector in collectors.items()}
 
-    def _other_authority(self, host: str, raw: t.Any) -> dict[str, t.Any]:
+    def _other_authority(self, host: str, raw: t.Any, base_dir: str | None) -> dict[str, t.Any]:
         """Settings of an item of `mtls_authorities`, whose keys are the role's variables without their prefix."""
         where = f"host {host}: an item of mtls_authorities"
         known = sorted(name[len("mtls_") :] for name in self._ca_spec if name != "mtls_authorities")
@@ -141,7 +160,8 @@ class InventoryReader:
                 close = nearest(str(key), known)
                 hint = f"did you mean {close}?" if close else f"known are {', '.join(known)}"
                 raise MtlsError(f"{where}, {raw['ca_dir']}, has the key {key!r}, which means nothing; {hint}")
-        return self._validate(host, {f"mtls_{key}": value for key, value in raw.items()}, self._ca_spec)
+        values = {f"mtls_{key}": value for key, value in raw.items()}
+        return _with_absolute_paths(self._validate(host, values, self._ca_spec), base_dir)
 
     def services(self, host: str, values: Mapping[str, t.Any]) -> list[Service]:
         """One host's services. Raises MtlsError as `plan` does."""
@@ -202,6 +222,21 @@ def _trust(settings: Mapping[str, t.Any] | None, base_dir: str | None) -> dict[s
             for source in settings["crl"]
         ],
     }
+
+
+def _with_absolute_paths(settings: dict[str, t.Any], base_dir: str | None) -> dict[str, t.Any]:
+    """Return the settings with relative paths in them made absolute."""
+    signer, template = settings["mtls_profile_signer"], settings["mtls_handout_template"]
+    if signer:
+        paths = {
+            key: beside_inventory(f"mtls_profile_signer: {key}", signer[key], base_dir)
+            for key in ("certificate", "key")
+        }
+        settings["mtls_profile_signer"] = {**signer, **paths}
+    if template:
+        settings["mtls_handout_template"] = beside_inventory("mtls_handout_template", template, base_dir)
+    settings["mtls_ca_trust"] = _trust(settings["mtls_ca_trust"], base_dir)
+    return settings
 
 
 def beside_inventory(what: str, path: str, base_dir: str | None) -> str:

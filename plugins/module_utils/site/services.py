@@ -144,6 +144,12 @@ class Service:
         return self.server_names[0].replace("*", "mtls-probe")
 
     @property
+    def urls(self) -> tuple[str, ...]:
+        """Where people reach it: an URL for each server name."""
+        port = "" if self.listen.port == 443 else f":{self.listen.port}"
+        return tuple(f"https://{f'[{name}]' if ':' in name else name}{port}/" for name in self.server_names)
+
+    @property
     def issued_by_authority(self) -> bool:
         """Whether the authority issues the server certificate."""
         return self.present and not self.snippet and self.certificate is None

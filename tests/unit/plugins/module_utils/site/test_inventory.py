@@ -60,6 +60,32 @@ def test_the_union_is_taken_over_all_hosts():
     assert authority.as_options()["client_days"] == 365
 
 
+def test_services_of_all_hosts_are_told_to_people_once():
+    listed = {**SERVICE, "allow": ["phone"]}
+    own = {"name": "wiki", "server_names": ["wiki.lan"], "listen": "8443", "snippet": True}
+    (authority,) = plan(
+        one={"mtls_clients": [{"name": "phone"}], "mtls_services": [listed, own]},
+        two={"mtls_services": [listed, {**SERVICE, "name": "gone", "listen": "444", "state": "absent"}]},
+    ).values()
+    assert authority.as_options()["services"] == [
+        {"name": "nas", "urls": ["https://nas.lan/"], "allow": ["phone"], "issued_by_authority": True},
+        {"name": "wiki", "urls": ["https://wiki.lan:8443/"], "allow": None, "issued_by_authority": False},
+    ]
+
+
+def test_files_that_the_settings_name_start_at_the_inventory():
+    signer = {"certificate": "files/s.crt", "key": "/elsewhere/s.key", "passphrase": "of the signer"}
+    settings = {"mtls_profile_signer": signer, "mtls_handout_template": "files/page.j2"}
+    (authority,) = plan(one={**settings, "mtls_clients": []}, two={**settings, "mtls_clients": []}).values()
+    made = authority.as_options()
+    assert made["profile_signer"] == {**signer, "certificate": "/inventory/files/s.crt"}
+    assert made["handout_template"] == "/inventory/files/page.j2"
+    other = {**settings, "mtls_profile_signer": {**signer, "passphrase": "another"}, "mtls_clients": []}
+    said = refused(one={**settings, "mtls_clients": []}, two=other)
+    assert "differ in mtls_profile_signer; set it once" in said
+    assert "of the signer" not in said
+
+
 def test_each_directory_is_an_authority_of_its_own():
     plans = plan(
         a={"mtls_ca_dir": "/one", "mtls_clients": [{"name": "x"}], "mtls_ca_days": 10},

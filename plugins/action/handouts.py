@@ -1,0 +1,65 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Controller side of `mtls.nginx.handouts`: the pages are made here, where the authority is."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.site.handouts import Handouts, Template
+from ansible_collections.mtls.nginx.plugins.plugin_utils.hostvars import PAGE_DIR
+
+ARGUMENTS = {
+    "ca_path": {"type": "path", "required": True},
+    "services": {
+        "type": "list",
+        "elements": "dict",
+        "required": True,
+        "options": {
+            "name": {"type": "str", "required": True},
+            "urls": {"type": "list", "elements": "str", "required": True},
+            "allow": {"type": "list", "elements": "str"},
+            "issued_by_authority": {"type": "bool", "default": False},
+        },
+    },
+    "template": {"type": "path"},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "foreseen": {"type": "list", "elements": "dict", "default": []},
+}
+
+
+class ActionModule(ActionBase):
+    """Writes one page a client, those that differ only."""
+
+    TRANSFERS_FILES = False
+    _requires_connection = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        result = super().run(tmp, task_vars)
+        _validation, arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)
+        try:
+            handouts = Handouts(
+                arguments["ca_path"], arguments["services"], Template(PAGE_DIR, arguments["template"] or None)
+            )
+            outcome = handouts.reconcile(
+                wanted=arguments["state"] == "present", check=self._task.check_mode, foreseen=arguments["foreseen"]
+            )
+        except MtlsError as error:
+            raise AnsibleActionFail(str(error)) from error
+        except OSError as error:
+            raise AnsibleActionFail(
+                f"{os.fsdecode(error.filename or arguments['ca_path'])}: {error.strerror}"
+            ) from error
+        result.update(
+            changed=bool(outcome.written or outcome.removed),
+            written=outcome.written,
+            removed=outcome.removed,
+            diff={"before": "".join(outcome.before), "after": "".join(outcome.after)},
+        )
+        return result
