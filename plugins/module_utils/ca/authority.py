@@ -78,6 +78,8 @@ class Record(Protocol):
 
     def namesakes(self, subject: str) -> list[str]: ...
 
+    def revocations(self) -> Iterator[tuple[str, str, str | None]]: ...
+
 
 class Published(Protocol):
     """What anybody may know of an authority; neither its key nor its lock is needed.
@@ -92,6 +94,9 @@ class Published(Protocol):
 
     def crl(self) -> bytes:
         """Return the CRLs for the hosts in PEM, checked to be such that nginx may be given them."""
+
+    def crl_as_it_is(self) -> bytes | None:
+        """Return what ``crl`` would check, fit for nginx or not; None when there is none."""
 
 
 class Authority(Protocol):

@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from ansible_collections.mtls.nginx.plugins.module_utils import files
 from ansible_collections.mtls.nginx.plugins.module_utils.ca import client_files, holders, keys, times
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Authority
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Authority, Record
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.client_files import Client, ClientFiles
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.client_plan import (
     ISSUED,
@@ -168,14 +168,36 @@ class _Worker:
 def _unmanaged(
     authority: Authority, register: Register, steps: Sequence[Step], results: Sequence[Result]
 ) -> list[Unmanaged]:
-    """Return the live certificates that are not a client's in the list, nor a server's."""
+    return unmanaged(
+        authority.record,
+        register,
+        Register.load(authority.path, SERVERS),
+        clients={step.client.name for step in steps},
+        held=[result.entry for result in results if result.entry is not None],
+        coming={index_subject(step.subject) for step in steps if step.subject is not None},
+    )
+
+
+def unmanaged(
+    record: Record,
+    register: Register,
+    servers: Register,
+    *,
+    clients: Container[str],
+    held: Iterable[RegisterEntry],
+    coming: Iterable[str] = (),
+) -> list[Unmanaged]:
+    """Return the live certificates that are not a client's in the list, nor a server's.
+
+    :arg clients: the names in the list; ``held`` are their certificates, ``coming`` subjects that they will get.
+    """
     owners = register.owners()
-    listed = {step.client.name for step in steps}
-    known = set(Register.load(authority.path, SERVERS).owners())
-    known.update(serial for serial, owner in owners.items() if owner in listed)
-    known.update(result.entry.serial for result in results if result.entry is not None)
-    subjects = {result.entry.subject for result in results if result.entry is not None}
-    subjects.update(index_subject(step.subject) for step in steps if step.subject is not None)
+    known = set(servers.owners())
+    known.update(serial for serial, owner in owners.items() if owner in clients)
+    subjects = set(coming)
+    for entry in held:
+        known.add(entry.serial)
+        subjects.add(entry.subject)
     return [
         Unmanaged(
             name=owners.get(entry.serial) or common_name_of_index_subject(entry.subject),
@@ -183,7 +205,7 @@ def _unmanaged(
             dn=dn_of_index_subject(entry.subject),
             not_after=entry.not_after,
         )
-        for entry in authority.record.live(times.now(), besides=known)
+        for entry in record.live(times.now(), besides=known)
         if entry.serial in owners or entry.subject not in subjects
     ]
 

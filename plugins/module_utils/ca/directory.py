@@ -217,11 +217,7 @@ class DirectoryAuthority:
 
     def crl(self) -> bytes | None:
         """Return crl.pem as it is."""
-        try:
-            with open(self._layout.crl, "rb") as stream:
-                return stream.read()
-        except FileNotFoundError:
-            return None
+        return _crl_as_it_is(self._layout.crl)
 
     def crl_state(self) -> CrlState | None:
         """Return what our CRL in crl.pem says."""
@@ -302,6 +298,10 @@ class PublishedDirectory:
         """Return crl.pem."""
         return read_crl(self._path)
 
+    def crl_as_it_is(self) -> bytes | None:
+        """Return crl.pem unchecked."""
+        return _crl_as_it_is(layout.Layout(self._path).crl)
+
 
 @dataclass(frozen=True)
 class _Crls:
@@ -342,6 +342,14 @@ def read_chain(ca_path: str) -> bytes:
     if not os.path.exists(path):
         raise MtlsError(f"{path}: is missing; run mtls.nginx.ca_init first")
     return b"".join(ca.public_bytes(serialization.Encoding.PEM) for ca in read_certificates(path))
+
+
+def _crl_as_it_is(path: str) -> bytes | None:
+    try:
+        with open(path, "rb") as stream:
+            return stream.read()
+    except FileNotFoundError:
+        return None
 
 
 def read_crl(ca_path: str) -> bytes:

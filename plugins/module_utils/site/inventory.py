@@ -44,7 +44,10 @@ _SECRETS = frozenset({"mtls_ca_passphrase", "p12_password"})
 
 @dataclass
 class AuthorityPlan:
-    """What one authority has to make true. `clients` and `servers` have the shape of the modules' options."""
+    """What one authority has to make true. `clients` and `servers` have the shape of the modules' options.
+
+    `services` are those of all its hosts, each with its host; they are no part of `as_options`.
+    """
 
     path: str
     settings: dict[str, t.Any]
@@ -52,6 +55,7 @@ class AuthorityPlan:
     clients: list[dict[str, t.Any]] = field(default_factory=list)
     servers: list[dict[str, t.Any]] = field(default_factory=list)
     revoked: list[dict[str, t.Any]] = field(default_factory=list)
+    services: list[tuple[str, Service]] = field(default_factory=list)
 
     def as_options(self) -> dict[str, t.Any]:
         """The plan as one dictionary, as the `ca` role passes it on."""
@@ -136,10 +140,14 @@ def _check_shape(where: str, value: t.Any, spec: Mapping[str, t.Any]) -> None:
 
 def authority_path(ca_dir: str, base_dir: str | None) -> str:
     """The authority's directory as an absolute path; a relative `mtls_ca_dir` starts at the inventory's directory."""
-    return _absolute("mtls_ca_dir", ca_dir, base_dir)
+    return absolute_path("mtls_ca_dir", ca_dir, base_dir)
 
 
-def _absolute(what: str, path: str, base_dir: str | None) -> str:
+def absolute_path(what: str, path: str, base_dir: str | None) -> str:
+    """A path of the inventory's in full; a relative one starts at the inventory's directory.
+
+    Raises MtlsError, naming `what`, where there is no such directory.
+    """
     path = os.path.expanduser(path)
     if base_dir is None and not os.path.isabs(path):
         raise MtlsError(
@@ -156,7 +164,6 @@ class _Collector:
             path=path, first_host=host, settings={option: values[name] for name, option in AUTHORITY_SETTINGS.items()}
         )
         self._clients: dict[str, _Defined] = {}
-        self._services: list[tuple[str, Service]] = []
 
     def add(self, host: str, values: Mapping[str, t.Any], services: Sequence[Service], base_dir: str | None) -> None:
         self._agree(host, values)
@@ -167,7 +174,7 @@ class _Collector:
             if revocation not in self._plan.revoked:
                 self._plan.revoked.append(revocation)
         for service in services:
-            self._services.append((host, service))
+            self._plan.services.append((host, service))
             if service.issued_by_authority:
                 self._plan.servers.append(
                     {"host": host, "name": service.name, "server_names": list(service.server_names)}
@@ -236,7 +243,7 @@ class _Collector:
         return f"'{name}' (host {self._clients[name].host})"
 
     def _refuse_nobody(self) -> None:
-        for host, service in self._services:
+        for host, service in self._plan.services:
             for name in service.allow or ():
                 if name not in self._clients:
                     close = nearest(name, self._clients)
@@ -252,7 +259,7 @@ def _request_path(host: str, definition: Mapping[str, t.Any], base_dir: str | No
             f"host {host}, client '{definition['name']}': with csr the key stays on the device, so there is"
             " no PKCS#12 file and no key to choose; remove p12, p12_password and key_type, or remove csr"
         )
-    return _absolute(f"client '{definition['name']}': csr", definition["csr"], base_dir)
+    return absolute_path(f"client '{definition['name']}': csr", definition["csr"], base_dir)
 
 
 def _revocation(host: str, raw: Mapping[str, t.Any], base_dir: str | None) -> dict[str, t.Any]:
@@ -260,5 +267,5 @@ def _revocation(host: str, raw: Mapping[str, t.Any], base_dir: str | None) -> di
         raise MtlsError(f"host {host}: an item of mtls_revoked needs either serial or certificate; give one of them")
     if raw.get("serial") is not None:
         return {"serial": raw["serial"], "reason": raw["reason"]}
-    certificate = _absolute("mtls_revoked: certificate", raw["certificate"], base_dir)
+    certificate = absolute_path("mtls_revoked: certificate", raw["certificate"], base_dir)
     return {"certificate": certificate, "reason": raw["reason"]}
