@@ -92,7 +92,7 @@ class Fleet:
 
 def small(folder: Path) -> Fleet:
     """Three clients, one service, all well."""
-    fleet = Fleet(folder / "pki", age=20)
+    fleet = Fleet(folder / "pki")
     fleet.clients("iphone-admin", "laptop-work", "tablet-kitchen", age=20)
     fleet.service("nas", "nas", ["iphone-admin", "laptop-work"])
     fleet.servers(age=20)
