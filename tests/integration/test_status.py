@@ -115,6 +115,16 @@ def test_from_before_the_first_run_to_the_last_day(two_hosts):
 
 def test_hosts_asked_live(two_hosts):
     site = two_hosts
+    run, said, found = status(site, "-e", "mtls_status_live=true")
+    assert run.returncode == 2, run.text
+    assert found, run.text
+    assert [host["state"] for host in found["hosts"]] == ["wrong", "wrong"]
+    assert found["hosts"][0]["troubles"] == [
+        "nginx does not run",
+        f"{site.pki}/ca.crt: is missing; run mtls.nginx.ca_init first",
+    ]
+    assert "Failure using method" not in said
+
     site.ok()
     run, _said, found = status(site, "-e", "mtls_status_live=true")
     assert run.returncode == 0, run.text

@@ -447,7 +447,7 @@ def host_status(name: str, answer: Mapping[str, t.Any] | None) -> HostStatus:
         for attempt in attempts
         if not attempt["ok"]
     ]
-    if probe.get("failed_when_result") is not None and probe.get("msg") and not attempts:
+    if probe.get("msg") and not attempts and not probe.get("skipped"):
         wrong.append(str(probe["msg"]))
     if facts.get("unreachable"):
         return HostStatus(name, UNREACHABLE, None, attempts, (str(facts.get("msg") or "no connection"), *wrong))

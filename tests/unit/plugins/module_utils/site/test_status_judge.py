@@ -230,6 +230,14 @@ FACTS = {"installed": True, "running": True, "config_error": None, "version": "1
     [
         (None, "not asked", ()),
         ({"facts": {"ansible_facts": {"mtls_nginx": FACTS}}, "probe": {"attempts": []}}, "as it should be", ()),
+        (
+            {
+                "facts": {"ansible_facts": {"mtls_nginx": FACTS}},
+                "probe": {"skipped": True, "msg": "nothing was asked in check mode", "attempts": []},
+            },
+            "as it should be",
+            (),
+        ),
         ({"facts": {"unreachable": True, "msg": "no route"}}, "unreachable", ("no route",)),
         ({"facts": {"msg": "sudo: a password is required"}}, "wrong", ("sudo: a password is required",)),
         ({"facts": {"ansible_facts": {"mtls_nginx": {**FACTS, "running": False}}}}, "wrong", ("nginx does not run",)),
@@ -246,7 +254,7 @@ FACTS = {"installed": True, "running": True, "config_error": None, "version": "1
         (
             {
                 "facts": {"ansible_facts": {"mtls_nginx": FACTS}},
-                "probe": {"failed_when_result": False, "msg": "pki: ca.crt is missing", "attempts": []},
+                "probe": {"msg": "pki: ca.crt is missing"},
             },
             "wrong",
             ("pki: ca.crt is missing",),
