@@ -51,6 +51,7 @@ def test_from_before_the_first_run_to_the_last_day(two_hosts):
     assert kinds(found) == ["authority_missing"]
     assert "There is no authority yet" in (folder / "status.html").read_text(encoding="utf-8")
     assert not site.pki.exists()
+    assert not any(PASSPHRASE.encode() in content for _mode, content in tree(folder).values())
 
     # All is well. No passphrase is needed, and nothing but the three files is written.
     site.ok()

@@ -172,6 +172,7 @@ def _unmanaged(
         authority.record,
         register,
         Register.load(authority.path, SERVERS),
+        times.now(),
         clients={step.client.name for step in steps},
         held=[result.entry for result in results if result.entry is not None],
         coming={index_subject(step.subject) for step in steps if step.subject is not None},
@@ -182,6 +183,7 @@ def unmanaged(
     record: Record,
     register: Register,
     servers: Register,
+    now: datetime,
     *,
     clients: Container[str],
     held: Iterable[RegisterEntry],
@@ -205,7 +207,7 @@ def unmanaged(
             dn=dn_of_index_subject(entry.subject),
             not_after=entry.not_after,
         )
-        for entry in record.live(times.now(), besides=known)
+        for entry in record.live(now, besides=known)
         if entry.serial in owners or entry.subject not in subjects
     ]
 

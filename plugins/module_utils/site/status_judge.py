@@ -174,15 +174,17 @@ class _Judge:
         self._check_crl()
         own = self._own_certificate()
         services = self._services()
-        held = {name: entry for name, entry in self._entries(self._clients, self._names()).items() if entry}
+        names = [client["name"] for client in self._plan.clients]
+        held = {name: entry for name in names if (entry := self._clients.get(name)) is not None}
         clients = self._client_statuses(services, held)
         self._check_revocations(held)
         strays = unmanaged(
             self._record,
             self._clients,
             self._servers,
-            clients=set(self._names()),
-            held=[*held.values(), *filter(None, self._entries(self._servers, self._servers).values())],
+            self._now,
+            clients=set(names),
+            held=[*held.values(), *self._servers.values()],
         )
         self._note_strays(strays, services)
         self._note_refused(services)
@@ -201,13 +203,6 @@ class _Judge:
     def _find(self, level: str, kind: str, title: str, remedy: str, about: Sequence[str] = (), run: str = "") -> None:
         command = self._settings.playbook(run) if run else None
         self._findings.append(Finding(level, kind, title, remedy, tuple(about), command, self._plan.path))
-
-    def _names(self) -> list[str]:
-        return [client["name"] for client in self._plan.clients]
-
-    @staticmethod
-    def _entries(register: Register, names: Iterable[str]) -> dict[str, RegisterEntry | None]:
-        return {name: register.get(name) for name in names}
 
     # The authority itself
 
