@@ -69,6 +69,7 @@ unit: $(VENV)/.dev $(COLLECTION) packages  ## unit tests
 
 integration: $(VENV)/.dev $(COLLECTION) packages  ## integration tests with a real nginx (root)
 	@[[ $$EUID -eq 0 ]] || { echo "The integration tests start and reload nginx: run them as root." >&2; exit 1; }
+	tests/packages.sh chromium
 	pytest tests/integration tests/gate
 
 screenshots: $(VENV)/.dev $(COLLECTION)  ## a sample of each page, and pictures of it in build/screenshots; PAGES="status-mixed" takes these alone (root)

@@ -52,8 +52,8 @@ PAGES = (
 )
 
 
-def chromium(profile: Path, *arguments: str) -> None:
-    """Run it once. It needs no network, and gets a profile of its own."""
+def chromium(profile: Path, *arguments: str) -> str:
+    """Run it once and return what it prints. It needs no network, and gets a profile of its own."""
     command = shutil.which("chromium") or shutil.which("google-chrome")
     if command is None:
         sys.exit("chromium is not installed: tests/packages.sh chromium")
@@ -70,7 +70,8 @@ def chromium(profile: Path, *arguments: str) -> None:
         "--hide-scrollbars",
         f"--user-data-dir={profile}",
     )
-    subprocess.run([command, *flags, *arguments], check=True, capture_output=True, timeout=60)
+    done = subprocess.run([command, *flags, *arguments], check=True, capture_output=True, encoding="utf-8", timeout=60)
+    return done.stdout
 
 
 def picture(page: Path, target: Path, size: tuple[int, int], scheme: str, profile: Path) -> None:
