@@ -13,6 +13,7 @@ COLLECTIONS := build/collections
 COLLECTION := $(COLLECTIONS)/ansible_collections/mtls/nginx
 PEERS := build/bench/peers
 ROWS :=
+PAGES :=
 RUNS := 3
 SCENARIOS := default lifecycle existing fleet
 
@@ -64,7 +65,7 @@ matrix: $(COLLECTION) packages  ## unit tests and the workflow on each supported
 matrix-ends: $(COLLECTION) packages  ## the same on the oldest and the newest of them only (root)
 	python3 tests/matrix.py --ends
 
-unit integration test-long bench: export PYTHONPATH := $(CURDIR)/$(COLLECTIONS)
+unit integration test-long bench screenshots: export PYTHONPATH := $(CURDIR)/$(COLLECTIONS)
 
 unit: $(VENV)/.dev $(COLLECTION) packages  ## unit tests
 	pytest tests/unit
@@ -73,6 +74,10 @@ integration: $(VENV)/.dev $(COLLECTION) packages  ## integration tests with a re
 	@[[ $$EUID -eq 0 ]] || { echo "The integration tests start and reload nginx: run them as root." >&2; exit 1; }
 	tests/packages.sh chromium default-jre-headless libnss3-tools
 	pytest tests/integration tests/gate
+
+screenshots: $(VENV)/.dev $(COLLECTION)  ## a sample of each page, and pictures of it in build/screenshots; PAGES="status-mixed" takes these alone (root)
+	tests/packages.sh chromium fonts-dejavu-core
+	python tests/pages/screenshots.py $(PAGES)
 
 ##@ Measure it
 bench: $(VENV)/.dev $(PEERS)/.installed $(COLLECTION)  ## what things cost against the peers; ROWS="issue-1000 again-10000" runs these alone (root)
@@ -122,4 +127,4 @@ $(COLLECTION):
 	mkdir -p $(@D)
 	ln -sfn ../../../.. $@
 
-.PHONY: demo demo-clean test test-long lint changelog-lint docs-lint ci-lint sanity unit integration molecule matrix matrix-ends bench build clean help packages
+.PHONY: demo demo-clean test test-long lint changelog-lint docs-lint ci-lint sanity unit integration molecule matrix matrix-ends screenshots bench build clean help packages

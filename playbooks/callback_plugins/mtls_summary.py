@@ -168,7 +168,7 @@ class CallbackModule(CallbackBase):
         if action == "mtls.nginx.nginx_site":
             report.take_site(values)
         elif action == "mtls.nginx.tls_probe":
-            report.attempts = None if values.get("skipped") else values["attempts"]
+            report.attempts = None if values.get("skipped") else values.get("attempts")
         elif action == "ansible.builtin.package" and values.get("changed"):
             report.installed = True
         elif action == "mtls.nginx.client_cert":

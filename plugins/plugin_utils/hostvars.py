@@ -43,12 +43,15 @@ def read_plan(task_vars: Mapping[str, t.Any]) -> dict[str, AuthorityPlan]:
         base_dirs[host] = base_dir(variables)
     plans = reader.plan(hosts, base_dirs)
     for path in plans:
-        _refuse_as_inventory(path)
+        refuse_as_inventory("the authority", path)
     return plans
 
 
-def _refuse_as_inventory(path: str) -> None:
-    """Ansible reads every file below an inventory folder as inventory: keys in vain, and passwords as host names."""
+def refuse_as_inventory(what: str, path: str) -> None:
+    """Ansible reads every file below an inventory folder as inventory: keys in vain, and passwords as host names.
+
+    Raises MtlsError where `path`, a folder with `what`, would lie there.
+    """
     for source in context.CLIARGS.get("inventory") or C.DEFAULT_HOST_LIST:
         folder = os.path.realpath(source)
         inside = os.path.relpath(os.path.realpath(path), folder)
@@ -56,7 +59,7 @@ def _refuse_as_inventory(path: str) -> None:
             continue
         if not any(IGNORED.search(os.fsencode(part)) for part in inside.split(os.sep)):
             raise MtlsError(
-                f"the authority {path} would lie inside the inventory folder {folder}, and Ansible reads every file"
+                f"{what} {path} would lie inside the inventory folder {folder}, and Ansible reads every file"
                 " there as inventory, passwords as host names too; run with -i and the inventory's file instead of its"
                 f" folder, or set ignore_patterns = ^{re.escape(inside.split(os.sep)[0])}$ in section [inventory] of"
                 " ansible.cfg"

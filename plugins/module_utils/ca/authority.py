@@ -78,6 +78,8 @@ class Record(Protocol):
 
     def namesakes(self, subject: str) -> list[str]: ...
 
+    def revocations(self, ended_by: datetime | None = None) -> Mapping[tuple[str, str | None], Sequence[str]]: ...
+
 
 class Holder(Protocol):
     """Somebody with a certificate: its serial, and its subject in nginx's spelling."""
@@ -100,6 +102,9 @@ class Published(Protocol):
 
     def crl(self) -> bytes:
         """Return the CRLs for the hosts in PEM, checked to be such that nginx may be given them."""
+
+    def crl_as_it_is(self) -> bytes | None:
+        """Return what ``crl`` would check, fit for nginx or not; None when there is none."""
 
 
 class Authority(Protocol):

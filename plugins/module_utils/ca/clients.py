@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from ansible_collections.mtls.nginx.plugins.module_utils import files
 from ansible_collections.mtls.nginx.plugins.module_utils.ca import client_files, holders, keys, times
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Authority
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Authority, Record
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.client_files import Client, ClientFiles
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.client_plan import (
     ISSUED,
@@ -110,7 +110,7 @@ def reconcile(
     worker = _Worker(authority, register, maker, new_key_type)
     results = [worker.foresee(step) for step in steps] if check else worker.carry_out(steps)
     strays = _unmanaged_serials(authority, register, steps, results)
-    unmanaged = _describe_unmanaged(authority, register, strays[:MOST_UNMANAGED])
+    unmanaged = describe_unmanaged(authority.record, register, strays[:MOST_UNMANAGED])
     return Reconciled(results, unmanaged, len(strays), planner.warnings)
 
 
@@ -263,22 +263,45 @@ class _Worker:
 def _unmanaged_serials(
     authority: Authority, register: Register, steps: Sequence[Step], results: Sequence[Result]
 ) -> list[str]:
-    """Return the live certificates that are not a client's in the list, nor a server's."""
+    return unmanaged_serials(
+        authority.record,
+        register,
+        Register.load(authority.path, SERVERS),
+        times.now(),
+        clients={step.client.name for step in steps},
+        held=[result.entry for result in results if result.entry is not None],
+        coming={index_subject(step.subject) for step in steps if step.subject is not None},
+    )
+
+
+def unmanaged_serials(
+    record: Record,
+    register: Register,
+    servers: Register,
+    now: datetime,
+    *,
+    clients: Container[str],
+    held: Iterable[RegisterEntry],
+    coming: Iterable[str] = (),
+) -> list[str]:
+    """Return the live certificates that are not a client's in the list, nor a server's, oldest first.
+
+    :arg clients: the names in the list; ``held`` are their certificates, ``coming`` subjects that they will get.
+    """
     owners = register.owners()
-    listed = {step.client.name for step in steps}
-    known = set(Register.load(authority.path, SERVERS).owners())
-    known.update(serial for serial, owner in owners.items() if owner in listed)
-    known.update(result.entry.serial for result in results if result.entry is not None)
-    subjects = {result.entry.subject for result in results if result.entry is not None}
-    subjects.update(index_subject(step.subject) for step in steps if step.subject is not None)
+    known = set(servers.owners())
+    known.update(serial for serial, owner in owners.items() if owner in clients)
+    subjects = set(coming)
+    for entry in held:
+        known.add(entry.serial)
+        subjects.add(entry.subject)
     return [
-        serial
-        for serial, subject in authority.record.live(times.now(), besides=known)
-        if subject not in subjects or serial in owners
+        serial for serial, subject in record.live(now, besides=known) if subject not in subjects or serial in owners
     ]
 
 
-def _describe_unmanaged(authority: Authority, register: Register, serials: Sequence[str]) -> list[Unmanaged]:
+def describe_unmanaged(record: Record, register: Register, serials: Sequence[str]) -> list[Unmanaged]:
+    """Return what is known of unmanaged certificates."""
     owners = register.owners()
     return [
         Unmanaged(
@@ -287,7 +310,7 @@ def _describe_unmanaged(authority: Authority, register: Register, serials: Seque
             dn=dn_of_index_subject(entry.subject),
             not_after=entry.not_after,
         )
-        for entry in map(authority.record.get, serials)
+        for entry in map(record.get, serials)
         if entry is not None
     ]
 

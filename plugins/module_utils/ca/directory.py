@@ -259,11 +259,7 @@ class DirectoryAuthority:
 
     def crl(self) -> bytes | None:
         """Return crl.pem as it is."""
-        try:
-            with open(self._layout.crl, "rb") as stream:
-                return stream.read()
-        except FileNotFoundError:
-            return None
+        return crl_as_it_is(self._layout.crl)
 
     def crl_state(self) -> CrlState | None:
         """Return what our CRL in crl.pem says."""
@@ -375,6 +371,15 @@ def read_chain(ca_path: str) -> bytes:
     if not os.path.exists(path):
         raise MtlsError(f"{path}: is missing; run mtls.nginx.ca_init first")
     return b"".join(ca.public_bytes(serialization.Encoding.PEM) for ca in read_certificates(path))
+
+
+def crl_as_it_is(path: str) -> bytes | None:
+    """Return a CRL file unchecked; None when there is none."""
+    try:
+        with open(path, "rb") as stream:
+            return stream.read()
+    except FileNotFoundError:
+        return None
 
 
 def read_crl(ca_path: str) -> bytes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import cached_property
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca import layout
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.directory import read_chain, read_crl
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.directory import crl_as_it_is, read_chain, read_crl
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.index import Index
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.register import Register
 
@@ -36,3 +36,7 @@ class PublishedDirectory:
     def crl(self) -> bytes:
         """Return crl.pem."""
         return read_crl(self._path)
+
+    def crl_as_it_is(self) -> bytes | None:
+        """Return crl.pem unchecked."""
+        return crl_as_it_is(layout.Layout(self._path).crl)

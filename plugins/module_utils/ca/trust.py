@@ -31,6 +31,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca import (
 )
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import CrlState, Entry, Order
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.directory import (
+    crl_as_it_is,
     read_certificates,
     read_chain,
     read_crl,
@@ -197,7 +198,7 @@ class TrustedAuthority:
 
     def crl(self) -> bytes | None:
         """Return crl.pem as it is."""
-        return _read(self._place.crl)
+        return crl_as_it_is(self._place.crl)
 
     def crl_state(self) -> CrlState | None:
         """Return what the first CRL in crl.pem says."""
@@ -280,6 +281,10 @@ class TrustedRecord:
         """Return nothing."""
         return []
 
+    def revocations(self, ended_by: datetime | None = None) -> dict[tuple[str, str | None], list[str]]:
+        """Return nothing: the CRL knows."""
+        return {}
+
 
 class PublishedTrust:
     """Implements authority.Published."""
@@ -300,6 +305,10 @@ class PublishedTrust:
     def crl(self) -> bytes:
         """Return crl.pem."""
         return read_crl(self._path)
+
+    def crl_as_it_is(self) -> bytes | None:
+        """Return crl.pem unchecked."""
+        return crl_as_it_is(layout.Layout(self._path).crl)
 
 
 def client_entry(name: x509.Name) -> RegisterEntry:

@@ -1,0 +1,290 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Page, document and metrics: complete, escaped, small, and the same as long as nothing changes."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import hashlib
+import html.parser
+import json
+import pathlib
+import re
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from ansible_collections.mtls.nginx.plugins.module_utils.site import status_json, status_metrics, status_page
+from ansible_collections.mtls.nginx.plugins.module_utils.site.status import (
+    AuthorityStatus,
+    Certificate,
+    ClientStatus,
+    Finding,
+    HostStatus,
+    ServiceStatus,
+    Status,
+)
+from ansible_collections.mtls.nginx.tests.pages import samples
+
+TEMPLATES = str(pathlib.Path(__file__).parents[5] / "playbooks" / "templates")
+NOW = datetime(2026, 11, 23, 18, 30, tzinfo=UTC)
+HOSTILE = "</script><img src=x onerror=alert(1)>\"'&\u202e\n\\{{ 7*7 }}"
+
+
+class Page(html.parser.HTMLParser):
+    """What a page says and is made of."""
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.said: list[str] = []
+        self.feed(content.decode())
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.said.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join("".join(self.said).split())
+
+
+def page(status, generated=NOW):
+    return status_page.render(status, generated, TEMPLATES)
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory):
+    return samples.mixed(tmp_path_factory.mktemp("mixed")).status(answers=samples.mixed_answers())
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    return samples.large(tmp_path_factory.mktemp("large")).status()
+
+
+def hostile():
+    """A status in which every text is an attack."""
+    ends = Certificate("soon", "AB", NOW + timedelta(days=3))
+    client = ClientStatus(HOSTILE, HOSTILE, ends, (f"{HOSTILE}/{HOSTILE}",), ())
+    service = ServiceStatus(HOSTILE, HOSTILE, (HOSTILE,), None, ends)
+    finding = Finding("now", "kind", "Title", "Remedy", (HOSTILE,), f"ansible-playbook -i {HOSTILE}", HOSTILE)
+    return Status(
+        NOW,
+        None,
+        (AuthorityStatus(HOSTILE, HOSTILE, ends, (), (service,), (client,)),) * 2,
+        (HostStatus(HOSTILE, "wrong", HOSTILE, ({"service": HOSTILE, "ok": True},), (HOSTILE,)),),
+        (finding,),
+    )
+
+
+def test_names_are_text_and_nothing_else():
+    found = Page(page(hostile()))
+    assert not [tag for tag, _attributes in found.tags if tag == "img"]
+    assert [tag for tag, _attributes in found.tags].count("script") == 1
+    assert not any(name.startswith("on") or name == "style" for _tag, attributes in found.tags for name in attributes)
+    assert "</script><img src=x onerror=alert(1)>\"'&\\u202e\\n\\{{ 7*7 }}" in found.text
+    assert "\u202e" not in page(hostile()).decode()
+
+
+def test_the_page_needs_nothing_but_itself(mixed):
+    content = page(mixed).decode()
+    assert not re.search(r"(?:src|href|url\()=?[\"']?(?!#)\w*:?//", content)
+    assert "@import" not in content
+    (policy,) = (attributes["content"] for tag, attributes in Page(page(mixed)).tags if "http-equiv" in attributes)
+    assert policy.startswith("default-src 'none'; ")
+    for tag, directive in (("style", "style-src"), ("script", "script-src")):
+        (body,) = re.findall(f"<{tag}>(.*?)</{tag}>", content, re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(body.encode()).digest()).decode()
+        assert f"{directive} 'sha256-{digest}'" in policy
+
+
+def test_the_page_says_all_of_it(mixed):
+    text = Page(page(mixed)).text
+    (authority,) = mixed.authorities
+    for client in authority.clients:
+        assert client.name in text
+    for finding in mixed.findings:
+        assert finding.title in text
+        assert finding.command is None or finding.command in text
+    for certificate in (*authority.unmanaged, *authority.revoked):
+        assert certificate.serial in text
+    assert "number 2, 1 revoked" in text
+    assert "ssh: connect to host home port 22: No route to host" in text
+    assert "0 of 1 as expected" in text
+
+
+def test_each_row_of_the_matrix_says_where_its_client_enters(mixed):
+    content = page(mixed).decode()
+    (authority,) = mixed.authorities
+    rows = dict(re.findall(r"<tr><th scope=row>([^<]*)<td data-k=[^\n]*?((?:<td(?: class=w)?>[✓○]?)+)\n", content))
+    assert len(rows) == len(authority.clients)
+    for client in authority.clients:
+        cells = re.findall(r"<td(?: class=w)?>([✓○]?)", rows[client.name])
+        ids = [service.id for service in authority.services]
+        assert tuple(name for name, cell in zip(ids, cells, strict=True) if cell == "✓") == client.enters
+        assert tuple(name for name, cell in zip(ids, cells, strict=True) if cell == "○") == client.waits
+
+
+def test_nothing_to_do_and_nothing_there():
+    text = Page(page(Status(NOW, None, ()))).text
+    assert "Nothing. Everything is as the inventory wants it" in text
+    empty = AuthorityStatus("/pki", "CN=CA", Certificate("valid", "01", NOW + timedelta(days=900)))
+    assert "The inventory names no client: nobody enters." not in Page(page(Status(NOW, None, (empty,)))).text
+    nobody = dataclasses.replace(empty, services=(ServiceStatus("nas", "nas", ("nas.lan",), None, None),))
+    assert "The inventory names no client: nobody enters." in Page(page(Status(NOW, None, (nobody,)))).text
+
+
+def test_clients_with_the_same_access_are_grouped(large):
+    (authority,) = large.authorities
+    groups = status_page.groups(authority)
+    assert sorted(name for group in groups for name in group.clients) == sorted(
+        client.name for client in authority.clients if client.enters
+    )
+    assert len(groups) < len(authority.clients) / 5
+    by_name = {client.name: client.enters for client in authority.clients}
+    assert all(by_name[name] == group.services for group in groups for name in group.clients)
+    assert [len(group.clients) for group in groups] == sorted((len(group.clients) for group in groups), reverse=True)
+
+
+def ending(*days):
+    """An authority whose clients' certificates end in so many days."""
+    clients = tuple(
+        ClientStatus(f"c{number}", None, Certificate("valid", "01", NOW + timedelta(days=end)), (), ())
+        for number, end in enumerate(days)
+    )
+    return AuthorityStatus("/pki", "CN=CA", clients=clients)
+
+
+def test_few_certificates_have_a_line_each_on_the_time_axis():
+    axis = status_page.axis(ending(300, -4, 10, 5000), NOW)
+    assert [(lane.name, lane.x) for lane in axis.lanes] == [("c2", 1.33), ("c0", 37.04)]
+    assert (axis.beyond, axis.ended, axis.bars) == (1, 1, ())
+    assert len(axis.ticks) <= 8
+    assert all(0 <= x <= 92 for x, _label in axis.ticks)
+    assert status_page.axis(ending(-1), NOW) is None
+
+
+def test_many_certificates_are_counted_by_week():
+    axis = status_page.axis(ending(*[3] * 30, *[360] * 15), NOW)
+    assert axis.lanes == ()
+    assert [(bar.count, bar.valid) for bar in axis.bars] == [(30, 100), (15, 50)]
+    assert all(bar.x + bar.width <= 100 for bar in axis.bars)
+    assert axis.highest == 30
+
+
+@pytest.mark.parametrize(
+    ("hours", "said"),
+    [(0, "today"), (5, "today"), (6, "in 1 day"), (50, "in 2 days"), (-20, "1 day ago"), (-50, "2 days ago")],
+)
+def test_distances_are_counted_from_midnight_to_midnight(hours, said):
+    assert status_page.distance(NOW, NOW + timedelta(hours=hours)) == said
+
+
+def test_a_thousand_clients_at_fifty_services_stay_small(large):
+    (authority,) = large.authorities
+    assert len(authority.clients) >= 1000
+    assert len(authority.services) == 50
+    assert len(page(large)) < 3_000_000
+    assert len(status_json.render(large, NOW)) < 3_000_000
+    # Also where everybody may enter everything.
+    everywhere = tuple(service.id for service in authority.services)
+    clients = tuple(dataclasses.replace(client, enters=everywhere, waits=()) for client in authority.clients)
+    full = dataclasses.replace(large, authorities=(dataclasses.replace(authority, clients=clients),))
+    assert len(page(full)) < 3_000_000
+    # And where no two may enter the same.
+    clients = tuple(
+        dataclasses.replace(client, enters=tuple(name for bit, name in enumerate(everywhere) if ~number >> bit & 1))
+        for number, client in enumerate(authority.clients)
+    )
+    full = dataclasses.replace(large, authorities=(dataclasses.replace(authority, clients=clients),))
+    assert len(page(full)) < 3_000_000
+
+
+def test_the_document(mixed):
+    document = json.loads(status_json.render(mixed, NOW))
+    assert document["version"] == 1
+    assert document["generated"] == "2026-11-23T18:30:00Z"
+    assert document["due"] is True
+    (authority,) = document["authorities"]
+    assert len(authority["clients"]) == 18
+    assert {client["certificate"]["state"] for client in authority["clients"]} == {"valid", "soon", "ended", "none"}
+    assert authority["services"][-1]["everybody"] is True
+    assert status_json.generated_at(status_json.render(mixed, NOW)) == NOW
+    lines = status_json.render(mixed, NOW).decode().splitlines()
+    assert sum('"enters"' in line for line in lines) == 18
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"[]", b"\xff", b'{"generated": 3}', b"[" * 100_000])
+def test_a_document_that_is_none_has_no_time(content):
+    assert status_json.generated_at(content) is None
+
+
+def test_hostile_names_in_the_document():
+    name = f"{HOSTILE}\udcff"
+    authority = dataclasses.replace(hostile().authorities[0], path=name)
+    status = dataclasses.replace(hostile(), authorities=(authority,))
+    assert json.loads(status_json.render(status, NOW))["authorities"][0]["path"] == name
+    page(status)
+    status_metrics.render(status, NOW)
+
+
+UNESCAPED = {"\\\\": "\\", '\\"': '"', "\\n": "\n"}
+SAMPLE = re.compile(r'([a-z_]+)(?:\{((?:[a-z_]+="(?:[^"\\\n]|\\[\\"n])*",?)*)\})? (-?\d+)')
+
+
+def parsed(content):
+    """Samples of Prometheus' text format: {name: {labels: value}}."""
+    metrics: dict[str, dict[tuple[tuple[str, str], ...], int]] = {}
+    for line in content.decode().removesuffix("\n").split("\n"):
+        if line.startswith("# "):
+            assert re.fullmatch(r"# (HELP [a-z_]+ .+|TYPE [a-z_]+ gauge)", line), line
+            continue
+        sample = SAMPLE.fullmatch(line)
+        assert sample, line
+        labels = tuple(
+            (name, re.sub(r'\\[\\"n]', lambda found: UNESCAPED[found[0]], value))
+            for name, value in re.findall(r'([a-z_]+)="((?:[^"\\]|\\.)*)"', sample[2] or "")
+        )
+        assert labels not in metrics.setdefault(sample[1], {}), line
+        metrics[sample[1]][labels] = int(sample[3])
+    return metrics
+
+
+def test_the_metrics(mixed):
+    metrics = parsed(status_metrics.render(mixed, NOW))
+    (authority,) = mixed.authorities
+    assert metrics["mtls_status_timestamp_seconds"] == {(): int(NOW.timestamp())}
+    assert metrics["mtls_status_findings"] == {
+        (("level", "now"),): 4,
+        (("level", "soon"),): 3,
+        (("level", "note"),): 2,
+    }
+    ends = metrics["mtls_authority_client_certificate_not_after_timestamp_seconds"]
+    assert ends[("authority", authority.path), ("client", "chloé-phone")] == int(
+        next(c for c in authority.clients if c.name == "chloé-phone").certificate.not_after.timestamp()
+    )
+    states = metrics["mtls_authority_clients"]
+    assert states[("authority", authority.path), ("state", "soon")] == 2
+    assert sum(states.values()) == 18
+    assert metrics["mtls_status_host_ok"] == {(("host", "nas"),): 1, (("host", "home"),): 0, (("host", "web"),): 0}
+
+
+def test_hostile_names_in_the_metrics():
+    status = dataclasses.replace(hostile(), authorities=hostile().authorities[:1])
+    metrics = parsed(status_metrics.render(status, NOW))
+    assert (("authority", HOSTILE), ("client", HOSTILE)) in metrics[
+        "mtls_authority_client_certificate_not_after_timestamp_seconds"
+    ]
+
+
+def test_the_same_all_day(mixed):
+    """What `changed` rests on: the files differ when something does, and not because a minute has passed."""
+    morning, evening = (dataclasses.replace(mixed, now=NOW.replace(hour=hour)) for hour in (3, 22))
+    assert page(morning) == page(evening)
+    assert status_json.render(morning, NOW) == status_json.render(evening, NOW)
+    assert page(mixed, NOW) != page(mixed, NOW + timedelta(minutes=1))
