@@ -268,7 +268,7 @@ def _environment(template_dir: str) -> jinja2.Environment:
     return environment
 
 
-def _view(host: NginxHost, service: Service, client_dns: Mapping[str, str]) -> dict[str, t.Any]:
+def _view(host: NginxHost, service: Service, client_dns: Mapping[str, Sequence[str]]) -> dict[str, t.Any]:
     """A service in the words of the templates."""
     certificate, key = _certificate_paths(host.conf_dir, service)
     return {
@@ -287,9 +287,9 @@ def _view(host: NginxHost, service: Service, client_dns: Mapping[str, str]) -> d
         "allow": None
         if service.allow is None
         else [
-            {"key": f"SUCCESS:{client_dns[name]}", "comment": "" if client_dns[name] == f"CN={name}" else f"  # {name}"}
+            {"key": f"SUCCESS:{dn}", "comment": "" if dn == f"CN={name}" else f"  # {name}"}
             for name in service.allow
-            if name in client_dns
+            for dn in client_dns.get(name, ())
         ],
     }
 

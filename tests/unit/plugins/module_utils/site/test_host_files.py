@@ -33,7 +33,7 @@ def render(*services, version=(1, 22, 1), ipv6=True, dns=None, timeout=None, tex
     host = NginxHost(version, ipv6, "/etc/nginx/nginx.conf", "/var/log/nginx", directives, timeout, textfile_dir)
     parsed = parse_services("web", services)
     credentials = {service.name: ServerCredential("CERTIFICATE", "KEY") for service in parsed}
-    clients = {"phone": "CN=phone"} if dns is None else dns
+    clients = {name: [dn] for name, dn in ({"phone": "CN=phone"} if dns is None else dns).items()}
     return host_files(host, parsed, {"": Publication("CHAIN", crl(), clients, {}, credentials)}, TEMPLATES)
 
 
