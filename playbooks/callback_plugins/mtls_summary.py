@@ -26,8 +26,8 @@ _FILES = (
     (r"server-certs/(?P<service>[^/]+)\.crt$", "server certificate"),
     (r"server-certs/(?P<service>[^/]+)\.key$", "server key"),
     (r"conf\.d/mtls\.conf$", "who may enter"),
-    (r"client-certs/ca\.crt$", "CA"),
-    (r"client-certs/(crl\.pem|revoked\.map|crl-end\.map)$", "CRL"),
+    (r"client-certs/(?:[^/]+/)?ca\.crt$", "CA"),
+    (r"client-certs/(?:[^/]+/)?(crl\.pem|revoked\.map|crl-end\.map)$", "CRL"),
 )
 
 

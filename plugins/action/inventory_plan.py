@@ -11,8 +11,18 @@ import typing as t
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.mtls.nginx.plugins.module_utils.ca import handover
 from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
-from ansible_collections.mtls.nginx.plugins.plugin_utils.hostvars import read_plan
+from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import AuthorityPlan, authority_path
+from ansible_collections.mtls.nginx.plugins.module_utils.site.rollover_plan import Move
+from ansible_collections.mtls.nginx.plugins.plugin_utils.hostvars import base_dir, read_plan
+
+ARGUMENTS = {
+    "only": {"type": "path"},
+    "move": {"type": "bool", "default": False},
+    "move_clients": {"type": "list", "elements": "str", "default": []},
+    "move_count": {"type": "int"},
+}
 
 
 class ActionModule(ActionBase):
@@ -23,9 +33,13 @@ class ActionModule(ActionBase):
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         result = super().run(tmp, task_vars)
-        self.validate_argument_spec(argument_spec={})
+        task_vars = task_vars or {}
+        _validation, arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)
         try:
-            plans = read_plan(task_vars or {})
+            move = Move(tuple(arguments["move_clients"]), arguments["move_count"]) if arguments["move"] else None
+            plans = read_plan(task_vars, move, complete=not self._task.check_mode)
+            if arguments["only"]:
+                plans = _only(authority_path(arguments["only"], base_dir(task_vars)), plans)
         except MtlsError as error:
             raise AnsibleActionFail(str(error)) from error
         result["changed"] = False
@@ -33,3 +47,10 @@ class ActionModule(ActionBase):
         # Passphrases and export passwords are in it: shown at no verbosity, yet a failure above keeps its message.
         result["_ansible_no_log"] = True
         return result
+
+
+def _only(path: str, plans: dict[str, AuthorityPlan]) -> dict[str, AuthorityPlan]:
+    """One authority, and the one that is to follow it."""
+    if path not in plans:
+        raise MtlsError(f"{path}: is the authority of no host; known are {', '.join(plans) or 'none'}")
+    return {each: plans[each] for each in (path, handover.next_path(path)) if each in plans}

@@ -12,6 +12,22 @@ description:
     inventory, whatever C(--limit) says, and returns what each authority (C(mtls_ca_dir)) has to make true.
   - Refuses an inventory that contradicts itself, with the names of the hosts, before anything is touched.
   - Works on the controller only. The role P(mtls.nginx.ca#role) uses it.
+options:
+  only:
+    description: Returns this authority alone, and the one that is to follow it.
+    type: path
+  move:
+    description: Lets clients move to the authority that is to follow theirs.
+    type: bool
+    default: false
+  move_clients:
+    description: Which ones, with O(move).
+    type: list
+    elements: str
+    default: []
+  move_count:
+    description: How many of those that have not moved, with O(move) and without O(move_clients). Left out, all of them.
+    type: int
 notes:
   - The result holds passphrases and export passwords, so it is not shown at any verbosity.
 attributes:

@@ -20,6 +20,7 @@ from ansible.module_utils.common.yaml import yaml_load
 
 from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import AuthorityPlan, InventoryReader
+from ansible_collections.mtls.nginx.plugins.module_utils.site.rollover_plan import Move, with_next
 
 COLLECTION_DIR = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 TEMPLATE_DIR = os.path.join(COLLECTION_DIR, "roles", "server", "templates")
@@ -32,8 +33,14 @@ def inventory_reader() -> InventoryReader:
     return InventoryReader(ca_spec=_role_options("ca"), server_spec=_role_options("server"))
 
 
-def read_plan(task_vars: Mapping[str, t.Any]) -> dict[str, AuthorityPlan]:
-    """The plan of every authority, from all hosts of the inventory. Raises MtlsError."""
+def read_plan(
+    task_vars: Mapping[str, t.Any], move: Move | None = None, *, complete: bool = False
+) -> dict[str, AuthorityPlan]:
+    """The plan of every authority, from all hosts of the inventory, those that are to follow others included.
+
+    `move` says which clients move to the next authority now; with `complete` a roll-over that was interrupted is
+    completed first. Raises MtlsError.
+    """
     reader = inventory_reader()
     hostvars = task_vars["hostvars"]
     hosts, base_dirs = {}, {}
@@ -44,7 +51,7 @@ def read_plan(task_vars: Mapping[str, t.Any]) -> dict[str, AuthorityPlan]:
     plans = reader.plan(hosts, base_dirs)
     for path in plans:
         refuse_as_inventory("the authority", path)
-    return plans
+    return with_next(plans, move, complete=complete)
 
 
 def refuse_as_inventory(what: str, path: str) -> None:

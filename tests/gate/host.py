@@ -125,7 +125,7 @@ class Host:
                 (chain if trust == "" else None) or issuer.chain,
                 (crl if trust == "" else None) or issuer.crl,
                 {
-                    name: issuer.clients[name].dn
+                    name: [issuer.clients[name].dn]
                     for service in parsed
                     if service.trust == trust
                     for name in service.named

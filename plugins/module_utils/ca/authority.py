@@ -9,7 +9,7 @@ above this file speaks to the protocol only; ``backends.py`` knows who implement
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
@@ -95,7 +95,12 @@ class Published(Protocol):
     """
 
     record: Record
-    clients: Mapping[str, Holder]  # by name: who has, or had, a certificate
+
+    def holders(self, name: str) -> Sequence[Holder]:
+        """Return the certificates of a client; more than one while it moves from one authority to the next."""
+
+    def names(self) -> Collection[str]:
+        """Return the names of all clients that have, or had, a certificate."""
 
     def chain(self) -> bytes:
         """Return the CA bundle for the hosts in PEM, the issuing CA first."""

@@ -13,7 +13,7 @@ from typing import Any
 from ansible_collections.mtls.nginx.plugins.module_utils.ca import creation, trust
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Authority, Published
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.directory import open_directory
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.published import PublishedDirectory
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.published import read_published
 from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
 
 DIRECTORY, PKCS11, OPENBAO, TRUST = "directory", "pkcs11", "openbao", "trust"
@@ -116,7 +116,7 @@ def open_authority(access: Access, *, read_only: bool) -> AbstractContextManager
 
 def read_authority(path: str) -> Published:
     """Return what the authority whose directory is ``path`` has published."""
-    return trust.PublishedTrust(path) if trust.is_trusted(path) else PublishedDirectory(path)
+    return trust.PublishedTrust(path) if trust.is_trusted(path) else read_published(path)
 
 
 def _source(access: Access) -> trust.Source:

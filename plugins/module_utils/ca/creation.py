@@ -9,7 +9,15 @@ import os
 from dataclasses import dataclass, field
 
 from ansible_collections.mtls.nginx.plugins.module_utils import files
-from ansible_collections.mtls.nginx.plugins.module_utils.ca import keys, layout, numbers, profiles, subjects, times
+from ansible_collections.mtls.nginx.plugins.module_utils.ca import (
+    handover,
+    keys,
+    layout,
+    numbers,
+    profiles,
+    subjects,
+    times,
+)
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.directory import open_directory, read_certificates
 from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
 
@@ -52,6 +60,10 @@ def ensure(wanted: Wanted, *, check: bool) -> Outcome:
     :raises MtlsError: what is there is another authority, is damaged, or must not be used.
     """
     layout.check_path(wanted.path)
+    if check:
+        handover.refuse_interrupted(wanted.path)
+    else:
+        handover.complete_interrupted(wanted.path)
     place = layout.Layout(wanted.path)
     if os.path.exists(place.path) and not os.path.isdir(place.path):
         raise MtlsError(f"{place.path}: is a file; name a directory")

@@ -23,6 +23,7 @@ from functools import cached_property
 
 from ansible_collections.mtls.nginx.plugins.module_utils import files
 from ansible_collections.mtls.nginx.plugins.module_utils.ca import (
+    handover,
     keys,
     layout,
     numbers,
@@ -60,6 +61,10 @@ def open_directory(path: str, passphrase: str | None, *, read_only: bool) -> Ite
     :raises MtlsError: no authority there, or one that must not be used as it is.
     """
     layout.check_path(path)
+    if read_only:
+        handover.refuse_interrupted(path)
+    else:
+        handover.complete_interrupted(path)
     place = layout.Layout(path)
     if not os.path.exists(place.certificate):
         raise MtlsError(f"{path}: there is no authority (ca.crt is missing); run mtls.nginx.ca_init first")

@@ -1,16 +1,22 @@
 # Copyright (c) 2026, the mtls.nginx authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is public of an authority in a directory: neither its key nor its lock is needed."""
+"""What is public of an authority in a directory: neither its key nor its lock is needed.
+
+During a roll-over that is two authorities, the old one and the next, and the hosts trust both.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Container
+from datetime import datetime
 from functools import cached_property
 
-from ansible_collections.mtls.nginx.plugins.module_utils.ca import layout
+from ansible_collections.mtls.nginx.plugins.module_utils.ca import handover, layout
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Entry
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.directory import crl_as_it_is, read_chain, read_crl
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.index import Index
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.register import Register
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.register import Register, RegisterEntry
 
 
 class PublishedDirectory:
@@ -25,9 +31,17 @@ class PublishedDirectory:
         return Index.load(layout.Layout(self._path).index)
 
     @cached_property
-    def clients(self) -> Register:
-        """The clients by name."""
+    def _register(self) -> Register:
         return Register.load(self._path)
+
+    def holders(self, name: str) -> list[RegisterEntry]:
+        """Return the client's certificate, if it has one."""
+        entry = self._register.get(name)
+        return [] if entry is None else [entry]
+
+    def names(self) -> Collection[str]:
+        """Return the names of the clients."""
+        return list(self._register)
 
     def chain(self) -> bytes:
         """Return ca.crt."""
@@ -40,3 +54,84 @@ class PublishedDirectory:
     def crl_as_it_is(self) -> bytes | None:
         """Return crl.pem unchecked."""
         return crl_as_it_is(layout.Layout(self._path).crl)
+
+
+def read_published(path: str) -> PublishedDirectory | PublishedRollover:
+    """Return what the authority in ``path`` has published, and the one that is to follow it, if there is one.
+
+    :raises MtlsError: a roll-over was interrupted in the middle of its end.
+    """
+    handover.refuse_interrupted(path)
+    old = PublishedDirectory(path)
+    return PublishedRollover(old, PublishedDirectory(handover.next_path(path))) if handover.is_begun(path) else old
+
+
+class PublishedRollover:
+    """Implements authority.Published for an authority and the one that is to follow it."""
+
+    def __init__(self, old: PublishedDirectory, new: PublishedDirectory) -> None:
+        self._both = (old, new)
+
+    @cached_property
+    def record(self) -> _BothRecords:
+        """Both records as one."""
+        old, new = self._both
+        return _BothRecords(old.record, new.record)
+
+    def holders(self, name: str) -> list[RegisterEntry]:
+        """Return the client's certificates, that of the old authority first."""
+        return [holder for published in self._both for holder in published.holders(name)]
+
+    def names(self) -> Collection[str]:
+        """Return the names of the clients of either."""
+        return {name for published in self._both for name in published.names()}
+
+    def chain(self) -> bytes:
+        """Return both chains; the old authority still issues the server certificates."""
+        return b"".join(published.chain() for published in self._both)
+
+    def crl(self) -> bytes:
+        """Return both CRLs."""
+        return b"".join(published.crl() for published in self._both)
+
+    def crl_as_it_is(self) -> bytes | None:
+        """Return both CRLs unchecked, or the one that is there."""
+        found = [crl for published in self._both if (crl := published.crl_as_it_is()) is not None]
+        return b"".join(found) or None
+
+
+class _BothRecords:
+    """Implements authority.Record. A serial is random, so it is in one of the two at most."""
+
+    def __init__(self, old: Index, new: Index) -> None:
+        self._both = (old, new)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._both))
+
+    def __contains__(self, serial: str) -> bool:
+        return any(serial in record for record in self._both)
+
+    def get(self, serial: str) -> Entry | None:
+        """Return what is recorded of a serial."""
+        return next((record.get(serial) for record in self._both if serial in record), None)
+
+    def is_valid(self, serial: str) -> bool:
+        """Tell whether a serial is recorded and not revoked, by either."""
+        return any(record.is_valid(serial) for record in self._both)
+
+    def live(self, now: datetime, besides: Container[str] = ()) -> list[tuple[str, str]]:
+        """Return what is live of both."""
+        return [found for record in self._both for found in record.live(now, besides)]
+
+    def namesakes(self, subject: str) -> list[str]:
+        """Return the serials with this subject, of both."""
+        return [serial for record in self._both for serial in record.namesakes(subject)]
+
+    def revocations(self, ended_by: datetime | None = None) -> dict[tuple[str, str | None], list[str]]:
+        """Return what was revoked, by either."""
+        found: dict[tuple[str, str | None], list[str]] = {}
+        for record in self._both:
+            for note, serials in record.revocations(ended_by).items():
+                found.setdefault(note, []).extend(serials)
+        return found

@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -294,9 +294,16 @@ class PublishedTrust:
         self.record = TrustedRecord()
 
     @cached_property
-    def clients(self) -> dict[str, RegisterEntry]:
-        """The clients that allow lists may name."""
+    def _clients(self) -> dict[str, RegisterEntry]:
         return _load_clients(self._path)
+
+    def holders(self, name: str) -> list[RegisterEntry]:
+        """Return the client, if it was noted."""
+        return [self._clients[name]] if name in self._clients else []
+
+    def names(self) -> Collection[str]:
+        """Return the clients that allow lists may name."""
+        return self._clients.keys()
 
     def chain(self) -> bytes:
         """Return ca.crt."""

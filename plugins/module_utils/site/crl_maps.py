@@ -17,11 +17,11 @@ from ansible_collections.mtls.nginx.plugins.module_utils.names import nginx_quot
 
 def revoked_lines(crl_pem: str, path: str) -> str:
     """Lines for a map of `$ssl_client_serial`: one for each certificate that the CRLs list."""
-    serials = [
+    serials = {  # a set: two CAs may have revoked the same number, and nginx refuses a map with one key twice
         numbers.hexadecimal(entry.serial_number)
         for crl in revocation.parse_crls(crl_pem.encode(), path)
         for entry in crl.parsed
-    ]
+    }
     return "# Managed by mtls.nginx: the serials in crl.pem.\n" + "".join(
         f"{serial} 1;\n" for serial in sorted(serials)
     )

@@ -319,7 +319,7 @@ def _environment(template_dir: str) -> jinja2.Environment:
     return environment
 
 
-def _view(host: NginxHost, service: Service, client_dns: Mapping[str, str]) -> dict[str, t.Any]:
+def _view(host: NginxHost, service: Service, client_dns: Mapping[str, Sequence[str]]) -> dict[str, t.Any]:
     """A service in the words of the templates."""
     certificate, key = _certificate_paths(host.conf_dir, service)
     base, prefix = split_upstream(service.upstream) if service.upstream else (None, "")
@@ -372,7 +372,7 @@ def _view(host: NginxHost, service: Service, client_dns: Mapping[str, str]) -> d
     }
 
 
-def _clients(service: Service, client_dns: Mapping[str, str]) -> list[dict[str, str]]:
+def _clients(service: Service, client_dns: Mapping[str, Sequence[str]]) -> list[dict[str, str]]:
     """The keys of the map of who may enter: one for each client, in a service with path lists one for each list."""
     if not service.paths:
         lists = {"": service.allow or ()}
@@ -384,13 +384,10 @@ def _clients(service: Service, client_dns: Mapping[str, str]) -> list[dict[str, 
             every.append(set(service.allow))
         lists["every:"] = tuple(name for name in service.named if all(name in names for names in every))
     return [
-        {
-            "key": f"{zone}SUCCESS:{client_dns[name]}",
-            "comment": "" if client_dns[name] == f"CN={name}" else f"  # {name}",
-        }
+        {"key": f"{zone}SUCCESS:{dn}", "comment": "" if dn == f"CN={name}" else f"  # {name}"}
         for zone, names in lists.items()
         for name in names
-        if name in client_dns
+        for dn in client_dns.get(name, ())
     ]
 
 

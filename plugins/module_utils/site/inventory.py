@@ -60,7 +60,8 @@ _SECRETS = frozenset({"mtls_ca_passphrase", "mtls_ca_pkcs11", "mtls_ca_openbao",
 class AuthorityPlan:
     """What one authority has to make true. `clients` and `servers` have the shape of the modules' options.
 
-    `services` are those that its clients enter, each with its host.
+    `services` are those that its clients enter, each with its host. An authority that `follows` another one issues no
+    server certificates yet.
     """
 
     path: str
@@ -70,6 +71,7 @@ class AuthorityPlan:
     servers: list[dict[str, t.Any]] = field(default_factory=list)
     services: list[tuple[str, Service]] = field(default_factory=list)
     revoked: list[dict[str, t.Any]] = field(default_factory=list)
+    follows: bool = False
 
     def as_options(self) -> dict[str, t.Any]:
         """The plan as one dictionary, as the `ca` role passes it on."""

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca import creation, keys, profiles, revocation, times
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Order
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Holder, Order
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends import read_authority
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.directory import open_directory
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.layout import Layout
@@ -42,14 +42,14 @@ class ServerCredential:
 
 @dataclass(frozen=True)
 class Publication:
-    """`client_dns` maps the clients of allow lists that may be let in to their subject in nginx's spelling.
+    """`client_dns` maps the clients of allow lists that may be let in to their subjects in nginx's spelling.
 
     `refused` holds those, by service, that are on an allow list but revoked.
     """
 
     chain: str
     crl: str
-    client_dns: Mapping[str, str]
+    client_dns: Mapping[str, Sequence[str]]
     refused: Mapping[str, Sequence[str]]
     credentials: Mapping[str, ServerCredential]
 
@@ -63,15 +63,16 @@ def publish(path: str, host: str, services: Sequence[Service], crl_min_days: int
     present = [service for service in services if service.present]
     authority = read_authority(path)
     chain, crl = authority.chain().decode(), publish_crl(path, crl_min_days)
-    dns: dict[str, str] = {}
+    dns: dict[str, Sequence[str]] = {}
     refused: dict[str, list[str]] = {}
     for service in present:
         for name in service.named:
-            entry = authority.clients.get(name)
-            if entry is None:
-                raise _unknown(host, service, name, authority.clients)
-            if authority.record.is_valid(entry.serial):
-                dns[name] = entry.dn
+            holders = authority.holders(name)
+            if not holders:
+                raise _unknown(host, service, name, authority.names())
+            valid = [holder.dn for holder in holders if authority.record.is_valid(holder.serial)]
+            if valid:
+                dns[name] = list(dict.fromkeys(valid))
             else:
                 refused.setdefault(service.name, []).append(name)
     credentials = {service.name: _credential(path, host, service) for service in present if service.issued_by_authority}
@@ -103,9 +104,9 @@ def rehearse(path: str, host: str, services: Sequence[Service], clients: Sequenc
     exists during this call only, so that the host's nginx can be asked about the rest.
     """
     present = [service for service in services if service.present]
-    known = read_authority(path).clients if os.path.exists(Layout(path).certificate) else {}
+    known = read_authority(path) if os.path.exists(Layout(path).certificate) else None
     definitions = {client["name"]: client for client in clients}
-    dns: dict[str, str] = {}
+    dns: dict[str, Sequence[str]] = {}
     refused: dict[str, list[str]] = {}
     for service in present:
         for name in service.named:
@@ -115,7 +116,7 @@ def rehearse(path: str, host: str, services: Sequence[Service], clients: Sequenc
             if definition.get("state") == "revoked":
                 refused.setdefault(service.name, []).append(name)
             else:
-                dns[name] = _future_dn(definition, known.get(name))
+                dns[name] = _future_dns(definition, known.holders(name) if known else ())
     with tempfile.TemporaryDirectory(prefix="mtls-rehearsal-") as folder:
         try:
             chain, crl = _trust(path)
@@ -139,13 +140,13 @@ def _trust(path: str) -> tuple[bytes, bytes]:
     return authority.chain(), authority.crl()
 
 
-def _future_dn(definition: Mapping[str, Any], entry: Any) -> str:
-    if definition.get("subject") or entry is None:
-        return nginx_dn(subject_name(definition.get("subject") or {"CN": definition["name"]}, definition["name"]))
-    return entry.dn
+def _future_dns(definition: Mapping[str, Any], holders: Sequence[Holder]) -> list[str]:
+    if definition.get("subject") or not holders:
+        return [nginx_dn(subject_name(definition.get("subject") or {"CN": definition["name"]}, definition["name"]))]
+    return list(dict.fromkeys(holder.dn for holder in holders))
 
 
-def _unknown(host: str, service: Service, name: str, known: Mapping[str, object]) -> MtlsError:
+def _unknown(host: str, service: Service, name: str, known: Collection[str]) -> MtlsError:
     close = nearest(name, known)
     hint = f"did you mean '{close}'?" if close else f"add it to mtls_clients, and {_REMEDY}"
     return MtlsError(f"host {host}, service {service.name}: allow names '{name}', which is no client; {hint}")

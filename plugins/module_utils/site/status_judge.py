@@ -334,7 +334,7 @@ class _Judge:
 
     def _service(self, host: str, service: Service) -> ServiceStatus:
         certificate = None
-        if service.issued_by_authority:
+        if service.issued_by_authority and not self._plan.follows:
             entry = self._servers.get(f"{host}/{service.name}")
             certificate = self._certificate(entry, self._plan.settings["server_renew_before"])
         listed = None if service.allow is None else service.named

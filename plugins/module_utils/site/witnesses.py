@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from ansible_collections.mtls.nginx.plugins.module_utils.ca import times
+from ansible_collections.mtls.nginx.plugins.module_utils.ca import handover, times
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Published
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends import read_authority
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.directory import read_certificates
@@ -36,12 +36,13 @@ class Witnesses:
     layout: Layout
     register: Register
     authority: Published
+    following: Witnesses | None = None
 
     @classmethod
     def load(cls, path: str) -> Witnesses:
         """Read an authority's directory, without its key. Raises MtlsError when it cannot be read."""
-        place = Layout(path)
-        return cls(place, Register.load(path), read_authority(path))
+        following = cls.load(handover.next_path(path)) if handover.is_begun(path) else None
+        return cls(Layout(path), Register.load(path), read_authority(path), following)
 
     @contextlib.contextmanager
     def attempts(self, service: Service, others: Sequence[Witnesses] = ()) -> Iterator[list[probe.Attempt]]:
@@ -65,6 +66,8 @@ class Witnesses:
                 attempts.append(
                     probe.Attempt(who.format(name), expect, self._file(name, "crt"), self._file(name, "key"))
                 )
+        if self.following is not None:
+            attempts += self.following._followers(listed)
         attempts += [stranger for other in others for stranger in other.strangers(self)]
         if allowed is None:
             yield attempts
@@ -82,6 +85,14 @@ class Witnesses:
             return []
         who = f"client '{name}' of another authority"
         return [probe.Attempt(who, probe.NO_OR_BAD_CERTIFICATE, self._file(name, "crt"), self._file(name, "key"))]
+
+    def _followers(self, listed: Callable[[str], bool]) -> list[probe.Attempt]:
+        """A client that has moved to this authority, which follows another one."""
+        name = self._first(lambda name: listed(name) and self._may_enter(name))
+        if name is None:
+            return []
+        who = f"client '{name}' with a certificate of the next authority"
+        return [probe.Attempt(who, probe.LET_IN, self._file(name, "crt"), self._file(name, "key"))]
 
     def _cas(self) -> list[x509.Certificate]:
         return x509.load_pem_x509_certificates(self.authority.chain())

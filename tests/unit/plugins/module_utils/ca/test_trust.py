@@ -98,15 +98,16 @@ def test_clients_are_known_by_their_subjects_and_nothing_is_issued(theirs):
     wanted = [Client("phone"), Client("pepe", subject={"C": "ES", "CN": "Pepe"})]
     with open_authority(theirs.access(), read_only=True) as authority:
         foreseen = clients.reconcile(authority, wanted, new_key_type="rsa", check=True)
-    assert read_authority(str(theirs.here)).clients == {}
+    assert not read_authority(str(theirs.here)).names()
     with open_authority(theirs.access(), read_only=False) as authority:
         done = clients.reconcile(authority, wanted, new_key_type="rsa", check=False)
         again = clients.reconcile(authority, wanted, new_key_type="rsa", check=False)
     assert [result.action for result in foreseen.results] == [result.action for result in done.results]
     assert [result.action for result in done.results] == ["updated", "updated"]
     assert [result.action for result in again.results] == ["unchanged", "unchanged"]
-    known = read_authority(str(theirs.here)).clients
-    assert {name: entry.dn for name, entry in known.items()} == {"phone": "CN=phone", "pepe": "CN=Pepe,C=ES"}
+    published = read_authority(str(theirs.here))
+    known = {name: [holder.dn for holder in published.holders(name)] for name in published.names()}
+    assert known == {"phone": ["CN=phone"], "pepe": ["CN=Pepe,C=ES"]}
     assert not (theirs.here / "clients").exists()
 
 
@@ -226,7 +227,7 @@ def test_a_leaf_certificate_is_no_authority(theirs, tmp_path):
 def test_a_damaged_list_of_clients_is_named(theirs):
     ensure(theirs.access())
     (theirs.here / "trusted.json").write_text("{")
-    assert "trusted.json: is damaged" in said(lambda: read_authority(str(theirs.here)).clients)
+    assert "trusted.json: is damaged" in said(lambda: read_authority(str(theirs.here)).names())
 
 
 def test_the_crl_says_until_when_it_is_good(theirs):

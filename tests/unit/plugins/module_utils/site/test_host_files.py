@@ -55,7 +55,7 @@ def render(
     host = NginxHost(version, ipv6, *paths, directives, timeout, textfile_dir, *pages)
     parsed = parse_services("web", services)
     credentials = {service.name: ServerCredential("CERTIFICATE", "KEY") for service in parsed}
-    clients = {"phone": "CN=phone"} if dns is None else dns
+    clients = {name: [dn] for name, dn in ({"phone": "CN=phone"} if dns is None else dns).items()}
     return host_files(host, parsed, {"": Publication("CHAIN", crl(), clients, {}, credentials)}, TEMPLATES)
 
 

@@ -1,0 +1,136 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Ansible module: which client certificates came to the services of a host."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: access_log
+short_description: Which client certificates came to the services of a host
+version_added: "0.1.0"
+description:
+  - Reads the access logs that the server blocks of this collection write, rotated and compressed ones too.
+  - Only certificates that nginx has verified count. A service that is a snippet in a server block of yours has no log
+    of ours.
+options:
+  services:
+    description: The names of the services.
+    type: list
+    elements: str
+    required: true
+  host:
+    description: The host's name in the inventory, which comes back with each caller.
+    type: str
+    required: true
+  log_dir:
+    description: The folder of nginx's logs.
+    type: path
+    default: /var/log/nginx
+  days:
+    description: How many days to look back.
+    type: int
+    default: 30
+extends_documentation_fragment:
+  - mtls.nginx.attributes
+attributes:
+  diff_mode:
+    description: There is nothing to show.
+    support: none
+author:
+  - the mtls.nginx authors (@mtls-nginx)
+"""
+
+EXAMPLES = r"""
+- name: See who was there in the last week
+  mtls.nginx.access_log:
+    services: [nas, photos]
+    host: "{{ inventory_hostname }}"
+    days: 7
+"""
+
+RETURN = r"""
+callers:
+  description: The certificates, for each service those seen last first.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    host:
+      description: The host.
+      type: str
+      sample: nas
+    service:
+      description: The service.
+      type: str
+      sample: photos
+    serial:
+      description: The serial number in the spelling of nginx.
+      type: str
+      sample: 5A3F1D0C4B9E8877665544332211009988776655
+    dn:
+      description: The subject in the spelling of nginx.
+      type: str
+      sample: CN=iphone-admin
+    last:
+      description: When it came last.
+      type: str
+      sample: "2026-11-23T14:39:00Z"
+    status:
+      description: What was answered then.
+      type: int
+      sample: 200
+    requests:
+      description: How often it came.
+      type: int
+      sample: 42
+"""
+
+import time
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.mtls.nginx.plugins.module_utils import entry
+from ansible_collections.mtls.nginx.plugins.module_utils.host import access_log
+
+_DAY = 86400
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "services": {"type": "list", "elements": "str", "required": True},
+            "host": {"type": "str", "required": True},
+            "log_dir": {"type": "path", "default": "/var/log/nginx"},
+            "days": {"type": "int", "default": 30},
+        },
+        supports_check_mode=True,
+    )
+    entry.run_module(module, lambda: _work(module.params))
+
+
+def _work(options: dict) -> dict:
+    entry.check_at_least_one(options, "days")
+    since = int(time.time()) - options["days"] * _DAY
+    found = [caller for name in options["services"] for caller in access_log.callers(options["log_dir"], name, since)]
+    return {
+        "changed": False,
+        "callers": [
+            {
+                "host": options["host"],
+                "service": caller.service,
+                "serial": caller.serial,
+                "dn": caller.dn,
+                "last": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(caller.last)),
+                "status": caller.status,
+                "requests": caller.requests,
+            }
+            for caller in found
+        ],
+    }
+
+
+if __name__ == "__main__":
+    main()

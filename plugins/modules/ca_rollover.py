@@ -1,0 +1,254 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Ansible module: one authority follows another."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: ca_rollover
+short_description: One authority follows another without a client losing access
+version_added: "0.1.0"
+description:
+  - Takes one step of a roll-over. P(mtls.nginx.rollover#playbook) goes through them and brings each to the hosts.
+  - With O(step=begin) the next authority is made in C(next/) of the old one's directory, and the hosts trust both. It
+    may have the same subject.
+  - With O(step=report) nothing is changed. The result says who still needs the old authority.
+  - With O(step=finish) the next authority takes the old one's place, and the old one with all that belongs to it goes
+    to C(former/<SERIAL of its certificate>/). It is refused while somebody would be locked out.
+options:
+  ca_path:
+    description: The directory of the old authority. Its key must be in there.
+    type: path
+    required: true
+  step:
+    description: What to do.
+    type: str
+    choices: [begin, report, finish]
+    required: true
+  subject:
+    description: The subject of the next authority, for O(step=begin), as for M(mtls.nginx.ca_init).
+    type: dict
+  passphrase:
+    description: The passphrase that the next authority's private key is encrypted with.
+    type: str
+  key_type:
+    description: The kind of the next authority's private key.
+    type: str
+    choices: [rsa, ecdsa]
+    default: rsa
+  key_size:
+    description: The bits of an RSA key, at least 2048.
+    type: int
+    default: 4096
+  curve:
+    description: The curve of an ECDSA key.
+    type: str
+    choices: [P-256, P-384]
+    default: P-256
+  days:
+    description: For how many days the next authority's certificate is valid.
+    type: int
+    default: 3650
+  crl_days:
+    description: For how many days its first CRL is valid.
+    type: int
+    default: 30
+  clients:
+    description: The names of the clients that must keep their access.
+    type: list
+    elements: str
+    default: []
+  seen:
+    description: The certificates that came to the hosts, as M(mtls.nginx.access_log) returns them.
+    type: list
+    elements: dict
+    default: []
+  quiet_days:
+    description: How long no certificate of the old authority may have been seen, for O(step=finish).
+    type: int
+    default: 7
+  force:
+    description: Finishes although certificates of the old authority are still seen. Nobody is left without a new one.
+    type: bool
+    default: false
+extends_documentation_fragment:
+  - mtls.nginx.attributes
+  - mtls.nginx.attributes.controller
+seealso:
+  - module: mtls.nginx.ca_init
+  - module: mtls.nginx.access_log
+author:
+  - the mtls.nginx authors (@mtls-nginx)
+"""
+
+EXAMPLES = r"""
+- name: The next authority exists beside the old one
+  mtls.nginx.ca_rollover:
+    ca_path: "{{ inventory_dir }}/pki"
+    step: begin
+    subject: {O: Acme, CN: Acme Root CA 2036}
+    passphrase: "{{ vault_mtls_ca_passphrase }}"
+  delegate_to: localhost
+  run_once: true
+"""
+
+RETURN = r"""
+next:
+  description: The directory of the next authority.
+  returned: success
+  type: str
+  sample: /srv/inventory/pki/next
+former:
+  description: Where the old authority is now, with O(step=finish).
+  returned: when it has changed something
+  type: str
+  sample: /srv/inventory/pki/former/5A3F1D0C4B9E8877665544332211009988776655
+moved:
+  description: How many of O(clients) have a certificate of the next authority.
+  returned: with O(step=report) and O(step=finish)
+  type: int
+  sample: 40
+not_moved:
+  description: Those that have none.
+  returned: with O(step=report) and O(step=finish)
+  type: list
+  elements: str
+  sample: [old-tablet]
+still_old:
+  description: Certificates of the old authority that came to the hosts, those seen last first.
+  returned: with O(step=report) and O(step=finish)
+  type: list
+  elements: dict
+  contains:
+    client:
+      description: The client.
+      type: str
+      sample: iphone-admin
+    host:
+      description: The host.
+      type: str
+      sample: nas
+    service:
+      description: The service.
+      type: str
+      sample: photos
+    serial:
+      description: The serial number of the certificate.
+      type: str
+      sample: "1003"
+    last:
+      description: When it came last.
+      type: str
+      sample: "2026-11-23T14:39:00Z"
+summary:
+  description: The same in words, a line each.
+  returned: with O(step=report)
+  type: list
+  elements: str
+  sample: ["40 of 41 clients have a certificate of CN=Acme Root CA 2036", "without one: old-tablet"]
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.mtls.nginx.plugins.module_utils import entry
+from ansible_collections.mtls.nginx.plugins.module_utils.ca import creation, handover, keys, rollover, times
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "ca_path": {"type": "path", "required": True},
+            "step": {"type": "str", "choices": ["begin", "report", "finish"], "required": True},
+            "subject": {"type": "dict"},
+            "passphrase": {"type": "str", "no_log": True},
+            "key_type": {"type": "str", "choices": ["rsa", "ecdsa"], "default": "rsa"},
+            "key_size": {"type": "int", "default": 4096, "no_log": False},
+            "curve": {"type": "str", "choices": list(keys.CURVES), "default": "P-256"},
+            "days": {"type": "int", "default": 3650},
+            "crl_days": {"type": "int", "default": 30},
+            "clients": {"type": "list", "elements": "str", "default": []},
+            "seen": {"type": "list", "elements": "dict", "default": []},
+            "quiet_days": {"type": "int", "default": 7},
+            "force": {"type": "bool", "default": False},
+        },
+        supports_check_mode=True,
+    )
+    entry.require_cryptography(module)
+    steps = {"begin": _begin, "report": _report, "finish": _finish}
+    entry.run_module(module, lambda: steps[module.params["step"]](module))
+
+
+def _begin(module: AnsibleModule) -> dict:
+    options = module.params
+    entry.check_at_least_one(options, "days", "crl_days")
+    outcome = rollover.begin(
+        creation.Wanted(
+            path=options["ca_path"],
+            subject=options["subject"],
+            key=keys.KeyKind(options["key_type"], options["key_size"], options["curve"]),
+            passphrase=options["passphrase"] or None,
+            days=options["days"],
+            crl_days=options["crl_days"],
+        ),
+        check=module.check_mode,
+    )
+    for warning in outcome.warnings:
+        module.warn(warning)
+    following = handover.next_path(options["ca_path"])
+    return {
+        "changed": bool(outcome.added),
+        "next": following,
+        "diff": {"before": "", "after": "".join(f"{following}/{name}\n" for name in outcome.added)},
+    }
+
+
+def _report(module: AnsibleModule) -> dict:
+    found = _found(module)
+    return {"changed": False, **_describe(module.params["ca_path"], found), "summary": rollover.summary(found)}
+
+
+def _finish(module: AnsibleModule) -> dict:
+    options = module.params
+    path = options["ca_path"]
+    handover.refuse_interrupted(path) if module.check_mode else handover.complete_interrupted(path)
+    found = _found(module)
+    rollover.check_finishable(path, found, quiet_days=0 if options["force"] else options["quiet_days"])
+    result = {
+        "changed": True,
+        **_describe(path, found),
+        "diff": {
+            "before": f"{path}: {rollover.describe(found.old)}\n",
+            "after": f"{path}: {rollover.describe(found.new)}\n",
+        },
+    }
+    return result if module.check_mode else {**result, "former": rollover.finish(path)}
+
+
+def _found(module: AnsibleModule) -> rollover.Report:
+    options = module.params
+    return rollover.report(options["ca_path"], options["clients"], rollover.sightings_of(options["seen"]))
+
+
+def _describe(path: str, found: rollover.Report) -> dict:
+    return {
+        "next": handover.next_path(path),
+        "moved": len(found.moved),
+        "not_moved": list(found.not_moved),
+        "still_old": [
+            {
+                "client": name,
+                "host": sighting.host,
+                "service": sighting.service,
+                "serial": sighting.serial,
+                "last": times.iso(sighting.last),
+            }
+            for name, sighting in found.still_old
+        ],
+    }
+
+
+if __name__ == "__main__":
+    main()
