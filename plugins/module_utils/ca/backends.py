@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.mtls.nginx.plugins.module_utils.ca import creation
+from ansible_collections.mtls.nginx.plugins.module_utils.ca import creation, openbao
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Authority, Published
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.directory import PublishedDirectory, open_directory
 from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
@@ -96,6 +96,8 @@ def ensure_authority(access: Access, wanted: creation.Wanted, *, check: bool) ->
 
     :raises MtlsError: what is there is another authority, is damaged, or must not be used.
     """
+    if access.backend == OPENBAO:
+        return openbao.ensure(wanted, access.settings or {}, check=check)
     _require_built(access)
     return creation.ensure(wanted, check=check)
 
@@ -105,6 +107,8 @@ def open_authority(access: Access, *, read_only: bool) -> AbstractContextManager
 
     :raises MtlsError: it cannot be used; the text says why.
     """
+    if access.backend == OPENBAO:
+        return openbao.open_openbao(access.path, access.settings or {}, read_only=read_only)
     _require_built(access)
     return open_directory(access.path, access.passphrase, read_only=read_only)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from ansible_collections.mtls.nginx.plugins.module_utils import files
-from ansible_collections.mtls.nginx.plugins.module_utils.ca import client_files, holders, keys, times
+from ansible_collections.mtls.nginx.plugins.module_utils.ca import client_files, holders, keys, profiles, times
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Authority
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.client_files import Client, ClientFiles
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.client_plan import (
@@ -32,6 +32,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.subjects import (
 
 try:
     from cryptography import x509
+    from cryptography.hazmat.primitives import serialization
 except ImportError:  # reported by entry.require_cryptography
     pass
 
@@ -143,7 +144,8 @@ class _Worker:
         if step.retired_key is not None:
             client_files.archive_key(place, step.retired_key)
         if client.csr is not None:
-            return holders.KeyPair(keys.public_der(client_files.read_public_key(client, place)))
+            csr = profiles.read_csr(client.csr, client.owner)
+            return holders.KeyPair(keys.public_der(csr.public_key()), csr=csr.public_bytes(serialization.Encoding.PEM))
         kind = keys.KeyKind(client.key_type or self._new_key_type)
         return holders.key_pair(place.key, kind, client.owner)
 

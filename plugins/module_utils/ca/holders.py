@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Callable, Protocol, TypeVar
 
 from ansible_collections.mtls.nginx.plugins.module_utils import files
@@ -30,10 +30,14 @@ _CHUNK = 500
 
 @dataclass(frozen=True)
 class KeyPair:
-    """A public key to be certified (SubjectPublicKeyInfo) and, if it is here, the private key (PKCS #8), in DER."""
+    """A public key to be certified (SubjectPublicKeyInfo) and, if it is here, the private key (PKCS #8), in DER.
+
+    If it is not, ``csr`` is the holder's request in PEM.
+    """
 
     public: bytes
-    private: bytes | None = None
+    private: bytes | None = field(default=None, repr=False)
+    csr: bytes | None = None
 
     def private_key(self) -> keys.PrivateKey:
         """Return the private key, which a process of this run made or checked."""
