@@ -104,6 +104,7 @@ class Authority(Protocol):
     """Issues and revokes; each method raises MtlsError for what a user can put right."""
 
     path: str
+    chunk: int  # so many orders at a time
     shared: bool  # other controllers issue too, and have the private keys of what they asked for
     chain: tuple[x509.Certificate, ...]  # the issuing CA first
     record: Record

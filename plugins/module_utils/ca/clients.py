@@ -159,6 +159,10 @@ class _Worker:
 
     def _rewrite(self, step: Step) -> RegisterEntry:
         client, place = step.client, self._place(step.client)
+        if step.retired_key is not None:
+            client_files.archive_key(place, step.retired_key)
+        if step.superseded is not None:
+            client_files.archive_certificate(place, step.superseded)
         if step.restore is not None:
             certificate = self._authority.certificate(step.restore)
         else:

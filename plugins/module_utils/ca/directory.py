@@ -138,6 +138,7 @@ class Directory:
 class DirectoryAuthority(Directory):
     """Implements authority.Authority; to be had from ``open_directory``."""
 
+    chunk = 500
     shared = False
 
     def __init__(self, place: layout.Layout, passphrase: str | None, *, read_only: bool) -> None:

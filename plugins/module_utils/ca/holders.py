@@ -4,11 +4,13 @@
 """Keys and certificates for many holders, clients or servers, in bulk.
 
 A chunk at a time: all cores make the keys, the authority signs and records the chunk, all cores write what the
-holders need. A run that is killed has at most one chunk in the air, and the next one picks it up.
+holders need. While it signs, the keys of the next chunk are made and the files of the last one written: an authority
+that is elsewhere need not wait for us. What a killed run has in the air, the next one picks up.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -17,15 +19,13 @@ from typing import Callable, Protocol, TypeVar
 from ansible_collections.mtls.nginx.plugins.module_utils import files
 from ansible_collections.mtls.nginx.plugins.module_utils.ca import keys
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Authority, Order
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.parallel import spread
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.parallel import Spread
 
 try:
     from cryptography import x509
     from cryptography.hazmat.primitives import serialization
 except ImportError:  # reported by entry.require_cryptography
     pass
-
-_CHUNK = 500
 
 
 @dataclass(frozen=True)
@@ -66,11 +66,30 @@ def issue(
     ``prepare`` and ``finish`` run in forked processes: what they change in memory is lost, what they return is
     pickled.
     """
-    for start in range(0, len(tasks), _CHUNK):
-        chunk = tasks[start : start + _CHUNK]
-        pairs = spread(prepare, chunk)
-        certificates = authority.issue([task.order(pair) for task, pair in zip(chunk, pairs)])
-        yield from zip(chunk, spread(finish, list(zip(chunk, pairs, certificates))))
+    chunks = [tasks[start : start + authority.chunk] for start in range(0, len(tasks), authority.chunk)]
+    next_pairs = Spread(prepare, chunks[0]) if chunks else None
+    last: tuple[Sequence[T], Spread] | None = None
+    for number, chunk in enumerate(chunks):
+        failure, written = None, []
+        try:
+            making, next_pairs = next_pairs, None
+            pairs = making.results()
+            if number + 1 < len(chunks):
+                next_pairs = Spread(prepare, chunks[number + 1])
+            certificates = authority.issue([task.order(pair) for task, pair in zip(chunk, pairs)])
+            written = list(zip(chunk, pairs, certificates))
+        except Exception as error:
+            failure = error
+        if last is not None:
+            yield from zip(last[0], last[1].results())
+        if failure is not None:
+            if next_pairs is not None:
+                with contextlib.suppress(Exception):  # one failure is enough
+                    next_pairs.results()
+            raise failure
+        last = (chunk, Spread(finish, written))
+    if last is not None:
+        yield from zip(last[0], last[1].results())
 
 
 def key_pair(path: str, kind: keys.KeyKind, owner: str) -> KeyPair:

@@ -161,6 +161,7 @@ def open_openbao(path: str, settings: Mapping[str, object], *, read_only: bool) 
         authority = OpenBaoAuthority(place, _Mount(server, settings), read_only=read_only)
         if not read_only:
             stack.enter_context(authority.locked(str(settings["lock_mount"]).strip("/")))
+            stack.callback(authority.save)
         authority.synchronise()
         yield authority
 
@@ -277,6 +278,7 @@ class _Mount:
 class OpenBaoAuthority(Directory):
     """Implements authority.Authority; to be had from ``open_openbao``."""
 
+    chunk = 100
     shared = True
 
     def __init__(self, place: layout.Layout, mount: _Mount, *, read_only: bool) -> None:
@@ -287,6 +289,8 @@ class OpenBaoAuthority(Directory):
         self._state = _State.load(place.file(_STATE))
         self._lock: Lock | None = None
         self._fetched: dict[str, x509.Certificate] = {}  # in check mode they are nowhere else
+        self._unsaved = False
+        self._proven: set[str] = set()  # the profiles whose roles made what was asked for
         if self.chain != current:
             self.warnings.append(f"{place.certificate}: the CAs above changed on the server; run mtls.nginx.ca_init")
 
@@ -315,7 +319,9 @@ class OpenBaoAuthority(Directory):
         if not wanted:
             return
         others = set()
-        for serial, certificate, moment in self._mount.server.each(self._fetch, sorted(wanted.items())):
+        found = self._mount.server.each(self._fetch, list(wanted.items()))
+        found.sort(key=lambda item: item[1].not_valid_before_utc)  # the record is in the order of issue
+        for serial, certificate, moment in found:
             if not self._is_ours(certificate):
                 others.add(serial)
                 continue
@@ -326,7 +332,6 @@ class OpenBaoAuthority(Directory):
                 self.record.revoke(serial, moment, "unspecified")
         if self._read_only:
             return
-        files.sync_directory(self._layout.issued)
         self.record.save()
         if others:
             self._state.others |= others
@@ -345,30 +350,42 @@ class OpenBaoAuthority(Directory):
 
     def _keep(self, certificate: x509.Certificate) -> None:
         path = self._layout.issued_certificate(numbers.hexadecimal(certificate.serial_number))
-        files.write_file(path, certificate.public_bytes(serialization.Encoding.PEM), 0o644, sync_parent=False)
+        files.write_file(path, certificate.public_bytes(serialization.Encoding.PEM), 0o644, durable=False)
 
     def certificate(self, serial: str) -> x509.Certificate:
         """Return an issued certificate.
 
-        :raises MtlsError: its file is gone.
+        :raises MtlsError: neither its file nor the server has it.
         """
-        return self._fetched.get(serial) or super().certificate(serial)
+        if serial not in self._fetched:
+            try:
+                self._fetched[serial] = super().certificate(serial)
+            except MtlsError:
+                self._fetched[serial], _moment = self._mount.fetch(_colons(serial))
+        return self._fetched[serial]
 
     def issue(self, orders: Sequence[Order]) -> list[x509.Certificate]:
         """Have all ``orders`` signed, many at a time, and enter them.
 
-        The first goes alone: a role that makes something else of it makes one certificate then, not hundreds. What
-        was signed and does not get here is in the server's record, and comes with the next ``synchronise``.
+        The first of each profile goes alone: a role that makes something else of it makes one certificate then, not
+        hundreds. What was signed and does not get here is in the server's record, and comes with the next
+        ``synchronise``.
         """
-        if not orders:
-            return []
         self._require_writable()
-        issued = [self._order(orders[0]), *self._mount.server.each(self._order, orders[1:])]
-        files.sync_directory(self._layout.issued)
+        first = [order for order in orders[:1] if order.profile not in self._proven]
+        issued = [self._order(order) for order in first]
+        self._proven.update(order.profile for order in first)
+        issued += self._mount.server.each(self._order, orders[len(first) :])
         for certificate in issued:
             self._enter(certificate)
-        self.record.save()
+        self._unsaved = True
         return issued
+
+    def save(self) -> None:
+        """Write what was issued into the record. Until then the server's is enough."""
+        if self._unsaved:
+            self.record.save()
+            self._unsaved = False
 
     def _order(self, order: Order) -> x509.Certificate:
         self._renew_lock()
