@@ -249,9 +249,11 @@ class Planner:
             return replace(step, retired_key=retired, superseded=superseded)
         if current is None:
             return None
+        step = self._touch_up(client, found, entry, current)
         if current.subject != subject or current.not_valid_after_utc <= self._soon(client):
             self._waiting.append(client.name)
-        return self._touch_up(client, found, entry, current)
+            return replace(step, definition="")  # so that the next run looks again
+        return step
 
     def _issue(self, client: Client, found: Examined, subject: x509.Name, because: str, action: str = ISSUED) -> Step:
         if client.renew_before >= client.days:

@@ -32,6 +32,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca import (
 )
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import CrlState, Order
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.directory import Directory, read_certificates, was_issued_by
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.index import Index
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.openbao_api import Answer, Server
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.openbao_lock import Lock
 from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
@@ -136,11 +137,24 @@ def _establish(place: layout.Layout, chain: Sequence[x509.Certificate], added: S
         for name in ("newcerts", "clients", "servers"):
             files.make_directory(place.file(name), 0o700)
         if "index.txt" in added:
-            layout.check_not_lost(place)
-            files.write_file(place.index, b"", 0o600)
+            _record_of_files(place, chain[0]).save()
         if "ca.crt" in added:
             pem = b"".join(ca.public_bytes(serialization.Encoding.PEM) for ca in chain)
             files.write_file(place.certificate, pem, 0o644)
+
+
+def _record_of_files(place: layout.Layout, ca: x509.Certificate) -> Index:
+    """Return a record of what lies in newcerts, which may know more than the server: certificates from before it."""
+    found = []
+    for name in os.listdir(place.issued):
+        with contextlib.suppress(MtlsError):  # a damaged file: the server may have it
+            found.append(read_certificates(os.path.join(place.issued, name))[0])
+    record = Index(place.index, {})
+    for certificate in sorted(found, key=lambda each: each.not_valid_before_utc):
+        serial = numbers.hexadecimal(certificate.serial_number)
+        if was_issued_by(certificate, ca) and serial not in record:
+            record.add(serial, certificate.not_valid_after_utc, subjects.index_subject(certificate.subject))
+    return record
 
 
 @contextlib.contextmanager
@@ -181,7 +195,7 @@ class _Mount:
 
     def chain(self) -> tuple[x509.Certificate, ...]:
         """Return the certificates of the CA that signs and of those above, and look at the server's clock."""
-        answer = self.server.ask("GET", f"{self.path}/issuer/default/json", accept=(400, 404, 500))
+        answer = self.server.ask("GET", f"{self.path}/issuer/default/json", accept=(400, 403, 500))
         if answer.status != 200:
             if any("no default issuer" in text for text in answer.errors):
                 raise MtlsError(
