@@ -57,6 +57,7 @@ class OpenBao:
     """One server; `root` asks it with all rights."""
 
     def __init__(self, folder: pathlib.Path) -> None:
+        (folder / "storage").mkdir(parents=True)
         self.folder = folder
         self.port = free_port()
         self.url = f"https://127.0.0.1:{self.port}"
@@ -69,7 +70,6 @@ class OpenBao:
         curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=bao")
         names = ("-addext", "subjectAltName=IP:127.0.0.1")
         openssl("req", "-x509", *curve, *names, "-out", "tls.crt", "-keyout", "tls.key", cwd=folder)
-        (folder / "storage").mkdir()
         (folder / "config.hcl").write_text(CONFIG.format(folder=folder, port=self.port, cluster_port=free_port()))
 
     def start(self) -> None:
