@@ -9,9 +9,11 @@ What every authority does is in test_contract.py.
 from __future__ import annotations
 
 import contextlib
+import http.server
 import json
 import os
 import re
+import shutil
 import signal
 import threading
 import time
@@ -350,6 +352,31 @@ def test_wrong_settings(authority, controller, settings, said):
     assert authority.issued() == {}
 
 
+def test_a_copied_directory_is_another_controller(authority, controller, monkeypatch):
+    shutil.copytree(controller.path, authority.folder / "copy")
+    monkeypatch.setattr(openbao_lock, "WAIT", 1)
+    with controller.open():
+        assert "another controller" in refused(authority.controller("copy"))
+    assert authority.controller("copy").actions(Client("phone")) == ["issued"]
+
+
+def test_another_kind_of_server(controller, authority):
+    class Page(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"<html>")
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Page) as page:
+        threading.Thread(target=page.serve_forever, daemon=True).start()
+        text = refused(authority.controller(url=f"http://127.0.0.1:{page.server_port}"))
+        page.shutdown()
+    assert "does not answer as OpenBao" in text
+
+
 def test_wrong_ports_and_clocks(openbao, authority, controller, monkeypatch):
     assert "TLS fails" in refused(authority.controller(url=f"https://127.0.0.1:{plain_port()}"))
     moment = times.now() + timedelta(hours=1)
@@ -468,7 +495,7 @@ def test_a_damaged_mirror_is_mended(authority, controller):
     for client in ("phone", "tablet"):
         (controller.path / "clients" / client / f"{client}.crt").unlink()
     assert controller.actions(Client("phone"), Client("tablet")) == ["updated"] * 2
-    for name in ("index.txt", "crl.pem", "openbao.json"):
+    for name in ("index.txt", "crl.pem"):
         (controller.path / name).unlink()
     made = controller.ensure()
     assert set(made.added) == {"index.txt", "crl.pem"}
@@ -511,8 +538,10 @@ def test_from_directory_to_openbao(openbao, authority, tmp_path):
         assert opened.crl_due(7) is None
 
 
-def test_an_intermediate_with_its_root_in_the_same_mount(openbao, authority, tmp_path):
+def test_an_intermediate_with_its_root_in_the_same_mount(openbao, authority, controller):
     mount = authority.mount
+    controller.serve(Client("of-the-root"))
+    (others,) = authority.issued()["of-the-root"]
     csr = openbao.ask("POST", f"{mount}/issuers/generate/intermediate/internal", {"common_name": "Middle"})["csr"]
     signed = openbao.ask(
         "POST", f"{mount}/root/sign-intermediate", {"csr": csr, "common_name": "Middle", "ttl": "80000h"}
@@ -520,15 +549,18 @@ def test_an_intermediate_with_its_root_in_the_same_mount(openbao, authority, tmp
     made = openbao.ask("POST", f"{mount}/issuers/import/cert", {"pem_bundle": signed["certificate"]})
     (issuer,) = made["imported_issuers"]
     openbao.ask("POST", f"{mount}/config/issuers", {"default": issuer})
+    assert "signs with CN=Middle" in refused(controller)
     controller = authority.controller("middle")
     controller.ensure(subject={"CN": "Middle"})
     assert controller.actions(Client("phone")) == ["issued"]
     published = read_authority(controller.access.path)
     assert len(x509.load_pem_x509_certificates(published.chain())) == 2
     assert len(revocation.parse_crls(published.crl(), "crl")) == 2
-    state = json.loads((controller.path / "openbao.json").read_text())
+    assert json.loads((controller.path / "openbao.json").read_text()) == {"others": [others]}
+    before = tree(controller.path)
     assert controller.actions(Client("phone")) == ["unchanged"]
-    assert json.loads((controller.path / "openbao.json").read_text()) == state
+    assert controller.serve(Client("phone")).unmanaged == []
+    assert tree(controller.path) == before
     assert len(controller.recorded()) == 1
 
 

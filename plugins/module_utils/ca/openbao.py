@@ -14,9 +14,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 
 from ansible_collections.mtls.nginx.plugins.module_utils import files
@@ -44,32 +42,7 @@ try:
 except ImportError:  # reported by entry.require_cryptography
     pass
 
-_STATE = "openbao.json"
-
-
-@dataclass
-class _State:
-    """``openbao.json``: this controller's id, and the server's certificates that are not ours to keep.
-
-    Those are by other issuers of the mount, or of CAs. The file is derived: without it they are looked at again,
-    and a lock of a killed run has to end by itself.
-    """
-
-    controller: str = field(default_factory=lambda: str(uuid.uuid4()))
-    others: set[str] = field(default_factory=set)
-
-    @classmethod
-    def load(cls, path: str) -> _State:
-        try:
-            with open(path, encoding="utf-8") as stream:
-                content = json.load(stream)
-            return cls(str(content["controller"]), {str(serial) for serial in content["others"]})
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
-            return cls()
-
-    def save(self, path: str) -> None:
-        content = {"controller": self.controller, "others": sorted(self.others)}
-        files.write_file(path, json.dumps(content, indent=1).encode() + b"\n", 0o600)
+_OTHERS = "openbao.json"
 
 
 def ensure(wanted: creation.Wanted, settings: Mapping[str, object], *, check: bool) -> creation.Outcome:
@@ -300,7 +273,7 @@ class OpenBaoAuthority(Directory):
         _check_same(place, current[0], mount.name)
         super().__init__(place, read_only=read_only)
         self._mount = mount
-        self._state = _State.load(place.file(_STATE))
+        self._others = _read_others(place.file(_OTHERS))
         self._lock: Lock | None = None
         self._fetched: dict[str, x509.Certificate] = {}  # in check mode they are nowhere else
         self._unsaved = False
@@ -311,8 +284,7 @@ class OpenBaoAuthority(Directory):
     @contextlib.contextmanager
     def locked(self, lock_mount: str) -> Iterator[None]:
         """Keep the other controllers out."""
-        self._state.save(self._layout.file(_STATE))
-        with Lock(self._mount.server, lock_mount, self._mount.path, self._state.controller).held() as lock:
+        with Lock(self._mount.server, lock_mount, self._mount.path, self._layout.lock).held() as lock:
             self._lock = lock
             yield
 
@@ -321,7 +293,7 @@ class OpenBaoAuthority(Directory):
         if not self._read_only:
             for directory in (self.path, self._layout.issued, *self._layout.holders()):
                 files.remove_unfinished(directory)
-        skipped = self._state.others | {numbers.hexadecimal(ca.serial_number) for ca in self.chain}
+        skipped = self._others | {numbers.hexadecimal(ca.serial_number) for ca in self.chain}
         wanted = {
             serial: key
             for serial, key in self._mount.serials("certs").items()
@@ -348,8 +320,9 @@ class OpenBaoAuthority(Directory):
             return
         self.record.save()
         if others:
-            self._state.others |= others
-            self._state.save(self._layout.file(_STATE))
+            self._others |= others
+            content = json.dumps({"others": sorted(self._others)}, indent=1)
+            files.write_file(self._layout.file(_OTHERS), f"{content}\n".encode(), 0o600)
 
     def _fetch(self, item: tuple[str, str]) -> tuple[str, x509.Certificate, datetime | None]:
         serial, key = item
@@ -548,6 +521,18 @@ class OpenBaoAuthority(Directory):
         lacking = [serial for serial, _moment, _reason in self.record.revocations() if int(serial, 16) not in listed]
         entries = (self.record.get(serial) for serial in lacking)
         return [entry.serial for entry in entries if entry is not None and entry.not_after > now]
+
+
+def _read_others(path: str) -> set[str]:
+    """Return the serials on the server that are not ours: by other issuers of the mount, or CAs.
+
+    The file spares looking at them again, and can be missing.
+    """
+    try:
+        with open(path, encoding="utf-8") as stream:
+            return {str(serial) for serial in json.load(stream)["others"]}
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return set()
 
 
 def _is_young(crl: x509.CertificateRevocationList, now: datetime) -> bool:

@@ -139,6 +139,8 @@ class Server:
         self._idle.append(connection)
         self._used = time.monotonic()
         answer = _answer(response, content)
+        if answer is None:
+            raise MtlsError(f"{self.url}: does not answer as OpenBao or Vault does; correct url")
         if answer.status // 100 == 2 or answer.status in accept:
             return answer
         raise self._refused(method, path, answer)
@@ -228,12 +230,15 @@ def _connector(url: str, ca_file: str | None) -> tuple[str, Callable[[], http.cl
     return parts.path, lambda: http.client.HTTPSConnection(host, port, timeout=TIMEOUT, context=context)
 
 
-def _answer(response: http.client.HTTPResponse, content: bytes) -> Answer:
+def _answer(response: http.client.HTTPResponse, content: bytes) -> Answer | None:
+    """Return what the server said, or None for a success that is none of this API."""
     try:
         parsed = json.loads(content) if content else {}
     except ValueError:
-        parsed = {}
+        parsed = None
     if not isinstance(parsed, dict):
+        if response.status // 100 == 2:
+            return None
         parsed = {}
     data = parsed.get("data") or parsed.get("auth") or {}
     errors = parsed.get("errors") or ()

@@ -11,7 +11,6 @@ that: ``renew`` comes before everything that must not be done by two.
 from __future__ import annotations
 
 import contextlib
-import getpass
 import os
 import socket
 import threading
@@ -30,12 +29,12 @@ _POLL = 0.5
 class Lock:
     """The lock of one PKI mount."""
 
-    def __init__(self, server: Server, lock_mount: str, mount: str, controller: str) -> None:
-        """``controller`` is an id that no other controller has: a lock of a run of its own that was killed is taken."""
+    def __init__(self, server: Server, lock_mount: str, mount: str, local_lock: str) -> None:
+        """Whoever holds the file ``local_lock`` may take the lock of a run with that file: it cannot be alive."""
         self._server = server
         self._path = f"{lock_mount}/data/mtls-nginx/{mount}"
         self._mount = lock_mount
-        self._controller = controller
+        self._controller = _identity(local_lock)
         self._version = 0
         self._renewed = 0.0
         self._guard = threading.Lock()
@@ -103,7 +102,7 @@ class Lock:
 
     def _write(self, controller: str | None) -> bool:
         """Replace the document that was seen last; return False when somebody else did."""
-        holder = f"{getpass.getuser()}@{socket.gethostname()}, process {os.getpid()}" if controller else None
+        holder = f"{socket.gethostname()}, process {os.getpid()}" if controller else None
         began = time.monotonic()
         document = {"options": {"cas": self._version}, "data": {"controller": controller, "holder": holder}}
         answer = self._server.ask("POST", self._path, document, accept=(400,))
@@ -116,3 +115,14 @@ class Lock:
         self._version = int(answer.data["version"])
         self._renewed = began
         return True
+
+
+def _identity(path: str) -> str:
+    """Return what no other file has while this kernel runs, not even a copy of its directory on another machine."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as stream:
+            kernel = stream.read().strip()
+    except OSError:  # not Linux
+        kernel = socket.gethostname()
+    status = os.stat(path)
+    return f"{kernel}/{status.st_dev}/{status.st_ino}"
