@@ -260,7 +260,7 @@ def test_who_lost_the_lock_stops(authority, monkeypatch):
         monkeypatch.setattr(openbao_lock, "LEASE", 0)
         with other.open():
             pass
-        with pytest.raises(MtlsError, match="may have lost the lock"):
+        with pytest.raises(MtlsError, match="lost the lock to another controller"):
             holding.write_crl(30)
 
 

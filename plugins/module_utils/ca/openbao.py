@@ -265,7 +265,7 @@ class _Mount:
 class OpenBaoAuthority(Directory):
     """Implements authority.Authority; to be had from ``open_openbao``."""
 
-    chunk = 100
+    chunk = 250
     shared = True
 
     def __init__(self, place: layout.Layout, mount: _Mount, *, read_only: bool) -> None:

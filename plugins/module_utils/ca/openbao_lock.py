@@ -4,8 +4,8 @@
 """One controller at a time: a document in a KV engine, version 2, that only who holds the lock replaces.
 
 Each write names the version that it follows (check-and-set), so of two controllers one fails. A lock whose last
-write is older than the lease, by the server's clock, belongs to nobody alive. Its holder stops by itself before
-that: ``renew`` comes before everything that must not be done by two.
+write is older than the lease, by the server's clock, may be taken. Its holder finds out when it renews, which comes
+before everything that must not be done by two.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterator
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca import times
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.openbao_api import TIMEOUT, Answer, Server, server_time
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.openbao_api import Answer, Server, server_time
 from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
 
 LEASE = 300.0  # seconds: longer than the keys of one chunk take, and the files after it
@@ -55,16 +55,16 @@ class Lock:
     def renew(self) -> None:
         """Make sure that the lock is ours for the length of a request; cheap when it was done lately.
 
-        :raises MtlsError: it may be another's, because this run stood still for too long.
+        :raises MtlsError: another took it, because this run stood still for longer than the lease.
         """
         with self._guard:
             age = time.monotonic() - self._renewed
             if age < LEASE / 10:
                 return
-            if age > LEASE - 2 * TIMEOUT or not self._write(self._controller):
+            if not self._write(self._controller):
                 raise MtlsError(
-                    f"{self._path}: this run stood still for {age:.0f} seconds and may have lost the lock to another "
-                    "controller; run again: what was done is kept"
+                    f"{self._path}: this run stood still for {age:.0f} seconds and lost the lock to another controller; "
+                    "run again: what was done is kept"
                 )
 
     def _acquire(self) -> None:
