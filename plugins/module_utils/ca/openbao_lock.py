@@ -63,8 +63,8 @@ class Lock:
                 return
             if not self._write(self._controller):
                 raise MtlsError(
-                    f"{self._path}: this run stood still for {age:.0f} seconds and lost the lock to another controller; "
-                    "run again: what was done is kept"
+                    f"{self._path}: this run stood still for {age:.0f} seconds and lost the lock to another "
+                    "controller; run again: what was done is kept"
                 )
 
     def _acquire(self) -> None:
