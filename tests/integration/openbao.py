@@ -86,7 +86,8 @@ class OpenBao:
 
     def unseal(self) -> None:
         self.bao("operator", "unseal", self._key)
-        self._wait(lambda: self.ask("GET", "sys/mounts"))
+        policy = {"policy": 'path "nothing" { capabilities = ["deny"] }'}
+        self._wait(lambda: self.ask("POST", "sys/policies/acl/is-it-active", policy))
 
     def stop(self) -> None:
         if self.process is not None:

@@ -136,6 +136,11 @@ def test_four_controllers_side_by_side_issue_nothing_twice(authority):
         assert authority.settings["token"] not in again["raw"]
     assert [tree(each.path) for each in controllers] == before
 
+    # A server's certificate, which each makes for itself, is nobody's stray.
+    for each in controllers[:2]:
+        each.serve_hosts(servers.Server("nas", "web", ("nas.lan",)))
+    assert controllers[0].serve(*(Client(name, p12="none") for name in names)).unmanaged == []
+
     # What one revokes is on every controller's CRL after its next run.
     controllers[0].serve(*(Client(name, revoked=name == names[0]) for name in names))
     for each in controllers:

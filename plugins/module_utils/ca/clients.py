@@ -190,8 +190,13 @@ def _unmanaged(
             not_after=entry.not_after,
         )
         for entry in authority.record.live(times.now(), besides=known)
-        if entry.serial in owners or entry.subject not in subjects
+        if (entry.serial in owners or entry.subject not in subjects) and not _is_a_server(authority, entry.serial)
     ]
+
+
+def _is_a_server(authority: Authority, serial: str) -> bool:
+    """Tell whether a certificate is a server's that another controller asked for: it lets nobody in."""
+    return authority.shared and not profiles.is_for(authority.certificate(serial), profiles.CLIENT)
 
 
 def foresee_first_run(clients: Sequence[Client]) -> Reconciled:

@@ -187,7 +187,7 @@ class Server:
 
     def _refused(self, method: str, path: str, answer: Answer) -> MtlsError:
         said = _quote(answer)
-        if answer.status == 503 or "is sealed" in said:
+        if answer.status == 503 or "is sealed" in said or "node not active" in said:
             if "sealed" in said:
                 return MtlsError(f"{self.url}: is sealed; unseal it (`bao operator unseal`) and run again")
             return MtlsError(f"{self.url}: is not ready ({said}); {_RESUME}")
