@@ -61,9 +61,11 @@ class Backend:
     def path(self) -> pathlib.Path:
         return pathlib.Path(self.access.path)
 
-    def ensure(self, check: bool = False, subject: dict | None = SUBJECT) -> creation.Outcome:
+    def ensure(self, check: bool = False, subject: dict | None = None) -> creation.Outcome:
         kind = keys.KeyKind("ecdsa", curve="P-256")
-        wanted = creation.Wanted(self.access.path, subject, kind, self.access.passphrase, days=3650, crl_days=30)
+        wanted = creation.Wanted(
+            self.access.path, subject or SUBJECT, kind, self.access.passphrase, days=3650, crl_days=30
+        )
         return ensure_authority(self.access, wanted, check=check)
 
     def open(self, read_only: bool = False):

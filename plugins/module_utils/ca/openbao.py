@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 
@@ -43,6 +44,7 @@ except ImportError:  # reported by entry.require_cryptography
     pass
 
 _OTHERS = "openbao.json"
+_CLOCK_PATIENCE = 30  # seconds
 
 
 def ensure(wanted: creation.Wanted, settings: Mapping[str, object], *, check: bool) -> creation.Outcome:
@@ -468,16 +470,20 @@ class OpenBaoAuthority(Directory):
         """Fetch the server's CRL, have it made anew if need be, check it as the hosts will, and put it in place."""
         self._require_writable()
         self._renew_lock()
-        path, now = f"{self._mount.name}, CRL", times.now()
+        path = f"{self._mount.name}, CRL"
         own = self._current_crl(path)
-        if own is None or self._not_listed(own) or not _is_young(own, now):
+        if own is None or self._not_listed(own) or not _is_young(own, times.now()):
             unlisted = [] if own is None else self._not_listed(own)
             self._mount.server.each(lambda serial: self._mount.revoke(serial, self._filed(serial)), unlisted)
             self._mount.rotate_crl()
             own = self._current_crl(path)
         if own is None:
             raise MtlsError(f"{path}: there is none; `bao write {self._mount.path}/config/crl disable=false`")
-        pem = own.public_bytes(serialization.Encoding.PEM)
+        # It begins when it was made, and the server's clock may be a little ahead.
+        ahead = (own.last_update_utc - times.now()).total_seconds()
+        if 0 < ahead <= _CLOCK_PATIENCE:
+            time.sleep(ahead)
+        pem, now = own.public_bytes(serialization.Encoding.PEM), times.now()
         revocation.check_shippable(pem, self.chain[0].public_bytes(serialization.Encoding.PEM), now, path)
         unlisted = self._not_listed(own)
         if unlisted:
