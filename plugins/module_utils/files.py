@@ -23,20 +23,21 @@ Path = Union[str, "os.PathLike[str]"]
 _UNFINISHED = ".new"
 
 
-def write_file(path: Path, data: bytes, mode: int, *, sync_parent: bool = True) -> None:
+def write_file(path: Path, data: bytes, mode: int, *, sync_parent: bool = True, durable: bool = True) -> None:
     """Put ``data`` at ``path`` with ``mode``, replacing what is there.
 
-    With ``sync_parent=False`` the caller promises one ``sync_directory`` for all the files of a batch.
+    With ``sync_parent=False`` the caller promises one ``sync_directory`` for all the files of a batch. What can be
+    had again need not be ``durable``: a power cut may leave it empty.
     Raises OSError with its filename set; the old file is then untouched.
     """
     path = os.fspath(path)
-    staged = _stage(path, data, mode)
+    staged = _stage(path, data, mode, durable=durable)
     try:
         os.replace(staged, path)
     except OSError:
         os.unlink(staged)
         raise
-    if sync_parent:
+    if sync_parent and durable:
         sync_directory(os.path.dirname(path))
 
 
@@ -156,7 +157,7 @@ def remove_unfinished(directory: Path) -> None:
             os.unlink(os.path.join(directory, name))
 
 
-def _stage(path: str, data: bytes, mode: int) -> str:
+def _stage(path: str, data: bytes, mode: int, *, durable: bool = True) -> str:
     # A fixed name: what a killed run left behind is replaced by the next write of the same file.
     staged = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}{_UNFINISHED}")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
@@ -170,7 +171,8 @@ def _stage(path: str, data: bytes, mode: int) -> str:
             os.fchmod(descriptor, mode)  # the umask may have taken bits away
             stream.write(data)
             stream.flush()
-            os.fsync(descriptor)
+            if durable:
+                os.fsync(descriptor)
     except OSError as error:
         error.filename = error.filename or path
         os.unlink(staged)

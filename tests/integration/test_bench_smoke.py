@@ -21,6 +21,7 @@ ROWS = [
     "again-10000",
     "crl-100000",
     "one-new-100000",
+    "openbao-1000",
     "growth-issue",
     "growth-again",
     "growth-crl",

@@ -10,7 +10,7 @@ above this file speaks to the protocol only; ``backends.py`` knows who implement
 from __future__ import annotations
 
 from collections.abc import Collection, Container, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
@@ -32,13 +32,19 @@ REASONS = (  # RFC 5280, 5.3.1, in openssl's spelling; removeFromCRL belongs to 
 
 @dataclass(frozen=True)
 class Order:
-    """One certificate to be issued: ``public_key`` is SubjectPublicKeyInfo in DER, ``names`` its subjectAltName."""
+    """One certificate to be issued: ``public_key`` is SubjectPublicKeyInfo in DER, ``names`` its subjectAltName.
+
+    An authority that is asked by certificate signing request makes one with ``private_key`` (PKCS #8 in DER), or
+    passes on ``csr`` (PEM) for a key that never was here. Others need neither.
+    """
 
     public_key: bytes
     subject: x509.Name
     profile: str
     validity: Validity
     names: tuple[str, ...] = ()
+    private_key: bytes | None = field(default=None, repr=False)
+    csr: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -117,6 +123,8 @@ class Authority(Protocol):
 
     issues: bool  # False: somebody else does, and whatever changes something raises
     path: str
+    chunk: int  # so many orders at a time
+    shared: bool  # other controllers issue too, and have the private keys of what they asked for
     chain: tuple[x509.Certificate, ...]  # the issuing CA first
     record: Record
     warnings: list[str]

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.mtls.nginx.plugins.module_utils.ca import creation, trust
+from ansible_collections.mtls.nginx.plugins.module_utils.ca import creation, openbao, trust
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Authority, Published
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.directory import open_directory
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.published import read_published
@@ -99,6 +99,8 @@ def ensure_authority(access: Access, wanted: creation.Wanted, *, check: bool) ->
     """
     if access.backend == TRUST:
         return trust.ensure(access.path, _source(access), check=check)
+    if access.backend == OPENBAO:
+        return openbao.ensure(wanted, access.settings or {}, check=check)
     _require_built(access)
     return creation.ensure(wanted, check=check)
 
@@ -110,6 +112,8 @@ def open_authority(access: Access, *, read_only: bool) -> AbstractContextManager
     """
     if access.backend == TRUST:
         return trust.open_trusted(access.path, _source(access), read_only=read_only)
+    if access.backend == OPENBAO:
+        return openbao.open_openbao(access.path, access.settings or {}, read_only=read_only)
     _require_built(access)
     return open_directory(access.path, access.passphrase, read_only=read_only)
 

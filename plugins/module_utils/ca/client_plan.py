@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple
 
@@ -74,7 +75,7 @@ class Step(NamedTuple):
 
     def order(self, pair: holders.KeyPair) -> Order:
         """Return what is asked of the authority."""
-        return Order(pair.public, self.subject, profiles.CLIENT, self.validity)
+        return Order(pair.public, self.subject, profiles.CLIENT, self.validity, private_key=pair.private, csr=pair.csr)
 
 
 def check_clients(clients: Sequence[Client]) -> None:
@@ -109,6 +110,8 @@ class Planner:
         self._limits: dict[int, str] = {}  # by renew_before: what ends until then ends soon
         self._digests: dict[tuple, str] = {}  # most clients are defined alike
         self._exposed: list[str] = []
+        self._keyless: list[str] = []  # clients whose private keys are not here
+        self._waiting: list[str] = []  # those of them that another controller has to see to
 
     def plan(self, clients: Sequence[Client]) -> list[Step]:
         """Return one step for each client, in order.
@@ -129,10 +132,26 @@ class Planner:
             steps[client.name] = self._judge_revoked(client, found) if client.revoked else self._judge(client, found)
         ordered = [steps[client.name] for client in clients]
         self._check_dns(ordered)
-        if self._exposed:
-            listed = ", ".join(self._exposed[:5]) + (" and more" if len(self._exposed) > 5 else "")
-            self.warnings.append(f"{len(self._exposed)} private keys can be read by others: {listed}; chmod 600 them")
+        self._warn_of_keys()
         return ordered
+
+    def _warn_of_keys(self) -> None:
+        if self._exposed:
+            listed = _some(self._exposed)
+            self.warnings.append(f"{len(self._exposed)} private keys can be read by others: {listed}; chmod 600 them")
+        if self._keyless:
+            remedy = "revoke a client and have it present again to give it a new key"
+            if self._authority.shared:
+                remedy = f"they are with the controller that asked for them, or {remedy}"
+            self.warnings.append(
+                f"{len(self._keyless)} clients have a certificate whose private key is not here, so there is no .p12: "
+                f"{_some(self._keyless)}; {remedy}"
+            )
+        if self._waiting:
+            self.warnings.append(
+                f"{len(self._waiting)} clients are due for another certificate: {_some(self._waiting)}; run the "
+                "controller that has their private keys"
+            )
 
     def _examine(self, client: Client) -> Examined:
         remembered = self._register.remembered(client.name)
@@ -158,6 +177,8 @@ class Planner:
             )
         if not self._authority.record.is_valid(entry.serial) or self._ends_soon(client, entry):
             return None
+        if self._authority.shared and client.csr is None and "key" not in entry.files:
+            self._keyless.append(client.name)
         return Step(client, UNCHANGED, "", entry, known=True)
 
     def _note_exposure(self, path: str, status: os.stat_result | None) -> None:
@@ -172,6 +193,10 @@ class Planner:
         if client.csr is None:
             self._note_exposure(self._place(client).key, files.status(self._place(client).key))
         lost = keyless and found.key_at != SEALED and self._remembers(client, "key", "csr", "p12")
+        if self._authority.shared and client.csr is None and not lost:
+            step = self._follow(client, found, subject or (current.subject if current else self._plain_subject(client)))
+            if step is not None:
+                return step
         usable = entry is not None and found.matches and not lost and self._not_revoked(entry.serial)
         if not usable and not lost:
             wanted = subject or (current.subject if current else self._plain_subject(client))
@@ -220,10 +245,7 @@ class Planner:
             rewrite = True
             because.append("the key was in the .p12 only")
         if client.csr is None and found.public_key is None and found.key_at != SEALED:
-            self.warnings.append(
-                f"{client.owner}: has a certificate, but its private key is not here, so there is no .p12; "
-                "revoke the client and have it present again to give it a new key"
-            )
+            self._keyless.append(client.name)
         return Step(
             client,
             UPDATED if because else UNCHANGED,
@@ -235,6 +257,32 @@ class Planner:
             restore=restore,
             enter=enter,
         )
+
+    def _follow(self, client: Client, found: Examined, subject: x509.Name) -> Step | None:
+        """Judge a client whose private key another controller has, which is the one to renew: take over what it did.
+
+        Return None when the key is here, or when nobody has a live certificate for the client: then it gets one here.
+        """
+        retired = self._retired_key(client, found, subject)
+        if found.public_key is not None and retired is None:
+            return None
+        found = replace(found, public_key=None)
+        entry = found.entry if found.entry is not None and self._is_live(found.entry.serial) else None
+        current = found.parsed() if entry is not None else None
+        newest = self._restorable(client, found, subject)
+        if newest is not None and (
+            current is None or current.subject != subject or newest.not_valid_after_utc > current.not_valid_after_utc
+        ):
+            superseded = entry.serial if entry is not None and current.subject != subject else None
+            step = self._touch_up(client, found, None, newest)
+            return step._replace(retired_key=retired, superseded=superseded)
+        if current is None:
+            return None
+        step = self._touch_up(client, found, entry, current)
+        if current.subject != subject or current.not_valid_after_utc <= self._soon(client):
+            self._waiting.append(client.name)
+            return step._replace(definition="")  # so that the next run looks again
+        return step
 
     def _issue(self, client: Client, found: Examined, subject: x509.Name, because: str, action: str = ISSUED) -> Step:
         if client.renew_before >= client.days:
@@ -428,3 +476,7 @@ class Planner:
     def _remembers(self, client: Client, *kinds: str) -> bool:
         entry = self._register.remembered(client.name)
         return entry is not None and not entry.files.keys().isdisjoint(kinds)
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (" and more" if len(names) > 5 else "")

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from ansible_collections.mtls.nginx.plugins.module_utils import files
-from ansible_collections.mtls.nginx.plugins.module_utils.ca import client_files, holders, keys, times
+from ansible_collections.mtls.nginx.plugins.module_utils.ca import client_files, holders, keys, profiles, times
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Authority, Record
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.client_files import Client, ClientFiles
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.client_plan import (
@@ -38,6 +38,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
 
 try:
     from cryptography import x509
+    from cryptography.hazmat.primitives import serialization
 except ImportError:  # reported by entry.require_cryptography
     pass
 
@@ -110,6 +111,8 @@ def reconcile(
     worker = _Worker(authority, register, maker, new_key_type)
     results = [worker.foresee(step) for step in steps] if check else worker.carry_out(steps)
     strays = _unmanaged_serials(authority, register, steps, results)
+    if authority.shared:
+        strays = [serial for serial in strays if not _is_a_server(authority, serial)]
     unmanaged = describe_unmanaged(authority.record, register, strays[:MOST_UNMANAGED])
     return Reconciled(results, unmanaged, len(strays), planner.warnings)
 
@@ -226,7 +229,8 @@ class _Worker:
         if step.retired_key is not None:
             client_files.archive_key(place, step.retired_key)
         if client.csr is not None:
-            return holders.KeyPair(keys.public_der(client_files.read_csr_key(client)))
+            csr = profiles.read_csr(client.csr, client.owner)
+            return holders.KeyPair(keys.public_der(csr.public_key()), csr=csr.public_bytes(serialization.Encoding.PEM))
         if step.key_in_p12:
             return holders.KeyPair.of(self._key_in_p12(step))
         kind = keys.KeyKind(client.key_type or self._new_key_type)
@@ -242,6 +246,10 @@ class _Worker:
 
     def _rewrite(self, step: Step) -> RegisterEntry:
         client, place = step.client, self._place(step.client)
+        if step.retired_key is not None:
+            client_files.archive_key(place, step.retired_key)
+        if step.superseded is not None:
+            client_files.archive_certificate(place, step.superseded)
         if step.restore is not None:
             certificate = self._authority.certificate(step.restore)
         else:
@@ -313,6 +321,11 @@ def describe_unmanaged(record: Record, register: Register, serials: Sequence[str
         for entry in map(record.get, serials)
         if entry is not None
     ]
+
+
+def _is_a_server(authority: Authority, serial: str) -> bool:
+    """Tell whether a certificate is a server's that another controller asked for: it lets nobody in."""
+    return authority.shared and not profiles.is_for(authority.certificate(serial), profiles.CLIENT)
 
 
 def foresee_first_run(clients: Sequence[Client], *, issues: bool = True) -> Reconciled:

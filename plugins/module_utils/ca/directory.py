@@ -81,22 +81,86 @@ def open_directory(path: str, passphrase: str | None, *, read_only: bool) -> Ite
             authority.settle()
 
 
-class DirectoryAuthority:
-    """Implements authority.Authority; to be had from ``open_directory``."""
+class Directory:
+    """What each authority keeps in its directory, whoever signs: chain, record, issued certificates, CRL."""
 
     issues = True
 
-    def __init__(self, place: layout.Layout, passphrase: str | None, *, read_only: bool) -> None:
+    def __init__(self, place: layout.Layout, *, read_only: bool) -> None:
         self.path = place.path
         self.warnings: list[str] = []
         self.chain = read_certificates(place.certificate)
+        profiles.check_ca(self.chain[0], place.certificate, times.now())
         self._layout = place
         self._read_only = read_only
-        profiles.check_ca(self.chain[0], place.certificate, times.now())
+        self.record = self._load_record()
+
+    def _load_record(self) -> Index:
+        return Index.load(self._layout.index)
+
+    def certificate(self, serial: str) -> x509.Certificate:
+        """Return an issued certificate.
+
+        :raises MtlsError: its file is gone.
+        """
+        path = self._layout.issued_certificate(serial)
+        if not os.path.exists(path):
+            raise MtlsError(f"{path}: is missing although index.txt lists it; restore it from a backup")
+        return read_certificates(path)[0]
+
+    def enter(self, certificates: Sequence[x509.Certificate]) -> None:
+        """Record certificates that the key signed outside of this directory's record."""
+        if not certificates:
+            return
+        self._require_writable()
+        for certificate in certificates:
+            self._enter(certificate)
+        self.record.save()
+
+    def _enter(self, certificate: x509.Certificate) -> None:
+        serial = numbers.hexadecimal(certificate.serial_number)
+        self.record.add(serial, certificate.not_valid_after_utc, subjects.index_subject(certificate.subject))
+
+    def crl(self) -> bytes | None:
+        """Return crl.pem as it is."""
+        return crl_as_it_is(self._layout.crl)
+
+    def crl_state(self) -> CrlState | None:
+        """Return what our CRL in crl.pem says."""
+        own = self._crls.own
+        return revocation.state_of(own) if own is not None else None
+
+    @cached_property
+    def _crls(self) -> _Crls:
+        pem = self.crl()
+        try:
+            crls = revocation.parse_crls(pem, self._layout.crl) if pem is not None else []
+        except MtlsError as error:
+            self.warnings.append(f"{error} (a new one takes its place)")
+            crls = []
+        own = [crl for crl in crls if revocation.is_by(crl, self.chain[0])]
+        above = [crl for crl in crls if any(revocation.is_by(crl, ca) for ca in self.chain[1:])]
+        return _Crls(own[0] if own else None, tuple(above))
+
+    def _require_writable(self) -> None:
+        if self._read_only:
+            raise RuntimeError("an authority opened read-only was asked to change something")
+
+
+class DirectoryAuthority(Directory):
+    """Implements authority.Authority; to be had from ``open_directory``."""
+
+    chunk = 500
+    shared = False
+
+    def __init__(self, place: layout.Layout, passphrase: str | None, *, read_only: bool) -> None:
+        super().__init__(place, read_only=read_only)
         self._begun = self._strange = False
         self._encoded: dict[int, revocation.Revoked] = {}  # by the number of entries
         self._issuer = self._load_issuer(passphrase)
-        self.record = Index.load(place.index, checked=self._is_settled())
+
+    def _load_record(self) -> Index:
+        return Index.load(self._layout.index, checked=self._is_settled())
 
     def _load_issuer(self, passphrase: str | None) -> profiles.Issuer:
         path = self._layout.key
@@ -183,16 +247,6 @@ class DirectoryAuthority:
         """Tell whether this authority signed ``certificate``."""
         return was_issued_by(certificate, self.chain[0])
 
-    def certificate(self, serial: str) -> x509.Certificate:
-        """Return an issued certificate.
-
-        :raises MtlsError: its file is gone.
-        """
-        path = self._layout.issued_certificate(serial)
-        if not os.path.exists(path):
-            raise MtlsError(f"{path}: is missing although index.txt lists it; restore it from a backup")
-        return read_certificates(path)[0]
-
     def issue(self, orders: Sequence[Order]) -> list[x509.Certificate]:
         """Sign all ``orders`` in as many processes as there are cores, and enter them."""
         if not orders:
@@ -249,28 +303,6 @@ class DirectoryAuthority:
         self.record.save()
         self._encoded.clear()
 
-    def enter(self, certificates: Sequence[x509.Certificate]) -> None:
-        """Record certificates that the key signed outside of this directory's record."""
-        if not certificates:
-            return
-        self._require_writable()
-        for certificate in certificates:
-            self._enter(certificate)
-        self.record.save()
-
-    def _enter(self, certificate: x509.Certificate) -> None:
-        serial = numbers.hexadecimal(certificate.serial_number)
-        self.record.add(serial, certificate.not_valid_after_utc, subjects.index_subject(certificate.subject))
-
-    def crl(self) -> bytes | None:
-        """Return crl.pem as it is."""
-        return crl_as_it_is(self._layout.crl)
-
-    def crl_state(self) -> CrlState | None:
-        """Return what our CRL in crl.pem says."""
-        own = self._crls.own
-        return revocation.state_of(own) if own is not None else None
-
     def crl_due(self, refresh_before: int, *, prune: bool = True) -> str | None:
         """Return why crl.pem must be written anew, or None."""
         own, now = self._crls.own, times.now()
@@ -319,22 +351,6 @@ class DirectoryAuthority:
         if count not in self._encoded:
             self._encoded[count] = revocation.encode_revoked(revocations)
         return self._encoded[count]
-
-    @cached_property
-    def _crls(self) -> _Crls:
-        pem = self.crl()
-        try:
-            crls = revocation.parse_crls(pem, self._layout.crl) if pem is not None else []
-        except MtlsError as error:
-            self.warnings.append(f"{error} (a new one takes its place)")
-            crls = []
-        own = [crl for crl in crls if revocation.is_by(crl, self.chain[0])]
-        above = [crl for crl in crls if any(revocation.is_by(crl, ca) for ca in self.chain[1:])]
-        return _Crls(own[0] if own else None, tuple(above))
-
-    def _require_writable(self) -> None:
-        if self._read_only:
-            raise RuntimeError("an authority opened read-only was asked to change something")
 
 
 @dataclass(frozen=True)

@@ -4,20 +4,22 @@
 """Keys and certificates for many holders, clients or servers, in bulk.
 
 A chunk at a time: all cores make the keys, the authority signs and records the chunk, all cores write what the
-holders need. A run that is killed has at most one chunk in the air, and the next one picks it up.
+holders need. While it signs, the keys of the next chunk are made and the files of the last one written: an authority
+that is elsewhere need not wait for us. What a killed run has in the air, the next one picks up.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Callable, Protocol, TypeVar
 
 from ansible_collections.mtls.nginx.plugins.module_utils import files
 from ansible_collections.mtls.nginx.plugins.module_utils.ca import keys, progress
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Authority, Order
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.parallel import spread
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.parallel import Spread
 
 try:
     from cryptography import x509
@@ -25,15 +27,17 @@ try:
 except ImportError:  # reported by entry.require_cryptography
     pass
 
-_CHUNK = 500
-
 
 @dataclass(frozen=True)
 class KeyPair:
-    """A public key to be certified (SubjectPublicKeyInfo) and, if it is here, the private key (PKCS #8), in DER."""
+    """A public key to be certified (SubjectPublicKeyInfo) and, if it is here, the private key (PKCS #8), in DER.
+
+    If it is not, ``csr`` is the holder's request in PEM.
+    """
 
     public: bytes
-    private: bytes | None = None
+    private: bytes | None = field(default=None, repr=False)
+    csr: bytes | None = None
 
     @classmethod
     def of(cls, key: keys.PrivateKey) -> KeyPair:
@@ -70,14 +74,11 @@ def issue(
     ``prepare`` and ``finish`` run in forked processes: what they change in memory is lost, what they return is
     pickled.
     """
-    if tasks:
-        authority.begin()
+    if not tasks:
+        return
+    authority.begin()
     with progress.shown(authority.path, len(tasks)) as count:
-        for start in range(0, len(tasks), _CHUNK):
-            chunk = tasks[start : start + _CHUNK]
-            pairs = spread(_counted(prepare, count), chunk)
-            certificates = authority.issue([task.order(pair) for task, pair in zip(chunk, pairs)])
-            yield from zip(chunk, spread(_counted(finish, count), list(zip(chunk, pairs, certificates))))
+        yield from _pipeline(authority, tasks, _counted(prepare, count), _counted(finish, count))
 
 
 def _counted(work: Callable[[Any], R], count: Callable[[], None]) -> Callable[[Any], R]:
@@ -87,6 +88,39 @@ def _counted(work: Callable[[Any], R], count: Callable[[], None]) -> Callable[[A
         return result
 
     return one
+
+
+def _pipeline(
+    authority: Authority,
+    tasks: Sequence[T],
+    prepare: Callable[[T], KeyPair],
+    finish: Callable[[tuple[T, KeyPair, x509.Certificate]], R],
+) -> Iterator[tuple[T, R]]:
+    """Sign a chunk while the keys of the next one are made and the files of the last one are written."""
+    chunks = [tasks[start : start + authority.chunk] for start in range(0, len(tasks), authority.chunk)]
+    next_pairs = Spread(prepare, chunks[0]) if chunks else None
+    last: tuple[Sequence[T], Spread] | None = None
+    for number, chunk in enumerate(chunks):
+        failure, written = None, []
+        try:
+            making, next_pairs = next_pairs, None
+            pairs = making.results()
+            if number + 1 < len(chunks):
+                next_pairs = Spread(prepare, chunks[number + 1])
+            certificates = authority.issue([task.order(pair) for task, pair in zip(chunk, pairs)])
+            written = list(zip(chunk, pairs, certificates))
+        except Exception as error:
+            failure = error
+        if last is not None:
+            yield from zip(last[0], last[1].results())
+        if failure is not None:
+            if next_pairs is not None:
+                with contextlib.suppress(Exception):  # one failure is enough
+                    next_pairs.results()
+            raise failure
+        last = (chunk, Spread(finish, written))
+    if last is not None:
+        yield from zip(last[0], last[1].results())
 
 
 def key_pair(path: str, kind: keys.KeyKind, owner: str) -> KeyPair:

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the mtls.nginx authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Work on many items in as many processes as there are cores."""
+"""Work on many items in as many processes as there are cores, at once or while something else is done."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import os
 import pickle
 import struct
 from collections.abc import Sequence
-from typing import Any, Callable, TypeVar
+from typing import Any, Callable, Generic, TypeVar
 
 from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
 
@@ -30,7 +30,7 @@ def spread(work: Callable[[T], R], items: Sequence[T]) -> list[R]:
     """
     results: list[R] = []
     for start in range(0, len(items), _MOST_TICKETS):
-        results += _spread(work, items[start : start + _MOST_TICKETS])
+        results += Spread(work, items[start : start + _MOST_TICKETS]).results()
     return results
 
 
@@ -39,33 +39,44 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _spread(work: Callable[[T], R], items: Sequence[T]) -> list[R]:
-    count = min(cores(), len(items))
-    if count < 2 or len(items) < _FEWEST_ITEMS:
-        return [work(item) for item in items]
-    tickets, dispenser = os.pipe()
-    os.write(dispenser, b"".join(_TICKET.pack(number) for number in range(len(items))))
-    os.close(dispenser)
-    workers = [_start(work, items, tickets) for _worker in range(count)]
-    os.close(tickets)
-    results: dict[int, R] = {}
-    failure: BaseException | None = None
-    for process, channel in workers:
-        with open(channel, "rb") as stream:
-            answer = stream.read()
-        _pid, status = os.waitpid(process, 0)
-        if status:
-            failure = failure or MtlsError(
-                f"a process of this run was ended from outside (wait status {status}), perhaps for lack of memory; "
-                "run again: what was done is kept"
-            )
-            continue
-        done, error = pickle.loads(answer)
-        results.update(done)
-        failure = failure or error
-    if failure:
-        raise failure
-    return [results[number] for number in range(len(items))]
+class Spread(Generic[T, R]):
+    """What ``spread`` does with up to 8,192 items, begun at once; ``results`` waits for it and is called once."""
+
+    def __init__(self, work: Callable[[T], R], items: Sequence[T]) -> None:
+        self._work = work
+        self._items = items
+        self._workers: list[tuple[int, int]] = []
+        count = min(cores(), len(items))
+        if count < 2 or len(items) < _FEWEST_ITEMS:
+            return  # then ``results`` does it all
+        tickets, dispenser = os.pipe()
+        os.write(dispenser, b"".join(_TICKET.pack(number) for number in range(len(items))))
+        os.close(dispenser)
+        self._workers = [_start(work, items, tickets) for _worker in range(count)]
+        os.close(tickets)
+
+    def results(self) -> list[R]:
+        """Return what ``spread`` returns; raises what it raises."""
+        if not self._workers:
+            return [self._work(item) for item in self._items]
+        results: dict[int, R] = {}
+        failure: BaseException | None = None
+        for process, channel in self._workers:
+            with open(channel, "rb") as stream:
+                answer = stream.read()
+            _pid, status = os.waitpid(process, 0)
+            if status:
+                failure = failure or MtlsError(
+                    f"a process of this run was ended from outside (wait status {status}), perhaps for lack of memory; "
+                    "run again: what was done is kept"
+                )
+                continue
+            done, error = pickle.loads(answer)
+            results.update(done)
+            failure = failure or error
+        if failure:
+            raise failure
+        return [results[number] for number in range(len(self._items))]
 
 
 def _start(work: Callable[[Any], Any], items: Sequence[Any], tickets: int) -> tuple[int, int]:

@@ -118,12 +118,17 @@ def leaf_certificate(issuer: Issuer, order: Order, serial: int) -> x509.Certific
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
         .add_extension(issuer.key_identifier, critical=False)
     )
-    # RFC 5280, 4.1.2.6: an emailAddress in the subject must be in the subjectAltName too.
-    addresses = order.subject.get_attributes_for_oid(NameOID.EMAIL_ADDRESS)
-    names = [general_name(name) for name in order.names] + [x509.RFC822Name(str(mail.value)) for mail in addresses]
+    names = alternative_names(order)
     if names:
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
     return builder.sign(issuer.key, hashes.SHA256())
+
+
+def alternative_names(order: Order) -> list[x509.GeneralName]:
+    """Return what the subjectAltName of a certificate must hold."""
+    # RFC 5280, 4.1.2.6: an emailAddress in the subject must be in the subjectAltName too.
+    addresses = order.subject.get_attributes_for_oid(NameOID.EMAIL_ADDRESS)
+    return [general_name(name) for name in order.names] + [x509.RFC822Name(str(mail.value)) for mail in addresses]
 
 
 def is_for(certificate: x509.Certificate, profile: str) -> bool:
@@ -133,6 +138,24 @@ def is_for(certificate: x509.Certificate, profile: str) -> bool:
     except x509.ExtensionNotFound:
         return True
     return _purpose(profile) in purposes
+
+
+def is_only_for(certificate: x509.Certificate, profile: str) -> bool:
+    """Tell whether a certificate has exactly the purpose that we give to a client's or a server's, and may sign."""
+    try:
+        purposes = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+        usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
+    except x509.ExtensionNotFound:
+        return False
+    return list(purposes) == [_purpose(profile)] and usage.digital_signature
+
+
+def is_ca(certificate: x509.Certificate) -> bool:
+    """Tell whether a certificate is a CA's."""
+    try:
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except x509.ExtensionNotFound:
+        return False
 
 
 def _purpose(profile: str) -> x509.ObjectIdentifier:
@@ -166,15 +189,10 @@ def check_ca(certificate: x509.Certificate, path: str, now: datetime) -> None:
 
     A CA without keyUsage may do both (RFC 5280, 4.2.1.3): the usual manual procedure makes such.
     """
-    extensions = certificate.extensions
-    try:
-        is_ca = extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except x509.ExtensionNotFound:
-        is_ca = False
-    if not is_ca:
+    if not is_ca(certificate):
         raise MtlsError(f"{path}: is not the certificate of a CA (basicConstraints CA:TRUE is missing); use a CA's")
     try:
-        usage = extensions.get_extension_for_class(x509.KeyUsage).value
+        usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
     except x509.ExtensionNotFound:
         usage = None
     if usage and not usage.key_cert_sign:

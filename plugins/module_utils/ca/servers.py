@@ -84,7 +84,9 @@ class Step:
 
     def order(self, pair: holders.KeyPair) -> Order:
         """Return what is asked of the authority."""
-        return Order(pair.public, self.server.subject(), profiles.SERVER, self.validity, self.server.names)
+        return Order(
+            pair.public, self.server.subject(), profiles.SERVER, self.validity, self.server.names, pair.private
+        )
 
 
 @dataclass(frozen=True)

@@ -160,6 +160,8 @@ class TrustedAuthority:
     """Implements authority.Authority; to be had from ``open_trusted``."""
 
     issues = False
+    chunk = 1
+    shared = False
 
     def __init__(self, path: str, source: Source) -> None:
         self.path = path

@@ -1,0 +1,49 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Issuing by an OpenBao server, against that server's own rate."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from authority_rows import clients
+from measure import HERE, Bench, Goal, Measured, Row, inside, module, module_arguments, peer, process
+
+
+def issue(bench: Bench, count: int) -> Measured:
+    from ansible_collections.mtls.nginx.tests.integration.openbao import OpenBao
+
+    server = OpenBao(bench.fresh("server"))
+    try:
+        server.start()
+        settings = server.authority()
+        pki = bench.folder / "pki"
+        module("ca_init", path=str(pki), backend="openbao", openbao=settings)
+        options = {"ca_path": str(pki), "ca_backend": "openbao", "ca_openbao": settings, "key_type": "ecdsa"}
+        # A mount of its own: ours would have to mirror what it issues.
+        (bench.folder / "peer.json").write_text(json.dumps(server.authority()))
+        number = iter(range(bench.runs))
+
+        def ours():
+            wanted = [{**client, "p12": "none"} for client in clients(count, first=count * next(number))]
+            given = module_arguments({**options, "clients": wanted})
+            return inside(process([sys.executable, HERE / "inside.py", "client_cert"], given=given))
+
+        return bench.in_turns(ours, lambda: inside(peer("sign", bench.folder / "peer.json", count)))
+    finally:
+        server.stop()
+
+
+ROWS = [
+    Row(
+        "openbao-1000",
+        "issue {n} P-256 clients by OpenBao: key, request, certificate, synced files (module's work)",
+        "sending `pki/sign` {n} finished requests, as many at a time",
+        1000,
+        4,
+        issue,
+        Goal(at_most=1.2),
+    )
+]
