@@ -156,6 +156,10 @@ def forged(
     return write(folder, key, certificate, *sent_along)
 
 
+def subject(name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+
+
 def as_issuer(identity: Identity) -> profiles.Issuer:
     """Somebody who signs with a key of theirs, entitled or not."""
     return profiles.Issuer(identity.certificate, identity.key)

@@ -123,5 +123,8 @@ class Authority(Protocol):
     def crl_due(self, refresh_before: int) -> str | None:
         """Return why a new CRL is needed (it ends within ``refresh_before`` days, or lists others), or None."""
 
+    def take_crls(self, pem: bytes, path: str) -> None:
+        """Take CRLs of the CAs above the issuing one, from ``path``; they go where the own one goes."""
+
     def write_crl(self, days: int) -> CrlState:
         """Sign and store a CRL of everything revoked that is good for ``days``."""

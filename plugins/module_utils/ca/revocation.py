@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from ansible_collections.mtls.nginx.plugins.module_utils.ca import der, keys, times
+from ansible_collections.mtls.nginx.plugins.module_utils.ca import der, keys, subjects, times
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import CrlState
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.profiles import Issuer
 from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
@@ -156,6 +156,48 @@ def is_by(crl: x509.CertificateRevocationList, issuer: x509.Certificate) -> bool
     return crl.issuer == issuer.subject and crl.is_signature_valid(issuer.public_key())
 
 
+def newest_by(
+    issuer: x509.Certificate, crls: Iterable[x509.CertificateRevocationList]
+) -> x509.CertificateRevocationList | None:
+    """Return the CRL that ``issuer`` signed last; the first of those that are equal."""
+    found = [crl for crl in crls if is_by(crl, issuer)]
+    return max(found, key=lambda crl: (state_of(crl).number, crl.last_update_utc), default=None)
+
+
+def check_above(
+    chain: Sequence[x509.Certificate], crls: Sequence[x509.CertificateRevocationList], path: str, warn_days: int
+) -> list[str]:
+    """Return warnings: a CRL of a CA above the first of ``chain`` ends within ``warn_days``, or lists a CA of it.
+
+    :arg crls: one of each CA above, as far as there are any; they go into the file ``path``.
+    :raises MtlsError: one has none, or one that has ended: nginx would refuse every client.
+    """
+    now, remedy = times.now(), "put it into the file that mtls_ca_parent_crl names"
+    warnings = []
+    for lower, upper in zip(chain, chain[1:]):
+        name = _dn(upper.subject)
+        crl = newest_by(upper, crls)
+        if crl is None:
+            raise MtlsError(f"{path}: there is no CRL of {name}, and nginx would refuse every client; {remedy}")
+        end = state_of(crl).next_update
+        if end <= now:
+            raise MtlsError(
+                f"{path}: the CRL of {name} ended on {times.iso(end)}, and nginx refuses every client; have it sign a "
+                f"new one, and {remedy}"
+            )
+        if end <= times.in_days(now, warn_days, "parent_crl_warn_days"):
+            warnings.append(
+                f"{path}: the CRL of {name} ends on {times.iso(end)}, and nobody gets in from then on; have it sign a "
+                f"new one, and {remedy}"
+            )
+        if crl.get_revoked_certificate_by_serial_number(lower.serial_number) is not None:
+            warnings.append(
+                f"{path}: {name} has revoked {_dn(lower.subject)}, so that hosts refuse every client; set up a new "
+                "authority"
+            )
+    return warnings
+
+
 def check_shippable(crl_pem: bytes, chain_pem: bytes, now: datetime, path: str = "crl.pem") -> None:
     """Raise MtlsError unless nginx may be given this CRL file with this CA bundle.
 
@@ -180,7 +222,7 @@ def check_shippable(crl_pem: bytes, chain_pem: bytes, now: datetime, path: str =
         if number not in covered:
             raise MtlsError(
                 f"{path}: holds no CRL of {_dn(certificate.subject)}, and nginx would refuse every client; "
-                "append that authority's CRL to the file"
+                "name the file with that authority's CRL in mtls_ca_parent_crl"
             )
 
 
@@ -190,7 +232,7 @@ def merge(own: bytes, others: Sequence[x509.CertificateRevocationList]) -> bytes
 
 
 def _dn(name: x509.Name) -> str:
-    return name.rfc4514_string()
+    return subjects.nginx_dn(name)
 
 
 def _time(text: str) -> bytes:

@@ -18,6 +18,8 @@ try:
 except ImportError:  # only on targets, where nothing is rendered
     pass
 
+from ansible_collections.mtls.nginx.plugins.module_utils.ca import chains
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.subjects import nginx_dn
 from ansible_collections.mtls.nginx.plugins.module_utils.host.probe import GATE_PATH
 from ansible_collections.mtls.nginx.plugins.module_utils.host.shutdown import parse_time
 from ansible_collections.mtls.nginx.plugins.module_utils.names import nginx_quote
@@ -112,11 +114,15 @@ def host_files(host: NginxHost, services: Sequence[Service], publication: Public
     """Everything that one host should have. A client on an allow list that is revoked gets no line in the map."""
     present = [service for service in services if service.present]
     views = [_view(host, service, publication.client_dns) for service in present]
+    chain = chains.read(publication.chain)
+    issuers = [nginx_dn(ca.subject) for ca in chains.issuing(chain)]
     jinja = _environment(template_dir)
     common = {
         "paths": {**_trust_paths(host.conf_dir), **_map_paths(host.conf_dir)},
         "log_dir": host.log_dir,
         "gate_path": GATE_PATH,
+        # Of CAs between a certificate and its root; nginx's default is 1.
+        "verify_depth": max(len(chain) - 1, 1),
         "http2_directive": host.version >= (1, 25, 1),
         "header_timeout": _header_timeout(host),
         "forgeable": _FORGEABLE,
@@ -130,7 +136,11 @@ def host_files(host: NginxHost, services: Sequence[Service], publication: Public
         {
             "path": host.path("conf.d", "mtls.conf"),
             "content": jinja.get_template("mtls.conf.j2").render(
-                services=views, unplain_path=_UNPLAIN_PATH, **common, **_hash_sizes(host, views)
+                services=views,
+                issuers=issuers,
+                unplain_path=_UNPLAIN_PATH,
+                **common,
+                **_hash_sizes(host, views, issuers),
             ),
         },
     ]
@@ -275,12 +285,13 @@ def _public_pattern(path: str) -> str:
     return f"~^{re.escape(path)}" + ("" if path.endswith("/") else r"\z")
 
 
-def _hash_sizes(host: NginxHost, views: Sequence[Mapping[str, t.Any]]) -> dict[str, int | None]:
+def _hash_sizes(host: NginxHost, views: Sequence[Mapping[str, t.Any]], issuers: Sequence[str]) -> dict[str, int | None]:
     """`map_hash_*` values, where nginx's defaults are too small and the host sets none of its own.
 
     A key of n bytes needs a bucket of 8 + (n + 2 rounded up to 8) + 8 bytes (measured).
     """
     keys = [len(name) for view in views for name in view["sni_names"]]
+    keys += [len(dn) for dn in issuers]
     keys += [len(client["key"]) for view in views for client in view["allow"] or ()]
     entries = max((len(view["allow"] or ()) for view in views), default=0)
     bucket = _power_of_two(16 + (max(keys, default=0) + 2 + 7) // 8 * 8)

@@ -34,6 +34,10 @@ AUTHORITY_SETTINGS = {
     "mtls_ca_key_size": "key_size",
     "mtls_ca_curve": "curve",
     "mtls_ca_days": "days",
+    "mtls_ca_parent": "parent",
+    "mtls_ca_certificate": "certificate",
+    "mtls_ca_parent_crl": "parent_crl",
+    "mtls_ca_parent_crl_warn_days": "parent_crl_warn_days",
     "mtls_crl_days": "crl_days",
     "mtls_crl_refresh_before": "crl_refresh_before",
     "mtls_client_days": "client_days",
@@ -43,7 +47,15 @@ AUTHORITY_SETTINGS = {
     "mtls_server_renew_before": "server_renew_before",
     "mtls_server_key_type": "server_key_type",
 }
-_SECRETS = frozenset({"mtls_ca_passphrase", "mtls_ca_pkcs11", "mtls_ca_openbao", "p12_password"})
+_SECRETS = frozenset({"mtls_ca_passphrase", "mtls_ca_pkcs11", "mtls_ca_openbao", "mtls_ca_parent", "p12_password"})
+# Where in the settings there are paths: relative ones start at the inventory's directory.
+_PATHS = (
+    ("mtls_ca_certificate",),
+    ("mtls_ca_parent_crl",),
+    ("mtls_ca_pkcs11", "pin_file"),
+    ("mtls_ca_parent", "path"),
+    ("mtls_ca_parent", "pkcs11", "pin_file"),
+)
 
 
 @dataclass
@@ -102,6 +114,7 @@ class InventoryReader:
             settings = self._validate(host, values, self._ca_spec)
             services = parse_services(host, self._validate(host, values, self._server_spec)["mtls_services"])
             path = authority_path(settings["mtls_ca_dir"], base_dirs[host])
+            _complete_paths(settings, base_dirs[host])
             collector = collectors.setdefault(path, _Collector(path, host, settings))
             collector.add(host, settings, services, base_dirs[host])
         return {path: collector.finish() for path, collector in collectors.items()}
@@ -141,6 +154,15 @@ def _check_shape(where: str, value: t.Any, spec: Mapping[str, t.Any]) -> None:
 def authority_path(ca_dir: str, base_dir: str | None) -> str:
     """The authority's directory as an absolute path; a relative `mtls_ca_dir` starts at the inventory's directory."""
     return _absolute("mtls_ca_dir", ca_dir, base_dir)
+
+
+def _complete_paths(settings: dict[str, t.Any], base_dir: str | None) -> None:
+    for *outer, last in _PATHS:
+        place: t.Any = settings
+        for name in outer:
+            place = place and place[name]
+        if place and place[last]:
+            place[last] = _absolute(".".join([*outer, last]), place[last], base_dir)
 
 
 def _absolute(what: str, path: str, base_dir: str | None) -> str:

@@ -22,11 +22,16 @@ NAS = {"name": "nas", "server_names": ["nas.lan"], "upstream": "http://127.0.0.1
 
 
 @functools.cache
-def crl():
+def authority():
+    """Certificate and CRL."""
     with tempfile.TemporaryDirectory() as folder:
         wanted = creation.Wanted(folder, {"CN": "Test"}, keys.KeyKind("ecdsa"), None, 10, 5)
         creation.ensure(wanted, check=False)
-        return pathlib.Path(folder, "crl.pem").read_text(encoding="ascii")
+        return tuple(pathlib.Path(folder, name).read_text(encoding="ascii") for name in ("ca.crt", "crl.pem"))
+
+
+def crl():
+    return authority()[1]
 
 
 def render(*services, version=(1, 22, 1), ipv6=True, dns=None, timeout=None, textfile_dir=None, **directives):
@@ -34,7 +39,7 @@ def render(*services, version=(1, 22, 1), ipv6=True, dns=None, timeout=None, tex
     parsed = parse_services("web", services)
     credentials = {service.name: ServerCredential("CERTIFICATE", "KEY") for service in parsed}
     clients = {"phone": "CN=phone"} if dns is None else dns
-    return host_files(host, parsed, Publication("CHAIN", crl(), clients, {}, credentials), TEMPLATES)
+    return host_files(host, parsed, Publication(*authority(), clients, {}, credentials), TEMPLATES)
 
 
 def content(files, path):
