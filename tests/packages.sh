@@ -3,15 +3,15 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# packages.sh [PACKAGE…]: what the tests run besides Python (nginx, openssl, strace) and the packages named, as far as
-# they are missing. A fresh nginx is not started.
+# packages.sh [PACKAGE…]: what the tests run besides Python (nginx, openssl, strace; a PKCS#11 token in software, its
+# tools, and openssl's engine for it) and the packages named, as far as they are missing. A fresh nginx is not started.
 set -euo pipefail
 
 missing=()
 for program in nginx openssl strace; do
     PATH=$PATH:/usr/sbin command -v "$program" >/dev/null || missing+=("$program")
 done
-for package in "$@"; do
+for package in softhsm2 opensc libengine-pkcs11-openssl "$@"; do
     [[ $(dpkg-query --show --showformat='${db:Status-Status}' "$package" 2>/dev/null) == installed ]] ||
         missing+=("$package")
 done

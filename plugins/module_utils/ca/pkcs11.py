@@ -30,7 +30,7 @@ try:
     import pkcs11
     from pkcs11 import Attribute, KeyType, Mechanism, MechanismFlag, ObjectClass, TokenFlag
     from pkcs11.util.ec import encode_ec_public_key, encode_named_curve_parameters
-except ImportError:  # reported by TokenKey: only those who have a token need it
+except ImportError:  # reported by TokenKey; only those who have a token need it
     pkcs11 = None
 
 PIN_VARIABLE = "MTLS_PKCS11_PIN"
@@ -47,7 +47,15 @@ class TokenKey:
     mismatch = "give the label of the key that belongs to it"
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
-        """``settings`` are the options ``pkcs11`` of the modules."""
+        """``settings`` are the options ``pkcs11`` of the modules.
+
+        :raises MtlsError: python-pkcs11 is missing.
+        """
+        if pkcs11 is None:
+            raise MtlsError(
+                f"token {settings['token']!r}: the Python of the controller ({sys.executable}) lacks python-pkcs11; "
+                "install it with `python -m pip install python-pkcs11`"
+            )
         self._library = settings["module"]
         self._label = settings["token"]
         self._key_label = settings["key"]
@@ -169,11 +177,6 @@ class TokenKey:
 
     @cached_property
     def _token(self) -> Any:
-        if pkcs11 is None:
-            raise MtlsError(
-                f"token {self._label!r}: the Python of the controller ({sys.executable}) lacks python-pkcs11; install "
-                "it with `python -m pip install python-pkcs11`"
-            )
         present = []
         try:
             for slot in pkcs11.lib(self._library).get_slots(token_present=True):
