@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from ansible_collections.mtls.nginx.plugins.module_utils import files
 from ansible_collections.mtls.nginx.plugins.module_utils.ca import (
@@ -296,7 +297,7 @@ def _compare(
     renewed = None
     if wanted.certificate and os.path.exists(wanted.certificate):
         renewed = _read_signed(wanted, certificate.public_key(), certificate.subject)
-        if renewed == current or renewed[0].not_valid_before_utc < certificate.not_valid_before_utc:
+        if renewed == current or _life(renewed[0]) < _life(certificate):
             renewed = None
     chains.check(renewed or current, place.certificate, times.now())
     _check_parent(wanted, place, current)
@@ -308,6 +309,10 @@ def _compare(
             "because with another key it would be another authority"
         )
     return outcome, renewed
+
+
+def _life(certificate: x509.Certificate) -> tuple[datetime, datetime]:
+    return certificate.not_valid_before_utc, certificate.not_valid_after_utc
 
 
 def _check_parent(wanted: Wanted, place: layout.Layout, chain: Sequence[x509.Certificate]) -> None:
