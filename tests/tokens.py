@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import subprocess
@@ -44,8 +45,9 @@ class Token:
         path.write_bytes(data)
 
 
+@contextlib.contextmanager
 def new_token(folder: pathlib.Path, label: str = "test") -> Iterator[Token]:
-    """Yield an empty token; for fixtures."""
+    """Yield an empty token."""
     (folder / "tokens").mkdir(parents=True)
     configuration = folder / "softhsm2.conf"
     configuration.write_text(f"directories.tokendir = {folder}/tokens\nobjectstore.backend = file\nlog.level = ERROR\n")

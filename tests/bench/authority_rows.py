@@ -14,8 +14,11 @@ from collections.abc import Iterator
 from measure import HERE, Bench, Cost, Goal, Measured, Row, inside, module, module_arguments, peer, process
 from peers import PASSPHRASE, client_name
 
+from ansible_collections.mtls.nginx.tests.tokens import new_token
+
 CURVES = {"issue": (125, 250, 500, 1000, 2000), "again": (1000, 2500, 5000, 10000), "crl": (1, 10, 100, 1000)}
 TINY_CURVE = (2, 4)
+SIGN = ("module", "token", "key", "pin")
 
 
 def authority(folder: pathlib.Path) -> pathlib.Path:
@@ -48,6 +51,20 @@ def issuing(bench: Bench, count: int, key_type: str, other: list[object]) -> Mea
 
 def issue(bench: Bench, count: int) -> Measured:
     return issuing(bench, count, "ecdsa", ["issue", bench.folder / "template", bench.folder / "theirs", count])
+
+
+def issue_token(bench: Bench, count: int) -> Measured:
+    with new_token(bench.folder / "token") as token:
+        template, settings = bench.folder / "template", token.settings()
+        key = {"key_type": "rsa", "key_size": 4096}  # the collection's default
+        module("ca_init", path=str(template), subject={"CN": "Bench CA"}, backend="pkcs11", pkcs11=settings, **key)
+        access = {"ca_backend": "pkcs11", "ca_pkcs11": settings, "key_type": "ecdsa"}
+
+        def ours() -> Cost:
+            pki = bench.fresh("ours", template)
+            return module("client_cert", ca_path=str(pki), clients=clients(count), **access)
+
+        return bench.in_turns(ours, lambda: peer("sign", *(settings[name] for name in SIGN), count))
 
 
 def issue_rsa(bench: Bench, count: int) -> Measured:
@@ -171,6 +188,15 @@ ROWS = [
         4,
         issue_rsa,
         Goal(at_most=1.15),
+    ),
+    Row(
+        "issue-token-1000",
+        "issue {n} P-256 clients by an RSA-4096 key in a token of SoftHSM (module)",
+        "{n} signatures by the same key, and nothing else",
+        1000,
+        4,
+        issue_token,
+        Goal(at_most=1.5),
     ),
     Row(
         "again-10000",

@@ -5,6 +5,7 @@
 
 peers.py issue PKI FOLDER COUNT    key, certificate, .p12 and its password for COUNT clients, each file synced
 peers.py keys COUNT                COUNT RSA-2048 keys, kept nowhere
+peers.py sign LIBRARY TOKEN KEY PIN COUNT   COUNT signatures by an RSA key in a PKCS#11 token, one after the other
 peers.py look PKI COUNT            read index.txt, stat every file of COUNT clients; prints the seconds of that
 """
 
@@ -105,6 +106,15 @@ def keys(count: str) -> None:
         pool.map(one_key, range(int(count)), 1)
 
 
+def sign(library: str, label: str, key: str, pin: str, count: str) -> None:
+    import pkcs11
+
+    with pkcs11.lib(library).get_token(token_label=label).open(user_pin=pin) as session:
+        private = session.get_key(object_class=pkcs11.ObjectClass.PRIVATE_KEY, label=key)
+        for _number in range(int(count)):
+            private.sign(secrets.token_bytes(51), mechanism=pkcs11.Mechanism.RSA_PKCS)
+
+
 def look(pki: str, count: str) -> None:
     start = time.perf_counter()
     with open(f"{pki}/index.txt", encoding="utf-8") as stream:
@@ -117,4 +127,4 @@ def look(pki: str, count: str) -> None:
 
 
 if __name__ == "__main__":
-    {"issue": issue, "keys": keys, "look": look}[sys.argv[1]](*sys.argv[2:])
+    {"issue": issue, "keys": keys, "sign": sign, "look": look}[sys.argv[1]](*sys.argv[2:])

@@ -29,7 +29,7 @@ READY = 0x42D  # the flags of a token that SoftHSM has just made
 
 @pytest.fixture
 def token(tmp_path_factory):
-    for made in new_token(tmp_path_factory.mktemp("token")):
+    with new_token(tmp_path_factory.mktemp("token")) as made:
         yield made
         forget_library()
 
