@@ -12,6 +12,8 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import pkcs11
+
 LIBRARY = "/usr/lib/softhsm/libsofthsm2.so"
 PIN = "4711-pin-of-the-tests"
 VARIABLE = "SOFTHSM2_CONF"  # where SoftHSM looks for its configuration
@@ -47,7 +49,7 @@ class Token:
 
 @contextlib.contextmanager
 def new_token(folder: pathlib.Path, label: str = "test") -> Iterator[Token]:
-    """Yield an empty token."""
+    """Yield an empty token, which the library of this process sees as if it were loaded anew."""
     (folder / "tokens").mkdir(parents=True)
     configuration = folder / "softhsm2.conf"
     configuration.write_text(f"directories.tokendir = {folder}/tokens\nobjectstore.backend = file\nlog.level = ERROR\n")
@@ -55,10 +57,17 @@ def new_token(folder: pathlib.Path, label: str = "test") -> Iterator[Token]:
     os.environ[VARIABLE] = str(configuration)
     add_token(label)
     yield Token(folder, label)
+    forget_library()
     if before is None:
         del os.environ[VARIABLE]
     else:
         os.environ[VARIABLE] = before
+
+
+def forget_library() -> None:
+    """Have the next use of the library in this process begin anew, as in a process of its own."""
+    if library := pkcs11._loaded.get(LIBRARY):
+        library.finalize()
 
 
 def add_token(label: str) -> None:

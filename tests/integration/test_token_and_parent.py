@@ -13,17 +13,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca import creation, keys
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends import Access, ensure_authority
-from ansible_collections.mtls.nginx.tests.tokens import PIN, new_token
+from ansible_collections.mtls.nginx.tests.tokens import PIN
 
 from .conftest import REPOSITORY, free_port, tree
 
 REFRESH = REPOSITORY / "playbooks" / "refresh_crl.yml"
-
-
-@pytest.fixture
-def token(tmp_path_factory):
-    with new_token(tmp_path_factory.mktemp("token")) as made:
-        yield made
 
 
 @pytest.fixture

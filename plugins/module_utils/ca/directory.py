@@ -30,6 +30,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca import (
     times,
 )
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import CrlState, Order
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.chains import was_issued_by
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.index import Index
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.parallel import cores, spread
 from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
@@ -126,7 +127,7 @@ class DirectoryAuthority:
 
     def issued(self, certificate: x509.Certificate) -> bool:
         """Tell whether this authority signed ``certificate``."""
-        return chains.was_issued_by(certificate, self.chain[0])
+        return was_issued_by(certificate, self.chain[0])
 
     def certificate(self, serial: str) -> x509.Certificate:
         """Return an issued certificate.

@@ -15,7 +15,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca import clients, crea
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends import Access, ensure_authority, open_authority
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.client_files import Client
 from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
-from ansible_collections.mtls.nginx.tests.tokens import LIBRARY, PIN, add_token, new_token
+from ansible_collections.mtls.nginx.tests.tokens import LIBRARY, PIN, add_token, forget_library, new_token
 from ansible_collections.mtls.nginx.tests.unit.support import SUBJECT, lint, openssl, run_module, tree
 
 KINDS = {
@@ -31,13 +31,6 @@ READY = 0x42D  # the flags of a token that SoftHSM has just made
 def token(tmp_path_factory):
     with new_token(tmp_path_factory.mktemp("token")) as made:
         yield made
-        forget_library()
-
-
-def forget_library() -> None:
-    """Have the next use begin anew, as in a process of its own."""
-    if loaded := pkcs11.pkcs11._loaded.get(LIBRARY):
-        loaded.finalize()
 
 
 def make(path, token, kind="P-256", /, *, check=False, **changed):
