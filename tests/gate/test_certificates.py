@@ -9,6 +9,7 @@ import dataclasses
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 
 from . import pki
 from .client import ask
@@ -135,6 +136,10 @@ server {
 """
 
 
+def pem(certificate: x509.Certificate) -> str:
+    return certificate.public_bytes(serialization.Encoding.PEM).decode()
+
+
 @dataclasses.dataclass(frozen=True)
 class Family:
     """What hosts are given, and who asks. `entitled` are our department's."""
@@ -153,7 +158,7 @@ def family(authority, tmp_path_factory):
     ours, theirs = (pki.forged(folder, pki.subject(f"{who} CA"), root, ca=True) for who in ("Our", "Their"))
     issuing, sibling = pki.as_issuer(ours), pki.as_issuer(theirs)
     return Family(
-        pki.credential(ours).certificate + authority.chain,
+        pem(ours.certificate) + authority.chain,
         pki.empty_crl(issuing) + authority.crl,
         {
             "alone": pki.forged(folder, name, issuing),
@@ -193,6 +198,21 @@ def test_ours_only_the_issuing_authority_s_clients_get_in(new_host, authority, f
     assert entered == dict.fromkeys(family.entitled, True)
     answers = {who: ask(host.port, tls=tls, client=one).status for who, one in family.strangers.items()}
     assert answers == dict.fromkeys(family.strangers, 400)
+
+
+def test_ours_two_authorities_between_client_and_root(new_host, authority, tmp_path, tls):
+    above = pki.as_issuer(pki.forged(tmp_path, pki.subject("Policy CA"), authority.issuer, ca=True))
+    issuing = pki.as_issuer(pki.forged(tmp_path, pki.subject("Issuing CA"), above, ca=True))
+    chain = "".join(pem(one.certificate) for one in (issuing, above, authority.issuer))
+    crls = pki.empty_crl(issuing) + pki.empty_crl(above) + authority.crl
+    host = new_host()
+    host.ours(
+        [{"name": "nas", "server_names": ["nas.test"], "root": f"{host.folder}/www"}], authority, chain=chain, crl=crls
+    )
+    host.start()
+    below = {issuer: pki.forged(tmp_path, pki.subject("below"), issuer) for issuer in (issuing, above)}
+    assert ask(host.port, tls=tls, client=below[issuing]).let_in
+    assert ask(host.port, tls=tls, client=below[above]).status == 400
 
 
 def test_ours_a_bundle_without_the_issuing_authority(new_host, authority, family, tls):

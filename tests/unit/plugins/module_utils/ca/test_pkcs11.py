@@ -324,6 +324,18 @@ def test_the_modules_and_what_openssl_says_with_the_same_key(tmp_path, token, mo
         assert PIN not in result["raw"]
 
 
+def test_root_and_issuing_authority_in_one_token(tmp_path, token):
+    make(tmp_path / "root", token, key="root")
+    wanted = creation.Wanted(str(tmp_path / "pki"), {"CN": "Devices"}, KINDS["rsa"], None, 700, 30)
+    below, above = access(tmp_path / "pki", token, key="devices"), access(tmp_path / "root", token, key="root")
+    outcome = ensure_authority(below, wanted, check=False, parent=above)
+    assert outcome.added[:2] == ["pkcs11:token=test;object=devices", "ca.crt"]
+    serve(tmp_path / "pki", token, Client("phone"), key="devices")
+    openssl("verify", "-x509_strict", "-CAfile", "ca.crt", "clients/phone/phone.crt", cwd=tmp_path / "pki")
+    crl = x509.load_pem_x509_crl((tmp_path / "pki" / "crl.pem").read_bytes())
+    assert crl.is_signature_valid(outcome.certificate.public_key())
+
+
 def test_a_pin_given_as_an_option_is_shown_nowhere(tmp_path, token):
     """Neither by the module, nor by what it runs: nothing but itself."""
     options = {"path": str(tmp_path / "pki"), "subject": SUBJECT, "key_type": "ecdsa", "backend": "pkcs11"}

@@ -217,6 +217,12 @@ def test_the_hash_table_grows_with_the_longest_list():
     assert "map_hash_max_size" not in maps(NAS)
 
 
+def test_only_what_the_authority_has_issued():
+    text = maps(NAS)
+    assert '    "CN=Test" 0;\n' in text[text.index("map $ssl_client_i_dn") :]
+    assert "ssl_verify_depth       1;" in block(NAS)
+
+
 def test_nothing_is_guarded_where_there_are_no_services():
     files = render()
     assert len(files.files) == 5
