@@ -232,13 +232,17 @@ def _work(module: AnsibleModule) -> dict:
         module.warn(warning)
     return {
         "changed": bool(outcome.added),
-        "created": outcome.created,
+        "created": outcome.created and not outcome.pending,
         "adopted": bool(outcome.added) and not outcome.created,
         "added": outcome.added,
         "pending": outcome.pending,
         "ca": _describe(outcome),
-        "diff": {"before": "", "after": "".join(f"{options['path']}/{name}\n" for name in outcome.added)},
+        "diff": {"before": "", "after": "".join(f"{_place(options['path'], name)}\n" for name in outcome.added)},
     }
+
+
+def _place(path: str, name: str) -> str:
+    return name if name.startswith("pkcs11:") else f"{path}/{name}"
 
 
 def _describe(outcome: creation.Outcome) -> dict | None:

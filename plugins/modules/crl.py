@@ -148,6 +148,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends import (
     PARENT_OPTION,
     Access,
     open_authority,
+    require_directory,
 )
 from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
 
@@ -201,6 +202,8 @@ def _work(module: AnsibleModule) -> dict:
             "revoked": [],
             "diff": {"before": _line(None), "after": f"a new CRL: {due}\n"},
         }
+    if options["parent"] or options["parent_crl"]:
+        require_directory(Access.of(options), "a CRL from above")
     wanted = [revoking.Wanted(item["serial"], item["certificate"], item["reason"]) for item in options["revoked"]]
     with open_authority(Access.of(options), read_only=module.check_mode) as authority:
         found = [revoking.find(authority, item) for item in wanted]

@@ -110,6 +110,8 @@ def ensure_authority(
 
     :raises MtlsError: what is there is another authority, is damaged, or must not be used.
     """
+    if parent or wanted.certificate:
+        require_directory(access, "an authority above it")
     _require_built(access)
     if parent is not None:
         above = creation.Parent(parent.path, lambda read_only: open_authority(parent, read_only=read_only))
@@ -129,6 +131,12 @@ def open_authority(access: Access, *, read_only: bool) -> AbstractContextManager
 def read_authority(path: str) -> Published:
     """Return what the authority whose directory is ``path`` has published."""
     return PublishedDirectory(path)
+
+
+def require_directory(access: Access, what: str) -> None:
+    """Raise MtlsError when ``what`` is asked of an authority that does not keep its own record here."""
+    if access.backend not in (DIRECTORY, PKCS11):
+        raise MtlsError(f"{access.path}: {what} is for the backends directory and pkcs11, not {access.backend}")
 
 
 def _token_key(access: Access) -> TokenKey | None:

@@ -409,6 +409,23 @@ def test_somebody_else_s_crl_is_refused(pki, offline, tmp_path):
     assert "no such file" in run_module("crl", ca_path=str(path), parent_crl=str(file))["msg"]
 
 
+def test_authorities_that_are_not_here_have_none_above(tmp_path):
+    trust = {"certificates": "x", "crl": "y"}
+    made = run_module("ca_init", path=str(tmp_path / "x"), backend="trust", trust=trust, parent={"path": "y"})
+    assert "an authority above it is for the backends directory and pkcs11, not trust" in made["msg"]
+    asked = run_module("crl", ca_path=str(tmp_path / "x"), ca_backend="trust", ca_trust=trust, parent_crl="z")
+    assert "a CRL from above is for the backends directory and pkcs11, not trust" in asked["msg"]
+
+
+def test_what_the_module_says_while_it_waits(tmp_path):
+    options = {"path": str(tmp_path / "x"), "subject": BELOW, "key_type": "ecdsa", "certificate": str(tmp_path / "y")}
+    for check, added in ((True, ["ca.key", "ca.csr"]), (False, ["ca.key", "ca.csr"]), (False, [])):
+        result = run_module("ca_init", check=check, **options)
+        assert result["added"] == added
+        assert (result["changed"], result["created"], result["ca"]) == (bool(added), False, None)
+        assert result["pending"].startswith(f"{tmp_path}/x/ca.csr: waits to be signed")
+
+
 def test_parent_and_certificate_exclude_each_other(tmp_path):
     said = run_module("ca_init", path=str(tmp_path / "x"), parent={"path": "y"}, certificate="z")["msg"]
     assert "mutually exclusive" in said
