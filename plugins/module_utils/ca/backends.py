@@ -26,7 +26,7 @@ _BACKEND_OPTIONS = {
         "type": "dict",
         "options": {
             "module": {"type": "path", "required": True},
-            "token": {"type": "str", "required": True},
+            "token": {"type": "str", "required": True, "no_log": False},
             "key": {"type": "str", "required": True, "no_log": False},
             "pin": {"type": "str", "no_log": True},
             "pin_file": {"type": "path"},
