@@ -159,7 +159,7 @@ def family(authority, tmp_path_factory):
     issuing, sibling = pki.as_issuer(ours), pki.as_issuer(theirs)
     return Family(
         pem(ours.certificate) + authority.chain,
-        pki.empty_crl(issuing) + authority.crl,
+        pki.crl_of(issuing) + authority.crl,
         {
             "alone": pki.forged(folder, name, issuing),
             "with its CA": pki.forged(folder, name, issuing, sent_along=[ours.certificate]),
@@ -200,11 +200,42 @@ def test_ours_only_the_issuing_authority_s_clients_get_in(new_host, authority, f
     assert answers == dict.fromkeys(family.strangers, 400)
 
 
+def test_ours_what_each_crl_of_the_chain_does(new_host, authority, tmp_path, tls):
+    """nginx goes by all of them: the issuing authority's revokes clients, the root's the authority; either may end."""
+    root = authority.issuer
+    ours = pki.forged(tmp_path, pki.subject("Our CA"), root, ca=True)
+    issuing = pki.as_issuer(ours)
+    lost, kept = (pki.forged(tmp_path, pki.subject(name), issuing) for name in ("lost", "kept"))
+    entered = {}
+    for what, own, above in (
+        ("nothing is revoked", pki.crl_of(issuing), pki.crl_of(root)),
+        ("a client is", pki.crl_of(issuing, lost.certificate), pki.crl_of(root)),
+        ("the authority is", pki.crl_of(issuing), pki.crl_of(root, ours.certificate)),
+        ("the root's has ended", pki.crl_of(issuing), pki.crl_of(root, days=-1)),
+        ("ours has ended", pki.crl_of(issuing, days=-1), pki.crl_of(root)),
+        ("the root's is missing", pki.crl_of(issuing), ""),
+    ):
+        host = new_host()
+        service = {"name": "nas", "server_names": ["nas.test"], "root": f"{host.folder}/www"}
+        host.ours([service], authority, chain=pem(ours.certificate) + authority.chain, crl=own + above)
+        host.start()
+        people = {"lost": lost, "kept": kept}
+        entered[what] = [name for name, who in people.items() if ask(host.port, tls=tls, client=who).let_in]
+    assert entered == {
+        "nothing is revoked": ["lost", "kept"],
+        "a client is": ["kept"],
+        "the authority is": [],
+        "the root's has ended": [],
+        "ours has ended": [],
+        "the root's is missing": [],
+    }
+
+
 def test_ours_two_authorities_between_client_and_root(new_host, authority, tmp_path, tls):
     above = pki.as_issuer(pki.forged(tmp_path, pki.subject("Policy CA"), authority.issuer, ca=True))
     issuing = pki.as_issuer(pki.forged(tmp_path, pki.subject("Issuing CA"), above, ca=True))
     chain = "".join(pem(one.certificate) for one in (issuing, above, authority.issuer))
-    crls = pki.empty_crl(issuing) + pki.empty_crl(above) + authority.crl
+    crls = pki.crl_of(issuing) + pki.crl_of(above) + authority.crl
     host = new_host()
     host.ours(
         [{"name": "nas", "server_names": ["nas.test"], "root": f"{host.folder}/www"}], authority, chain=chain, crl=crls
