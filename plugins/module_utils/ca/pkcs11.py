@@ -21,7 +21,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca import keys
 from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
 
 try:
-    from cryptography.exceptions import InvalidSignature
+    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
 except ImportError:  # reported by entry.require_cryptography
@@ -129,7 +129,7 @@ class TokenKey:
                 continue
             try:
                 return _rsa_public_key(half) if kind == KeyType.RSA else _ec_public_key(half)
-            except (pkcs11.PKCS11Error, ValueError):  # an attribute or a curve that is not known here
+            except (pkcs11.PKCS11Error, ValueError, UnsupportedAlgorithm):  # no such attribute, or an odd curve
                 continue
         raise MtlsError(
             f"{self.where}: its public key is not in the token, or on a curve that is not supported; put it there "

@@ -246,6 +246,7 @@ def test_two_keys_of_one_name(tmp_path, token):
     [
         (("--key-type", "rsa:1024"), "the RSA key has 1024 bits; make one with at least 2048"),
         (("--key-type", "EC:secp256k1"), "on curve secp256k1; make one on P-256 or P-384"),
+        (("--key-type", "EC:secp192k1"), "or on a curve that is not supported"),
         (("--key-type", "EC:edwards25519"), "is neither an RSA nor an ECDSA key"),
     ],
 )
