@@ -27,7 +27,7 @@ CORES = {
     "2.21": ("3.12", "3.14"),
 }
 OLDEST = {"2.17": "cryptography==42.*"}  # the oldest of everything together
-PACKAGES = ("hypothesis", "pkilint", "pytest")
+PACKAGES = ("hypothesis", "pkilint", "pytest", "python-pkcs11")
 TESTS = (
     "tests/unit",
     "--ignore=tests/unit/fuzz",  # about this project's own parsing, which no ansible-core has a part in

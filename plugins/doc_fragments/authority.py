@@ -115,3 +115,52 @@ options:
 """ + _BACKEND.format("ca_")
 
     BACKEND = "options:" + _BACKEND.format("")
+
+    PARENT = r"""
+options:
+  parent:
+    description:
+      - The authority above this one, in another directory on this machine.
+      - M(mtls.nginx.ca_init) has it sign the certificate of a new authority. M(mtls.nginx.crl) renews its CRL, which
+        hosts need as well, and takes it over.
+    type: dict
+    suboptions:
+      path:
+        description: Its directory.
+        type: path
+        required: true
+      passphrase:
+        description: The passphrase of its private key.
+        type: str
+      backend:
+        description: Who keeps its key, in the directory or in a token.
+        type: str
+        choices: [directory, pkcs11]
+        default: directory
+      pkcs11:
+        description: The token that keeps its key.
+        type: dict
+        suboptions:
+          module:
+            description: The path of the token's PKCS#11 library.
+            type: path
+            required: true
+          token:
+            description: The label of the token.
+            type: str
+            required: true
+          key:
+            description: The label of the key.
+            type: str
+            required: true
+          pin:
+            description: The user PIN.
+            type: str
+          pin_file:
+            description: A file with the user PIN.
+            type: path
+      crl_days:
+        description: For how many days its CRL is valid.
+        type: int
+        default: 30
+"""

@@ -11,7 +11,8 @@ module: ca_init
 short_description: A certificate authority exists
 version_added: "0.1.0"
 description:
-  - Makes a self-signed certificate authority in a directory of C(openssl ca), complete with an empty CRL.
+  - Makes a certificate authority in a directory of C(openssl ca), complete with an empty CRL. It is self-signed, or
+    signed by an authority above it, see O(parent) and O(certificate).
   - A directory that was made by hand is adopted. What is missing is added, what exists stays as it is, and
     C(openssl ca -config openssl.cnf) keeps working in it.
   - In an adopted directory, C(unique_subject) in C(index.txt.attr) is set to C(no), since otherwise C(openssl ca)
@@ -55,8 +56,17 @@ options:
     description: For how many days the first CRL is valid. Later ones are made by M(mtls.nginx.crl).
     type: int
     default: 30
+  certificate:
+    description:
+      - A file with the certificate of the authority, signed by somebody else, and those above it up to the root, in PEM
+        and in any order. The root's key may be on no network.
+      - As long as the file is not there, the module makes the private key and C(ca.csr), the request to be signed, and
+        returns RV(pending).
+      - A later certificate for the same key and subject takes the place of an earlier one.
+    type: path
 extends_documentation_fragment:
   - mtls.nginx.authority.backend
+  - mtls.nginx.authority.parent
   - mtls.nginx.attributes
   - mtls.nginx.attributes.controller
 seealso:
@@ -74,6 +84,26 @@ EXAMPLES = r"""
     passphrase: "{{ vault_mtls_ca_passphrase }}"
   delegate_to: localhost
   run_once: true
+
+- name: A key that never leaves its token
+  mtls.nginx.ca_init:
+    path: /root/ca
+    subject: {O: Acme, CN: Acme Devices}
+    key_type: ecdsa
+    backend: pkcs11
+    pkcs11:
+      module: /usr/lib/softhsm/libsofthsm2.so
+      token: mtls
+      key: devices
+      pin_file: /root/token.pin
+  delegate_to: localhost
+
+- name: An authority below a root that is on no network; as long as it has not signed, there is only a request
+  mtls.nginx.ca_init:
+    path: /root/ca
+    subject: {O: Acme, CN: Acme Devices}
+    certificate: /root/from-the-root/devices.pem
+  delegate_to: localhost
 
 - name: A directory made by hand is adopted, whatever its subject
   mtls.nginx.ca_init:
@@ -93,13 +123,18 @@ adopted:
   type: bool
   sample: true
 added:
-  description: The files and directories that were added.
+  description: The files and directories that were added, and a key in a token.
   returned: success
   type: list
   elements: str
   sample: [openssl.cnf, crlnumber, crl.pem]
+pending:
+  description: What has to be done before there is an authority, when O(certificate) is not there yet; else V(null).
+  returned: success
+  type: str
+  sample: /root/ca/ca.csr waits to be signed as an intermediate CA
 ca:
-  description: The authority; V(null) in check mode when there is none yet.
+  description: The authority; V(null) when there is none yet, in check mode or while one is pending.
   returned: success
   type: dict
   contains:
@@ -132,7 +167,7 @@ ca:
       type: str
       sample: rsa
     key_encrypted:
-      description: Whether the private key is stored encrypted.
+      description: Whether the private key is stored encrypted, or in a token.
       type: bool
       sample: true
 """
@@ -143,6 +178,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils import entry
 from ansible_collections.mtls.nginx.plugins.module_utils.ca import creation, keys, numbers, subjects, times
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends import (
     CREATION_OPTIONS,
+    PARENT_OPTION,
     Access,
     ensure_authority,
 )
@@ -165,8 +201,11 @@ def main() -> None:
             "passphrase": {"type": "str", "no_log": True},
             "days": {"type": "int", "default": 3650},
             "crl_days": {"type": "int", "default": 30},
+            "certificate": {"type": "path"},
+            "parent": PARENT_OPTION,
             **CREATION_OPTIONS,
         },
+        mutually_exclusive=[("certificate", "parent")],
         supports_check_mode=True,
     )
     entry.require_cryptography(module)
@@ -185,19 +224,26 @@ def _work(module: AnsibleModule) -> dict:
             passphrase=options["passphrase"] or None,
             days=options["days"],
             crl_days=options["crl_days"],
+            certificate=options["certificate"],
         ),
         check=module.check_mode,
+        parent=Access.of(options["parent"], prefix="") if options["parent"] else None,
     )
     for warning in outcome.warnings:
         module.warn(warning)
     return {
         "changed": bool(outcome.added),
-        "created": outcome.created,
+        "created": outcome.created and not outcome.pending,
         "adopted": bool(outcome.added) and not outcome.created,
         "added": outcome.added,
+        "pending": outcome.pending,
         "ca": _describe(outcome),
-        "diff": {"before": "", "after": "".join(f"{options['path']}/{name}\n" for name in outcome.added)},
+        "diff": {"before": "", "after": "".join(f"{_place(options['path'], name)}\n" for name in outcome.added)},
     }
+
+
+def _place(path: str, name: str) -> str:
+    return name if name.startswith("pkcs11:") else f"{path}/{name}"
 
 
 def _describe(outcome: creation.Outcome) -> dict | None:

@@ -41,6 +41,16 @@ options:
         there is a warning that tells how long that takes.
     type: int
     default: 100000
+  parent_crl:
+    description:
+      - A file with the CRLs of the authorities above this one, in PEM. They become part of C(crl.pem), because hosts
+        need one of every CA in the chain.
+      - The newest one of each is kept.
+    type: path
+  parent_crl_warn_days:
+    description: When a CRL of an authority above ends within this many days, the module says so in a warning.
+    type: int
+    default: 30
   revoked:
     description:
       - Certificates that are to be revoked, if they are not yet.
@@ -69,6 +79,7 @@ options:
         default: unspecified
 extends_documentation_fragment:
   - mtls.nginx.authority
+  - mtls.nginx.authority.parent
   - mtls.nginx.attributes
   - mtls.nginx.attributes.controller
 seealso:
@@ -148,8 +159,14 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.mtls.nginx.plugins.module_utils import entry
 from ansible_collections.mtls.nginx.plugins.module_utils.ca import revocation, revoking, times
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import REASONS, CrlState
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends import AUTHORITY_OPTIONS, Access, open_authority
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import REASONS, Authority, CrlState
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends import (
+    AUTHORITY_OPTIONS,
+    PARENT_OPTION,
+    Access,
+    open_authority,
+    require_directory,
+)
 from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
 
 
@@ -162,6 +179,9 @@ def main() -> None:
             "refresh_before": {"type": "int", "default": 7},
             "prune": {"type": "bool", "default": True},
             "max_entries": {"type": "int", "default": 100_000},
+            "parent": PARENT_OPTION,
+            "parent_crl": {"type": "path"},
+            "parent_crl_warn_days": {"type": "int", "default": 30},
             "revoked": {
                 "type": "list",
                 "elements": "dict",
@@ -175,6 +195,7 @@ def main() -> None:
                 "mutually_exclusive": [("serial", "certificate")],
             },
         },
+        mutually_exclusive=[("parent", "parent_crl")],
         supports_check_mode=True,
     )
     entry.require_cryptography(module)
@@ -200,16 +221,20 @@ def _work(module: AnsibleModule) -> dict:
             "revoked": [],
             "diff": {"before": _line(None), "after": f"a new CRL: {due}\n"},
         }
+    if options["parent"] or options["parent_crl"]:
+        require_directory(Access.of(options), "a CRL from above")
     wanted = [revoking.Wanted(item["serial"], item["certificate"], item["reason"]) for item in options["revoked"]]
     with open_authority(Access.of(options), read_only=module.check_mode) as authority:
         found = [revoking.find(authority, item) for item in wanted]
         fresh = [item for item in found if not item.already]
         before = authority.crl_state()
+        due_above = _take_crls_above(authority, options, check=module.check_mode)
         if not module.check_mode:
             revoking.revoke(authority, fresh)
         due = authority.crl_due(options["refresh_before"], prune=options["prune"])
         if fresh and not due:
             due = "certificates are revoked"
+        due = due or due_above
         writes = due and not module.check_mode
         after = authority.write_crl(options["days"], prune=options["prune"]) if writes else before
         for warning in authority.warnings:
@@ -232,6 +257,32 @@ def _work(module: AnsibleModule) -> dict:
             + "".join(f"revoked: {item.serial} {item.subject}\n" for item in fresh),
         },
     }
+
+
+def _take_crls_above(authority: Authority, options: dict, *, check: bool) -> str | None:
+    """Have the authority know the CRLs of those above it, and say why one of them would be renewed in check mode."""
+    pem = b""
+    if options["parent"]:
+        access = Access.of(options["parent"], prefix="")
+        with open_authority(access, read_only=check) as parent:
+            due = parent.crl_due(options["refresh_before"])
+            if due and check:
+                return f"{access.path}: {due}"
+            if due:
+                parent.write_crl(options["parent"]["crl_days"])
+            authority.warnings += parent.warnings
+            pem = parent.crl() or b""
+        authority.take_crls(pem, access.path)
+    elif options["parent_crl"]:
+        with open(options["parent_crl"], "rb") as stream:
+            pem = stream.read()
+        authority.take_crls(pem, options["parent_crl"])
+    if len(authority.chain) > 1:
+        current = authority.crl() if authority.crl_state() else None
+        known = revocation.parse_crls((current or b"") + pem, authority.path) if current or pem else []
+        warn_days = options["parent_crl_warn_days"]
+        authority.warnings += revocation.check_above(authority.chain, known, authority.path, warn_days)
+    return None
 
 
 def _describe(state: CrlState | None) -> dict | None:

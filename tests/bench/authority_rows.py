@@ -14,9 +14,12 @@ from collections.abc import Iterator
 from measure import HERE, Bench, Cost, Goal, Measured, Row, inside, module, module_arguments, peer, process
 from peers import PASSPHRASE, client_name
 
+from ansible_collections.mtls.nginx.tests.tokens import new_token
+
 CURVES = {"issue": (125, 250, 500, 1000, 2000), "again": (1000, 2500, 5000, 10000), "crl": (1, 10, 100, 1000)}
 TINY_CURVE = (2, 4)
 MOST = 10_000_000  # entries of a CRL, none of the rows has more
+SIGN = ("module", "token", "key", "pin")
 
 
 def authority(folder: pathlib.Path) -> pathlib.Path:
@@ -49,6 +52,23 @@ def issuing(bench: Bench, count: int, key_type: str, other: list[object]) -> Mea
 
 def issue(bench: Bench, count: int) -> Measured:
     return issuing(bench, count, "ecdsa", ["issue", bench.folder / "template", bench.folder / "theirs", count])
+
+
+def issue_token(bench: Bench, count: int) -> Measured:
+    csr = bench.folder / "device.csr"
+    new = ["openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=x"]
+    process([*new, "-keyout", bench.folder / "device.key", "-out", csr])
+    wanted = [{**client, "csr": str(csr)} for client in clients(count)]
+    with new_token(bench.folder / "token") as token:
+        template, settings = bench.folder / "template", token.settings()
+        key = {"key_type": "rsa", "key_size": 4096}  # the collection's default
+        module("ca_init", path=str(template), subject={"CN": "Bench CA"}, backend="pkcs11", pkcs11=settings, **key)
+
+        def ours() -> Cost:
+            pki = bench.fresh("ours", template)
+            return module("client_cert", ca_path=str(pki), ca_backend="pkcs11", ca_pkcs11=settings, clients=wanted)
+
+        return bench.in_turns(ours, lambda: peer("sign", *(settings[name] for name in SIGN), count))
 
 
 def issue_rsa(bench: Bench, count: int) -> Measured:
@@ -172,6 +192,15 @@ ROWS = [
         4,
         issue_rsa,
         Goal(at_most=1.15),
+    ),
+    Row(
+        "issue-token-1000",
+        "issue {n} clients with a CSR by an RSA-4096 key in a token of SoftHSM (module)",
+        "{n} signatures by the same key, and nothing else",
+        1000,
+        4,
+        issue_token,
+        Goal(at_most=1.5),
     ),
     Row(
         "again-10000",

@@ -31,7 +31,7 @@ def issue(bench: Bench, count: int) -> Measured:
             given = module_arguments({**options, "clients": wanted})
             return inside(process([sys.executable, HERE / "inside.py", "client_cert"], given=given))
 
-        return bench.in_turns(ours, lambda: inside(peer("sign", bench.folder / "peer.json", count)))
+        return bench.in_turns(ours, lambda: inside(peer("request", bench.folder / "peer.json", count)))
     finally:
         server.stop()
 

@@ -5,8 +5,9 @@
 
 peers.py issue PKI FOLDER COUNT    key, certificate, .p12 and its password for COUNT clients, each file synced
 peers.py keys COUNT                COUNT RSA-2048 keys, kept nowhere
+peers.py sign LIBRARY TOKEN KEY PIN COUNT   COUNT signatures by an RSA key in a PKCS#11 token, one after the other
 peers.py look PKI COUNT            read index.txt, stat every file of COUNT clients; prints the seconds of that
-peers.py sign SETTINGS COUNT       have OpenBao sign COUNT requests of P-256 keys; prints the seconds of that
+peers.py request SETTINGS COUNT    have OpenBao sign COUNT requests of P-256 keys; prints the seconds of that
 """
 
 from __future__ import annotations
@@ -107,6 +108,15 @@ def keys(count: str) -> None:
         pool.map(one_key, range(int(count)), 1)
 
 
+def sign(library: str, label: str, key: str, pin: str, count: str) -> None:
+    import pkcs11
+
+    with pkcs11.lib(library).get_token(token_label=label).open(user_pin=pin) as session:
+        private = session.get_key(object_class=pkcs11.ObjectClass.PRIVATE_KEY, label=key)
+        for _number in range(int(count)):
+            private.sign(secrets.token_bytes(51), mechanism=pkcs11.Mechanism.RSA_PKCS)
+
+
 def look(pki: str, count: str) -> None:
     start = time.perf_counter()
     with open(f"{pki}/index.txt", encoding="utf-8") as stream:
@@ -118,7 +128,7 @@ def look(pki: str, count: str) -> None:
     print(time.perf_counter() - start)
 
 
-def sign(settings: str, count: str) -> None:
+def request(settings: str, count: str) -> None:
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -129,16 +139,16 @@ def sign(settings: str, count: str) -> None:
         options = json.load(stream)
     requests = []
     for number in range(int(count)):
-        request = x509.CertificateSigningRequestBuilder(x509.Name([]))
-        signed = request.sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())
+        made = x509.CertificateSigningRequestBuilder(x509.Name([]))
+        signed = made.sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())
         pem = signed.public_bytes(serialization.Encoding.PEM).decode()
         requests.append({"csr": pem, "common_name": client_name(number), "exclude_cn_from_sans": True, "ttl": "720h"})
     path = f"{options['mount']}/sign/{options['client_role']}"
     with Server(options).session() as server:
         start = time.perf_counter()
-        server.each(lambda request: server.ask("POST", path, request), requests)
+        server.each(lambda body: server.ask("POST", path, body), requests)
         print(time.perf_counter() - start)
 
 
 if __name__ == "__main__":
-    {"issue": issue, "keys": keys, "look": look, "sign": sign}[sys.argv[1]](*sys.argv[2:])
+    {"issue": issue, "keys": keys, "sign": sign, "look": look, "request": request}[sys.argv[1]](*sys.argv[2:])

@@ -167,12 +167,19 @@ def forged(
     return write(folder, key, certificate, *sent_along)
 
 
+def subject(name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+
+
 def as_issuer(identity: Identity) -> profiles.Issuer:
     """Somebody who signs with a key of theirs, entitled or not."""
     return profiles.Issuer(identity.certificate, identity.key)
 
 
-def empty_crl(issuer: profiles.Issuer) -> str:
+def crl_of(issuer: profiles.Issuer, *revoked: x509.Certificate, days: float = 10) -> str:
+    """A CRL by whoever holds `issuer`'s key, that ends so many days from now."""
     now = times.now()
-    state = CrlState(1, now - _DAY, now + 10 * _DAY, 0)
-    return revocation.build_crl(issuer, revocation.encode_revoked({}), state).decode()
+    moment = times.asn1_text(now - _DAY)
+    entries = revocation.encode_revoked({(moment, "CACompromise"): [hexadecimal(one.serial_number) for one in revoked]})
+    state = CrlState(1, now - 20 * _DAY, now + days * _DAY, entries.count)
+    return revocation.build_crl(issuer, entries, state).decode()

@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 
 from . import pki
 from .client import ask
@@ -119,27 +122,135 @@ def test_ours_none_gets_in(new_host, authority, other_authority, impostors, tls,
     assert answers == dict.fromkeys(impostors, 400)
 
 
-def test_ours_an_intermediate_authority(new_host, authority, tmp_path_factory, tls):
-    """Hosts know the root only, or the issuing CA too: its clients get in if the chain is complete, or not at all."""
-    folder = tmp_path_factory.mktemp("intermediate")
+# A root above two departments, of which only one is meant.
+USUAL_ROOT_IN_THE_BUNDLE = """
+server {
+    listen 127.0.0.1:@PORT@ ssl;
+    server_name nas.test;
+    ssl_client_certificate own/bundle.crt;
+    ssl_crl own/bundle.crl;
+    ssl_verify_client on;
+    ssl_verify_depth 2;
+    root @FOLDER@/www;
+}
+"""
+
+
+def pem(certificate: x509.Certificate) -> str:
+    return certificate.public_bytes(serialization.Encoding.PEM).decode()
+
+
+@dataclasses.dataclass(frozen=True)
+class Family:
+    """What hosts are given, and who asks. `entitled` are our department's."""
+
+    chain: str
+    crls: str
+    entitled: dict[str, pki.Identity]
+    strangers: dict[str, pki.Identity]
+
+
+@pytest.fixture(scope="module")
+def family(authority, tmp_path_factory):
+    """Two authorities below one root: ours and another department's; and a client of the root's own."""
+    folder = tmp_path_factory.mktemp("family")
+    root, name = authority.issuer, pki.subject("below")
+    ours, theirs = (pki.forged(folder, pki.subject(f"{who} CA"), root, ca=True) for who in ("Our", "Their"))
+    issuing, sibling = pki.as_issuer(ours), pki.as_issuer(theirs)
+    return Family(
+        pem(ours.certificate) + authority.chain,
+        pki.crl_of(issuing) + authority.crl,
+        {
+            "alone": pki.forged(folder, name, issuing),
+            "with its CA": pki.forged(folder, name, issuing, sent_along=[ours.certificate]),
+            "with its CA and the root": pki.forged(
+                folder, name, issuing, sent_along=[ours.certificate, root.certificate]
+            ),
+        },
+        {
+            "the root's": pki.forged(folder, name, root),
+            "the root's, with the root": pki.forged(folder, name, root, sent_along=[root.certificate]),
+            "the other department's": pki.forged(folder, name, sibling),
+            "the other department's, with its CA": pki.forged(folder, name, sibling, sent_along=[theirs.certificate]),
+        },
+    )
+
+
+def test_usual_the_root_s_own_clients_get_in(new_host, authority, family, tls):
+    """The department beside is kept out only because nobody has its CRL here."""
+    host = new_host()
+    host.write("own/bundle.crt", family.chain)
+    host.write("own/bundle.crl", family.crls)
+    host.by_hand(USUAL_ROOT_IN_THE_BUNDLE)
+    host.start()
+    entered = {who for who, identity in family.strangers.items() if ask(host.port, tls=tls, client=identity).let_in}
+    assert entered == {"the root's", "the root's, with the root"}
+
+
+@pytest.mark.parametrize("allow", [None, ["below"]], ids=["every client", "an allow list"])
+def test_ours_only_the_issuing_authority_s_clients_get_in(new_host, authority, family, tls, allow):
+    host = new_host()
+    service = {"name": "nas", "server_names": ["nas.test"], "root": f"{host.folder}/www"}
+    authority.client("below")
+    host.ours([service | ({"allow": allow} if allow else {})], authority, chain=family.chain, crl=family.crls)
+    host.start()
+    entered = {who: ask(host.port, tls=tls, client=one).let_in for who, one in family.entitled.items()}
+    assert entered == dict.fromkeys(family.entitled, True)
+    answers = {who: ask(host.port, tls=tls, client=one).status for who, one in family.strangers.items()}
+    assert answers == dict.fromkeys(family.strangers, 400)
+
+
+def test_ours_what_each_crl_of_the_chain_does(new_host, authority, tmp_path, tls):
+    """nginx goes by all of them: the issuing authority's revokes clients, the root's the authority; either may end."""
     root = authority.issuer
-    issuing = pki.forged(folder, x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "Issuing CA")]), root, ca=True)
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "below")])
-    incomplete = pki.forged(folder, name, pki.as_issuer(issuing))
-    complete = pki.forged(folder, name, pki.as_issuer(issuing), sent_along=[issuing.certificate])
-    crls = authority.crl + pki.empty_crl(pki.as_issuer(issuing))
-    both = pki.credential(issuing).certificate + authority.chain
+    ours = pki.forged(tmp_path, pki.subject("Our CA"), root, ca=True)
+    issuing = pki.as_issuer(ours)
+    lost, kept = (pki.forged(tmp_path, pki.subject(name), issuing) for name in ("lost", "kept"))
     entered = {}
-    for known, chain in (("root", authority.chain), ("both", both)):
+    for what, own, above in (
+        ("nothing is revoked", pki.crl_of(issuing), pki.crl_of(root)),
+        ("a client is", pki.crl_of(issuing, lost.certificate), pki.crl_of(root)),
+        ("the authority is", pki.crl_of(issuing), pki.crl_of(root, ours.certificate)),
+        ("the root's has ended", pki.crl_of(issuing), pki.crl_of(root, days=-1)),
+        ("ours has ended", pki.crl_of(issuing, days=-1), pki.crl_of(root)),
+        ("the root's is missing", pki.crl_of(issuing), ""),
+    ):
         host = new_host()
         service = {"name": "nas", "server_names": ["nas.test"], "root": f"{host.folder}/www"}
-        host.ours([service], authority, chain=chain, crl=crls)
+        host.ours([service], authority, chain=pem(ours.certificate) + authority.chain, crl=own + above)
         host.start()
-        for sent, who in (("alone", incomplete), ("with its CA", complete)):
-            entered[known, sent] = ask(host.port, tls=tls, client=who).let_in
+        people = {"lost": lost, "kept": kept}
+        entered[what] = [name for name, who in people.items() if ask(host.port, tls=tls, client=who).let_in]
     assert entered == {
-        ("root", "alone"): False,
-        ("root", "with its CA"): True,
-        ("both", "alone"): True,
-        ("both", "with its CA"): True,
+        "nothing is revoked": ["lost", "kept"],
+        "a client is": ["kept"],
+        "the authority is": [],
+        "the root's has ended": [],
+        "ours has ended": [],
+        "the root's is missing": [],
     }
+
+
+def test_ours_two_authorities_between_client_and_root(new_host, authority, tmp_path, tls):
+    above = pki.as_issuer(pki.forged(tmp_path, pki.subject("Policy CA"), authority.issuer, ca=True))
+    issuing = pki.as_issuer(pki.forged(tmp_path, pki.subject("Issuing CA"), above, ca=True))
+    chain = "".join(pem(one.certificate) for one in (issuing, above, authority.issuer))
+    crls = pki.crl_of(issuing) + pki.crl_of(above) + authority.crl
+    host = new_host()
+    host.ours(
+        [{"name": "nas", "server_names": ["nas.test"], "root": f"{host.folder}/www"}], authority, chain=chain, crl=crls
+    )
+    host.start()
+    below = {issuer: pki.forged(tmp_path, pki.subject("below"), issuer) for issuer in (issuing, above)}
+    assert ask(host.port, tls=tls, client=below[issuing]).let_in
+    assert ask(host.port, tls=tls, client=below[above]).status == 400
+
+
+def test_ours_a_bundle_without_the_issuing_authority(new_host, authority, family, tls):
+    """The root alone is an authority of its own: what those below it issue is not meant."""
+    host = new_host()
+    service = {"name": "nas", "server_names": ["nas.test"], "root": f"{host.folder}/www"}
+    host.ours([service], authority, crl=family.crls)
+    host.start()
+    assert not any(ask(host.port, tls=tls, client=one).let_in for one in family.entitled.values())
+    assert ask(host.port, tls=tls, client=family.strangers["the root's"]).let_in

@@ -23,6 +23,8 @@ import time
 import pytest
 import yaml
 
+from ansible_collections.mtls.nginx.tests.tokens import new_token
+
 REPOSITORY = pathlib.Path(__file__).parents[2]
 SITE = REPOSITORY / "playbooks" / "site.yml"
 PASSPHRASE = "of the test authority"
@@ -232,6 +234,13 @@ def site(tmp_path):
     made = Site(tmp_path)
     yield made
     made.stop()
+
+
+@pytest.fixture
+def token(tmp_path_factory):
+    """A PKCS#11 token that is empty."""
+    with new_token(tmp_path_factory.mktemp("token")) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")

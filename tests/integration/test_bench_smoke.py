@@ -18,6 +18,7 @@ from .conftest import REPOSITORY
 ROWS = [
     "issue-1000",
     "issue-rsa-200",
+    "issue-token-1000",
     "again-10000",
     "crl-100000",
     "one-new-100000",

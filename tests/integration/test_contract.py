@@ -46,7 +46,7 @@ from ansible_collections.mtls.nginx.tests.unit.support import SUBJECT, openssl, 
 
 from .conftest import Nginx, Site, free_port
 
-BACKENDS = ("directory", "openbao")
+BACKENDS = ("directory", "pkcs11", "openbao")
 RICH = {"C": "ES", "O": "Acme", "OU": ["IT", "Ops"], "CN": 'José "Pepe" García, IT', "emailAddress": "pepe@acme.es"}
 BACKWARDS = {"CN": "backwards", "OU": "Last", "O": "Acme"}
 
@@ -61,11 +61,9 @@ class Backend:
     def path(self) -> pathlib.Path:
         return pathlib.Path(self.access.path)
 
-    def ensure(self, check: bool = False, subject: dict | None = None) -> creation.Outcome:
+    def ensure(self, check: bool = False, subject: dict | None = SUBJECT) -> creation.Outcome:
         kind = keys.KeyKind("ecdsa", curve="P-256")
-        wanted = creation.Wanted(
-            self.access.path, subject or SUBJECT, kind, self.access.passphrase, days=3650, crl_days=30
-        )
+        wanted = creation.Wanted(self.access.path, subject, kind, self.access.passphrase, days=3650, crl_days=30)
         return ensure_authority(self.access, wanted, check=check)
 
     def open(self, read_only: bool = False):
@@ -123,6 +121,10 @@ def directory_backend(tmp_path) -> Backend:
 @pytest.fixture
 def openbao_backend(tmp_path, openbao) -> Backend:
     return Backend(Access(str(tmp_path / "pki"), backend="openbao", settings=openbao.authority()))
+
+
+def pkcs11_backend(tmp_path, token) -> Backend:
+    return Backend(Access(str(tmp_path / "pki"), backend="pkcs11", settings=token.settings()))
 
 
 def test_it_exists_once_and_says_so_before(empty):

@@ -156,5 +156,8 @@ class Authority(Protocol):
         With ``prune`` it need not list certificates that have ended long enough ago.
         """
 
+    def take_crls(self, pem: bytes, path: str) -> None:
+        """Take CRLs of the CAs above the issuing one, from ``path``; they go where the own one goes."""
+
     def write_crl(self, days: int, *, prune: bool = True) -> CrlState:
         """Sign and store a CRL that is good for ``days``, of everything revoked or, with ``prune``, what matters."""

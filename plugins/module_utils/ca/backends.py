@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca import creation, openbao, trust
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Authority, Published
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.directory import open_directory
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.pkcs11 import TokenKey
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.published import read_published
 from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
 
@@ -26,7 +27,7 @@ _BACKEND_OPTIONS = {
         "type": "dict",
         "options": {
             "module": {"type": "path", "required": True},
-            "token": {"type": "str", "required": True},
+            "token": {"type": "str", "required": True, "no_log": False},
             "key": {"type": "str", "required": True, "no_log": False},
             "pin": {"type": "str", "no_log": True},
             "pin_file": {"type": "path"},
@@ -57,6 +58,17 @@ _BACKEND_OPTIONS = {
     },
 }
 CREATION_OPTIONS = _BACKEND_OPTIONS
+# The authority above, which signs the certificate of one: only what keeps a record here can be one.
+PARENT_OPTION = {
+    "type": "dict",
+    "options": {
+        "path": {"type": "path", "required": True},
+        "passphrase": {"type": "str", "no_log": True},
+        "backend": {"type": "str", "choices": [DIRECTORY, PKCS11], "default": DIRECTORY},
+        "pkcs11": _BACKEND_OPTIONS["pkcs11"],
+        "crl_days": {"type": "int", "default": 30},
+    },
+}
 AUTHORITY_OPTIONS = {
     "ca_path": {"type": "path", "required": True},
     "ca_passphrase": {"type": "str", "no_log": True},
@@ -92,17 +104,23 @@ class Access:
         return cls(options[f"{prefix}path"], options[f"{prefix}passphrase"] or None, backend, settings)
 
 
-def ensure_authority(access: Access, wanted: creation.Wanted, *, check: bool) -> creation.Outcome:
-    """Make the authority exist and be complete; with ``check`` only say what is missing.
+def ensure_authority(
+    access: Access, wanted: creation.Wanted, *, check: bool, parent: Access | None = None
+) -> creation.Outcome:
+    """Make the authority exist and be complete, signed by ``parent``; with ``check`` only say what is missing.
 
     :raises MtlsError: what is there is another authority, is damaged, or must not be used.
     """
+    if parent or wanted.certificate:
+        require_directory(access, "an authority above it")
     if access.backend == TRUST:
         return trust.ensure(access.path, _source(access), check=check)
     if access.backend == OPENBAO:
         return openbao.ensure(wanted, access.settings or {}, check=check)
-    _require_built(access)
-    return creation.ensure(wanted, check=check)
+    if parent is not None:
+        above = creation.Parent(parent.path, lambda read_only: open_authority(parent, read_only=read_only))
+        wanted = replace(wanted, parent=above)
+    return creation.ensure(replace(wanted, key_at=_token_key(access)), check=check)
 
 
 def open_authority(access: Access, *, read_only: bool) -> AbstractContextManager[Authority]:
@@ -114,8 +132,7 @@ def open_authority(access: Access, *, read_only: bool) -> AbstractContextManager
         return trust.open_trusted(access.path, _source(access), read_only=read_only)
     if access.backend == OPENBAO:
         return openbao.open_openbao(access.path, access.settings or {}, read_only=read_only)
-    _require_built(access)
-    return open_directory(access.path, access.passphrase, read_only=read_only)
+    return open_directory(access.path, access.passphrase, read_only=read_only, key=_token_key(access))
 
 
 def read_authority(path: str) -> Published:
@@ -128,6 +145,11 @@ def _source(access: Access) -> trust.Source:
     return trust.Source(settings["certificates"], tuple(settings["crl"]))
 
 
-def _require_built(access: Access) -> None:
-    if access.backend != DIRECTORY:
-        raise MtlsError(f"{access.path}: the backend {access.backend} is not built yet; use directory")
+def require_directory(access: Access, what: str) -> None:
+    """Raise MtlsError when ``what`` is asked of an authority that does not keep its own record here."""
+    if access.backend not in (DIRECTORY, PKCS11):
+        raise MtlsError(f"{access.path}: {what} is for the backends directory and pkcs11, not {access.backend}")
+
+
+def _token_key(access: Access) -> TokenKey | None:
+    return TokenKey(access.settings) if access.backend == PKCS11 else None

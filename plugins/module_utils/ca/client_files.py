@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ansible_collections.mtls.nginx.plugins.module_utils import files
 from ansible_collections.mtls.nginx.plugins.module_utils.ca import keys, p12, profiles
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.directory import read_certificates, was_issued_by
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.chains import was_issued_by
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.directory import read_certificates
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.mobileconfig import ProfileMaker
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.register import RegisterEntry, Stamp, entry_of
 from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError

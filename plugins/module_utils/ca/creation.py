@@ -1,15 +1,24 @@
 # Copyright (c) 2026, the mtls.nginx authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A new authority, or a directory made by hand that becomes one: what ``ca_init`` does."""
+"""A new authority, or a directory made by hand that becomes one: what ``ca_init`` does.
+
+It is a root, or is signed by a parent: an authority that can be opened here, or one that is on no network, which
+gets a request and gives a certificate back.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from ansible_collections.mtls.nginx.plugins.module_utils import files
 from ansible_collections.mtls.nginx.plugins.module_utils.ca import (
+    ca_key,
+    chains,
     handover,
     keys,
     layout,
@@ -18,6 +27,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca import (
     subjects,
     times,
 )
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Authority, Order
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.directory import open_directory, read_certificates
 from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
 
@@ -29,8 +39,20 @@ except ImportError:  # reported by entry.require_cryptography
 
 
 @dataclass(frozen=True)
+class Parent:
+    """An authority in the directory ``path`` that signs another one's certificate; ``open`` is given ``read_only``."""
+
+    path: str
+    open: Callable[[bool], AbstractContextManager[Authority]]
+
+
+@dataclass(frozen=True)
 class Wanted:
-    """The authority that should exist; ``subject`` may be None when it does already."""
+    """The authority that should exist; ``subject`` may be None when it does already.
+
+    Its private key is in ca.key unless ``key_at`` says otherwise. Its certificate is signed by itself, by ``parent``,
+    or elsewhere: then it comes back, with those above it, in the file ``certificate``.
+    """
 
     path: str
     subject: subjects.Subject | None
@@ -38,13 +60,16 @@ class Wanted:
     passphrase: str | None
     days: int
     crl_days: int
+    key_at: ca_key.CaKey | None = None
+    parent: Parent | None = None
+    certificate: str | None = None
 
 
 @dataclass
 class Outcome:
-    """What was done, or in check mode would be: ``added`` names the files.
+    """What was done, or in check mode would be: ``added`` names the files, and a key that is in none.
 
-    ``certificate`` is None when it would have been made.
+    ``certificate`` is None when it would have been made. ``pending`` says what somebody has to do before there is one.
     """
 
     created: bool
@@ -52,6 +77,7 @@ class Outcome:
     key_encrypted: bool
     added: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    pending: str | None = None
 
 
 def ensure(wanted: Wanted, *, check: bool) -> Outcome:
@@ -67,23 +93,35 @@ def ensure(wanted: Wanted, *, check: bool) -> Outcome:
     place = layout.Layout(wanted.path)
     if os.path.exists(place.path) and not os.path.isdir(place.path):
         raise MtlsError(f"{place.path}: is a file; name a directory")
-    outcome = _foresee(wanted, place) if check else _establish(wanted, place)
+    if wanted.parent and os.path.realpath(wanted.parent.path) == os.path.realpath(place.path):
+        raise MtlsError(f"{place.path}: is named as its own parent; name the directory of the authority above it")
+    key = wanted.key_at or ca_key.KeyFile(place.key, wanted.passphrase)
+    outcome = _foresee(wanted, place, key) if check else _establish(wanted, place, key)
     if not outcome.key_encrypted:
         outcome.warnings.append(
             f"{place.key}: the authority's key is stored in clear; give a passphrase before the authority is made, "
             "or encrypt the key with `openssl pkey -aes256`"
         )
+    if wanted.key_at and os.path.exists(place.key):
+        outcome.warnings.append(f"{place.key}: is not used, the key is in a token; keep it elsewhere, or destroy it")
     return outcome
 
 
-def _establish(wanted: Wanted, place: layout.Layout) -> Outcome:
+def _establish(wanted: Wanted, place: layout.Layout, key: ca_key.CaKey) -> Outcome:
     if not os.path.exists(place.certificate):
         _check_creatable(wanted, place)
     files.make_directory(place.path, 0o700)
     with files.lock(place.lock):
-        outcome = _compare(wanted, place) if os.path.exists(place.certificate) else _create(wanted, place)
+        if os.path.exists(place.certificate):
+            outcome, chain = _compare(wanted, place, key)
+            if chain:
+                files.write_file(place.certificate, chains.pem(chain), 0o644)
+        else:
+            outcome = _create(wanted, place, key)
+        if outcome.pending:
+            return outcome
         outcome.added += layout.complete(place, wanted.crl_days)
-    with open_directory(place.path, wanted.passphrase, read_only=False) as authority:
+    with open_directory(place.path, wanted.passphrase, read_only=False, key=key) as authority:
         if authority.crl_state() is None:
             authority.write_crl(wanted.crl_days)
             outcome.added.append("crl.pem")
@@ -91,21 +129,37 @@ def _establish(wanted: Wanted, place: layout.Layout) -> Outcome:
     return outcome
 
 
-def _foresee(wanted: Wanted, place: layout.Layout) -> Outcome:
+def _foresee(wanted: Wanted, place: layout.Layout, key: ca_key.CaKey) -> Outcome:
     if not os.path.exists(place.certificate):
-        _check_creatable(wanted, place)
-        added = ["ca.key", "ca.crt", *layout.missing(place), "crl.pem"]
-        return Outcome(True, None, bool(wanted.passphrase), added)
-    outcome = _compare(wanted, place)
+        return _foresee_creation(wanted, place, key)
+    outcome, _chain = _compare(wanted, place, key)
     layout.check_not_lost(place)
     outcome.added += layout.missing(place)
     if set(outcome.added).isdisjoint(layout.ESSENTIAL):
-        with open_directory(place.path, wanted.passphrase, read_only=True) as authority:
+        with open_directory(place.path, wanted.passphrase, read_only=True, key=key) as authority:
             if authority.crl_state() is None:
                 outcome.added.append("crl.pem")
             outcome.warnings += authority.warnings
     elif not os.path.exists(place.crl):
         outcome.added.append("crl.pem")
+    return outcome
+
+
+def _foresee_creation(wanted: Wanted, place: layout.Layout, key: ca_key.CaKey) -> Outcome:
+    name = _check_creatable(wanted, place)
+    outcome = Outcome(True, None, key.protected(), [] if key.exists() else [key.name])
+    if wanted.certificate and not os.path.exists(wanted.certificate):
+        if not key.exists() or not _is_requested(place, key.load(), name):
+            outcome.added.append("ca.csr")
+        outcome.pending = _what_to_do(wanted, place)
+        return outcome
+    if wanted.certificate:
+        ca_key.check_exists(key)
+        _read_signed(wanted, key.load().public_key(), name)
+    if wanted.parent:
+        with wanted.parent.open(True) as parent:
+            _validity_below(parent, wanted, place, name)
+    outcome.added += ["ca.crt", *layout.missing(place), "crl.pem"]
     return outcome
 
 
@@ -127,21 +181,116 @@ def _check_creatable(wanted: Wanted, place: layout.Layout) -> x509.Name:
     return subjects.subject_name(wanted.subject, f"authority {place.path}")
 
 
-def _create(wanted: Wanted, place: layout.Layout) -> Outcome:
+def _create(wanted: Wanted, place: layout.Layout, key: ca_key.CaKey) -> Outcome:
     name = _check_creatable(wanted, place)
-    validity = profiles.ca_validity(wanted.days, times.now())
-    if os.path.exists(place.key):  # left by a run that was killed; a key is never overwritten
-        key = keys.load_key(place.key, wanted.passphrase)
+    added = []
+    if key.exists():  # left by a run that was killed, or waiting for its certificate; a key is never overwritten
+        private = key.load()
     else:
-        key = keys.new_key(wanted.key)
-        keys.save_new_key(place.key, key, wanted.passphrase)
-    certificate = profiles.ca_certificate(key, name, numbers.random_serial(), validity)
-    files.create_file(place.certificate, certificate.public_bytes(serialization.Encoding.PEM), 0o644)
-    return Outcome(True, certificate, keys.is_encrypted_file(place.key), ["ca.key", "ca.crt"])
+        if wanted.certificate and os.path.exists(wanted.certificate):
+            raise MtlsError(
+                f"{wanted.certificate}: is there, but no key that it could be for ({key.where} is missing); "
+                f"{key.lost}, or move the certificate away to begin anew"
+            )
+        private = key.create(wanted.key)
+        added.append(key.name)
+    outcome = Outcome(True, None, key.protected(), added)
+    if wanted.certificate and not os.path.exists(wanted.certificate):
+        if not _is_requested(place, private, name):
+            request = profiles.ca_request(private, name)
+            files.write_file(place.request, request.public_bytes(serialization.Encoding.PEM), 0o644)
+            added.append("ca.csr")
+        outcome.pending = _what_to_do(wanted, place)
+        outcome.warnings += key.warnings
+        return outcome
+    if wanted.certificate:
+        chain = _read_signed(wanted, private.public_key(), name)
+    elif wanted.parent:
+        chain = _have_signed(wanted, place, private.public_key(), name, outcome)
+    else:
+        validity = profiles.ca_validity(wanted.days, times.now())
+        chain = (profiles.ca_certificate(private, name, numbers.random_serial(), validity),)
+    files.create_file(place.certificate, chains.pem(chain), 0o644)
+    added.append("ca.crt")
+    outcome.certificate = chain[0]
+    return outcome
 
 
-def _compare(wanted: Wanted, place: layout.Layout) -> Outcome:
-    certificate = read_certificates(place.certificate)[0]
+def _have_signed(
+    wanted: Wanted, place: layout.Layout, public_key: keys.PublicKey, name: x509.Name, outcome: Outcome
+) -> Sequence[x509.Certificate]:
+    """Return the chain of a certificate that the parent signs now, or has signed for a run that was killed."""
+    public = keys.public_der(public_key)
+    with wanted.parent.open(False) as parent:
+        validity = _validity_below(parent, wanted, place, name)
+        outcome.warnings += parent.warnings
+        for serial in reversed(parent.record.namesakes(subjects.index_subject(name))):
+            if parent.record.is_valid(serial):
+                certificate = parent.certificate(serial)
+                if keys.public_der(certificate.public_key()) == public and profiles.is_ca(certificate):
+                    return certificate, *parent.chain
+        return *parent.issue([Order(public, name, profiles.INTERMEDIATE, validity)]), *parent.chain
+
+
+def _validity_below(parent: Authority, wanted: Wanted, place: layout.Layout, name: x509.Name) -> profiles.Validity:
+    """Return the validity of a CA that ``parent`` is asked to sign.
+
+    :raises MtlsError: it must not, or would end before.
+    """
+    now = times.now()
+    for depth, upper in enumerate(parent.chain):
+        chains.check_above(upper, depth, parent.path, now)
+        _check_distinct(name, upper, place.path)
+    return profiles.validity(wanted.days, now, chains.first_to_end(parent.chain), f"authority {place.path}")
+
+
+def _check_distinct(name: x509.Name, upper: x509.Certificate, path: str) -> None:
+    dn = subjects.nginx_dn(name)
+    if dn.lower() == subjects.nginx_dn(upper.subject).lower():
+        raise MtlsError(f"{path}: has the subject of the authority above it ({dn}); give it a subject of its own")
+
+
+def _is_requested(place: layout.Layout, private: keys.PrivateKey, name: x509.Name) -> bool:
+    """Tell whether ca.csr is what somebody else should sign."""
+    try:
+        with open(place.request, "rb") as stream:
+            request = x509.load_pem_x509_csr(stream.read())
+    except (FileNotFoundError, ValueError):
+        return False
+    same_key = keys.public_der(request.public_key()) == keys.public_der(private.public_key())
+    return same_key and request.subject == name
+
+
+def _what_to_do(wanted: Wanted, place: layout.Layout) -> str:
+    return (
+        f"{place.request}: waits to be signed as an intermediate CA; put the certificate, and those above it up to the "
+        f"root, into {wanted.certificate} and run again"
+    )
+
+
+def _read_signed(wanted: Wanted, public_key: keys.PublicKey, name: x509.Name | None) -> Sequence[x509.Certificate]:
+    """Return the chain that came back; ``name`` is the subject it must have.
+
+    :raises MtlsError: it is not for our key, or must not be used.
+    """
+    found, path = read_certificates(wanted.certificate), wanted.certificate
+    chain = chains.arrange(found, keys.public_der(public_key), path, times.now())
+    if name is not None and chain[0].subject != name:
+        raise MtlsError(
+            f"{path}: is signed for {subjects.nginx_dn(chain[0].subject)}, and ca.csr asks for "
+            f"{subjects.nginx_dn(name)}; have it signed with that subject, or correct the authority's"
+        )
+    for upper in chain[1:]:
+        _check_distinct(chain[0].subject, upper, path)
+    return chain
+
+
+def _compare(
+    wanted: Wanted, place: layout.Layout, key: ca_key.CaKey
+) -> tuple[Outcome, Sequence[x509.Certificate] | None]:
+    """Return what there is to say of an authority that exists, and the chain that should take the place of ca.crt."""
+    current = read_certificates(place.certificate)
+    certificate = current[0]
     if wanted.subject is not None:
         name = subjects.subject_name(wanted.subject, f"authority {place.path}")
         if name != certificate.subject:
@@ -149,14 +298,33 @@ def _compare(wanted: Wanted, place: layout.Layout) -> Outcome:
                 f"{place.certificate}: is the authority {subjects.nginx_dn(certificate.subject)}, and the subject "
                 f"asked for is {subjects.nginx_dn(name)}; correct the subject, or choose another directory"
             )
-    profiles.check_ca(certificate, place.certificate, times.now())
-    if not os.path.exists(place.key):
-        raise MtlsError(f"{place.key}: is missing, and nothing can be signed without it; restore it from a backup")
-    outcome = Outcome(False, certificate, keys.is_encrypted_file(place.key))
+    ca_key.check_exists(key)
+    renewed = None
+    if wanted.certificate and os.path.exists(wanted.certificate):
+        renewed = _read_signed(wanted, certificate.public_key(), certificate.subject)
+        if renewed == current or _life(renewed[0]) < _life(certificate):
+            renewed = None
+    chains.check(renewed or current, place.certificate, times.now())
+    _check_parent(wanted, place, current)
+    outcome = Outcome(False, (renewed or current)[0], key.protected(), ["ca.crt"] if renewed else [])
     found = keys.key_type(certificate.public_key())
     if found != wanted.key.type:
         outcome.warnings.append(
             f"{place.certificate}: has a key of type {found}, not {wanted.key.type}; it stays, "
             "because with another key it would be another authority"
         )
-    return outcome
+    return outcome, renewed
+
+
+def _life(certificate: x509.Certificate) -> tuple[datetime, datetime]:
+    return certificate.not_valid_before_utc, certificate.not_valid_after_utc
+
+
+def _check_parent(wanted: Wanted, place: layout.Layout, chain: Sequence[x509.Certificate]) -> None:
+    """Raise MtlsError when the parent is another one; it need not be there any more."""
+    path = layout.Layout(wanted.parent.path).certificate if wanted.parent else None
+    if path and os.path.exists(path) and not chains.was_issued_by(chain[0], read_certificates(path)[0]):
+        raise MtlsError(
+            f"{place.certificate}: was not signed by the parent in {wanted.parent.path}; an authority below it needs "
+            "a directory of its own, or correct the parent"
+        )

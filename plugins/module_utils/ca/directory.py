@@ -17,14 +17,16 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 
 from ansible_collections.mtls.nginx.plugins.module_utils import files
 from ansible_collections.mtls.nginx.plugins.module_utils.ca import (
+    ca_key,
+    chains,
     handover,
-    keys,
     layout,
     numbers,
     profiles,
@@ -33,8 +35,9 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca import (
     times,
 )
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import CrlState, Order
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.chains import was_issued_by
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.index import Index
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.parallel import spread
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.parallel import cores, spread
 from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
 
 try:
@@ -42,8 +45,6 @@ try:
     from cryptography.hazmat.primitives import serialization
 except ImportError:  # reported by entry.require_cryptography
     pass
-
-PASSPHRASE_REMEDY = "set mtls_ca_passphrase (the option ca_passphrase, or passphrase of mtls.nginx.ca_init)"
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,12 @@ class _Signed:
 
 
 @contextlib.contextmanager
-def open_directory(path: str, passphrase: str | None, *, read_only: bool) -> Iterator[DirectoryAuthority]:
+def open_directory(
+    path: str, passphrase: str | None, *, read_only: bool, key: ca_key.CaKey | None = None
+) -> Iterator[DirectoryAuthority]:
     """Open the authority in ``path``: locked and put in order, or ``read_only`` without touching anything.
+
+    Without ``key`` the private key is in ca.key.
 
     :raises MtlsError: no authority there, or one that must not be used as it is.
     """
@@ -73,7 +78,8 @@ def open_directory(path: str, passphrase: str | None, *, read_only: bool) -> Ite
         if absent:
             layout.check_not_lost(place)
             raise MtlsError(f"{path}: lacks {', '.join(absent)}; run mtls.nginx.ca_init, which adds what is missing")
-        authority = DirectoryAuthority(place, passphrase, read_only=read_only)
+        key = key or ca_key.KeyFile(place.key, passphrase)
+        authority = DirectoryAuthority(place, key, read_only=read_only)
         if not read_only:
             authority.recover()
         yield authority
@@ -93,6 +99,7 @@ class Directory:
         profiles.check_ca(self.chain[0], place.certificate, times.now())
         self._layout = place
         self._read_only = read_only
+        self._supplied: list[revocation.Crl] = []
         self.record = self._load_record()
 
     def _load_record(self) -> Index:
@@ -139,8 +146,24 @@ class Directory:
             self.warnings.append(f"{error} (a new one takes its place)")
             crls = []
         own = [crl for crl in crls if revocation.is_by(crl, self.chain[0])]
-        above = [crl for crl in crls if any(revocation.is_by(crl, ca) for ca in self.chain[1:])]
-        return _Crls(own[0] if own else None, tuple(above))
+        above = [revocation.newest_by(ca, [*crls, *self._supplied]) for ca in self.chain[1:]]
+        others = tuple(crl for crl in above if crl is not None)
+        return _Crls(own[0] if own else None, others, fresh=any(crl not in crls for crl in others))
+
+    def take_crls(self, pem: bytes, path: str) -> None:
+        """Take CRLs of the CAs above from the file ``path``: ``crl_due`` and ``write_crl`` go by them from now on.
+
+        :raises MtlsError: one that is of none of these.
+        """
+        crls = revocation.parse_crls(pem, path)
+        for crl in crls:
+            if not any(revocation.is_by(crl, ca) for ca in self.chain):
+                raise MtlsError(
+                    f"{path}: a CRL in it is by {subjects.nginx_dn(crl.parsed.issuer)}, and no authority above this "
+                    "one is; put the CRLs there that belong to ca.crt"
+                )
+        self._supplied += crls
+        self.__dict__.pop("_crls", None)
 
     def _require_writable(self) -> None:
         if self._read_only:
@@ -153,35 +176,22 @@ class DirectoryAuthority(Directory):
     chunk = 500
     shared = False
 
-    def __init__(self, place: layout.Layout, passphrase: str | None, *, read_only: bool) -> None:
+    def __init__(self, place: layout.Layout, key: ca_key.CaKey, *, read_only: bool) -> None:
         super().__init__(place, read_only=read_only)
         self._begun = self._strange = False
         self._encoded: dict[int, revocation.Revoked] = {}  # by the number of entries
-        self._issuer = self._load_issuer(passphrase)
+        first = chains.first_to_end(chains.check(self.chain, place.certificate, times.now()))
+        if first != self.chain[0]:
+            self.warnings.append(
+                f"{place.certificate}: {subjects.nginx_dn(first.subject)} ends before the authority itself, on "
+                f"{times.iso(first.not_valid_after_utc)}, and nobody gets in from then on; have it renewed"
+            )
+        self._issuer = profiles.Issuer(self.chain[0], ca_key.load_for(key, self.chain, place.certificate))
+        self._forks = key.survives_fork
+        self.warnings += key.warnings
 
     def _load_record(self) -> Index:
         return Index.load(self._layout.index, checked=self._is_settled())
-
-    def _load_issuer(self, passphrase: str | None) -> profiles.Issuer:
-        path = self._layout.key
-        if not os.path.exists(path):
-            raise MtlsError(f"{path}: is missing, and nothing can be signed without it; restore it from a backup")
-        encrypted = keys.is_encrypted_file(path)
-        if encrypted and not passphrase:
-            raise MtlsError(f"{path}: the key is encrypted and no passphrase was given; {PASSPHRASE_REMEDY}")
-        key = keys.load_key(path, passphrase, validate=False)
-        if keys.public_der(key.public_key()) != keys.public_der(self.chain[0].public_key()):
-            raise MtlsError(
-                f"{path}: is not the key of {self._layout.certificate}; restore the two files that belong together"
-            )
-        if passphrase and not encrypted:
-            self.warnings.append(
-                f"{path}: is stored in clear although a passphrase is set; encrypt it with "
-                "`openssl pkey -aes256 -in ca.key -out new.key` and put new.key in its place"
-            )
-        if keys.readable_by_others(os.stat(path)):
-            self.warnings.append(f"{path}: can be read by others; run `chmod 600` on it")
-        return profiles.Issuer(self.chain[0], key)
 
     def recover(self) -> None:
         """Clear up after earlier runs that were killed: enter certificates that were written but not entered.
@@ -253,7 +263,7 @@ class DirectoryAuthority(Directory):
             return []
         self.begin()
         layout.allow_renewals(self._layout)
-        signed = spread(self._sign, list(zip(orders, self._reserve_serials(len(orders)))))
+        signed = self._sign_all(list(zip(orders, self._reserve_serials(len(orders)))))
         files.sync_directory(self._layout.issued)
         certificates = [x509.load_der_x509_certificate(result.certificate) for result in signed]
         for certificate, result in zip(certificates, signed):
@@ -275,11 +285,20 @@ class DirectoryAuthority(Directory):
         numbers.write_number(self._layout.serial, current)
         return serials
 
-    def _sign(self, task: tuple[Order, int]) -> _Signed:
+    def _sign_all(self, tasks: Sequence[tuple[Order, int]]) -> list[_Signed]:
+        if self._forks:
+            return spread(lambda task: self._keep(self._sign(task)), tasks)
+        with ThreadPoolExecutor(cores()) as writers:  # while the token signs on, they wait for the disk
+            kept = [writers.submit(self._keep, self._sign(task)) for task in tasks]
+        return [one.result() for one in kept]
+
+    def _sign(self, task: tuple[Order, int]) -> x509.Certificate:
         order, serial = task
-        certificate = profiles.leaf_certificate(self._issuer, order, serial)
+        return profiles.issued_certificate(self._issuer, order, serial)
+
+    def _keep(self, certificate: x509.Certificate) -> _Signed:
         pem = certificate.public_bytes(serialization.Encoding.PEM)
-        path = self._layout.issued_certificate(numbers.hexadecimal(serial))
+        path = self._layout.issued_certificate(numbers.hexadecimal(certificate.serial_number))
         files.create_file(path, pem, 0o644, sync_parent=False)
         return _Signed(
             certificate.public_bytes(serialization.Encoding.DER), subjects.index_subject(certificate.subject)
@@ -315,6 +334,8 @@ class DirectoryAuthority(Directory):
             return f"it begins only on {times.iso(state.last_update)}"
         if not self._lists_what_it_should(own, prune):
             return "it does not list what index.txt says is revoked"
+        if self._crls.fresh:
+            return "there is a new one of an authority above"
         return None
 
     def _lists_what_it_should(self, own: revocation.Crl, prune: bool) -> bool:
@@ -355,19 +376,11 @@ class DirectoryAuthority(Directory):
 
 @dataclass(frozen=True)
 class _Crls:
-    """The CRLs in crl.pem: ours, and those of the CAs above ours."""
+    """Our CRL in crl.pem, and the newest of each CA above ours; ``fresh`` when one of these is not in crl.pem yet."""
 
     own: revocation.Crl | None
     others: tuple[revocation.Crl, ...]
-
-
-def was_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
-    """Tell whether ``issuer`` signed ``certificate``."""
-    try:
-        certificate.verify_directly_issued_by(issuer)
-    except Exception:  # InvalidSignature, or an algorithm that the issuer's key cannot have used
-        return False
-    return True
+    fresh: bool
 
 
 def read_certificates(path: str) -> tuple[x509.Certificate, ...]:
@@ -391,7 +404,7 @@ def read_chain(ca_path: str) -> bytes:
     path = layout.Layout(ca_path).certificate
     if not os.path.exists(path):
         raise MtlsError(f"{path}: is missing; run mtls.nginx.ca_init first")
-    return b"".join(ca.public_bytes(serialization.Encoding.PEM) for ca in read_certificates(path))
+    return chains.pem(read_certificates(path))
 
 
 def crl_as_it_is(path: str) -> bytes | None:

@@ -81,6 +81,13 @@ extendedKeyUsage = serverAuth
 subjectKeyIdentifier = hash
 authorityKeyIdentifier = keyid
 
+# An authority below this one, as mtls.nginx.ca_init with `parent` makes it: `-extensions intermediate`.
+[intermediate]
+basicConstraints = critical, CA:TRUE, pathlen:0
+keyUsage = critical, keyCertSign, cRLSign
+subjectKeyIdentifier = hash
+authorityKeyIdentifier = keyid
+
 [crl]
 authorityKeyIdentifier = keyid
 
@@ -109,6 +116,7 @@ class Layout:
 
     certificate = property(lambda self: self.file("ca.crt"))
     key = property(lambda self: self.file("ca.key"))
+    request = property(lambda self: self.file("ca.csr"))
     index = property(lambda self: self.file("index.txt"))
     attributes = property(lambda self: self.file("index.txt.attr"))
     serial = property(lambda self: self.file("serial"))

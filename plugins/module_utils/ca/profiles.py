@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Order
 
 CLIENT, SERVER = "client", "server"
+INTERMEDIATE = "intermediate"  # a CA that issues for clients and servers, and for no further CA
 
 
 @dataclass(frozen=True)
@@ -100,8 +101,19 @@ def ca_certificate(key: keys.PrivateKey, subject: x509.Name, serial: int, validi
     )
 
 
-def leaf_certificate(issuer: Issuer, order: Order, serial: int) -> x509.Certificate:
-    """Return the signed certificate of a client or a server."""
+def ca_request(key: keys.PrivateKey, subject: x509.Name) -> x509.CertificateSigningRequest:
+    """Return what somebody else's authority is asked to sign: an intermediate CA."""
+    return (
+        x509.CertificateSigningRequestBuilder(subject)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_key_usage(certificates=True), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+
+
+def issued_certificate(issuer: Issuer, order: Order, serial: int) -> x509.Certificate:
+    """Return the signed certificate of a client, a server, or an intermediate CA."""
+    is_ca = order.profile == INTERMEDIATE
     public_key = serialization.load_der_public_key(order.public_key)
     builder = x509.CertificateBuilder(
         issuer.certificate.subject,
@@ -112,12 +124,13 @@ def leaf_certificate(issuer: Issuer, order: Order, serial: int) -> x509.Certific
         order.validity.not_after,
     )
     builder = (
-        builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_key_usage(certificates=False), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([_purpose(order.profile)]), critical=False)
+        builder.add_extension(x509.BasicConstraints(ca=is_ca, path_length=0 if is_ca else None), critical=True)
+        .add_extension(_key_usage(certificates=is_ca), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
         .add_extension(issuer.key_identifier, critical=False)
     )
+    if not is_ca:
+        builder = builder.add_extension(x509.ExtendedKeyUsage([_purpose(order.profile)]), critical=False)
     names = alternative_names(order)
     if names:
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
@@ -150,14 +163,6 @@ def is_only_for(certificate: x509.Certificate, profile: str) -> bool:
     return list(purposes) == [_purpose(profile)] and usage.digital_signature
 
 
-def is_ca(certificate: x509.Certificate) -> bool:
-    """Tell whether a certificate is a CA's."""
-    try:
-        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except x509.ExtensionNotFound:
-        return False
-
-
 def _purpose(profile: str) -> x509.ObjectIdentifier:
     return ExtendedKeyUsageOID.SERVER_AUTH if profile == SERVER else ExtendedKeyUsageOID.CLIENT_AUTH
 
@@ -182,6 +187,19 @@ def _key_usage(*, certificates: bool) -> x509.KeyUsage:
         encipher_only=False,
         decipher_only=False,
     )
+
+
+def is_ca(certificate: x509.Certificate) -> bool:
+    """Tell whether a certificate is a CA's (RFC 5280, 4.2.1.9)."""
+    try:
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except x509.ExtensionNotFound:
+        return False
+
+
+def path_length(certificate: x509.Certificate) -> int | None:
+    """Return how many CAs there may be below a CA; None for any number."""
+    return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.path_length
 
 
 def check_ca(certificate: x509.Certificate, path: str, now: datetime) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from ansible_collections.mtls.nginx.plugins.module_utils.ca import der, keys, times
+from ansible_collections.mtls.nginx.plugins.module_utils.ca import der, keys, subjects, times
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import CrlState
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.profiles import Issuer
 from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
@@ -224,6 +224,44 @@ def _is_signed_as_ours(crl: Crl, key: keys.PublicKey) -> bool:
     return outer[1].encoded == algorithm and inner[1].encoded == algorithm
 
 
+def newest_by(issuer: x509.Certificate, crls: Sequence[Crl]) -> Crl | None:
+    """Return the CRL that ``issuer`` signed last; the first of those that are equal."""
+    found = [crl for crl in crls if is_by(crl, issuer)]
+    return max(found, key=lambda crl: (state_of(crl).number, crl.parsed.last_update_utc), default=None)
+
+
+def check_above(chain: Sequence[x509.Certificate], crls: Sequence[Crl], path: str, warn_days: int) -> list[str]:
+    """Return warnings: a CRL of a CA above the first of ``chain`` ends within ``warn_days``, or lists a CA of it.
+
+    :arg crls: one of each CA above, as far as there are any; they go into the file ``path``.
+    :raises MtlsError: one has none, or one that has ended: nginx would refuse every client.
+    """
+    now, remedy = times.now(), "put it into the file that mtls_ca_parent_crl names"
+    warnings = []
+    for lower, upper in zip(chain, chain[1:]):
+        name = _dn(upper.subject)
+        crl = newest_by(upper, crls)
+        if crl is None:
+            raise MtlsError(f"{path}: there is no CRL of {name}, and nginx would refuse every client; {remedy}")
+        end = state_of(crl).next_update
+        if end <= now:
+            raise MtlsError(
+                f"{path}: the CRL of {name} ended on {times.iso(end)}, and nginx refuses every client; have it sign a "
+                f"new one, and {remedy}"
+            )
+        if end <= times.in_days(now, warn_days, "parent_crl_warn_days"):
+            warnings.append(
+                f"{path}: the CRL of {name} ends on {times.iso(end)}, and nobody gets in from then on; have it sign a "
+                f"new one, and {remedy}"
+            )
+        if crl.parsed.get_revoked_certificate_by_serial_number(lower.serial_number) is not None:
+            warnings.append(
+                f"{path}: {name} has revoked {_dn(lower.subject)}, so that hosts refuse every client; set up a new "
+                "authority"
+            )
+    return warnings
+
+
 def check_shippable(crl_pem: bytes, chain_pem: bytes, now: datetime, path: str = "crl.pem") -> None:
     """Raise MtlsError unless nginx may be given this CRL file with this CA bundle.
 
@@ -251,7 +289,7 @@ def check_shippable(crl_pem: bytes, chain_pem: bytes, now: datetime, path: str =
         if number not in covered:
             raise MtlsError(
                 f"{path}: holds no CRL of {_dn(certificate.subject)}, and nginx would refuse every client; "
-                "append that authority's CRL to the file"
+                "name the file with that authority's CRL in mtls_ca_parent_crl"
             )
 
 
@@ -261,7 +299,7 @@ def merge(own: bytes, others: Sequence[Crl]) -> bytes:
 
 
 def _dn(name: x509.Name) -> str:
-    return name.rfc4514_string()
+    return subjects.nginx_dn(name)
 
 
 def _time(text: str) -> bytes:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca import numbers, subjects
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Authority
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.directory import read_certificates, was_issued_by
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.chains import was_issued_by
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.directory import read_certificates
 from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
 
 if TYPE_CHECKING:

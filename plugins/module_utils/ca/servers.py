@@ -19,7 +19,8 @@ from datetime import datetime
 from ansible_collections.mtls.nginx.plugins.module_utils import files
 from ansible_collections.mtls.nginx.plugins.module_utils.ca import holders, keys, numbers, profiles, times
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Authority, Order
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.directory import read_certificates, was_issued_by
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.chains import was_issued_by
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.directory import read_certificates
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.register import (
     SERVERS,
     Register,

@@ -249,6 +249,10 @@ class TrustedAuthority:
         files.write_file(self._place.crl, self._fetched, 0o644)
         return _states(self._fetched, self._place.crl)[0][1]
 
+    def take_crls(self, pem: bytes, path: str) -> None:
+        """Refuse: all CRLs come from the source."""
+        raise self._refusal(f"{path} cannot be taken")
+
     def admit(self, clients: Mapping[str, RegisterEntry]) -> None:
         """Note clients that allow lists may name, beside those noted before."""
         _save_clients(self.path, {**self.admitted(), **clients})

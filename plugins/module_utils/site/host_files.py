@@ -20,6 +20,8 @@ try:
 except ImportError:  # only on targets, where nothing is rendered
     pass
 
+from ansible_collections.mtls.nginx.plugins.module_utils.ca import chains
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.subjects import nginx_dn
 from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.host import comparison
 from ansible_collections.mtls.nginx.plugins.module_utils.host.probe import GATE_PATH
@@ -193,7 +195,8 @@ def host_files(
     """
     present = [service for service in services if service.present]
     _refuse_unknown_addresses(host, present)
-    views = [_view(host, service, publications[service.trust].client_dns) for service in present]
+    bundles = {name: _Bundle.of(publication) for name, publication in publications.items()}
+    views = _views(host, present, publications)
     trusts = {name: _Trust.of(host.conf_dir, name) for name in publications}
     jinja = _environment(template_dir)
     pages_path = _pages_path(host.conf_dir)
@@ -206,7 +209,7 @@ def host_files(
         "header_timeout": _header_timeout(host),
         "forgeable": _FORGEABLE,
         "conf_command": host.version >= (1, 19, 4),
-        "sessions_cross": host.version < (1, 22) or _share_a_name(publications.values()),
+        "sessions_cross": host.version < (1, 22) or _share_a_name(bundles.values()),
     }
     wanted = HostFiles()
     wanted.files = [
@@ -222,11 +225,11 @@ def host_files(
             "path": _maps_path(host.conf_dir),
             "content": jinja.get_template("mtls.conf.j2").render(
                 services=views,
-                trusts=trusts.values(),
+                trusts=[(trust, bundles[name].issuers) for name, trust in trusts.items()],
                 unplain_path=_UNPLAIN_PATH,
                 folding=_FOLDING,
                 **common,
-                **_hash_sizes(host, views),
+                **_hash_sizes(host, views, bundles.values()),
             ),
         },
     ]
@@ -239,7 +242,14 @@ def host_files(
             if service.snippet
             else ("service.conf.j2", _conf_path(host.conf_dir, service))
         )
-        wanted.files.append({"path": path, "content": jinja.get_template(template).render(service=view, **common)})
+        wanted.files.append(
+            {
+                "path": path,
+                "content": jinja.get_template(template).render(
+                    service=view, verify_depth=bundles[service.trust].depth, **common
+                ),
+            }
+        )
         if service.issued_by_authority:
             credential = publications[service.trust].credentials[service.name]
             wanted.files.append({"path": view["certificate"], "content": credential.certificate})
@@ -255,19 +265,32 @@ def host_files(
     return wanted
 
 
-def _share_a_name(publications: Collection[Publication]) -> bool:
+def _share_a_name(bundles: Collection[_Bundle]) -> bool:
     """Whether two authorities have CAs of the same subject.
 
     nginx tells the sessions of server blocks apart by server certificate and CA subjects. Where both are the same, and
     the first server block of the socket keeps sessions, it resumes one in the other (measured with 1.30 and 1.31).
     """
-    if len(publications) < 2:
-        return False
-    names = [
-        {certificate.subject for certificate in x509.load_pem_x509_certificates(publication.chain.encode())}
-        for publication in publications
-    ]
+    names = [{certificate.subject for certificate in bundle.chain} for bundle in bundles]
     return any(one & other for one, other in itertools.combinations(names, 2))
+
+
+@dataclass(frozen=True)
+class _Bundle:
+    """The CAs of an authority, and the subjects, in nginx's spelling, of those whose clients are meant."""
+
+    chain: Sequence[x509.Certificate]
+    issuers: Sequence[str]
+
+    @classmethod
+    def of(cls, publication: Publication) -> _Bundle:
+        chain = chains.read(publication.chain)
+        return cls(chain, list(dict.fromkeys(nginx_dn(ca.subject) for ca in chains.issuing(chain))))
+
+    @property
+    def depth(self) -> int:
+        """Of CAs between a certificate and its root; nginx's default is 1."""
+        return max(len(self.chain) - 1, 1)
 
 
 def crl_files(
@@ -317,6 +340,12 @@ def _environment(template_dir: str) -> jinja2.Environment:
     )
     environment.filters["nginx_quote"] = nginx_quote
     return environment
+
+
+def _views(
+    host: NginxHost, present: Sequence[Service], publications: Mapping[str, Publication]
+) -> list[dict[str, t.Any]]:
+    return [_view(host, service, publications[service.trust].client_dns) for service in present]
 
 
 def _view(host: NginxHost, service: Service, client_dns: Mapping[str, Sequence[str]]) -> dict[str, t.Any]:
@@ -469,9 +498,11 @@ def _public_pattern(path: str) -> str:
     return f"~^{re.escape(path)}" + ("" if path.endswith("/") else r"\z")
 
 
-def _hash_sizes(host: NginxHost, views: Sequence[Mapping[str, t.Any]]) -> dict[str, int | None]:
+def _hash_sizes(
+    host: NginxHost, views: Sequence[Mapping[str, t.Any]], bundles: Collection[_Bundle]
+) -> dict[str, int | None]:
     """`map_hash_*` values, where nginx's defaults are too small and the host sets none of its own."""
-    bucket, max_size = _bucket_size(views), _max_size(views)
+    bucket, max_size = _bucket_size(views, bundles), _max_size(views)
     return {
         "hash_bucket_size": bucket
         if bucket > _DEFAULT_BUCKET and not host.directives.get("map_hash_bucket_size")
@@ -482,9 +513,10 @@ def _hash_sizes(host: NginxHost, views: Sequence[Mapping[str, t.Any]]) -> dict[s
     }
 
 
-def _bucket_size(views: Sequence[Mapping[str, t.Any]]) -> int:
+def _bucket_size(views: Sequence[Mapping[str, t.Any]], bundles: Collection[_Bundle]) -> int:
     """A key of n bytes needs a bucket of 8 + (n + 2 rounded up to 8) + 8 bytes (measured)."""
     keys = [len(name) for view in views for name in view["sni_names"]]
+    keys += [len(dn) for bundle in bundles for dn in bundle.issuers]
     keys += [len(client["key"]) for view in views for client in view["clients"]]
     keys += [len(name) for view in views if view["redirect_http"] for name in view["homes"]]
     return _power_of_two(16 + (max(keys, default=0) + 2 + 7) // 8 * 8)
@@ -497,8 +529,9 @@ def _max_size(views: Sequence[Mapping[str, t.Any]]) -> int:
 
 def bucket_advice(host: NginxHost, services: Sequence[Service], publications: Mapping[str, Publication]) -> str | None:
     """To be added to nginx's words where it rejects these files: the host's own map_hash_bucket_size is too small."""
-    views = [_view(host, service, publications[service.trust].client_dns) for service in services if service.present]
-    needed = _bucket_size(views)
+    bundles = {name: _Bundle.of(publication) for name, publication in publications.items()}
+    views = _views(host, [service for service in services if service.present], publications)
+    needed = _bucket_size(views, bundles.values())
     own = host.directives.get("map_hash_bucket_size")
     if not own or not own.isdigit() or int(own) >= needed:
         return None

@@ -10,6 +10,7 @@ but to see where a relative path leads.
 
 from __future__ import annotations
 
+import copy
 import os
 import typing as t
 from collections.abc import Mapping, Sequence
@@ -35,6 +36,10 @@ AUTHORITY_SETTINGS = {
     "mtls_ca_key_size": "key_size",
     "mtls_ca_curve": "curve",
     "mtls_ca_days": "days",
+    "mtls_ca_parent": "parent",
+    "mtls_ca_certificate": "certificate",
+    "mtls_ca_parent_crl": "parent_crl",
+    "mtls_ca_parent_crl_warn_days": "parent_crl_warn_days",
     "mtls_crl_days": "crl_days",
     "mtls_crl_refresh_before": "crl_refresh_before",
     "mtls_crl_prune": "crl_prune",
@@ -53,7 +58,23 @@ AUTHORITY_SETTINGS = {
 }
 # A host that has none of these has nothing to do with the collection.
 _TELLING = frozenset({"mtls_clients", "mtls_fleet_clients", "mtls_services", "mtls_revoked", "mtls_authorities"})
-_SECRETS = frozenset({"mtls_ca_passphrase", "mtls_ca_pkcs11", "mtls_ca_openbao", "mtls_profile_signer", "p12_password"})
+_SECRETS = frozenset(
+    {"mtls_ca_passphrase", "mtls_ca_pkcs11", "mtls_ca_openbao", "mtls_ca_parent", "mtls_profile_signer", "p12_password"}
+)
+# Where in the settings there are paths: relative ones start at the inventory's directory.
+_PATHS = (
+    ("mtls_ca_certificate",),
+    ("mtls_ca_parent_crl",),
+    ("mtls_ca_openbao", "ca_file"),
+    ("mtls_ca_openbao", "token_file"),
+    ("mtls_ca_pkcs11", "pin_file"),
+    ("mtls_ca_parent", "path"),
+    ("mtls_ca_parent", "pkcs11", "pin_file"),
+    ("mtls_ca_trust", "certificates"),
+    ("mtls_profile_signer", "certificate"),
+    ("mtls_profile_signer", "key"),
+    ("mtls_handout_template",),
+)
 
 
 @dataclass
@@ -211,33 +232,22 @@ def authority_path(ca_dir: str, base_dir: str | None) -> str:
     return beside_inventory("mtls_ca_dir", ca_dir, base_dir)
 
 
-def _trust(settings: Mapping[str, t.Any] | None, base_dir: str | None) -> dict[str, t.Any] | None:
-    """`mtls_ca_trust` with whole paths; a relative one starts at the inventory's directory."""
-    if settings is None:
-        return None
-    return {
-        "certificates": beside_inventory("mtls_ca_trust: certificates", settings["certificates"], base_dir),
-        "crl": [
-            source
-            if source.startswith(("http://", "https://"))
-            else beside_inventory("mtls_ca_trust: crl", source, base_dir)
-            for source in settings["crl"]
-        ],
-    }
-
-
 def _with_absolute_paths(settings: dict[str, t.Any], base_dir: str | None) -> dict[str, t.Any]:
     """Return the settings with relative paths in them made absolute."""
-    signer, template = settings["mtls_profile_signer"], settings["mtls_handout_template"]
-    if signer:
-        paths = {
-            key: beside_inventory(f"mtls_profile_signer: {key}", signer[key], base_dir)
-            for key in ("certificate", "key")
-        }
-        settings["mtls_profile_signer"] = {**signer, **paths}
-    if template:
-        settings["mtls_handout_template"] = beside_inventory("mtls_handout_template", template, base_dir)
-    settings["mtls_ca_trust"] = _trust(settings["mtls_ca_trust"], base_dir)
+    settings = copy.deepcopy(settings)
+    for *outer, last in _PATHS:
+        place: t.Any = settings
+        for name in outer:
+            place = place and place[name]
+        if place and place[last]:
+            place[last] = beside_inventory(".".join([*outer, last]), place[last], base_dir)
+    if settings["mtls_ca_trust"]:
+        settings["mtls_ca_trust"]["crl"] = [
+            source
+            if source.startswith(("http://", "https://"))
+            else beside_inventory("mtls_ca_trust.crl", source, base_dir)
+            for source in settings["mtls_ca_trust"]["crl"]
+        ]
     return settings
 
 

@@ -32,11 +32,16 @@ NAS = {"name": "nas", "server_names": ["nas.lan"], "upstream": "http://127.0.0.1
 
 
 @functools.cache
-def crl():
+def authority():
+    """Certificate and CRL."""
     with tempfile.TemporaryDirectory() as folder:
         wanted = creation.Wanted(folder, {"CN": "Test"}, keys.KeyKind("ecdsa"), None, 10, 5)
         creation.ensure(wanted, check=False)
-        return pathlib.Path(folder, "crl.pem").read_text(encoding="ascii")
+        return tuple(pathlib.Path(folder, name).read_text(encoding="ascii") for name in ("ca.crt", "crl.pem"))
+
+
+def crl():
+    return authority()[1]
 
 
 def render(
@@ -56,7 +61,7 @@ def render(
     parsed = parse_services("web", services)
     credentials = {service.name: ServerCredential("CERTIFICATE", "KEY") for service in parsed}
     clients = {name: [dn] for name, dn in ({"phone": "CN=phone"} if dns is None else dns).items()}
-    return host_files(host, parsed, {"": Publication("CHAIN", crl(), clients, {}, credentials)}, TEMPLATES)
+    return host_files(host, parsed, {"": Publication(*authority(), clients, {}, credentials)}, TEMPLATES)
 
 
 def content(files, path):
@@ -105,7 +110,7 @@ def test_what_a_host_is_asked_before_its_files_are_made(change, timeout, textfil
 def test_fingerprints_are_those_of_the_files():
     found = render(NAS).fingerprints()
     assert found["/etc/nginx/server-certs/nas.key"] == f"0600 {hashlib.sha256(b'KEY').hexdigest()}"
-    assert found["/etc/nginx/client-certs/ca.crt"] == f"0644 {hashlib.sha256(b'CHAIN').hexdigest()}"
+    assert found["/etc/nginx/client-certs/ca.crt"] == f"0644 {hashlib.sha256(authority()[0].encode()).hexdigest()}"
     assert found["/etc/nginx/snippets/mtls-nas.conf"] is None
 
 
@@ -253,6 +258,12 @@ def test_the_hash_table_grows_with_the_longest_list():
     text = maps({**NAS, "allow": names}, dns={name: f"CN={name}" for name in names})
     assert "map_hash_max_size 8192;" in text
     assert "map_hash_max_size" not in maps(NAS)
+
+
+def test_only_what_the_authority_has_issued():
+    text = maps(NAS)
+    assert '    "CN=Test" 0;\n' in text[text.index("map $ssl_client_i_dn") :]
+    assert "ssl_verify_depth       1;" in block(NAS)
 
 
 def test_nothing_is_guarded_where_there_are_no_services():

@@ -99,6 +99,28 @@ def test_authority_path_is_absolute_and_plain():
     assert authority_path("/a/b/../pki/", "/inv") == "/a/pki"
 
 
+def test_the_files_of_an_authority_start_at_the_inventory_too():
+    token = {"module": "softhsm2.so", "token": "mtls", "key": "root", "pin_file": "pin"}
+    shared = {"mtls_clients": [{"name": "x"}], "mtls_ca_backend": "pkcs11", "mtls_ca_pkcs11": token}
+    below = {"mtls_ca_parent": {"path": "root", "backend": "pkcs11", "pkcs11": token}}
+    offline = {"mtls_ca_dir": "/two", "mtls_ca_certificate": "in/ca.pem", "mtls_ca_parent_crl": "/in/root.crl"}
+    one, two = (plan.as_options() for plan in plan(a={**shared, **below}, b={**shared, **offline}).values())
+    assert one["pkcs11"]["module"] == "softhsm2.so"
+    assert one["pkcs11"]["pin_file"] == one["parent"]["pkcs11"]["pin_file"] == "/inventory/pin"
+    assert (one["parent"]["path"], one["certificate"], one["parent_crl"]) == ("/inventory/root", None, None)
+    assert (two["parent"], two["certificate"], two["parent_crl"]) == (None, "/inventory/in/ca.pem", "/in/root.crl")
+
+
+def test_a_parent_s_passphrase_that_differs_is_not_shown():
+    hosts = {
+        name: {"mtls_clients": [{"name": "x"}], "mtls_ca_parent": {"path": "root", "passphrase": f"hunter{name}"}}
+        for name in ("a", "b")
+    }
+    said = refused(**hosts)
+    assert "differ in mtls_ca_parent;" in said
+    assert "hunter" not in said
+
+
 def test_a_client_defined_twice_the_same_way_is_one_client():
     (authority,) = plan(
         a={"mtls_clients": [{"name": "x", "days": 5}]}, b={"mtls_clients": [{"name": "x", "days": "5"}]}
