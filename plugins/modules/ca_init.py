@@ -45,7 +45,18 @@ options:
     description:
       - The passphrase that a new private key is encrypted with, and that opens an existing one.
       - Without one a new key is stored in clear, and the module says so in a warning.
+      - An existing key that is stored in clear is encrypted with it.
     type: str
+  old_passphrase:
+    description:
+      - The passphrase that the key had until now, to change it. A key that O(passphrase) does not open and this one
+        does is encrypted anew with O(passphrase).
+      - Once that is done it may stay. Nothing happens then.
+    type: str
+  decrypt:
+    description: Store the key in clear from now on. Nothing else takes the encryption away.
+    type: bool
+    default: false
   days:
     description: For how many days the certificate of a new authority is valid.
     type: int
@@ -77,6 +88,14 @@ EXAMPLES = r"""
   mtls.nginx.ca_init:
     path: /root/ca
   delegate_to: localhost
+
+- name: The key has a new passphrase
+  mtls.nginx.ca_init:
+    path: "{{ inventory_dir }}/pki"
+    passphrase: "{{ vault_mtls_ca_passphrase }}"
+    old_passphrase: "{{ vault_mtls_ca_old_passphrase }}"
+  delegate_to: localhost
+  run_once: true
 """
 
 RETURN = r"""
@@ -96,6 +115,11 @@ added:
   type: list
   elements: str
   sample: [openssl.cnf, crlnumber, crl.pem]
+updated:
+  description: What was done to files that existed, by their names.
+  returned: success
+  type: dict
+  sample: {ca.key: passphrase changed}
 ca:
   description: The authority; V(null) in check mode when there is none yet.
   returned: success
@@ -156,6 +180,8 @@ def main() -> None:
             "key_size": {"type": "int", "default": 4096, "no_log": False},
             "curve": {"type": "str", "choices": list(keys.CURVES), "default": "P-256"},
             "passphrase": {"type": "str", "no_log": True},
+            "old_passphrase": {"type": "str", "no_log": True},
+            "decrypt": {"type": "bool", "default": False},
             "days": {"type": "int", "default": 3650},
             "crl_days": {"type": "int", "default": 30},
         },
@@ -176,18 +202,25 @@ def _work(module: AnsibleModule) -> dict:
             passphrase=options["passphrase"] or None,
             days=options["days"],
             crl_days=options["crl_days"],
+            old_passphrase=options["old_passphrase"] or None,
+            decrypt=options["decrypt"],
         ),
         check=module.check_mode,
     )
     for warning in outcome.warnings:
         module.warn(warning)
     return {
-        "changed": bool(outcome.added),
+        "changed": bool(outcome.added or outcome.updated),
         "created": outcome.created,
         "adopted": bool(outcome.added) and not outcome.created,
         "added": outcome.added,
+        "updated": outcome.updated,
         "ca": _describe(outcome),
-        "diff": {"before": "", "after": "".join(f"{options['path']}/{name}\n" for name in outcome.added)},
+        "diff": {
+            "before": "",
+            "after": "".join(f"{options['path']}/{name}\n" for name in outcome.added)
+            + "".join(f"{options['path']}/{name}: {what}\n" for name, what in outcome.updated.items()),
+        },
     }
 
 

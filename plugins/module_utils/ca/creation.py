@@ -9,8 +9,20 @@ import os
 from dataclasses import dataclass, field
 
 from ansible_collections.mtls.nginx.plugins.module_utils import files
-from ansible_collections.mtls.nginx.plugins.module_utils.ca import keys, layout, numbers, profiles, subjects, times
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.directory import open_directory, read_certificates
+from ansible_collections.mtls.nginx.plugins.module_utils.ca import (
+    keys,
+    layout,
+    numbers,
+    profiles,
+    protection,
+    subjects,
+    times,
+)
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.directory import (
+    check_belongs,
+    open_directory,
+    read_certificates,
+)
 from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
 
 try:
@@ -22,7 +34,10 @@ except ImportError:  # reported by entry.require_cryptography
 
 @dataclass(frozen=True)
 class Wanted:
-    """The authority that should exist; ``subject`` may be None when it does already."""
+    """The authority that should exist; ``subject`` may be None when it does already.
+
+    ``old_passphrase`` and ``decrypt`` are those of protection.py.
+    """
 
     path: str
     subject: subjects.Subject | None
@@ -30,11 +45,13 @@ class Wanted:
     passphrase: str | None
     days: int
     crl_days: int
+    old_passphrase: str | None = None
+    decrypt: bool = False
 
 
 @dataclass
 class Outcome:
-    """What was done, or in check mode would be: ``added`` names the files.
+    """What was done, or in check mode would be: ``added`` names the files, ``updated`` tells what became of others.
 
     ``certificate`` is None when it would have been made.
     """
@@ -43,6 +60,7 @@ class Outcome:
     certificate: x509.Certificate | None
     key_encrypted: bool
     added: list[str] = field(default_factory=list)
+    updated: dict[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
 
@@ -58,8 +76,8 @@ def ensure(wanted: Wanted, *, check: bool) -> Outcome:
     outcome = _foresee(wanted, place) if check else _establish(wanted, place)
     if not outcome.key_encrypted:
         outcome.warnings.append(
-            f"{place.key}: the authority's key is stored in clear; give a passphrase before the authority is made, "
-            "or encrypt the key with `openssl pkey -aes256`"
+            f"{place.key}: the authority's key is stored in clear; set mtls_ca_passphrase (the option passphrase), and "
+            "it is encrypted"
         )
     return outcome
 
@@ -70,6 +88,9 @@ def _establish(wanted: Wanted, place: layout.Layout) -> Outcome:
     files.make_directory(place.path, 0o700)
     with files.lock(place.lock):
         outcome = _compare(wanted, place) if os.path.exists(place.certificate) else _create(wanted, place)
+        change = _protection_of(wanted, place, outcome)
+        if change is not None:
+            protection.replace(place.key, change)
         outcome.added += layout.complete(place, wanted.crl_days)
     with open_directory(place.path, wanted.passphrase, read_only=False) as authority:
         if authority.crl_state() is None:
@@ -85,10 +106,12 @@ def _foresee(wanted: Wanted, place: layout.Layout) -> Outcome:
         added = ["ca.key", "ca.crt", *layout.missing(place), "crl.pem"]
         return Outcome(True, None, bool(wanted.passphrase), added)
     outcome = _compare(wanted, place)
+    change = _protection_of(wanted, place, outcome)
     layout.check_not_lost(place)
     outcome.added += layout.missing(place)
     if set(outcome.added).isdisjoint(layout.ESSENTIAL):
-        with open_directory(place.path, wanted.passphrase, read_only=True) as authority:
+        passphrase = change.opened_by if change is not None else wanted.passphrase
+        with open_directory(place.path, passphrase, read_only=True) as authority:
             if authority.crl_state() is None:
                 outcome.added.append("crl.pem")
             outcome.warnings += authority.warnings
@@ -148,3 +171,15 @@ def _compare(wanted: Wanted, place: layout.Layout) -> Outcome:
             "because with another key it would be another authority"
         )
     return outcome
+
+
+def _protection_of(wanted: Wanted, place: layout.Layout, outcome: Outcome) -> protection.Change | None:
+    """Return what is to be done to the key file, and note it in ``outcome``."""
+    change = protection.judge(
+        place.key, protection.Protection(wanted.passphrase, wanted.old_passphrase, wanted.decrypt)
+    )
+    if change is not None:
+        check_belongs(keys.load_key(place.key, change.opened_by, validate=False), outcome.certificate, place)
+        outcome.updated["ca.key"] = change.what
+        outcome.key_encrypted = keys.is_encrypted(change.pem)
+    return change

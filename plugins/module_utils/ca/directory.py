@@ -91,14 +91,11 @@ class DirectoryAuthority:
         if encrypted and not passphrase:
             raise MtlsError(f"{path}: the key is encrypted and no passphrase was given; {PASSPHRASE_REMEDY}")
         key = keys.load_key(path, passphrase, validate=False)
-        if keys.public_der(key.public_key()) != keys.public_der(self.chain[0].public_key()):
-            raise MtlsError(
-                f"{path}: is not the key of {self._layout.certificate}; restore the two files that belong together"
-            )
+        check_belongs(key, self.chain[0], self._layout)
         if passphrase and not encrypted:
             self.warnings.append(
-                f"{path}: is stored in clear although a passphrase is set; encrypt it with "
-                "`openssl pkey -aes256 -in ca.key -out new.key` and put new.key in its place"
+                f"{path}: is stored in clear although a passphrase is set; mtls.nginx.ca_init (site.yml runs it) "
+                "encrypts it"
             )
         if keys.readable_by_others(os.stat(path)):
             self.warnings.append(f"{path}: can be read by others; run `chmod 600` on it")
@@ -309,6 +306,14 @@ class _Crls:
 
     own: x509.CertificateRevocationList | None
     others: tuple[x509.CertificateRevocationList, ...]
+
+
+def check_belongs(key: keys.PrivateKey, certificate: x509.Certificate, place: layout.Layout) -> None:
+    """Raise MtlsError unless ``key`` is that of the authority's certificate."""
+    if keys.public_der(key.public_key()) != keys.public_der(certificate.public_key()):
+        raise MtlsError(
+            f"{place.key}: is not the key of {place.certificate}; restore the two files that belong together"
+        )
 
 
 def was_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:

@@ -26,6 +26,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Se
 AUTHORITY_SETTINGS = {
     "mtls_ca_subject": "subject",
     "mtls_ca_passphrase": "passphrase",
+    "mtls_ca_old_passphrase": "old_passphrase",
     "mtls_ca_key_type": "key_type",
     "mtls_ca_key_size": "key_size",
     "mtls_ca_curve": "curve",
@@ -39,7 +40,7 @@ AUTHORITY_SETTINGS = {
     "mtls_server_renew_before": "server_renew_before",
     "mtls_server_key_type": "server_key_type",
 }
-_SECRETS = frozenset({"mtls_ca_passphrase", "p12_password"})
+_SECRETS = frozenset({"mtls_ca_passphrase", "mtls_ca_old_passphrase", "p12_password"})
 
 
 @dataclass
