@@ -32,13 +32,17 @@ REASONS = (  # RFC 5280, 5.3.1, in openssl's spelling; removeFromCRL belongs to 
 
 @dataclass(frozen=True)
 class Order:
-    """One certificate to be issued: ``public_key`` is SubjectPublicKeyInfo in DER, ``names`` its subjectAltName."""
+    """One certificate to be issued: ``public_key`` is SubjectPublicKeyInfo in DER, ``names`` its subjectAltName.
+
+    ``act`` is what the audit log calls it: issued or renewed.
+    """
 
     public_key: bytes
     subject: x509.Name
     profile: str
     validity: Validity
     names: tuple[str, ...] = ()
+    act: str = "issued"
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,7 @@ class Step:
 
     def order(self, pair: holders.KeyPair) -> Order:
         """Return what is asked of the authority."""
-        return Order(pair.public, self.subject, profiles.CLIENT, self.validity)
+        return Order(pair.public, self.subject, profiles.CLIENT, self.validity, act=self.action)
 
 
 def check_clients(clients: Sequence[Client]) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from ansible_collections.mtls.nginx.plugins.module_utils import files
 from ansible_collections.mtls.nginx.plugins.module_utils.ca import (
+    audit,
     keys,
     layout,
     numbers,
@@ -19,6 +20,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca import (
     times,
 )
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.directory import (
+    certificate_event,
     check_belongs,
     open_directory,
     read_certificates,
@@ -90,7 +92,8 @@ def _establish(wanted: Wanted, place: layout.Layout) -> Outcome:
         outcome = _compare(wanted, place) if os.path.exists(place.certificate) else _create(wanted, place)
         change = _protection_of(wanted, place, outcome)
         if change is not None:
-            protection.replace(place.key, change)
+            with audit.AuditLog(place.path).noting([{"did": audit.KEY, "what": change.what}]):
+                protection.replace(place.key, change)
         outcome.added += layout.complete(place, wanted.crl_days)
     with open_directory(place.path, wanted.passphrase, read_only=False) as authority:
         if authority.crl_state() is None:
@@ -147,7 +150,8 @@ def _create(wanted: Wanted, place: layout.Layout) -> Outcome:
         key = keys.new_key(wanted.key)
         keys.save_new_key(place.key, key, wanted.passphrase)
     certificate = profiles.ca_certificate(key, name, numbers.random_serial(), validity)
-    files.create_file(place.certificate, certificate.public_bytes(serialization.Encoding.PEM), 0o644)
+    with audit.AuditLog(place.path).noting([certificate_event(audit.CREATED, certificate)]):
+        files.create_file(place.certificate, certificate.public_bytes(serialization.Encoding.PEM), 0o644)
     return Outcome(True, certificate, keys.is_encrypted_file(place.key), ["ca.key", "ca.crt"])
 
 

@@ -19,6 +19,7 @@ from functools import cached_property
 
 from ansible_collections.mtls.nginx.plugins.module_utils import files
 from ansible_collections.mtls.nginx.plugins.module_utils.ca import (
+    audit,
     keys,
     layout,
     numbers,
@@ -78,6 +79,7 @@ class DirectoryAuthority:
         self.warnings: list[str] = []
         self.chain = read_certificates(place.certificate)
         self._layout = place
+        self._audit = audit.AuditLog(place.path)
         self._read_only = read_only
         profiles.check_ca(self.chain[0], place.certificate, times.now())
         self._issuer = self._load_issuer(passphrase)
@@ -108,6 +110,7 @@ class DirectoryAuthority:
         """
         for directory in (self.path, self._layout.issued, *self._layout.holders()):
             files.remove_unfinished(directory)
+        self._audit.recover(self._happened)
         found = [
             name[:-4]
             for name in os.listdir(self._layout.issued)
@@ -121,13 +124,26 @@ class DirectoryAuthority:
                 self.warnings.append(f"{path}: is not a certificate of this authority by its name; move it away")
                 continue
             self._enter(certificate)
-            entered.append(certificate.serial_number)
+            entered.append(certificate)
         if entered:
-            following = max(entered) + 1
+            following = max(certificate.serial_number for certificate in entered) + 1
             current = numbers.read_number(self._layout.serial)
             if numbers.is_sequential(current) and numbers.is_sequential(following) and current < following:
                 numbers.write_number(self._layout.serial, following)
-            self.record.save()
+            with self._audit.noting([certificate_event(audit.ENTERED, certificate) for certificate in entered]):
+                self.record.save()
+
+    def _happened(self, event: audit.Event) -> bool:
+        """Tell whether the act of a killed run took place."""
+        did, entry = event["did"], self.record.get(event.get("serial", ""))
+        if did in (audit.ISSUED, audit.RENEWED, audit.ENTERED):
+            return entry is not None
+        if did == audit.REVOKED:
+            return entry is not None and entry.status == "revoked"
+        if did == audit.CRL:
+            state = self.crl_state()
+            return state is not None and state.number >= event["number"]
+        return True  # one rename after the other; if it was killed between them, this run does it again
 
     def issued(self, certificate: x509.Certificate) -> bool:
         """Tell whether this authority signed ``certificate``."""
@@ -155,7 +171,8 @@ class DirectoryAuthority:
         for certificate, result in zip(certificates, signed):
             serial = numbers.hexadecimal(certificate.serial_number)
             self.record.add(serial, certificate.not_valid_after_utc, result.subject)
-        self.record.save()
+        with self._audit.noting([certificate_event(order.act, each) for order, each in zip(orders, certificates)]):
+            self.record.save()
         return certificates
 
     def _reserve_serials(self, count: int) -> list[int]:
@@ -189,14 +206,17 @@ class DirectoryAuthority:
         if not reasons:
             return
         self._require_writable()
-        now = times.now()
+        now, events = times.now(), []
         for serial, reason in reasons.items():
             if serial not in self.record:
                 raise MtlsError(
                     f"serial {serial}: is not in {self._layout.index}; check it, or revoke by the certificate's file"
                 )
             self.record.revoke(serial, now, reason)
-        self.record.save()
+            subject = self.record.get(serial).subject
+            events.append({"did": audit.REVOKED, "serial": serial, "subject": subject, "reason": reason})
+        with self._audit.noting(events):
+            self.record.save()
         self.__dict__.pop("_revoked", None)
 
     def enter(self, certificates: Sequence[x509.Certificate]) -> None:
@@ -206,7 +226,8 @@ class DirectoryAuthority:
         self._require_writable()
         for certificate in certificates:
             self._enter(certificate)
-        self.record.save()
+        with self._audit.noting([certificate_event(audit.ENTERED, certificate) for certificate in certificates]):
+            self.record.save()
 
     def _enter(self, certificate: x509.Certificate) -> None:
         serial = numbers.hexadecimal(certificate.serial_number)
@@ -252,7 +273,9 @@ class DirectoryAuthority:
         own_chain = self.chain[0].public_bytes(serialization.Encoding.PEM)
         revocation.check_shippable(pem, own_chain, now, self._layout.crl)
         numbers.write_number(self._layout.crl_number, number + 1)  # first: a number is skipped rather than used twice
-        files.write_file(self._layout.crl, revocation.merge(pem, self._crls.others), 0o644)
+        event = {"did": audit.CRL, "number": number, "until": times.iso(state.next_update), "entries": revoked.count}
+        with self._audit.noting([event]):
+            files.write_file(self._layout.crl, revocation.merge(pem, self._crls.others), 0o644)
         del self._crls
         return state
 
@@ -278,6 +301,16 @@ class DirectoryAuthority:
     def _require_writable(self) -> None:
         if self._read_only:
             raise RuntimeError("an authority opened read-only was asked to change something")
+
+
+def certificate_event(did: str, certificate: x509.Certificate) -> audit.Event:
+    """Return what audit.py notes of a certificate."""
+    return {
+        "did": did,
+        "serial": numbers.hexadecimal(certificate.serial_number),
+        "subject": subjects.index_subject(certificate.subject),
+        "until": times.iso(certificate.not_valid_after_utc),
+    }
 
 
 class PublishedDirectory:

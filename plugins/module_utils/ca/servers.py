@@ -84,7 +84,8 @@ class Step:
 
     def order(self, pair: holders.KeyPair) -> Order:
         """Return what is asked of the authority."""
-        return Order(pair.public, self.server.subject(), profiles.SERVER, self.validity, self.server.names)
+        names = self.server.names
+        return Order(pair.public, self.server.subject(), profiles.SERVER, self.validity, names, self.action)
 
 
 @dataclass(frozen=True)
