@@ -11,7 +11,7 @@ module: crl
 short_description: The certificate revocation list is complete and fresh
 version_added: "0.1.0"
 description:
-  - Revokes certificates by serial or by file, when asked to, and writes C(crl.pem) when it is needed.
+  - Revokes certificates by name, serial, fingerprint or file, when asked to, and writes C(crl.pem) when it is needed.
   - A new CRL is written when what C(index.txt) lists as revoked differs from the current one, whoever revoked it, or
     when the current one is about to end. Its number is counted up in C(crlnumber).
   - Each CRL is checked for what nginx does not check (issuer, signature, dates) before it is put in place.
@@ -26,8 +26,9 @@ options:
     default: 7
   revoked:
     description:
-      - Certificates that are to be revoked, if they are not yet.
-      - To revoke all certificates of a client, use O(mtls.nginx.client_cert#module:clients[].state=revoked) instead.
+      - Certificates that are to be revoked, if they are not yet. Each item names them in one of five ways.
+      - A client of the inventory is better revoked by O(mtls.nginx.client_cert#module:clients[].state=revoked), since
+        it would get a new certificate otherwise.
     type: list
     elements: dict
     default: []
@@ -36,8 +37,21 @@ options:
         description: The serial number in hexadecimal, as in C(index.txt), in quotes. Colons and C(0x) may be there.
         type: str
       certificate:
-        description: The path of the certificate, in PEM, on the controller.
+        description: The path of the certificate, in PEM or DER, on the controller.
         type: path
+      name:
+        description:
+          - The name of a client, for all of its certificates. It need not be in the inventory any more.
+          - They are looked for in C(clients/<name>/) and its register, and by the CN.
+        type: str
+      fingerprint:
+        description:
+          - The SHA-1 or SHA-256 fingerprint, with or without colons.
+          - All issued certificates are searched for it, two seconds for 100,000. The serial is faster.
+        type: str
+      anything:
+        description: Any of the four. A text that fits two different things is refused.
+        type: str
       reason:
         description: Why it is revoked, one of the reasons of RFC 5280. The reason of an earlier revocation stays.
         type: str
@@ -50,6 +64,10 @@ options:
           - cessationOfOperation
           - certificateHold
         default: unspecified
+  ignore_unknown:
+    description: Take it as done when the authority has nothing of what an item of O(revoked) names.
+    type: bool
+    default: false
 extends_documentation_fragment:
   - mtls.nginx.authority
   - mtls.nginx.attributes
@@ -68,13 +86,16 @@ EXAMPLES = r"""
   delegate_to: localhost
   run_once: true
 
-- name: Revoke one certificate by its serial and one by its file
+- name: Revoke by whatever is known of the lost devices
   mtls.nginx.crl:
     ca_path: /root/ca
     revoked:
       - serial: "1003"
         reason: keyCompromise
       - certificate: /root/old-phone.crt
+      - name: laptop-work
+        reason: keyCompromise
+      - fingerprint: 6F:1D:2E:3C:4B:5A:69:78:87:96:A5:B4:C3:D2:E1:F0:0F:1E:2D:3C
   delegate_to: localhost
 """
 
@@ -106,7 +127,7 @@ written_because:
   type: str
   sample: it does not list what index.txt says is revoked
 revoked:
-  description: What O(revoked) named, in that order.
+  description: The certificates that O(revoked) named, in that order.
   returned: success
   type: list
   elements: dict
@@ -119,6 +140,10 @@ revoked:
       description: The subject in the spelling of C(index.txt).
       type: str
       sample: /CN=old-phone
+    client:
+      description: The name of the client, or the CN.
+      type: str
+      sample: old-phone
     action:
       description: V(revoked) now, or V(unchanged) when it was before.
       type: str
@@ -131,7 +156,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.mtls.nginx.plugins.module_utils import entry
 from ansible_collections.mtls.nginx.plugins.module_utils.ca import revoking, times
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import REASONS, CrlState
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import REASONS, Authority, CrlState
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends import open_authority
 from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
 
@@ -149,13 +174,17 @@ def main() -> None:
                 "elements": "dict",
                 "default": [],
                 "options": {
-                    "serial": {"type": "str"},
-                    "certificate": {"type": "path"},
+                    revoking.SERIAL: {"type": "str"},
+                    revoking.CERTIFICATE: {"type": "path"},
+                    revoking.NAME: {"type": "str"},
+                    revoking.FINGERPRINT: {"type": "str"},
+                    revoking.ANYTHING: {"type": "str"},
                     "reason": {"type": "str", "choices": list(REASONS), "default": "unspecified"},
                 },
-                "required_one_of": [("serial", "certificate")],
-                "mutually_exclusive": [("serial", "certificate")],
+                "required_one_of": [revoking.KINDS],
+                "mutually_exclusive": [revoking.KINDS],
             },
+            "ignore_unknown": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
@@ -182,9 +211,8 @@ def _work(module: AnsibleModule) -> dict:
             "revoked": [],
             "diff": {"before": _line(None), "after": f"a new CRL: {due}\n"},
         }
-    wanted = [revoking.Wanted(item["serial"], item["certificate"], item["reason"]) for item in options["revoked"]]
     with open_authority(options["ca_path"], options["ca_passphrase"] or None, read_only=module.check_mode) as authority:
-        found = [revoking.find(authority, item) for item in wanted]
+        found = _find(authority, options)
         fresh = [item for item in found if not item.already]
         before = authority.crl_state()
         if not module.check_mode:
@@ -200,7 +228,12 @@ def _work(module: AnsibleModule) -> dict:
         "crl": _describe(after),
         "written_because": due,
         "revoked": [
-            {"serial": item.serial, "subject": item.subject, "action": "unchanged" if item.already else "revoked"}
+            {
+                "serial": item.serial,
+                "subject": item.subject,
+                "client": item.client,
+                "action": "unchanged" if item.already else "revoked",
+            }
             for item in found
         ],
         "diff": {
@@ -209,6 +242,20 @@ def _work(module: AnsibleModule) -> dict:
             + "".join(f"revoked: {item.serial} {item.subject}\n" for item in fresh),
         },
     }
+
+
+def _find(authority: Authority, options: dict) -> list[revoking.Found]:
+    """Return each certificate that is to be revoked, once."""
+    finder, found = revoking.Finder(authority), {}
+    for item in options["revoked"]:
+        kind = next(kind for kind in revoking.KINDS if item[kind] is not None)
+        try:
+            for each in finder.find(revoking.Wanted(kind, item[kind], item["reason"])):
+                found.setdefault(each.serial, each)
+        except revoking.UnknownError:
+            if not options["ignore_unknown"]:
+                raise
+    return list(found.values())
 
 
 def _describe(state: CrlState | None) -> dict | None:

@@ -109,6 +109,9 @@ class Authority(Protocol):
     def certificate(self, serial: str) -> x509.Certificate:
         """Return an issued certificate."""
 
+    def find_by_fingerprint(self, fingerprint: str) -> str | None:
+        """Return the serial of the issued certificate with this SHA-1 or SHA-256 fingerprint, in lower-case digits."""
+
     def issue(self, orders: Sequence[Order]) -> list[x509.Certificate]:
         """Sign all ``orders``; each certificate and its entry in the record are on disk when this returns."""
 

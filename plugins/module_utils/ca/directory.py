@@ -10,7 +10,9 @@ entered any more are entered when the directory is opened the next time.
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -40,6 +42,8 @@ except ImportError:  # reported by entry.require_cryptography
     pass
 
 PASSPHRASE_REMEDY = "set mtls_ca_passphrase (the option ca_passphrase, or passphrase of mtls.nginx.ca_init)"
+_BEGIN_CERTIFICATE = b"-----BEGIN CERTIFICATE-----"
+_SEARCHED_AT_ONCE = 1000  # certificates
 
 
 @dataclass(frozen=True)
@@ -158,6 +162,27 @@ class DirectoryAuthority:
         if not os.path.exists(path):
             raise MtlsError(f"{path}: is missing although index.txt lists it; restore it from a backup")
         return read_certificates(path)[0]
+
+    def find_by_fingerprint(self, fingerprint: str) -> str | None:
+        """Search newcerts, which takes a second for every 50,000 certificates or so."""
+        names = [name for name in os.listdir(self._layout.issued) if name.endswith(".pem") and name[0] != "."]
+        parts = [names[start : start + _SEARCHED_AT_ONCE] for start in range(0, len(names), _SEARCHED_AT_ONCE)]
+
+        def search(part: Sequence[str]) -> str | None:
+            return next((name[:-4] for name in part if self._has_fingerprint(name, fingerprint)), None)
+
+        return next(filter(None, spread(search, parts)), None)
+
+    def _has_fingerprint(self, name: str, fingerprint: str) -> bool:
+        with open(os.path.join(self._layout.issued, name), "rb") as stream:
+            _text, _begin, rest = stream.read().partition(_BEGIN_CERTIFICATE)
+        try:
+            der = base64.b64decode(rest.partition(b"-----")[0])
+        except ValueError:  # no certificate: others complain
+            return False
+        # Not a matter of security: nginx and people name certificates by SHA-1.
+        digest = hashlib.sha1(der, usedforsecurity=False) if len(fingerprint) == 40 else hashlib.sha256(der)
+        return digest.hexdigest() == fingerprint
 
     def issue(self, orders: Sequence[Order]) -> list[x509.Certificate]:
         """Sign all ``orders`` in as many processes as there are cores, and enter them."""

@@ -42,6 +42,8 @@ AUTHORITY_SETTINGS = {
 }
 _SECRETS = frozenset({"mtls_ca_passphrase", "mtls_ca_old_passphrase", "p12_password"})
 
+_REVOCABLE = ("serial", "certificate", "name", "fingerprint")  # how an item of mtls_revoked names what is meant
+
 
 @dataclass
 class AuthorityPlan:
@@ -177,6 +179,7 @@ class _Collector:
     def finish(self) -> AuthorityPlan:
         self._refuse_lookalikes()
         self._refuse_nobody()
+        self._refuse_revoked_yet_present()
         self._plan.clients = [defined.definition for defined in self._clients.values()]
         return self._plan
 
@@ -246,6 +249,17 @@ class _Collector:
                         f"host {host}, service {service.name}: allow names '{name}', which is no client; {hint}"
                     )
 
+    def _refuse_revoked_yet_present(self) -> None:
+        """It would get a new certificate in each run, which the same run revokes."""
+        for revocation in self._plan.revoked:
+            defined = self._clients.get(revocation.get("name", ""))
+            if defined is not None and defined.definition.get("state") != "revoked":
+                name = revocation["name"]
+                raise MtlsError(
+                    f"client {self._said(name)} is present, and mtls_revoked names it; set state: revoked where it is "
+                    "defined"
+                )
+
 
 def _request_path(host: str, definition: Mapping[str, t.Any], base_dir: str | None) -> str:
     if definition.get("p12", "none") != "none" or "p12_password" in definition or "key_type" in definition:
@@ -257,9 +271,10 @@ def _request_path(host: str, definition: Mapping[str, t.Any], base_dir: str | No
 
 
 def _revocation(host: str, raw: Mapping[str, t.Any], base_dir: str | None) -> dict[str, t.Any]:
-    if (raw.get("serial") is None) == (raw.get("certificate") is None):
-        raise MtlsError(f"host {host}: an item of mtls_revoked needs either serial or certificate; give one of them")
-    if raw.get("serial") is not None:
-        return {"serial": raw["serial"], "reason": raw["reason"]}
-    certificate = _absolute("mtls_revoked: certificate", raw["certificate"], base_dir)
-    return {"certificate": certificate, "reason": raw["reason"]}
+    given = [kind for kind in _REVOCABLE if raw.get(kind) is not None]
+    if len(given) != 1:
+        raise MtlsError(f"host {host}: an item of mtls_revoked needs one of {', '.join(_REVOCABLE)}; give one of them")
+    value = raw[given[0]]
+    if given == ["certificate"]:
+        value = _absolute("mtls_revoked: certificate", value, base_dir)
+    return {given[0]: value, "reason": raw["reason"]}

@@ -1,0 +1,88 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An authority's everyday life, with real nginx at the end of it: lost devices, holds, a renewed CA."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+
+from .conftest import REPOSITORY, free_port
+
+REVOKE = REPOSITORY / "playbooks" / "revoke.yml"
+
+
+@pytest.fixture
+def guarded(site, upstream):
+    """Two hosts that share an authority, and the port of each."""
+    ports = {}
+    for name in ("one", "two"):
+        ports[name] = free_port()
+        site.add_host(name)
+        site.host_vars[name]["mtls_services"] = [
+            {"name": "nas", "server_names": ["nas.lan"], "listen": f"127.0.0.1:{ports[name]}", "upstream": upstream}
+        ]
+    site.host_vars["one"]["mtls_clients"] = [{"name": "laptop"}, {"name": "phone"}]
+    site.ok()
+    return site, ports
+
+
+def statuses(site, ports, **who) -> set[int]:
+    return {site.status(port, **who) for port in ports.values()}
+
+
+def test_a_lost_laptop_is_out_on_every_host_at_once(guarded):
+    site, ports = guarded
+    lost = site.folder / "lost"
+    shutil.copytree(site.pki / "clients" / "laptop", lost)
+    stolen = (str(lost / "laptop.crt"), str(lost / "laptop.key"))
+    assert statuses(site, ports, identity=stolen) == {200}
+
+    before = (site.pki / "index.txt").read_text()
+    refused = site.run("-e", "mtls_revoke=nobody", playbook=REVOKE)
+    assert refused.returncode != 0
+    assert "has no client, serial or fingerprint like this" in " ".join(refused.text.split())
+    assert (site.pki / "index.txt").read_text() == before
+
+    run = site.run("-e", "mtls_revoke=laptop", playbook=REVOKE)
+    assert run.returncode == 0, run.text
+    said = " ".join(run.text.split())
+    assert "laptop: certificate" in said
+    assert "still has laptop as present, so the next site.yml gives it a new certificate with a new key" in said
+    assert statuses(site, ports, identity=stolen) == {400}
+    assert statuses(site, ports, client="phone") == {200}
+    run = site.run("-e", "mtls_revoke=laptop", playbook=REVOKE)
+    assert run.changed == 0, run.text
+    assert "is revoked already" in " ".join(run.text.split())
+
+    # The next run of site.yml does what was said.
+    site.ok()
+    assert statuses(site, ports, identity=stolen) == {400}
+    assert statuses(site, ports, client="laptop") == {200}
+
+    # By its fingerprint, from what nginx logged.
+    certificate = x509.load_pem_x509_certificate((site.pki / "clients/laptop/laptop.crt").read_bytes())
+    site.host_vars["one"]["mtls_clients"] = [{"name": "phone"}]
+    run = site.run("-e", f"mtls_revoke={certificate.fingerprint(hashes.SHA1()).hex()}", playbook=REVOKE)
+    assert run.returncode == 0, run.text
+    assert "The inventory still has" not in run.text
+    assert statuses(site, ports, client="laptop") == {400}
+
+
+def test_each_authority_is_asked_for_the_lost_laptop(guarded):
+    site, ports = guarded
+    site.host_vars["two"]["mtls_ca_dir"] = "other"
+    site.host_vars["two"]["mtls_clients"] = [{"name": "tablet"}]
+    site.ok()
+    refused = site.run("-e", "mtls_revoke=nobody", playbook=REVOKE)
+    assert "none of the authorities" in " ".join(refused.text.split())
+    run = site.run("-e", "mtls_revoke=tablet", playbook=REVOKE)
+    assert run.returncode == 0, run.text
+    folder = site.inventory / "other" / "clients" / "tablet"
+    tablet = (str(folder / "tablet.crt"), str(folder / "tablet.key"))
+    assert site.status(ports["two"], identity=tablet) == 400
+    assert site.status(ports["one"], client="phone") == 200
