@@ -11,7 +11,8 @@ module: crl
 short_description: The certificate revocation list is complete and fresh
 version_added: "0.1.0"
 description:
-  - Revokes certificates by name, serial, fingerprint or file, when asked to, and writes C(crl.pem) when it is needed.
+  - Revokes certificates by name, serial, fingerprint or file, or releases them from a hold, when asked to.
+  - Writes C(crl.pem) when it is needed.
   - A new CRL is written when what C(index.txt) lists as revoked differs from the current one, whoever revoked it, or
     when the current one is about to end. Its number is counted up in C(crlnumber).
   - Each CRL is checked for what nginx does not check (issuer, signature, dates) before it is put in place.
@@ -24,52 +25,13 @@ options:
     description: A CRL that ends within this many days is replaced. Must be less than O(days).
     type: int
     default: 7
-  revoked:
-    description:
-      - Certificates that are to be revoked, if they are not yet. Each item names them in one of five ways.
-      - A client of the inventory is better revoked by O(mtls.nginx.client_cert#module:clients[].state=revoked), since
-        it would get a new certificate otherwise.
-    type: list
-    elements: dict
-    default: []
-    suboptions:
-      serial:
-        description: The serial number in hexadecimal, as in C(index.txt), in quotes. Colons and C(0x) may be there.
-        type: str
-      certificate:
-        description: The path of the certificate, in PEM or DER, on the controller.
-        type: path
-      name:
-        description:
-          - The name of a client, for all of its certificates. It need not be in the inventory any more.
-          - They are looked for in C(clients/<name>/) and its register, and by the CN.
-        type: str
-      fingerprint:
-        description:
-          - The SHA-1 or SHA-256 fingerprint, with or without colons.
-          - All issued certificates are searched for it, two seconds for 100,000. The serial is faster.
-        type: str
-      anything:
-        description: Any of the four. A text that fits two different things is refused.
-        type: str
-      reason:
-        description: Why it is revoked, one of the reasons of RFC 5280. The reason of an earlier revocation stays.
-        type: str
-        choices:
-          - unspecified
-          - keyCompromise
-          - CACompromise
-          - affiliationChanged
-          - superseded
-          - cessationOfOperation
-          - certificateHold
-        default: unspecified
   ignore_unknown:
     description: Take it as done when the authority has nothing of what an item of O(revoked) names.
     type: bool
     default: false
 extends_documentation_fragment:
   - mtls.nginx.authority
+  - mtls.nginx.revoked
   - mtls.nginx.attributes
   - mtls.nginx.attributes.controller
 seealso:
@@ -95,6 +57,8 @@ EXAMPLES = r"""
       - certificate: /root/old-phone.crt
       - name: laptop-work
         reason: keyCompromise
+      - name: guest-tablet
+        state: released
       - fingerprint: 6F:1D:2E:3C:4B:5A:69:78:87:96:A5:B4:C3:D2:E1:F0:0F:1E:2D:3C
   delegate_to: localhost
 """
@@ -145,7 +109,7 @@ revoked:
       type: str
       sample: old-phone
     action:
-      description: V(revoked) now, or V(unchanged) when it was before.
+      description: V(revoked) or V(released) now, or V(unchanged) when it was so before.
       type: str
       sample: revoked
 """
@@ -156,7 +120,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.mtls.nginx.plugins.module_utils import entry
 from ansible_collections.mtls.nginx.plugins.module_utils.ca import revoking, times
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import REASONS, Authority, CrlState
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Authority, CrlState
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends import open_authority
 from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
 
@@ -169,21 +133,7 @@ def main() -> None:
             "ca_passphrase": {"type": "str", "no_log": True},
             "days": {"type": "int", "default": 30},
             "refresh_before": {"type": "int", "default": 7},
-            "revoked": {
-                "type": "list",
-                "elements": "dict",
-                "default": [],
-                "options": {
-                    revoking.SERIAL: {"type": "str"},
-                    revoking.CERTIFICATE: {"type": "path"},
-                    revoking.NAME: {"type": "str"},
-                    revoking.FINGERPRINT: {"type": "str"},
-                    revoking.ANYTHING: {"type": "str"},
-                    "reason": {"type": "str", "choices": list(REASONS), "default": "unspecified"},
-                },
-                "required_one_of": [revoking.KINDS],
-                "mutually_exclusive": [revoking.KINDS],
-            },
+            "revoked": revoking.ARGUMENTS,
             "ignore_unknown": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
@@ -213,13 +163,13 @@ def _work(module: AnsibleModule) -> dict:
         }
     with open_authority(options["ca_path"], options["ca_passphrase"] or None, read_only=module.check_mode) as authority:
         found = _find(authority, options)
-        fresh = [item for item in found if not item.already]
+        fresh = [item for item in found if item.action != revoking.UNCHANGED]
         before = authority.crl_state()
         if not module.check_mode:
-            revoking.revoke(authority, fresh)
+            revoking.carry_out(authority, fresh)
         due = authority.crl_due(options["refresh_before"])
-        if fresh and not due:
-            due = "certificates are revoked"
+        if fresh:
+            due = f"certificates are {' and '.join(sorted({item.action for item in fresh}))}"
         after = authority.write_crl(options["days"]) if due and not module.check_mode else before
         for warning in authority.warnings:
             module.warn(warning)
@@ -232,30 +182,32 @@ def _work(module: AnsibleModule) -> dict:
                 "serial": item.serial,
                 "subject": item.subject,
                 "client": item.client,
-                "action": "unchanged" if item.already else "revoked",
+                "action": item.action,
             }
             for item in found
         ],
         "diff": {
             "before": _line(before),
             "after": (f"a new CRL: {due}\n" if due else _line(before))
-            + "".join(f"revoked: {item.serial} {item.subject}\n" for item in fresh),
+            + "".join(f"{item.action}: {item.serial} {item.subject}\n" for item in fresh),
         },
     }
 
 
 def _find(authority: Authority, options: dict) -> list[revoking.Found]:
-    """Return each certificate that is to be revoked, once."""
+    """Return each certificate that is to be revoked or released, once."""
     finder, found = revoking.Finder(authority), {}
     for item in options["revoked"]:
-        kind = next(kind for kind in revoking.KINDS if item[kind] is not None)
+        wanted = revoking.Wanted.of(item)
         try:
-            for each in finder.find(revoking.Wanted(kind, item[kind], item["reason"])):
-                found.setdefault(each.serial, each)
+            for each in finder.find(wanted):
+                first = found.setdefault(each.serial, (each, wanted))
+                if first[1].release != wanted.release:
+                    raise MtlsError(f"serial {each.serial}: is to be revoked and to be released; remove one of them")
         except revoking.UnknownError:
             if not options["ignore_unknown"]:
                 raise
-    return list(found.values())
+    return [each for each, wanted in found.values()]
 
 
 def _describe(state: CrlState | None) -> dict | None:

@@ -86,3 +86,42 @@ def test_each_authority_is_asked_for_the_lost_laptop(guarded):
     tablet = (str(folder / "tablet.crt"), str(folder / "tablet.key"))
     assert site.status(ports["two"], identity=tablet) == 400
     assert site.status(ports["one"], client="phone") == 200
+
+
+def test_a_hold_keeps_out_and_its_release_lets_in_with_the_same_certificate(guarded):
+    site, ports = guarded
+    laptop, phone = site.host_vars["one"]["mtls_clients"]
+    for name in ports:
+        site.host_vars[name]["mtls_services"][0]["allow"] = ["laptop", "phone"]
+    site.ok()
+    before = (site.pki / "clients/laptop/laptop.p12").read_bytes()
+    laptop |= {"state": "revoked", "reason": "certificateHold"}
+    site.ok()
+    assert statuses(site, ports, client="laptop") == {400}
+    assert statuses(site, ports, client="phone") == {200}
+    site.host_vars["one"]["mtls_clients"] = [{"name": "laptop"}, phone]
+    plan = site.ok("--check", "--diff")
+    assert "laptop: released (was on hold)" in plan.text
+    assert "a new CRL: certificates are released" in plan.text
+    site.ok()
+    assert (site.pki / "clients/laptop/laptop.p12").read_bytes() == before
+    assert statuses(site, ports, client="laptop") == {200}
+    assert site.ok().changed == 0
+
+    # One certificate alone, by its serial: it stays on hold until it is released the same way.
+    serial = f"{x509.load_pem_x509_certificate((site.pki / 'clients/phone/phone.crt').read_bytes()).serial_number:X}"
+    held = site.identity("phone")
+    copy = site.folder / "held"
+    copy.mkdir()
+    identity = tuple(shutil.copy(path, copy) for path in held)
+    site.all_vars["mtls_revoked"] = [{"serial": serial, "reason": "certificateHold"}]
+    site.ok()
+    assert statuses(site, ports, identity=identity) == {400}
+    site.ok()  # phone is present: it gets another one, as after any revocation
+    assert statuses(site, ports, identity=identity) == {400}
+    assert statuses(site, ports, client="phone") == {200}
+    assert site.ok().changed == 0
+    site.all_vars["mtls_revoked"] = [{"serial": serial, "state": "released"}]
+    site.ok()
+    assert statuses(site, ports, identity=identity) == {200}
+    assert site.ok().changed == 0

@@ -28,6 +28,7 @@ REASONS = (  # RFC 5280, 5.3.1, in openssl's spelling; removeFromCRL belongs to 
     "cessationOfOperation",
     "certificateHold",
 )
+HOLD = "certificateHold"  # the one reason that can be taken back
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,11 @@ class Entry:
     not_after: datetime
     revoked_at: datetime | None = None
     reason: str | None = None
+
+    @property
+    def on_hold(self) -> bool:
+        """Whether its revocation can be taken back."""
+        return self.status == "revoked" and self.reason == HOLD
 
 
 @dataclass(frozen=True)
@@ -116,7 +122,13 @@ class Authority(Protocol):
         """Sign all ``orders``; each certificate and its entry in the record are on disk when this returns."""
 
     def revoke(self, reasons: Mapping[str, str]) -> None:
-        """Revoke recorded serials, each with its reason; the record is on disk when this returns."""
+        """Revoke recorded serials, each with its reason, a lasting one those on hold too.
+
+        The record is on disk when this returns.
+        """
+
+    def release(self, serials: Sequence[str]) -> None:
+        """Make serials that are on hold valid again."""
 
     def enter(self, certificates: Sequence[x509.Certificate]) -> None:
         """Record certificates that the authority's key signed without recording them."""

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -40,7 +40,8 @@ except ImportError:  # reported by entry.require_cryptography
 class Result:
     """What was done for one client, and the certificate it has now, if any; in check mode what would be done.
 
-    ``before`` is the certificate it had, ``revoked`` are the serials that were live until now.
+    ``before`` is the certificate it had, ``revoked`` are the serials that were live until now, ``released`` those that
+    were on hold.
     """
 
     client: Client
@@ -51,6 +52,7 @@ class Result:
     certificate: str | None
     p12: str | None
     revoked: tuple[str, ...] = ()
+    released: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -72,14 +74,23 @@ class Reconciled:
     warnings: list[str]
 
 
-def reconcile(authority: Authority, clients: Sequence[Client], *, new_key_type: str, check: bool) -> Reconciled:
+def reconcile(
+    authority: Authority,
+    clients: Sequence[Client],
+    *,
+    new_key_type: str,
+    check: bool,
+    stay_revoked: Collection[str] = (),
+) -> Reconciled:
     """Give each client the certificate it should have, or revoke it; with ``check`` only say what would be done.
+
+    What is on hold is released when its client is present, but for the serials ``stay_revoked``.
 
     :raises MtlsError: a mistake in the list or in a client's files (nothing was changed then), or an obstacle on
         the way (what was done is kept).
     """
     register = Register.load(authority.path)
-    planner = Planner(authority, register)
+    planner = Planner(authority, register, stay_revoked)
     steps = planner.plan(clients)
     worker = _Worker(authority, register, new_key_type)
     results = [worker.result(step) for step in steps] if check else worker.carry_out(steps)
@@ -96,6 +107,7 @@ class _Worker:
         done: dict[str, RegisterEntry] = {}
         try:
             self._enter(step for step in steps if step.enter)
+            self._authority.release([serial for step in steps for serial in step.release])
             self._authority.revoke({serial: step.client.reason for step in steps for serial in step.revoke})
             for step in steps:
                 if step.subject is None and not step.rewrite and not step.known and step.entry is not None:
@@ -126,6 +138,7 @@ class _Worker:
             certificate=place.certificate if entry is not None else None,
             p12=place.p12 if entry is not None and "p12" in entry.files else None,
             revoked=step.revoke,
+            released=step.release,
         )
 
     def _place(self, client: Client) -> ClientFiles:

@@ -30,7 +30,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca import (
     subjects,
     times,
 )
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import CrlState, Order
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import HOLD, CrlState, Entry, Order
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.index import Index
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.parallel import spread
 from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
@@ -144,6 +144,8 @@ class DirectoryAuthority:
             return entry is not None
         if did == audit.REVOKED:
             return entry is not None and entry.status == "revoked"
+        if did == audit.RELEASED:
+            return self.record.is_valid(event["serial"])
         if did == audit.CRL:
             state = self.crl_state()
             return state is not None and state.number >= event["number"]
@@ -240,6 +242,24 @@ class DirectoryAuthority:
             self.record.revoke(serial, now, reason)
             subject = self.record.get(serial).subject
             events.append({"did": audit.REVOKED, "serial": serial, "subject": subject, "reason": reason})
+        with self._audit.noting(events):
+            self.record.save()
+        self.__dict__.pop("_revoked", None)
+
+    def release(self, serials: Sequence[str]) -> None:
+        """Make serials valid again that are on hold.
+
+        :raises MtlsError: a serial that is not.
+        """
+        if not serials:
+            return
+        self._require_writable()
+        events = []
+        for serial in serials:
+            entry = self.record.get(serial)
+            check_on_hold(serial, entry)
+            self.record.release(serial)
+            events.append({"did": audit.RELEASED, "serial": serial, "subject": entry.subject})
         with self._audit.noting(events):
             self.record.save()
         self.__dict__.pop("_revoked", None)
@@ -372,6 +392,14 @@ def check_belongs(key: keys.PrivateKey, certificate: x509.Certificate, place: la
         raise MtlsError(
             f"{place.key}: is not the key of {place.certificate}; restore the two files that belong together"
         )
+
+
+def check_on_hold(serial: str, entry: Entry | None) -> None:
+    """Raise MtlsError unless a recorded certificate is on hold."""
+    if entry is None or not entry.on_hold:
+        revoked = entry is not None and entry.status == "revoked"
+        said = f"is revoked for good (reason: {entry.reason or 'unspecified'})" if revoked else "is not on hold"
+        raise MtlsError(f"serial {serial}: {said}, and only {HOLD} can be released; issue a new certificate")
 
 
 def was_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:

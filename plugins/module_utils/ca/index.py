@@ -108,6 +108,11 @@ class Index:
         note = times.asn1_text(moment) + ("" if reason == "unspecified" else f",{reason}")
         self._lines[serial] = "\t".join(("R", not_after, note, *rest))
 
+    def release(self, serial: str) -> None:
+        """Take back the revocation of an entered certificate."""
+        _status, not_after, _revocation, *rest = self._lines[serial].split("\t")
+        self._lines[serial] = "\t".join(("V", not_after, "", *rest))
+
     def save(self) -> None:
         """Write the file, durably."""
         text = "".join(f"{line}\n" for line in self._lines.values())

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the mtls.nginx authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Certificates to be revoked, by whatever is known of a lost device: what ``crl`` is asked for."""
+"""Certificates to be revoked or released, by whatever is known of a lost device: what ``crl`` is asked for."""
 
 from __future__ import annotations
 
@@ -10,12 +10,16 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca import numbers, subjects, times
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Authority
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import HOLD, REASONS, Authority, Entry
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.client_files import ClientFiles
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.directory import read_certificates, was_issued_by
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.directory import (
+    check_on_hold,
+    read_certificates,
+    was_issued_by,
+)
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.register import SERVERS, Register
 from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.names import check_client_name, nearest
@@ -26,10 +30,28 @@ except ImportError:  # reported by entry.require_cryptography
     pass
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 SERIAL, CERTIFICATE, NAME, FINGERPRINT, ANYTHING = "serial", "certificate", "name", "fingerprint", "anything"
 KINDS = (SERIAL, CERTIFICATE, NAME, FINGERPRINT, ANYTHING)
+REVOKED, RELEASED, UNCHANGED = "revoked", "released", "unchanged"
+# The option `revoked` of modules; plugins/doc_fragments/revoked.py describes it.
+ARGUMENTS = {
+    "type": "list",
+    "elements": "dict",
+    "default": [],
+    "options": {
+        SERIAL: {"type": "str"},
+        CERTIFICATE: {"type": "path"},
+        NAME: {"type": "str"},
+        FINGERPRINT: {"type": "str"},
+        ANYTHING: {"type": "str"},
+        "state": {"type": "str", "choices": [REVOKED, RELEASED], "default": REVOKED},
+        "reason": {"type": "str", "choices": list(REASONS), "default": "unspecified"},
+    },
+    "required_one_of": [KINDS],
+    "mutually_exclusive": [KINDS],
+}
 _FINGERPRINT = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")
 
 
@@ -39,22 +61,32 @@ class UnknownError(MtlsError):
 
 @dataclass(frozen=True)
 class Wanted:
-    """What should be revoked: ``value`` is a ``kind`` of KINDS."""
+    """What should be revoked, or with ``release`` be on hold no more: ``value`` is a ``kind`` of KINDS."""
 
     kind: str
     value: str
     reason: str
+    release: bool = False
+
+    @classmethod
+    def of(cls, item: Mapping[str, Any]) -> Wanted:
+        """Return what an item of the option that ARGUMENTS describes asks for."""
+        kind = next(kind for kind in KINDS if item[kind] is not None)
+        return cls(kind, item[kind], item["reason"], item["state"] == RELEASED)
 
 
 @dataclass(frozen=True)
 class Found:
-    """One certificate; ``client`` is whose it is, ``unrecorded`` is set when it is ours but not in the record."""
+    """One certificate; ``client`` is whose it is, ``unrecorded`` is set when it is ours but not in the record.
+
+    ``action`` is what is to be done: revoked, released or unchanged.
+    """
 
     serial: str
     subject: str
     client: str
     reason: str
-    already: bool
+    action: str
     unrecorded: x509.Certificate | None = None
 
 
@@ -90,14 +122,17 @@ class Finder:
             FINGERPRINT: self._by_fingerprint,
             ANYTHING: self._by_anything,
         }[wanted.kind]
-        return [self._found(serial, certificate, wanted) for serial, certificate in search(wanted.value).items()]
+        meant = search(wanted.value)
+        if wanted.release:  # of all that a client has, it is about what is on hold
+            meant = {serial: None for serial in meant if self._is_on_hold(serial)} or meant
+        return [self._found(serial, certificate, wanted) for serial, certificate in meant.items()]
 
     def _found(self, serial: str, certificate: x509.Certificate | None, wanted: Wanted) -> Found:
         entry = self._record.get(serial)
         subject = entry.subject if entry is not None else subjects.index_subject(certificate.subject)
         client = self._owners.get(serial) or subjects.common_name_of_index_subject(subject)
-        already = entry is not None and entry.status == "revoked"
-        return Found(serial, subject, client, wanted.reason, already, certificate if entry is None else None)
+        action = _action(serial, entry, wanted)
+        return Found(serial, subject, client, wanted.reason, action, certificate if entry is None else None)
 
     def _by_serial(self, text: str) -> dict[str, None]:
         serial = numbers.parse_serial(text)
@@ -166,6 +201,10 @@ class Finder:
     def _may_be_of(self, name: str, serial: str) -> bool:
         return serial not in self._servers and self._owners.get(serial, name) == name
 
+    def _is_on_hold(self, serial: str) -> bool:
+        entry = self._record.get(serial)
+        return entry is not None and entry.on_hold
+
     def _ended(self, serial: str) -> bool:
         entry = self._record.get(serial)
         return entry is not None and entry.not_after <= times.now()
@@ -204,10 +243,22 @@ class Finder:
             yield CERTIFICATE, self._by_certificate
 
 
-def revoke(authority: Authority, found: Sequence[Found]) -> None:
-    """Revoke what ``Finder`` found."""
+def carry_out(authority: Authority, found: Sequence[Found]) -> None:
+    """Revoke and release what ``Finder`` found."""
     authority.enter([item.unrecorded for item in found if item.unrecorded is not None])
-    authority.revoke({item.serial: item.reason for item in found})
+    authority.release([item.serial for item in found if item.action == RELEASED])
+    authority.revoke({item.serial: item.reason for item in found if item.action == REVOKED})
+
+
+def _action(serial: str, entry: Entry | None, wanted: Wanted) -> str:
+    if wanted.release:
+        if entry is not None and entry.status != "revoked":
+            return UNCHANGED
+        check_on_hold(serial, entry)
+        return RELEASED
+    if entry is not None and entry.status == "revoked" and not (entry.on_hold and wanted.reason != HOLD):
+        return UNCHANGED
+    return REVOKED
 
 
 def _plain(fingerprint: str) -> str:

@@ -253,7 +253,9 @@ class _Collector:
         """It would get a new certificate in each run, which the same run revokes."""
         for revocation in self._plan.revoked:
             defined = self._clients.get(revocation.get("name", ""))
-            if defined is not None and defined.definition.get("state") != "revoked":
+            if revocation.get("state") == "released" or defined is None:
+                continue
+            if defined.definition["state"] != "revoked":
                 name = revocation["name"]
                 raise MtlsError(
                     f"client {self._said(name)} is present, and mtls_revoked names it; set state: revoked where it is "
@@ -277,4 +279,5 @@ def _revocation(host: str, raw: Mapping[str, t.Any], base_dir: str | None) -> di
     value = raw[given[0]]
     if given == ["certificate"]:
         value = _absolute("mtls_revoked: certificate", value, base_dir)
-    return {given[0]: value, "reason": raw["reason"]}
+    revocation = {given[0]: value, "reason": raw["reason"]}
+    return {**revocation, "state": "released"} if raw["state"] == "released" else revocation
