@@ -58,9 +58,19 @@ options:
     type: bool
     default: false
   days:
-    description: For how many days the certificate of a new authority is valid.
+    description: For how many days the certificate of a new authority is valid, and a renewed one.
     type: int
     default: 3650
+  renew_before:
+    description:
+      - Renew the certificate of the authority when it ends within so many days, or has ended. Key, subject and key
+        identifier stay, so that all it has signed stays valid, the CRL included. The old certificate is kept as
+        C(ca-<SERIAL>.crt).
+      - With V(0) it is never renewed. The module warns in its last quarter, 455 days before its end at most.
+      - The serial number is a new one, unless certificates that are still valid name it. OpenSSL would take them for
+        another authority's.
+    type: int
+    default: 0
   crl_days:
     description: For how many days the first CRL is valid. Later ones are made by M(mtls.nginx.crl).
     type: int
@@ -88,6 +98,14 @@ EXAMPLES = r"""
   mtls.nginx.ca_init:
     path: /root/ca
   delegate_to: localhost
+
+- name: The certificate of the authority is renewed two years before its end
+  mtls.nginx.ca_init:
+    path: "{{ inventory_dir }}/pki"
+    passphrase: "{{ vault_mtls_ca_passphrase }}"
+    renew_before: 730
+  delegate_to: localhost
+  run_once: true
 
 - name: The key has a new passphrase
   mtls.nginx.ca_init:
@@ -163,6 +181,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.mtls.nginx.plugins.module_utils import entry
 from ansible_collections.mtls.nginx.plugins.module_utils.ca import creation, keys, numbers, subjects, times
+from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
 
 try:
     from cryptography.hazmat.primitives import hashes
@@ -184,6 +203,7 @@ def main() -> None:
             "decrypt": {"type": "bool", "default": False},
             "days": {"type": "int", "default": 3650},
             "crl_days": {"type": "int", "default": 30},
+            "renew_before": {"type": "int", "default": 0},
         },
         supports_check_mode=True,
     )
@@ -194,6 +214,8 @@ def main() -> None:
 def _work(module: AnsibleModule) -> dict:
     options = module.params
     entry.check_at_least_one(options, "days", "crl_days")
+    if options["renew_before"] < 0:
+        raise MtlsError(f"renew_before: is {options['renew_before']}; use 0 or more")
     outcome = creation.ensure(
         creation.Wanted(
             path=options["path"],
@@ -204,6 +226,7 @@ def _work(module: AnsibleModule) -> dict:
             crl_days=options["crl_days"],
             old_passphrase=options["old_passphrase"] or None,
             decrypt=options["decrypt"],
+            renew_before=options["renew_before"],
         ),
         check=module.check_mode,
     )

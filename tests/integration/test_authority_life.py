@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import pathlib
 import shutil
 
 import pytest
@@ -124,4 +125,38 @@ def test_a_hold_keeps_out_and_its_release_lets_in_with_the_same_certificate(guar
     site.all_vars["mtls_revoked"] = [{"serial": serial, "state": "released"}]
     site.ok()
     assert statuses(site, ports, identity=identity) == {200}
+    assert site.ok().changed == 0
+
+
+def test_clients_enter_with_old_certificates_and_chains_after_the_ca_was_renewed(site, upstream):
+    port = free_port()
+    nginx = site.add_host("nas")
+    site.host_vars["nas"]["mtls_services"] = [
+        {"name": "nas", "server_names": ["nas.lan"], "listen": f"127.0.0.1:{port}", "upstream": upstream}
+    ]
+    site.host_vars["nas"]["mtls_clients"] = [{"name": "phone"}, {"name": "stolen"}]
+    site.all_vars |= {
+        "mtls_ca_days": 100,
+        "mtls_client_days": 20,
+        "mtls_client_renew_before": 5,
+        "mtls_server_days": 50,
+    }
+    site.ok()
+    site.host_vars["nas"]["mtls_clients"][1]["state"] = "revoked"
+    site.ok()
+    old = (site.pki / "ca.crt").read_bytes()
+    certificate, key = site.identity("phone")
+    with_chain = site.folder / "phone-with-chain.crt"
+    with_chain.write_bytes(pathlib.Path(certificate).read_bytes() + old)
+    packed = (site.pki / "clients/phone/phone.p12").read_bytes()
+
+    site.all_vars |= {"mtls_ca_days": 3650, "mtls_ca_renew_before": 200}
+    site.ok()
+    new = (site.pki / "ca.crt").read_bytes()
+    assert new != old
+    assert (nginx.folder / "client-certs" / "ca.crt").read_bytes() == new
+    assert (site.pki / "clients/phone/phone.p12").read_bytes() != packed
+    assert site.status(port, client="phone") == 200
+    assert site.status(port, identity=(str(with_chain), key)) == 200
+    assert site.status(port, client="stolen") == 400
     assert site.ok().changed == 0

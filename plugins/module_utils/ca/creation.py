@@ -16,6 +16,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca import (
     numbers,
     profiles,
     protection,
+    renewal,
     subjects,
     times,
 )
@@ -38,7 +39,8 @@ except ImportError:  # reported by entry.require_cryptography
 class Wanted:
     """The authority that should exist; ``subject`` may be None when it does already.
 
-    ``old_passphrase`` and ``decrypt`` are those of protection.py.
+    ``old_passphrase`` and ``decrypt`` are those of protection.py. A CA certificate that ends within ``renew_before``
+    days is renewed for ``days``; with 0 it never is.
     """
 
     path: str
@@ -49,6 +51,7 @@ class Wanted:
     crl_days: int
     old_passphrase: str | None = None
     decrypt: bool = False
+    renew_before: int = 0
 
 
 @dataclass
@@ -75,6 +78,11 @@ def ensure(wanted: Wanted, *, check: bool) -> Outcome:
     place = layout.Layout(wanted.path)
     if os.path.exists(place.path) and not os.path.isdir(place.path):
         raise MtlsError(f"{place.path}: is a file; name a directory")
+    if wanted.renew_before >= wanted.days:
+        raise MtlsError(
+            f"renew_before: is {wanted.renew_before} and days is {wanted.days}, so every run would renew the CA "
+            "certificate; make renew_before less than days"
+        )
     outcome = _foresee(wanted, place) if check else _establish(wanted, place)
     if not outcome.key_encrypted:
         outcome.warnings.append(
@@ -94,6 +102,9 @@ def _establish(wanted: Wanted, place: layout.Layout) -> Outcome:
         if change is not None:
             with audit.AuditLog(place.path).noting([{"did": audit.KEY, "what": change.what}]):
                 protection.replace(place.key, change)
+        renewed = _renewal_of(wanted, place, wanted.passphrase, outcome)
+        if renewed is not None:
+            renewal.carry_out(place, renewed)
         outcome.added += layout.complete(place, wanted.crl_days)
     with open_directory(place.path, wanted.passphrase, read_only=False) as authority:
         if authority.crl_state() is None:
@@ -109,11 +120,12 @@ def _foresee(wanted: Wanted, place: layout.Layout) -> Outcome:
         added = ["ca.key", "ca.crt", *layout.missing(place), "crl.pem"]
         return Outcome(True, None, bool(wanted.passphrase), added)
     outcome = _compare(wanted, place)
-    change = _protection_of(wanted, place, outcome)
     layout.check_not_lost(place)
+    change = _protection_of(wanted, place, outcome)
+    passphrase = change.opened_by if change is not None else wanted.passphrase
+    renewed = _renewal_of(wanted, place, passphrase, outcome)
     outcome.added += layout.missing(place)
-    if set(outcome.added).isdisjoint(layout.ESSENTIAL):
-        passphrase = change.opened_by if change is not None else wanted.passphrase
+    if renewed is None and set(outcome.added).isdisjoint(layout.ESSENTIAL):
         with open_directory(place.path, passphrase, read_only=True) as authority:
             if authority.crl_state() is None:
                 outcome.added.append("crl.pem")
@@ -164,7 +176,8 @@ def _compare(wanted: Wanted, place: layout.Layout) -> Outcome:
                 f"{place.certificate}: is the authority {subjects.nginx_dn(certificate.subject)}, and the subject "
                 f"asked for is {subjects.nginx_dn(name)}; correct the subject, or choose another directory"
             )
-    profiles.check_ca(certificate, place.certificate, times.now())
+    if not renewal.is_due(certificate, wanted.renew_before):
+        profiles.check_ca(certificate, place.certificate, times.now())
     if not os.path.exists(place.key):
         raise MtlsError(f"{place.key}: is missing, and nothing can be signed without it; restore it from a backup")
     outcome = Outcome(False, certificate, keys.is_encrypted_file(place.key))
@@ -187,3 +200,26 @@ def _protection_of(wanted: Wanted, place: layout.Layout, outcome: Outcome) -> pr
         outcome.updated["ca.key"] = change.what
         outcome.key_encrypted = keys.is_encrypted(change.pem)
     return change
+
+
+def _renewal_of(
+    wanted: Wanted, place: layout.Layout, passphrase: str | None, outcome: Outcome
+) -> renewal.Renewal | None:
+    """Return the CA certificate that is to follow, if any, and note it in ``outcome``; or warn of the end."""
+    end = times.iso(outcome.certificate.not_valid_after_utc)
+    if not renewal.is_due(outcome.certificate, wanted.renew_before):
+        if renewal.ends_early(outcome.certificate):
+            outcome.warnings.append(
+                f"{place.certificate}: ends on {end}, and nothing that it signs may end later; renew it with "
+                "mtls_ca_renew_before, the number of days before its end (same key: clients keep their certificates)"
+            )
+        return None
+    renewed = renewal.plan(place, passphrase, wanted.days)
+    profiles.check_ca(renewed.certificate, place.certificate, times.now())
+    if renewed.by_serial:
+        outcome.warnings.append(
+            f"{place.certificate}: is renewed with the same serial number, because clients' certificates name it"
+        )
+    outcome.certificate = renewed.certificate
+    outcome.updated["ca.crt"] = f"renewed until {times.iso(renewed.certificate.not_valid_after_utc)}, it ended on {end}"
+    return renewed

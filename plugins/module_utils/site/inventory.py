@@ -31,6 +31,7 @@ AUTHORITY_SETTINGS = {
     "mtls_ca_key_size": "key_size",
     "mtls_ca_curve": "curve",
     "mtls_ca_days": "days",
+    "mtls_ca_renew_before": "renew_before",
     "mtls_crl_days": "crl_days",
     "mtls_crl_refresh_before": "crl_refresh_before",
     "mtls_client_days": "client_days",
