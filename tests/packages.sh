@@ -3,7 +3,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# packages.sh [PACKAGE…]: what the tests run besides Python (nginx, openssl, strace) and the packages named, as far as
+# packages.sh [PACKAGE…]: what the tests run besides Python (nginx, openssl, easy-rsa, strace) and the packages named, as far as
 # they are missing. A fresh nginx is not started.
 set -euo pipefail
 
@@ -11,6 +11,7 @@ missing=()
 for program in nginx openssl strace; do
     PATH=$PATH:/usr/sbin command -v "$program" >/dev/null || missing+=("$program")
 done
+[[ -e /usr/share/easy-rsa/easyrsa ]] || missing+=(easy-rsa)
 for package in "$@"; do
     [[ $(dpkg-query --show --showformat='${db:Status-Status}' "$package" 2>/dev/null) == installed ]] ||
         missing+=("$package")

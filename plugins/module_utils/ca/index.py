@@ -52,6 +52,10 @@ class Index:
         by_serial = dict(zip(_LINE.findall(text), lines))
         return cls(path, by_serial if len(by_serial) == len(lines) else _line_by_line(path, lines))
 
+    def copy(self, path: str) -> Index:
+        """Return the same record for another file."""
+        return Index(path, dict(self._lines))
+
     def __len__(self) -> int:
         return len(self._lines)
 
