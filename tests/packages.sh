@@ -3,8 +3,8 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# packages.sh [PACKAGE…]: what the tests run besides Python (nginx, openssl, easy-rsa, strace) and the packages named, as far as
-# they are missing. A fresh nginx is not started.
+# packages.sh [PACKAGE…]: what the tests run besides Python (nginx, openssl, easy-rsa, strace) and the packages named, as
+# far as they are missing. A fresh nginx is not started.
 set -euo pipefail
 
 missing=()

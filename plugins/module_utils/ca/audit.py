@@ -22,13 +22,15 @@ from ansible_collections.mtls.nginx.plugins.module_utils import files
 from ansible_collections.mtls.nginx.plugins.module_utils.ca import times
 
 NAME = "audit.log"
-_PENDING = ".audit.pending"
+PENDING, PENDING_FILE = ".audit.pending", ".audit.file.pending"
 _LONGEST = 300  # characters of what the environment says
 
 # What `did` can be.
 CREATED, CA_RENEWED, IMPORTED, EXPORTED, RESTORED = "ca created", "ca renewed", "imported", "exported", "restored"
 ISSUED, RENEWED, ENTERED, REVOKED, RELEASED = "issued", "renewed", "entered", "revoked", "released"
 CRL, KEY = "crl signed", "key"
+# Acts that are one rename of a file. Of these a killed run may leave a line too many: the next one does the act again.
+_FILES = frozenset({CREATED, CA_RENEWED, IMPORTED, EXPORTED, RESTORED, KEY})
 
 Event = Mapping[str, Any]
 
@@ -38,7 +40,8 @@ class AuditLog:
 
     def __init__(self, directory: str) -> None:
         self._path = os.path.join(directory, NAME)
-        self._pending = os.path.join(directory, _PENDING)
+        self._pending = os.path.join(directory, PENDING)
+        self._pending_file = os.path.join(directory, PENDING_FILE)
 
     @contextlib.contextmanager
     def noting(self, events: Sequence[Event]) -> Iterator[None]:
@@ -46,18 +49,30 @@ class AuditLog:
 
         :arg events: all of them take place, or none; each has ``did`` and what else there is to say.
         """
-        lines = _lines(events)
+        lines, pending = _lines(events), self._pending
+        if events[0]["did"] in _FILES:
+            pending = self._pending_file
+            self._recover(pending, lambda event: True)
         size = files.status(self._path)
         header = json.dumps({"size": size.st_size if size is not None else 0})
-        files.write_file(self._pending, f"{header}\n".encode() + lines, 0o600)
-        yield
+        files.write_file(pending, f"{header}\n".encode() + lines, 0o600)
+        try:
+            yield
+        except Exception:
+            if pending == self._pending_file:  # the rename is what failed, or came too late to be tried
+                os.unlink(pending)
+            raise
         self._append(lines)
-        os.unlink(self._pending)
+        os.unlink(pending)
 
     def recover(self, happened: Callable[[Event], bool]) -> None:
-        """Write down what a killed run had no time to, if the act ``happened``."""
+        """Write down what a killed run had no time to, if the act ``happened``, of which the index or the CRL tells."""
+        self._recover(self._pending, happened)
+        self._recover(self._pending_file, lambda event: True)
+
+    def _recover(self, pending: str, happened: Callable[[Event], bool]) -> None:
         try:
-            with open(self._pending, "rb") as stream:
+            with open(pending, "rb") as stream:
                 header, lines = stream.readline(), stream.read()
         except FileNotFoundError:
             return
@@ -65,7 +80,7 @@ class AuditLog:
             written = self._since(json.loads(header)["size"])
             if not written.startswith(lines):
                 self._append(lines[len(written) :] if lines.startswith(written) else lines)
-        os.unlink(self._pending)
+        os.unlink(pending)
 
     def _since(self, size: int) -> bytes:
         try:

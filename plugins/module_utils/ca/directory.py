@@ -146,10 +146,8 @@ class DirectoryAuthority:
             return entry is not None and entry.status == "revoked"
         if did == audit.RELEASED:
             return self.record.is_valid(event["serial"])
-        if did == audit.CRL:
-            state = self.crl_state()
-            return state is not None and state.number >= event["number"]
-        return True  # one rename after the other; if it was killed between them, this run does it again
+        state = self.crl_state()
+        return state is not None and state.number >= event["number"]
 
     def issued(self, certificate: x509.Certificate) -> bool:
         """Tell whether this authority signed ``certificate``."""

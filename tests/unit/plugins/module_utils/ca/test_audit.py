@@ -167,3 +167,18 @@ def test_the_log_is_only_ever_appended_to_and_may_be_moved_away(pki):
     os.rename(pki.path / "audit.log", pki.path / "audit.log.1")
     pki.one(Client("b"))
     assert acts(pki) == [("issued", "/CN=b")]
+
+
+def test_a_new_passphrase_after_a_killed_run_loses_neither_line(pki, monkeypatch):
+    pki.one(Client("a"))
+    with monkeypatch.context() as patched:
+        patched.setattr(audit.AuditLog, "_append", die)
+        with pytest.raises(Killed):
+            pki.one(Client("a", revoked=True))
+        for passphrase in ("one", "two"):
+            wanted = creation.Wanted(str(pki.path), SUBJECT, keys.KeyKind("ecdsa"), passphrase, 3650, 30, "one")
+            with pytest.raises(Killed):
+                creation.ensure(wanted, check=False)
+    pki.passphrase = "one"
+    with pki.open():
+        assert [event["did"] for event in log(pki)[3:]] == ["revoked", "key"]
