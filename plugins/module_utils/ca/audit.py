@@ -76,8 +76,13 @@ class AuditLog:
                 header, lines = stream.readline(), stream.read()
         except FileNotFoundError:
             return
-        if happened(json.loads(lines.splitlines()[0])):
-            written = self._since(json.loads(header)["size"])
+        try:
+            first, size = json.loads(lines.splitlines()[0]), int(json.loads(header)["size"])
+            took_place = happened(first)
+        except (ValueError, IndexError, KeyError, TypeError):  # not written by us
+            took_place, size = False, 0
+        if took_place:
+            written = self._since(size)
             if not written.startswith(lines):
                 self._append(lines[len(written) :] if lines.startswith(written) else lines)
         os.unlink(pending)

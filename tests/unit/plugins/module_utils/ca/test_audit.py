@@ -182,3 +182,10 @@ def test_a_new_passphrase_after_a_killed_run_loses_neither_line(pki, monkeypatch
     pki.passphrase = "one"
     with pki.open():
         assert [event["did"] for event in log(pki)[3:]] == ["revoked", "key"]
+
+
+@pytest.mark.parametrize("text", ["", "x", "{}\n{}\n", '{"size": 0}\n[]\n', '{"size": "x"}\n{"did": "issued"}\n'])
+def test_a_damaged_list_of_what_is_pending_stops_nobody(pki, text):
+    (pki.path / ".audit.pending").write_text(text)
+    assert pki.one(Client("a")).action == "issued"
+    assert len(log(pki)) == 3
