@@ -198,7 +198,11 @@ def test_an_export_waits_for_the_run_that_works_there(used, tmp_path, monkeypatc
 
 def test_a_failed_export_leaves_nothing_and_is_not_logged(used, tmp_path, monkeypatch):
     before, lines = content(used.path), log(used.path)
-    monkeypatch.setattr(archive, "_add_member", lambda *_arguments: (_ for _ in ()).throw(OSError(28, "No space left")))
+
+    def fail(*_arguments):
+        raise OSError(28, "No space left")
+
+    monkeypatch.setattr(archive, "_add_member", fail)
     with pytest.raises(OSError, match="No space left"):
         archive.export(str(used.path), str(tmp_path / "x.tar"), SECRET, check=False)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["pki"]
