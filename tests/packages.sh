@@ -3,8 +3,8 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# packages.sh [PACKAGE…]: what the tests run besides Python (nginx, openssl, strace, a PKCS#11 token in software with its
-# tools) and the packages named, as far as they are missing. A fresh nginx is not started.
+# packages.sh [PACKAGE…]: what the tests run besides Python (nginx, openssl, easy-rsa, strace, a PKCS#11 token in software
+# with its tools) and the packages named, as far as they are missing. A fresh nginx is not started.
 set -euo pipefail
 
 missing=()
@@ -13,6 +13,7 @@ for program in nginx openssl strace softhsm2-util:softhsm2 pkcs11-tool:opensc; d
 done
 # No program, but openssl's way to a token; the one test that needs it does without elsewhere.
 ! command -v apt-get >/dev/null || set -- libengine-pkcs11-openssl "$@"
+[[ -e /usr/share/easy-rsa/easyrsa ]] || missing+=(easy-rsa)
 for package in "$@"; do
     [[ $(dpkg-query --show --showformat='${db:Status-Status}' "$package" 2>/dev/null) == installed ]] ||
         missing+=("$package")

@@ -14,7 +14,7 @@ import fcntl
 import os
 import time
 from collections.abc import Iterable, Iterator
-from typing import Union
+from typing import BinaryIO, Union
 
 from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
 
@@ -39,6 +39,28 @@ def write_file(path: Path, data: bytes, mode: int, *, sync_parent: bool = True, 
         raise
     if sync_parent and durable:
         sync_directory(os.path.dirname(path))
+
+
+@contextlib.contextmanager
+def replacing(path: Path, mode: int) -> Iterator[BinaryIO]:
+    """Yield a stream for a file too large to be held in memory; it takes the place of ``path`` when the block is done.
+
+    When the block fails, the old file is untouched and nothing is left of the new one.
+    """
+    path = os.fspath(path)
+    staged, descriptor = _open_staged(path, mode)
+    try:
+        with open(descriptor, "w+b") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(staged, path)
+    except BaseException as error:
+        if isinstance(error, OSError):
+            error.filename = error.filename or path
+        os.unlink(staged)
+        raise
+    sync_directory(os.path.dirname(path))
 
 
 def create_file(path: Path, data: bytes, mode: int, *, sync_parent: bool = True) -> None:
@@ -158,17 +180,9 @@ def remove_unfinished(directory: Path) -> None:
 
 
 def _stage(path: str, data: bytes, mode: int, *, durable: bool = True) -> str:
-    # A fixed name: what a killed run left behind is replaced by the next write of the same file.
-    staged = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}{_UNFINISHED}")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-    try:
-        descriptor = os.open(staged, flags, mode)
-    except FileExistsError:
-        os.unlink(staged)
-        descriptor = os.open(staged, flags, mode)
+    staged, descriptor = _open_staged(path, mode)
     try:
         with open(descriptor, "wb") as stream:
-            os.fchmod(descriptor, mode)  # the umask may have taken bits away
             stream.write(data)
             stream.flush()
             if durable:
@@ -178,3 +192,16 @@ def _stage(path: str, data: bytes, mode: int, *, durable: bool = True) -> str:
         os.unlink(staged)
         raise
     return staged
+
+
+def _open_staged(path: str, mode: int) -> tuple[str, int]:
+    # A fixed name: what a killed run left behind is replaced by the next write of the same file.
+    staged = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}{_UNFINISHED}")
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    try:
+        descriptor = os.open(staged, flags, mode)
+    except FileExistsError:
+        os.unlink(staged)
+        descriptor = os.open(staged, flags, mode)
+    os.fchmod(descriptor, mode)  # the umask may have taken bits away
+    return staged, descriptor

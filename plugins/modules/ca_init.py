@@ -47,11 +47,32 @@ options:
     description:
       - The passphrase that a new private key is encrypted with, and that opens an existing one.
       - Without one a new key is stored in clear, and the module says so in a warning.
+      - An existing key that is stored in clear is encrypted with it.
     type: str
+  old_passphrase:
+    description:
+      - The passphrase that the key had until now, to change it. A key that O(passphrase) does not open and this one
+        does is encrypted anew with O(passphrase).
+      - Once that is done it may stay. Nothing happens then.
+    type: str
+  decrypt:
+    description: Store the key in clear from now on. Nothing else takes the encryption away.
+    type: bool
+    default: false
   days:
-    description: For how many days the certificate of a new authority is valid.
+    description: For how many days the certificate of a new authority is valid, and a renewed one.
     type: int
     default: 3650
+  renew_before:
+    description:
+      - Renew the certificate of the authority when it ends within so many days, or has ended. Key, subject and key
+        identifier stay, so that all it has signed stays valid, the CRL included. The old certificate is kept as
+        C(ca-<SERIAL>.crt).
+      - With V(0) it is never renewed. The module warns in its last quarter, 455 days before its end at most.
+      - The serial number is a new one, unless certificates that are still valid name it. OpenSSL would take them for
+        another authority's.
+    type: int
+    default: 0
   crl_days:
     description: For how many days the first CRL is valid. Later ones are made by M(mtls.nginx.crl).
     type: int
@@ -109,6 +130,22 @@ EXAMPLES = r"""
   mtls.nginx.ca_init:
     path: /root/ca
   delegate_to: localhost
+
+- name: The certificate of the authority is renewed two years before its end
+  mtls.nginx.ca_init:
+    path: "{{ inventory_dir }}/pki"
+    passphrase: "{{ vault_mtls_ca_passphrase }}"
+    renew_before: 730
+  delegate_to: localhost
+  run_once: true
+
+- name: The key has a new passphrase
+  mtls.nginx.ca_init:
+    path: "{{ inventory_dir }}/pki"
+    passphrase: "{{ vault_mtls_ca_passphrase }}"
+    old_passphrase: "{{ vault_mtls_ca_old_passphrase }}"
+  delegate_to: localhost
+  run_once: true
 """
 
 RETURN = r"""
@@ -133,6 +170,11 @@ pending:
   returned: success
   type: str
   sample: /root/ca/ca.csr waits to be signed as an intermediate CA
+updated:
+  description: What was done to files that existed, by their names.
+  returned: success
+  type: dict
+  sample: {ca.key: passphrase changed}
 ca:
   description: The authority; V(null) when there is none yet, in check mode or while one is pending.
   returned: success
@@ -182,6 +224,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends import (
     Access,
     ensure_authority,
 )
+from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
 
 try:
     from cryptography.hazmat.primitives import hashes
@@ -199,11 +242,14 @@ def main() -> None:
             "key_size": {"type": "int", "default": 4096, "no_log": False},
             "curve": {"type": "str", "choices": list(keys.CURVES), "default": "P-256"},
             "passphrase": {"type": "str", "no_log": True},
+            "old_passphrase": {"type": "str", "no_log": True},
+            "decrypt": {"type": "bool", "default": False},
             "days": {"type": "int", "default": 3650},
             "crl_days": {"type": "int", "default": 30},
             "certificate": {"type": "path"},
             "parent": PARENT_OPTION,
             **CREATION_OPTIONS,
+            "renew_before": {"type": "int", "default": 0},
         },
         mutually_exclusive=[("certificate", "parent")],
         supports_check_mode=True,
@@ -215,6 +261,8 @@ def main() -> None:
 def _work(module: AnsibleModule) -> dict:
     options = module.params
     entry.check_at_least_one(options, "days", "crl_days")
+    if options["renew_before"] < 0:
+        raise MtlsError(f"renew_before: is {options['renew_before']}; use 0 or more")
     outcome = ensure_authority(
         Access.of(options, prefix=""),
         creation.Wanted(
@@ -225,6 +273,9 @@ def _work(module: AnsibleModule) -> dict:
             days=options["days"],
             crl_days=options["crl_days"],
             certificate=options["certificate"],
+            old_passphrase=options["old_passphrase"] or None,
+            decrypt=options["decrypt"],
+            renew_before=options["renew_before"],
         ),
         check=module.check_mode,
         parent=Access.of(options["parent"], prefix="") if options["parent"] else None,
@@ -232,13 +283,18 @@ def _work(module: AnsibleModule) -> dict:
     for warning in outcome.warnings:
         module.warn(warning)
     return {
-        "changed": bool(outcome.added),
+        "changed": bool(outcome.added or outcome.updated),
         "created": outcome.created and not outcome.pending,
         "adopted": bool(outcome.added) and not outcome.created,
         "added": outcome.added,
+        "updated": outcome.updated,
         "pending": outcome.pending,
         "ca": _describe(outcome),
-        "diff": {"before": "", "after": "".join(f"{_place(options['path'], name)}\n" for name in outcome.added)},
+        "diff": {
+            "before": "",
+            "after": "".join(f"{_place(options['path'], name)}\n" for name in outcome.added)
+            + "".join(f"{_place(options['path'], name)}: {what}\n" for name, what in outcome.updated.items()),
+        },
     }
 
 

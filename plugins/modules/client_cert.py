@@ -18,6 +18,8 @@ description:
     until it ends.
   - A client that is revoked and then present again gets a new certificate with a new key. The old key is kept as
     C(<name>-<SERIAL>.key).
+  - A client that is on hold (revoked with the reason V(certificateHold)) and then present again has the same
+    certificates as before. Any other reason, given later, revokes them for good.
   - Revoking is complete on the hosts only with a new CRL, see M(mtls.nginx.crl).
   - A run that issues 100 certificates or more tells every five seconds how far it is, when the authority is on the
     controller.
@@ -141,6 +143,7 @@ options:
     default: true
 extends_documentation_fragment:
   - mtls.nginx.authority
+  - mtls.nginx.revoked
   - mtls.nginx.attributes
   - mtls.nginx.attributes.controller
 seealso:
@@ -189,7 +192,7 @@ clients:
       type: str
       sample: present
     action:
-      description: What was done, V(issued), V(renewed), V(revoked), V(updated) or V(unchanged).
+      description: What was done, V(issued), V(renewed), V(revoked), V(released), V(updated) or V(unchanged).
       type: str
       sample: renewed
     reason_for_action:
@@ -238,6 +241,20 @@ revoked:
       description: The reason.
       type: str
       sample: keyCompromise
+released:
+  description: What was on hold until now, as M(mtls.nginx.crl) takes it in its option C(revoked).
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    serial:
+      description: The serial number, hexadecimal.
+      type: str
+      sample: "1003"
+    state:
+      description: Always V(released).
+      type: str
+      sample: released
 unmanaged:
   description:
     - Live certificates of the authority that belong to none of O(clients), and not to a server.
@@ -269,13 +286,14 @@ unmanaged_count:
   sample: 1
 """
 
+import contextlib
 import os
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.mtls.nginx.plugins.module_utils import entry
-from ansible_collections.mtls.nginx.plugins.module_utils.ca import client_plan, clients, p12, times
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import REASONS
+from ansible_collections.mtls.nginx.plugins.module_utils.ca import client_plan, clients, p12, revoking, times
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import HOLD, REASONS, Authority
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends import (
     AUTHORITY_OPTIONS,
     TRUST,
@@ -326,6 +344,7 @@ def main() -> None:
                 },
             },
             "keep_keys": {"type": "bool", "default": True, "no_log": False},
+            "revoked": revoking.ARGUMENTS,
         },
         supports_check_mode=True,
     )
@@ -348,6 +367,7 @@ def _work(module: AnsibleModule) -> dict:
                 check=module.check_mode,
                 profile_ca=options["profile_ca"],
                 profile_signer=signer,
+                stay_revoked=_on_hold(authority, options["revoked"]),
             )
             for warning in (*authority.warnings, *done.warnings):
                 module.warn(warning)
@@ -365,6 +385,9 @@ def _work(module: AnsibleModule) -> dict:
         "revoked": [
             {"serial": serial, "reason": result.client.reason} for result in changed for serial in result.revoked
         ],
+        "released": [
+            {"serial": serial, "state": revoking.RELEASED} for result in changed for serial in result.released
+        ],
         "diff": {
             "before": "".join(_before(result) for result in changed),
             "after": "".join(f"{result.client.name}: {result.action} ({result.because})\n" for result in changed),
@@ -372,6 +395,17 @@ def _work(module: AnsibleModule) -> dict:
         # Ansible would send back the whole list, which takes longer than to look at all the clients.
         "invocation": {"module_args": {**options, "clients": f"{len(wanted)} clients"}},
     }
+
+
+def _on_hold(authority: Authority, items: list[dict]) -> set[str]:
+    """Return the serials that are on hold by themselves."""
+    finder, serials = revoking.Finder(authority), set()
+    for item in items:
+        wanted = revoking.Wanted.of(item)
+        if wanted.reason == HOLD and not wanted.release:
+            with contextlib.suppress(revoking.UnknownError):  # crl says so
+                serials.update(found.serial for found in finder.find(wanted))
+    return serials
 
 
 def _client(raw: dict, options: dict) -> Client:

@@ -11,7 +11,8 @@ module: crl
 short_description: The certificate revocation list is complete and fresh
 version_added: "0.1.0"
 description:
-  - Revokes certificates by serial or by file, when asked to, and writes C(crl.pem) when it is needed.
+  - Revokes certificates by name, serial, fingerprint or file, or releases them from a hold, when asked to.
+  - Writes C(crl.pem) when it is needed.
   - A new CRL is written when what C(index.txt) lists as revoked differs from the current one, whoever revoked it, or
     when the current one is about to end. Its number is counted up in C(crlnumber).
   - Each CRL is checked for what nginx does not check (issuer, signature, dates) before it is put in place.
@@ -51,35 +52,14 @@ options:
     description: When a CRL of an authority above ends within this many days, the module says so in a warning.
     type: int
     default: 30
-  revoked:
-    description:
-      - Certificates that are to be revoked, if they are not yet.
-      - To revoke all certificates of a client, use O(mtls.nginx.client_cert#module:clients[].state=revoked) instead.
-    type: list
-    elements: dict
-    default: []
-    suboptions:
-      serial:
-        description: The serial number in hexadecimal, as in C(index.txt), in quotes. Colons and C(0x) may be there.
-        type: str
-      certificate:
-        description: The path of the certificate, in PEM, on the controller.
-        type: path
-      reason:
-        description: Why it is revoked, one of the reasons of RFC 5280. The reason of an earlier revocation stays.
-        type: str
-        choices:
-          - unspecified
-          - keyCompromise
-          - CACompromise
-          - affiliationChanged
-          - superseded
-          - cessationOfOperation
-          - certificateHold
-        default: unspecified
+  ignore_unknown:
+    description: Take it as done when the authority has nothing of what an item of O(revoked) names.
+    type: bool
+    default: false
 extends_documentation_fragment:
   - mtls.nginx.authority
   - mtls.nginx.authority.parent
+  - mtls.nginx.revoked
   - mtls.nginx.attributes
   - mtls.nginx.attributes.controller
 seealso:
@@ -96,13 +76,18 @@ EXAMPLES = r"""
   delegate_to: localhost
   run_once: true
 
-- name: Revoke one certificate by its serial and one by its file
+- name: Revoke by whatever is known of the lost devices
   mtls.nginx.crl:
     ca_path: /root/ca
     revoked:
       - serial: "1003"
         reason: keyCompromise
       - certificate: /root/old-phone.crt
+      - name: laptop-work
+        reason: keyCompromise
+      - name: guest-tablet
+        state: released
+      - fingerprint: 6F:1D:2E:3C:4B:5A:69:78:87:96:A5:B4:C3:D2:E1:F0:0F:1E:2D:3C
   delegate_to: localhost
 """
 
@@ -134,7 +119,7 @@ written_because:
   type: str
   sample: it does not list what index.txt says is revoked
 revoked:
-  description: What O(revoked) named, in that order.
+  description: The certificates that O(revoked) named, in that order.
   returned: success
   type: list
   elements: dict
@@ -147,8 +132,12 @@ revoked:
       description: The subject in the spelling of C(index.txt).
       type: str
       sample: /CN=old-phone
+    client:
+      description: The name of the client, or the CN.
+      type: str
+      sample: old-phone
     action:
-      description: V(revoked) now, or V(unchanged) when it was before.
+      description: V(revoked) or V(released) now, or V(unchanged) when it was so before.
       type: str
       sample: revoked
 """
@@ -159,7 +148,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.mtls.nginx.plugins.module_utils import entry
 from ansible_collections.mtls.nginx.plugins.module_utils.ca import revocation, revoking, times
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import REASONS, Authority, CrlState
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Authority, CrlState
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends import (
     AUTHORITY_OPTIONS,
     PARENT_OPTION,
@@ -182,18 +171,8 @@ def main() -> None:
             "parent": PARENT_OPTION,
             "parent_crl": {"type": "path"},
             "parent_crl_warn_days": {"type": "int", "default": 30},
-            "revoked": {
-                "type": "list",
-                "elements": "dict",
-                "default": [],
-                "options": {
-                    "serial": {"type": "str"},
-                    "certificate": {"type": "path"},
-                    "reason": {"type": "str", "choices": list(REASONS), "default": "unspecified"},
-                },
-                "required_one_of": [("serial", "certificate")],
-                "mutually_exclusive": [("serial", "certificate")],
-            },
+            "revoked": revoking.ARGUMENTS,
+            "ignore_unknown": {"type": "bool", "default": False},
         },
         mutually_exclusive=[("parent", "parent_crl")],
         supports_check_mode=True,
@@ -223,17 +202,16 @@ def _work(module: AnsibleModule) -> dict:
         }
     if options["parent"] or options["parent_crl"]:
         require_directory(Access.of(options), "a CRL from above")
-    wanted = [revoking.Wanted(item["serial"], item["certificate"], item["reason"]) for item in options["revoked"]]
     with open_authority(Access.of(options), read_only=module.check_mode) as authority:
-        found = [revoking.find(authority, item) for item in wanted]
-        fresh = [item for item in found if not item.already]
+        found = _find(authority, options)
+        fresh = [item for item in found if item.action != revoking.UNCHANGED]
         before = authority.crl_state()
         due_above = _take_crls_above(authority, options, check=module.check_mode)
         if not module.check_mode:
-            revoking.revoke(authority, fresh)
+            revoking.carry_out(authority, fresh)
         due = authority.crl_due(options["refresh_before"], prune=options["prune"])
-        if fresh and not due:
-            due = "certificates are revoked"
+        if fresh:
+            due = f"certificates are {' and '.join(sorted({item.action for item in fresh}))}"
         due = due or due_above
         writes = due and not module.check_mode
         after = authority.write_crl(options["days"], prune=options["prune"]) if writes else before
@@ -248,13 +226,18 @@ def _work(module: AnsibleModule) -> dict:
         "crl": _describe(after),
         "written_because": due,
         "revoked": [
-            {"serial": item.serial, "subject": item.subject, "action": "unchanged" if item.already else "revoked"}
+            {
+                "serial": item.serial,
+                "subject": item.subject,
+                "client": item.client,
+                "action": item.action,
+            }
             for item in found
         ],
         "diff": {
             "before": _line(before),
             "after": (f"a new CRL: {due}\n" if due else _line(before))
-            + "".join(f"revoked: {item.serial} {item.subject}\n" for item in fresh),
+            + "".join(f"{item.action}: {item.serial} {item.subject}\n" for item in fresh),
         },
     }
 
@@ -283,6 +266,22 @@ def _take_crls_above(authority: Authority, options: dict, *, check: bool) -> str
         warn_days = options["parent_crl_warn_days"]
         authority.warnings += revocation.check_above(authority.chain, known, authority.path, warn_days)
     return None
+
+
+def _find(authority: Authority, options: dict) -> list[revoking.Found]:
+    """Return each certificate that is to be revoked or released, once."""
+    finder, found = revoking.Finder(authority), {}
+    for item in options["revoked"]:
+        wanted = revoking.Wanted.of(item)
+        try:
+            for each in finder.find(wanted):
+                first = found.setdefault(each.serial, (each, wanted))
+                if first[1].release != wanted.release:
+                    raise MtlsError(f"serial {each.serial}: is to be revoked and to be released; remove one of them")
+        except revoking.UnknownError:
+            if not options["ignore_unknown"]:
+                raise
+    return [each for each, wanted in found.values()]
 
 
 def _describe(state: CrlState | None) -> dict | None:

@@ -6,7 +6,7 @@
 At the very moment of a kill each file is either the old or the new one, whole; no serial is there twice; what a
 client or server holds is in index.txt, and nothing that was recorded, issued or made before is gone. A certificate
 may lie in newcerts without a line in index.txt: the next run enters it. When that run is through, nothing is left
-of the killed ones, and the one after it changes nothing.
+of the killed ones, audit.log has each of their acts once, and the one after it changes nothing.
 """
 
 from __future__ import annotations
@@ -124,10 +124,11 @@ class Seen:
             self._look_at_holder(holder, recorded, issued)
         self._look_at_crl()
         unfinished = [path for path in self.path.rglob(".*") if path.name not in (".lock", ".settled")]
-        assert all(path.name.endswith(".new") for path in unfinished), unfinished
+        assert all(path.name.endswith((".new", ".pending")) for path in unfinished), unfinished
         if settled:
             assert unfinished == []
             assert set(issued) == set(recorded), "newcerts and index.txt differ"
+            self._look_at_audit_log()
         for register in self.path.glob("*/register.json"):
             json.loads(register.read_text())
 
@@ -144,6 +145,13 @@ class Seen:
             assert line[0] == "V" or line == lines[serial], f"{serial} was revoked, and is no more"
         self.lines = lines
         return set(lines)
+
+    def _look_at_audit_log(self) -> None:
+        events = [json.loads(line) for line in (self.path / "audit.log").read_text().splitlines()]
+        began = [event["serial"] for event in events if event["did"] in ("issued", "renewed", "entered")]
+        ended = [event["serial"] for event in events if event["did"] == "revoked"]
+        assert sorted(began) == sorted(self.lines), "audit.log and index.txt differ"
+        assert sorted(ended) == sorted(serial for serial, line in self.lines.items() if line[0] == "R")
 
     def _look_at_issued(self) -> dict[str, bytes]:
         issued = {}

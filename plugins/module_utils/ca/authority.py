@@ -28,6 +28,7 @@ REASONS = (  # RFC 5280, 5.3.1, in openssl's spelling; removeFromCRL belongs to 
     "cessationOfOperation",
     "certificateHold",
 )
+HOLD = "certificateHold"  # the one reason that can be taken back
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Order:
 
     An authority that is asked by certificate signing request makes one with ``private_key`` (PKCS #8 in DER), or
     passes on ``csr`` (PEM) for a key that never was here. Others need neither.
+    ``act`` is what the audit log calls it: issued or renewed.
     """
 
     public_key: bytes
@@ -45,6 +47,7 @@ class Order:
     names: tuple[str, ...] = ()
     private_key: bytes | None = field(default=None, repr=False)
     csr: bytes | None = None
+    act: str = "issued"
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,11 @@ class Entry:
     not_after: datetime
     revoked_at: datetime | None = None
     reason: str | None = None
+
+    @property
+    def on_hold(self) -> bool:
+        """Whether its revocation can be taken back."""
+        return self.status == "revoked" and self.reason == HOLD
 
 
 @dataclass(frozen=True)
@@ -135,11 +143,20 @@ class Authority(Protocol):
     def certificate(self, serial: str) -> x509.Certificate:
         """Return an issued certificate."""
 
+    def find_by_fingerprint(self, fingerprint: str) -> str | None:
+        """Return the serial of the issued certificate with this SHA-1 or SHA-256 fingerprint, in lower-case digits."""
+
     def issue(self, orders: Sequence[Order]) -> list[x509.Certificate]:
         """Sign all ``orders``; each certificate and its entry in the record are on disk when this returns."""
 
     def revoke(self, reasons: Mapping[str, str]) -> None:
-        """Revoke recorded serials, each with its reason; the record is on disk when this returns."""
+        """Revoke recorded serials, each with its reason, a lasting one those on hold too.
+
+        The record is on disk when this returns.
+        """
+
+    def release(self, serials: Sequence[str]) -> None:
+        """Make serials that are on hold valid again."""
 
     def enter(self, certificates: Sequence[x509.Certificate]) -> None:
         """Record certificates that the authority's key signed without recording them."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple
@@ -26,7 +26,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca import (
     profiles,
     times,
 )
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Authority, Order
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import HOLD, Authority, Order
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.client_files import (
     IN_FILE,
     IN_P12,
@@ -47,7 +47,8 @@ try:
 except ImportError:  # reported by entry.require_cryptography
     pass
 
-UNCHANGED, ISSUED, RENEWED, REVOKED, UPDATED = "unchanged", "issued", "renewed", "revoked", "updated"
+UNCHANGED, ISSUED, RENEWED, UPDATED = "unchanged", "issued", "renewed", "updated"
+REVOKED, RELEASED = "revoked", "released"
 
 
 class Step(NamedTuple):
@@ -70,12 +71,21 @@ class Step(NamedTuple):
     restore: str | None = None  # from this issued certificate
     enter: bool = False  # the certificate is not in the record yet
     revoke: tuple[str, ...] = ()  # these serials
+    release: tuple[str, ...] = ()  # these serials, which are on hold
     retired_key: str | None = None  # the key was that of this serial, and is not used any more
     superseded: str | None = None  # this serial stays valid with a subject that is given up
 
     def order(self, pair: holders.KeyPair) -> Order:
         """Return what is asked of the authority."""
-        return Order(pair.public, self.subject, profiles.CLIENT, self.validity, private_key=pair.private, csr=pair.csr)
+        return Order(
+            pair.public,
+            self.subject,
+            profiles.CLIENT,
+            self.validity,
+            private_key=pair.private,
+            csr=pair.csr,
+            act=self.action,
+        )
 
 
 def check_clients(clients: Sequence[Client]) -> None:
@@ -96,9 +106,14 @@ def check_clients(clients: Sequence[Client]) -> None:
 
 
 class Planner:
-    """Judges the clients of one authority by the register, the record and, where these do not suffice, the files."""
+    """Judges the clients of one authority by the register, the record and, where these do not suffice, the files.
 
-    def __init__(self, authority: Authority, register: Register, maker: ProfileMaker) -> None:
+    The serials ``stay_revoked`` are not released: they are on hold by themselves.
+    """
+
+    def __init__(
+        self, authority: Authority, register: Register, maker: ProfileMaker, stay_revoked: Collection[str] = ()
+    ) -> None:
         self.warnings: list[str] = []
         self._authority = authority
         self._maker = maker
@@ -112,6 +127,8 @@ class Planner:
         self._exposed: list[str] = []
         self._keyless: list[str] = []  # clients whose private keys are not here
         self._waiting: list[str] = []  # those of them that another controller has to see to
+        self._stay_revoked = stay_revoked
+        self._released: set[str] = set()  # by this plan: they count as valid already
 
     def plan(self, clients: Sequence[Client]) -> list[Step]:
         """Return one step for each client, in order.
@@ -186,6 +203,27 @@ class Planner:
             self._exposed.append(path)
 
     def _judge(self, client: Client, found: Examined) -> Step:
+        release = self._to_release(client, found)
+        self._released.update(release)
+        step = self._judge_present(client, found)
+        if not release:
+            return step
+        action = RELEASED if step.action in (UNCHANGED, UPDATED) else step.action
+        because = "; ".join(filter(None, ("was on hold", step.because)))
+        return step._replace(action=action, because=because, release=release)
+
+    def _to_release(self, client: Client, found: Examined) -> tuple[str, ...]:
+        """Return what was put on hold together with a client's certificate, unless that one has no key any more."""
+        entry = found.entry
+        keyless = client.csr is None and found.public_key is None
+        if entry is None or not found.matches or keyless or not self._is_on_hold(entry.serial):
+            return ()
+        if entry.serial in self._stay_revoked:
+            return ()
+        serials = self._serials_of(client, entry)
+        return tuple(serial for serial in serials if self._is_on_hold(serial) and serial not in self._stay_revoked)
+
+    def _judge_present(self, client: Client, found: Examined) -> Step:
         entry = found.entry
         current = found.parsed()
         subject = subject_name(client.subject, client.owner) if client.subject is not None else None
@@ -330,7 +368,13 @@ class Planner:
         return Step(client, REVOKED, because, entry, self._definition(client), enter=enter, revoke=serials)
 
     def _live_serials(self, client: Client, entry: RegisterEntry | None) -> tuple[str, ...]:
-        """Return every serial to be revoked with a client: its certificates on file, and all with their subjects."""
+        """Return every serial to be revoked with a client; those on hold too, when it is for good."""
+        for_good = client.reason != HOLD
+        serials = self._serials_of(client, entry)
+        return tuple(s for s in serials if self._is_live(s) or (for_good and self._is_on_hold(s)))
+
+    def _serials_of(self, client: Client, entry: RegisterEntry | None) -> list[str]:
+        """Return the serials of a client: its certificates on file, and all with their subjects."""
         record = self._authority.record
         subjects = {index_subject(self._subject_of(client))}
         serials: list[str] = []
@@ -343,7 +387,7 @@ class Planner:
                 namesake = record.get(serial)
                 if namesake is not None and namesake.subject == subject and self._may_be_of(client, serial):
                     serials.append(serial)
-        return tuple(serial for serial in dict.fromkeys(serials) if self._is_live(serial))
+        return list(dict.fromkeys(serials))
 
     def _restorable(self, client: Client, found: Examined, subject: x509.Name) -> x509.Certificate | None:
         """Return a live certificate in the record that is this client's, though its file is not where it should be.
@@ -380,7 +424,7 @@ class Planner:
         serials += record.namesakes(index_subject(subject))
         for serial in dict.fromkeys(serials):
             entry = record.get(serial)
-            if entry is None or entry.status != "revoked":
+            if entry is None or entry.status != "revoked" or serial in self._released:
                 continue
             if found.entry is not None and serial == found.entry.serial:
                 if found.matches:
@@ -465,10 +509,16 @@ class Planner:
 
     def _is_live(self, serial: str) -> bool:
         entry = self._authority.record.get(serial)
-        return entry is not None and entry.status == "valid" and entry.not_after > self._now
+        valid = entry is not None and (entry.status == "valid" or serial in self._released)
+        return valid and entry.not_after > self._now
+
+    def _is_on_hold(self, serial: str) -> bool:
+        entry = self._authority.record.get(serial)
+        return entry is not None and entry.on_hold and entry.not_after > self._now
 
     def _not_revoked(self, serial: str) -> bool:
-        return serial not in self._authority.record or self._authority.record.is_valid(serial)
+        record = self._authority.record
+        return serial not in record or record.is_valid(serial) or serial in self._released
 
     def _may_be_of(self, client: Client, serial: str) -> bool:
         return serial not in self._servers and self._owners.get(serial, client.name) == client.name

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Collection, Container, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -49,7 +49,8 @@ MOST_UNMANAGED = 1000
 class Result(NamedTuple):
     """What was done for one client, and the certificate it has now, if any; in check mode what would be done.
 
-    ``before`` is the certificate it had, ``revoked`` are the serials that were live until now.
+    ``before`` is the certificate it had, ``revoked`` are the serials that were live until now, ``released`` those that
+    were on hold.
     """
 
     client: Client
@@ -61,6 +62,7 @@ class Result(NamedTuple):
     p12: str | None
     mobileconfig: str | None = None
     revoked: tuple[str, ...] = ()
+    released: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -94,10 +96,12 @@ def reconcile(
     check: bool,
     profile_ca: bool = False,
     profile_signer: Signer | None = None,
+    stay_revoked: Collection[str] = (),
 ) -> Reconciled:
     """Give each client the certificate it should have, or revoke it; with ``check`` only say what would be done.
 
-    ``profile_ca`` puts the authority's certificate into Apple profiles, which ``profile_signer`` signs.
+    ``profile_ca`` puts the authority's certificate into Apple profiles, which ``profile_signer`` signs. What is on hold
+    is released when its client is present, but for the serials ``stay_revoked``.
 
     :raises MtlsError: a mistake in the list or in a client's files (nothing was changed then), or an obstacle on
         the way (what was done is kept).
@@ -106,7 +110,7 @@ def reconcile(
         return _admit(authority, clients, check=check)
     register = Register.load(authority.path)
     maker = ProfileMaker(authority.chain, profile_ca, profile_signer)
-    planner = Planner(authority, register, maker)
+    planner = Planner(authority, register, maker, stay_revoked)
     steps = planner.plan(clients)
     worker = _Worker(authority, register, maker, new_key_type)
     results = [worker.foresee(step) for step in steps] if check else worker.carry_out(steps)
@@ -168,6 +172,7 @@ class _Worker:
         done: dict[str, RegisterEntry] = {}
         try:
             self._enter(step for step in steps if step.enter)
+            self._authority.release([serial for step in steps for serial in step.release])
             self._authority.revoke({serial: step.client.reason for step in steps for serial in step.revoke})
             for step in steps:
                 if step.subject is None and not step.rewrite and not step.known and step.entry is not None:
@@ -212,6 +217,7 @@ class _Worker:
             p12=place.p12 if entry is not None and "p12" in kinds else None,
             mobileconfig=place.mobileconfig if entry is not None and "mobileconfig" in kinds else None,
             revoked=step.revoke,
+            released=step.release,
         )
 
     def _place(self, client: Client) -> ClientFiles:

@@ -17,6 +17,7 @@ from datetime import datetime
 
 from ansible_collections.mtls.nginx.plugins.module_utils import files
 from ansible_collections.mtls.nginx.plugins.module_utils.ca import (
+    audit,
     ca_key,
     chains,
     handover,
@@ -24,11 +25,18 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca import (
     layout,
     numbers,
     profiles,
+    protection,
+    renewal,
     subjects,
     times,
 )
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Authority, Order
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.directory import open_directory, read_certificates
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.directory import (
+    certificate_event,
+    check_belongs,
+    open_directory,
+    read_certificates,
+)
 from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
 
 try:
@@ -52,6 +60,9 @@ class Wanted:
 
     Its private key is in ca.key unless ``key_at`` says otherwise. Its certificate is signed by itself, by ``parent``,
     or elsewhere: then it comes back, with those above it, in the file ``certificate``.
+
+    ``old_passphrase`` and ``decrypt`` are those of protection.py. A CA certificate that ends within ``renew_before``
+    days is renewed for ``days``; with 0 it never is.
     """
 
     path: str
@@ -60,6 +71,9 @@ class Wanted:
     passphrase: str | None
     days: int
     crl_days: int
+    old_passphrase: str | None = None
+    decrypt: bool = False
+    renew_before: int = 0
     key_at: ca_key.CaKey | None = None
     parent: Parent | None = None
     certificate: str | None = None
@@ -67,7 +81,8 @@ class Wanted:
 
 @dataclass
 class Outcome:
-    """What was done, or in check mode would be: ``added`` names the files, and a key that is in none.
+    """What was done, or in check mode would be: ``added`` names the files, and a key that is in none; ``updated`` tells
+    what became of others.
 
     ``certificate`` is None when it would have been made. ``pending`` says what somebody has to do before there is one.
     """
@@ -76,6 +91,7 @@ class Outcome:
     certificate: x509.Certificate | None
     key_encrypted: bool
     added: list[str] = field(default_factory=list)
+    updated: dict[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     pending: str | None = None
 
@@ -96,11 +112,16 @@ def ensure(wanted: Wanted, *, check: bool) -> Outcome:
     if wanted.parent and os.path.realpath(wanted.parent.path) == os.path.realpath(place.path):
         raise MtlsError(f"{place.path}: is named as its own parent; name the directory of the authority above it")
     key = wanted.key_at or ca_key.KeyFile(place.key, wanted.passphrase)
+    if wanted.renew_before >= wanted.days:
+        raise MtlsError(
+            f"renew_before: is {wanted.renew_before} and days is {wanted.days}, so every run would renew the CA "
+            "certificate; make renew_before less than days"
+        )
     outcome = _foresee(wanted, place, key) if check else _establish(wanted, place, key)
     if not outcome.key_encrypted:
         outcome.warnings.append(
-            f"{place.key}: the authority's key is stored in clear; give a passphrase before the authority is made, "
-            "or encrypt the key with `openssl pkey -aes256`"
+            f"{place.key}: the authority's key is stored in clear; set mtls_ca_passphrase (the option passphrase), and "
+            "it is encrypted"
         )
     if wanted.key_at and os.path.exists(place.key):
         outcome.warnings.append(f"{place.key}: is not used, the key is in a token; keep it elsewhere, or destroy it")
@@ -120,6 +141,13 @@ def _establish(wanted: Wanted, place: layout.Layout, key: ca_key.CaKey) -> Outco
             outcome = _create(wanted, place, key)
         if outcome.pending:
             return outcome
+        change = _protection_of(wanted, place, outcome)
+        if change is not None:
+            with audit.AuditLog(place.path).noting([{"did": audit.KEY, "what": change.what}]):
+                protection.replace(place.key, change)
+        renewed = _renewal_of(wanted, place, key, outcome)
+        if renewed is not None:
+            renewal.carry_out(place, renewed)
         outcome.added += layout.complete(place, wanted.crl_days)
     with open_directory(place.path, wanted.passphrase, read_only=False, key=key) as authority:
         if authority.crl_state() is None:
@@ -134,9 +162,12 @@ def _foresee(wanted: Wanted, place: layout.Layout, key: ca_key.CaKey) -> Outcome
         return _foresee_creation(wanted, place, key)
     outcome, _chain = _compare(wanted, place, key)
     layout.check_not_lost(place)
+    change = _protection_of(wanted, place, outcome)
+    passphrase = change.opened_by if change is not None else wanted.passphrase
+    renewed = _renewal_of(wanted, place, wanted.key_at or ca_key.KeyFile(place.key, passphrase), outcome)
     outcome.added += layout.missing(place)
-    if set(outcome.added).isdisjoint(layout.ESSENTIAL):
-        with open_directory(place.path, wanted.passphrase, read_only=True, key=key) as authority:
+    if renewed is None and set(outcome.added).isdisjoint(layout.ESSENTIAL):
+        with open_directory(place.path, passphrase, read_only=True, key=wanted.key_at) as authority:
             if authority.crl_state() is None:
                 outcome.added.append("crl.pem")
             outcome.warnings += authority.warnings
@@ -210,7 +241,8 @@ def _create(wanted: Wanted, place: layout.Layout, key: ca_key.CaKey) -> Outcome:
     else:
         validity = profiles.ca_validity(wanted.days, times.now())
         chain = (profiles.ca_certificate(private, name, numbers.random_serial(), validity),)
-    files.create_file(place.certificate, chains.pem(chain), 0o644)
+    with audit.AuditLog(place.path).noting([certificate_event(audit.CREATED, chain[0])]):
+        files.create_file(place.certificate, chains.pem(chain), 0o644)
     added.append("ca.crt")
     outcome.certificate = chain[0]
     return outcome
@@ -304,7 +336,8 @@ def _compare(
         renewed = _read_signed(wanted, certificate.public_key(), certificate.subject)
         if renewed == current or _life(renewed[0]) < _life(certificate):
             renewed = None
-    chains.check(renewed or current, place.certificate, times.now())
+    if not renewal.is_due(certificate, wanted.renew_before):
+        chains.check(renewed or current, place.certificate, times.now())
     _check_parent(wanted, place, current)
     outcome = Outcome(False, (renewed or current)[0], key.protected(), ["ca.crt"] if renewed else [])
     found = keys.key_type(certificate.public_key())
@@ -328,3 +361,38 @@ def _check_parent(wanted: Wanted, place: layout.Layout, chain: Sequence[x509.Cer
             f"{place.certificate}: was not signed by the parent in {wanted.parent.path}; an authority below it needs "
             "a directory of its own, or correct the parent"
         )
+
+
+def _protection_of(wanted: Wanted, place: layout.Layout, outcome: Outcome) -> protection.Change | None:
+    """Return what is to be done to the key file, and note it in ``outcome``; a token sees to itself."""
+    if wanted.key_at is not None:
+        return None
+    change = protection.judge(
+        place.key, protection.Protection(wanted.passphrase, wanted.old_passphrase, wanted.decrypt)
+    )
+    if change is not None:
+        check_belongs(keys.load_key(place.key, change.opened_by, validate=False), outcome.certificate, place)
+        outcome.updated["ca.key"] = change.what
+        outcome.key_encrypted = keys.is_encrypted(change.pem)
+    return change
+
+
+def _renewal_of(wanted: Wanted, place: layout.Layout, key: ca_key.CaKey, outcome: Outcome) -> renewal.Renewal | None:
+    """Return the CA certificate that is to follow, if any, and note it in ``outcome``; or warn of the end."""
+    end = times.iso(outcome.certificate.not_valid_after_utc)
+    if not renewal.is_due(outcome.certificate, wanted.renew_before):
+        if renewal.ends_early(outcome.certificate):
+            outcome.warnings.append(
+                f"{place.certificate}: ends on {end}, and nothing that it signs may end later; renew it with "
+                "mtls_ca_renew_before, the number of days before its end (same key: clients keep their certificates)"
+            )
+        return None
+    renewed = renewal.plan(place, key, wanted.days)
+    profiles.check_ca(renewed.certificate, place.certificate, times.now())
+    if renewed.by_serial:
+        outcome.warnings.append(
+            f"{place.certificate}: is renewed with the same serial number, because clients' certificates name it"
+        )
+    outcome.certificate = renewed.certificate
+    outcome.updated["ca.crt"] = f"renewed until {times.iso(renewed.certificate.not_valid_after_utc)}, it ended on {end}"
+    return renewed

@@ -14,7 +14,9 @@ is removed before the first change: where it is missing or differs, the whole di
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,9 +26,11 @@ from functools import cached_property
 
 from ansible_collections.mtls.nginx.plugins.module_utils import files
 from ansible_collections.mtls.nginx.plugins.module_utils.ca import (
+    audit,
     ca_key,
     chains,
     handover,
+    keys,
     layout,
     numbers,
     profiles,
@@ -34,7 +38,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca import (
     subjects,
     times,
 )
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import CrlState, Order
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import HOLD, CrlState, Entry, Order
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.chains import was_issued_by
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.index import Index
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.parallel import cores, spread
@@ -45,6 +49,9 @@ try:
     from cryptography.hazmat.primitives import serialization
 except ImportError:  # reported by entry.require_cryptography
     pass
+
+_BEGIN_CERTIFICATE = b"-----BEGIN CERTIFICATE-----"
+_SEARCHED_AT_ONCE = 1000  # certificates
 
 
 @dataclass(frozen=True)
@@ -98,6 +105,7 @@ class Directory:
         self.chain = read_certificates(place.certificate)
         profiles.check_ca(self.chain[0], place.certificate, times.now())
         self._layout = place
+        self._audit = audit.AuditLog(place.path)
         self._read_only = read_only
         self._supplied: list[revocation.Crl] = []
         self.record = self._load_record()
@@ -115,6 +123,27 @@ class Directory:
             raise MtlsError(f"{path}: is missing although index.txt lists it; restore it from a backup")
         return read_certificates(path)[0]
 
+    def find_by_fingerprint(self, fingerprint: str) -> str | None:
+        """Search newcerts, which takes a second for every 50,000 certificates or so."""
+        names = [name for name in os.listdir(self._layout.issued) if name.endswith(".pem") and name[0] != "."]
+        parts = [names[start : start + _SEARCHED_AT_ONCE] for start in range(0, len(names), _SEARCHED_AT_ONCE)]
+
+        def search(part: Sequence[str]) -> str | None:
+            return next((name[:-4] for name in part if self._has_fingerprint(name, fingerprint)), None)
+
+        return next(filter(None, spread(search, parts)), None)
+
+    def _has_fingerprint(self, name: str, fingerprint: str) -> bool:
+        with open(os.path.join(self._layout.issued, name), "rb") as stream:
+            _text, _begin, rest = stream.read().partition(_BEGIN_CERTIFICATE)
+        try:
+            der = base64.b64decode(rest.partition(b"-----")[0])
+        except ValueError:  # no certificate: others complain
+            return False
+        # Not a matter of security: nginx and people name certificates by SHA-1.
+        digest = hashlib.sha1(der, usedforsecurity=False) if len(fingerprint) == 40 else hashlib.sha256(der)
+        return digest.hexdigest() == fingerprint
+
     def enter(self, certificates: Sequence[x509.Certificate]) -> None:
         """Record certificates that the key signed outside of this directory's record."""
         if not certificates:
@@ -122,7 +151,8 @@ class Directory:
         self._require_writable()
         for certificate in certificates:
             self._enter(certificate)
-        self.record.save()
+        with self._audit.noting([certificate_event(audit.ENTERED, certificate) for certificate in certificates]):
+            self.record.save()
 
     def _enter(self, certificate: x509.Certificate) -> None:
         serial = numbers.hexadecimal(certificate.serial_number)
@@ -149,6 +179,18 @@ class Directory:
         above = [revocation.newest_by(ca, [*crls, *self._supplied]) for ca in self.chain[1:]]
         others = tuple(crl for crl in above if crl is not None)
         return _Crls(own[0] if own else None, others, fresh=any(crl not in crls for crl in others))
+
+    def _happened(self, event: audit.Event) -> bool:
+        """Tell whether the act of a killed run took place."""
+        did, entry = event["did"], self.record.get(event.get("serial", ""))
+        if did in (audit.ISSUED, audit.RENEWED, audit.ENTERED):
+            return entry is not None
+        if did == audit.REVOKED:
+            return entry is not None and entry.status == "revoked"
+        if did == audit.RELEASED:
+            return self.record.is_valid(event["serial"])
+        state = self.crl_state()
+        return state is not None and state.number >= event["number"]
 
     def take_crls(self, pem: bytes, path: str) -> None:
         """Take CRLs of the CAs above from the file ``path``: ``crl_due`` and ``write_crl`` go by them from now on.
@@ -199,6 +241,7 @@ class DirectoryAuthority(Directory):
         What they left half written goes, wherever it is: it may hold a private key.
         """
         files.remove_unfinished(self.path)
+        self._audit.recover(self._happened)
         if self._is_settled():
             return
         for directory in (self._layout.issued, *self._layout.holders()):
@@ -217,13 +260,14 @@ class DirectoryAuthority(Directory):
                 self._strange = True  # to be said by every run
                 continue
             self._enter(certificate)
-            entered.append(certificate.serial_number)
+            entered.append(certificate)
         if entered:
-            following = max(entered) + 1
+            following = max(certificate.serial_number for certificate in entered) + 1
             current = numbers.read_number(self._layout.serial)
             if numbers.is_sequential(current) and numbers.is_sequential(following) and current < following:
                 numbers.write_number(self._layout.serial, following)
-            self.record.save()
+            with self._audit.noting([certificate_event(audit.ENTERED, certificate) for certificate in entered]):
+                self.record.save()
 
     def begin(self) -> None:
         """Make the next run search the whole directory, unless this one ends in good order."""
@@ -269,7 +313,8 @@ class DirectoryAuthority(Directory):
         for certificate, result in zip(certificates, signed):
             serial = numbers.hexadecimal(certificate.serial_number)
             self.record.add(serial, certificate.not_valid_after_utc, result.subject)
-        self.record.save()
+        with self._audit.noting([certificate_event(order.act, each) for order, each in zip(orders, certificates)]):
+            self.record.save()
         return certificates
 
     def _reserve_serials(self, count: int) -> list[int]:
@@ -312,14 +357,35 @@ class DirectoryAuthority(Directory):
         if not reasons:
             return
         self._require_writable()
-        now = times.now()
+        now, events = times.now(), []
         for serial, reason in reasons.items():
             if serial not in self.record:
                 raise MtlsError(
                     f"serial {serial}: is not in {self._layout.index}; check it, or revoke by the certificate's file"
                 )
             self.record.revoke(serial, now, reason)
-        self.record.save()
+            subject = self.record.get(serial).subject
+            events.append({"did": audit.REVOKED, "serial": serial, "subject": subject, "reason": reason})
+        with self._audit.noting(events):
+            self.record.save()
+        self._encoded.clear()
+
+    def release(self, serials: Sequence[str]) -> None:
+        """Make serials valid again that are on hold.
+
+        :raises MtlsError: a serial that is not.
+        """
+        if not serials:
+            return
+        self._require_writable()
+        events = []
+        for serial in serials:
+            entry = self.record.get(serial)
+            check_on_hold(serial, entry)
+            self.record.release(serial)
+            events.append({"did": audit.RELEASED, "serial": serial, "subject": entry.subject})
+        with self._audit.noting(events):
+            self.record.save()
         self._encoded.clear()
 
     def crl_due(self, refresh_before: int, *, prune: bool = True) -> str | None:
@@ -359,7 +425,9 @@ class DirectoryAuthority(Directory):
         own_chain = self.chain[0].public_bytes(serialization.Encoding.PEM)
         revocation.check_shippable(pem, own_chain, now, self._layout.crl)
         numbers.write_number(self._layout.crl_number, number + 1)  # first: a number is skipped rather than used twice
-        files.write_file(self._layout.crl, revocation.merge(pem, self._crls.others), 0o644)
+        event = {"did": audit.CRL, "number": number, "until": times.iso(state.next_update), "entries": revoked.count}
+        with self._audit.noting([event]):
+            files.write_file(self._layout.crl, revocation.merge(pem, self._crls.others), 0o644)
         del self._crls
         return state
 
@@ -372,6 +440,32 @@ class DirectoryAuthority(Directory):
         if count not in self._encoded:
             self._encoded[count] = revocation.encode_revoked(revocations)
         return self._encoded[count]
+
+
+def certificate_event(did: str, certificate: x509.Certificate) -> audit.Event:
+    """Return what audit.py notes of a certificate."""
+    return {
+        "did": did,
+        "serial": numbers.hexadecimal(certificate.serial_number),
+        "subject": subjects.index_subject(certificate.subject),
+        "until": times.iso(certificate.not_valid_after_utc),
+    }
+
+
+def check_belongs(key: keys.PrivateKey, certificate: x509.Certificate, place: layout.Layout) -> None:
+    """Raise MtlsError unless ``key`` is that of the authority's certificate."""
+    if keys.public_der(key.public_key()) != keys.public_der(certificate.public_key()):
+        raise MtlsError(
+            f"{place.key}: is not the key of {place.certificate}; restore the two files that belong together"
+        )
+
+
+def check_on_hold(serial: str, entry: Entry | None) -> None:
+    """Raise MtlsError unless a recorded certificate is on hold."""
+    if entry is None or not entry.on_hold:
+        revoked = entry is not None and entry.status == "revoked"
+        said = f"is revoked for good (reason: {entry.reason or 'unspecified'})" if revoked else "is not on hold"
+        raise MtlsError(f"serial {serial}: {said}, and only {HOLD} can be released; issue a new certificate")
 
 
 @dataclass(frozen=True)

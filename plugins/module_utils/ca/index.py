@@ -64,6 +64,10 @@ class Index:
         odd = len(by_serial) != len(lines) or any(length % 2 for length in set(map(len, serials))) or "\t00" in text
         return cls(path, _line_by_line(path, lines) if odd else by_serial)
 
+    def copy(self, path: str) -> Index:
+        """Return the same record for another file."""
+        return Index(path, dict(self._lines))
+
     def __len__(self) -> int:
         return len(self._lines)
 
@@ -147,6 +151,11 @@ class Index:
         _status, not_after, _revocation, *rest = self._lines[serial].split("\t")
         note = times.asn1_text(moment) + ("" if reason == "unspecified" else f",{reason}")
         self._lines[serial] = "\t".join(("R", not_after, note, *rest))
+
+    def release(self, serial: str) -> None:
+        """Take back the revocation of an entered certificate."""
+        _status, not_after, _revocation, *rest = self._lines[serial].split("\t")
+        self._lines[serial] = "\t".join(("V", not_after, "", *rest))
 
     def save(self) -> None:
         """Write the file, durably."""

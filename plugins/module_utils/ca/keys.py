@@ -51,13 +51,20 @@ def save_new_key(path: str, key: PrivateKey, passphrase: str | None = None) -> N
 
     :raises FileExistsError: there is a file already; it stays as it is.
     """
+    files.create_file(path, encoded(key, passphrase, path), 0o600)
+
+
+def encoded(key: PrivateKey, passphrase: str | None, path: str) -> bytes:
+    """Return ``key`` for the file ``path``: PKCS #8 PEM, encrypted when there is a passphrase.
+
+    :raises MtlsError: a passphrase that cannot be.
+    """
     protection = (
         serialization.BestAvailableEncryption(check_passphrase(passphrase, path))
         if passphrase
         else serialization.NoEncryption()
     )
-    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, protection)
-    files.create_file(path, pem, 0o600)
+    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, protection)
 
 
 def load_key(path: str, passphrase: str | None = None, *, validate: bool = True) -> PrivateKey:

@@ -20,6 +20,7 @@ from datetime import datetime, timedelta, timezone
 
 from ansible_collections.mtls.nginx.plugins.module_utils import files
 from ansible_collections.mtls.nginx.plugins.module_utils.ca import (
+    audit,
     creation,
     keys,
     layout,
@@ -30,7 +31,12 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca import (
     times,
 )
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import CrlState, Order
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.directory import Directory, read_certificates, was_issued_by
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.chains import was_issued_by
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.directory import (
+    Directory,
+    certificate_event,
+    read_certificates,
+)
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.index import Index
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.openbao_api import Answer, Server
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.openbao_lock import Lock
@@ -304,8 +310,13 @@ class OpenBaoAuthority(Directory):
         for serial, key in self._mount.serials("certs/revoked").items():
             if self.record.is_valid(serial):
                 wanted[serial] = key
-        if not wanted:
-            return
+        if wanted:
+            self._take_over(wanted)
+        if not self._read_only:
+            self._audit.recover(self._happened)
+
+    def _take_over(self, wanted: Mapping[str, str]) -> None:
+        """Fetch what the mirror lacks: the server's spellings by ours."""
         others = set()
         found = self._mount.server.each(self._fetch, list(wanted.items()))
         found.sort(key=lambda item: item[1].not_valid_before_utc)  # the record is in the order of issue
@@ -368,6 +379,8 @@ class OpenBaoAuthority(Directory):
         for certificate in issued:
             self._enter(certificate)
         self._unsaved = True
+        with self._audit.noting([certificate_event(order.act, each) for order, each in zip(orders, issued)]):
+            pass  # the server has them by now
         return issued
 
     def begin(self) -> None:
@@ -431,9 +444,25 @@ class OpenBaoAuthority(Directory):
         try:
             self._mount.server.each(lambda serial: moments.update({serial: self._revoke(serial)}), list(reasons))
         finally:
+            events = []
             for serial, moment in moments.items():
                 self.record.revoke(serial, moment, reasons[serial])
-            self.record.save()
+                subject = self.record.get(serial).subject
+                events.append({"did": audit.REVOKED, "serial": serial, "subject": subject, "reason": reasons[serial]})
+            if events:
+                with self._audit.noting(events):
+                    self.record.save()
+
+    def release(self, serials: Sequence[str]) -> None:
+        """Refuse, unless there is nothing to release.
+
+        :raises MtlsError: nothing is ever on hold there.
+        """
+        if serials:
+            raise MtlsError(
+                f"serial {serials[0]}: cannot be released, because {self._mount.name} revokes for good; issue a new "
+                "certificate"
+            )
 
     def _revoke(self, serial: str) -> datetime:
         self._renew_lock()

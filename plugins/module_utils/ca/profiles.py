@@ -111,6 +111,21 @@ def ca_request(key: keys.PrivateKey, subject: x509.Name) -> x509.CertificateSign
     )
 
 
+def renewed_ca_certificate(
+    key: keys.PrivateKey, current: x509.Certificate, serial: int, validity: Validity
+) -> x509.Certificate:
+    """Return a self-signed CA certificate again: same subject, key and extensions, other dates."""
+    builder = x509.CertificateBuilder(
+        current.subject, current.subject, key.public_key(), serial, validity.not_before, validity.not_after
+    )
+    for extension in current.extensions:
+        value = extension.value
+        if isinstance(value, x509.AuthorityKeyIdentifier):  # it may name the serial, which is another one now
+            value = authority_key_identifier(current)
+        builder = builder.add_extension(value, critical=extension.critical)
+    return builder.sign(key, hashes.SHA256())
+
+
 def issued_certificate(issuer: Issuer, order: Order, serial: int) -> x509.Certificate:
     """Return the signed certificate of a client, a server, or an intermediate CA."""
     is_ca = order.profile == INTERMEDIATE
@@ -222,7 +237,7 @@ def check_ca(certificate: x509.Certificate, path: str, now: datetime) -> None:
     if now > certificate.not_valid_after_utc:
         raise MtlsError(
             f"{path}: the authority's certificate expired on {times.iso(certificate.not_valid_after_utc)}; "
-            "set up a new authority in another directory"
+            "renew it with mtls_ca_renew_before (the option renew_before of mtls.nginx.ca_init), or set up a new one"
         )
     if now < certificate.not_valid_before_utc:
         raise MtlsError(

@@ -86,7 +86,13 @@ class Step:
     def order(self, pair: holders.KeyPair) -> Order:
         """Return what is asked of the authority."""
         return Order(
-            pair.public, self.server.subject(), profiles.SERVER, self.validity, self.server.names, pair.private
+            pair.public,
+            self.server.subject(),
+            profiles.SERVER,
+            self.validity,
+            self.server.names,
+            private_key=pair.private,
+            act=self.action,
         )
 
 

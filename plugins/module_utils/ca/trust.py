@@ -189,6 +189,15 @@ class TrustedAuthority:
         if reasons:
             raise self._refusal("nothing can be revoked here")
 
+    def release(self, serials: Sequence[str]) -> None:
+        """Refuse, unless there is nothing to release."""
+        if serials:
+            raise self._refusal("nothing can be released here")
+
+    def find_by_fingerprint(self, fingerprint: str) -> str | None:
+        """Return None: no certificate is here."""
+        return None
+
     def enter(self, certificates: Sequence[x509.Certificate]) -> None:
         """Refuse, unless there is nothing to record."""
         if certificates:

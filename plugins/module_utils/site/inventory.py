@@ -32,6 +32,7 @@ AUTHORITY_SETTINGS = {
     "mtls_ca_pkcs11": "pkcs11",
     "mtls_ca_openbao": "openbao",
     "mtls_ca_trust": "trust",
+    "mtls_ca_old_passphrase": "old_passphrase",
     "mtls_ca_key_type": "key_type",
     "mtls_ca_key_size": "key_size",
     "mtls_ca_curve": "curve",
@@ -40,6 +41,7 @@ AUTHORITY_SETTINGS = {
     "mtls_ca_certificate": "certificate",
     "mtls_ca_parent_crl": "parent_crl",
     "mtls_ca_parent_crl_warn_days": "parent_crl_warn_days",
+    "mtls_ca_renew_before": "renew_before",
     "mtls_crl_days": "crl_days",
     "mtls_crl_refresh_before": "crl_refresh_before",
     "mtls_crl_prune": "crl_prune",
@@ -59,7 +61,15 @@ AUTHORITY_SETTINGS = {
 # A host that has none of these has nothing to do with the collection.
 _TELLING = frozenset({"mtls_clients", "mtls_fleet_clients", "mtls_services", "mtls_revoked", "mtls_authorities"})
 _SECRETS = frozenset(
-    {"mtls_ca_passphrase", "mtls_ca_pkcs11", "mtls_ca_openbao", "mtls_ca_parent", "mtls_profile_signer", "p12_password"}
+    {
+        "mtls_ca_passphrase",
+        "mtls_ca_old_passphrase",
+        "mtls_ca_pkcs11",
+        "mtls_ca_openbao",
+        "mtls_ca_parent",
+        "mtls_profile_signer",
+        "p12_password",
+    }
 )
 # Where in the settings there are paths: relative ones start at the inventory's directory.
 _PATHS = (
@@ -75,6 +85,7 @@ _PATHS = (
     ("mtls_profile_signer", "key"),
     ("mtls_handout_template",),
 )
+_REVOCABLE = ("serial", "certificate", "name", "fingerprint")  # how an item of mtls_revoked names what is meant
 
 
 @dataclass
@@ -293,6 +304,7 @@ class _Collector:
     def finish(self) -> AuthorityPlan:
         self._refuse_lookalikes()
         self._refuse_nobody()
+        self._refuse_revoked_yet_present()
         self._plan.clients = [defined.definition for defined in self._clients.values()]
         return self._plan
 
@@ -362,6 +374,19 @@ class _Collector:
                         f"host {host}, service {service.name}: allow names '{name}', which is no client; {hint}"
                     )
 
+    def _refuse_revoked_yet_present(self) -> None:
+        """It would get a new certificate in each run, which the same run revokes."""
+        for revocation in self._plan.revoked:
+            defined = self._clients.get(revocation.get("name", ""))
+            if revocation.get("state") == "released" or defined is None:
+                continue
+            if defined.definition["state"] != "revoked":
+                name = revocation["name"]
+                raise MtlsError(
+                    f"client {self._said(name)} is present, and mtls_revoked names it; set state: revoked where it is "
+                    "defined"
+                )
+
 
 def _request_path(host: str, definition: Mapping[str, t.Any], base_dir: str | None) -> str:
     if definition.get("p12", "none") != "none" or "p12_password" in definition or "key_type" in definition:
@@ -373,9 +398,11 @@ def _request_path(host: str, definition: Mapping[str, t.Any], base_dir: str | No
 
 
 def _revocation(host: str, raw: Mapping[str, t.Any], base_dir: str | None) -> dict[str, t.Any]:
-    if (raw.get("serial") is None) == (raw.get("certificate") is None):
-        raise MtlsError(f"host {host}: an item of mtls_revoked needs either serial or certificate; give one of them")
-    if raw.get("serial") is not None:
-        return {"serial": raw["serial"], "reason": raw["reason"]}
-    certificate = beside_inventory("mtls_revoked: certificate", raw["certificate"], base_dir)
-    return {"certificate": certificate, "reason": raw["reason"]}
+    given = [kind for kind in _REVOCABLE if raw.get(kind) is not None]
+    if len(given) != 1:
+        raise MtlsError(f"host {host}: an item of mtls_revoked needs one of {', '.join(_REVOCABLE)}; give one of them")
+    value = raw[given[0]]
+    if given == ["certificate"]:
+        value = beside_inventory("mtls_revoked: certificate", value, base_dir)
+    revocation = {given[0]: value, "reason": raw["reason"]}
+    return {**revocation, "state": "released"} if raw["state"] == "released" else revocation

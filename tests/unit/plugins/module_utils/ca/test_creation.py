@@ -49,6 +49,7 @@ def test_a_new_authority_is_complete_and_passes_pkilint(tmp_path):
         "pki": "0o700",
         ".lock": "0o600",
         ".settled": "0o600",
+        "audit.log": "0o600",
         "ca.crt": "0o644",
         "ca.key": "0o600",
         "clients": "0o700",
@@ -120,7 +121,7 @@ def test_kinds_of_keys(tmp_path, kind, expected):
 def test_an_authority_killed_while_it_was_made_is_finished(tmp_path):
     creation.ensure(wanted(tmp_path / "pki"), check=False)
     key = (tmp_path / "pki/ca.key").read_bytes()
-    keep = {"ca.key", ".lock"}
+    keep = {"ca.key", ".lock", "audit.log"}
     for path in (tmp_path / "pki").iterdir():
         if path.name not in keep:
             shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -204,7 +204,7 @@ def test_a_passphrase_that_differs_is_not_shown():
         ({"mtls_services": [{"name": "nas"}]}, "server_names"),
         ({"mtls_services": [dict(SERVICE, alow=["x"])]}, "alow"),
         ({"mtls_clients": [{"name": "x", "csr": "x.csr", "p12": "modern"}]}, "with csr the key stays on the device"),
-        ({"mtls_revoked": [{"reason": "superseded"}]}, "either serial or certificate"),
+        ({"mtls_revoked": [{"reason": "superseded"}]}, "one of serial, certificate, name, fingerprint"),
     ],
 )
 def test_what_the_specification_refuses_names_the_host(values, said):
@@ -300,3 +300,12 @@ def test_a_trusted_authority_issues_no_server_certificate():
         nas={"mtls_services": [{**PORTAL, "certificate": certificate}], "mtls_authorities": [trusted]}
     ).values()
     assert authority.settings["trust"] == {"certificates": "/inventory/their.crt", "crl": ["/a.pem"]}
+
+
+def test_a_client_that_is_present_cannot_be_in_mtls_revoked_by_name():
+    said = refused(a={"mtls_clients": [{"name": "x"}]}, b={"mtls_revoked": [{"name": "x"}]})
+    assert "client 'x' (host a) is present, and mtls_revoked names it; set state: revoked" in said
+    (authority,) = plan(
+        a={"mtls_clients": [{"name": "x", "state": "revoked"}], "mtls_revoked": [{"name": "x"}, {"fingerprint": "ab"}]}
+    ).values()
+    assert [list(item) for item in authority.revoked] == [["name", "reason"], ["fingerprint", "reason"]]

@@ -1,0 +1,65 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The option of the modules that are told of single revoked certificates."""
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """Which certificates are revoked, whatever the state of their clients."""
+
+    DOCUMENTATION = r"""
+options:
+  revoked:
+    description:
+      - Certificates that are revoked, or are on hold no more. Each item names them in one of five ways.
+      - M(mtls.nginx.crl) revokes and releases them. M(mtls.nginx.client_cert) only needs to know which of them are on
+        hold, to leave them so.
+      - A client of the inventory is better revoked by O(mtls.nginx.client_cert#module:clients[].state=revoked), since
+        it would get a new certificate otherwise.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      serial:
+        description: The serial number in hexadecimal, as in C(index.txt), in quotes. Colons and C(0x) may be there.
+        type: str
+      certificate:
+        description: The path of the certificate, in PEM or DER, on the controller.
+        type: path
+      name:
+        description:
+          - The name of a client, for all of its certificates. It need not be in the inventory any more.
+          - They are looked for in C(clients/<name>/) and its register, and by the CN.
+        type: str
+      fingerprint:
+        description:
+          - The SHA-1 or SHA-256 fingerprint, with or without colons.
+          - All issued certificates are searched for it, two seconds for 100,000. The serial is faster.
+        type: str
+      anything:
+        description: Any of the four. A text that fits two different things is refused.
+        type: str
+      state:
+        description:
+          - V(released) makes a certificate valid again that is on hold.
+          - Only the reason V(certificateHold) can be taken back.
+        type: str
+        choices: [revoked, released]
+        default: revoked
+      reason:
+        description:
+          - Why it is revoked, one of the reasons of RFC 5280.
+          - The reason of an earlier revocation stays, but for V(certificateHold), after which any other is for good.
+        type: str
+        choices:
+          - unspecified
+          - keyCompromise
+          - CACompromise
+          - affiliationChanged
+          - superseded
+          - cessationOfOperation
+          - certificateHold
+        default: unspecified
+"""

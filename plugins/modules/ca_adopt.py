@@ -1,0 +1,200 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Ansible module: an authority made elsewhere is taken over."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: ca_adopt
+short_description: A certificate authority made elsewhere is taken over
+version_added: "0.1.0"
+description:
+  - Copies an authority into a new directory as M(mtls.nginx.ca_init) makes it. It may be a PKI of easy-rsa 3, a
+    directory of C(openssl ca), a CA made with the modules of community.crypto or with any other tool that leaves PEM
+    files, or a C(.p12) file.
+  - What the sources hold is known by its content, not by its name or place.
+  - All certificates of the authority that are found are in the new record, together with what C(index.txt) and the old
+    CRL say of them. Serial numbers and CRL numbers go on where they stood.
+  - The newest certificate of each client that is not revoked, and its key, become C(clients/<name>/), where the name is
+    the CN.
+  - Nothing of the sources is ever changed. Check mode shows what would be taken over.
+  - A directory of C(openssl ca) need not be copied. M(mtls.nginx.ca_init) adopts it where it is.
+options:
+  path:
+    description: The directory of the new authority. It must not exist, be empty, or be the one that was adopted before.
+    type: path
+    required: true
+  source:
+    description:
+      - Directories and files on the controller in which the authority's parts are. Directories are searched with
+        all that is below.
+      - For easy-rsa, its C(pki).
+    type: list
+    elements: path
+    required: true
+  certificate:
+    description: The CA's certificate, where there are several CAs with their keys in O(source).
+    type: path
+  source_passphrase:
+    description: What opens the CA's private key, or the C(.p12) file.
+    type: str
+  passphrase:
+    description:
+      - The passphrase that the copy of the private key is encrypted with.
+      - Without one it is O(source_passphrase), and without both the key is stored in clear.
+    type: str
+  crl_days:
+    description: For how many days the first CRL is valid. Later ones are made by M(mtls.nginx.crl).
+    type: int
+    default: 30
+extends_documentation_fragment:
+  - mtls.nginx.attributes
+  - mtls.nginx.attributes.controller
+seealso:
+  - module: mtls.nginx.ca_init
+author:
+  - the mtls.nginx authors (@mtls-nginx)
+"""
+
+EXAMPLES = r"""
+- name: The PKI of easy-rsa is taken over
+  mtls.nginx.ca_adopt:
+    path: "{{ inventory_dir }}/pki"
+    source: /etc/openvpn/easy-rsa/pki
+    source_passphrase: "{{ vault_easyrsa_passphrase }}"
+    passphrase: "{{ vault_mtls_ca_passphrase }}"
+  delegate_to: localhost
+  run_once: true
+
+- name: A CA made with community.crypto is taken over, and the certificates that it has signed
+  mtls.nginx.ca_adopt:
+    path: "{{ inventory_dir }}/pki"
+    source: [/srv/ca/ca.pem, /srv/ca/ca.key, /srv/certificates]
+    passphrase: "{{ vault_mtls_ca_passphrase }}"
+  delegate_to: localhost
+  run_once: true
+"""
+
+RETURN = r"""
+ca:
+  description: The subject of the authority in the spelling of nginx.
+  returned: success
+  type: str
+  sample: CN=Easy-RSA CA
+certificates:
+  description: How many certificates are in the record.
+  returned: success
+  type: int
+  sample: 12
+revoked:
+  description: How many of them are revoked.
+  returned: success
+  type: int
+  sample: 2
+clients:
+  description: The clients whose files are taken over.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: The name, which is the CN.
+      type: str
+      sample: laptop
+    serial:
+      description: The serial number, hexadecimal.
+      type: str
+      sample: "1003"
+    not_after:
+      description: The end of the certificate.
+      type: str
+      sample: "2027-11-23T14:39:00Z"
+    key:
+      description: Whether the private key was found.
+      type: bool
+      sample: true
+not_taken:
+  description: Why files of the sources were not taken over, or only into the record, by their paths.
+  returned: success
+  type: dict
+  sample:
+    /etc/openvpn/easy-rsa/pki/private/laptop.key: the key is encrypted; decrypt it to have it taken over, or leave it
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.mtls.nginx.plugins.module_utils import entry
+from ansible_collections.mtls.nginx.plugins.module_utils.ca import adoption, numbers, subjects, times
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "path": {"type": "path", "required": True},
+            "source": {"type": "list", "elements": "path", "required": True},
+            "certificate": {"type": "path"},
+            "source_passphrase": {"type": "str", "no_log": True},
+            "passphrase": {"type": "str", "no_log": True},
+            "crl_days": {"type": "int", "default": 30},
+        },
+        supports_check_mode=True,
+    )
+    entry.require_cryptography(module)
+    entry.run_module(module, lambda: _work(module))
+
+
+def _work(module: AnsibleModule) -> dict:
+    options = module.params
+    entry.check_at_least_one(options, "crl_days")
+    plan = adoption.adopt(
+        adoption.Wanted(
+            path=options["path"],
+            sources=options["source"],
+            certificate=options["certificate"],
+            source_passphrase=options["source_passphrase"] or None,
+            passphrase=options["passphrase"] or None,
+            crl_days=options["crl_days"],
+        ),
+        check=module.check_mode,
+    )
+    for warning in plan.warnings:
+        module.warn(warning)
+    return {
+        "changed": plan.changed,
+        "ca": subjects.nginx_dn(plan.chain[0].subject),
+        "certificates": len(plan.index),
+        "revoked": sum(1 for serial in plan.index if not plan.index.is_valid(serial)),
+        "clients": [_describe(client) for client in plan.clients],
+        "not_taken": plan.not_taken,
+        "diff": {"before": "", "after": _listing(plan) if plan.changed else ""},
+    }
+
+
+def _describe(client: adoption.AdoptedClient) -> dict:
+    return {
+        "name": client.name,
+        "serial": numbers.hexadecimal(client.certificate.serial_number),
+        "not_after": times.iso(client.certificate.not_valid_after_utc),
+        "key": client.key is not None,
+    }
+
+
+def _listing(plan: adoption.Plan) -> str:
+    """Return what is taken over, and what is not, one thing a line."""
+    lines = [f"authority {subjects.nginx_dn(plan.chain[0].subject)}"]
+    for serial in plan.index:
+        entry_of_record = plan.index.get(serial)
+        revoked = f", revoked ({entry_of_record.reason or 'unspecified'})" if entry_of_record.revoked_at else ""
+        lines.append(f"certificate {serial} {entry_of_record.subject}{revoked}")
+    for client in plan.clients:
+        key = "with its key" if client.key is not None else "without a key"
+        lines.append(f"client {client.name} {numbers.hexadecimal(client.certificate.serial_number)} {key}")
+    lines += [f"not taken: {path}: {why}" for path, why in plan.not_taken.items()]
+    return "".join(f"{line}\n" for line in lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Ansible module: an authority is in an encrypted archive, or is restored from one."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: ca_archive
+short_description: An authority is in one encrypted archive, or is restored from it
+version_added: "0.1.0"
+description:
+  - Puts the whole directory of an authority into one encrypted file, to keep it or to move it to another controller.
+    That is the key, the record, the CRL, the files of all clients and servers, the register and the audit log.
+  - Puts such a directory back, with the modes and times of its files.
+  - The archive is encrypted with AES-256 under a key that PBKDF2 makes of the passphrase, and has an HMAC-SHA256. It
+    can be opened with C(tar) and C(openssl) alone, and says how in its C(README.txt).
+  - The private key of the authority stays encrypted with its own passphrase within.
+options:
+  ca_path:
+    description: The directory of the authority.
+    type: path
+    required: true
+  archive:
+    description: The archive on the controller. It has the mode 0600, and is there completely or not at all.
+    type: path
+    required: true
+  passphrase:
+    description: The passphrase of the archive. It should be another one than that of the authority's key.
+    type: str
+    required: true
+  state:
+    description:
+      - With V(exported), the archive holds the authority as it is now. An archive that does stays as it is.
+      - With V(restored), O(ca_path) is what the archive holds. It must not exist, be empty, or be the same already.
+        Another authority, or another state of this one, is never replaced.
+    type: str
+    choices: [exported, restored]
+    required: true
+extends_documentation_fragment:
+  - mtls.nginx.attributes
+  - mtls.nginx.attributes.controller
+seealso:
+  - module: mtls.nginx.ca_init
+author:
+  - the mtls.nginx authors (@mtls-nginx)
+"""
+
+EXAMPLES = r"""
+- name: The authority is backed up
+  mtls.nginx.ca_archive:
+    ca_path: "{{ inventory_dir }}/pki"
+    archive: /srv/backup/pki.tar
+    passphrase: "{{ vault_mtls_archive_passphrase }}"
+    state: exported
+  delegate_to: localhost
+  run_once: true
+
+- name: The authority is on its new controller
+  mtls.nginx.ca_archive:
+    ca_path: "{{ inventory_dir }}/pki"
+    archive: /root/pki.tar
+    passphrase: "{{ vault_mtls_archive_passphrase }}"
+    state: restored
+  delegate_to: localhost
+  run_once: true
+"""
+
+RETURN = r"""
+size:
+  description: The bytes of the archive; V(null) in check mode when there is none yet.
+  returned: success
+  type: int
+  sample: 184320
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.mtls.nginx.plugins.module_utils import entry, files
+from ansible_collections.mtls.nginx.plugins.module_utils.ca import archive
+from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "ca_path": {"type": "path", "required": True},
+            "archive": {"type": "path", "required": True},
+            "passphrase": {"type": "str", "required": True, "no_log": True},
+            "state": {"type": "str", "choices": ["exported", "restored"], "required": True},
+        },
+        supports_check_mode=True,
+    )
+    entry.require_cryptography(module)
+    entry.run_module(module, lambda: _work(module))
+
+
+def _work(module: AnsibleModule) -> dict:
+    options = module.params
+    if not options["passphrase"]:
+        raise MtlsError(f"{options['archive']}: the passphrase is empty; give one")
+    exporting = options["state"] == "exported"
+    work, written = (archive.export, options["archive"]) if exporting else (archive.restore, options["ca_path"])
+    changed = work(options["ca_path"], options["archive"], options["passphrase"], check=module.check_mode)
+    status = files.status(options["archive"])
+    return {
+        "changed": changed,
+        "size": status and status.st_size,
+        "diff": {"before": "", "after": f"{written}: {options['state']}\n" if changed else ""},
+    }
+
+
+if __name__ == "__main__":
+    main()
