@@ -11,7 +11,7 @@ module: ca_rollover
 short_description: One authority follows another without a client losing access
 version_added: "0.1.0"
 description:
-  - Takes one step of a roll-over. P(mtls.nginx.rollover#playbook) goes through them and brings each to the hosts.
+  - Takes one step of a roll-over. The playbook C(mtls.nginx.rollover) goes through them and brings each to the hosts.
   - With O(step=begin) the next authority is made in C(next/) of the old one's directory, and the hosts trust both. It
     may have the same subject.
   - With O(step=report) nothing is changed. The result says who still needs the old authority.
