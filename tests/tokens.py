@@ -55,13 +55,15 @@ def new_token(folder: pathlib.Path, label: str = "test") -> Iterator[Token]:
     configuration.write_text(f"directories.tokendir = {folder}/tokens\nobjectstore.backend = file\nlog.level = ERROR\n")
     before = os.environ.get(VARIABLE)
     os.environ[VARIABLE] = str(configuration)
-    add_token(label)
-    yield Token(folder, label)
-    forget_library()
-    if before is None:
-        del os.environ[VARIABLE]
-    else:
-        os.environ[VARIABLE] = before
+    try:
+        add_token(label)
+        yield Token(folder, label)
+    finally:
+        forget_library()
+        if before is None:
+            del os.environ[VARIABLE]
+        else:
+            os.environ[VARIABLE] = before
 
 
 def forget_library() -> None:

@@ -5,20 +5,39 @@
 
 from __future__ import annotations
 
-_BACKEND = r"""
-  {0}backend:
+
+class ModuleDocFragment:
+    """Which authority, and what opens its key."""
+
+    DOCUMENTATION = r"""
+options:
+  ca_path:
+    description:
+      - The directory of the authority, as M(mtls.nginx.ca_init) makes or adopts it.
+    type: path
+    required: true
+  ca_passphrase:
+    description:
+      - The passphrase of the authority's private key.
+      - Required when the key is encrypted.
+    type: str
+"""
+
+    BACKEND = r"""
+options:
+  ca_backend:
     description:
       - Who keeps the authority's key and signs with it.
       - V(directory) is a file in the authority's directory.
-      - V(pkcs11) is a token, described by O({0}pkcs11).
-      - V(openbao) is an OpenBao or Vault server, described by O({0}openbao).
-      - V(trust) is somebody else, of whom only certificate and CRL are here, see O({0}trust).
+      - V(pkcs11) is a token, described by O(ca_pkcs11).
+      - V(openbao) is an OpenBao or Vault server, described by O(ca_openbao).
+      - V(trust) is somebody else, of whom only certificate and CRL are here, see O(ca_trust).
       - Whoever it is, record, CRL and the holders' files are in the directory too.
     type: str
     choices: [directory, pkcs11, openbao, trust]
     default: directory
-  {0}pkcs11:
-    description: The token that keeps the key, for O({0}backend=pkcs11).
+  ca_pkcs11:
+    description: The token that keeps the key, for O(ca_backend=pkcs11).
     type: dict
     suboptions:
       module:
@@ -39,8 +58,8 @@ _BACKEND = r"""
       pin_file:
         description: A file with the user PIN. Without either, the PIN is in the environment as E(MTLS_PKCS11_PIN).
         type: path
-  {0}openbao:
-    description: The server that keeps the key, for O({0}backend=openbao).
+  ca_openbao:
+    description: The server that keeps the key, for O(ca_backend=openbao).
     type: dict
     suboptions:
       url:
@@ -81,8 +100,8 @@ _BACKEND = r"""
       secret_id:
         description: The AppRole's secret.
         type: str
-  {0}trust:
-    description: Somebody else's authority, for O({0}backend=trust).
+  ca_trust:
+    description: Somebody else's authority, for O(ca_backend=trust).
     type: dict
     suboptions:
       certificates:
@@ -95,26 +114,6 @@ _BACKEND = r"""
         elements: str
         required: true
 """
-
-
-class ModuleDocFragment:
-    """Which authority, and what opens its key."""
-
-    DOCUMENTATION = r"""
-options:
-  ca_path:
-    description:
-      - The directory of the authority, as M(mtls.nginx.ca_init) makes or adopts it.
-    type: path
-    required: true
-  ca_passphrase:
-    description:
-      - The passphrase of the authority's private key.
-      - Required when the key is encrypted.
-    type: str
-""" + _BACKEND.format("ca_")
-
-    BACKEND = "options:" + _BACKEND.format("")
 
     PARENT = r"""
 options:

@@ -264,7 +264,7 @@ def _work(module: AnsibleModule) -> dict:
     if options["renew_before"] < 0:
         raise MtlsError(f"renew_before: is {options['renew_before']}; use 0 or more")
     outcome = ensure_authority(
-        Access.of(options, prefix=""),
+        Access.of({"ca_path": options["path"], "ca_passphrase": options["passphrase"], **options}),
         creation.Wanted(
             path=options["path"],
             subject=options["subject"],

@@ -143,6 +143,7 @@ options:
     default: true
 extends_documentation_fragment:
   - mtls.nginx.authority
+  - mtls.nginx.authority.backend
   - mtls.nginx.revoked
   - mtls.nginx.attributes
   - mtls.nginx.attributes.controller

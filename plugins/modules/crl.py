@@ -58,6 +58,7 @@ options:
     default: false
 extends_documentation_fragment:
   - mtls.nginx.authority
+  - mtls.nginx.authority.backend
   - mtls.nginx.authority.parent
   - mtls.nginx.revoked
   - mtls.nginx.attributes

@@ -64,6 +64,7 @@ options:
     default: ecdsa
 extends_documentation_fragment:
   - mtls.nginx.authority
+  - mtls.nginx.authority.backend
   - mtls.nginx.attributes
   - mtls.nginx.attributes.controller
 seealso:

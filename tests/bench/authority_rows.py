@@ -62,7 +62,9 @@ def issue_token(bench: Bench, count: int) -> Measured:
     with new_token(bench.folder / "token") as token:
         template, settings = bench.folder / "template", token.settings()
         key = {"key_type": "rsa", "key_size": 4096}  # the collection's default
-        module("ca_init", path=str(template), subject={"CN": "Bench CA"}, backend="pkcs11", pkcs11=settings, **key)
+        module(
+            "ca_init", path=str(template), subject={"CN": "Bench CA"}, ca_backend="pkcs11", ca_pkcs11=settings, **key
+        )
 
         def ours() -> Cost:
             pki = bench.fresh("ours", template)

@@ -20,7 +20,7 @@ def issue(bench: Bench, count: int) -> Measured:
         server.start()
         settings = server.authority()
         pki = bench.folder / "pki"
-        module("ca_init", path=str(pki), backend="openbao", openbao=settings)
+        module("ca_init", path=str(pki), ca_backend="openbao", ca_openbao=settings)
         options = {"ca_path": str(pki), "ca_backend": "openbao", "ca_openbao": settings, "key_type": "ecdsa"}
         # A mount of its own: ours would have to mirror what it issues.
         (bench.folder / "peer.json").write_text(json.dumps(server.authority()))

@@ -180,6 +180,7 @@ def crl_of(issuer: profiles.Issuer, *revoked: x509.Certificate, days: float = 10
     """A CRL by whoever holds `issuer`'s key, that ends so many days from now."""
     now = times.now()
     moment = times.asn1_text(now - _DAY)
-    entries = revocation.encode_revoked({(moment, "CACompromise"): [hexadecimal(one.serial_number) for one in revoked]})
+    serials = [hexadecimal(one.serial_number) for one in revoked]
+    entries = revocation.encode_revoked({(moment, "CACompromise"): serials} if serials else {})
     state = CrlState(1, now - 20 * _DAY, now + days * _DAY, entries.count)
     return revocation.build_crl(issuer, entries, state).decode()

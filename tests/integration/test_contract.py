@@ -61,9 +61,11 @@ class Backend:
     def path(self) -> pathlib.Path:
         return pathlib.Path(self.access.path)
 
-    def ensure(self, check: bool = False, subject: dict | None = SUBJECT) -> creation.Outcome:
+    def ensure(self, check: bool = False, subject: dict | None = None) -> creation.Outcome:
         kind = keys.KeyKind("ecdsa", curve="P-256")
-        wanted = creation.Wanted(self.access.path, subject, kind, self.access.passphrase, days=3650, crl_days=30)
+        wanted = creation.Wanted(
+            self.access.path, subject or SUBJECT, kind, self.access.passphrase, days=3650, crl_days=30
+        )
         return ensure_authority(self.access, wanted, check=check)
 
     def open(self, read_only: bool = False):
@@ -82,7 +84,8 @@ class Backend:
 
     def revoke(self, serial: str, reason: str = "unspecified") -> None:
         with self.open() as authority:
-            revoking.revoke(authority, [revoking.find(authority, revoking.Wanted(serial, None, reason))])
+            wanted = revoking.Wanted(revoking.SERIAL, serial, reason, release=False)
+            revoking.carry_out(authority, revoking.Finder(authority).find(wanted))
 
     def refresh_crl(self) -> str | None:
         """What the module crl does; returns why a CRL was written."""
@@ -123,6 +126,7 @@ def openbao_backend(tmp_path, openbao) -> Backend:
     return Backend(Access(str(tmp_path / "pki"), backend="openbao", settings=openbao.authority()))
 
 
+@pytest.fixture
 def pkcs11_backend(tmp_path, token) -> Backend:
     return Backend(Access(str(tmp_path / "pki"), backend="pkcs11", settings=token.settings()))
 

@@ -110,7 +110,7 @@ def test_four_controllers_side_by_side_issue_nothing_twice(authority):
         return {"ca_path": each.access.path, "ca_backend": "openbao", "ca_openbao": each.access.settings}
 
     def run(each: Backend) -> dict:
-        made = run_module("ca_init", path=each.access.path, backend="openbao", openbao=each.access.settings)
+        made = run_module("ca_init", path=each.access.path, ca_backend="openbao", ca_openbao=each.access.settings)
         assert "failed" not in made, made
         return run_module("client_cert", **options(each), clients=wanted, key_type="ecdsa")
 

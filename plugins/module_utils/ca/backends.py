@@ -20,7 +20,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
 DIRECTORY, PKCS11, OPENBAO, TRUST = "directory", "pkcs11", "openbao", "trust"
 BACKENDS = (DIRECTORY, PKCS11, OPENBAO, TRUST)
 
-# The options by which a module is told where the key is; in the modules for existing authorities with `ca_` in front.
+# The options by which a module is told where the key is.
 _BACKEND_OPTIONS = {
     "backend": {"type": "str", "choices": list(BACKENDS), "default": DIRECTORY},
     "pkcs11": {
@@ -57,7 +57,7 @@ _BACKEND_OPTIONS = {
         },
     },
 }
-CREATION_OPTIONS = _BACKEND_OPTIONS
+CREATION_OPTIONS = {f"ca_{name}": spec for name, spec in _BACKEND_OPTIONS.items()}
 # The authority above, which signs the certificate of one: only what keeps a record here can be one.
 PARENT_OPTION = {
     "type": "dict",
@@ -72,7 +72,7 @@ PARENT_OPTION = {
 AUTHORITY_OPTIONS = {
     "ca_path": {"type": "path", "required": True},
     "ca_passphrase": {"type": "str", "no_log": True},
-    **{f"ca_{name}": spec for name, spec in _BACKEND_OPTIONS.items()},
+    **CREATION_OPTIONS,
 }
 
 

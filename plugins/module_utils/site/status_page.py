@@ -238,7 +238,7 @@ def _bar(number: int, ends: Sequence[Lane], highest: int, step: int, days: int, 
 
 def _ticks(begin: datetime, days: int, place: t.Callable[[datetime], float]) -> Iterable[tuple[float, str]]:
     """The first days of months, as many as have room for a label."""
-    step = next(step for step in (1, 2, 3, 4, 6, 12) if days / 30.4 / step <= _MOST_TICKS)
+    step = next((step for step in (1, 2, 3, 4, 6) if days / 30.4 / step <= _MOST_TICKS), 12)
     month = begin.replace(day=1)
     for number in range(1, days // 28 + 2):
         year, index = divmod(month.month - 1 + number, 12)
@@ -273,7 +273,7 @@ def _day(moment: datetime) -> Markup:
 
 def _visible(value: t.Any) -> t.Any:
     """Control and invisible characters as escapes, and what UTF-8 cannot hold."""
-    return one_line(value) if type(value) is str else value
+    return one_line(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _read(template_dir: str, name: str) -> str:

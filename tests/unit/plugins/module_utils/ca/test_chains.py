@@ -25,9 +25,15 @@ ROOT_DN, BELOW_DN = "CN=Test CA,O=Acme,C=ES", "CN=Devices,O=Acme,C=ES"
 _DAY = datetime.timedelta(days=1)
 
 
-def make(path, *, parent=None, certificate=None, subject=BELOW, days=700, check=False, kind="ecdsa"):
+def make(path, *, parent=None, certificate=None, subject=None, days=700, check=False, kind="ecdsa"):
     wanted = creation.Wanted(
-        str(path), subject, keys.KeyKind(kind), None, days, 30, certificate=str(certificate) if certificate else None
+        str(path),
+        subject or BELOW,
+        keys.KeyKind(kind),
+        None,
+        days,
+        30,
+        certificate=str(certificate) if certificate else None,
     )
     above = Access(str(parent), None) if parent else None
     return ensure_authority(Access(str(path), None), wanted, check=check, parent=above)
@@ -411,7 +417,7 @@ def test_somebody_else_s_crl_is_refused(pki, offline, tmp_path):
 
 def test_authorities_that_are_not_here_have_none_above(tmp_path):
     trust = {"certificates": "x", "crl": "y"}
-    made = run_module("ca_init", path=str(tmp_path / "x"), backend="trust", trust=trust, parent={"path": "y"})
+    made = run_module("ca_init", path=str(tmp_path / "x"), ca_backend="trust", ca_trust=trust, parent={"path": "y"})
     assert "an authority above it is for the backends directory and pkcs11, not trust" in made["msg"]
     asked = run_module("crl", ca_path=str(tmp_path / "x"), ca_backend="trust", ca_trust=trust, parent_crl="z")
     assert "a CRL from above is for the backends directory and pkcs11, not trust" in asked["msg"]

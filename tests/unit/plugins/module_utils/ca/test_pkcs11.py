@@ -33,13 +33,13 @@ def token(tmp_path_factory):
         yield made
 
 
-def make(path, token, kind="P-256", /, *, check=False, **changed):
+def make(path, of, kind="P-256", /, *, check=False, **changed):
     wanted = creation.Wanted(str(path), SUBJECT, KINDS[kind], None, 3650, 30)
-    return ensure_authority(access(path, token, **changed), wanted, check=check)
+    return ensure_authority(access(path, of, **changed), wanted, check=check)
 
 
-def access(path, token, /, **changed) -> Access:
-    return Access(str(path), None, "pkcs11", token.settings(**changed))
+def access(path, of, /, **changed) -> Access:
+    return Access(str(path), None, "pkcs11", of.settings(**changed))
 
 
 def refusal(work) -> str:
@@ -289,7 +289,9 @@ def test_the_modules_and_what_openssl_says_with_the_same_key(tmp_path, token, mo
     file.write_text(PIN)
     file.chmod(0o600)
     path, settings = tmp_path / "pki", token.settings(pin=None, pin_file=str(file))
-    made = run_module("ca_init", path=str(path), subject=SUBJECT, key_type="ecdsa", backend="pkcs11", pkcs11=settings)
+    made = run_module(
+        "ca_init", path=str(path), subject=SUBJECT, key_type="ecdsa", ca_backend="pkcs11", ca_pkcs11=settings
+    )
     assert made["created"], made
     existing = {"ca_path": str(path), "ca_backend": "pkcs11", "ca_pkcs11": settings}
     issued = run_module("client_cert", **existing, clients=[{"name": "phone"}])
@@ -339,9 +341,9 @@ def test_root_and_issuing_authority_in_one_token(tmp_path, token):
 
 def test_a_pin_given_as_an_option_is_shown_nowhere(tmp_path, token):
     """Neither by the module, nor by what it runs: nothing but itself."""
-    options = {"path": str(tmp_path / "pki"), "subject": SUBJECT, "key_type": "ecdsa", "backend": "pkcs11"}
-    made = run_module("ca_init", **options, pkcs11=token.settings())
-    refused = run_module("ca_init", **options, pkcs11=token.settings(token=f"no {PIN}"))
+    options = {"path": str(tmp_path / "pki"), "subject": SUBJECT, "key_type": "ecdsa", "ca_backend": "pkcs11"}
+    made = run_module("ca_init", **options, ca_pkcs11=token.settings())
+    refused = run_module("ca_init", **options, ca_pkcs11=token.settings(token=f"no {PIN}"))
     assert made["created"]
     assert refused["failed"]
     assert PIN not in made["raw"] + refused["raw"]

@@ -52,9 +52,9 @@ class Reader(html.parser.HTMLParser):
         self.close()
         assert self._open == []
 
-    def handle_starttag(self, tag, attributes):
+    def handle_starttag(self, tag, attrs):
         self.tags.append(tag)
-        self.attributes += attributes
+        self.attributes += attrs
         if tag not in ("meta",):
             self._open.append(tag)
 
@@ -123,7 +123,7 @@ def test_names_are_only_text(pki):
     read = Reader(page(pki, name))
     assert "script" not in read.tags
     assert "s<b>" in read.text
-    assert f"Your certificate “{name}”" in read.text
+    assert f"Your certificate \u201c{name}\u201d" in read.text
     assert not [key for key, _value in read.attributes if key == "onclick"]
     commands = [line for line in read.text.splitlines() if line.startswith(("(umask", "curl ", "pk12util"))]
     assert len(commands) == 3

@@ -172,8 +172,8 @@ def test_few_certificates_have_a_line_each_on_the_time_axis():
 def test_many_certificates_are_counted_by_week():
     axis = status_page.axis(ending(*[3] * 30, *[360] * 15), NOW)
     assert axis.lanes == ()
-    assert [(bar.count, bar.valid) for bar in axis.bars] == [(30, 100), (15, 50)]
-    assert all(bar.x + bar.width <= 100 for bar in axis.bars)
+    assert [(week.count, week.valid) for week in axis.bars] == [(30, 100), (15, 50)]
+    assert all(week.x + week.width <= 100 for week in axis.bars)
     assert axis.highest == 30
 
 
