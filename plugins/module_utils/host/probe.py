@@ -16,7 +16,7 @@ GATE_PATH = "/.mtls-nginx-gate"
 LET_IN = 204
 NO_OR_BAD_CERTIFICATE = 400
 NOT_ON_THE_LIST = 403
-_NOTHING_BEHIND = (502, 503, 504)
+USER_AGENT = "mtls.nginx-probe"
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def _sni(target: Target) -> str | None:
 def _request(target: Target, path: str) -> bytes:
     name = f"[{target.server_name}]" if ":" in target.server_name else target.server_name
     host = name if target.port == 443 else f"{name}:{target.port}"
-    return f"GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: mtls.nginx-probe\r\nConnection: close\r\n\r\n".encode()
+    return f"GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: {USER_AGENT}\r\nConnection: close\r\n\r\n".encode()
 
 
 def _status(connection: ssl.SSLSocket) -> int:

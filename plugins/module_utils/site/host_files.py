@@ -175,7 +175,7 @@ def host_files(
             ]
         ),
         {
-            "path": host.path("conf.d", "mtls.conf"),
+            "path": _maps_path(host.conf_dir),
             "content": jinja.get_template("mtls.conf.j2").render(
                 services=views, trusts=trusts.values(), unplain_path=_UNPLAIN_PATH, **common, **_hash_sizes(host, views)
             ),
@@ -183,9 +183,9 @@ def host_files(
     ]
     for service, view in zip(present, views, strict=False):
         template, path = (
-            ("snippet.conf.j2", _snippet_path(host, service))
+            ("snippet.conf.j2", _snippet_path(host.conf_dir, service))
             if service.snippet
-            else ("service.conf.j2", _conf_path(host, service))
+            else ("service.conf.j2", _conf_path(host.conf_dir, service))
         )
         wanted.files.append({"path": path, "content": jinja.get_template(template).render(service=view, **common)})
         if service.issued_by_authority:
@@ -202,6 +202,18 @@ def host_files(
         wanted.shutdown_timeout = host.shutdown_timeout if present else 0
     wanted.textfile = _textfile(host.conf_dir, services, trusts, host.textfile_dir)
     return wanted
+
+
+def gate_files(conf_dir: str, service: Service) -> dict[str, str]:
+    """Where the files are that decide who enters a service, in the words of the module `nginx_gate`."""
+    trust = _Trust.of(conf_dir, service.trust)
+    return {
+        "server_block": _snippet_path(conf_dir, service) if service.snippet else _conf_path(conf_dir, service),
+        "maps": _maps_path(conf_dir),
+        "ca": trust.ca,
+        "crl": trust.crl,
+        "revoked": trust.revoked,
+    }
 
 
 def _share_a_name(publications: Collection[Publication]) -> bool:
@@ -378,12 +390,16 @@ def _probe(service: Service) -> dict[str, t.Any]:
     }
 
 
-def _conf_path(host: NginxHost, service: Service) -> str:
-    return host.path("conf.d", f"mtls-{service.name}.conf")
+def _maps_path(conf_dir: str) -> str:
+    return os.path.join(conf_dir, "conf.d", "mtls.conf")
 
 
-def _snippet_path(host: NginxHost, service: Service) -> str:
-    return host.path("snippets", f"mtls-{service.name}.conf")
+def _conf_path(conf_dir: str, service: Service) -> str:
+    return os.path.join(conf_dir, "conf.d", f"mtls-{service.name}.conf")
+
+
+def _snippet_path(conf_dir: str, service: Service) -> str:
+    return os.path.join(conf_dir, "snippets", f"mtls-{service.name}.conf")
 
 
 def _certificate_paths(conf_dir: str, service: Service) -> tuple[str, str]:
@@ -398,8 +414,8 @@ def _issued_paths(conf_dir: str, service: Service) -> tuple[str, str]:
 
 def _all_paths(host: NginxHost, service: Service) -> list[str]:
     return [
-        _conf_path(host, service),
-        _snippet_path(host, service),
+        _conf_path(host.conf_dir, service),
+        _snippet_path(host.conf_dir, service),
         *_issued_paths(host.conf_dir, service),
         *(_Trust.of(host.conf_dir, service.trust).files if service.trust else ()),
     ]
