@@ -124,11 +124,16 @@ def test_let_in_or_not_on_the_list(nas):
     service_of(nas)["allow"] = ["phone", "guest"]
     said = doctor(nas, "guest")
     assert not said.well
-    assert "though the inventory wants it to enter: the inventory lets CN=guest in, and the map on nas does not" in said.text
+    assert (
+        "though the inventory wants it to enter: the inventory lets CN=guest in, and the map on nas does not"
+        in said.text
+    )
     assert "Remedy: ansible-playbook mtls.nginx.site --limit nas." in said.text
     said = doctor(nas, "tablet")
     assert not said.well
-    assert said.text.startswith("ALARM: client 'tablet' IS let in to the service nas on nas, and the inventory does not")
+    assert said.text.startswith(
+        "ALARM: client 'tablet' IS let in to the service nas on nas, and the inventory does not"
+    )
     assert "still has CN=tablet" in said.text
     nas.ok()
     assert doctor(nas, "guest").text.startswith("Client 'guest' is let in")
@@ -190,9 +195,7 @@ def test_expired_or_not_yet_valid(nas):
 
 def test_another_authority_or_no_certificate(nas, tmp_path):
     other = tmp_path / "other"
-    creation.ensure(
-        creation.Wanted(str(other), {"CN": "Other CA"}, keys.KeyKind("ecdsa"), None, 3650, 30), check=False
-    )
+    creation.ensure(creation.Wanted(str(other), {"CN": "Other CA"}, keys.KeyKind("ecdsa"), None, 3650, 30), check=False)
     with open_authority(Access(str(other)), read_only=False) as authority:
         clients.reconcile(authority, [Client("phone")], new_key_type="ecdsa", check=False)
     said = doctor(nas, certificate=other / "clients" / "phone" / "phone.crt")

@@ -12,7 +12,7 @@ import re
 import typing as t
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca import times
@@ -22,6 +22,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.names import nearest
 SITE = "ansible-playbook mtls.nginx.site"
 REFRESH_CRL = "ansible-playbook mtls.nginx.refresh_crl"
 
+_WHY_STILL_IN = frozenset({"revoked", "not_rolled_out", "open_gate"})
 _BEFORE_EQUALS = re.compile(r"(?:^|(?<!\\)[,+])([A-Za-z0-9.]+)=")
 _ESCAPED = re.compile(r"((?:\\[0-9A-F]{2})+)|\\(.)")
 
@@ -158,7 +159,9 @@ class Diagnosis:
     def paragraph(self) -> str:
         """All of it for a person: the verdict, why, how that is known, and the remedy."""
         why = ". Besides, ".join(finding.text for finding in self.findings)
-        parts = [f"{self.verdict}{f': {why}' if why else ''}.", self.proof]
+        # Causes of what the verdict says, or, where all is well, something else that is not.
+        link = ". However, " if self.let_in and self.meant else ": "
+        parts = [f"{self.verdict}{link if why else ''}{why}.", self.proof]
         if self.remedy:
             parts.append(f"Remedy: {self.remedy}.")
         return " ".join(part for part in parts if part)
@@ -171,9 +174,7 @@ def diagnose(intent: Intent, record: Record, reality: Reality) -> Diagnosis:
     let_in = case.let_in(findings)
     meant = case.meant
     if let_in and not meant:
-        text = "the gate and the inventory contradict each other"
-        alarm = Finding("let_in_against_inventory", text, f"{SITE} --limit {intent.host}", keeps_out=False)
-        findings.insert(0, alarm)
+        findings = case.alarmed(findings)
     elif let_in is False and not any(finding.keeps_out for finding in findings):
         findings.append(case.unexplained())
     return Diagnosis(case.verdict(let_in), let_in, meant, tuple(findings), case.proof())
@@ -383,7 +384,7 @@ class _Case:
         if self.host and not self.host.revoked:
             text += f", and the CRL on {self.intent.host} does not say so yet"
             return Finding("revoked", text, self.refresh_crl, keeps_out=False)
-        return Finding("revoked", text, self._replace("take its state: revoked out of the inventory, "))
+        return Finding("revoked", text, self._replace())
 
     def _dates(self) -> Finding | None:
         certificate = self.certificate
@@ -392,20 +393,21 @@ class _Case:
         bad = self._is_bad((certificate.not_before, certificate.not_after))
         if bad == _ENDED:
             text = f"its certificate {certificate.serial} expired on {_date(certificate.not_after)}"
-            return Finding("expired", text, self._replace(""))
+            return Finding("expired", text, self._replace())
         if bad == _EARLY:
             text = f"its certificate {certificate.serial} is valid from {_date(certificate.not_before)} on only"
-            return Finding("not_yet_valid", text, self._replace(""))
+            return Finding("not_yet_valid", text, self._replace())
         return None
 
-    def _replace(self, first: str) -> str | None:
+    def _replace(self) -> str:
         """How to get a certificate in place of one that will never be good again."""
         if self.record.current or not self.record.issues:
             return self._hand_out()
         if self.intent.wanted:
             return f"{self.site} issues a new one; then {self._hand_out()}"
         if self.intent.client is None:
-            return self._hand_out()
+            return f"if it should enter, add a client to mtls_clients and run {self.site}"
+        first = "take its state: revoked out of the inventory, " if self.intent.revoked else ""
         return f"if it should enter again, {first}run {SITE} and {self._hand_out()}"
 
     def _hand_out(self) -> str:
@@ -475,11 +477,10 @@ class _Case:
 
     def _former_certificate(self) -> Finding | None:
         """A device comes with this subject and another certificate, in vain: it was not given the new one."""
-        if self.host is None or self.certificate is None or not self.certificate.serial:
+        if self.host is None or self.certificate is None or not self.certificate.serial or self.record.current:
             return None
-        current = self.record.current or self.certificate.serial
         visits = [request for request in self.host.requests if not request["probe"]]
-        if not visits or visits[-1]["serial"] == current or visits[-1]["verify"] == "SUCCESS":
+        if not visits or visits[-1]["serial"] == self.certificate.serial or visits[-1]["verify"] == "SUCCESS":
             return None
         last = visits[-1]
         text = (
@@ -500,13 +501,27 @@ class _Case:
         text = f"{self.intent.host} itself could not be looked at ({self.reality.trouble})"
         return Finding("host_unknown", text, f"ansible {self.intent.host} -m ansible.builtin.ping", keeps_out=False)
 
+    def alarmed(self, findings: Sequence[Finding]) -> list[Finding]:
+        """The findings when somebody is let in who must not be: how to let them in is nobody's question then."""
+        text, remedy = "whoever holds this certificate gets in now", None
+        if self.host and any(finding.keeps_out for finding in findings):
+            text += f", although the files on {self.intent.host} keep it out: nginx runs with an older configuration"
+            remedy = self._reload
+        elif not any(finding.cause in _WHY_STILL_IN and not finding.keeps_out for finding in findings):
+            remedy = self.site
+        alarm = Finding("let_in_against_inventory", text, remedy, keeps_out=False)
+        return [alarm, *(replace(finding, remedy=None) if finding.keeps_out else finding for finding in findings)]
+
     def unexplained(self) -> Finding:
         """Nothing here says why: what nginx's own log says."""
         text = "inventory, record and the host's files all say that it may enter"
         if self.host and self.host.errors:
             text += f"; the last that nginx's error log says of TLS is: {self.host.errors[-1]}"
-        reload = f"ansible {self.intent.host} -b -m ansible.builtin.service -a 'name=nginx state=reloaded'"
-        return Finding("unexplained", text, f"nginx may still run with an older configuration: {reload}")
+        return Finding("unexplained", text, f"nginx may still run with an older configuration: {self._reload}")
+
+    @property
+    def _reload(self) -> str:
+        return f"ansible {self.intent.host} -b -m ansible.builtin.service -a 'name=nginx state=reloaded'"
 
     # In words
 
