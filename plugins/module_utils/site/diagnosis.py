@@ -31,8 +31,9 @@ _ESCAPED = re.compile(r"((?:\\[0-9A-F]{2})+)|\\(.)")
 class Intent:
     """What the inventory says. `who` is the client or the certificate in words, `client` its name where it has one.
 
-    `allow` is None where every valid client of the authority may enter. `wanted`: the client is to have a valid
-    certificate, so that one that has ended or was revoked is replaced by the next run.
+    `given`: the question is about a certificate file, not about the client's own certificate. `allow` is None where
+    every valid client of the authority may enter. `wanted`: the client is to have a valid certificate, so that one
+    that has ended or was revoked is replaced by the next run.
     """
 
     host: str
@@ -41,6 +42,7 @@ class Intent:
     client: str | None
     allow: tuple[str, ...] | None = None
     wanted: bool = True
+    given: bool = False
     revoked: bool = False
     present: bool = True
     elsewhere: tuple[str, ...] = ()  # the hosts that have the service
@@ -74,6 +76,7 @@ class Record:
     path: str
     certificate: Certificate | None = None
     issues: bool = True  # False: somebody else does
+    recorded: bool = True  # False: signed with the authority's key, without a trace
     revoked: bool = False
     revoked_at: datetime | None = None
     reason: str | None = None
@@ -136,18 +139,22 @@ class Finding:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """`let_in` is None where it cannot be said; `meant` is what the inventory wants; the first finding weighs most."""
+    """`let_in` is None where it cannot be said; `meant` is what the inventory wants; the first finding weighs most.
+
+    `alarming`: somebody is let in who must not be.
+    """
 
     verdict: str
     let_in: bool | None
     meant: bool
+    alarming: bool
     findings: tuple[Finding, ...]
     proof: str
 
     @property
     def as_intended(self) -> bool:
         """Whether the gate is known to do what the inventory says."""
-        return self.let_in is self.meant
+        return self.let_in is self.meant and not self.alarming
 
     @property
     def remedy(self) -> str | None:
@@ -160,7 +167,7 @@ class Diagnosis:
         """All of it for a person: the verdict, why, how that is known, and the remedy."""
         why = ". Besides, ".join(finding.text for finding in self.findings)
         # Causes of what the verdict says, or, where all is well, something else that is not.
-        link = ". However, " if self.let_in and self.meant else ": "
+        link = ". However, " if self.let_in and not self.alarming else ": "
         parts = [f"{self.verdict}{link if why else ''}{why}.", self.proof]
         if self.remedy:
             parts.append(f"Remedy: {self.remedy}.")
@@ -172,12 +179,12 @@ def diagnose(intent: Intent, record: Record, reality: Reality) -> Diagnosis:
     case = _Case(intent, record, reality)
     findings = list(case.findings())
     let_in = case.let_in(findings)
-    meant = case.meant
-    if let_in and not meant:
+    alarming = bool(let_in) and case.must_not
+    if alarming:
         findings = case.alarmed(findings)
     elif let_in is False and not any(finding.keeps_out for finding in findings):
         findings.append(case.unexplained())
-    return Diagnosis(case.verdict(let_in), let_in, meant, tuple(findings), case.proof())
+    return Diagnosis(case.verdict(let_in), let_in, case.meant, alarming, tuple(findings), case.proof())
 
 
 class _Case:
@@ -186,6 +193,7 @@ class _Case:
     def __init__(self, intent: Intent, record: Record, reality: Reality) -> None:
         self.intent, self.record, self.reality, self.host = intent, record, reality, reality.host
         self.certificate = record.certificate
+        self.it = "it" if intent.given or not self.certificate else f"its certificate {self.certificate.serial}"
         self.site = f"{SITE} --limit {intent.host}"
         self.refresh_crl = f"{REFRESH_CRL} --limit {intent.host}"
         self.where = f"{intent.service} on {intent.host}"
@@ -200,6 +208,11 @@ class _Case:
         if self.intent.allow is not None:
             return self.intent.client in self.intent.allow
         return self.certificate is not None or self.intent.wanted
+
+    @property
+    def must_not(self) -> bool:
+        """Whether it is wrong to let in this certificate, even if the client is to have a good one."""
+        return not self.meant or self.record.revoked
 
     def let_in(self, findings: Iterable[Finding]) -> bool | None:
         """What the gate does: as it answered the client, or else as follows from what is known."""
@@ -233,6 +246,7 @@ class _Case:
             self._revoked,
             self._dates,
             self._list,
+            self._not_recorded,
             self._former_certificate,
             self._old_crl,
             self._host_unknown,
@@ -259,6 +273,8 @@ class _Case:
 
     def _no_answer(self) -> Finding | None:
         answer, place = self.reality.answer, f"{self.where} ({self.reality.address})"
+        if self.host is not None and not self.host.configured:
+            return None  # said by _not_rolled_out
         if self.host is not None and not self.host.running:
             start = f"ansible {self.intent.host} -b -m ansible.builtin.service -a 'name=nginx state=started'"
             return Finding("no_answer", f"nginx does not run on {self.intent.host}", start)
@@ -268,7 +284,7 @@ class _Case:
             remedy = "see whether a firewall is between here and there, or set mtls_probe_address"
             return Finding("no_answer", f"{place} cannot be asked from here: {answer.error}", remedy)
         expected = {probe.NO_OR_BAD_CERTIFICATE, probe.NOT_ON_THE_LIST, probe.LET_IN}
-        if answer.status in expected or (self.host is not None and not self.host.configured):
+        if answer.status in expected:
             return None
         text = f"{place} answered {answer.status}, which is not this gate's answer: another server block has the name"
         return Finding("no_answer", text, self.site)
@@ -351,12 +367,10 @@ class _Case:
         if certificate is None or certificate.by_authority:
             return None
         if certificate.issuer == self.record.authority:
-            text = (
-                f"its certificate was signed by another key under the same name as the authority ({certificate.issuer})"
-            )
+            text = f"{self.it} was signed by another key under the authority's own name ({certificate.issuer})"
         else:
             text = (
-                f"its certificate was issued by {certificate.issuer}, and {self.where} takes those of"
+                f"{self.it} was issued by {certificate.issuer}, and {self.where} takes those of"
                 f" {self.record.authority} only"
             )
         if self.record.issues:
@@ -366,7 +380,9 @@ class _Case:
     def _wrong_purpose(self) -> Finding | None:
         if self.certificate is None or self.certificate.for_clients:
             return None
-        return Finding("not_for_clients", "it is not a client's certificate (extendedKeyUsage)", self._hand_out())
+        return Finding(
+            "not_for_clients", f"{self.it} is not a client's certificate (extendedKeyUsage)", self._hand_out()
+        )
 
     def _revoked(self) -> Finding | None:
         if not (self.record.revoked or (self.host and self.host.revoked)):
@@ -374,12 +390,11 @@ class _Case:
                 return None
             text = "the inventory revokes it, and the authority has not done so yet"
             return Finding("revoked", text, SITE, keeps_out=False)
-        serial = self.certificate.serial if self.certificate else ""
         when = f" on {_date(self.record.revoked_at)}" if self.record.revoked_at else ""
         why = f" (reason: {self.record.reason})" if self.record.reason else ""
-        text = f"its certificate {serial} was revoked{when}{why}"
+        text = f"{self.it} was revoked{when}{why}"
         if not self.record.revoked:
-            text = f"the CRL on {self.intent.host} lists its certificate {serial}, which {self.record.path} holds valid"
+            text = f"the CRL on {self.intent.host} lists {self.it}, which {self.record.path} holds valid"
             return Finding("revoked", text, self.refresh_crl)
         if self.host and not self.host.revoked:
             text += f", and the CRL on {self.intent.host} does not say so yet"
@@ -392,10 +407,10 @@ class _Case:
             return None
         bad = self._is_bad((certificate.not_before, certificate.not_after))
         if bad == _ENDED:
-            text = f"its certificate {certificate.serial} expired on {_date(certificate.not_after)}"
+            text = f"{self.it} expired on {_date(certificate.not_after)}"
             return Finding("expired", text, self._replace())
         if bad == _EARLY:
-            text = f"its certificate {certificate.serial} is valid from {_date(certificate.not_before)} on only"
+            text = f"{self.it} is valid from {_date(certificate.not_before)} on only"
             return Finding("not_yet_valid", text, self._replace())
         return None
 
@@ -463,7 +478,7 @@ class _Case:
         same = next((dn for dn in subjects if dn.lower() != certificate.dn.lower() and alike(dn, certificate.dn)), None)
         if same is None:
             return None
-        text = f"its certificate says {certificate.dn}, and the allow list {same}, which nginx takes for somebody else"
+        text = f"{self.it} says {certificate.dn}, and the allow list {same}, which nginx takes for somebody else"
         owner = next((name for name, dn in self.record.allow_dns.items() if dn == same), None)
         if owner is None:
             return Finding("spelled_otherwise", text, self.site)
@@ -474,6 +489,13 @@ class _Case:
         return Finding("spelled_otherwise", text, remedy)
 
     # What is only odd
+
+    def _not_recorded(self) -> Finding | None:
+        if self.record.recorded:
+            return None
+        text = f"{self.record.path} has no record of {self.it}, although its key has signed it"
+        remedy = "if nobody knows where it comes from, name it in mtls_revoked"
+        return Finding("not_recorded", text, f"{remedy} and run {SITE}", keeps_out=False)
 
     def _former_certificate(self) -> Finding | None:
         """A device comes with this subject and another certificate, in vain: it was not given the new one."""
@@ -492,6 +514,8 @@ class _Case:
     def _old_crl(self) -> Finding | None:
         if not self.host or None in (self.host.crl, self.record.crl) or self.host.crl == self.record.crl:
             return None
+        if self._is_bad(self._crl_span) == _ENDED or (self.record.revoked and not self.host.revoked):
+            return None  # said already
         text = f"the CRL on {self.intent.host} is not the one in {self.record.path}"
         return Finding("old_crl", text, self.refresh_crl, keeps_out=False)
 
@@ -527,20 +551,19 @@ class _Case:
 
     def verdict(self, let_in: bool | None) -> str:
         """The first sentence, without its full stop."""
-        intent, meant = self.intent, self.meant
-        place = f"{intent.who}{{}} let in to the service {intent.service} on {intent.host}"
+        wants = f"the inventory {self._wants(self.meant)}"
         if let_in is None:
-            return f"It cannot be said whether {place.format(' is')}; the inventory {self._wants(meant)}"
-        if let_in and not meant:
-            return (
-                f"ALARM: {place.format(' IS' if self._asked else ' would be')}, and the inventory {self._wants(meant)}"
-            )
-        sentence = _capital(
-            place.format(f"{' is' if self._asked or not let_in else ' would be'}{'' if let_in else ' not'}")
-        )
+            return f"It cannot be said whether {self._sentence('is let in')}; {wants}"
+        if let_in and self.must_not:
+            but = "the authority has revoked its certificate" if self.meant else wants
+            return f"ALARM: {self._sentence('IS let in' if self._asked else 'would be let in')}, and {but}"
         if let_in:
-            return f"{sentence}, as the inventory wants it"
-        return f"{sentence}, though the inventory {self._wants(meant)}" if meant else sentence
+            sentence = self._sentence("is let in" if self._asked else "would be let in")
+            return f"{_capital(sentence)}, as the inventory wants it"
+        return _capital(self._sentence("is not let in")) + (f", though {wants}" if self.meant else "")
+
+    def _sentence(self, verb: str) -> str:
+        return f"{self.intent.who} {verb} to the service {self.intent.service} on {self.intent.host}"
 
     @staticmethod
     def _wants(meant: bool) -> str:

@@ -62,7 +62,7 @@ def gather(question: Question, plans: Mapping[str, AuthorityPlan]) -> Evidence:
     """
     plan, service, elsewhere = _service(question, plans)
     definitions = {client["name"]: client for client in plan.clients}
-    published = read_authority(plan.path) if os.path.exists(Layout(plan.path).certificate) else None
+    published = _published(plan.path)
     if question.certificate is not None:
         path, certificate = question.certificate, _read_certificate(question.certificate)
         name = _holder(certificate, published) if published else None
@@ -81,6 +81,7 @@ def gather(question: Question, plans: Mapping[str, AuthorityPlan]) -> Evidence:
         client=name,
         allow=service.allow if service else None,
         wanted=definition is not None and not revoked and question.certificate is None,
+        given=question.certificate is not None,
         revoked=revoked,
         present=present,
         elsewhere=elsewhere,
@@ -183,28 +184,29 @@ def _record(
     name: str | None,
     allow: Iterable[str],
 ) -> Record:
+    issues = plan.settings["backend"] != TRUST
     if published is None:
-        return Record(authority="", path=plan.path, issues=plan.settings["backend"] != TRUST)
+        return Record(authority="", path=plan.path, issues=issues)
     chain_pem, crl_pem = published.chain(), _crl(plan.path)
     chain = x509.load_pem_x509_certificates(chain_pem)
     crls = revocation.parse_crls(crl_pem, Layout(plan.path).crl) if crl_pem else []
     about = _about(certificate, chain)
     holder = published.clients.get(name) if name else None
     entry = published.record.get(about.serial) if about and about.by_authority and about.serial else None
-    revocation_of = _revocation(entry, about, crls)
     holders = {listed: published.clients.get(listed) for listed in allow}
     return Record(
         authority=nginx_dn(chain[0].subject),
         path=plan.path,
         certificate=about,
-        issues=plan.settings["backend"] != TRUST,
+        issues=issues,
+        recorded=entry is not None or not (issues and about and about.by_authority),
         current=holder.serial if holder and about and holder.serial not in ("", about.serial) else None,
         allow_dns={listed: holder.dn for listed, holder in holders.items() if holder is not None},
         ca_end=min(ca.not_valid_after_utc for ca in chain),
         crl_end=min((revocation.state_of(crl).next_update for crl in crls), default=None),
         ca=hashlib.sha256(chain_pem).hexdigest(),
         crl=hashlib.sha256(crl_pem).hexdigest() if crl_pem else None,
-        **revocation_of,
+        **_revocation(entry, about, crls),
     )
 
 

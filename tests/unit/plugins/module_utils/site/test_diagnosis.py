@@ -84,6 +84,7 @@ IN, OUT, UNKNOWN = True, False, None
 # name: (intent, record, reality, let in, as intended, causes, part of the paragraph)
 CASES = {
     "all is well": (INTENT, RECORD, reality(), IN, True, [], "Client 'phone' is let in to the service nas on web1, as"),
+    "a strange name": (intent(who="client '{}%s'"), RECORD, reality(), IN, True, [], "Client '{}%s' is let in"),
     "every valid client": (intent(allow=None), RECORD, reality(host(allow=EVERYBODY)), IN, True, [], "is let in"),
     "case is nothing to nginx": (
         INTENT,
@@ -138,7 +139,7 @@ CASES = {
         OUT,
         True,
         ["other_authority"],
-        "signed by another key under the same name",
+        "signed by another key under the authority's own name",
     ),
     "a server's certificate": (
         INTENT,
@@ -183,9 +184,19 @@ CASES = {
         reality(host(crl="older")),
         IN,
         False,
-        ["let_in_against_inventory", "revoked", "old_crl"],
+        ["let_in_against_inventory", "revoked"],
         "ALARM: client 'phone' IS let in to the service nas on web1, and the inventory does not want it to enter",
     ),
+    "revoked by hand, and the host does not know": (
+        INTENT,
+        REVOKED,
+        reality(host(crl="older")),
+        IN,
+        False,
+        ["let_in_against_inventory", "revoked"],
+        "ALARM: client 'phone' IS let in to the service nas on web1, and the authority has revoked its certificate",
+    ),
+    "not recorded": (INTENT, record(recorded=False), reality(), IN, True, ["not_recorded"], "no record of its cert"),
     "to be revoked": (
         intent(revoked=True, wanted=False),
         RECORD,
@@ -210,7 +221,7 @@ CASES = {
         reality(host(crl_end=NOW - HOUR, crl="older"), status=400),
         OUT,
         False,
-        ["crl_ended", "old_crl"],
+        ["crl_ended"],
         "the CRL on web1 ended on 2026-11-23 11:00 UTC, and nginx lets nobody in",
     ),
     "the authority has ended": (
@@ -241,7 +252,7 @@ CASES = {
         "it names 'phone2', who is somebody else",
     ),
     "spelled otherwise": (
-        intent(client=None, wanted=False, who="the certificate a.crt (O=Acme,CN=phone)"),
+        intent(client=None, wanted=False, given=True, who="the certificate a.crt (O=Acme,CN=phone)"),
         certified(dn="O=Acme,CN=phone"),
         reality(status=403),
         OUT,
@@ -489,10 +500,11 @@ def test_diagnoses(case):
 
 
 def test_a_former_certificate_in_a_file_is_not_meant():
-    given = intent(wanted=False, who="the certificate old.crt")
+    given = intent(wanted=False, given=True, who="the certificate old.crt")
     old = replace(REVOKED, current="0B")
     diagnosis = diagnose(given, old, reality(host(revoked=True), status=400))
     assert (diagnosis.let_in, diagnosis.meant) == (False, False)
+    assert "nas on web1: it was revoked on" in diagnosis.paragraph
     assert diagnosis.remedy == "give the device the new certificate from /srv/pki/clients/phone/"
 
 
