@@ -190,7 +190,8 @@ def _record(
     chain_pem, crl_pem = published.chain(), _crl(plan.path)
     chain = x509.load_pem_x509_certificates(chain_pem)
     crls = revocation.parse_crls(crl_pem, Layout(plan.path).crl) if crl_pem else []
-    about = _about(certificate, chain)
+    signer = _signer(certificate, chain)
+    about = _about(certificate, signer is not None)
     holder = published.clients.get(name) if name else None
     entry = published.record.get(about.serial) if about and about.by_authority and about.serial else None
     holders = {listed: published.clients.get(listed) for listed in allow}
@@ -202,7 +203,7 @@ def _record(
         recorded=entry is not None or not (issues and about and about.by_authority),
         current=holder.serial if holder and about and holder.serial not in ("", about.serial) else None,
         allow_dns={listed: holder.dn for listed, holder in holders.items() if holder is not None},
-        ca_end=min(ca.not_valid_after_utc for ca in chain),
+        ca_end=(signer or chain[0]).not_valid_after_utc,
         crl_end=min((revocation.state_of(crl).next_update for crl in crls), default=None),
         ca=hashlib.sha256(chain_pem).hexdigest(),
         crl=hashlib.sha256(crl_pem).hexdigest() if crl_pem else None,
@@ -219,7 +220,13 @@ def _crl(path: str) -> bytes | None:
         return None
 
 
-def _about(certificate: x509.Certificate | str | None, chain: list[x509.Certificate]) -> Certificate | None:
+def _signer(certificate: x509.Certificate | str | None, chain: list[x509.Certificate]) -> x509.Certificate | None:
+    if certificate is None or isinstance(certificate, str):
+        return None
+    return next((ca for ca in chain if was_issued_by(certificate, ca)), None)
+
+
+def _about(certificate: x509.Certificate | str | None, by_authority: bool) -> Certificate | None:
     if certificate is None:
         return None
     if isinstance(certificate, str):
@@ -230,7 +237,7 @@ def _about(certificate: x509.Certificate | str | None, chain: list[x509.Certific
         not_before=certificate.not_valid_before_utc,
         not_after=certificate.not_valid_after_utc,
         issuer=nginx_dn(certificate.issuer),
-        by_authority=any(was_issued_by(certificate, ca) for ca in chain),
+        by_authority=by_authority,
         for_clients=profiles.is_for(certificate, profiles.CLIENT),
     )
 
