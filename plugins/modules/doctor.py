@@ -15,7 +15,7 @@ description:
     record and the host's files.
   - A host that cannot be reached is told as such, and what can be known without it is said.
   - Needs neither the authority's key nor its passphrase, and changes nothing.
-  - The playbook P(mtls.nginx.doctor#playbook) asks it.
+  - The playbook C(mtls.nginx.doctor) asks it.
 options:
   service:
     description: The service's name.

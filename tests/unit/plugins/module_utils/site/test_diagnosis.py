@@ -361,6 +361,15 @@ CASES = {
         "the certificate for not yet valid",
     ),
     "a wrong clock that harms nobody": (INTENT, RECORD, reality(host(offset=HOUR)), IN, True, ["clock"], "60 minutes"),
+    "a clock that is a little wrong": (
+        INTENT,
+        RECORD,
+        reality(host(offset=timedelta(minutes=-10))),
+        IN,
+        True,
+        [],
+        "is let in",
+    ),
     "a wrong clock that lets in": (
         INTENT,
         certified(not_after=NOW - HOUR),
