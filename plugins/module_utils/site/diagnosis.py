@@ -8,23 +8,22 @@ Nothing here reads a file or asks a host: `evidence.py` and the `doctor` action 
 
 from __future__ import annotations
 
-import re
 import typing as t
-import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca import times
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.subjects import alike
+from ansible_collections.mtls.nginx.plugins.module_utils.errors import one_line
 from ansible_collections.mtls.nginx.plugins.module_utils.host import probe
 from ansible_collections.mtls.nginx.plugins.module_utils.names import nearest
 
 SITE = "ansible-playbook mtls.nginx.site"
 REFRESH_CRL = "ansible-playbook mtls.nginx.refresh_crl"
 
-_WHY_STILL_IN = frozenset({"revoked", "not_rolled_out", "open_gate"})
-_BEFORE_EQUALS = re.compile(r"(?:^|(?<!\\)[,+])([A-Za-z0-9.]+)=")
-_ESCAPED = re.compile(r"((?:\\[0-9A-F]{2})+)|\\(.)")
+_LONGEST_QUOTE = 300
+_WHY_STILL_IN = frozenset({"revoked", "not_rolled_out"})
 
 
 @dataclass(frozen=True)
@@ -171,7 +170,7 @@ class Diagnosis:
         parts = [f"{self.verdict}{link if why else ''}{why}.", self.proof]
         if self.remedy:
             parts.append(f"Remedy: {self.remedy}.")
-        return " ".join(part for part in parts if part)
+        return one_line(" ".join(part for part in parts if part))
 
 
 def diagnose(intent: Intent, record: Record, reality: Reality) -> Diagnosis:
@@ -212,7 +211,7 @@ class _Case:
     @property
     def must_not(self) -> bool:
         """Whether it is wrong to let in this certificate, even if the client is to have a good one."""
-        return not self.meant or self.record.revoked
+        return not self.meant or self.record.revoked or self._is_open
 
     def let_in(self, findings: Iterable[Finding]) -> bool | None:
         """What the gate does: as it answered the client, or else as follows from what is known."""
@@ -385,6 +384,8 @@ class _Case:
         )
 
     def _revoked(self) -> Finding | None:
+        if self.certificate is not None and not self.certificate.by_authority:
+            return None  # a serial is its issuer's
         if not (self.record.revoked or (self.host and self.host.revoked)):
             if not self.intent.revoked or self.certificate is None:
                 return None
@@ -434,11 +435,13 @@ class _Case:
     def _list(self) -> Finding | None:
         """The allow list in the inventory, the map on the host, and a subject that is nearly on it."""
         certificate = self.certificate
-        if certificate is None or not certificate.by_authority:
-            return None
         meant = self.intent.allow is None or self.intent.client in self.intent.allow
+        if certificate is None:
+            return None if meant else self._not_listed()
+        if not certificate.by_authority:
+            return None
         if self.host is None or self.host.allow is None or not self.host.configured:
-            return None if meant else self._not_listed(certificate, keeps_out=True)
+            return None if meant else self._spelled_otherwise(certificate) or self._not_listed()
         listed = self.host.lists(certificate.dn)
         if meant and not listed:
             if self.record.revoked or self.intent.revoked:
@@ -453,21 +456,19 @@ class _Case:
                 f"the map on {self.intent.host} still has {certificate.dn}, whom the inventory has taken off the list"
             )
             return Finding("not_rolled_out", text, self.site, keeps_out=False)
-        return None if meant else self._not_listed(certificate, keeps_out=True)
+        return None if meant else self._spelled_otherwise(certificate) or self._not_listed()
 
-    def _not_listed(self, certificate: Certificate, *, keeps_out: bool) -> Finding:
-        spelled = self._spelled_otherwise(certificate)
-        if spelled is not None:
-            return spelled
+    def _not_listed(self) -> Finding:
         allow = self.intent.allow or ()
-        close = nearest(self.intent.client or certificate.dn.rpartition("CN=")[2], allow)
+        dn = self.certificate.dn if self.certificate else ""
+        close = nearest(self.intent.client or dn.rpartition("CN=")[2], allow)
         text = f"the allow list of {self.where} does not name it"
         text += f"; it names '{close}', who is somebody else" if close else "" if allow else ", and is empty"
         if self.intent.client is None:
             remedy = "if it should enter, add a client with this subject to mtls_clients and to allow"
         else:
             remedy = f"if it should enter, add {self.intent.client} to allow of the service {self.intent.service}"
-        return Finding("not_listed", text, f"{remedy}, and run {self.site}", keeps_out)
+        return Finding("not_listed", text, f"{remedy}, and run {self.site}")
 
     def _spelled_otherwise(self, certificate: Certificate) -> Finding | None:
         """A subject that a person would take for the same: other order, case, accents or spaces."""
@@ -527,6 +528,8 @@ class _Case:
 
     def alarmed(self, findings: Sequence[Finding]) -> list[Finding]:
         """The findings when somebody is let in who must not be: how to let them in is nobody's question then."""
+        if self._is_open:
+            return list(findings)
         text, remedy = "whoever holds this certificate gets in now", None
         if self.host and any(finding.keeps_out for finding in findings):
             text += f", although the files on {self.intent.host} keep it out: nginx runs with an older configuration"
@@ -540,7 +543,9 @@ class _Case:
         """Nothing here says why: what nginx's own log says."""
         text = "inventory, record and the host's files all say that it may enter"
         if self.host and self.host.errors:
-            text += f"; the last that nginx's error log says of TLS is: {self.host.errors[-1]}"
+            text += (
+                f"; the last that nginx's error log says of TLS is: {one_line(self.host.errors[-1])[:_LONGEST_QUOTE]}"
+            )
         return Finding("unexplained", text, f"nginx may still run with an older configuration: {self._reload}")
 
     @property
@@ -554,6 +559,8 @@ class _Case:
         wants = f"the inventory {self._wants(self.meant)}"
         if let_in is None:
             return f"It cannot be said whether {self._sentence('is let in')}; {wants}"
+        if self._is_open:
+            return f"ALARM: everybody is let in to the service {self.intent.service} on {self.intent.host}"
         if let_in and self.must_not:
             but = "the authority has revoked its certificate" if self.meant else wants
             return f"ALARM: {self._sentence('IS let in' if self._asked else 'would be let in')}, and {but}"
@@ -601,30 +608,6 @@ def _state(span: _Span, moment: datetime) -> str:
     if begin is not None and moment < begin:
         return _EARLY
     return _ENDED if end is not None and moment >= end else _GOOD
-
-
-def alike(one: str, other: str) -> bool:
-    """Whether two subjects differ in order, case, accents or spaces only."""
-    return _canonical(one) == _canonical(other)
-
-
-def _canonical(dn: str) -> list[str]:
-    starts = [match.start(1) for match in _BEFORE_EQUALS.finditer(dn)]
-    parts = [dn[start:end] for start, end in zip(starts, [*(each - 1 for each in starts[1:]), len(dn)])]
-    return sorted(_plain(_ESCAPED.sub(_unescape, part)) for part in parts)
-
-
-def _unescape(found: re.Match[str]) -> str:
-    if found[1]:
-        return bytes.fromhex(found[1].replace("\\", "")).decode("utf-8", "replace")
-    return found[2]
-
-
-def _plain(text: str) -> str:
-    letters = unicodedata.normalize("NFKD", text)
-    return "".join(
-        letter for letter in letters if not unicodedata.combining(letter) and not letter.isspace()
-    ).casefold()
 
 
 def _verified(verify: str) -> str:
