@@ -9,6 +9,7 @@ import dataclasses
 import re
 import shutil
 import subprocess
+import sys
 from datetime import timedelta
 
 import pytest
@@ -256,6 +257,45 @@ def test_a_host_that_cannot_be_reached_or_has_nothing_yet(nas):
     said = doctor(nas, "phone")
     assert not said.well
     assert "cannot be asked from here: connection refused" in said.text
+
+
+def test_a_service_for_the_clients_of_another_authority(nas):
+    nas.all_vars["mtls_authorities"] = [
+        {
+            "ca_dir": "partners",
+            "ca_subject": {"CN": "Partners"},
+            "ca_key_type": "ecdsa",
+            "client_key_type": "ecdsa",
+            "clients": [{"name": "pepe"}],
+        }
+    ]
+    portal = {**service_of(nas), "name": "portal", "server_names": ["portal.lan"], "authority": "partners"}
+    del portal["allow"]
+    nas.host_vars["nas"]["mtls_services"].append(portal)
+    before = doctor(nas, "pepe", service="portal")
+    assert "/partners has issued no certificate to it yet" in before.text
+    nas.ok()
+    assert doctor(nas, "pepe", service="portal").text.startswith("Client 'pepe' is let in to the service portal on nas")
+    for client, service in (("phone", "portal"), ("pepe", "nas")):
+        said = doctor(nas, client, service=service)
+        assert said.well
+        assert f"Client '{client}' is not let in to the service {service} on nas: its certificate" in said.text
+        assert "was issued by" in said.text
+
+
+def test_a_clock_that_is_wrong(nas, tmp_path):
+    """nginx goes by the machine's clock here; it is the module on the host that sees another one."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import time\nnow = time.time\ntime.time = lambda: now() + 400 * 86400\n"
+    )
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nPYTHONPATH={tmp_path} exec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    nas.host_vars["nas"]["ansible_python_interpreter"] = str(python)
+    said = doctor(nas, "phone")
+    assert "However, the clock of nas is 400 days ahead of that of this machine (20" in said.text
+    assert "so nginx takes the CRL for expired and the certificate for expired" in said.text
+    assert "timedatectl set-ntp true" in said.text
 
 
 @pytest.mark.parametrize(

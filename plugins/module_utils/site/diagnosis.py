@@ -192,7 +192,8 @@ class _Case:
     def __init__(self, intent: Intent, record: Record, reality: Reality) -> None:
         self.intent, self.record, self.reality, self.host = intent, record, reality, reality.host
         self.certificate = record.certificate
-        self.it = "it" if intent.given or not self.certificate else f"its certificate {self.certificate.serial}"
+        serial = self.certificate.serial if self.certificate else ""
+        self.it = "it" if intent.given else f"its certificate {serial}".strip()
         self.site = f"{SITE} --limit {intent.host}"
         self.refresh_crl = f"{REFRESH_CRL} --limit {intent.host}"
         self.where = f"{intent.service} on {intent.host}"
@@ -365,7 +366,9 @@ class _Case:
         certificate = self.certificate
         if certificate is None or certificate.by_authority:
             return None
-        if certificate.issuer == self.record.authority:
+        if not certificate.serial:
+            text = f"it is a client of {certificate.issuer}, and {self.where} takes those of {self.record.authority}"
+        elif certificate.issuer == self.record.authority:
             text = f"{self.it} was signed by another key under the authority's own name ({certificate.issuer})"
         else:
             text = (

@@ -10,7 +10,7 @@ import hashlib
 import os
 import typing as t
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca import numbers, profiles, revocation
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Entry, Published
@@ -64,11 +64,11 @@ def gather(question: Question, plans: Mapping[str, AuthorityPlan]) -> Evidence:
     definitions = {client["name"]: client for client in plan.clients}
     published = _published(plan.path)
     if question.certificate is not None:
-        path, certificate = question.certificate, _read_certificate(question.certificate)
+        path, certificate, home = question.certificate, _read_certificate(question.certificate), plan
         name = _holder(certificate, published) if published else None
         who = f"the certificate {os.path.basename(path)} ({nginx_dn(certificate.subject)})"
     else:
-        path, certificate = _client(question, plan, plans, published)
+        path, certificate, home = _client(question, plan, plans, published)
         name = question.client
         who = f"client '{name}'"
     definition = definitions.get(name or "")
@@ -87,6 +87,9 @@ def gather(question: Question, plans: Mapping[str, AuthorityPlan]) -> Evidence:
         elsewhere=elsewhere,
     )
     record = _record(plan, published, certificate, name, intent.allow or ())
+    if home is not plan and not isinstance(certificate, x509.Certificate):
+        dn = certificate or name or ""
+        record = replace(record, certificate=Certificate(dn, issuer=_ca_name(home.path), by_authority=False))
     identity = _identity(path, certificate) if path and certificate is not None else None
     return Evidence(intent, record, service if present else None, identity)
 
@@ -113,8 +116,11 @@ def _client(
     plan: AuthorityPlan,
     plans: Mapping[str, AuthorityPlan],
     published: Published | None,
-) -> tuple[str | None, x509.Certificate | str | None]:
-    """The certificate file of a client and what is in it; of somebody else's authority only the subject is known."""
+) -> tuple[str | None, x509.Certificate | str | None, AuthorityPlan]:
+    """A client's certificate file, what is in it, and whose client it is.
+
+    Of the client of somebody else's authority only the subject is known, of one without a certificate nothing.
+    """
     name = question.client or ""
     places = [plan, *(other for other in plans.values() if other is not plan)]
     for place in places:
@@ -122,12 +128,18 @@ def _client(
         holder = authority.clients.get(name) if authority else None
         if holder is None:
             if any(client["name"] == name for client in place.clients):
-                return None, None
+                return None, None, place
             continue
         path = os.path.join(Layout(place.path).clients, name, f"{name}.crt")
-        return (path, read_certificates(path)[0]) if holder.serial else (None, holder.dn)
+        return (path, read_certificates(path)[0], place) if holder.serial else (None, holder.dn, place)
     known = {client["name"] for place in places for client in place.clients}
     raise MtlsError(f"the inventory has no client '{name}'{_hint(name, sorted(known), 'it has')}")
+
+
+def _ca_name(path: str) -> str:
+    """An authority's subject, or where it is going to be."""
+    published = _published(path)
+    return nginx_dn(x509.load_pem_x509_certificates(published.chain())[0].subject) if published else path
 
 
 def _published(path: str) -> Published | None:

@@ -149,6 +149,15 @@ CASES = {
         ["other_authority"],
         "was issued by CN=Other, and nas on web1 takes those of CN=CA only",
     ),
+    "a client of another authority": (
+        INTENT,
+        record(certificate=Certificate(PHONE, issuer="CN=Other", by_authority=False)),
+        reality(status=None),
+        OUT,
+        True,
+        ["other_authority"],
+        "it is a client of CN=Other, and nas on web1 takes those of CN=CA",
+    ),
     "another CA of the same name": (
         INTENT,
         certified(by_authority=False),

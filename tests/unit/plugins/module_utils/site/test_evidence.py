@@ -111,6 +111,9 @@ def test_a_client_of_another_authority(phone, tmp_path):
     assert (evidence.record.certificate.by_authority, evidence.record.certificate.issuer) == (False, "CN=Other")
     assert evidence.identity is not None
     assert evidence.record.path == str(phone.path)
+    shutil.rmtree(other / "clients" / "visitor")
+    about = ask(*plans, client="visitor").record.certificate
+    assert (about.by_authority, about.issuer, about.serial) == (False, "CN=Other", "")
 
 
 def test_a_server_certificate_is_none_of_a_client(phone):
