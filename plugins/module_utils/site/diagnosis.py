@@ -630,7 +630,7 @@ def _distance(span: timedelta) -> str:
     seconds = int(abs(span).total_seconds())
     for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
         if seconds >= 2 * size:
-            return f"{seconds // size} {unit}"
+            return f"{round(seconds / size)} {unit}"
     return f"{seconds} seconds"
 
 
