@@ -67,10 +67,10 @@ def _allow(gate: Gate) -> dict[str, t.Any] | None:
         return None
     for directive in directives:
         if directive.name == "map" and directive.values[1:] == [f"${gate.variable}_allowed"]:
-            # A key is the result of the verification, and where there is a list, a colon and the subject.
+            # A key ends in the result of the verification, and where there is a list, in a colon and the subject.
             keys = [line.name.partition("SUCCESS") for line in directive.block or () if line.values == ["1"]]
-            found = [rest for _before, success, rest in keys if success]
-            return {"everybody": "" in found, "subjects": list(dict.fromkeys(rest[1:] for rest in found if rest))}
+            found = [rest[1:] for _before, success, rest in keys if success]
+            return {"everybody": "" in found, "subjects": list(dict.fromkeys(filter(None, found)))}
     return None
 
 

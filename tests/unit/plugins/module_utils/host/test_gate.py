@@ -60,6 +60,18 @@ def test_what_is_rolled_out(host, tmp_path):
     assert look(tmp_path, host["all"])["allow"] == {"everybody": True, "subjects": []}
 
 
+def test_a_map_with_lists_for_paths(host, tmp_path):
+    maps = tmp_path / "conf.d" / "mtls.conf"
+    every = 'map "$a:$ssl_client_verify:$ssl_client_s_dn" $mtls_all_allowed {\n volatile;\n default 0;\n'
+    named = '"p0:SUCCESS:CN=a" 1;\n"every:SUCCESS:CN=a" 1;\n}\n'
+    maps.write_text(every + named)
+    assert look(tmp_path, host["all"])["allow"] == {"everybody": False, "subjects": ["CN=a"]}
+    maps.write_text(every + '"~^rest:SUCCESS:" 1;\n' + named)
+    assert look(tmp_path, host["all"])["allow"] == {"everybody": True, "subjects": ["CN=a"]}
+    maps.write_text(every)
+    assert look(tmp_path, host["all"])["allow"] is None
+
+
 def test_which_serials_are_revoked(host, tmp_path):
     (tmp_path / "client-certs" / "revoked.map").write_text("# Managed\n0A 1;\n0BCC 1;\n")
     revoked = {serial: look(tmp_path, host["all"], serial)["revoked"] for serial in ("0A", "0BCC", "CC", "0B", "")}
