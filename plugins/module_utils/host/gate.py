@@ -23,6 +23,8 @@ _REQUEST = re.compile(
     r'\[(?P<when>[^\]]{20,26})\] "[^"]*" (?P<status>\d{3}) .* "(?P<agent>[^"]*)"'
     r' sni="[^"]*" verify="(?P<verify>[^"]*)" dn="(?P<dn>[^"]*)" serial=(?P<serial>[0-9A-F]+|-)$'
 )
+# What stands before it where paths have lists of their own: `rest` is what has none.
+_WHOLE_SERVICE = ("", "rest:", "~^rest:")
 _ABOUT_TLS = re.compile(r"SSL|certificate")
 
 
@@ -69,7 +71,7 @@ def _allow(gate: Gate) -> dict[str, t.Any] | None:
         if directive.name == "map" and directive.values[1:] == [f"${gate.variable}_allowed"]:
             # A key ends in the result of the verification, and where there is a list, in a colon and the subject.
             keys = [line.name.partition("SUCCESS") for line in directive.block or () if line.values == ["1"]]
-            found = [rest[1:] for _before, success, rest in keys if success]
+            found = [rest[1:] for zone, success, rest in keys if success and zone in _WHOLE_SERVICE]
             return {"everybody": "" in found, "subjects": list(dict.fromkeys(filter(None, found)))}
     return None
 

@@ -33,7 +33,7 @@ def host(pki, tmp_path):
     nginx = NginxHost((1, 22, 1), True, str(tmp_path / "nginx.conf"), str(tmp_path / "log"), {})
     crl = (pki.path / "crl.pem").read_text()
     credentials = {each.name: ServerCredential("CERTIFICATE", "KEY") for each in services}
-    publication = Publication("CHAIN", crl, {"pepe": GARCIA}, {}, credentials)
+    publication = Publication((pki.path / "ca.crt").read_text(), crl, {"pepe": GARCIA}, {}, credentials)
     for file in host_files(nginx, services, {"": publication}, TEMPLATES).files:
         path = pathlib.Path(file["path"])
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -52,7 +52,7 @@ def test_what_is_rolled_out(host, tmp_path):
     found = look(tmp_path, host["my-nas"], "0A")
     assert found["allow"] == {"everybody": False, "subjects": [GARCIA]}
     assert found["configured"] is True
-    assert found["ca"] == hashlib.sha256(b"CHAIN").hexdigest()
+    assert found["ca"] == hashlib.sha256((tmp_path / "client-certs" / "ca.crt").read_bytes()).hexdigest()
     assert found["crl"] == hashlib.sha256((tmp_path / "client-certs" / "crl.pem").read_bytes()).hexdigest()
     assert found["crl_end"] - found["crl_begin"] >= 30 * 86400
     assert found["revoked"] is False
@@ -63,7 +63,7 @@ def test_what_is_rolled_out(host, tmp_path):
 def test_a_map_with_lists_for_paths(host, tmp_path):
     maps = tmp_path / "conf.d" / "mtls.conf"
     every = 'map "$a:$ssl_client_verify:$ssl_client_s_dn" $mtls_all_allowed {\n volatile;\n default 0;\n'
-    named = '"p0:SUCCESS:CN=a" 1;\n"every:SUCCESS:CN=a" 1;\n}\n'
+    named = '"rest:SUCCESS:CN=a" 1;\n"p0:SUCCESS:CN=b" 1;\n"every:SUCCESS:CN=b" 1;\n}\n'
     maps.write_text(every + named)
     assert look(tmp_path, host["all"])["allow"] == {"everybody": False, "subjects": ["CN=a"]}
     maps.write_text(every + '"~^rest:SUCCESS:" 1;\n' + named)
