@@ -193,6 +193,8 @@ def test_expired_or_not_yet_valid(nas):
     said = doctor(nas, certificate=make_certificate(nas, "Phóne", timedelta(days=9)))
     assert "the allow list CN=phone, which nginx takes for somebody else" in said.text
     assert "has no record of it, although its key has signed it" in said.text
+    # So does nginx escape subjects in its log, where the doctor looks for them.
+    assert r'dn="CN=Ph\x5CC3\x5CB3ne"' in (nas.hosts["nas"].folder / "log" / "mtls-nas.access.log").read_text()
     assert "got 403" in said.text
 
 
