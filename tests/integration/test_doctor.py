@@ -17,8 +17,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from ansible_collections.mtls.nginx.plugins.module_utils.ca import clients, creation, keys, numbers, revocation, times
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import CrlState
+from ansible_collections.mtls.nginx.plugins.module_utils.ca import clients, creation, keys, numbers, times
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends import Access, open_authority
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.client_files import Client
 from ansible_collections.mtls.nginx.plugins.module_utils.site import crl_maps
@@ -77,10 +76,15 @@ def service_of(site):
     return site.host_vars["nas"]["mtls_services"][0]
 
 
+def authority_of(site):
+    """The authority's key and certificate."""
+    ca_key = serialization.load_pem_private_key((site.pki / "ca.key").read_bytes(), PASSPHRASE.encode())
+    return ca_key, x509.load_pem_x509_certificate((site.pki / "ca.crt").read_bytes())
+
+
 def make_certificate(site, cn, ends, *, begins=timedelta(days=-400)):
     """A certificate by the authority's own key that it has no record of, with its key beside it."""
-    ca_key = serialization.load_pem_private_key((site.pki / "ca.key").read_bytes(), PASSPHRASE.encode())
-    ca = x509.load_pem_x509_certificate((site.pki / "ca.crt").read_bytes())
+    ca_key, ca = authority_of(site)
     key, now = ec.generate_private_key(ec.SECP256R1()), times.now()
     certificate = (
         x509.CertificateBuilder(ca.subject, x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, cn)]))
@@ -217,13 +221,15 @@ def test_another_authority_or_no_certificate(nas, tmp_path):
 
 
 def test_the_crl_has_ended_on_the_host(nas):
-    with open_authority(Access(str(nas.pki), PASSPHRASE), read_only=False) as authority:
-        now = times.now()
-        crl = revocation.build_crl(
-            authority._issuer,
-            revocation.encode_revoked([]),
-            CrlState(7, now - timedelta(days=9), now - timedelta(days=1), 0),
-        )
+    ca_key, ca = authority_of(nas)
+    now = times.now()
+    made = (
+        x509.CertificateRevocationListBuilder(ca.subject, now - timedelta(days=9), now - timedelta(days=1))
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca.public_key()), critical=False)
+        .add_extension(x509.CRLNumber(7), critical=False)
+        .sign(ca_key, hashes.SHA256())
+    )
+    crl = made.public_bytes(serialization.Encoding.PEM)
     nginx = nas.hosts["nas"]
     folder = nginx.folder / "client-certs"
     (folder / "crl.pem").write_bytes(crl)
