@@ -1,7 +1,8 @@
 # Copyright (c) 2026, the mtls.nginx authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The summary at the end of a run: what changed on which host, what the probe saw, and who was not reached.
+"""The summary at the end of a run: what changed on which host, what the probe saw, and who was not reached; or what
+the doctor says.
 
 Ansible loads it by itself, because it lies beside the playbooks. It is a callback, not a task, so that it also comes
 after a rollout that has stopped.
@@ -155,6 +156,7 @@ class CallbackModule(CallbackBase):
         self._reports: dict[str, HostReport] = {}
         self._hosts: dict[str, None] = {}
         self._authorities: list[str] = []
+        self._diagnoses: list[str] = []
         self._check = False
 
     def v2_playbook_on_play_start(self, play: t.Any) -> None:
@@ -173,6 +175,8 @@ class CallbackModule(CallbackBase):
             report.installed = True
         elif action == "mtls.nginx.client_cert":
             self._authorities += _of_clients(values)
+        elif action == "mtls.nginx.doctor":
+            self._diagnoses.append(values["msg"])
         elif action == "mtls.nginx.crl" and values.get("changed"):
             self._authorities.append(f"{'CRL would be written' if self._check else 'CRL written'}")
 
@@ -188,6 +192,10 @@ class CallbackModule(CallbackBase):
         self._reports.setdefault(result._host.get_name(), HostReport()).failure = "it cannot be reached"
 
     def v2_playbook_on_stats(self, stats: t.Any) -> None:
+        if self._diagnoses:
+            # Not wrapped, so that the commands in them can be copied.
+            self._display.banner("MTLS DOCTOR")
+            self._display.display("\n\n".join(self._diagnoses))
         if not any(report.seen for report in self._reports.values()):
             return
         self._display.banner("MTLS PLAN" if self._check else "MTLS SUMMARY")

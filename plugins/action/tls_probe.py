@@ -16,7 +16,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.host import probe
 from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import authority_path
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service
 from ansible_collections.mtls.nginx.plugins.module_utils.site.witnesses import Witnesses
-from ansible_collections.mtls.nginx.plugins.plugin_utils.hostvars import base_dir, inventory_reader
+from ansible_collections.mtls.nginx.plugins.plugin_utils.hostvars import base_dir, inventory_reader, probe_address
 
 ARGUMENTS = {
     "authority": {"type": "path", "required": True},
@@ -57,7 +57,7 @@ class ActionModule(ActionBase):
                 (service, outcome)
                 for service in present
                 if not service.snippet
-                for outcome in _ask(service, witnesses, _address(arguments["address"], service, task_vars))
+                for outcome in _ask(service, witnesses, probe_address(arguments["address"], service, task_vars))
             ]
         except MtlsError as error:
             raise AnsibleActionFail(str(error)) from error
@@ -77,11 +77,3 @@ def _ask(service: Service, witnesses: Mapping[str | None, Witnesses], address: s
     own = witnesses[service.authority]
     with own.attempts(service, [other for other in witnesses.values() if other is not own]) as attempts:
         return [probe.ask(target, attempt) for attempt in attempts]
-
-
-def _address(given: str | None, service: Service, task_vars: dict[str, t.Any]) -> str:
-    if given:
-        return given
-    if task_vars.get("ansible_connection") == "local":
-        return service.local_address
-    return task_vars.get("ansible_host") or task_vars["inventory_hostname"]

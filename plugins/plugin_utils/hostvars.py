@@ -21,6 +21,7 @@ from ansible.module_utils.common.yaml import yaml_load
 from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import AuthorityPlan, InventoryReader
 from ansible_collections.mtls.nginx.plugins.module_utils.site.rollover_plan import Move, with_next
+from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service
 
 COLLECTION_DIR = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 TEMPLATE_DIR = os.path.join(COLLECTION_DIR, "roles", "server", "templates")
@@ -93,3 +94,12 @@ def _values(variables: Mapping[str, t.Any], host: str, names: list[str]) -> dict
 def base_dir(variables: Mapping[str, t.Any]) -> str | None:
     """Where relative paths start: the inventory's directory; None where the inventory is a bare list of hosts."""
     return variables.get("inventory_dir")
+
+
+def probe_address(given: str | None, service: Service, variables: Mapping[str, t.Any]) -> str:
+    """Where the controller reaches a service: the address that was `given`, else that of the connection."""
+    if given:
+        return given
+    if variables.get("ansible_connection") == "local":
+        return service.local_address
+    return variables.get("ansible_host") or variables["inventory_hostname"]

@@ -11,6 +11,7 @@ nginx writes ``$ssl_client_s_dn`` as RFC 2253 with openssl's names (nginx fact 1
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Callable, Union
@@ -108,6 +109,8 @@ _ONE_BYTE_STRINGS = frozenset({0x12, 0x13, 0x14, 0x16, 0x1A, 0x17, 0x18})  # Num
 _STRINGS = _ONE_BYTE_STRINGS | set(_ENCODINGS) | {der.UTF8_STRING}
 _ONELINE_ESCAPE = re.compile(rb"\\([/+])|\\x([0-9A-F]{2})")
 _PLAIN_ONELINE = re.compile(r"(?:/[A-Za-z]+=[A-Za-z0-9_.@:-]+)+")  # nothing to escape in either spelling
+_ATTRIBUTE = re.compile(r"(?:^|(?<!\\)[,+])([A-Za-z0-9.]+)=")
+_ESCAPES = re.compile(r"((?:\\[0-9A-F]{2})+)|\\(.)")
 _BY_HAND = re.compile(rb'[,+"\\<>;]')
 
 
@@ -243,3 +246,26 @@ def _unescape(found: re.Match[bytes]) -> bytes:
 
 def _utf8(value: bytes) -> der.Element:
     return der.Element(der.UTF8_STRING, value, der.encode(der.UTF8_STRING, value))
+
+
+def alike(dn: str, other: str) -> bool:
+    """Tell whether a person takes two subjects in nginx's spelling for the same.
+
+    They differ in the order of their attributes, in case, accents or spaces at most.
+    """
+    return _to_the_eye(dn) == _to_the_eye(other)
+
+
+def _to_the_eye(dn: str) -> list[str]:
+    starts = [found.start(1) for found in _ATTRIBUTE.finditer(dn)]
+    ends = [*(start - 1 for start in starts[1:]), len(dn)]
+    return sorted(_plain(_ESCAPES.sub(_readable, dn[start:end])) for start, end in zip(starts, ends))
+
+
+def _readable(found: re.Match[str]) -> str:
+    return bytes.fromhex(found[1].replace("\\", "")).decode("utf-8", "replace") if found[1] else found[2]
+
+
+def _plain(text: str) -> str:
+    letters = unicodedata.normalize("NFKD", text)
+    return "".join(each for each in letters if not unicodedata.combining(each) and not each.isspace()).casefold()

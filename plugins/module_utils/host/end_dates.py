@@ -50,24 +50,38 @@ def _labels(authority: str) -> str:
 
 def earliest_end(pem: bytes) -> int | None:
     """The first end among certificates and CRLs in a PEM file, in seconds since 1970; None where there is none."""
-    ends = [_end(match[1] == b"X509 CRL", match[2]) for match in _PEM_BLOCK.finditer(pem)]
-    return min((end for end in ends if end is not None), default=None)
+    return min((end for _begin, end in _all_dates(pem)), default=None)
 
 
-def _end(is_crl: bool, encoded: bytes) -> int | None:
-    """notAfter of a certificate (RFC 5280, 4.1), nextUpdate of a CRL (5.1)."""
+def latest_begin(pem: bytes) -> int | None:
+    """From when on all certificates and CRLs in a PEM file are good, in seconds since 1970, or None."""
+    return max((begin for begin, _end in _all_dates(pem)), default=None)
+
+
+def _all_dates(pem: bytes) -> list[tuple[int, int]]:
+    dates = [_dates(match[1] == b"X509 CRL", match[2]) for match in _PEM_BLOCK.finditer(pem)]
+    return [pair for pair in dates if pair is not None]
+
+
+def _dates(is_crl: bool, encoded: bytes) -> tuple[int, int] | None:
+    """notBefore and notAfter of a certificate (RFC 5280, 4.1), thisUpdate and nextUpdate of a CRL (5.1)."""
     try:
         (whole,) = der.elements(binascii.a2b_base64(encoded))
         tbs = next(der.elements(whole.content))
         fields = list(islice(der.elements(tbs.content), _TBS_FIELDS))
         if is_crl:
             # version (absent in version 1), signature, issuer, thisUpdate, nextUpdate
-            end = fields[4 if fields[0].tag == der.INTEGER else 3]
+            first = 3 if fields[0].tag == der.INTEGER else 2
+            begin, end = fields[first : first + 2]
         else:
             # version (absent in version 1), serialNumber, signature, issuer, validity
-            end = list(der.elements(fields[4 if fields[0].tag == _VERSION_TAG else 3].content))[1]
+            begin, end = der.elements(fields[4 if fields[0].tag == _VERSION_TAG else 3].content)
         if end.tag not in (der.UTC_TIME, der.GENERALIZED_TIME):
             return None
-        return int(times.from_asn1(end.content.decode("ascii")).timestamp())
+        return _seconds(begin), _seconds(end)
     except (ValueError, IndexError, StopIteration):
         return None
+
+
+def _seconds(time: der.Element) -> int:
+    return int(times.from_asn1(time.content.decode("ascii")).timestamp())

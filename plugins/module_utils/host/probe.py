@@ -18,7 +18,7 @@ NO_OR_BAD_CERTIFICATE = 400
 NOT_ON_THE_LIST = 403
 # Speaks for nobody: the address that counts is the connection's own.
 _PROXY_LINE = b"PROXY UNKNOWN\r\n"
-_NOTHING_BEHIND = (502, 503, 504)
+USER_AGENT = "mtls.nginx-probe"
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def _sni(target: Target) -> str | None:
 def _request(target: Target, path: str) -> bytes:
     name = f"[{target.server_name}]" if ":" in target.server_name else target.server_name
     host = name if target.port == 443 else f"{name}:{target.port}"
-    return f"GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: mtls.nginx-probe\r\nConnection: close\r\n\r\n".encode()
+    return f"GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: {USER_AGENT}\r\nConnection: close\r\n\r\n".encode()
 
 
 def _status(connection: ssl.SSLSocket) -> int:

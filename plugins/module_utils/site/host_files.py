@@ -265,6 +265,18 @@ def host_files(
     return wanted
 
 
+def gate_files(conf_dir: str, service: Service) -> dict[str, str]:
+    """Where the files are that decide who enters a service, in the words of the module `nginx_gate`."""
+    trust = _Trust.of(conf_dir, service.trust)
+    return {
+        "server_block": _snippet_path(conf_dir, service) if service.snippet else _conf_path(conf_dir, service),
+        "maps": _maps_path(conf_dir),
+        "ca": trust.ca,
+        "crl": trust.crl,
+        "revoked": trust.revoked,
+    }
+
+
 def _share_a_name(bundles: Collection[_Bundle]) -> bool:
     """Whether two authorities have CAs of the same subject.
 

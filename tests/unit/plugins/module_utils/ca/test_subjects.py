@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.subjects import (
+    alike,
     common_name_of_index_subject,
     dn_of_index_subject,
     index_subject,
@@ -139,3 +140,20 @@ def test_an_index_in_utf_8_is_read_for_what_it_means():
 
 def test_a_message_is_one_line_whatever_it_quotes():
     assert str(MtlsError("host a\nb\u2028\udcff: é")) == "host a\\nb\\u2028\\udcff: é"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("CN=phone,O=Acme", "O=acme,CN=Phone", True),
+        (r"CN=Jos\C3\A9", "CN=Jose", True),
+        (r"CN=Jos\C3\A9", r"CN=Jose\CC\81", True),
+        (r"CN=a\, b,O=c", r"O=c,CN=a\,b", True),
+        (r"CN=a\,O=c", "CN=a,O=c", False),
+        ("CN=phone", "CN=phone,O=Acme", False),
+        ("CN=phone", "CN=phone2", False),
+    ],
+)
+def test_subjects_that_a_person_takes_for_the_same(one, other, same):
+    assert alike(one, other) is same
+    assert alike(other, one) is same

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from ansible_collections.mtls.nginx.plugins.module_utils.host.comparison import Textfile
-from ansible_collections.mtls.nginx.plugins.module_utils.host.end_dates import earliest_end, render
+from ansible_collections.mtls.nginx.plugins.module_utils.host.end_dates import earliest_end, latest_begin, render
 
 NAME = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "a")])
 KEY = ec.generate_private_key(ec.SECP256R1())
@@ -41,6 +41,14 @@ def crl(end, entries=0):
 def test_the_end_that_is_in_the_file(end):
     for made in (certificate(end), crl(end), crl(end, 3)):
         assert earliest_end(b"text before\n" + made) == end.timestamp()
+
+
+def test_the_latest_begin():
+    later = START + datetime.timedelta(days=1)
+    builder = x509.CertificateRevocationListBuilder(NAME, later, ENDS[0])
+    assert latest_begin(crl(ENDS[0]) + pem(builder.sign(KEY, hashes.SHA256()))) == later.timestamp()
+    assert latest_begin(certificate(ENDS[0])) == START.timestamp()
+    assert latest_begin(b"junk") is None
 
 
 def test_of_several_the_first_end_counts():

@@ -1,0 +1,161 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Controller side of `mtls.nginx.doctor`: inventory, record and a real request here, files and logs on the host."""
+
+from __future__ import annotations
+
+import os
+import time
+import typing as t
+from datetime import datetime, timedelta, timezone
+
+from ansible.errors import AnsibleActionFail, AnsibleError
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.mtls.nginx.plugins.module_utils.ca import times
+from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError, one_line
+from ansible_collections.mtls.nginx.plugins.module_utils.host import probe
+from ansible_collections.mtls.nginx.plugins.module_utils.site import evidence
+from ansible_collections.mtls.nginx.plugins.module_utils.site.diagnosis import (
+    Diagnosis,
+    HostState,
+    Reality,
+    diagnose,
+)
+from ansible_collections.mtls.nginx.plugins.module_utils.site.host_files import gate_files
+from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service
+from ansible_collections.mtls.nginx.plugins.plugin_utils.hostvars import probe_address, read_plan
+
+ARGUMENTS = {
+    "service": {"type": "str"},
+    "client": {"type": "str"},
+    "certificate": {"type": "path"},
+    "address": {"type": "str"},
+    "binary": {"type": "str", "default": "nginx"},
+    "conf_path": {"type": "path", "default": "/etc/nginx/nginx.conf"},
+    "log_dir": {"type": "path", "default": "/var/log/nginx"},
+}
+_VERDICTS = {True: "let in", False: "not let in", None: "unknown"}
+
+
+class ActionModule(ActionBase):
+    """Says why a client is or is not let in to a service of a host."""
+
+    TRANSFERS_FILES = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        result = super().run(tmp, task_vars)
+        task_vars = task_vars or {}
+        _validation, arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)
+        try:
+            plans = read_plan(task_vars)
+            found = evidence.gather(_question(arguments, task_vars["inventory_hostname"], plans), plans)
+        except MtlsError as error:
+            raise AnsibleActionFail(str(error)) from error
+        diagnosis = diagnose(found.intent, found.record, self._reality(found, arguments, task_vars))
+        result.update(changed=False, **_as_result(diagnosis))
+        return result
+
+    def _reality(self, found: evidence.Evidence, arguments: dict[str, t.Any], task_vars: dict[str, t.Any]) -> Reality:
+        if found.service is None:
+            return Reality(now=times.now())
+        address = probe_address(arguments["address"], found.service, task_vars)
+        # Before the host is looked at, so that its log tells of this request too.
+        answer = None if found.service.snippet else _ask(found, address)
+        host, trouble = self._look(found, arguments, task_vars)
+        return Reality(
+            now=times.now(),
+            host=host,
+            trouble=trouble,
+            address=f"{address}:{found.service.listen.port}",
+            answer=answer,
+            as_client=found.identity is not None,
+        )
+
+    def _look(
+        self, found: evidence.Evidence, arguments: dict[str, t.Any], task_vars: dict[str, t.Any]
+    ) -> tuple[HostState | None, str | None]:
+        """What the host says of itself, or why it says nothing."""
+        before = time.time()
+        try:
+            answer = self._execute_module(
+                module_name="mtls.nginx.nginx_gate",
+                module_args=_gate_options(found, arguments),
+                task_vars=task_vars,
+            )
+        except AnsibleError as error:  # no connection, no privileges
+            return None, one_line(str(error).strip())
+        after = time.time()
+        if "gate" not in answer:
+            return None, one_line(str(answer.get("msg") or "it gave no answer").strip())
+        return _state(answer["gate"], before, after), None
+
+
+def _question(arguments: dict[str, t.Any], host: str, plans: t.Mapping[str, t.Any]) -> evidence.Question:
+    if not arguments["service"]:
+        services = evidence.service_names(host, plans)
+        raise MtlsError(
+            f"host {host}: say which service, with -e mtls_service=NAME; it has {', '.join(services) or 'none'}"
+        )
+    if bool(arguments["client"]) == bool(arguments["certificate"]):
+        raise MtlsError(
+            f"host {host}, service {arguments['service']}: say who, with either -e mtls_client=NAME or"
+            " -e mtls_certificate=FILE"
+        )
+    certificate = arguments["certificate"] and os.path.abspath(arguments["certificate"])
+    return evidence.Question(host, arguments["service"], arguments["client"] or None, certificate or None)
+
+
+def _ask(found: evidence.Evidence, address: str) -> probe.Outcome:
+    service = t.cast(Service, found.service)
+    target = probe.Target(address, service.listen.port, service.probe_name, bool(service.proxy_protocol_from))
+    if found.identity is None:
+        return probe.ask(target, probe.Attempt("nobody", probe.NO_OR_BAD_CERTIFICATE))
+    return probe.ask(target, probe.Attempt(found.intent.who, probe.LET_IN, *found.identity))
+
+
+def _gate_options(found: evidence.Evidence, arguments: dict[str, t.Any]) -> dict[str, t.Any]:
+    service = t.cast(Service, found.service)
+    certificate = found.record.certificate
+    return {
+        "service": service.name,
+        "variable": service.variable,
+        **gate_files(os.path.dirname(os.path.normpath(arguments["conf_path"])), service),
+        "serial": certificate.serial if certificate else "",
+        "dn": certificate.dn if certificate else "",
+        **{name: arguments[name] for name in ("binary", "conf_path", "log_dir")},
+    }
+
+
+def _state(gate: dict[str, t.Any], before: float, after: float) -> HostState:
+    """The host read its clock some time between `before` and `after`."""
+    clock = gate["clock"]
+    offset = clock - before if clock < before else max(0.0, clock - after)
+    return HostState(
+        offset=timedelta(seconds=offset),
+        crl_begin=_moment(gate["crl_begin"]),
+        crl_end=_moment(gate["crl_end"]),
+        **{
+            name: gate[name]
+            for name in ("running", "configured", "allow", "ca", "crl", "revoked", "requests", "errors")
+        },
+    )
+
+
+def _moment(seconds: int | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, timezone.utc)
+
+
+def _as_result(diagnosis: Diagnosis) -> dict[str, t.Any]:
+    """The diagnosis in the words of the module's return values."""
+    return {
+        "msg": diagnosis.paragraph,
+        "verdict": _VERDICTS[diagnosis.let_in],
+        "intent": _VERDICTS[diagnosis.meant],
+        "as_intended": diagnosis.as_intended,
+        "causes": [
+            {"cause": finding.cause, "text": finding.text, "remedy": finding.remedy} for finding in diagnosis.findings
+        ],
+        "remedy": diagnosis.remedy,
+    }

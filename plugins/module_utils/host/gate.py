@@ -1,0 +1,136 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the files and logs of a host say of one service's gate and of one client: nothing is changed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import typing as t
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from ansible_collections.mtls.nginx.plugins.module_utils.host import end_dates, nginx_conf
+from ansible_collections.mtls.nginx.plugins.module_utils.host.probe import USER_AGENT
+
+_TAIL = 1 << 20  # bytes of each log that are looked at, the last ones
+_MOST_REQUESTS = 10
+_MOST_ERRORS = 5
+# As the service template's log_format writes it. nginx escapes quotes in what callers send, so nobody can forge an end.
+_REQUEST = re.compile(
+    r'\[(?P<when>[^\]]{20,26})\] "[^"]*" (?P<status>\d{3}) .* "(?P<agent>[^"]*)"'
+    r' sni="[^"]*" verify="(?P<verify>[^"]*)" dn="(?P<dn>[^"]*)" serial=(?P<serial>[0-9A-F]+|-)$'
+)
+# What stands before it where paths have lists of their own: `rest` is what has none.
+_WHOLE_SERVICE = ("", "rest:", "~^rest:")
+_ABOUT_TLS = re.compile(r"SSL|certificate")
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A service's gate on this host: its nginx variables begin with `variable`, the other values are paths."""
+
+    service: str
+    variable: str
+    server_block: str
+    maps: str
+    ca: str
+    crl: str
+    revoked: str
+    log_dir: str
+
+
+def state(gate: Gate, serial: str, dn: str) -> dict[str, t.Any]:
+    """The files' truth and the last requests of a client, in the words of the `nginx_gate` module's return value."""
+    crl = _read(gate.crl)
+    return {
+        "configured": os.path.exists(gate.server_block),
+        "allow": _allow(gate),
+        "ca": _digest(_read(gate.ca)),
+        "crl": _digest(crl),
+        "crl_begin": end_dates.latest_begin(crl or b""),
+        "crl_end": end_dates.earliest_end(crl or b""),
+        "revoked": bool(serial) and f"\n{serial} 1;\n".encode() in b"\n" + (_read(gate.revoked) or b""),
+        "requests": _requests(gate, serial, dn),
+        "errors": _errors(gate),
+    }
+
+
+def _allow(gate: Gate) -> dict[str, t.Any] | None:
+    """Who may enter by the map `$mtls_<service>_allowed`: everybody with a good certificate, or these subjects."""
+    content = _read(gate.maps)
+    if content is None:
+        return None
+    try:
+        directives = nginx_conf.parse(content.decode("utf-8", "replace"))
+    except nginx_conf.ConfSyntaxError:
+        return None
+    for directive in directives:
+        if directive.name == "map" and directive.values[1:] == [f"${gate.variable}_allowed"]:
+            # A key ends in the result of the verification, and where there is a list, in a colon and the subject.
+            keys = [line.name.partition("SUCCESS") for line in directive.block or () if line.values == ["1"]]
+            found = [rest[1:] for zone, success, rest in keys if success and zone in _WHOLE_SERVICE]
+            return {"everybody": "" in found, "subjects": list(dict.fromkeys(filter(None, found)))}
+    return None
+
+
+def _requests(gate: Gate, serial: str, dn: str) -> list[dict[str, t.Any]]:
+    """The last requests with this certificate, or with one of the same subject, oldest first."""
+    logged = _as_logged(dn).lower()
+    found = []
+    for line in _log_lines(gate, "access"):
+        match = _REQUEST.search(line)
+        if match is None or (match["serial"] != serial and (not logged or match["dn"].lower() != logged)):
+            continue
+        found.append(
+            {
+                "when": match["when"],
+                "status": int(match["status"]),
+                "verify": match["verify"],
+                "serial": match["serial"],
+                "probe": match["agent"] == USER_AGENT,
+            }
+        )
+    return found[-_MOST_REQUESTS:]
+
+
+def _errors(gate: Gate) -> list[str]:
+    """The last lines of the error log that are about TLS; they do not say of which certificate."""
+    return [line for line in _log_lines(gate, "error") if _ABOUT_TLS.search(line)][-_MOST_ERRORS:]
+
+
+def _as_logged(dn: str) -> str:
+    """How log_format's default escaping writes a subject, which is printable ASCII (nginx's ngx_http_log_escape)."""
+    return dn.replace("\\", "\\x5C").replace('"', "\\x22")
+
+
+def _log_lines(gate: Gate, kind: str) -> Iterator[str]:
+    """The last lines of a log, with those before it was rotated."""
+    path = os.path.join(gate.log_dir, f"mtls-{gate.service}.{kind}.log")
+    for part in (f"{path}.1", path):
+        yield from _tail(part)
+
+
+def _tail(path: str) -> Sequence[str]:
+    try:
+        with open(path, "rb") as stream:
+            size = stream.seek(0, os.SEEK_END)
+            stream.seek(max(0, size - _TAIL))
+            lines = stream.read().decode("utf-8", "replace").splitlines()
+    except OSError:
+        return []
+    return lines[1:] if size > _TAIL else lines
+
+
+def _read(path: str) -> bytes | None:
+    try:
+        with open(path, "rb") as stream:
+            return stream.read()
+    except FileNotFoundError:
+        return None
+
+
+def _digest(content: bytes | None) -> str | None:
+    return None if content is None else hashlib.sha256(content).hexdigest()

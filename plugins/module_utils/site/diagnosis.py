@@ -1,0 +1,638 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Why a client is or is not let in to a service: what was meant, what is recorded and what is, held against each other.
+
+Nothing here reads a file or asks a host: `evidence.py` and the `doctor` action bring the facts.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from ansible_collections.mtls.nginx.plugins.module_utils.ca import times
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.subjects import alike
+from ansible_collections.mtls.nginx.plugins.module_utils.errors import one_line
+from ansible_collections.mtls.nginx.plugins.module_utils.host import probe
+from ansible_collections.mtls.nginx.plugins.module_utils.names import nearest
+
+SITE = "ansible-playbook mtls.nginx.site"
+REFRESH_CRL = "ansible-playbook mtls.nginx.refresh_crl"
+
+_LONGEST_QUOTE = 300
+_WHY_STILL_IN = frozenset({"revoked", "not_rolled_out"})
+
+
+@dataclass(frozen=True)
+class Intent:
+    """What the inventory says. `who` is the client or the certificate in words, `client` its name where it has one.
+
+    `given`: the question is about a certificate file, not about the client's own certificate. `allow` is None where
+    every valid client of the authority may enter. `wanted`: the client is to have a valid certificate, so that one
+    that has ended or was revoked is replaced by the next run.
+    """
+
+    host: str
+    service: str
+    who: str
+    client: str | None
+    allow: tuple[str, ...] | None = None
+    wanted: bool = True
+    given: bool = False
+    revoked: bool = False
+    present: bool = True
+    elsewhere: tuple[str, ...] = ()  # the hosts that have the service
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """A client's certificate. Of a client of somebody else's authority only the subject is known.
+
+    `by_authority`: the service's authority has signed it. `for_clients`: it may be used by a client.
+    """
+
+    dn: str
+    serial: str = ""
+    not_before: datetime | None = None
+    not_after: datetime | None = None
+    issuer: str = ""
+    by_authority: bool = True
+    for_clients: bool = True
+
+
+@dataclass(frozen=True)
+class Record:
+    """What the service's authority has on record; `allow_dns` are the subjects on the allow list by client.
+
+    `current` is the serial of the client's certificate, where that in question is another one. `ca` and `crl` are
+    SHA-256 digests of what hosts should have.
+    """
+
+    authority: str  # the CA's subject
+    path: str
+    certificate: Certificate | None = None
+    issues: bool = True  # False: somebody else does
+    recorded: bool = True  # False: signed with the authority's key, without a trace
+    revoked: bool = False
+    revoked_at: datetime | None = None
+    reason: str | None = None
+    current: str | None = None
+    allow_dns: Mapping[str, str] = field(default_factory=dict)
+    ca_end: datetime | None = None
+    crl_end: datetime | None = None
+    ca: str | None = None
+    crl: str | None = None
+
+
+@dataclass(frozen=True)
+class HostState:
+    """What the host's files and logs say; see the module `nginx_gate`. `offset` is its clock less ours."""
+
+    offset: timedelta = timedelta()
+    running: bool = True
+    configured: bool = True
+    allow: Mapping[str, t.Any] | None = None
+    ca: str | None = None
+    crl: str | None = None
+    crl_begin: datetime | None = None
+    crl_end: datetime | None = None
+    revoked: bool = False
+    requests: Sequence[Mapping[str, t.Any]] = ()
+    errors: Sequence[str] = ()
+
+    def lists(self, dn: str) -> bool:
+        """Whether the service's map lets this subject in. nginx's maps ignore case."""
+        if self.allow is None:
+            return False
+        return self.allow["everybody"] or dn.lower() in (subject.lower() for subject in self.allow["subjects"])
+
+
+@dataclass(frozen=True)
+class Reality:
+    """What was found at `now`, our time. `host` is None where it could not be looked at, for the reason `trouble`.
+
+    `answer` is what the gate said, None where it was not asked; with `as_client`, to a request with the client's own
+    certificate, else to one without any.
+    """
+
+    now: datetime
+    host: HostState | None = None
+    trouble: str | None = None
+    address: str = ""
+    answer: probe.Outcome | None = None
+    as_client: bool = False
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One cause, and what to do about it. `keeps_out`: it is enough to keep the client out."""
+
+    cause: str
+    text: str
+    remedy: str | None = None
+    keeps_out: bool = True
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """`let_in` is None where it cannot be said; `meant` is what the inventory wants; the first finding weighs most.
+
+    `alarming`: somebody is let in who must not be.
+    """
+
+    verdict: str
+    let_in: bool | None
+    meant: bool
+    alarming: bool
+    findings: tuple[Finding, ...]
+    proof: str
+
+    @property
+    def as_intended(self) -> bool:
+        """Whether the gate is known to do what the inventory says."""
+        return self.let_in is self.meant and not self.alarming
+
+    @property
+    def remedy(self) -> str | None:
+        """What to do, in the order of the findings."""
+        steps = dict.fromkeys(finding.remedy for finding in self.findings if finding.remedy)
+        return "; then ".join(steps) or None
+
+    @property
+    def paragraph(self) -> str:
+        """All of it for a person: the verdict, why, how that is known, and the remedy."""
+        why = ". Besides, ".join(finding.text for finding in self.findings)
+        # Causes of what the verdict says, or, where all is well, something else that is not.
+        link = ". However, " if self.let_in and not self.alarming else ": "
+        parts = [f"{self.verdict}{link if why else ''}{why}.", self.proof]
+        if self.remedy:
+            parts.append(f"Remedy: {self.remedy}.")
+        return one_line(" ".join(part for part in parts if part))
+
+
+def diagnose(intent: Intent, record: Record, reality: Reality) -> Diagnosis:
+    """Hold the three against each other."""
+    case = _Case(intent, record, reality)
+    findings = list(case.findings())
+    let_in = case.let_in(findings)
+    alarming = bool(let_in) and case.must_not
+    if alarming:
+        findings = case.alarmed(findings)
+    elif let_in is False and not any(finding.keeps_out for finding in findings):
+        findings.append(case.unexplained())
+    return Diagnosis(case.verdict(let_in), let_in, case.meant, alarming, tuple(findings), case.proof())
+
+
+class _Case:
+    """One question, and the rules by which it is answered."""
+
+    def __init__(self, intent: Intent, record: Record, reality: Reality) -> None:
+        self.intent, self.record, self.reality, self.host = intent, record, reality, reality.host
+        self.certificate = record.certificate
+        serial = self.certificate.serial if self.certificate else ""
+        self.it = "it" if intent.given else f"its certificate {serial}".strip()
+        self.site = f"{SITE} --limit {intent.host}"
+        self.refresh_crl = f"{REFRESH_CRL} --limit {intent.host}"
+        self.where = f"{intent.service} on {intent.host}"
+
+    @property
+    def meant(self) -> bool:
+        """Whether the inventory wants the client to be let in."""
+        if not self.intent.present or self.intent.revoked or (self.record.revoked and not self.intent.wanted):
+            return False
+        if self.certificate is not None and not (self.certificate.by_authority and self.certificate.for_clients):
+            return False
+        if self.intent.allow is not None:
+            return self.intent.client in self.intent.allow
+        return self.certificate is not None or self.intent.wanted
+
+    @property
+    def must_not(self) -> bool:
+        """Whether it is wrong to let in this certificate, even if the client is to have a good one."""
+        return not self.meant or self.record.revoked or self._is_open
+
+    def let_in(self, findings: Iterable[Finding]) -> bool | None:
+        """What the gate does: as it answered the client, or else as follows from what is known."""
+        answer = self.reality.answer
+        if answer is not None and answer.status is not None and (self.reality.as_client or self._is_open):
+            return answer.status == probe.LET_IN
+        if any(finding.keeps_out for finding in findings):
+            return False
+        return True if self.host else None
+
+    @property
+    def _is_open(self) -> bool:
+        answer = self.reality.answer
+        return answer is not None and not self.reality.as_client and answer.status == probe.LET_IN
+
+    def findings(self) -> Iterator[Finding]:
+        """Every cause. First what keeps everybody out, then what is this client's own, then what is only odd."""
+        if not self.intent.present:
+            yield self._no_service()
+            return
+        for rule in (
+            self._open,
+            self._clock,
+            self._no_answer,
+            self._crl,
+            self._authority_ended,
+            self._not_rolled_out,
+            self._no_certificate,
+            self._other_authority,
+            self._wrong_purpose,
+            self._revoked,
+            self._dates,
+            self._list,
+            self._not_recorded,
+            self._former_certificate,
+            self._old_crl,
+            self._host_unknown,
+        ):
+            finding = rule()
+            if finding is not None:
+                yield finding
+
+    # What concerns everybody
+
+    def _no_service(self) -> Finding:
+        hosts = self.intent.elsewhere
+        if hosts:
+            text = f"the inventory has no service {self.intent.service} on {self.intent.host}, but on {_some(hosts)}"
+            return Finding("no_service", text, f"ask there, with --limit {hosts[0]}")
+        text = f"the inventory wants no service {self.intent.service} on {self.intent.host} any more (state: absent)"
+        return Finding("no_service", text, f"for a service, set state: present and run {self.site}")
+
+    def _open(self) -> Finding | None:
+        if not self._is_open:
+            return None
+        text = f"{self.where} let in a request without any certificate"
+        return Finding("open_gate", text, self.site, keeps_out=False)
+
+    def _no_answer(self) -> Finding | None:
+        answer, place = self.reality.answer, f"{self.where} ({self.reality.address})"
+        if self.host is not None and not self.host.configured:
+            return None  # said by _not_rolled_out
+        if self.host is not None and not self.host.running:
+            start = f"ansible {self.intent.host} -b -m ansible.builtin.service -a 'name=nginx state=started'"
+            return Finding("no_answer", f"nginx does not run on {self.intent.host}", start)
+        if answer is None:
+            return None
+        if answer.status is None:
+            remedy = "see whether a firewall is between here and there, or set mtls_probe_address"
+            return Finding("no_answer", f"{place} cannot be asked from here: {answer.error}", remedy)
+        expected = {probe.NO_OR_BAD_CERTIFICATE, probe.NOT_ON_THE_LIST, probe.LET_IN}
+        if answer.status in expected:
+            return None
+        text = f"{place} answered {answer.status}, which is not this gate's answer: another server block has the name"
+        return Finding("no_answer", text, self.site)
+
+    def _clock(self) -> Finding | None:
+        """A clock that is wrong matters most where it turns a verdict about dates."""
+        if self.host is None or abs(self.host.offset) <= times.CLOCK_SKEW:
+            return None
+        here = self.reality.now
+        there = here + self.host.offset
+        turned = [
+            (f"{what} for {_state(span, there)}", _state(span, there) != _GOOD)
+            for what, span in self._spans()
+            if _state(span, there) != _state(span, here)
+        ]
+        direction = "ahead of" if there > here else "behind"
+        text = (
+            f"the clock of {self.intent.host} is {_distance(self.host.offset)} {direction} that of this machine"
+            f" ({_date(there)} there, {_date(here)} here)"
+        )
+        if turned:
+            text += f", so nginx takes {' and '.join(taken for taken, _bad in turned)}"
+        remedy = f"set the clock that is wrong (ansible {self.intent.host} -b -a 'timedatectl set-ntp true')"
+        return Finding("clock", text, remedy, keeps_out=any(bad for _taken, bad in turned))
+
+    def _spans(self) -> list[tuple[str, _Span]]:
+        spans = [("the CRL", self._crl_span)]
+        if self.certificate is not None:
+            spans.append(("the certificate", (self.certificate.not_before, self.certificate.not_after)))
+        return spans
+
+    @property
+    def _crl_span(self) -> _Span:
+        return (self.host.crl_begin, self.host.crl_end) if self.host else (None, self.record.crl_end)
+
+    def _is_bad(self, span: _Span) -> str | None:
+        """How a span is bad, by both clocks: what only one of them says is the clock's fault."""
+        here = self.reality.now
+        said = {_state(span, here), _state(span, here + self.host.offset if self.host else here)}
+        return None if _GOOD in said else said.pop()
+
+    def _crl(self) -> Finding | None:
+        if self._is_bad(self._crl_span) != _ENDED:
+            return None
+        place = f"on {self.intent.host}" if self.host else f"in {self.record.path}"
+        text = f"the CRL {place} ended on {_date(self._crl_span[1])}, and nginx lets nobody in without one that is good"
+        return Finding("crl_ended", text, self.refresh_crl)
+
+    def _authority_ended(self) -> Finding | None:
+        if self._is_bad((None, self.record.ca_end)) is None:
+            return None
+        text = f"the authority's own certificate ended on {_date(self.record.ca_end)}, and with it all that it issued"
+        return Finding("authority_ended", text, f"set up a new authority in place of {self.record.path}")
+
+    def _not_rolled_out(self) -> Finding | None:
+        host = self.host
+        if host is None:
+            return None
+        if not host.configured or host.allow is None:
+            text = f"{self.intent.host} has not got the service yet: the inventory is ahead of the host"
+        elif host.ca is None or host.crl is None:
+            text = f"{'ca.crt' if host.ca is None else 'crl.pem'} is missing on {self.intent.host}"
+        elif self.record.ca is not None and host.ca != self.record.ca:
+            text = f"the CA certificates on {self.intent.host} are not those of {self.record.path}"
+        else:
+            return None
+        return Finding("not_rolled_out", text, self.site)
+
+    # What is the client's own
+
+    def _no_certificate(self) -> Finding | None:
+        if self.certificate is not None:
+            return None
+        if self.intent.revoked:
+            return Finding("no_certificate", "it is revoked in the inventory and has no certificate", None)
+        return Finding("no_certificate", f"{self.record.path} has issued no certificate to it yet", self.site)
+
+    def _other_authority(self) -> Finding | None:
+        certificate = self.certificate
+        if certificate is None or certificate.by_authority:
+            return None
+        if not certificate.serial:
+            text = f"it is a client of {certificate.issuer}, and {self.where} takes those of {self.record.authority}"
+        elif certificate.issuer == self.record.authority:
+            text = f"{self.it} was signed by another key under the authority's own name ({certificate.issuer})"
+        else:
+            text = (
+                f"{self.it} was issued by {certificate.issuer}, and {self.where} takes those of"
+                f" {self.record.authority} only"
+            )
+        if self.record.issues:
+            return Finding("other_authority", text, f"use a certificate of {self.record.path}: see clients/ there")
+        return Finding("other_authority", text, f"use a certificate of {self.record.authority}")
+
+    def _wrong_purpose(self) -> Finding | None:
+        if self.certificate is None or self.certificate.for_clients:
+            return None
+        return Finding(
+            "not_for_clients", f"{self.it} is not a client's certificate (extendedKeyUsage)", self._hand_out()
+        )
+
+    def _revoked(self) -> Finding | None:
+        if self.certificate is not None and not self.certificate.by_authority:
+            return None  # a serial is its issuer's
+        if not (self.record.revoked or (self.host and self.host.revoked)):
+            if not self.intent.revoked or self.certificate is None:
+                return None
+            text = "the inventory revokes it, and the authority has not done so yet"
+            return Finding("revoked", text, SITE, keeps_out=False)
+        when = f" on {_date(self.record.revoked_at)}" if self.record.revoked_at else ""
+        why = f" (reason: {self.record.reason})" if self.record.reason else ""
+        text = f"{self.it} was revoked{when}{why}"
+        if not self.record.revoked:
+            text = f"the CRL on {self.intent.host} lists {self.it}, which {self.record.path} holds valid"
+            return Finding("revoked", text, self.refresh_crl)
+        if self.host and not self.host.revoked:
+            text += f", and the CRL on {self.intent.host} does not say so yet"
+            return Finding("revoked", text, self.refresh_crl, keeps_out=False)
+        return Finding("revoked", text, self._replace())
+
+    def _dates(self) -> Finding | None:
+        certificate = self.certificate
+        if certificate is None:
+            return None
+        bad = self._is_bad((certificate.not_before, certificate.not_after))
+        if bad == _ENDED:
+            text = f"{self.it} expired on {_date(certificate.not_after)}"
+            return Finding("expired", text, self._replace())
+        if bad == _EARLY:
+            text = f"{self.it} is valid from {_date(certificate.not_before)} on only"
+            return Finding("not_yet_valid", text, self._replace())
+        return None
+
+    def _replace(self) -> str:
+        """How to get a certificate in place of one that will never be good again."""
+        if self.record.current or not self.record.issues:
+            return self._hand_out()
+        if self.intent.wanted:
+            return f"{self.site} issues a new one; then {self._hand_out()}"
+        if self.intent.client is None:
+            return f"if it should enter, add a client to mtls_clients and run {self.site}"
+        first = "take its state: revoked out of the inventory, " if self.intent.revoked else ""
+        return f"if it should enter again, {first}run {SITE} and {self._hand_out()}"
+
+    def _hand_out(self) -> str:
+        if not self.record.issues:
+            return f"ask whoever runs {self.record.authority} for a new certificate"
+        name = self.intent.client
+        return f"give the device the new certificate from {self.record.path}/clients/{f'{name}/' if name else ''}"
+
+    def _list(self) -> Finding | None:
+        """The allow list in the inventory, the map on the host, and a subject that is nearly on it."""
+        certificate = self.certificate
+        meant = self.intent.allow is None or self.intent.client in self.intent.allow
+        if certificate is None:
+            return None if meant else self._not_listed()
+        if not certificate.by_authority:
+            return None
+        if self.host is None or self.host.allow is None or not self.host.configured:
+            return None if meant else self._spelled_otherwise(certificate) or self._not_listed()
+        listed = self.host.lists(certificate.dn)
+        if meant and not listed:
+            if self.record.revoked or self.intent.revoked:
+                return None  # a revoked client gets no line in the map
+            return self._spelled_otherwise(certificate) or Finding(
+                "not_rolled_out",
+                f"the inventory lets {certificate.dn} in, and the map on {self.intent.host} does not have it yet",
+                self.site,
+            )
+        if listed and not meant:
+            text = (
+                f"the map on {self.intent.host} still has {certificate.dn}, whom the inventory has taken off the list"
+            )
+            return Finding("not_rolled_out", text, self.site, keeps_out=False)
+        return None if meant else self._spelled_otherwise(certificate) or self._not_listed()
+
+    def _not_listed(self) -> Finding:
+        allow = self.intent.allow or ()
+        dn = self.certificate.dn if self.certificate else ""
+        close = nearest(self.intent.client or dn.rpartition("CN=")[2], allow)
+        text = f"the allow list of {self.where} does not name it"
+        text += f"; it names '{close}', who is somebody else" if close else "" if allow else ", and is empty"
+        if self.intent.client is None:
+            remedy = "if it should enter, add a client with this subject to mtls_clients and to allow"
+        else:
+            remedy = f"if it should enter, add {self.intent.client} to allow of the service {self.intent.service}"
+        return Finding("not_listed", text, f"{remedy}, and run {self.site}")
+
+    def _spelled_otherwise(self, certificate: Certificate) -> Finding | None:
+        """A subject that a person would take for the same: other order, case, accents or spaces."""
+        subjects = [
+            *self.record.allow_dns.values(),
+            *((self.host.allow or {}).get("subjects", ()) if self.host else ()),
+        ]
+        same = next((dn for dn in subjects if dn.lower() != certificate.dn.lower() and alike(dn, certificate.dn)), None)
+        if same is None:
+            return None
+        text = f"{self.it} says {certificate.dn}, and the allow list {same}, which nginx takes for somebody else"
+        owner = next((name for name, dn in self.record.allow_dns.items() if dn == same), None)
+        if owner is None:
+            return Finding("spelled_otherwise", text, self.site)
+        remedy = (
+            f"give the device the certificate of '{owner}', or write the subject in mtls_clients as the certificate"
+            f" has it and run {self.site}"
+        )
+        return Finding("spelled_otherwise", text, remedy)
+
+    # What is only odd
+
+    def _not_recorded(self) -> Finding | None:
+        if self.record.recorded:
+            return None
+        text = f"{self.record.path} has no record of {self.it}, although its key has signed it"
+        remedy = "if nobody knows where it comes from, name it in mtls_revoked"
+        return Finding("not_recorded", text, f"{remedy} and run {SITE}", keeps_out=False)
+
+    def _former_certificate(self) -> Finding | None:
+        """A device comes with this subject and another certificate, in vain: it was not given the new one."""
+        if self.host is None or self.certificate is None or not self.certificate.serial or self.record.current:
+            return None
+        visits = [request for request in self.host.requests if not request["probe"]]
+        if not visits or visits[-1]["serial"] == self.certificate.serial or visits[-1]["verify"] == "SUCCESS":
+            return None
+        last = visits[-1]
+        text = (
+            f"on {last['when']} a device came with another certificate of the same subject, {last['serial']}, and got"
+            f" {last['status']} ({_verified(last['verify'])})"
+        )
+        return Finding("former_certificate", text, self._hand_out(), keeps_out=False)
+
+    def _old_crl(self) -> Finding | None:
+        if not self.host or None in (self.host.crl, self.record.crl) or self.host.crl == self.record.crl:
+            return None
+        if self._is_bad(self._crl_span) == _ENDED or (self.record.revoked and not self.host.revoked):
+            return None  # said already
+        text = f"the CRL on {self.intent.host} is not the one in {self.record.path}"
+        return Finding("old_crl", text, self.refresh_crl, keeps_out=False)
+
+    def _host_unknown(self) -> Finding | None:
+        if self.host is not None:
+            return None
+        text = f"{self.intent.host} itself could not be looked at ({self.reality.trouble})"
+        return Finding("host_unknown", text, f"ansible {self.intent.host} -m ansible.builtin.ping", keeps_out=False)
+
+    def alarmed(self, findings: Sequence[Finding]) -> list[Finding]:
+        """The findings when somebody is let in who must not be: how to let them in is nobody's question then."""
+        if self._is_open:
+            return list(findings)
+        text, remedy = "whoever holds this certificate gets in now", None
+        if self.host and any(finding.keeps_out for finding in findings):
+            text += f", although the files on {self.intent.host} keep it out: nginx runs with an older configuration"
+            remedy = self._reload
+        elif not any(finding.cause in _WHY_STILL_IN and not finding.keeps_out for finding in findings):
+            remedy = self.site
+        alarm = Finding("let_in_against_inventory", text, remedy, keeps_out=False)
+        return [alarm, *(replace(finding, remedy=None) if finding.keeps_out else finding for finding in findings)]
+
+    def unexplained(self) -> Finding:
+        """Nothing here says why: what nginx's own log says."""
+        text = "inventory, record and the host's files all say that it may enter"
+        if self.host and self.host.errors:
+            text += (
+                f"; the last that nginx's error log says of TLS is: {one_line(self.host.errors[-1])[:_LONGEST_QUOTE]}"
+            )
+        return Finding("unexplained", text, f"nginx may still run with an older configuration: {self._reload}")
+
+    @property
+    def _reload(self) -> str:
+        return f"ansible {self.intent.host} -b -m ansible.builtin.service -a 'name=nginx state=reloaded'"
+
+    # In words
+
+    def verdict(self, let_in: bool | None) -> str:
+        """The first sentence, without its full stop."""
+        wants = f"the inventory {self._wants(self.meant)}"
+        if let_in is None:
+            return f"It cannot be said whether {self._sentence('is let in')}; {wants}"
+        if self._is_open:
+            return f"ALARM: everybody is let in to the service {self.intent.service} on {self.intent.host}"
+        if let_in and self.must_not:
+            but = "the authority has revoked its certificate" if self.meant else wants
+            return f"ALARM: {self._sentence('IS let in' if self._asked else 'would be let in')}, and {but}"
+        if let_in:
+            sentence = self._sentence("is let in" if self._asked else "would be let in")
+            return f"{_capital(sentence)}, as the inventory wants it"
+        return _capital(self._sentence("is not let in")) + (f", though {wants}" if self.meant else "")
+
+    def _sentence(self, verb: str) -> str:
+        return f"{self.intent.who} {verb} to the service {self.intent.service} on {self.intent.host}"
+
+    @staticmethod
+    def _wants(meant: bool) -> str:
+        return "wants it to enter" if meant else "does not want it to enter"
+
+    @property
+    def _asked(self) -> bool:
+        return self.reality.as_client and self.reality.answer is not None
+
+    def proof(self) -> str:
+        """How that is known."""
+        if not self.intent.present:
+            return ""
+        answer = self.reality.answer
+        if answer is None or answer.status is None:
+            return ""
+        if not self.reality.as_client:
+            return (
+                f"Its private key is not here to ask with; a request without a certificate got {answer.status}, and the"
+                " rest follows from the record and the host's files."
+            )
+        said = next(
+            (request for request in reversed(self.host.requests if self.host else ()) if request["probe"]), None
+        )
+        logged = f", and nginx logged: {_verified(said['verify'])}" if said else ""
+        return f"A request with its own certificate got {answer.status}{logged}."
+
+
+_Span = tuple[t.Optional[datetime], t.Optional[datetime]]
+_GOOD, _EARLY, _ENDED = "valid", "not yet valid", "expired"
+
+
+def _state(span: _Span, moment: datetime) -> str:
+    begin, end = span
+    if begin is not None and moment < begin:
+        return _EARLY
+    return _ENDED if end is not None and moment >= end else _GOOD
+
+
+def _verified(verify: str) -> str:
+    """nginx's $ssl_client_verify without what a person need not see."""
+    return {"NONE": "no certificate", "SUCCESS": "a good certificate"}.get(verify, verify.replace("FAILED:", ""))
+
+
+def _some(hosts: Sequence[str]) -> str:
+    return ", ".join(hosts[:3]) + (f" and {len(hosts) - 3} more" if len(hosts) > 3 else "")
+
+
+def _date(moment: datetime | None) -> str:
+    return moment.strftime("%Y-%m-%d %H:%M UTC") if moment else "a date that is not known"
+
+
+def _distance(span: timedelta) -> str:
+    seconds = int(abs(span).total_seconds())
+    for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * size:
+            return f"{round(seconds / size)} {unit}"
+    return f"{seconds} seconds"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

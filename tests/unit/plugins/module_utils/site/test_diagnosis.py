@@ -1,0 +1,543 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Each cause alone, and several at once: what weighs most comes first, and the verdict is what was seen."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from ansible_collections.mtls.nginx.plugins.module_utils.host import probe
+from ansible_collections.mtls.nginx.plugins.module_utils.site.diagnosis import (
+    Certificate,
+    HostState,
+    Intent,
+    Reality,
+    Record,
+    diagnose,
+)
+
+NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+DAY, HOUR = timedelta(days=1), timedelta(hours=1)
+PHONE = "CN=phone,O=Acme"
+INTENT = Intent("web1", "nas", "client 'phone'", "phone", allow=("phone", "tablet"))
+CERTIFICATE = Certificate(PHONE, "0A", NOW - DAY, NOW + 300 * DAY, "CN=CA")
+RECORD = Record(
+    authority="CN=CA",
+    path="/srv/pki",
+    certificate=CERTIFICATE,
+    allow_dns={"phone": PHONE, "tablet": "CN=tablet"},
+    ca_end=NOW + 3000 * DAY,
+    crl_end=NOW + 30 * DAY,
+    ca="ca",
+    crl="crl",
+)
+HOST = HostState(
+    allow={"everybody": False, "subjects": [PHONE, "CN=tablet"]},
+    ca="ca",
+    crl="crl",
+    crl_begin=NOW - DAY,
+    crl_end=NOW + 30 * DAY,
+)
+WITHOUT_PHONE = {"everybody": False, "subjects": ["CN=tablet"]}
+EVERYBODY = {"everybody": True, "subjects": []}
+
+
+def answer(status, error=None):
+    return probe.Outcome(probe.Attempt("somebody", probe.LET_IN), status, error)
+
+
+def reality(host=HOST, status=204, **values):
+    """What is, after a request with the client's own certificate that got `status`; None: nobody could ask so."""
+    asked = {"answer": answer(status), "as_client": True} if status else {"answer": answer(400)}
+    return Reality(now=NOW, host=host, **{"address": "192.0.2.1:443", **asked, **values})
+
+
+def record(**values):
+    return replace(RECORD, **values)
+
+
+def certified(**values):
+    return replace(RECORD, certificate=replace(CERTIFICATE, **values))
+
+
+def intent(**values):
+    return replace(INTENT, **values)
+
+
+def host(**values):
+    return replace(HOST, **values)
+
+
+def visit(serial, verify, status=400, **values):
+    return {"when": "23/Nov/2026", "status": status, "verify": verify, "serial": serial, "probe": False, **values}
+
+
+OFF_LIST = intent(allow=("tablet",))
+REVOKED = record(revoked=True, revoked_at=NOW - DAY, reason="keyCompromise")
+IN, OUT, UNKNOWN = True, False, None
+
+# name: (intent, record, reality, let in, as intended, causes, part of the paragraph)
+CASES = {
+    "all is well": (INTENT, RECORD, reality(), IN, True, [], "Client 'phone' is let in to the service nas on web1, as"),
+    "a strange name": (intent(who="client '{}%s'"), RECORD, reality(), IN, True, [], "Client '{}%s' is let in"),
+    "every valid client": (intent(allow=None), RECORD, reality(host(allow=EVERYBODY)), IN, True, [], "is let in"),
+    "case is nothing to nginx": (
+        INTENT,
+        RECORD,
+        reality(host(allow={"everybody": False, "subjects": ["cn=PHONE,o=acme"]})),
+        IN,
+        True,
+        [],
+        "is let in",
+    ),
+    "the key is not here": (INTENT, RECORD, reality(status=None), IN, True, [], "would be let in"),
+    "no service here": (
+        intent(present=False, elsewhere=("web2", "web3")),
+        RECORD,
+        Reality(now=NOW),
+        OUT,
+        True,
+        ["no_service"],
+        "the inventory has no service nas on web1, but on web2, web3",
+    ),
+    "service taken away": (
+        intent(present=False),
+        RECORD,
+        Reality(now=NOW),
+        OUT,
+        True,
+        ["no_service"],
+        "(state: absent)",
+    ),
+    "no certificate yet": (
+        INTENT,
+        record(certificate=None),
+        reality(host(allow=WITHOUT_PHONE), status=None),
+        OUT,
+        False,
+        ["no_certificate"],
+        "/srv/pki has issued no certificate to it yet. Its private key",
+    ),
+    "no certificate yet, and not on the list": (
+        OFF_LIST,
+        record(certificate=None),
+        reality(host(allow=WITHOUT_PHONE), status=None),
+        OUT,
+        True,
+        ["no_certificate", "not_listed"],
+        "add phone to allow",
+    ),
+    "another CA, and a serial that ours has revoked": (
+        INTENT,
+        certified(by_authority=False, issuer="CN=Other"),
+        reality(host(revoked=True), status=400),
+        OUT,
+        True,
+        ["other_authority"],
+        "",
+    ),
+    "another CA": (
+        INTENT,
+        certified(by_authority=False, issuer="CN=Other"),
+        reality(status=400),
+        OUT,
+        True,
+        ["other_authority"],
+        "was issued by CN=Other, and nas on web1 takes those of CN=CA only",
+    ),
+    "a client of another authority": (
+        INTENT,
+        record(certificate=Certificate(PHONE, issuer="CN=Other", by_authority=False)),
+        reality(status=None),
+        OUT,
+        True,
+        ["other_authority"],
+        "it is a client of CN=Other, and nas on web1 takes those of CN=CA",
+    ),
+    "another CA of the same name": (
+        INTENT,
+        certified(by_authority=False),
+        reality(status=400),
+        OUT,
+        True,
+        ["other_authority"],
+        "signed by another key under the authority's own name",
+    ),
+    "a server's certificate": (
+        INTENT,
+        certified(for_clients=False),
+        reality(status=400),
+        OUT,
+        True,
+        ["not_for_clients"],
+        "extendedKeyUsage",
+    ),
+    "expired": (
+        INTENT,
+        certified(not_after=NOW - HOUR),
+        reality(status=400),
+        OUT,
+        False,
+        ["expired"],
+        "though the inventory wants it to enter: its certificate 0A expired on 2026-11-23 11:00 UTC",
+    ),
+    "not yet valid": (INTENT, certified(not_before=NOW + HOUR), reality(status=400), OUT, False, ["not_yet_valid"], ""),
+    "revoked": (
+        intent(revoked=True, wanted=False),
+        REVOKED,
+        reality(host(revoked=True, allow=WITHOUT_PHONE), status=400),
+        OUT,
+        True,
+        ["revoked"],
+        "its certificate 0A was revoked on 2026-11-22 12:00 UTC (reason: keyCompromise). A request",
+    ),
+    "revoked by hand": (
+        INTENT,
+        REVOKED,
+        reality(host(revoked=True), status=400),
+        OUT,
+        False,
+        ["revoked"],
+        "--limit web1 issues a new one; then give the device the new certificate from /srv/pki/clients/phone/",
+    ),
+    "revoked, and the host does not know": (
+        intent(revoked=True, wanted=False),
+        REVOKED,
+        reality(host(crl="older")),
+        IN,
+        False,
+        ["let_in_against_inventory", "revoked"],
+        "ALARM: client 'phone' IS let in to the service nas on web1, and the inventory does not want it to enter",
+    ),
+    "revoked by hand, and the host does not know": (
+        INTENT,
+        REVOKED,
+        reality(host(crl="older")),
+        IN,
+        False,
+        ["let_in_against_inventory", "revoked"],
+        "ALARM: client 'phone' IS let in to the service nas on web1, and the authority has revoked its certificate",
+    ),
+    "not recorded": (INTENT, record(recorded=False), reality(), IN, True, ["not_recorded"], "no record of its cert"),
+    "to be revoked": (
+        intent(revoked=True, wanted=False),
+        RECORD,
+        reality(),
+        IN,
+        False,
+        ["let_in_against_inventory", "revoked"],
+        "the authority has not done so yet",
+    ),
+    "revoked in the host's CRL only": (
+        INTENT,
+        RECORD,
+        reality(host(revoked=True, crl="newer"), status=400),
+        OUT,
+        False,
+        ["revoked", "old_crl"],
+        "lists its certificate 0A, which /srv/pki holds valid",
+    ),
+    "the CRL has ended": (
+        INTENT,
+        RECORD,
+        reality(host(crl_end=NOW - HOUR, crl="older"), status=400),
+        OUT,
+        False,
+        ["crl_ended"],
+        "the CRL on web1 ended on 2026-11-23 11:00 UTC, and nginx lets nobody in",
+    ),
+    "the authority has ended": (
+        INTENT,
+        record(ca_end=NOW - HOUR),
+        reality(status=400),
+        OUT,
+        False,
+        ["authority_ended"],
+        "with it all that it issued",
+    ),
+    "not on the list": (
+        OFF_LIST,
+        RECORD,
+        reality(host(allow=WITHOUT_PHONE), status=403),
+        OUT,
+        True,
+        ["not_listed"],
+        "add phone to allow of the service nas, and run ansible-playbook mtls.nginx.site --limit web1",
+    ),
+    "not on the list, but a similar one is": (
+        intent(allow=("phone2",)),
+        record(allow_dns={"phone2": "CN=phone2"}),
+        reality(host(allow={"everybody": False, "subjects": ["CN=phone2"]}), status=403),
+        OUT,
+        True,
+        ["not_listed"],
+        "it names 'phone2', who is somebody else",
+    ),
+    "spelled otherwise": (
+        intent(client=None, wanted=False, given=True, who="the certificate a.crt (O=Acme,CN=phone)"),
+        certified(dn="O=Acme,CN=phone"),
+        reality(status=403),
+        OUT,
+        True,
+        ["spelled_otherwise"],
+        "says O=Acme,CN=phone, and the allow list CN=phone,O=Acme, which nginx takes for somebody else",
+    ),
+    "not rolled out: the map": (
+        INTENT,
+        RECORD,
+        reality(host(allow=WITHOUT_PHONE), status=403),
+        OUT,
+        False,
+        ["not_rolled_out"],
+        "the inventory lets CN=phone,O=Acme in, and the map on web1 does not have it yet",
+    ),
+    "not rolled out: the service": (
+        INTENT,
+        RECORD,
+        reality(host(configured=False, allow=None), status=404),
+        OUT,
+        False,
+        ["not_rolled_out"],
+        "web1 has not got the service yet",
+    ),
+    "not rolled out: the CA": (INTENT, RECORD, reality(host(ca="old"), status=400), OUT, False, ["not_rolled_out"], ""),
+    "not rolled out: no CRL": (
+        INTENT,
+        RECORD,
+        reality(host(crl=None, crl_begin=None, crl_end=None), status=400),
+        OUT,
+        False,
+        ["not_rolled_out"],
+        "crl.pem is missing on web1",
+    ),
+    "still on the host's list": (
+        OFF_LIST,
+        RECORD,
+        reality(),
+        IN,
+        False,
+        ["let_in_against_inventory", "not_rolled_out"],
+        "ALARM",
+    ),
+    "still on the host's list, by the files": (
+        OFF_LIST,
+        RECORD,
+        reality(status=None),
+        IN,
+        False,
+        ["let_in_against_inventory", "not_rolled_out"],
+        "ALARM: client 'phone' would be let in",
+    ),
+    "taken off the host's list, and nginx not reloaded": (
+        OFF_LIST,
+        RECORD,
+        reality(host(allow=WITHOUT_PHONE)),
+        IN,
+        False,
+        ["let_in_against_inventory", "not_listed"],
+        "nginx runs with an older configuration. Besides, the allow list of nas on web1 does not name it. A request",
+    ),
+    "let in against the inventory, and the host is out of reach": (
+        OFF_LIST,
+        RECORD,
+        reality(None, trouble="no route"),
+        IN,
+        False,
+        ["let_in_against_inventory", "not_listed", "host_unknown"],
+        "Remedy: ansible-playbook mtls.nginx.site --limit web1",
+    ),
+    "added, and the host's files do not know": (
+        INTENT,
+        RECORD,
+        reality(host(allow=WITHOUT_PHONE)),
+        IN,
+        True,
+        ["not_rolled_out"],
+        "as the inventory wants it. However, the inventory lets",
+    ),
+    "an open gate": (
+        INTENT,
+        RECORD,
+        reality(answer=answer(204), as_client=False),
+        IN,
+        False,
+        ["open_gate"],
+        "ALARM: everybody is let in to the service nas on web1: nas on web1 let in a request without any certificate",
+    ),
+    "the host's clock is ahead": (
+        INTENT,
+        RECORD,
+        reality(host(offset=400 * DAY), status=400),
+        OUT,
+        False,
+        ["clock"],
+        "(2027-12-28 12:00 UTC there, 2026-11-23 12:00 UTC here), so nginx takes the CRL for expired and",
+    ),
+    "the host's clock is behind": (
+        INTENT,
+        RECORD,
+        reality(host(offset=-2 * DAY), status=400),
+        OUT,
+        False,
+        ["clock"],
+        "the certificate for not yet valid",
+    ),
+    "a wrong clock that harms nobody": (INTENT, RECORD, reality(host(offset=HOUR)), IN, True, ["clock"], "60 minutes"),
+    "a clock that is a little wrong": (
+        INTENT,
+        RECORD,
+        reality(host(offset=timedelta(minutes=-10))),
+        IN,
+        True,
+        [],
+        "is let in",
+    ),
+    "a wrong clock that lets in": (
+        INTENT,
+        certified(not_after=NOW - HOUR),
+        reality(host(offset=-3 * HOUR)),
+        IN,
+        True,
+        ["clock"],
+        "so nginx takes the certificate for valid",
+    ),
+    "nginx does not run": (
+        INTENT,
+        RECORD,
+        reality(host(running=False), answer=answer(None, "connection refused")),
+        OUT,
+        False,
+        ["no_answer"],
+        "nginx does not run on web1",
+    ),
+    "nobody answers": (
+        INTENT,
+        RECORD,
+        reality(answer=answer(None, "no answer within 10 s")),
+        OUT,
+        False,
+        ["no_answer"],
+        "nas on web1 (192.0.2.1:443) cannot be asked from here: no answer within 10 s",
+    ),
+    "somebody else answers": (INTENT, RECORD, reality(status=421), OUT, False, ["no_answer"], "answered 421"),
+    "the host is out of reach": (
+        INTENT,
+        RECORD,
+        reality(None, trouble="no route"),
+        IN,
+        True,
+        ["host_unknown"],
+        "web1 itself could not be looked at (no route)",
+    ),
+    "the host is out of reach, and the key is not here": (
+        INTENT,
+        RECORD,
+        reality(None, None, trouble="no route"),
+        UNKNOWN,
+        False,
+        ["host_unknown"],
+        "It cannot be said whether client 'phone' is let in to the service nas on web1; the inventory wants",
+    ),
+    "the host is out of reach, and yet it is clear": (
+        OFF_LIST,
+        RECORD,
+        reality(None, None, trouble="no route"),
+        OUT,
+        True,
+        ["not_listed", "host_unknown"],
+        "Client 'phone' is not let in",
+    ),
+    "the device has its former certificate": (
+        INTENT,
+        RECORD,
+        reality(host(requests=[visit("09", "FAILED:certificate revoked"), visit("0A", "SUCCESS", 204, probe=True)])),
+        IN,
+        True,
+        ["former_certificate"],
+        "came with another certificate of the same subject, 09, and got 400 (certificate revoked)",
+    ),
+    "no reason in sight": (
+        INTENT,
+        RECORD,
+        reality(host(errors=["[info] some\x1b[31mthing"]), status=400),
+        OUT,
+        False,
+        ["unexplained"],
+        "is: [info] some\\x1b[31mthing. A request with its own certificate got 400. Remedy: nginx may still",
+    ),
+    "somebody else's client": (
+        INTENT,
+        replace(RECORD, certificate=Certificate(PHONE), issues=False),
+        reality(status=None),
+        IN,
+        True,
+        [],
+        "would be let in",
+    ),
+    "a snippet": (INTENT, RECORD, reality(answer=None, as_client=False), IN, True, [], "would be let in"),
+    # Several at once
+    "expired and the CRL ended": (
+        INTENT,
+        certified(not_after=NOW - HOUR),
+        reality(host(crl_end=NOW - HOUR), status=400),
+        OUT,
+        False,
+        ["crl_ended", "expired"],
+        "Remedy: ansible-playbook mtls.nginx.refresh_crl --limit web1; then ansible-playbook mtls.nginx.site --limit",
+    ),
+    "revoked, expired and not on the list": (
+        intent(allow=("tablet",), revoked=True, wanted=False),
+        replace(REVOKED, certificate=replace(CERTIFICATE, not_after=NOW - HOUR)),
+        reality(host(allow=WITHOUT_PHONE, revoked=True), status=400),
+        OUT,
+        True,
+        ["revoked", "expired", "not_listed"],
+        ". Besides, its certificate 0A expired",
+    ),
+    "another CA, and expired": (
+        INTENT,
+        certified(by_authority=False, issuer="CN=Other", not_after=NOW - HOUR),
+        reality(status=400),
+        OUT,
+        True,
+        ["other_authority", "expired"],
+        "Besides",
+    ),
+    "a wrong clock, and not on the list": (
+        OFF_LIST,
+        RECORD,
+        reality(host(offset=400 * DAY, allow=WITHOUT_PHONE), status=400),
+        OUT,
+        True,
+        ["clock", "not_listed"],
+        "Besides, the allow list",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_diagnoses(case):
+    wanted, recorded, is_so, let_in, as_intended, causes, part = case
+    diagnosis = diagnose(wanted, recorded, is_so)
+    assert [finding.cause for finding in diagnosis.findings] == causes
+    assert diagnosis.let_in is let_in
+    assert diagnosis.as_intended is as_intended
+    assert part in diagnosis.paragraph
+    assert "\n" not in diagnosis.paragraph
+    assert diagnosis.paragraph.endswith(".")
+    assert ".." not in diagnosis.paragraph
+    for finding in diagnosis.findings:
+        assert finding.text in diagnosis.paragraph
+
+
+def test_a_former_certificate_in_a_file_is_not_meant():
+    given = intent(wanted=False, given=True, who="the certificate old.crt")
+    old = replace(REVOKED, current="0B")
+    diagnosis = diagnose(given, old, reality(host(revoked=True), status=400))
+    assert (diagnosis.let_in, diagnosis.meant) == (False, False)
+    assert "nas on web1: it was revoked on" in diagnosis.paragraph
+    assert diagnosis.remedy == "give the device the new certificate from /srv/pki/clients/phone/"
