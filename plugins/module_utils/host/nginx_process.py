@@ -34,9 +34,10 @@ RELOAD_TIMEOUT = 30.0
 START_TIMEOUT = 15.0
 STOP_TIMEOUT = 10.0
 COMMAND_TIMEOUT = 120.0
-# Workers that are going to die of their configuration do so at once.
+# So long new workers are watched, from when they are first seen: those that are going to die of their configuration do
+# so at once. nginx itself needs half of it before it tells the old ones to go.
 SETTLE_TIME = 0.2
-_POLL = 0.05
+_FIRST_POLL, _POLL = 0.02, 0.05
 _TITLE_TIMEOUT = 3.0
 
 _MASTER = "nginx: master process"
@@ -296,13 +297,17 @@ class Nginx:
             raise MtlsError(f"'{' '.join(command)}' failed with status {result.code}: {words or 'it gives no reason'}")
 
     def _wait(self, before: set[Process], log: LogTail, timeout: float, failure: str) -> None:
-        deadline = time.monotonic() + timeout
+        deadline, pause = time.monotonic() + timeout, _FIRST_POLL
+        new: set[Process] = set()
+        seen = 0.0
         while True:
             master = self.master()
             workers = self.workers(master) if master else set()
-            if workers and not workers & before:
-                time.sleep(SETTLE_TIME)
-                if master and workers <= self.workers(master):
+            if workers - before != new:
+                new, seen = workers - before, time.monotonic()
+            if new and not workers & before:
+                time.sleep(max(0.0, seen + SETTLE_TIME - time.monotonic()))
+                if master and new <= self.workers(master):
                     return
                 raise MtlsError(
                     f"{failure}: its new worker processes die: {log.quote() or 'its error log gives no reason'}"
@@ -313,7 +318,8 @@ class Nginx:
                 raise MtlsError(f"{failure}: {log.quote()}")
             if time.monotonic() > deadline:
                 raise MtlsError(f"{failure} in time: {log.quote() or _SILENCE}")
-            time.sleep(_POLL)
+            time.sleep(pause)
+            pause = min(1.5 * pause, _POLL)
 
 
 @dataclass(frozen=True)
