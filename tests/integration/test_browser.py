@@ -81,7 +81,7 @@ def test_a_browser_gets_in_with_the_p12_and_not_without(site: Site, upstream, se
     site.ok()
     selection(url, "Test Root CA")
     browser = Browser(tmp_path / "home", site.pki / "ca.crt")
-    assert "No required SSL certificate was sent" in browser.see(f"{url}/inside")
+    assert "A certificate is needed here" in browser.see(f"{url}/inside")
 
     browser.install(site.pki / "clients/laptop/laptop.p12")
     seen = browser.see(f"{url}/inside")
@@ -90,4 +90,4 @@ def test_a_browser_gets_in_with_the_p12_and_not_without(site: Site, upstream, se
 
     site.host_vars["nas"]["mtls_clients"][0] |= {"state": "revoked"}
     site.ok()
-    assert "The SSL certificate error" in browser.see(f"{url}/inside")
+    assert "Your certificate was not accepted" in browser.see(f"{url}/inside")
