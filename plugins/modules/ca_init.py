@@ -17,7 +17,7 @@ description:
     C(openssl ca -config openssl.cnf) keeps working in it.
   - In an adopted directory, C(unique_subject) in C(index.txt.attr) is set to C(no), since otherwise C(openssl ca)
     refuses the whole index once a certificate has been renewed.
-  - With O(backend=openbao), the directory mirrors the CA that the server has. The module never makes one there.
+  - With O(ca_backend=openbao), the directory mirrors the CA that the server has. The module never makes one there.
 options:
   path:
     description: The directory of the authority. It is created with mode 0700.

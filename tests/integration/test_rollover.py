@@ -138,7 +138,7 @@ def test_step_by_step_and_nobody_loses_access(rolling, subject):
     assert site.ask(site.port, client="watch").status == 200
 
 
-@pytest.mark.parametrize("after", [1, 6, 9])
+@pytest.mark.parametrize("after", [pytest.param(1, marks=pytest.mark.long), 6, pytest.param(9, marks=pytest.mark.long)])
 def test_an_end_that_was_interrupted_is_completed(rolling, monkeypatch, after):
     site = rolling
     step(site, "begin")
