@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Write a sample of each page that the collection makes, and take pictures of it with Chromium, for people to look at.
 
-Each page is taken at the widths of a phone and of a desktop, light and dark, once in full length, and printed.
+Each page is taken at the widths of a phone and of a desktop, light and dark side by side, on the first screen and in
+full length, and printed.
 """
 
 from __future__ import annotations
@@ -25,8 +26,6 @@ ROOT = Path(__file__).resolve().parents[2]
 OUTPUT = ROOT / "build" / "screenshots"
 TEMPLATES = str(ROOT / "playbooks" / "templates")
 WIDTHS = {"phone": (390, 844), "desktop": (1280, 900)}
-# Settings of the engine, not of the window, whose dark mode would also repaint pages that have none.
-SCHEMES = {"light": "preferredColorScheme=1", "dark": "preferredColorScheme=0"}
 
 
 @dataclass(frozen=True)
@@ -45,10 +44,17 @@ def status(fleet: Callable[[Path], samples.Fleet], **more: object) -> Callable[[
     return write
 
 
+def as_it_is(page: bytes) -> Callable[[Path], bytes]:
+    return lambda _folder: page
+
+
 PAGES = (
     Page("status-small", status(samples.small)),
     Page("status-mixed", status(samples.mixed, answers=samples.mixed_answers())),
     Page("status-large", status(samples.large)),
+    Page("handout", samples.handout),
+    Page("handout-program", samples.handout_of_a_program),
+    *(Page(f"refused-{reason}", as_it_is(page)) for reason, page in samples.refusals().items()),
 )
 
 
@@ -74,23 +80,23 @@ def chromium(profile: Path, *arguments: str) -> str:
     return done.stdout
 
 
-def picture(page: Path, target: Path, size: tuple[int, int], scheme: str, profile: Path) -> None:
-    """Take one. The page is in a frame, because a window of Chromium's is 500 pixels wide at least."""
+def picture(page: Path, target: Path, size: tuple[int, int], profile: Path) -> None:
+    """Take one, light and dark side by side.
+
+    The page is in two frames: a window of Chromium's is at least 500 pixels wide, and a frame's colour scheme counts inside.
+    """
     width, height = size
     frame = page.with_name("frame.html")
+    source = html.escape(page.name)
     frame.write_text(
-        "<!DOCTYPE html><meta name=color-scheme content='light dark'>"
-        "<style>body,iframe{margin:0;border:0;display:block}</style>"
-        f"<iframe src='{html.escape(page.name)}' width={width} height={height}></iframe>",
+        "<!DOCTYPE html><style>body{margin:0;display:flex;gap:16px;background:#888}iframe{border:0}</style>"
+        + "".join(
+            f"<iframe src='{source}' width={width} height={height} style='color-scheme:{scheme}'></iframe>"
+            for scheme in ("light", "dark")
+        ),
         encoding="utf-8",
     )
-    chromium(
-        profile,
-        f"--blink-settings={SCHEMES[scheme]}",
-        f"--window-size={max(width, 500)},{height}",
-        f"--screenshot={target}",
-        frame.as_uri(),
-    )
+    chromium(profile, f"--window-size={2 * width + 16},{height}", f"--screenshot={target}", frame.as_uri())
 
 
 def main() -> int:
@@ -108,9 +114,8 @@ def main() -> int:
             file.write_bytes(page.write(folder))
             shutil.copy(file, OUTPUT)
             for device, (width, height) in WIDTHS.items():
-                for scheme in SCHEMES:
-                    picture(file, OUTPUT / f"{page.name}-{device}-{scheme}.png", (width, height), scheme, profile)
-                picture(file, OUTPUT / f"{page.name}-{device}-long.png", (width, 5 * height), "light", profile)
+                picture(file, OUTPUT / f"{page.name}-{device}.png", (width, height), profile)
+                picture(file, OUTPUT / f"{page.name}-{device}-long.png", (width, 5 * height), profile)
             chromium(profile, f"--print-to-pdf={OUTPUT / page.name}.pdf", "--no-pdf-header-footer", file.as_uri())
         print(OUTPUT / f"{page.name}-*.png", flush=True)
     return 0
