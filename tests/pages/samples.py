@@ -105,6 +105,22 @@ def small(folder: Path) -> Fleet:
     return fleet
 
 
+def household(folder: Path) -> Fleet:
+    """Six clients, three services, one device that was lost and one certificate that ends soon."""
+    fleet = Fleet(folder / "pki")
+    fleet.clients("anna-laptop", "anna-phone", "kitchen-tablet", age=20)
+    fleet.clients("ben-laptop", age=190)
+    fleet.clients("ben-phone", age=350)
+    fleet.clients("lost-phone", age=300, state="revoked")
+    fleet.issue("lost-phone", age=12, revoked=True)
+    fleet.service("nas", "nas", ["anna-laptop", "anna-phone", "ben-laptop"])
+    fleet.service("nas", "photos")
+    fleet.service("home", "home", ["anna-phone", "ben-phone", "kitchen-tablet"])
+    fleet.servers(age=20)
+    fleet.crl(age=9)
+    return fleet
+
+
 def mixed(folder: Path) -> Fleet:
     """Eighteen clients and five services, where not all is well."""
     fleet = Fleet(folder / "pki")
