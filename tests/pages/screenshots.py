@@ -131,7 +131,7 @@ def take_for_readme() -> None:
     """Take the two pictures that are kept."""
     pages = {page.name: page for page in PAGES}
     with written(pages["status-household"]) as (file, profile):
-        picture(file, ROOT / "docs" / "status.png", (1000, 780), profile, ["light"])
+        picture(file, ROOT / "docs" / "status.png", (1060, 780), profile, ["light"])
     with written(pages["handout"]) as (file, profile):
         picture(file, ROOT / "docs" / "handout.png", WIDTHS["phone"], profile)
 
