@@ -14,6 +14,7 @@ COLLECTION := $(COLLECTIONS)/ansible_collections/mtls/nginx
 PEERS := build/bench/peers
 ROWS :=
 PAGES :=
+ADDRESS :=
 RUNS := 3
 SCENARIOS := default lifecycle existing fleet
 
@@ -23,8 +24,8 @@ export LC_ALL := C.UTF-8
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 ##@ Try it
-demo: $(VENV)/.controller $(COLLECTION)  ## site.yml against this machine, then a table of real requests (root)
-	examples/demo/run.sh up
+demo: $(VENV)/.controller $(COLLECTION)  ## site.yml against this machine, then a table of real requests; ADDRESS=192.0.2.7 opens it to a phone (root)
+	examples/demo/run.sh up $(ADDRESS)
 
 demo-clean: $(VENV)/.controller $(COLLECTION)  ## take away all that the demo made
 	examples/demo/run.sh down

@@ -1,11 +1,14 @@
 #!/usr/bin/env bash
 # The demo: guards https://127.0.0.1:8443 on this machine, then shows who gets in.
-#   run.sh up     needs root, ansible-playbook on the PATH and the collection where Ansible finds it
-#   run.sh down   takes all of it away again
+#   run.sh up             needs root, ansible-playbook on the PATH and the collection where Ansible finds it
+#   run.sh up 192.0.2.7   the same on port 8443 of every address, under this one, for a phone in the same network
+#   run.sh down           takes all of it away again
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
 state=$here/../../build/demo
+address=${2:-127.0.0.1}
+page=https://$address:8443
 export ANSIBLE_LOCALHOST_WARNING=false ANSIBLE_DEPRECATION_WARNINGS=false
 
 say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
@@ -18,6 +21,7 @@ packages() { dpkg-query --show --showformat '${Package}\n' | sort; }
 
 up() {
   [ "$(id -u)" = 0 ] || { echo 'make demo installs nginx and writes below /etc/nginx: run it as root' >&2; exit 1; }
+  [[ $address =~ ^[A-Za-z0-9][A-Za-z0-9.-]*$ ]] || { echo "$address is no host name and no IPv4 address" >&2; exit 2; }
   mkdir -p "$state"
   if [ ! -e "$state/before" ]; then
     if ! command -v nginx >/dev/null; then
@@ -32,6 +36,8 @@ up() {
   command -v curl >/dev/null || { apt-get update -q && apt-get install -qy --no-install-recommends curl; }
   rm -rf "$state/inventory"
   cp -r "$here/inventory" "$state/inventory"
+  [ $# -lt 2 ] || sed -i "s/127.0.0.1:8443/8443/; s/\[127.0.0.1, localhost\]/[$address]/" "$state/inventory/host_vars/demo.yml"
+  cp "$state/inventory/host_vars/demo.yml" "$state/demo.yml"
 
   say '1. The inventory names three clients and one service. site.yml makes it true.'
   cat "$state/inventory/host_vars/demo.yml"
@@ -41,17 +47,21 @@ up() {
 
   say '2. A phone is lost: one line in host_vars, and the same command again.'
   sed -i 's/^  - name: lost-phone$/&\n    state: revoked\n    reason: keyCompromise/' "$state/inventory/host_vars/demo.yml"
-  diff -u "$here/inventory/host_vars/demo.yml" "$state/inventory/host_vars/demo.yml" | tail -n +3 || true
+  diff -u "$state/demo.yml" "$state/inventory/host_vars/demo.yml" | tail -n +3 || true
   play mtls.nginx.site
 
-  say '3. Who gets in? Real requests with curl:'
+  say '3. How does it stand? A page says who may enter where, and when each certificate ends.'
+  play mtls.nginx.status
+
+  say '4. Who gets in? Real requests with curl:'
   table
   cat <<TEXT
 
-Try it:      cd build/demo/pki && curl --cacert ca.crt --cert clients/iphone-admin/iphone-admin.crt --key clients/iphone-admin/iphone-admin.key https://127.0.0.1:8443/
-For a phone: build/demo/pki/clients/iphone-admin/iphone-admin.p12, its password beside it
+Look at it:  build/demo/status/status.html and build/demo/pki/clients/iphone-admin/iphone-admin.html, in a browser
+Try it:      cd build/demo/pki && curl --cacert ca.crt --cert clients/iphone-admin/iphone-admin.crt --key clients/iphone-admin/iphone-admin.key $page/
 Change it:   edit build/demo/inventory/host_vars/demo.yml, then
              ANSIBLE_COLLECTIONS_PATH=build/collections .venv/bin/ansible-playbook -i build/demo/inventory/hosts.yml mtls.nginx.site
+On a phone:  README.md, "From the demo to your phone"
 Take it all away: make demo-clean
 TEXT
 }
@@ -73,7 +83,7 @@ row() { # who, expected status, path, certificate and key without their endings
   local got said='' identity=()
   [ $# -lt 4 ] || identity=(--cert "$4.crt" --key "$4.key")
   got=$(curl --silent --output "$state/answer" --write-out '%{http_code}' --cacert "$state/pki/ca.crt" \
-    "${identity[@]}" "https://127.0.0.1:8443$3") || true
+    "${identity[@]}" "$page$3") || true
   said=$(sed -n 's/.*<title>\(.*\)<\/title>.*/\1/p' "$state/answer" | tr -d '\r')
   [ "$got" = "$2" ] || { said="$said   <-- NOT AS EXPECTED"; failed=1; }
   printf '  %-46s %-10s %s %s\n' "$1" "$2" "$got" "${said#"$got" }"
@@ -100,7 +110,7 @@ down() {
 stop_nginx() { ! nginx_runs || nginx -s stop; }
 
 case ${1-} in
-  up) up ;;
+  up) up "$@" ;;
   down) down ;;
-  *) echo "usage: $0 up|down" >&2; exit 2 ;;
+  *) echo "usage: $0 up [address]|down" >&2; exit 2 ;;
 esac

@@ -12,14 +12,19 @@ from datetime import timedelta
 from pathlib import Path
 from unittest import mock
 
+import jinja2
+
 from ansible_collections.mtls.nginx.plugins.module_utils.ca import clients, creation, keys, servers, times
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends import Access, open_authority
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.client_files import Client
+from ansible_collections.mtls.nginx.plugins.module_utils.site import error_pages
+from ansible_collections.mtls.nginx.plugins.module_utils.site.handouts import Handouts, Template
 from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import AuthorityPlan
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import parse_services
 from ansible_collections.mtls.nginx.plugins.module_utils.site.status import Status
 from ansible_collections.mtls.nginx.plugins.module_utils.site.status_judge import Settings, status_of
 
+ROLES = Path(__file__).resolve().parents[2] / "roles"
 ANSIBLE = "ansible-playbook -i inventory/hosts.yml"
 SETTINGS = {
     "crl_refresh_before": 7,
@@ -100,6 +105,22 @@ def small(folder: Path) -> Fleet:
     return fleet
 
 
+def household(folder: Path) -> Fleet:
+    """Six clients, three services, one device that was lost and one certificate that ends soon."""
+    fleet = Fleet(folder / "pki")
+    fleet.clients("anna-laptop", "anna-phone", "kitchen-tablet", age=20)
+    fleet.clients("ben-laptop", age=190)
+    fleet.clients("ben-phone", age=350)
+    fleet.clients("lost-phone", age=300, state="revoked")
+    fleet.issue("lost-phone", age=12, revoked=True)
+    fleet.service("nas", "nas", ["anna-laptop", "anna-phone", "ben-laptop"])
+    fleet.service("nas", "photos")
+    fleet.service("home", "home", ["anna-phone", "ben-phone", "kitchen-tablet"])
+    fleet.servers(age=20)
+    fleet.crl(age=9)
+    return fleet
+
+
 def mixed(folder: Path) -> Fleet:
     """Eighteen clients and five services, where not all is well."""
     fleet = Fleet(folder / "pki")
@@ -163,3 +184,31 @@ def large(folder: Path, clients_count: int = 1000, services_count: int = 50) -> 
     fleet.servers(age=60)
     fleet.crl(age=3)
     return fleet
+
+
+def handout(folder: Path) -> bytes:
+    """The page of somebody with a phone, for whom two services are open."""
+    return _handout(folder, Client("iphone-anna", mobileconfig=True))
+
+
+def handout_of_a_program(folder: Path) -> bytes:
+    """The page of a client that has a PEM pair only."""
+    return _handout(folder, Client("ci-runner", p12="none"))
+
+
+def _handout(folder: Path, client: Client) -> bytes:
+    fleet = Fleet(folder / "pki")
+    fleet.service("nas", "nas", [client.name])
+    fleet.service("home", "photos")
+    with open_authority(Access(str(fleet.path)), read_only=False) as authority:
+        clients.reconcile(authority, [client], new_key_type="ecdsa", check=False)
+    template = Template(str(ROLES / "ca" / "templates"), None)
+    Handouts(str(fleet.path), fleet.plan.as_options()["services"], template).reconcile(wanted=True, check=False)
+    return (fleet.path / "clients" / client.name / f"{client.name}.html").read_bytes()
+
+
+def refusals() -> dict[str, bytes]:
+    """The page for each reason for which people are refused."""
+    loader = jinja2.FileSystemLoader(ROLES / "server" / "templates")
+    made = error_pages.pages(jinja2.Environment(loader=loader), None)
+    return {page["reason"]: "".join(page["pieces"]).encode() for page in made}

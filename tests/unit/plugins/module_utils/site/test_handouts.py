@@ -19,6 +19,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.site import handouts
 from ansible_collections.mtls.nginx.plugins.module_utils.site.handouts import Handouts, Template
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Listen, parse_services
+from ansible_collections.mtls.nginx.tests.pages import samples
 from ansible_collections.mtls.nginx.tests.unit.support import later, tree
 
 PAGES = str(pathlib.Path(handouts.__file__).parents[3] / "roles" / "ca" / "templates")
@@ -157,6 +158,15 @@ def test_the_files_that_are_there_decide_what_is_told(pki):
         for failure in ("No required SSL certificate was sent", "The SSL certificate error", "403", "421"):
             assert failure in text
         assert "ca.crt" not in text
+
+
+def test_it_names_the_pages_of_those_who_are_refused(pki):
+    pki.serve(PHONE)
+    make(pki, service("wiki"))
+    text = Reader(page(pki)).text
+    for reason, refused in samples.refusals().items():
+        title = re.search("<h1>(.*)</h1>", refused.decode())[1]
+        assert (f"“{title}”" in text) is (reason != "plain")
 
 
 def test_devices_are_told_to_trust_the_authority_where_its_servers_are(pki):
