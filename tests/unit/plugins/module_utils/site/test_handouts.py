@@ -166,7 +166,7 @@ def test_it_names_the_pages_of_those_who_are_refused(pki):
     text = Reader(page(pki)).text
     for reason, refused in samples.refusals().items():
         title = re.search("<h1>(.*)</h1>", refused.decode())[1]
-        assert (f"“{title}”" in text) is (reason != "plain")
+        assert (f"\u201c{title}\u201d" in text) is (reason != "plain")
 
 
 def test_devices_are_told_to_trust_the_authority_where_its_servers_are(pki):
