@@ -104,7 +104,7 @@ class ActionModule(ActionBase):
     def _bring_all(self, services: list[Service]) -> dict[str, t.Any]:
         publications = self._publications(services)
         looked = self._look(services)
-        if "ansible_facts" not in looked:
+        if "mtls_nginx" not in looked.get("ansible_facts", {}):  # failed; a discovered interpreter is a fact too
             return looked
         facts = looked["ansible_facts"]["mtls_nginx"]
         if not facts["installed"] and not self._arguments["require_nginx"]:
