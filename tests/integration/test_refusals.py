@@ -229,6 +229,18 @@ def test_an_nginx_conf_that_does_not_include_conf_d(broken):
         broken.nginx.write_conf()
 
 
+def test_a_host_whose_python_cannot_be_started(broken, tmp_path, monkeypatch):
+    python = tmp_path / "python3"
+    python.write_text("#!/bin/sh\necho 'no such Python' >&2\nexit 127\n")
+    python.chmod(0o755)
+    # Found by Ansible itself, and so among the facts that come with the failure.
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    broken.host_vars["nas"].update(
+        ansible_python_interpreter="auto_silent", ansible_interpreter_python_fallback=["python3"]
+    )
+    refused(broken, "no such Python")
+
+
 def test_a_host_whose_own_configuration_is_broken(broken):
     foreign = broken.nginx.folder / "conf.d" / "foreign.conf"
     foreign.write_text("nonsense;\n")
