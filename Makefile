@@ -31,7 +31,7 @@ demo-clean: $(VENV)/.controller $(COLLECTION)  ## take away all that the demo ma
 	examples/demo/run.sh down
 
 ##@ Check it
-test: lint build sanity unit integration matrix-ends molecule  ## all of it (root: the integration tests run a real nginx)
+test: lint build sanity unit fuzz integration matrix-ends molecule  ## all of it (root: the integration tests run a real nginx)
 
 test-long: $(VENV)/.dev $(COLLECTION) packages  ## the long trials: many kills, reloads under load, each nginx, each ansible-core (root)
 	pytest -m long
@@ -66,10 +66,13 @@ matrix: $(COLLECTION) packages  ## unit tests and the workflow on each supported
 matrix-ends: $(COLLECTION) packages  ## the same on the oldest and the newest of them only (root)
 	python3 tests/matrix.py --ends
 
-unit integration test-long bench screenshots: export PYTHONPATH := $(CURDIR)/$(COLLECTIONS)
+unit fuzz integration test-long bench screenshots: export PYTHONPATH := $(CURDIR)/$(COLLECTIONS)
 
-unit: $(VENV)/.dev $(COLLECTION) packages  ## unit tests
-	pytest tests/unit
+unit: $(VENV)/.dev $(COLLECTION) packages  ## unit tests, the everyday loop
+	pytest tests/unit --ignore=tests/unit/fuzz
+
+fuzz: $(VENV)/.dev $(COLLECTION) packages  ## unit tests with whatever Hypothesis thinks up
+	pytest tests/unit/fuzz
 
 integration: $(VENV)/.openbao $(COLLECTION) packages  ## integration tests with a real nginx (root)
 	@[[ $$EUID -eq 0 ]] || { echo "The integration tests start and reload nginx: run them as root." >&2; exit 1; }
@@ -133,4 +136,4 @@ $(COLLECTION):
 	mkdir -p $(@D)
 	ln -sfn ../../../.. $@
 
-.PHONY: demo demo-clean test test-long lint changelog-lint docs-lint ci-lint sanity unit integration molecule matrix matrix-ends screenshots bench build clean help packages
+.PHONY: demo demo-clean test test-long lint changelog-lint docs-lint ci-lint sanity unit fuzz integration molecule matrix matrix-ends screenshots bench build clean help packages
