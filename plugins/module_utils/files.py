@@ -121,6 +121,15 @@ def make_directories(paths: Iterable[str], mode: int) -> None:
         sync_directory(parent)
 
 
+def read_if_there(path: Path) -> bytes | None:
+    """Return what is in a file, or None when there is none."""
+    try:
+        with open(path, "rb") as stream:
+            return stream.read()
+    except FileNotFoundError:
+        return None
+
+
 def status(path: Path) -> os.stat_result | None:
     """Return the status of a file, or None when it cannot be had."""
     try:

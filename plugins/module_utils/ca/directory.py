@@ -503,11 +503,7 @@ def read_chain(ca_path: str) -> bytes:
 
 def crl_as_it_is(path: str) -> bytes | None:
     """Return a CRL file unchecked; None when there is none."""
-    try:
-        with open(path, "rb") as stream:
-            return stream.read()
-    except FileNotFoundError:
-        return None
+    return files.read_if_there(path)
 
 
 def read_crl(ca_path: str) -> bytes:

@@ -76,7 +76,7 @@ def ensure(path: str, source: Source, *, check: bool) -> creation.Outcome:
         raise MtlsError(f"{path}: holds an authority of its own; with mtls_ca_backend trust, choose another directory")
     chain = _read_chain(source.certificates)
     bundle = b"".join(ca.public_bytes(serialization.Encoding.PEM) for ca in chain)
-    added = [] if _read(place.certificate) == bundle else ["ca.crt"]
+    added = [] if files.read_if_there(place.certificate) == bundle else ["ca.crt"]
     if not os.path.exists(place.crl):
         added.append("crl.pem")
     created = not is_trusted(path)
@@ -130,7 +130,7 @@ def _fetch_crl(source: str) -> bytes:
         except (URLError, OSError, ValueError) as error:
             raise MtlsError(f"{source}: the CRL cannot be fetched ({error}); check the address") from error
     else:
-        found = _read(source)
+        found = files.read_if_there(source)
         if found is None:
             raise MtlsError(f"{source}: there is no such file; name the authority's CRL in mtls_ca_trust")
         data = found
@@ -361,11 +361,3 @@ def _save_clients(path: str, clients: Mapping[str, RegisterEntry]) -> None:
 def _states(pem: bytes, path: str) -> list[tuple[x509.Name, CrlState]]:
     """Return issuer and state of each CRL in a PEM file."""
     return [(crl.parsed.issuer, revocation.state_of(crl)) for crl in revocation.parse_crls(pem, path)]
-
-
-def _read(path: str) -> bytes | None:
-    try:
-        with open(path, "rb") as stream:
-            return stream.read()
-    except FileNotFoundError:
-        return None

@@ -12,6 +12,7 @@ import typing as t
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from ansible_collections.mtls.nginx.plugins.module_utils import files
 from ansible_collections.mtls.nginx.plugins.module_utils.host import end_dates, nginx_conf
 from ansible_collections.mtls.nginx.plugins.module_utils.host.probe import USER_AGENT
 
@@ -44,15 +45,15 @@ class Gate:
 
 def state(gate: Gate, serial: str, dn: str) -> dict[str, t.Any]:
     """The files' truth and the last requests of a client, in the words of the `nginx_gate` module's return value."""
-    crl = _read(gate.crl)
+    crl = files.read_if_there(gate.crl)
     return {
         "configured": os.path.exists(gate.server_block),
         "allow": _allow(gate),
-        "ca": _digest(_read(gate.ca)),
+        "ca": _digest(files.read_if_there(gate.ca)),
         "crl": _digest(crl),
         "crl_begin": end_dates.latest_begin(crl or b""),
         "crl_end": end_dates.earliest_end(crl or b""),
-        "revoked": bool(serial) and f"\n{serial} 1;\n".encode() in b"\n" + (_read(gate.revoked) or b""),
+        "revoked": bool(serial) and f"\n{serial} 1;\n".encode() in b"\n" + (files.read_if_there(gate.revoked) or b""),
         "requests": _requests(gate, serial, dn),
         "errors": _errors(gate),
     }
@@ -60,7 +61,7 @@ def state(gate: Gate, serial: str, dn: str) -> dict[str, t.Any]:
 
 def _allow(gate: Gate) -> dict[str, t.Any] | None:
     """Who may enter by the map `$mtls_<service>_allowed`: everybody with a good certificate, or these subjects."""
-    content = _read(gate.maps)
+    content = files.read_if_there(gate.maps)
     if content is None:
         return None
     try:
@@ -122,14 +123,6 @@ def _tail(path: str) -> Sequence[str]:
     except OSError:
         return []
     return lines[1:] if size > _TAIL else lines
-
-
-def _read(path: str) -> bytes | None:
-    try:
-        with open(path, "rb") as stream:
-            return stream.read()
-    except FileNotFoundError:
-        return None
 
 
 def _digest(content: bytes | None) -> str | None:
