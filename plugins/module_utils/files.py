@@ -31,7 +31,7 @@ def write_file(path: Path, data: bytes, mode: int, *, sync_parent: bool = True, 
     Raises OSError with its filename set; the old file is then untouched.
     """
     path = os.fspath(path)
-    staged = _stage(path, data, mode, durable=durable)
+    staged, _status = stage(path, data, mode, durable=durable)
     try:
         os.replace(staged, path)
     except OSError:
@@ -66,13 +66,18 @@ def replacing(path: Path, mode: int) -> Iterator[BinaryIO]:
 def create_file(path: Path, data: bytes, mode: int, *, sync_parent: bool = True) -> None:
     """Like ``write_file``, but raises FileExistsError rather than replace a file."""
     path = os.fspath(path)
-    staged = _stage(path, data, mode)
+    staged, _status = stage(path, data, mode)
+    link_into_place(staged, path)
+    if sync_parent:
+        sync_directory(os.path.dirname(path))
+
+
+def link_into_place(staged: str, path: str) -> None:
+    """Give a staged file its name, unless there is a file of that name; the staged name is gone in any case."""
     try:
         os.link(staged, path)
     finally:
         os.unlink(staged)
-    if sync_parent:
-        sync_directory(os.path.dirname(path))
 
 
 def remove_file(path: Path) -> bool:
@@ -188,7 +193,8 @@ def remove_unfinished(directory: Path) -> None:
             os.unlink(os.path.join(directory, name))
 
 
-def _stage(path: str, data: bytes, mode: int, *, durable: bool = True) -> str:
+def stage(path: str, data: bytes, mode: int, *, durable: bool = True) -> tuple[str, os.stat_result]:
+    """Write ``data`` beside ``path``, and return where, and the status of that file: it is for the caller to move."""
     staged, descriptor = _open_staged(path, mode)
     try:
         with open(descriptor, "wb") as stream:
@@ -196,11 +202,12 @@ def _stage(path: str, data: bytes, mode: int, *, durable: bool = True) -> str:
             stream.flush()
             if durable:
                 os.fsync(descriptor)
+            status = os.fstat(descriptor)
     except OSError as error:
         error.filename = error.filename or path
         os.unlink(staged)
         raise
-    return staged
+    return staged, status
 
 
 def _open_staged(path: str, mode: int) -> tuple[str, int]:

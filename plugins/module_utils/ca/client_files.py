@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ansible_collections.mtls.nginx.plugins.module_utils import files
 from ansible_collections.mtls.nginx.plugins.module_utils.ca import keys, p12, profiles
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.batch import Batch
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.chains import was_issued_by
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.directory import read_certificates
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.mobileconfig import ProfileMaker
@@ -180,7 +181,7 @@ def examine(
         key_at=key_at,
         matches=matches,
         p12_good=matches and certificate is not None and _p12_is_good(client, place, certificate, chain),
-        profile_good=_profile_is_good(client, place, maker, remembered),
+        profile_good=_profile_is_good(client, place, maker, _read(place.p12), remembered),
         foreign=foreign,
     )
 
@@ -260,8 +261,11 @@ def _p12_is_good(
         return p12.holds(stream.read(), client.name, certificate, chain, password, client.p12)
 
 
-def _profile_is_good(client: Client, place: ClientFiles, maker: ProfileMaker, remembered: RegisterEntry | None) -> bool:
-    data, content = _read(place.mobileconfig), _read(place.p12)
+def _profile_is_good(
+    client: Client, place: ClientFiles, maker: ProfileMaker, content: bytes | None, remembered: RegisterEntry | None
+) -> bool:
+    """Tell whether the .mobileconfig is one of the .p12 with this ``content``."""
+    data = _read(place.mobileconfig)
     if not client.has_profile or data is None or content is None:
         return False
     return maker.is_good(data, client.name, content, remembered and remembered.files.get("mobileconfig"))
@@ -309,49 +313,50 @@ def write(
     maker: ProfileMaker,
     key: keys.PrivateKey | None,
     definition: str,
+    batch: Batch,
     remembered: RegisterEntry | None = None,
 ) -> RegisterEntry:
-    """Write what a client should have, durably, and return its entry for the register.
+    """Put what a client should have into ``batch``, and return its entry for the register.
 
     A file that holds what it should already stays as it is. A key that is to be in the .p12 only is removed when
     that is on disk, and not before.
     """
-    chain = maker.chain
     files.make_directory(place.directory, 0o700)
     stamps = {}
 
-    def put(kind: str, path: str, data: bytes, mode: int) -> None:
-        files.write_file(path, data, mode, sync_parent=False)
-        stamps[kind] = Stamp.of(path, data)
+    def put(kind: str, path: str, data: bytes, mode: int) -> bytes:
+        stamps[kind] = Stamp.of_written(data, batch.write(path, data, mode))
+        return data
 
     if not os.path.exists(place.certificate) or read_certificates(place.certificate)[0] != certificate:
         put("crt", place.certificate, certificate.public_bytes(serialization.Encoding.PEM), 0o644)
     if client.csr is not None:
         with open(client.csr, "rb") as stream:
-            files.write_file(place.csr, stream.read(), 0o644, sync_parent=False)
+            batch.write(place.csr, stream.read(), 0o644)
     elif key is not None and client.keeps_key_file and not os.path.exists(place.key):
-        keys.save_new_key(place.key, key)
-    if client.has_p12 and key is not None and not _p12_is_good(client, place, certificate, chain):
+        pem = keys.encoded(key, None, place.key)
+        stamps["key"] = Stamp.of_written(pem, batch.create(place.key, pem, 0o600))
+    content = _read(place.p12)
+    if client.has_p12 and key is not None and not _p12_is_good(client, place, certificate, maker.chain):
         password = client.p12_password or _read_password(place) or p12.new_password()
         if client.p12_password is None:
             put("password", place.password, f"{password}\n".encode(), 0o600)
-        put("p12", place.p12, p12.pack(client.name, key, certificate, chain, password, client.p12), 0o600)
+        packed = p12.pack(client.name, key, certificate, maker.chain, password, client.p12)
+        content = put("p12", place.p12, packed, 0o600)
         if client.p12_password is not None:
-            files.remove_file(place.password)  # not before: the key may have been in the former .p12 only
+            batch.remove(place.password)  # not before: the key may have been in the former .p12 only
     elif client.p12 == p12.NONE:
-        files.remove_file(place.p12)
-        files.remove_file(place.password)
-    content = _read(place.p12) if client.has_profile else None
-    if content is None:
-        files.remove_file(place.mobileconfig)
-    elif not _profile_is_good(client, place, maker, remembered):
+        batch.remove(place.p12)
+        batch.remove(place.password)
+    if content is None or not client.has_profile:
+        batch.remove(place.mobileconfig)
+    elif not _profile_is_good(client, place, maker, content, remembered):
         put("mobileconfig", place.mobileconfig, maker.make(client.name, content), 0o600)
-    files.sync_directory(place.directory)
     if key is not None and not client.keeps_key_file:
-        files.remove_file(place.key)
+        batch.remove(place.key)
     for kind, path in stamped_paths(client, place).items():
-        if kind not in stamps and os.path.exists(path):
+        if kind not in stamps and os.path.exists(path) and not batch.removes(path):
             stamps[kind] = Stamp.of(path)
-    entry = entry_of(place.certificate, certificate)
+    entry = entry_of(place.certificate, certificate, stamps["crt"])
     former = tuple(entry_of(path).serial for path in place.archived_certificates())
-    return entry._replace(definition=definition, former=former, files={**entry.files, **stamps})
+    return entry._replace(definition=definition, former=former, files=stamps)

@@ -9,11 +9,13 @@ import os
 from collections.abc import Collection, Container, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import NamedTuple
 
 from ansible_collections.mtls.nginx.plugins.module_utils import files
 from ansible_collections.mtls.nginx.plugins.module_utils.ca import client_files, holders, keys, profiles, times
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Authority, Record
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.batch import Batch
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.client_files import Client, ClientFiles
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.client_plan import (
     ISSUED,
@@ -186,7 +188,8 @@ class _Worker:
             to_rewrite = [step for step in steps if step.rewrite]
             if to_rewrite:
                 self._authority.begin()
-            for step, entry in zip(to_rewrite, spread(self._rewrite, to_rewrite)):
+            batch = Batch(self._authority.path, len(to_rewrite))
+            for step, entry in zip(to_rewrite, spread(partial(self._rewrite, batch), to_rewrite, batch.commit)):
                 done[step.client.name] = self._remember(step, entry)
         finally:
             self._register.save()
@@ -230,7 +233,7 @@ class _Worker:
     def _enter(self, steps: Iterable[Step]) -> None:
         self._authority.enter([read_certificates(self._place(step.client).certificate)[0] for step in steps])
 
-    def _prepare(self, step: Step) -> holders.KeyPair:
+    def _prepare(self, step: Step, batch: Batch) -> holders.KeyPair:
         client, place = step.client, self._place(step.client)
         if step.retired_key is not None:
             client_files.archive_key(place, step.retired_key)
@@ -240,17 +243,17 @@ class _Worker:
         if step.key_in_p12:
             return holders.KeyPair.of(self._key_in_p12(step))
         kind = keys.KeyKind(client.key_type or self._new_key_type)
-        return holders.key_pair(place.key, kind, client.owner)
+        return holders.key_pair(place.key, kind, client.owner, batch)
 
-    def _finish(self, task: tuple[Step, holders.KeyPair, x509.Certificate]) -> RegisterEntry:
+    def _finish(self, task: tuple[Step, holders.KeyPair, x509.Certificate], batch: Batch) -> RegisterEntry:
         step, pair, certificate = task
         place = self._place(step.client)
         if step.superseded is not None:
             client_files.archive_certificate(place, step.superseded)
         key = pair.private_key() if pair.private is not None else None
-        return self._write(step, certificate, key)
+        return self._write(step, certificate, key, batch)
 
-    def _rewrite(self, step: Step) -> RegisterEntry:
+    def _rewrite(self, batch: Batch, step: Step) -> RegisterEntry:
         client, place = step.client, self._place(step.client)
         if step.retired_key is not None:
             client_files.archive_key(place, step.retired_key)
@@ -263,15 +266,17 @@ class _Worker:
         key = None
         if client.csr is None:
             key = keys.load_key(place.key) if os.path.exists(place.key) else self._key_in_p12(step)
-        return self._write(step, certificate, key)
+        return self._write(step, certificate, key, batch)
 
     def _key_in_p12(self, step: Step) -> keys.PrivateKey | None:
         return client_files.key_in_p12(step.client, self._place(step.client)) if step.key_in_p12 else None
 
-    def _write(self, step: Step, certificate: x509.Certificate, key: keys.PrivateKey | None) -> RegisterEntry:
+    def _write(
+        self, step: Step, certificate: x509.Certificate, key: keys.PrivateKey | None, batch: Batch
+    ) -> RegisterEntry:
         remembered = self._register.remembered(step.client.name)
         place = self._place(step.client)
-        return client_files.write(step.client, place, certificate, self._maker, key, step.definition, remembered)
+        return client_files.write(step.client, place, certificate, self._maker, key, step.definition, batch, remembered)
 
 
 def _unmanaged_serials(

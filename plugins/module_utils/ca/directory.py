@@ -19,7 +19,6 @@ import contextlib
 import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
@@ -39,9 +38,10 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca import (
     times,
 )
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import HOLD, CrlState, Entry, Order
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.batch import Batch
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.chains import was_issued_by
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.index import Index
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.parallel import cores, spread
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.parallel import spread
 from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
 
 try:
@@ -308,7 +308,6 @@ class DirectoryAuthority(Directory):
         self.begin()
         layout.allow_renewals(self._layout)
         signed = self._sign_all(list(zip(orders, self._reserve_serials(len(orders)))))
-        files.sync_directory(self._layout.issued)
         certificates = [x509.load_der_x509_certificate(result.certificate) for result in signed]
         for certificate, result in zip(certificates, signed):
             serial = numbers.hexadecimal(certificate.serial_number)
@@ -331,20 +330,18 @@ class DirectoryAuthority(Directory):
         return serials
 
     def _sign_all(self, tasks: Sequence[tuple[Order, int]]) -> list[_Signed]:
+        batch = Batch(self._layout.issued, len(tasks))
         if self._forks:
-            return spread(lambda task: self._keep(self._sign(task)), tasks)
-        with ThreadPoolExecutor(cores()) as writers:  # while the token signs on, they wait for the disk
-            kept = [writers.submit(self._keep, self._sign(task)) for task in tasks]
-        return [one.result() for one in kept]
+            return spread(lambda task: self._sign(task, batch), tasks, batch.commit)
+        signed = [self._sign(task, batch) for task in tasks]
+        batch.commit()
+        return signed
 
-    def _sign(self, task: tuple[Order, int]) -> x509.Certificate:
+    def _sign(self, task: tuple[Order, int], batch: Batch) -> _Signed:
         order, serial = task
-        return profiles.issued_certificate(self._issuer, order, serial)
-
-    def _keep(self, certificate: x509.Certificate) -> _Signed:
-        pem = certificate.public_bytes(serialization.Encoding.PEM)
-        path = self._layout.issued_certificate(numbers.hexadecimal(certificate.serial_number))
-        files.create_file(path, pem, 0o644, sync_parent=False)
+        certificate = profiles.issued_certificate(self._issuer, order, serial)
+        path = self._layout.issued_certificate(numbers.hexadecimal(serial))
+        batch.create(path, certificate.public_bytes(serialization.Encoding.PEM), 0o644)
         return _Signed(
             certificate.public_bytes(serialization.Encoding.DER), subjects.index_subject(certificate.subject)
         )

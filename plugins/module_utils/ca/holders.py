@@ -19,6 +19,7 @@ from typing import Any, Callable, Protocol, TypeVar
 from ansible_collections.mtls.nginx.plugins.module_utils import files
 from ansible_collections.mtls.nginx.plugins.module_utils.ca import keys, progress
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Authority, Order
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.batch import Batch
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.parallel import Spread
 
 try:
@@ -66,39 +67,44 @@ R = TypeVar("R")
 def issue(
     authority: Authority,
     tasks: Sequence[T],
-    prepare: Callable[[T], KeyPair],
-    finish: Callable[[tuple[T, KeyPair, x509.Certificate]], R],
+    prepare: Callable[[T, Batch], KeyPair],
+    finish: Callable[[tuple[T, KeyPair, x509.Certificate], Batch], R],
 ) -> Iterator[tuple[T, R]]:
     """Yield each task with what ``finish`` made of its certificate.
 
     ``prepare`` and ``finish`` run in forked processes: what they change in memory is lost, what they return is
-    pickled.
+    pickled. The files that they put into the batch are in place when the next step begins.
     """
     if not tasks:
         return
     authority.begin()
     with progress.shown(authority.path, len(tasks)) as count:
-        yield from _pipeline(authority, tasks, _counted(prepare, count), _counted(finish, count))
+        yield from _pipeline(authority, tasks, _Stage(authority, prepare, count), _Stage(authority, finish, count))
 
 
-def _counted(work: Callable[[Any], R], count: Callable[[], None]) -> Callable[[Any], R]:
-    def one(item: Any) -> R:
-        result = work(item)
-        count()
-        return result
+class _Stage:
+    """One step of the way, taken by many at once."""
 
-    return one
+    def __init__(self, authority: Authority, work: Callable[[Any, Batch], Any], count: Callable[[], None]) -> None:
+        self._authority = authority
+        self._work = work
+        self._count = count
+
+    def begin(self, items: Sequence[Any]) -> Spread:
+        batch = Batch(self._authority.path, len(items))
+
+        def one(item: Any) -> Any:
+            result = self._work(item, batch)
+            self._count()
+            return result
+
+        return Spread(one, items, batch.commit)
 
 
-def _pipeline(
-    authority: Authority,
-    tasks: Sequence[T],
-    prepare: Callable[[T], KeyPair],
-    finish: Callable[[tuple[T, KeyPair, x509.Certificate]], R],
-) -> Iterator[tuple[T, R]]:
+def _pipeline(authority: Authority, tasks: Sequence[T], prepare: _Stage, finish: _Stage) -> Iterator[tuple[T, Any]]:
     """Sign a chunk while the keys of the next one are made and the files of the last one are written."""
     chunks = [tasks[start : start + authority.chunk] for start in range(0, len(tasks), authority.chunk)]
-    next_pairs = Spread(prepare, chunks[0]) if chunks else None
+    next_pairs = prepare.begin(chunks[0]) if chunks else None
     last: tuple[Sequence[T], Spread] | None = None
     for number, chunk in enumerate(chunks):
         failure, written = None, []
@@ -106,7 +112,7 @@ def _pipeline(
             making, next_pairs = next_pairs, None
             pairs = making.results()
             if number + 1 < len(chunks):
-                next_pairs = Spread(prepare, chunks[number + 1])
+                next_pairs = prepare.begin(chunks[number + 1])
             certificates = authority.issue([task.order(pair) for task, pair in zip(chunk, pairs)])
             written = list(zip(chunk, pairs, certificates))
         except Exception as error:
@@ -118,12 +124,12 @@ def _pipeline(
                 with contextlib.suppress(Exception):  # one failure is enough
                     next_pairs.results()
             raise failure
-        last = (chunk, Spread(finish, written))
+        last = (chunk, finish.begin(written))
     if last is not None:
         yield from zip(last[0], last[1].results())
 
 
-def key_pair(path: str, kind: keys.KeyKind, owner: str) -> KeyPair:
+def key_pair(path: str, kind: keys.KeyKind, owner: str, batch: Batch) -> KeyPair:
     """Return the key in the file ``path``, which is made when it is missing.
 
     :raises MtlsError: the file holds no key, an encrypted one, or one that is too weak.
@@ -134,5 +140,5 @@ def key_pair(path: str, kind: keys.KeyKind, owner: str) -> KeyPair:
         keys.check_strength(key.public_key(), f"{owner}: {path}")
     else:
         key = keys.new_key(kind)
-        keys.save_new_key(path, key)
+        batch.create(path, keys.encoded(key, None, path), 0o600)
     return KeyPair.of(key)

@@ -36,7 +36,11 @@ _LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # no 0, o, 1, l, i: a password is 
 
 def new_password() -> str:
     """Return a random password of 118 bits, in groups that can be typed: ``k7wq-...``."""
-    return "-".join("".join(secrets.choice(_LETTERS) for _letter in range(4)) for _group in range(6))
+    number, letters = secrets.randbelow(len(_LETTERS) ** 24), []
+    for _letter in range(24):
+        number, letter = divmod(number, len(_LETTERS))
+        letters.append(_LETTERS[letter])
+    return "-".join("".join(letters[start : start + 4]) for start in range(0, 24, 4))
 
 
 def check_password(password: str, owner: str) -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import pickle
 import struct
@@ -21,16 +22,17 @@ _MOST_TICKETS = 8192  # they wait in a pipe, and a pipe holds 64 KiB
 _FEWEST_ITEMS = 4  # below, a fork costs more than it saves
 
 
-def spread(work: Callable[[T], R], items: Sequence[T]) -> list[R]:
+def spread(work: Callable[[T], R], items: Sequence[T], conclude: Callable[[], None] | None = None) -> list[R]:
     """Return ``[work(item) for item in items]``, computed by forked processes.
 
-    Each process takes the next item when it is free, so that slow ones do not hold up the rest. ``work`` and the
-    items are inherited, results and exceptions come back pickled. A process whose parent was killed finishes
-    what is left and ends: it never waits for anybody. Raises what ``work`` raised first.
+    Each process takes the next item when it is free, so that slow ones do not hold up the rest; when there are none,
+    or after an error, it calls ``conclude``. ``work`` and the items are inherited, results and exceptions come back
+    pickled. A process whose parent was killed finishes what is left and ends: it never waits for anybody. Raises
+    what ``work`` raised first.
     """
     results: list[R] = []
     for start in range(0, len(items), _MOST_TICKETS):
-        results += Spread(work, items[start : start + _MOST_TICKETS]).results()
+        results += Spread(work, items[start : start + _MOST_TICKETS], conclude).results()
     return results
 
 
@@ -42,9 +44,10 @@ def cores() -> int:
 class Spread(Generic[T, R]):
     """What ``spread`` does with up to 8,192 items, begun at once; ``results`` waits for it and is called once."""
 
-    def __init__(self, work: Callable[[T], R], items: Sequence[T]) -> None:
+    def __init__(self, work: Callable[[T], R], items: Sequence[T], conclude: Callable[[], None] | None = None) -> None:
         self._work = work
         self._items = items
+        self._conclude = conclude or _nothing_more
         self._workers: list[tuple[int, int]] = []
         count = min(cores(), len(items))
         if count < 2 or len(items) < _FEWEST_ITEMS:
@@ -52,13 +55,16 @@ class Spread(Generic[T, R]):
         tickets, dispenser = os.pipe()
         os.write(dispenser, b"".join(_TICKET.pack(number) for number in range(len(items))))
         os.close(dispenser)
-        self._workers = [_start(work, items, tickets) for _worker in range(count)]
+        self._workers = [_start(work, items, tickets, self._conclude) for _worker in range(count)]
         os.close(tickets)
 
     def results(self) -> list[R]:
         """Return what ``spread`` returns; raises what it raises."""
         if not self._workers:
-            return [self._work(item) for item in self._items]
+            try:
+                return [self._work(item) for item in self._items]
+            finally:
+                self._conclude()
         results: dict[int, R] = {}
         failure: BaseException | None = None
         for process, channel in self._workers:
@@ -79,7 +85,13 @@ class Spread(Generic[T, R]):
         return [results[number] for number in range(len(self._items))]
 
 
-def _start(work: Callable[[Any], Any], items: Sequence[Any], tickets: int) -> tuple[int, int]:
+def _nothing_more() -> None:
+    pass
+
+
+def _start(
+    work: Callable[[Any], Any], items: Sequence[Any], tickets: int, conclude: Callable[[], None]
+) -> tuple[int, int]:
     reader, writer = os.pipe()
     process = os.fork()
     if process:
@@ -88,7 +100,8 @@ def _start(work: Callable[[Any], Any], items: Sequence[Any], tickets: int) -> tu
     status = 1
     try:
         os.close(reader)
-        answer = pickle.dumps(_take_tickets(work, items, tickets))
+        gc.freeze()  # what was inherited is never garbage here, and need not be searched for it
+        answer = pickle.dumps(_take_tickets(work, items, tickets, conclude))
         with open(writer, "wb") as stream:
             stream.write(answer)
         status = 0
@@ -97,15 +110,20 @@ def _start(work: Callable[[Any], Any], items: Sequence[Any], tickets: int) -> tu
 
 
 def _take_tickets(
-    work: Callable[[Any], Any], items: Sequence[Any], tickets: int
-) -> tuple[dict[int, Any], BaseException | None]:
+    work: Callable[[Any], Any], items: Sequence[Any], tickets: int, conclude: Callable[[], None]
+) -> tuple[dict[int, Any], Exception | None]:
     done: dict[int, Any] = {}
-    while ticket := os.read(tickets, _TICKET.size):
+    failure: Exception | None = None
+    while failure is None and (ticket := os.read(tickets, _TICKET.size)):
         (number,) = _TICKET.unpack(ticket)
         try:
             done[number] = work(items[number])
         except Exception as error:
+            failure = error
             while os.read(tickets, 1 << 16):  # the others need not go on
                 pass
-            return done, error
-    return done, None
+    try:
+        conclude()
+    except Exception as error:
+        failure = failure or error
+    return done, failure

@@ -44,12 +44,15 @@ class Stamp(NamedTuple):
     digest: str
 
     @classmethod
-    def of(cls, path: str, data: bytes | None = None) -> Stamp:
-        """Return the stamp of a file, whose content the caller may know; raises OSError."""
+    def of(cls, path: str) -> Stamp:
+        """Return the stamp of a file; raises OSError."""
         status = os.stat(path)
-        if data is None:
-            with open(path, "rb") as stream:
-                data = stream.read()
+        with open(path, "rb") as stream:
+            return cls.of_written(stream.read(), status)
+
+    @classmethod
+    def of_written(cls, data: bytes, status: os.stat_result) -> Stamp:
+        """Return the stamp of a file by what was written and the status that it got."""
         return cls(status.st_size, status.st_mtime_ns, cls.digest_of(data))
 
     @staticmethod
@@ -220,8 +223,8 @@ def _is_sealed(data: bytes) -> bool:
     return data[:length] == _seal(data[length:])
 
 
-def entry_of(path: str, certificate: x509.Certificate | None = None) -> RegisterEntry:
-    """Return the entry of a certificate file, which may have been read already.
+def entry_of(path: str, certificate: x509.Certificate | None = None, stamp: Stamp | None = None) -> RegisterEntry:
+    """Return the entry of a certificate file, which may have been read already, or is still to come with this stamp.
 
     :raises MtlsError: it is damaged.
     """
@@ -233,5 +236,5 @@ def entry_of(path: str, certificate: x509.Certificate | None = None) -> Register
         dn=subjects.nginx_dn(certificate.subject),
         not_after=times.iso(certificate.not_valid_after_utc),
         fingerprint=certificate.fingerprint(hashes.SHA1()).hex(),
-        files={"crt": Stamp.of(path)},
+        files={"crt": stamp or Stamp.of(path)},
     )

@@ -19,6 +19,7 @@ from datetime import datetime
 from ansible_collections.mtls.nginx.plugins.module_utils import files
 from ansible_collections.mtls.nginx.plugins.module_utils.ca import holders, keys, numbers, profiles, times
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Authority, Order
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.batch import Batch
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.chains import was_issued_by
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.directory import read_certificates
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.register import (
@@ -270,7 +271,9 @@ class _Worker:
         try:
             for step in steps:
                 if step.restore is not None:
-                    done[step.server.id] = self._with_former(step, self._write(step, step.restore))
+                    batch = Batch(self._authority.path, 1)
+                    done[step.server.id] = self._with_former(step, self._write(step, step.restore, batch))
+                    batch.commit()
                     self._register.remember(step.server.id, done[step.server.id])
                 elif step.validity is None and step.entry is not None:
                     self._register.remember(step.server.id, self._with_former(step, step.entry))
@@ -290,22 +293,23 @@ class _Worker:
         former = (*before.former, *((before.serial,) if before.serial != entry.serial else ()))
         return entry._replace(former=former)
 
-    def _prepare(self, step: Step) -> holders.KeyPair:
+    def _prepare(self, step: Step, batch: Batch) -> holders.KeyPair:
         _certificate_path, key_path = self._paths(step.server)
         if step.retired_key is not None:
             files.rename_file(key_path, f"{key_path[:-4]}-{step.retired_key}.key")
-        return holders.key_pair(key_path, keys.KeyKind(step.server.key_type or self._new_key_type), step.server.owner)
+        kind = keys.KeyKind(step.server.key_type or self._new_key_type)
+        return holders.key_pair(key_path, kind, step.server.owner, batch)
 
-    def _finish(self, task: tuple[Step, holders.KeyPair, x509.Certificate]) -> RegisterEntry:
+    def _finish(self, task: tuple[Step, holders.KeyPair, x509.Certificate], batch: Batch) -> RegisterEntry:
         step, _pair, certificate = task
-        return self._write(step, certificate)
+        return self._write(step, certificate, batch)
 
-    def _write(self, step: Step, certificate: x509.Certificate) -> RegisterEntry:
+    def _write(self, step: Step, certificate: x509.Certificate, batch: Batch) -> RegisterEntry:
         certificate_path, key_path = self._paths(step.server)
         sent = [certificate, *(ca for ca in self._authority.chain if ca.subject != ca.issuer)]
         pem = b"".join(link.public_bytes(serialization.Encoding.PEM) for link in sent)
-        files.write_file(certificate_path, pem, 0o644)
-        entry = entry_of(certificate_path, certificate)
+        stamp = Stamp.of_written(pem, batch.write(certificate_path, pem, 0o644))
+        entry = entry_of(certificate_path, certificate, stamp)
         return entry._replace(definition=step.definition, files={**entry.files, "key": Stamp.of(key_path)})
 
     def _paths(self, server: Server) -> tuple[str, str]:

@@ -10,6 +10,7 @@ nginx writes ``$ssl_client_s_dn`` as RFC 2253 with openssl's names (nginx fact 1
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
@@ -111,6 +112,7 @@ _ONELINE_ESCAPE = re.compile(rb"\\([/+])|\\x([0-9A-F]{2})")
 _PLAIN_ONELINE = re.compile(r"(?:/[A-Za-z]+=[A-Za-z0-9_.@:-]+)+")  # nothing to escape in either spelling
 _ATTRIBUTE = re.compile(r"(?:^|(?<!\\)[,+])([A-Za-z0-9.]+)=")
 _ESCAPES = re.compile(r"((?:\\[0-9A-F]{2})+)|\\(.)")
+_REMEMBERED = 1 << 14  # spellings
 _BY_HAND = re.compile(rb'[,+"\\<>;]')
 
 
@@ -159,15 +161,26 @@ def _attribute(known: _Attribute, name: str, text: object, owner: str) -> x509.N
 
 def nginx_dn(name: x509.Name) -> str:
     """Return ``name`` exactly as nginx 1.11.6 and newer put it into ``$ssl_client_s_dn``."""
-    return _written(name, _rfc2253_value, ",", reverse=True)
+    return _nginx_dn(name.public_bytes())
 
 
 def index_subject(name: x509.Name) -> str:
     """Return ``name`` exactly as OpenSSL 3 writes it into ``index.txt``: ``/C=ES/CN=...``."""
+    return _index_subject(name.public_bytes())
+
+
+# Each is asked for several times on the way of one certificate, before and after processes are forked.
+@functools.lru_cache(maxsize=_REMEMBERED)
+def _nginx_dn(name: bytes) -> str:
+    return _written(name, _rfc2253_value, ",", reverse=True)
+
+
+@functools.lru_cache(maxsize=_REMEMBERED)
+def _index_subject(name: bytes) -> str:
     return "/" + _written(name, _oneline_value, "/", reverse=False)
 
 
-def _written(name: x509.Name, value: Callable[[str, der.Element], str], separator: str, *, reverse: bool) -> str:
+def _written(name: bytes, value: Callable[[str, der.Element], str], separator: str, *, reverse: bool) -> str:
     rdns = list(_attributes(name))
     if reverse:
         rdns = [list(reversed(rdn)) for rdn in reversed(rdns)]
@@ -176,8 +189,8 @@ def _written(name: x509.Name, value: Callable[[str, der.Element], str], separato
     )
 
 
-def _attributes(name: x509.Name) -> Iterator[list[tuple[str, der.Element]]]:
-    (sequence,) = der.elements(name.public_bytes())
+def _attributes(name: bytes) -> Iterator[list[tuple[str, der.Element]]]:
+    (sequence,) = der.elements(name)
     for rdn in der.elements(sequence.content):
         pairs = (der.elements(pair.content) for pair in der.elements(rdn.content))
         yield [(der.dotted(oid.content), value) for oid, value in pairs]

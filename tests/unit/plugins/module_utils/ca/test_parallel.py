@@ -51,3 +51,28 @@ def test_no_process_and_no_descriptor_is_left():
     assert len(os.listdir("/proc/self/fd")) == before
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
+
+
+def test_each_process_concludes_when_it_has_no_more_to_do_also_after_an_error(tmp_path):
+    def conclude():
+        (tmp_path / str(os.getpid())).touch()
+
+    processes = set(parallel.spread(lambda number: os.getpid(), range(1000), conclude))
+    assert processes <= {int(path.name) for path in tmp_path.iterdir()}
+    for path in tmp_path.iterdir():
+        path.unlink()
+
+    def work(number):
+        raise MtlsError("is odd")
+
+    with pytest.raises(MtlsError, match="is odd"):
+        parallel.spread(work, range(8), conclude)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_what_fails_at_the_end_fails():
+    def conclude():
+        raise MtlsError("the disk is full")
+
+    with pytest.raises(MtlsError, match="the disk is full"):
+        parallel.spread(str, range(100), conclude)
