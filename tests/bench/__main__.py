@@ -48,18 +48,20 @@ def main() -> int:
     if unknown := sorted(set(wanted) - set(known)):
         print(f"no such row: {', '.join(unknown)}; known are {', '.join(known)}", file=sys.stderr)
         return 2
-    options.output.mkdir(parents=True, exist_ok=True)
+    work = options.output.resolve() / "work"
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
     done = []
-    for name in wanted:
-        row = known[name]
-        bench = Bench(options.output.resolve() / "work" / name, options.runs, options.tiny)
-        print(f"{name}: {row.work_of(bench)} …", file=sys.stderr, flush=True)
-        try:
+    try:
+        for name in wanted:
+            row = known[name]
+            bench = Bench(work / name, options.runs, options.tiny)
+            print(f"{name}: {row.work_of(bench)} …", file=sys.stderr, flush=True)
             done.append((row, row.measure(bench)))
-        finally:
-            shutil.rmtree(bench.folder, ignore_errors=True)
-        # After each row: a run that is stopped has told what it knows.
-        report.write(options.output, done, bench)
+            # After each row: a run that is stopped has told what it knows.
+            report.write(options.output, done, bench)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)  # not before: `Bench.fresh` says why
     print((options.output / "results.md").read_text())
     return 0
 

@@ -20,6 +20,8 @@ REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 BUILD = REPOSITORY / "build"
 HERE = pathlib.Path(__file__).parent
 MODULES = "ansible_collections.mtls.nginx.plugins.modules"
+# Both sides' libraries are compiled once, as they are by default.
+INHERITED = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 class BenchError(Exception):
@@ -115,9 +117,14 @@ class Bench:
         return measured
 
     def fresh(self, name: str, template: pathlib.Path | None = None) -> pathlib.Path:
-        """Return a folder that is not there yet, or a copy of `template`."""
+        """Return a folder that is not there yet, or a copy of `template`.
+
+        What is there is moved away, not removed: for minutes after that, ext4 without a journal searches for inodes
+        that were not freed lately, which takes a new file longer the more there are.
+        """
         folder = self.folder / name
-        shutil.rmtree(folder, ignore_errors=True)
+        if folder.exists():
+            folder.rename(tempfile.mkdtemp(prefix=f"{name}.", dir=self.folder))
         if template:
             shutil.copytree(template, folder)
         os.sync()  # what the preparation left to be written must not be paid for by what is measured
@@ -138,7 +145,7 @@ def process(
             stdout=output,
             stderr=subprocess.STDOUT,
             cwd=folder,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **environment},
+            env={**INHERITED, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **environment},
         )
         # Not Popen.wait(): wait4 tells the memory of this process and of those it waited for.
         _pid, status, usage = os.wait4(started.pid, 0)
