@@ -20,8 +20,6 @@ REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 BUILD = REPOSITORY / "build"
 HERE = pathlib.Path(__file__).parent
 MODULES = "ansible_collections.mtls.nginx.plugins.modules"
-# Both sides' libraries are compiled once, as they are by default.
-INHERITED = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 class BenchError(Exception):
@@ -135,6 +133,8 @@ def process(
     command: Sequence[object], *, given: str = "", folder: pathlib.Path | None = None, **environment: str
 ) -> Cost:
     """Run a command to its end; raises BenchError when it fails."""
+    # Both sides' libraries are compiled once, as they are by default.
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     with tempfile.TemporaryFile("w+") as stdin, tempfile.TemporaryFile("w+") as output:
         stdin.write(given)
         stdin.seek(0)
@@ -145,7 +145,7 @@ def process(
             stdout=output,
             stderr=subprocess.STDOUT,
             cwd=folder,
-            env={**INHERITED, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **environment},
+            env={**inherited, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **environment},
         )
         # Not Popen.wait(): wait4 tells the memory of this process and of those it waited for.
         _pid, status, usage = os.wait4(started.pid, 0)
