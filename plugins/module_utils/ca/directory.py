@@ -333,9 +333,10 @@ class DirectoryAuthority(Directory):
         batch = Batch(self._layout.issued, len(tasks))
         if self._forks:
             return spread(lambda task: self._sign(task, batch), tasks, batch.commit)
-        signed = [self._sign(task, batch) for task in tasks]
-        batch.commit()
-        return signed
+        try:
+            return [self._sign(task, batch) for task in tasks]
+        finally:  # a token that is pulled out: what it has signed is kept
+            batch.commit()
 
     def _sign(self, task: tuple[Order, int], batch: Batch) -> _Signed:
         order, serial = task
