@@ -85,10 +85,24 @@ def _values(variables: Mapping[str, t.Any], host: str, names: list[str]) -> dict
     for name in names:
         try:
             if name in variables:
-                values[name] = variables[name]
+                values[name] = _plain(variables[name])
         except AnsibleError as error:
             raise MtlsError(f"host {host}: variable {name} cannot be read: {error}") from error
     return values
+
+
+def _plain(value: t.Any) -> t.Any:
+    """A value without what ansible-core 2.19 and newer attach to it: where it stands in which file, mostly.
+
+    The argument validator copies all of that for each value, which takes longer than all else for long lists.
+    """
+    if isinstance(value, Mapping):
+        return {_plain(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(each) for each in value]
+    if isinstance(value, str):
+        return str.__str__(value)
+    return value
 
 
 def base_dir(variables: Mapping[str, t.Any]) -> str | None:

@@ -1,21 +1,26 @@
 # Copyright (c) 2026, the mtls.nginx authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which implementation serves which authority: the only file that knows all of them."""
+"""Which implementation serves which authority: the only file that knows all of them.
+
+Each is imported where it is needed: Ansible compiles anew what a module imports, each time it is called.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ansible_collections.mtls.nginx.plugins.module_utils.ca import creation, openbao, trust
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Authority, Published
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.directory import open_directory
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.pkcs11 import TokenKey
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.published import read_published
 from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
+
+if TYPE_CHECKING:
+    from ansible_collections.mtls.nginx.plugins.module_utils.ca import creation, trust
+    from ansible_collections.mtls.nginx.plugins.module_utils.ca.pkcs11 import TokenKey
 
 DIRECTORY, PKCS11, OPENBAO, TRUST = "directory", "pkcs11", "openbao", "trust"
 BACKENDS = (DIRECTORY, PKCS11, OPENBAO, TRUST)
@@ -114,9 +119,15 @@ def ensure_authority(
     if parent or wanted.certificate:
         require_directory(access, "an authority above it")
     if access.backend == TRUST:
+        from ansible_collections.mtls.nginx.plugins.module_utils.ca import trust
+
         return trust.ensure(access.path, _source(access), check=check)
     if access.backend == OPENBAO:
+        from ansible_collections.mtls.nginx.plugins.module_utils.ca import openbao
+
         return openbao.ensure(wanted, access.settings or {}, check=check)
+    from ansible_collections.mtls.nginx.plugins.module_utils.ca import creation
+
     if parent is not None:
         above = creation.Parent(parent.path, lambda read_only: open_authority(parent, read_only=read_only))
         wanted = replace(wanted, parent=above)
@@ -129,18 +140,26 @@ def open_authority(access: Access, *, read_only: bool) -> AbstractContextManager
     :raises MtlsError: it cannot be used; the text says why.
     """
     if access.backend == TRUST:
+        from ansible_collections.mtls.nginx.plugins.module_utils.ca import trust
+
         return trust.open_trusted(access.path, _source(access), read_only=read_only)
     if access.backend == OPENBAO:
+        from ansible_collections.mtls.nginx.plugins.module_utils.ca import openbao
+
         return openbao.open_openbao(access.path, access.settings or {}, read_only=read_only)
     return open_directory(access.path, access.passphrase, read_only=read_only, key=_token_key(access))
 
 
 def read_authority(path: str) -> Published:
     """Return what the authority whose directory is ``path`` has published."""
+    from ansible_collections.mtls.nginx.plugins.module_utils.ca import trust
+
     return trust.PublishedTrust(path) if trust.is_trusted(path) else read_published(path)
 
 
 def _source(access: Access) -> trust.Source:
+    from ansible_collections.mtls.nginx.plugins.module_utils.ca import trust
+
     settings = access.settings or {}
     return trust.Source(settings["certificates"], tuple(settings["crl"]))
 
@@ -152,4 +171,8 @@ def require_directory(access: Access, what: str) -> None:
 
 
 def _token_key(access: Access) -> TokenKey | None:
-    return TokenKey(access.settings) if access.backend == PKCS11 else None
+    if access.backend != PKCS11:
+        return None
+    from ansible_collections.mtls.nginx.plugins.module_utils.ca.pkcs11 import TokenKey
+
+    return TokenKey(access.settings)

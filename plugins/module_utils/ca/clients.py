@@ -10,7 +10,7 @@ from collections.abc import Collection, Container, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ansible_collections.mtls.nginx.plugins.module_utils import files
 from ansible_collections.mtls.nginx.plugins.module_utils.ca import client_files, holders, keys, profiles, times
@@ -35,7 +35,6 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.subjects import (
     index_subject,
     subject_name,
 )
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.trust import TrustedAuthority, client_entry
 from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
 
 try:
@@ -44,6 +43,8 @@ try:
 except ImportError:  # reported by entry.require_cryptography
     pass
 
+if TYPE_CHECKING:
+    from ansible_collections.mtls.nginx.plugins.module_utils.ca.trust import TrustedAuthority
 
 MOST_UNMANAGED = 1000
 
@@ -142,6 +143,8 @@ def trusted_entries(clients: Sequence[Client]) -> dict[str, RegisterEntry]:
 
     :raises MtlsError: something is asked for that only whoever runs it can do.
     """
+    from ansible_collections.mtls.nginx.plugins.module_utils.ca.trust import client_entry
+
     check_clients(clients)
     by_dn: dict[str, str] = {}
     entries = {}

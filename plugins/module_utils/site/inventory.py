@@ -59,7 +59,8 @@ AUTHORITY_SETTINGS = {
     "mtls_server_key_type": "server_key_type",
 }
 # A host that has none of these has nothing to do with the collection.
-_TELLING = frozenset({"mtls_clients", "mtls_fleet_clients", "mtls_services", "mtls_revoked", "mtls_authorities"})
+_FLEET = "mtls_fleet_clients"
+_TELLING = frozenset({"mtls_clients", _FLEET, "mtls_services", "mtls_revoked", "mtls_authorities"})
 _SECRETS = frozenset(
     {
         "mtls_ca_passphrase",
@@ -147,6 +148,7 @@ class InventoryReader:
         self._ca_spec = dict(ca_spec)
         self._server_spec = dict(server_spec)
         self.variables = sorted({*ca_spec, *server_spec})
+        self._fleet: tuple[t.Any, list[dict[str, t.Any]]] | None = None  # as it was given last, and validated
 
     def plan(
         self, hosts: Mapping[str, Mapping[str, t.Any]], base_dirs: Mapping[str, str | None]
@@ -164,7 +166,7 @@ class InventoryReader:
             if not values.keys() & _TELLING:
                 continue
             base_dir = base_dirs[host]
-            own = _with_absolute_paths(self._validate(host, values, self._ca_spec), base_dir)
+            own = self._ca_settings(host, values, base_dir)
             services = parse_services(host, self._validate(host, values, self._server_spec)["mtls_services"])
             others = [self._other_authority(host, raw, base_dir) for raw in own["mtls_authorities"]]
             for settings in [*([own] if _uses_its_own(own, services) else []), *others]:
@@ -195,7 +197,21 @@ class InventoryReader:
                 hint = f"did you mean {close}?" if close else f"known are {', '.join(known)}"
                 raise MtlsError(f"{where}, {raw['ca_dir']}, has the key {key!r}, which means nothing; {hint}")
         values = {f"mtls_{key}": value for key, value in raw.items()}
-        return _with_absolute_paths(self._validate(host, values, self._ca_spec), base_dir)
+        return self._ca_settings(host, values, base_dir)
+
+    def _ca_settings(self, host: str, values: Mapping[str, t.Any], base_dir: str | None) -> dict[str, t.Any]:
+        """A host's variables of the `ca` role.
+
+        The fleet's clients stand in group_vars, mostly, so each host has the same: they are validated once.
+        """
+        own = dict(values)
+        fleet = own.pop(_FLEET, None)
+        settings = _with_absolute_paths(self._validate(host, own, self._ca_spec), base_dir)
+        if self._fleet is None or self._fleet[0] != fleet:
+            spec = {_FLEET: self._ca_spec[_FLEET]}
+            given = {} if fleet is None else {_FLEET: fleet}
+            self._fleet = (fleet, self._validate(host, given, spec)[_FLEET])
+        return {**settings, _FLEET: self._fleet[1]}
 
     def services(self, host: str, values: Mapping[str, t.Any]) -> list[Service]:
         """One host's services. Raises MtlsError as `plan` does."""
@@ -234,7 +250,7 @@ def _uses_its_own(settings: Mapping[str, t.Any], services: Sequence[Service]) ->
     return (
         not settings["mtls_authorities"]
         or any(service.authority is None for service in services)
-        or any(settings[name] for name in ("mtls_clients", "mtls_fleet_clients", "mtls_revoked"))
+        or any(settings[name] for name in ("mtls_clients", _FLEET, "mtls_revoked"))
     )
 
 
@@ -245,7 +261,7 @@ def authority_path(ca_dir: str, base_dir: str | None) -> str:
 
 def _with_absolute_paths(settings: dict[str, t.Any], base_dir: str | None) -> dict[str, t.Any]:
     """Return the settings with relative paths in them made absolute."""
-    settings = copy.deepcopy(settings)
+    settings = {name: copy.deepcopy(value) if isinstance(value, Mapping) else value for name, value in settings.items()}
     for *outer, last in _PATHS:
         place: t.Any = settings
         for name in outer:
@@ -280,10 +296,16 @@ class _Collector:
             path=path, first_host=host, settings={option: values[name] for name, option in AUTHORITY_SETTINGS.items()}
         )
         self._clients: dict[str, _Defined] = {}
+        self._fleet: tuple[list[dict[str, t.Any]], str | None] | None = None  # the list added last, and its base
 
     def add(self, host: str, values: Mapping[str, t.Any], base_dir: str | None) -> None:
         self._agree(host, values)
-        for raw in [*values["mtls_fleet_clients"], *values["mtls_clients"]]:
+        fleet = values[_FLEET]
+        if self._fleet is None or self._fleet[0] is not fleet or self._fleet[1] != base_dir:
+            for raw in fleet:
+                self._add_client(host, raw, base_dir)
+            self._fleet = (fleet, base_dir)
+        for raw in values["mtls_clients"]:
             self._add_client(host, raw, base_dir)
         for raw in values["mtls_revoked"]:
             revocation = _revocation(host, raw, base_dir)

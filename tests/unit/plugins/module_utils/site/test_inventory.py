@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.site import inventory
 from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import InventoryReader, authority_path
 
 ROLES = pathlib.Path(__file__).parents[5] / "roles"
@@ -58,6 +59,34 @@ def test_the_union_is_taken_over_all_hosts():
     assert authority.servers == [{"host": "nas", "name": "nas", "server_names": ["nas.lan"]}]
     assert authority.path == "/inventory/pki"
     assert authority.as_options()["client_days"] == 365
+
+
+def test_a_fleet_that_hosts_share_is_validated_once_and_one_that_differs_counts_too(monkeypatch):
+    validated = []
+    real = inventory.ArgumentSpecValidator.validate
+
+    def counted(self, given):
+        validated.append(given)
+        return real(self, given)
+
+    monkeypatch.setattr(inventory.ArgumentSpecValidator, "validate", counted)
+    shared = [{"name": f"client-{number}"} for number in range(3)]
+    hosts = {f"host-{number}": {"mtls_fleet_clients": [dict(each) for each in shared]} for number in range(4)}
+    hosts["other"] = {"mtls_fleet_clients": [*shared, {"name": "more"}]}
+    reader = InventoryReader(ca_spec=options("ca"), server_spec=options("server"))
+    (authority,) = reader.plan(hosts, dict.fromkeys(hosts, "/inventory")).values()
+    assert names(authority) == ["client-0", "client-1", "client-2", "more"]
+    lists = [given["mtls_fleet_clients"] for given in validated if "mtls_fleet_clients" in given]
+    assert lists == [shared, [*shared, {"name": "more"}]]
+
+
+def test_a_request_of_the_fleet_starts_at_the_inventory_of_each_host():
+    fleet = {"mtls_fleet_clients": [{"name": "build-agent", "csr": "agent.csr"}]}
+    with pytest.raises(MtlsError, match=r"hosts one and two, differently \(csr: '/a/agent\.csr' and '/b/agent\.csr'\)"):
+        READER.plan(
+            {"one": {**fleet, "mtls_ca_dir": "/pki"}, "two": {**fleet, "mtls_ca_dir": "/pki"}},
+            {"one": "/a", "two": "/b"},
+        )
 
 
 def test_services_of_all_hosts_are_told_to_people_once():

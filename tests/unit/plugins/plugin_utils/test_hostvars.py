@@ -1,0 +1,25 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is read of Ansible's variables."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+from ansible_collections.mtls.nginx.plugins.plugin_utils import hostvars
+
+
+class Tagged(str):
+    """As ansible-core has them: a text that knows where it stands."""
+
+    __slots__ = ("origin",)
+
+
+def test_values_come_without_what_ansible_attaches_to_them():
+    given = MappingProxyType({Tagged("clients"): (Tagged("phone"), [True, 3, None, {"days": 1.5}])})
+    plain = hostvars._plain(given)
+    assert plain == {"clients": ["phone", [True, 3, None, {"days": 1.5}]]}
+    (key,), (value, _rest) = plain, plain["clients"]
+    assert type(plain) is dict
+    assert type(key) is type(value) is str
