@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import typing as t
 
+from ansible import constants as C
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
@@ -110,7 +111,7 @@ class ActionModule(ActionBase):
         if not facts["installed"] and not self._arguments["require_nginx"]:
             return {"changed": False, "installed": False, "message": "nginx is not installed"}
         nginx = _nginx_host(facts, self._arguments, base_dir(self._task_vars))
-        wanted = host_files(nginx, services, publications, TEMPLATE_DIR)
+        wanted = host_files(nginx, services, publications, TEMPLATE_DIR, C.DEFAULT_LOCAL_TMP)
         unchanged = _unchanged(facts, wanted)
         if unchanged is None:
             result = self._put_in_place(wanted)

@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.mtls.nginx.plugins.module_utils.ca import layout
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Authority, Published
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.directory import open_directory
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.published import read_published
@@ -152,9 +153,11 @@ def open_authority(access: Access, *, read_only: bool) -> AbstractContextManager
 
 def read_authority(path: str) -> Published:
     """Return what the authority whose directory is ``path`` has published."""
+    if not layout.is_trusted(path):
+        return read_published(path)
     from ansible_collections.mtls.nginx.plugins.module_utils.ca import trust
 
-    return trust.PublishedTrust(path) if trust.is_trusted(path) else read_published(path)
+    return trust.PublishedTrust(path)
 
 
 def _source(access: Access) -> trust.Source:

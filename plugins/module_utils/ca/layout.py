@@ -143,6 +143,16 @@ class Layout:
         return found
 
 
+def trust_marker(path: str) -> str:
+    """Return the file that marks a directory whose authority is somebody else's; trust.py writes it."""
+    return os.path.join(path, "trusted.json")
+
+
+def is_trusted(path: str) -> bool:
+    """Tell whether the directory ``path`` is that of somebody else's authority."""
+    return os.path.exists(trust_marker(path))
+
+
 def check_path(path: str) -> None:
     """Raise MtlsError for a text that cannot be a path."""
     try:

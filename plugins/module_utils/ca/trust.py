@@ -46,7 +46,6 @@ try:
 except ImportError:  # reported by entry.require_cryptography
     pass
 
-MARKER = "trusted.json"
 _VERSION = 1
 _PATIENCE = 20  # seconds for a CRL that is fetched
 _LARGEST_CRL = 128 * 1024 * 1024
@@ -60,11 +59,6 @@ class Source:
     crls: tuple[str, ...]
 
 
-def is_trusted(path: str) -> bool:
-    """Tell whether the directory ``path`` is that of somebody else's authority."""
-    return os.path.exists(os.path.join(path, MARKER))
-
-
 def ensure(path: str, source: Source, *, check: bool) -> creation.Outcome:
     """Bring ``ca.crt`` and the first ``crl.pem`` in line with their source; with ``check`` only compare.
 
@@ -72,14 +66,14 @@ def ensure(path: str, source: Source, *, check: bool) -> creation.Outcome:
     """
     layout.check_path(path)
     place = layout.Layout(path)
-    if not is_trusted(path) and (os.path.exists(place.index) or os.path.exists(place.key)):
+    if not layout.is_trusted(path) and (os.path.exists(place.index) or os.path.exists(place.key)):
         raise MtlsError(f"{path}: holds an authority of its own; with mtls_ca_backend trust, choose another directory")
     chain = _read_chain(source.certificates)
     bundle = b"".join(ca.public_bytes(serialization.Encoding.PEM) for ca in chain)
     added = [] if files.read_if_there(place.certificate) == bundle else ["ca.crt"]
     if not os.path.exists(place.crl):
         added.append("crl.pem")
-    created = not is_trusted(path)
+    created = not layout.is_trusted(path)
     if added and not check:
         crl = fetch_crls(source.crls)
         revocation.check_shippable(crl, bundle, times.now(), ", ".join(source.crls))
@@ -150,7 +144,7 @@ def open_trusted(path: str, source: Source, *, read_only: bool) -> Iterator[Trus
     :raises MtlsError: it is not there yet.
     """
     place = layout.Layout(path)
-    if not is_trusted(path) or not os.path.exists(place.certificate):
+    if not layout.is_trusted(path) or not os.path.exists(place.certificate):
         raise MtlsError(f"{path}: there is no authority (ca.crt is missing); run mtls.nginx.ca_init first")
     with contextlib.nullcontext() if read_only else files.lock(place.lock):
         yield TrustedAuthority(path, source)
@@ -339,7 +333,7 @@ def client_entry(name: x509.Name) -> RegisterEntry:
 
 
 def _load_clients(path: str) -> dict[str, RegisterEntry]:
-    file = os.path.join(path, MARKER)
+    file = layout.trust_marker(path)
     try:
         with open(file, encoding="utf-8") as stream:
             content = json.load(stream)
@@ -355,7 +349,7 @@ def _save_clients(path: str, clients: Mapping[str, RegisterEntry]) -> None:
     known = {name: {"subject": client.subject, "dn": client.dn} for name, client in clients.items()}
     content = {"version": _VERSION, "clients": known}
     text = json.dumps(content, ensure_ascii=False, indent=1, sort_keys=True)
-    files.write_file(os.path.join(path, MARKER), f"{text}\n".encode(), 0o600)
+    files.write_file(layout.trust_marker(path), f"{text}\n".encode(), 0o600)
 
 
 def _states(pem: bytes, path: str) -> list[tuple[x509.Name, CrlState]]:

@@ -185,11 +185,16 @@ class _Trust:
 
 
 def host_files(
-    host: NginxHost, services: Sequence[Service], publications: Mapping[str, Publication], template_dir: str
+    host: NginxHost,
+    services: Sequence[Service],
+    publications: Mapping[str, Publication],
+    template_dir: str,
+    cache_dir: str | None = None,
 ) -> HostFiles:
     """Everything that one host should have. A client on an allow list that is revoked gets no line in the map.
 
-    `publications` is by `Service.trust`.
+    `publications` is by `Service.trust`. `cache_dir`, where nobody else may write, keeps the compiled templates for the
+    processes that render the other hosts.
 
     Raises MtlsError for a template of error pages that is none, and where the host contradicts a service.
     """
@@ -198,7 +203,7 @@ def host_files(
     bundles = {name: _Bundle.of(publication) for name, publication in publications.items()}
     views = _views(host, present, publications)
     trusts = {name: _Trust.of(host.conf_dir, name) for name in publications}
-    jinja = _environment(template_dir)
+    jinja = _environment(template_dir, cache_dir)
     pages_path = _pages_path(host.conf_dir)
     has_pages = host.error_pages and any(not service.snippet for service in present)
     common = {
@@ -341,9 +346,10 @@ def _textfile(
     }
 
 
-def _environment(template_dir: str) -> jinja2.Environment:
+def _environment(template_dir: str, cache_dir: str | None) -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(template_dir),
+        bytecode_cache=jinja2.FileSystemBytecodeCache(cache_dir) if cache_dir else None,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
