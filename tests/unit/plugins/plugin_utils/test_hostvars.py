@@ -21,5 +21,4 @@ def test_values_come_without_what_ansible_attaches_to_them():
     plain = hostvars._plain(given)
     assert plain == {"clients": ["phone", [True, 3, None, {"days": 1.5}]]}
     (key,), (value, _rest) = plain, plain["clients"]
-    assert type(plain) is dict
-    assert type(key) is type(value) is str
+    assert [part.__class__ for part in (plain, key, value)] == [dict, str, str]
