@@ -26,6 +26,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca import (
     subjects,
     times,
 )
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.batch import Batch
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.client_files import ClientFiles
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.directory import (
     certificate_event,
@@ -317,10 +318,9 @@ def _write(plan: Plan, wanted: Wanted, place: layout.Layout) -> None:
     passphrase = wanted.passphrase or wanted.source_passphrase
     keys.save_new_key(place.key, plan.key, passphrase)
     files.make_directory(place.issued, 0o700)
+    batch = Batch(place.path, len(plan.issued) + 2 * len(plan.clients))
     for serial, certificate in plan.issued.items():
-        data = certificate.public_bytes(serialization.Encoding.PEM)
-        files.write_file(place.issued_certificate(serial), data, 0o644, sync_parent=False)
-    files.sync_directory(place.issued)
+        batch.write(place.issued_certificate(serial), certificate.public_bytes(serialization.Encoding.PEM), 0o644)
     plan.index.copy(place.index).save()
     if plan.serial is not None:
         largest = max((int(serial, 16) for serial in plan.index), default=0)
@@ -328,18 +328,17 @@ def _write(plan: Plan, wanted: Wanted, place: layout.Layout) -> None:
         numbers.write_number(place.serial, following)
     numbers.write_number(place.crl_number, plan.crl_number)
     layout.complete(place, wanted.crl_days)
-    for client in plan.clients:
-        _write_client(client, ClientFiles.of(place.clients, client.name))
+    holders = [(client, ClientFiles.of(place.clients, client.name)) for client in plan.clients]
+    files.make_directories((files_of.directory for _client, files_of in holders), 0o700)
+    for client, files_of in holders:
+        _write_client(client, files_of, batch)
+    batch.commit()
     event = {**certificate_event(audit.IMPORTED, plan.chain[0]), "from": ", ".join(wanted.sources)}
     with audit.AuditLog(place.path).noting([{**event, "entries": len(plan.index)}]):
         files.write_file(place.certificate, pem, 0o644)
 
 
-def _write_client(client: AdoptedClient, place: ClientFiles) -> None:
-    files.make_directory(place.directory, 0o700)
-    files.write_file(
-        place.certificate, client.certificate.public_bytes(serialization.Encoding.PEM), 0o644, sync_parent=False
-    )
+def _write_client(client: AdoptedClient, place: ClientFiles, batch: Batch) -> None:
+    batch.write(place.certificate, client.certificate.public_bytes(serialization.Encoding.PEM), 0o644)
     if client.key is not None:
-        keys.save_new_key(place.key, client.key)
-    files.sync_directory(place.directory)
+        batch.create(place.key, keys.encoded(client.key, None, place.key), 0o600)
