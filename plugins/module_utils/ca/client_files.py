@@ -33,8 +33,7 @@ if TYPE_CHECKING:
 IN_FILE, IN_P12, SEALED = "file", "p12", "sealed"
 
 
-@dataclass(frozen=True)
-class Client:
+class Client(NamedTuple):
     """What the inventory says of one client; None stands for what it leaves open."""
 
     name: str

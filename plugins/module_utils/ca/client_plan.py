@@ -63,7 +63,7 @@ class Step(NamedTuple):
     because: str
     entry: RegisterEntry | None = None
     definition: str = ""
-    known: bool = False  # the register has the entry as it is
+    known: bool = False  # nothing is to be done, and the register has the entry as it is
     subject: x509.Name | None = None
     validity: profiles.Validity | None = None
     rewrite: bool = False  # something of certificate file, key, .p12 and profile is to be written again, or to go

@@ -175,20 +175,21 @@ class _Worker:
 
     def carry_out(self, steps: Sequence[Step]) -> list[Result]:
         done: dict[str, RegisterEntry] = {}
+        pending = [step for step in steps if not step.known]
         try:
-            self._enter(step for step in steps if step.enter)
-            self._authority.release([serial for step in steps for serial in step.release])
-            self._authority.revoke({serial: step.client.reason for step in steps for serial in step.revoke})
-            for step in steps:
-                if step.subject is None and not step.rewrite and not step.known and step.entry is not None:
+            self._enter(step for step in pending if step.enter)
+            self._authority.release([serial for step in pending for serial in step.release])
+            self._authority.revoke({serial: step.client.reason for step in pending for serial in step.revoke})
+            for step in pending:
+                if step.subject is None and not step.rewrite and step.entry is not None:
                     self._remember(step, step.entry._replace(definition=step.definition))
-            to_issue = [step for step in steps if step.subject is not None]
+            to_issue = [step for step in pending if step.subject is not None]
             if to_issue:
                 files.make_directory(self._register.directory, 0o700)
                 files.make_directories((self._place(step.client).directory for step in to_issue), 0o700)
             for step, entry in holders.issue(self._authority, to_issue, self._prepare, self._finish):
                 done[step.client.name] = self._remember(step, entry)
-            to_rewrite = [step for step in steps if step.rewrite]
+            to_rewrite = [step for step in pending if step.rewrite]
             if to_rewrite:
                 self._authority.begin()
             batch = Batch(self._authority.path, len(to_rewrite))

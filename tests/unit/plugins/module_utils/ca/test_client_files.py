@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from itertools import count
 
 import pytest
@@ -57,7 +56,7 @@ def test_the_key_is_in_the_p12_only_and_nothing_is_issued_again(pki):
 
 
 def test_a_client_without_p12_keeps_its_key(pki):
-    client = replace(PHONE, p12="none")
+    client = PHONE._replace(p12="none")
     pki.one(client)
     assert pki.file("phone", ".key").exists()
     settled(pki, client)
@@ -99,7 +98,7 @@ def test_a_key_goes_only_when_the_p12_really_holds_it(pki):
 def test_without_p12_any_more_the_key_comes_out_of_it_first(pki):
     pki.one(PHONE)
     key = opened(pki).key.public_key()
-    client = replace(PHONE, p12="none")
+    client = PHONE._replace(p12="none")
     pki.one(client)
     assert not pki.file("phone", ".p12").exists()
     assert key == certificate(pki).public_key()
@@ -110,7 +109,7 @@ def test_without_p12_any_more_the_key_comes_out_of_it_first(pki):
 def test_a_password_of_the_inventory_takes_over_from_the_file(pki):
     pki.one(PHONE)
     serial = certificate(pki).serial_number
-    client = replace(PHONE, p12_password=PASSWORD)
+    client = PHONE._replace(p12_password=PASSWORD)
     pki.one(client)
     check_is_in_p12_only(pki, PASSWORD)
     assert not pki.file("phone", ".p12.password").exists()
@@ -119,25 +118,25 @@ def test_a_password_of_the_inventory_takes_over_from_the_file(pki):
 
 
 def test_another_password_cannot_be_put_on_a_p12_that_does_not_open(pki):
-    pki.one(replace(PHONE, p12_password=PASSWORD))
+    pki.one(PHONE._replace(p12_password=PASSWORD))
     before = tree(pki.path)
     for wanted in (
-        replace(PHONE, p12_password="another-one"),
-        replace(PHONE, p12="modern"),
-        replace(PHONE, p12="none"),
+        PHONE._replace(p12_password="another-one"),
+        PHONE._replace(p12="modern"),
+        PHONE._replace(p12="none"),
     ):
         for check in (True, False):
             with pytest.raises(MtlsError, match=r"client 'phone': its key is only in .*phone\.p12, which is to change"):
                 pki.one(wanted, check=check)
     assert tree(pki.path) == before
     pki.file("phone", ".p12.password").write_text(PASSWORD)  # the remedy that the message names
-    pki.one(replace(PHONE, p12_password="another-one"))
+    pki.one(PHONE._replace(p12_password="another-one"))
     check_is_in_p12_only(pki, "another-one")
     assert len(pki.index()) == 1
 
 
 def test_a_password_that_was_handed_over_and_removed_leaves_the_p12_as_it_is(pki, monkeypatch):
-    client = replace(PHONE, mobileconfig=True)
+    client = PHONE._replace(mobileconfig=True)
     pki.one(client)
     password = pki.file("phone", ".p12.password").read_text().strip()
     p12, first = pki.file("phone", ".p12").read_bytes(), certificate(pki)
@@ -162,7 +161,7 @@ def test_a_password_that_was_handed_over_and_removed_leaves_the_p12_as_it_is(pki
 def test_revoked_and_present_again_it_has_a_new_key(pki):
     pki.one(PHONE)
     first = certificate(pki)
-    pki.one(replace(PHONE, revoked=True))
+    pki.one(PHONE._replace(revoked=True))
     assert pki.one(PHONE).action == "issued"
     check_is_in_p12_only(pki)
     assert certificate(pki).public_key() != first.public_key()
@@ -212,11 +211,11 @@ STORIES = {
     "first": ([], PHONE, None),
     "switched off": ([KEPT], PHONE, None),
     "switched on": ([PHONE], KEPT, None),
-    "password from the inventory": ([PHONE], replace(PHONE, p12_password=PASSWORD), PASSWORD),
-    "another encoding": ([PHONE], replace(PHONE, p12="modern"), None),
-    "renewed": ([replace(PHONE, days=20, renew_before=10)], replace(PHONE, days=40, renew_before=25), None),
-    "another subject": ([PHONE], replace(PHONE, subject={"CN": "another"}), None),
-    "no p12": ([PHONE], replace(PHONE, p12="none"), None),
+    "password from the inventory": ([PHONE], PHONE._replace(p12_password=PASSWORD), PASSWORD),
+    "another encoding": ([PHONE], PHONE._replace(p12="modern"), None),
+    "renewed": ([PHONE._replace(days=20, renew_before=10)], PHONE._replace(days=40, renew_before=25), None),
+    "another subject": ([PHONE], PHONE._replace(subject={"CN": "another"}), None),
+    "no p12": ([PHONE], PHONE._replace(p12="none"), None),
 }
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -115,7 +114,7 @@ def test_a_missing_or_altered_file_is_noticed(pki, ending, action, because, dama
 
 
 def test_an_unchanged_p12_is_not_rewritten_even_when_the_register_is_lost_or_the_times_differ(pki):
-    wanted = (Client("a"), replace(PEPE, p12="modern", p12_password="hello world"))
+    wanted = (Client("a"), PEPE._replace(p12="modern", p12_password="hello world"))
     pki.serve(*wanted)
     kept = {path: path.read_bytes() for path in pki.path.rglob("*") if path.suffix in (".p12", ".key", ".crt")}
     for disturb in ((pki.path / "clients/register.json").unlink, lambda: [os.utime(path) for path in kept]):
@@ -147,31 +146,31 @@ def test_renewal_keeps_key_and_password_and_the_old_certificate_stays_valid(pki,
     assert {ending: pki.file("pepe", ending).read_bytes() for ending in kept} == kept
     assert result.entry.dn == first.entry.dn
     assert pki.one(PEPE).action == "unchanged"
-    assert pki.one(replace(PEPE, renew_before=364)).action == "unchanged"
-    pki.one(replace(PEPE, revoked=True))
+    assert pki.one(PEPE._replace(renew_before=364)).action == "unchanged"
+    pki.one(PEPE._replace(revoked=True))
     assert statuses(pki) == ["R", "R"]
 
 
 def test_another_subject_is_another_certificate_with_the_same_key(pki):
     first = pki.one(PEPE)
     key = pki.file("pepe", ".key").read_bytes()
-    other = replace(PEPE, subject={"CN": "Pepe"})
+    other = PEPE._replace(subject={"CN": "Pepe"})
     result = pki.one(other)
     assert (result.action, result.entry.dn) == ("issued", "CN=Pepe")
     assert "the subject was CN=Jos\\C3\\A9,O=Acme,C=ES" in result.because
     assert pki.file("pepe", ".key").read_bytes() == key
     assert pki.file("pepe", f"-{first.entry.serial}.crt").exists()
     assert pki.serve(other).unmanaged == []
-    assert pki.one(replace(PEPE, subject=None)).action == "unchanged", "without a subject the present one is kept"
+    assert pki.one(PEPE._replace(subject=None)).action == "unchanged", "without a subject the present one is kept"
     (pki.path / "clients/register.json").unlink()
-    assert pki.one(replace(other, revoked=True)).action == "revoked"
+    assert pki.one(other._replace(revoked=True)).action == "revoked"
     assert statuses(pki) == ["R", "R"], "also the certificate with the earlier subject"
 
 
 @pytest.mark.parametrize("change", [{"days": 90}, {"renew_before": 20}, {"reason": "superseded"}])
 def test_what_is_for_later_does_not_issue_now(pki, change):
     pki.one(PEPE)
-    assert pki.one(replace(PEPE, **change)).action == "unchanged"
+    assert pki.one(PEPE._replace(**change)).action == "unchanged"
 
 
 def test_revocation_is_written_as_openssl_writes_it_and_only_once(pki):
@@ -182,7 +181,7 @@ def test_revocation_is_written_as_openssl_writes_it_and_only_once(pki):
     assert pki.one(gone).action == "revoked"
     before = tree(pki.path)
     assert pki.one(gone).action == "unchanged"
-    assert pki.one(replace(gone, reason="superseded")).action == "unchanged"
+    assert pki.one(gone._replace(reason="superseded")).action == "unchanged"
     assert tree(pki.path) == before
     assert pki.index()[0][2].endswith("Z,keyCompromise")
 
@@ -262,7 +261,7 @@ def subject_name(cn: str) -> x509.Name:
 
 
 def test_a_client_that_left_the_inventory_is_reported_and_not_revoked(pki):
-    pki.serve(Client("a"), replace(PEPE, p12="none"))
+    pki.serve(Client("a"), PEPE._replace(p12="none"))
     done = pki.serve(Client("a"))
     assert [(stray.name, stray.dn) for stray in done.unmanaged] == [("pepe", r"CN=Jos\C3\A9,O=Acme,C=ES")]
     assert statuses(pki) == ["V", "V"]
@@ -415,7 +414,7 @@ def test_a_p12_holds_key_certificate_and_chain_for_openssl(pki, kind, key_type):
 def test_a_p12_follows_the_inventory_without_a_new_certificate(pki, change):
     client = Client("a", p12_password="hello world")
     first = pki.one(client)
-    changed = replace(client, **change)
+    changed = client._replace(**change)
     assert pki.one(changed, check=True).action == "updated"
     result = pki.one(changed)
     assert (result.action, result.entry.serial) == ("updated", first.entry.serial)

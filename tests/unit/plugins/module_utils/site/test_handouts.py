@@ -215,11 +215,11 @@ def test_check_mode_foresees_what_clients_and_services_will_be(pki, monkeypatch)
     clients = [PHONE, GUEST, Client("lost"), Client("plain")]
     pki.serve(*clients)
     make(pki, service("wiki"))
-    clients[2] = replace(clients[2], revoked=True)
-    clients[3] = replace(clients[3], mobileconfig=True)
+    clients[2] = clients[2]._replace(revoked=True)
+    clients[3] = clients[3]._replace(mobileconfig=True)
     clients.append(Client("new"))
     later(monkeypatch, days=1)
-    clients[1] = replace(clients[1], renew_before=364)
+    clients[1] = clients[1]._replace(renew_before=364)
 
     foreseen = pki.serve(*clients, check=True).results
     told = [{"name": r.client.name, "action": r.action, "p12": r.p12, "mobileconfig": r.mobileconfig} for r in foreseen]
@@ -245,7 +245,7 @@ def test_before_there_is_an_authority_check_mode_tells_of_every_page(tmp_path):
 
 
 def test_a_certificate_that_has_ended_has_no_page_and_a_folder_that_is_gone_stays_gone(pki, monkeypatch):
-    pki.serve(PHONE, replace(GUEST, days=40))
+    pki.serve(PHONE, GUEST._replace(days=40))
     make(pki)
     later(monkeypatch, days=41)
     assert make(pki).removed == ["guest"]
