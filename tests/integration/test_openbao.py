@@ -384,13 +384,15 @@ def test_another_kind_of_server(controller, authority):
 
 def test_wrong_ports_and_clocks(openbao, authority, controller, monkeypatch):
     assert "TLS fails" in refused(authority.controller(url=f"https://127.0.0.1:{plain_port()}"))
+    ended = refused(authority.controller(url=f"https://127.0.0.1:{plain_port(says=b'')}"))
+    assert "is not reachable" in ended, "as of a server that is stopped in the midst of TLS"
     moment = times.now() + timedelta(hours=1)
     monkeypatch.setattr(times, "now", lambda: moment)
     assert "its clock says" in refused(controller)
 
 
-def plain_port() -> int:
-    """A port where somebody speaks, but not TLS."""
+def plain_port(says: bytes = b"220 hello\r\n") -> int:
+    """A port where somebody listens, says something that is not TLS, and hangs up."""
     import socket
 
     listener = socket.create_server(("127.0.0.1", 0))
@@ -398,8 +400,8 @@ def plain_port() -> int:
     def speak() -> None:
         with contextlib.suppress(OSError):
             connection, _address = listener.accept()
-            connection.recv(1)
-            connection.sendall(b"220 hello\r\n")
+            connection.recv(1 << 16)
+            connection.sendall(says)
             connection.close()
             listener.close()
 

@@ -180,7 +180,8 @@ class Server:
                 f"{self.url}: its certificate is not trusted ({error.verify_message}); name the CA that signed it in "
                 "ca_file, and the server as in its certificate in url"
             )
-        if isinstance(error, ssl.SSLError):
+        # What ends in the midst of TLS is a server that goes down, not one that speaks something else.
+        if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
             return MtlsError(f"{self.url}: TLS fails ({error.reason or error}); check that url is its https address")
         said = "no answer in time" if isinstance(error, TimeoutError) else str(error) or type(error).__name__
         return MtlsError(f"{self.url}: is not reachable ({said}); {_RESUME}")
