@@ -107,7 +107,7 @@ def about_machine(folder: pathlib.Path) -> dict[str, str]:
         "date": datetime.date.today().isoformat(),
         "cores": f"{len(os.sched_getaffinity(0))} cores ({found[1] if found else platform.machine()})",
         "load": f"load {os.getloadavg()[0]:.1f} at the end",
-        "file system": said("stat", "-f", "-c", "%T", str(folder)),
+        "file system": said("df", "--output=fstype", str(folder)).split()[-1],
         "kernel": f"Linux {platform.release()}",
         "python": f"Python {platform.python_version()}",
         "ansible": f"ansible-core {importlib.metadata.version('ansible-core')}",
