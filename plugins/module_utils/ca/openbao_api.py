@@ -181,7 +181,7 @@ class Server:
                 "ca_file, and the server as in its certificate in url"
             )
         # What ends in the midst of TLS is a server that goes down, not one that speaks something else.
-        if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
+        if isinstance(error, ssl.SSLError) and not isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
             return MtlsError(f"{self.url}: TLS fails ({error.reason or error}); check that url is its https address")
         said = "no answer in time" if isinstance(error, TimeoutError) else str(error) or type(error).__name__
         return MtlsError(f"{self.url}: is not reachable ({said}); {_RESUME}")
