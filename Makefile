@@ -77,7 +77,7 @@ fuzz: $(VENV)/.dev $(COLLECTION) packages  ## unit tests with whatever Hypothesi
 integration: $(VENV)/.openbao $(COLLECTION) packages  ## integration tests with a real nginx (root)
 	@[[ $$EUID -eq 0 ]] || { echo "The integration tests start and reload nginx: run them as root." >&2; exit 1; }
 	tests/packages.sh chromium default-jre-headless libnss3-tools
-	pytest tests/integration tests/gate
+	pytest --durations=25 tests/integration tests/gate
 
 screenshots: $(VENV)/.dev $(COLLECTION)  ## a sample of each page, and pictures of it in build/screenshots; PAGES="status-mixed" takes these alone (root)
 	tests/packages.sh chromium fonts-dejavu-core
