@@ -259,7 +259,7 @@ released:
 unmanaged:
   description:
     - Live certificates of the authority that belong to none of O(clients), and not to a server.
-    - The oldest 1,000 of them; RV(unmanaged_count) tells how many there are.
+    - The oldest 100 of them; RV(unmanaged_count) tells how many there are, and M(mtls.nginx.status) lists all.
   returned: success
   type: list
   elements: dict

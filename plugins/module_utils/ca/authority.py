@@ -9,7 +9,7 @@ above this file speaks to the protocol only; ``backends.py`` knows who implement
 
 from __future__ import annotations
 
-from collections.abc import Collection, Container, Mapping, Sequence
+from collections.abc import Collection, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
@@ -88,7 +88,7 @@ class Record(Protocol):
 
     def is_valid(self, serial: str) -> bool: ...
 
-    def live(self, now: datetime, besides: Container[str] = ()) -> list[tuple[str, str]]: ...
+    def live(self, now: datetime, besides: Container[str] = ()) -> Iterator[tuple[str, str]]: ...
 
     def namesakes(self, subject: str) -> list[str]: ...
 

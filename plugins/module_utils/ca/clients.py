@@ -46,7 +46,7 @@ except ImportError:  # reported by entry.require_cryptography
 if TYPE_CHECKING:
     from ansible_collections.mtls.nginx.plugins.module_utils.ca.trust import TrustedAuthority
 
-MOST_UNMANAGED = 1000
+MOST_UNMANAGED = 100
 
 
 class Result(NamedTuple):

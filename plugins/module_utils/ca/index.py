@@ -58,7 +58,7 @@ class Index:
         lines = text.split("\n")[:-1]
         # All lines at once, which is fast; one by one only when that shows that something may be odd.
         if checked and "#" not in text:
-            return cls(path, dict(zip(text.split("\t")[3::5], lines)))
+            return cls(path, {line.split("\t", 4)[3]: line for line in lines})
         serials = _LINE.findall(text)
         by_serial = dict(zip(serials, lines))
         odd = len(by_serial) != len(lines) or any(length % 2 for length in set(map(len, serials))) or "\t00" in text
@@ -87,20 +87,20 @@ class Index:
         line = self._lines.get(serial)
         return line is not None and line[0] != "R"
 
-    def live(self, now: datetime, besides: Container[str] = ()) -> list[tuple[str, str]]:
-        """Return serial and subject of what was issued, is not revoked and has not ended, without some serials.
+    def live(self, now: datetime, besides: Container[str] = ()) -> Iterator[tuple[str, str]]:
+        """Yield serial and subject of what was issued, is not revoked and has not ended, without some serials.
 
         Oldest first.
         """
         moment = now.strftime("%Y%m%d%H%M%SZ")
-        return [
-            (serial, line.rpartition("\t")[2])
-            for serial, line in self._lines.items()
-            if line[0] == "V"
-            and serial not in besides
+        for serial, line in self._lines.items():
             # Nearly all dates are of this half of the century: a call for each would take as long as all the rest.
-            and ("20" + line[2:15] if line[14] == "Z" and line[2] < "5" else _full_end(line)) > moment
-        ]
+            if (
+                line[0] == "V"
+                and serial not in besides
+                and ("20" + line[2:15] if line[14] == "Z" and line[2] < "5" else _full_end(line)) > moment
+            ):
+                yield serial, line[line.rindex("\t") + 1 :]
 
     def namesakes(self, subject: str) -> list[str]:
         """Return the serials, oldest first, whose subjects differ from ``subject`` in case at most."""

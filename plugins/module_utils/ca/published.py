@@ -8,7 +8,7 @@ During a roll-over that is two authorities, the old one and the next, and the ho
 
 from __future__ import annotations
 
-from collections.abc import Collection, Container
+from collections.abc import Collection, Container, Iterator
 from datetime import datetime
 from functools import cached_property
 
@@ -120,9 +120,10 @@ class _BothRecords:
         """Tell whether a serial is recorded and not revoked, by either."""
         return any(record.is_valid(serial) for record in self._both)
 
-    def live(self, now: datetime, besides: Container[str] = ()) -> list[tuple[str, str]]:
-        """Return what is live of both."""
-        return [found for record in self._both for found in record.live(now, besides)]
+    def live(self, now: datetime, besides: Container[str] = ()) -> Iterator[tuple[str, str]]:
+        """Yield what is live of both."""
+        for record in self._both:
+            yield from record.live(now, besides)
 
     def namesakes(self, subject: str) -> list[str]:
         """Return the serials with this subject, of both."""

@@ -39,8 +39,8 @@ def test_every_kind_of_line_is_read_and_written_back_unchanged(tmp_path):
     assert index.get("1002").reason is None
     assert index.get("1003").reason == "keyCompromise"
     assert index.get("1004").status == "expired"
-    assert index.live(NOW) == [("1000", "/CN=a")]
-    assert index.live(NOW, besides={"1000"}) == []
+    assert list(index.live(NOW)) == [("1000", "/CN=a")]
+    assert list(index.live(NOW, besides={"1000"})) == []
 
 
 @pytest.mark.parametrize(
