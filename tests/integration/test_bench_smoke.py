@@ -23,7 +23,6 @@ ROWS = [
     "crl-100000",
     "one-new-100000",
     "openbao-1000",
-    "openbao-rsa-1000",
     "growth-issue",
     "growth-again",
     "growth-crl",
