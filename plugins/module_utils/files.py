@@ -23,11 +23,10 @@ Path = Union[str, "os.PathLike[str]"]
 _UNFINISHED = ".new"
 
 
-def write_file(path: Path, data: bytes, mode: int, *, sync_parent: bool = True, durable: bool = True) -> None:
+def write_file(path: Path, data: bytes, mode: int, *, durable: bool = True) -> None:
     """Put ``data`` at ``path`` with ``mode``, replacing what is there.
 
-    With ``sync_parent=False`` the caller promises one ``sync_directory`` for all the files of a batch. What can be
-    had again need not be ``durable``: a power cut may leave it empty.
+    What can be had again need not be ``durable``: a power cut may leave it empty.
     Raises OSError with its filename set; the old file is then untouched.
     """
     path = os.fspath(path)
@@ -37,7 +36,7 @@ def write_file(path: Path, data: bytes, mode: int, *, sync_parent: bool = True, 
     except OSError:
         os.unlink(staged)
         raise
-    if sync_parent and durable:
+    if durable:
         sync_directory(os.path.dirname(path))
 
 
@@ -63,13 +62,12 @@ def replacing(path: Path, mode: int) -> Iterator[BinaryIO]:
     sync_directory(os.path.dirname(path))
 
 
-def create_file(path: Path, data: bytes, mode: int, *, sync_parent: bool = True) -> None:
+def create_file(path: Path, data: bytes, mode: int) -> None:
     """Like ``write_file``, but raises FileExistsError rather than replace a file."""
     path = os.fspath(path)
     staged, _status = stage(path, data, mode)
     link_into_place(staged, path)
-    if sync_parent:
-        sync_directory(os.path.dirname(path))
+    sync_directory(os.path.dirname(path))
 
 
 def link_into_place(staged: str, path: str) -> None:
