@@ -153,7 +153,7 @@ def open_authority(access: Access, *, read_only: bool) -> AbstractContextManager
 
 def read_authority(path: str) -> Published:
     """Return what the authority whose directory is ``path`` has published."""
-    if not layout.is_trusted(path):
+    if not layout.Layout(path).is_trusted():
         return read_published(path)
     from ansible_collections.mtls.nginx.plugins.module_utils.ca import trust
 

@@ -128,6 +128,11 @@ class Layout:
     servers = property(lambda self: self.file("servers"))
     lock = property(lambda self: self.file(".lock"))
     settled = property(lambda self: self.file(".settled"))
+    trusted = property(lambda self: self.file("trusted.json"))
+
+    def is_trusted(self) -> bool:
+        """Tell whether the directory is that of somebody else's authority: trust.py marks it."""
+        return os.path.exists(self.trusted)
 
     def issued_certificate(self, serial: str) -> str:
         """Return the path of an issued certificate."""
@@ -141,16 +146,6 @@ class Layout:
                 with os.scandir(directory) as entries:
                     found += [directory, *(entry.path for entry in entries if entry.is_dir(follow_symlinks=False))]
         return found
-
-
-def trust_marker(path: str) -> str:
-    """Return the file that marks a directory whose authority is somebody else's; trust.py writes it."""
-    return os.path.join(path, "trusted.json")
-
-
-def is_trusted(path: str) -> bool:
-    """Tell whether the directory ``path`` is that of somebody else's authority."""
-    return os.path.exists(trust_marker(path))
 
 
 def check_path(path: str) -> None:

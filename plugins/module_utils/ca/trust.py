@@ -66,14 +66,14 @@ def ensure(path: str, source: Source, *, check: bool) -> creation.Outcome:
     """
     layout.check_path(path)
     place = layout.Layout(path)
-    if not layout.is_trusted(path) and (os.path.exists(place.index) or os.path.exists(place.key)):
+    if not place.is_trusted() and (os.path.exists(place.index) or os.path.exists(place.key)):
         raise MtlsError(f"{path}: holds an authority of its own; with mtls_ca_backend trust, choose another directory")
     chain = _read_chain(source.certificates)
     bundle = b"".join(ca.public_bytes(serialization.Encoding.PEM) for ca in chain)
     added = [] if files.read_if_there(place.certificate) == bundle else ["ca.crt"]
     if not os.path.exists(place.crl):
         added.append("crl.pem")
-    created = not layout.is_trusted(path)
+    created = not place.is_trusted()
     if added and not check:
         crl = fetch_crls(source.crls)
         revocation.check_shippable(crl, bundle, times.now(), ", ".join(source.crls))
@@ -144,7 +144,7 @@ def open_trusted(path: str, source: Source, *, read_only: bool) -> Iterator[Trus
     :raises MtlsError: it is not there yet.
     """
     place = layout.Layout(path)
-    if not layout.is_trusted(path) or not os.path.exists(place.certificate):
+    if not place.is_trusted() or not os.path.exists(place.certificate):
         raise MtlsError(f"{path}: there is no authority (ca.crt is missing); run mtls.nginx.ca_init first")
     with contextlib.nullcontext() if read_only else files.lock(place.lock):
         yield TrustedAuthority(path, source)
@@ -333,7 +333,7 @@ def client_entry(name: x509.Name) -> RegisterEntry:
 
 
 def _load_clients(path: str) -> dict[str, RegisterEntry]:
-    file = layout.trust_marker(path)
+    file = layout.Layout(path).trusted
     try:
         with open(file, encoding="utf-8") as stream:
             content = json.load(stream)
@@ -349,7 +349,7 @@ def _save_clients(path: str, clients: Mapping[str, RegisterEntry]) -> None:
     known = {name: {"subject": client.subject, "dn": client.dn} for name, client in clients.items()}
     content = {"version": _VERSION, "clients": known}
     text = json.dumps(content, ensure_ascii=False, indent=1, sort_keys=True)
-    files.write_file(layout.trust_marker(path), f"{text}\n".encode(), 0o600)
+    files.write_file(layout.Layout(path).trusted, f"{text}\n".encode(), 0o600)
 
 
 def _states(pem: bytes, path: str) -> list[tuple[x509.Name, CrlState]]:
