@@ -19,7 +19,8 @@ from authority_rows import authority, clients
 from measure import BUILD, Bench, BenchError, Cost, Goal, Measured, Row, process
 from peers import PASSPHRASE, client_name
 
-from ansible_collections.mtls.nginx.tests.integration.conftest import SITE, Site, free_port
+from ansible_collections.mtls.nginx.tests.integration.conftest import SITE, Site
+from ansible_collections.mtls.nginx.tests.ports import free_port
 
 SAMPLE = 20  # clients that the other collection is measured at
 LIMIT = 2  # seconds that the revoked client's download may go on

@@ -18,6 +18,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.host import nginx_conf
 from ansible_collections.mtls.nginx.plugins.module_utils.site.host_files import NginxHost, host_files
 from ansible_collections.mtls.nginx.plugins.module_utils.site.publication import Publication
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import parse_services
+from ansible_collections.mtls.nginx.tests.ports import free_port
 
 from . import pki
 from .nginxes import REPOSITORY, Build
@@ -64,8 +65,8 @@ class Host:
     def __init__(self, build: Build, folder: pathlib.Path, **words: str) -> None:
         self.build = build
         self.folder = folder
-        self.port = _free_port()
-        self.plain_port = _free_port()
+        self.port = free_port()
+        self.plain_port = free_port()
         self.error_pages = True
         self._words = {"PORT": str(self.port), "PLAIN": str(self.plain_port), "FOLDER": str(folder), **words}
         self._process: subprocess.Popen[bytes] | None = None
@@ -203,9 +204,3 @@ def _wait(condition, said) -> None:
         if time.monotonic() > deadline:
             raise AssertionError(f"nothing happened within {_SECONDS} seconds: {said()}")
         time.sleep(0.005)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]

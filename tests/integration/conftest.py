@@ -28,18 +28,6 @@ from ansible_collections.mtls.nginx.tests.tokens import new_token
 REPOSITORY = pathlib.Path(__file__).parents[2]
 SITE = REPOSITORY / "playbooks" / "site.yml"
 PASSPHRASE = "of the test authority"
-_given_ports: set[int] = set()
-
-
-def free_port() -> int:
-    """A port where nobody listens; never one that was given before, since nobody may listen there yet."""
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        if port not in _given_ports:
-            _given_ports.add(port)
-            return port
 
 
 def tree(folder: pathlib.Path) -> dict[str, tuple[int, bytes]]:

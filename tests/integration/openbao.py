@@ -17,9 +17,10 @@ from collections.abc import Callable
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.openbao_api import Server
 from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
+from ansible_collections.mtls.nginx.tests.ports import free_port
 from ansible_collections.mtls.nginx.tests.unit.support import openssl
 
-from .conftest import REPOSITORY, free_port
+from .conftest import REPOSITORY
 
 GUIDE = (REPOSITORY / "docs" / "openbao.md").read_text()
 CONFIG = """\

@@ -12,8 +12,9 @@ import pytest
 from ansible_collections.mtls.nginx.plugins.module_utils.ca import clients, creation, keys
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends import Access, open_authority
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.client_files import Client
+from ansible_collections.mtls.nginx.tests.ports import free_port
 
-from .conftest import REPOSITORY, free_port, tree
+from .conftest import REPOSITORY, tree
 
 REFRESH = REPOSITORY / "playbooks" / "refresh_crl.yml"
 

@@ -12,7 +12,9 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
-from .conftest import REPOSITORY, free_port
+from ansible_collections.mtls.nginx.tests.ports import free_port
+
+from .conftest import REPOSITORY
 
 REVOKE = REPOSITORY / "playbooks" / "revoke.yml"
 

@@ -13,7 +13,9 @@ import uuid
 
 import pytest
 
-from .conftest import Site, free_port
+from ansible_collections.mtls.nginx.tests.ports import free_port
+
+from .conftest import Site
 
 POLICIES = pathlib.Path("/etc/chromium/policies/managed")
 FLAGS = (

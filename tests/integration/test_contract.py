@@ -42,9 +42,10 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.directory import was
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.numbers import hexadecimal
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.subjects import index_subject, nginx_dn, subject_name
 from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
+from ansible_collections.mtls.nginx.tests.ports import free_port
 from ansible_collections.mtls.nginx.tests.unit.support import SUBJECT, openssl, tree
 
-from .conftest import Nginx, Site, free_port
+from .conftest import Nginx, Site
 
 BACKENDS = ("directory", "pkcs11", "openbao")
 RICH = {"C": "ES", "O": "Acme", "OU": ["IT", "Ops"], "CN": 'José "Pepe" García, IT', "emailAddress": "pepe@acme.es"}

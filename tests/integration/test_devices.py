@@ -17,9 +17,10 @@ import pytest
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca import creation, keys
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.client_files import Client
+from ansible_collections.mtls.nginx.tests.ports import free_port
 from ansible_collections.mtls.nginx.tests.unit.support import SUBJECT, Pki
 
-from .conftest import PASSPHRASE, Site, free_port, tree
+from .conftest import PASSPHRASE, Site, tree
 
 
 def run(*command: object, **options: object) -> str:

@@ -21,8 +21,9 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca import clients, crea
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends import Access, open_authority
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.client_files import Client
 from ansible_collections.mtls.nginx.plugins.module_utils.site import crl_maps
+from ansible_collections.mtls.nginx.tests.ports import free_port
 
-from .conftest import PASSPHRASE, REPOSITORY, free_port, tree
+from .conftest import PASSPHRASE, REPOSITORY, tree
 
 DOCTOR = REPOSITORY / "playbooks" / "doctor.yml"
 REFRESH = REPOSITORY / "playbooks" / "refresh_crl.yml"

@@ -18,8 +18,7 @@ import time
 import pytest
 
 from ansible_collections.mtls.nginx.plugins.module_utils.host import nginx_process
-
-from .conftest import free_port
+from ansible_collections.mtls.nginx.tests.ports import free_port
 
 WORK = 0.25  # seconds into its work at which a run is interrupted
 

@@ -12,7 +12,7 @@ import subprocess
 
 import pytest
 
-from .conftest import free_port
+from ansible_collections.mtls.nginx.tests.ports import free_port
 
 TLS_VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
 

@@ -18,8 +18,7 @@ import pytest
 
 from ansible_collections.mtls.nginx.plugins.module_utils.host import comparison, transaction
 from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_process import Nginx
-
-from .conftest import free_port
+from ansible_collections.mtls.nginx.tests.ports import free_port
 
 RATE = 100  # requests a second, at least
 KEPT_ALIVE, KEPT_ALIVE_PAUSE = 8, 1 / 15

@@ -29,9 +29,9 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.client_files import 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.numbers import hexadecimal, parse_serial
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.openbao_api import Server
 from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
+from ansible_collections.mtls.nginx.tests.ports import free_port
 from ansible_collections.mtls.nginx.tests.unit.support import SUBJECT, run_module, tree
 
-from .conftest import free_port
 from .openbao import block
 from .test_contract import BACKWARDS, Backend, crl_of, listed
 from .test_workflow import service

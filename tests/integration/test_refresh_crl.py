@@ -10,7 +10,9 @@ import subprocess
 
 from cryptography import x509
 
-from .conftest import PASSPHRASE, REPOSITORY, free_port, tree
+from ansible_collections.mtls.nginx.tests.ports import free_port
+
+from .conftest import PASSPHRASE, REPOSITORY, tree
 
 REFRESH = REPOSITORY / "playbooks" / "refresh_crl.yml"
 

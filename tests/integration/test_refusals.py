@@ -19,8 +19,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca import keys, profiles, subjects
+from ansible_collections.mtls.nginx.tests.ports import free_port
 
-from .conftest import free_port, tree
+from .conftest import tree
 
 # What a run notes for itself, and the pages for people, which tell what the inventory says by now.
 _NO_MATTER = re.compile(r"\.lock|\.settled|clients/handouts\.json|clients/[^/]+/[^/]+\.html")

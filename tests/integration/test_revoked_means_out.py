@@ -17,8 +17,7 @@ import time
 import pytest
 
 from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_process import Nginx
-
-from .conftest import free_port
+from ansible_collections.mtls.nginx.tests.ports import free_port
 
 BOUND = 2
 # What two busy cores, new workers and the pauses between two looks may add.

@@ -9,7 +9,7 @@ import re
 
 import pytest
 
-from .conftest import free_port
+from ansible_collections.mtls.nginx.tests.ports import free_port
 
 NAMES = ("h1", "h2", "h3", "h4", "h5", "h6")
 

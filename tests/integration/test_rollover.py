@@ -13,8 +13,9 @@ import pytest
 from cryptography import x509
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca import handover
+from ansible_collections.mtls.nginx.tests.ports import free_port
 
-from .conftest import REPOSITORY, free_port, tree
+from .conftest import REPOSITORY, tree
 
 ROLLOVER = REPOSITORY / "playbooks" / "rollover.yml"
 REFRESH = REPOSITORY / "playbooks" / "refresh_crl.yml"

@@ -14,7 +14,9 @@ import ansible_runner
 import pytest
 import yaml
 
-from .conftest import REPOSITORY, free_port
+from ansible_collections.mtls.nginx.tests.ports import free_port
+
+from .conftest import REPOSITORY
 
 
 def test_the_job_runs_unchanged_under_ansible_runner(site, upstream, tmp_path):

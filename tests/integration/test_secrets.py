@@ -28,9 +28,10 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from ansible_collections.mtls.nginx.tests.ports import free_port
 from ansible_collections.mtls.nginx.tests.unit.support import SUBJECT
 
-from .conftest import PASSPHRASE, SITE, free_port
+from .conftest import PASSPHRASE, SITE
 
 PASSWORD = "staple-for-the-phone"
 CALLS = (

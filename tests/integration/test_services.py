@@ -10,7 +10,7 @@ import ssl
 
 import pytest
 
-from .conftest import free_port
+from ansible_collections.mtls.nginx.tests.ports import free_port
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,9 @@ import subprocess
 
 import pytest
 
-from .conftest import PASSPHRASE, free_port, tree
+from ansible_collections.mtls.nginx.tests.ports import free_port
+
+from .conftest import PASSPHRASE, tree
 
 STATUS = "mtls.nginx.status"
 

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import subprocess
 
-from .conftest import REPOSITORY, free_port
+from ansible_collections.mtls.nginx.tests.ports import free_port
+
+from .conftest import REPOSITORY
 
 
 def test_the_installed_tarball_guards_a_host(site, upstream, monkeypatch, tmp_path):

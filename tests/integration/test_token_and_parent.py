@@ -13,9 +13,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca import creation, keys
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends import Access, ensure_authority
+from ansible_collections.mtls.nginx.tests.ports import free_port
 from ansible_collections.mtls.nginx.tests.tokens import PIN
 
-from .conftest import REPOSITORY, free_port, tree
+from .conftest import REPOSITORY, tree
 
 REFRESH = REPOSITORY / "playbooks" / "refresh_crl.yml"
 

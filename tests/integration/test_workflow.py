@@ -13,7 +13,9 @@ import subprocess
 import yaml
 from cryptography import x509
 
-from .conftest import PASSPHRASE, free_port, tree
+from ansible_collections.mtls.nginx.tests.ports import free_port
+
+from .conftest import PASSPHRASE, tree
 
 
 def service(port, upstream, **changes):
