@@ -17,6 +17,8 @@ PAGES :=
 ADDRESS :=
 RUNS := 3
 SCENARIOS := default lifecycle existing fleet
+# A process for each processor. Each takes tests in their order, so that most files meet one process and its fixtures.
+PARALLEL := --numprocesses=auto --maxprocesses=8 --dist=worksteal
 
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/$(COLLECTIONS)
@@ -35,7 +37,7 @@ test: lint build sanity unit fuzz integration matrix-ends molecule  ## all of it
 
 test-long: $(VENV)/.dev $(COLLECTION) packages  ## the long trials: many kills, reloads under load, each nginx, each ansible-core (root)
 	pytest -m long
-	pytest tests/gate --nginx=all
+	pytest $(PARALLEL) tests/gate --nginx=all
 	$(MAKE) matrix
 
 lint: $(VENV)/.dev $(COLLECTION) changelog-lint docs-lint ci-lint  ## ruff, yamllint, ansible-lint's production profile, changelog and docs
@@ -69,15 +71,15 @@ matrix-ends: $(COLLECTION) packages  ## the same on the oldest and the newest of
 unit fuzz integration test-long bench screenshots: export PYTHONPATH := $(CURDIR)/$(COLLECTIONS)
 
 unit: $(VENV)/.dev $(COLLECTION) packages  ## unit tests, the everyday loop
-	pytest tests/unit --ignore=tests/unit/fuzz
+	pytest $(PARALLEL) tests/unit --ignore=tests/unit/fuzz
 
 fuzz: $(VENV)/.dev $(COLLECTION) packages  ## unit tests with whatever Hypothesis thinks up
-	pytest tests/unit/fuzz
+	pytest $(PARALLEL) tests/unit/fuzz
 
 integration: $(VENV)/.openbao $(COLLECTION) packages  ## integration tests with a real nginx (root)
 	@[[ $$EUID -eq 0 ]] || { echo "The integration tests start and reload nginx: run them as root." >&2; exit 1; }
 	tests/packages.sh chromium default-jre-headless libnss3-tools
-	pytest --durations=25 tests/integration tests/gate
+	pytest $(PARALLEL) --durations=25 tests/integration tests/gate
 
 screenshots: $(VENV)/.dev $(COLLECTION)  ## a sample of each page, and pictures of it in build/screenshots; PAGES="status-mixed" takes these alone (root)
 	tests/packages.sh chromium fonts-dejavu-core
