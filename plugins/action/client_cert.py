@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Controller side of `mtls.nginx.client_cert`: the module does the work, and meanwhile this tells how far it is."""
+"""Controller side of `mtls.nginx.client_cert`: tells how far it is."""
 
 from __future__ import annotations
 
@@ -13,26 +13,24 @@ import time
 import typing as t
 from collections.abc import Iterator
 
-from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca import progress
+from ansible_collections.mtls.nginx.plugins.modules import client_cert
+from ansible_collections.mtls.nginx.plugins.plugin_utils.authority_action import AuthorityAction
 
 _LOOK = 0.2  # seconds between two looks
 _TELL = 5.0  # seconds between two lines
 
 
-class ActionModule(ActionBase):
-    """Runs the module; a module itself can print nothing before its end."""
+class ActionModule(AuthorityAction):
+    """A task prints nothing before its end, unless a thread of its own does."""
 
-    _supports_async = True
-    _supports_check_mode = True
+    MODULE = client_cert
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
-        result = super().run(tmp, task_vars)
         with self._progress_told():
-            result.update(self._execute_module(task_vars=task_vars, wrap_async=bool(self._task.async_val)))
-        return result
+            return super().run(tmp, task_vars)
 
     @contextlib.contextmanager
     def _progress_told(self) -> Iterator[None]:

@@ -8,8 +8,7 @@ from __future__ import annotations
 import errno
 import gc
 import re
-import traceback
-from typing import TYPE_CHECKING, Any, Callable
+from typing import TYPE_CHECKING, Any, Callable, Protocol
 
 from ansible.module_utils.basic import missing_required_lib
 
@@ -31,23 +30,39 @@ _REMEDIES = {
 }
 
 
+class Call(Protocol):
+    """What a module is asked: an ``AnsibleModule``, or what an action plugin makes of a task."""
+
+    params: dict[str, Any]
+    check_mode: bool
+
+    def warn(self, warning: str) -> None:
+        """Show a warning beside the result."""
+
+
 def run_module(module: AnsibleModule, work: Callable[[], dict[str, Any]]) -> None:
-    """Leave the module with the result of ``work()``, or with one message a user understands.
+    """Leave the module with ``result_of(work)``."""
+    result = result_of(work)
+    if result.get("failed"):
+        module.fail_json(**result)
+    module.exit_json(**result)
+
+
+def result_of(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Return ``work()``, or a failure with one message a user understands.
 
     Only ``MtlsError`` and operating system errors that name a file are the user's: anything else is a
     defect and keeps its traceback.
     """
     gc.disable()  # looking for cycles among thousands of clients takes an eighth of the time and finds none
     try:
-        result = work()
+        return work()
     except MtlsError as error:
-        module.fail_json(msg=str(error))
+        return {"failed": True, "msg": str(error)}
     except OSError as error:
         if error.filename is None:
             raise
-        module.fail_json(msg=describe(error))
-    else:
-        module.exit_json(**result)
+        return {"failed": True, "msg": describe(error)}
 
 
 def describe(error: OSError) -> str:
@@ -64,13 +79,13 @@ def check_at_least_one(options: dict[str, Any], *names: str) -> None:
             raise MtlsError(f"{name}: is {options[name]}; use 1 or more")
 
 
-def require_cryptography(module: AnsibleModule) -> None:
-    """Fail with Ansible's usual text when the controller's Python lacks ``cryptography`` 42 or newer."""
+def require_cryptography() -> None:
+    """Raise MtlsError, in Ansible's usual words, when this Python lacks ``cryptography`` 42 or newer."""
     needed = f"cryptography >= {MINIMUM_CRYPTOGRAPHY}"
     try:
         import cryptography
-    except ImportError:
-        module.fail_json(msg=missing_required_lib(needed), exception=traceback.format_exc())
+    except ImportError as error:
+        raise MtlsError(missing_required_lib(needed)) from error
     found = re.match(r"\d+", cryptography.__version__)
     if found is None or int(found.group()) < MINIMUM_CRYPTOGRAPHY:
-        module.fail_json(msg=f"cryptography {cryptography.__version__} is too old: install {needed}")
+        raise MtlsError(f"cryptography {cryptography.__version__} is too old: install {needed}")

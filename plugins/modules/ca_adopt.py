@@ -128,26 +128,29 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mtls.nginx.plugins.module_utils import entry
 from ansible_collections.mtls.nginx.plugins.module_utils.ca import adoption, numbers, subjects, times
 
+SPEC = {
+    "argument_spec": {
+        "path": {"type": "path", "required": True},
+        "source": {"type": "list", "elements": "path", "required": True},
+        "certificate": {"type": "path"},
+        "source_passphrase": {"type": "str", "no_log": True},
+        "passphrase": {"type": "str", "no_log": True},
+        "crl_days": {"type": "int", "default": 30},
+    },
+    "supports_check_mode": True,
+}
+
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(
-        argument_spec={
-            "path": {"type": "path", "required": True},
-            "source": {"type": "list", "elements": "path", "required": True},
-            "certificate": {"type": "path"},
-            "source_passphrase": {"type": "str", "no_log": True},
-            "passphrase": {"type": "str", "no_log": True},
-            "crl_days": {"type": "int", "default": 30},
-        },
-        supports_check_mode=True,
-    )
-    entry.require_cryptography(module)
-    entry.run_module(module, lambda: _work(module))
+    module = AnsibleModule(**SPEC)
+    entry.run_module(module, lambda: work(module))
 
 
-def _work(module: AnsibleModule) -> dict:
-    options = module.params
+def work(call: entry.Call) -> dict:
+    """Do what the task asks and return its result; raises MtlsError."""
+    entry.require_cryptography()
+    options = call.params
     entry.check_at_least_one(options, "crl_days")
     plan = adoption.adopt(
         adoption.Wanted(
@@ -158,10 +161,10 @@ def _work(module: AnsibleModule) -> dict:
             passphrase=options["passphrase"] or None,
             crl_days=options["crl_days"],
         ),
-        check=module.check_mode,
+        check=call.check_mode,
     )
     for warning in plan.warnings:
-        module.warn(warning)
+        call.warn(warning)
     return {
         "changed": plan.changed,
         "ca": subjects.nginx_dn(plan.chain[0].subject),

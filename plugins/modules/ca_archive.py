@@ -81,29 +81,32 @@ from ansible_collections.mtls.nginx.plugins.module_utils import entry, files
 from ansible_collections.mtls.nginx.plugins.module_utils.ca import archive
 from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
 
+SPEC = {
+    "argument_spec": {
+        "ca_path": {"type": "path", "required": True},
+        "archive": {"type": "path", "required": True},
+        "passphrase": {"type": "str", "required": True, "no_log": True},
+        "state": {"type": "str", "choices": ["exported", "restored"], "required": True},
+    },
+    "supports_check_mode": True,
+}
+
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(
-        argument_spec={
-            "ca_path": {"type": "path", "required": True},
-            "archive": {"type": "path", "required": True},
-            "passphrase": {"type": "str", "required": True, "no_log": True},
-            "state": {"type": "str", "choices": ["exported", "restored"], "required": True},
-        },
-        supports_check_mode=True,
-    )
-    entry.require_cryptography(module)
-    entry.run_module(module, lambda: _work(module))
+    module = AnsibleModule(**SPEC)
+    entry.run_module(module, lambda: work(module))
 
 
-def _work(module: AnsibleModule) -> dict:
-    options = module.params
+def work(call: entry.Call) -> dict:
+    """Do what the task asks and return its result; raises MtlsError."""
+    entry.require_cryptography()
+    options = call.params
     if not options["passphrase"]:
         raise MtlsError(f"{options['archive']}: the passphrase is empty; give one")
     exporting = options["state"] == "exported"
     work, written = (archive.export, options["archive"]) if exporting else (archive.restore, options["ca_path"])
-    changed = work(options["ca_path"], options["archive"], options["passphrase"], check=module.check_mode)
+    changed = work(options["ca_path"], options["archive"], options["passphrase"], check=call.check_mode)
     status = files.status(options["archive"])
     return {
         "changed": changed,

@@ -232,34 +232,38 @@ except ImportError:  # reported by entry.require_cryptography
     pass
 
 
+SPEC = {
+    "argument_spec": {
+        "path": {"type": "path", "required": True},
+        "subject": {"type": "dict"},
+        "key_type": {"type": "str", "choices": ["rsa", "ecdsa"], "default": "rsa"},
+        "key_size": {"type": "int", "default": 4096, "no_log": False},
+        "curve": {"type": "str", "choices": list(keys.CURVES), "default": "P-256"},
+        "passphrase": {"type": "str", "no_log": True},
+        "old_passphrase": {"type": "str", "no_log": True},
+        "decrypt": {"type": "bool", "default": False},
+        "days": {"type": "int", "default": 3650},
+        "crl_days": {"type": "int", "default": 30},
+        "certificate": {"type": "path"},
+        "parent": PARENT_OPTION,
+        **CREATION_OPTIONS,
+        "renew_before": {"type": "int", "default": 0},
+    },
+    "mutually_exclusive": [("certificate", "parent")],
+    "supports_check_mode": True,
+}
+
+
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(
-        argument_spec={
-            "path": {"type": "path", "required": True},
-            "subject": {"type": "dict"},
-            "key_type": {"type": "str", "choices": ["rsa", "ecdsa"], "default": "rsa"},
-            "key_size": {"type": "int", "default": 4096, "no_log": False},
-            "curve": {"type": "str", "choices": list(keys.CURVES), "default": "P-256"},
-            "passphrase": {"type": "str", "no_log": True},
-            "old_passphrase": {"type": "str", "no_log": True},
-            "decrypt": {"type": "bool", "default": False},
-            "days": {"type": "int", "default": 3650},
-            "crl_days": {"type": "int", "default": 30},
-            "certificate": {"type": "path"},
-            "parent": PARENT_OPTION,
-            **CREATION_OPTIONS,
-            "renew_before": {"type": "int", "default": 0},
-        },
-        mutually_exclusive=[("certificate", "parent")],
-        supports_check_mode=True,
-    )
-    entry.require_cryptography(module)
-    entry.run_module(module, lambda: _work(module))
+    module = AnsibleModule(**SPEC)
+    entry.run_module(module, lambda: work(module))
 
 
-def _work(module: AnsibleModule) -> dict:
-    options = module.params
+def work(call: entry.Call) -> dict:
+    """Do what the task asks and return its result; raises MtlsError."""
+    entry.require_cryptography()
+    options = call.params
     entry.check_at_least_one(options, "days", "crl_days")
     if options["renew_before"] < 0:
         raise MtlsError(f"renew_before: is {options['renew_before']}; use 0 or more")
@@ -277,11 +281,11 @@ def _work(module: AnsibleModule) -> dict:
             decrypt=options["decrypt"],
             renew_before=options["renew_before"],
         ),
-        check=module.check_mode,
+        check=call.check_mode,
         parent=Access.of(options["parent"], prefix="") if options["parent"] else None,
     )
     for warning in outcome.warnings:
-        module.warn(warning)
+        call.warn(warning)
     return {
         "changed": bool(outcome.added or outcome.updated),
         "created": outcome.created and not outcome.pending,

@@ -155,34 +155,40 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mtls.nginx.plugins.module_utils import entry
 from ansible_collections.mtls.nginx.plugins.module_utils.ca import creation, handover, keys, rollover, times
 
+SPEC = {
+    "argument_spec": {
+        "ca_path": {"type": "path", "required": True},
+        "step": {"type": "str", "choices": ["begin", "report", "finish"], "required": True},
+        "subject": {"type": "dict"},
+        "passphrase": {"type": "str", "no_log": True},
+        "key_type": {"type": "str", "choices": ["rsa", "ecdsa"], "default": "rsa"},
+        "key_size": {"type": "int", "default": 4096, "no_log": False},
+        "curve": {"type": "str", "choices": list(keys.CURVES), "default": "P-256"},
+        "days": {"type": "int", "default": 3650},
+        "crl_days": {"type": "int", "default": 30},
+        "clients": {"type": "list", "elements": "str", "default": []},
+        "seen": {"type": "list", "elements": "dict", "default": []},
+        "quiet_days": {"type": "int", "default": 7},
+        "force": {"type": "bool", "default": False},
+    },
+    "supports_check_mode": True,
+}
+
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(
-        argument_spec={
-            "ca_path": {"type": "path", "required": True},
-            "step": {"type": "str", "choices": ["begin", "report", "finish"], "required": True},
-            "subject": {"type": "dict"},
-            "passphrase": {"type": "str", "no_log": True},
-            "key_type": {"type": "str", "choices": ["rsa", "ecdsa"], "default": "rsa"},
-            "key_size": {"type": "int", "default": 4096, "no_log": False},
-            "curve": {"type": "str", "choices": list(keys.CURVES), "default": "P-256"},
-            "days": {"type": "int", "default": 3650},
-            "crl_days": {"type": "int", "default": 30},
-            "clients": {"type": "list", "elements": "str", "default": []},
-            "seen": {"type": "list", "elements": "dict", "default": []},
-            "quiet_days": {"type": "int", "default": 7},
-            "force": {"type": "bool", "default": False},
-        },
-        supports_check_mode=True,
-    )
-    entry.require_cryptography(module)
-    steps = {"begin": _begin, "report": _report, "finish": _finish}
-    entry.run_module(module, lambda: steps[module.params["step"]](module))
+    module = AnsibleModule(**SPEC)
+    entry.run_module(module, lambda: work(module))
 
 
-def _begin(module: AnsibleModule) -> dict:
-    options = module.params
+def work(call: entry.Call) -> dict:
+    """Do what the task asks and return its result; raises MtlsError."""
+    entry.require_cryptography()
+    return {"begin": _begin, "report": _report, "finish": _finish}[call.params["step"]](call)
+
+
+def _begin(call: entry.Call) -> dict:
+    options = call.params
     entry.check_at_least_one(options, "days", "crl_days")
     outcome = rollover.begin(
         creation.Wanted(
@@ -193,10 +199,10 @@ def _begin(module: AnsibleModule) -> dict:
             days=options["days"],
             crl_days=options["crl_days"],
         ),
-        check=module.check_mode,
+        check=call.check_mode,
     )
     for warning in outcome.warnings:
-        module.warn(warning)
+        call.warn(warning)
     following = handover.next_path(options["ca_path"])
     return {
         "changed": bool(outcome.added),
@@ -205,16 +211,16 @@ def _begin(module: AnsibleModule) -> dict:
     }
 
 
-def _report(module: AnsibleModule) -> dict:
-    found = _found(module)
-    return {"changed": False, **_describe(module.params["ca_path"], found), "summary": rollover.summary(found)}
+def _report(call: entry.Call) -> dict:
+    found = _found(call)
+    return {"changed": False, **_describe(call.params["ca_path"], found), "summary": rollover.summary(found)}
 
 
-def _finish(module: AnsibleModule) -> dict:
-    options = module.params
+def _finish(call: entry.Call) -> dict:
+    options = call.params
     path = options["ca_path"]
-    handover.refuse_interrupted(path) if module.check_mode else handover.complete_interrupted(path)
-    found = _found(module)
+    handover.refuse_interrupted(path) if call.check_mode else handover.complete_interrupted(path)
+    found = _found(call)
     rollover.check_finishable(path, found, quiet_days=0 if options["force"] else options["quiet_days"])
     result = {
         "changed": True,
@@ -224,11 +230,11 @@ def _finish(module: AnsibleModule) -> dict:
             "after": f"{path}: {rollover.describe(found.new)}\n",
         },
     }
-    return result if module.check_mode else {**result, "former": rollover.finish(path)}
+    return result if call.check_mode else {**result, "former": rollover.finish(path)}
 
 
-def _found(module: AnsibleModule) -> rollover.Report:
-    options = module.params
+def _found(call: entry.Call) -> rollover.Report:
+    options = call.params
     return rollover.report(options["ca_path"], options["clients"], rollover.sightings_of(options["seen"]))
 
 

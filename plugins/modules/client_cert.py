@@ -307,73 +307,79 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.mobileconfig import 
 _MOST_LISTED = 5
 
 
+SPEC = {
+    "argument_spec": {
+        **AUTHORITY_OPTIONS,
+        "clients": {
+            "type": "list",
+            "elements": "dict",
+            "required": True,
+            "options": {
+                "name": {"type": "str", "required": True},
+                "subject": {"type": "dict"},
+                "key_type": {"type": "str", "choices": ["rsa", "ecdsa"]},
+                "csr": {"type": "path"},
+                "days": {"type": "int"},
+                "renew_before": {"type": "int"},
+                "p12": {"type": "str", "choices": [p12.COMPATIBLE, p12.MODERN, p12.NONE], "default": "compatible"},
+                "p12_password": {"type": "str", "no_log": True},
+                "mobileconfig": {"type": "bool"},
+                "state": {"type": "str", "choices": ["present", "revoked"], "default": "present"},
+                "reason": {"type": "str", "choices": list(REASONS), "default": "unspecified"},
+            },
+        },
+        "days": {"type": "int", "default": 365},
+        "renew_before": {"type": "int", "default": 30},
+        "key_type": {"type": "str", "choices": ["rsa", "ecdsa"], "default": "rsa"},
+        "mobileconfig": {"type": "bool", "default": False},
+        "profile_ca": {"type": "bool", "default": False},
+        "profile_signer": {
+            "type": "dict",
+            "no_log": False,
+            "options": {
+                "certificate": {"type": "path", "required": True},
+                "key": {"type": "path", "required": True, "no_log": False},
+                "passphrase": {"type": "str", "no_log": True},
+            },
+        },
+        "keep_keys": {"type": "bool", "default": True, "no_log": False},
+        "revoked": revoking.ARGUMENTS,
+    },
+    "supports_check_mode": True,
+}
+
+
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(
-        argument_spec={
-            **AUTHORITY_OPTIONS,
-            "clients": {
-                "type": "list",
-                "elements": "dict",
-                "required": True,
-                "options": {
-                    "name": {"type": "str", "required": True},
-                    "subject": {"type": "dict"},
-                    "key_type": {"type": "str", "choices": ["rsa", "ecdsa"]},
-                    "csr": {"type": "path"},
-                    "days": {"type": "int"},
-                    "renew_before": {"type": "int"},
-                    "p12": {"type": "str", "choices": [p12.COMPATIBLE, p12.MODERN, p12.NONE], "default": "compatible"},
-                    "p12_password": {"type": "str", "no_log": True},
-                    "mobileconfig": {"type": "bool"},
-                    "state": {"type": "str", "choices": ["present", "revoked"], "default": "present"},
-                    "reason": {"type": "str", "choices": list(REASONS), "default": "unspecified"},
-                },
-            },
-            "days": {"type": "int", "default": 365},
-            "renew_before": {"type": "int", "default": 30},
-            "key_type": {"type": "str", "choices": ["rsa", "ecdsa"], "default": "rsa"},
-            "mobileconfig": {"type": "bool", "default": False},
-            "profile_ca": {"type": "bool", "default": False},
-            "profile_signer": {
-                "type": "dict",
-                "no_log": False,
-                "options": {
-                    "certificate": {"type": "path", "required": True},
-                    "key": {"type": "path", "required": True, "no_log": False},
-                    "passphrase": {"type": "str", "no_log": True},
-                },
-            },
-            "keep_keys": {"type": "bool", "default": True, "no_log": False},
-            "revoked": revoking.ARGUMENTS,
-        },
-        supports_check_mode=True,
-    )
-    entry.require_cryptography(module)
-    entry.run_module(module, lambda: _work(module))
+    module = AnsibleModule(**SPEC)
+    # Ansible would send back the whole list, which takes longer than to look at all the clients.
+    sent_back = {**module.params, "clients": f"{len(module.params['clients'])} clients"}
+    entry.run_module(module, lambda: {**work(module), "invocation": {"module_args": sent_back}})
 
 
-def _work(module: AnsibleModule) -> dict:
-    options = module.params
+def work(call: entry.Call) -> dict:
+    """Do what the task asks and return its result; raises MtlsError."""
+    entry.require_cryptography()
+    options = call.params
     wanted = [_client(raw, options) for raw in options["clients"]]
     signer = Signer.load(**options["profile_signer"]) if options["profile_signer"] else None
-    if module.check_mode and not os.path.exists(os.path.join(options["ca_path"], "ca.crt")):
+    if call.check_mode and not os.path.exists(os.path.join(options["ca_path"], "ca.crt")):
         done = clients.foresee_first_run(wanted, issues=Access.of(options).backend != TRUST)
     else:
-        with open_authority(Access.of(options), read_only=module.check_mode) as authority:
+        with open_authority(Access.of(options), read_only=call.check_mode) as authority:
             done = clients.reconcile(
                 authority,
                 wanted,
                 new_key_type=options["key_type"],
-                check=module.check_mode,
+                check=call.check_mode,
                 profile_ca=options["profile_ca"],
                 profile_signer=signer,
                 stay_revoked=_on_hold(authority, options["revoked"]),
             )
             for warning in (*authority.warnings, *done.warnings):
-                module.warn(warning)
+                call.warn(warning)
     if done.unmanaged:
-        module.warn(_about_unmanaged(options["ca_path"], done))
+        call.warn(_about_unmanaged(options["ca_path"], done))
     changed = [result for result in done.results if result.action != client_plan.UNCHANGED]
     return {
         "changed": bool(changed),
@@ -393,8 +399,6 @@ def _work(module: AnsibleModule) -> dict:
             "before": "".join(_before(result) for result in changed),
             "after": "".join(f"{result.client.name}: {result.action} ({result.because})\n" for result in changed),
         },
-        # Ansible would send back the whole list, which takes longer than to look at all the clients.
-        "invocation": {"module_args": {**options, "clients": f"{len(wanted)} clients"}},
     }
 
 

@@ -159,31 +159,34 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends import (
 )
 from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
 
+SPEC = {
+    "argument_spec": {
+        **AUTHORITY_OPTIONS,
+        "days": {"type": "int", "default": 30},
+        "refresh_before": {"type": "int", "default": 7},
+        "prune": {"type": "bool", "default": True},
+        "max_entries": {"type": "int", "default": 100_000},
+        "parent": PARENT_OPTION,
+        "parent_crl": {"type": "path"},
+        "parent_crl_warn_days": {"type": "int", "default": 30},
+        "revoked": revoking.ARGUMENTS,
+        "ignore_unknown": {"type": "bool", "default": False},
+    },
+    "mutually_exclusive": [("parent", "parent_crl")],
+    "supports_check_mode": True,
+}
+
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(
-        argument_spec={
-            **AUTHORITY_OPTIONS,
-            "days": {"type": "int", "default": 30},
-            "refresh_before": {"type": "int", "default": 7},
-            "prune": {"type": "bool", "default": True},
-            "max_entries": {"type": "int", "default": 100_000},
-            "parent": PARENT_OPTION,
-            "parent_crl": {"type": "path"},
-            "parent_crl_warn_days": {"type": "int", "default": 30},
-            "revoked": revoking.ARGUMENTS,
-            "ignore_unknown": {"type": "bool", "default": False},
-        },
-        mutually_exclusive=[("parent", "parent_crl")],
-        supports_check_mode=True,
-    )
-    entry.require_cryptography(module)
-    entry.run_module(module, lambda: _work(module))
+    module = AnsibleModule(**SPEC)
+    entry.run_module(module, lambda: work(module))
 
 
-def _work(module: AnsibleModule) -> dict:
-    options = module.params
+def work(call: entry.Call) -> dict:
+    """Do what the task asks and return its result; raises MtlsError."""
+    entry.require_cryptography()
+    options = call.params
     entry.check_at_least_one(options, "days", "max_entries")
     if options["refresh_before"] < 0:
         raise MtlsError(f"refresh_before: is {options['refresh_before']}; use 0 or more")
@@ -192,7 +195,7 @@ def _work(module: AnsibleModule) -> dict:
             f"refresh_before: {options['refresh_before']} days are not less than the {options['days']} days of a CRL, "
             "so every run would write a new one; use less"
         )
-    if module.check_mode and not os.path.exists(os.path.join(options["ca_path"], "ca.crt")):
+    if call.check_mode and not os.path.exists(os.path.join(options["ca_path"], "ca.crt")):
         due = "there is no authority yet"
         return {
             "changed": True,
@@ -203,25 +206,25 @@ def _work(module: AnsibleModule) -> dict:
         }
     if options["parent"] or options["parent_crl"]:
         require_directory(Access.of(options), "a CRL from above")
-    with open_authority(Access.of(options), read_only=module.check_mode) as authority:
+    with open_authority(Access.of(options), read_only=call.check_mode) as authority:
         found = _find(authority, options)
         fresh = [item for item in found if item.action != revoking.UNCHANGED]
         before = authority.crl_state()
-        due_above = _take_crls_above(authority, options, check=module.check_mode)
-        if not module.check_mode:
+        due_above = _take_crls_above(authority, options, check=call.check_mode)
+        if not call.check_mode:
             revoking.carry_out(authority, fresh)
         due = authority.crl_due(options["refresh_before"], prune=options["prune"])
         if fresh:
             due = f"certificates are {' and '.join(sorted({item.action for item in fresh}))}"
         due = due or due_above
-        writes = due and not module.check_mode
+        writes = due and not call.check_mode
         after = authority.write_crl(options["days"], prune=options["prune"]) if writes else before
         for warning in authority.warnings:
-            module.warn(warning)
+            call.warn(warning)
     # Last of all: a revocation that was asked for is recorded in any case.
-    entries = (after.entries if after else 0) + (len(fresh) if module.check_mode else 0)
+    entries = (after.entries if after else 0) + (len(fresh) if call.check_mode else 0)
     if warning := revocation.check_size(entries, options["max_entries"], os.path.join(options["ca_path"], "crl.pem")):
-        module.warn(warning)
+        call.warn(warning)
     return {
         "changed": bool(due),
         "crl": _describe(after),

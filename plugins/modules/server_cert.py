@@ -144,45 +144,48 @@ from ansible_collections.mtls.nginx.plugins.module_utils import entry
 from ansible_collections.mtls.nginx.plugins.module_utils.ca import servers
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends import AUTHORITY_OPTIONS, Access, open_authority
 
+SPEC = {
+    "argument_spec": {
+        **AUTHORITY_OPTIONS,
+        "servers": {
+            "type": "list",
+            "elements": "dict",
+            "required": True,
+            "options": {
+                "host": {"type": "str", "required": True},
+                "name": {"type": "str", "required": True},
+                "server_names": {"type": "list", "elements": "str", "required": True},
+                "key_type": {"type": "str", "choices": ["rsa", "ecdsa"]},
+                "days": {"type": "int"},
+                "renew_before": {"type": "int"},
+            },
+        },
+        "days": {"type": "int", "default": 365},
+        "renew_before": {"type": "int", "default": 30},
+        "key_type": {"type": "str", "choices": ["rsa", "ecdsa"], "default": "ecdsa"},
+    },
+    "supports_check_mode": True,
+}
+
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(
-        argument_spec={
-            **AUTHORITY_OPTIONS,
-            "servers": {
-                "type": "list",
-                "elements": "dict",
-                "required": True,
-                "options": {
-                    "host": {"type": "str", "required": True},
-                    "name": {"type": "str", "required": True},
-                    "server_names": {"type": "list", "elements": "str", "required": True},
-                    "key_type": {"type": "str", "choices": ["rsa", "ecdsa"]},
-                    "days": {"type": "int"},
-                    "renew_before": {"type": "int"},
-                },
-            },
-            "days": {"type": "int", "default": 365},
-            "renew_before": {"type": "int", "default": 30},
-            "key_type": {"type": "str", "choices": ["rsa", "ecdsa"], "default": "ecdsa"},
-        },
-        supports_check_mode=True,
-    )
-    entry.require_cryptography(module)
-    entry.run_module(module, lambda: _work(module))
+    module = AnsibleModule(**SPEC)
+    entry.run_module(module, lambda: work(module))
 
 
-def _work(module: AnsibleModule) -> dict:
-    options = module.params
+def work(call: entry.Call) -> dict:
+    """Do what the task asks and return its result; raises MtlsError."""
+    entry.require_cryptography()
+    options = call.params
     wanted = [_server(raw, options) for raw in options["servers"]]
-    if module.check_mode and not os.path.exists(os.path.join(options["ca_path"], "ca.crt")):
+    if call.check_mode and not os.path.exists(os.path.join(options["ca_path"], "ca.crt")):
         results = servers.foresee_first_run(wanted, os.path.join(options["ca_path"], "servers"))
     else:
-        with open_authority(Access.of(options), read_only=module.check_mode) as authority:
-            results = servers.reconcile(authority, wanted, new_key_type=options["key_type"], check=module.check_mode)
+        with open_authority(Access.of(options), read_only=call.check_mode) as authority:
+            results = servers.reconcile(authority, wanted, new_key_type=options["key_type"], check=call.check_mode)
             for warning in authority.warnings:
-                module.warn(warning)
+                call.warn(warning)
     changed = [result for result in results if result.action != servers.UNCHANGED]
     return {
         "changed": bool(changed),

@@ -22,6 +22,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import AuthorityPlan, InventoryReader
 from ansible_collections.mtls.nginx.plugins.module_utils.site.rollover_plan import Move, with_next
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service
+from ansible_collections.mtls.nginx.plugins.plugin_utils.plain import plain
 
 COLLECTION_DIR = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 TEMPLATE_DIR = os.path.join(COLLECTION_DIR, "roles", "server", "templates")
@@ -85,24 +86,10 @@ def _values(variables: Mapping[str, t.Any], host: str, names: list[str]) -> dict
     for name in names:
         try:
             if name in variables:
-                values[name] = _plain(variables[name])
+                values[name] = plain(variables[name])
         except AnsibleError as error:
             raise MtlsError(f"host {host}: variable {name} cannot be read: {error}") from error
     return values
-
-
-def _plain(value: t.Any) -> t.Any:
-    """A value without what ansible-core 2.19 and newer attach to it: where it stands in which file, mostly.
-
-    The argument validator copies all of that for each value, which takes longer than all else for long lists.
-    """
-    if isinstance(value, Mapping):
-        return {_plain(key): _plain(each) for key, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(each) for each in value]
-    if isinstance(value, str):
-        return str.__str__(value)
-    return value
 
 
 def base_dir(variables: Mapping[str, t.Any]) -> str | None:

@@ -1,13 +1,13 @@
 # Copyright (c) 2026, the mtls.nginx authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is read of Ansible's variables."""
+"""Values of Ansible's, made plain."""
 
 from __future__ import annotations
 
 from types import MappingProxyType
 
-from ansible_collections.mtls.nginx.plugins.plugin_utils import hostvars
+from ansible_collections.mtls.nginx.plugins.plugin_utils.plain import plain
 
 
 class Tagged(str):
@@ -18,7 +18,7 @@ class Tagged(str):
 
 def test_values_come_without_what_ansible_attaches_to_them():
     given = MappingProxyType({Tagged("clients"): (Tagged("phone"), [True, 3, None, {"days": 1.5}])})
-    plain = hostvars._plain(given)
-    assert plain == {"clients": ["phone", [True, 3, None, {"days": 1.5}]]}
-    (key,), (value, _rest) = plain, plain["clients"]
-    assert [part.__class__ for part in (plain, key, value)] == [dict, str, str]
+    bare = plain(given)
+    assert bare == {"clients": ["phone", [True, 3, None, {"days": 1.5}]]}
+    (key,), (value, _rest) = bare, bare["clients"]
+    assert [part.__class__ for part in (bare, key, value)] == [dict, str, str]

@@ -1,0 +1,91 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The work of the authority's modules, done in Ansible's own process where that comes to the same."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import typing as t
+from types import ModuleType
+
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.module_utils.common.parameters import remove_values
+from ansible.module_utils.errors import AnsibleValidationErrorMultiple, UnsupportedError
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.mtls.nginx.plugins.module_utils import entry
+from ansible_collections.mtls.nginx.plugins.plugin_utils.plain import plain
+
+
+@dataclasses.dataclass
+class _Call:
+    """An `entry.Call` of a task."""
+
+    params: dict[str, t.Any]
+    check_mode: bool
+    warnings: list[str] = dataclasses.field(default_factory=list)
+
+    def warn(self, warning: str) -> None:
+        self.warnings.append(warning)
+
+
+class AuthorityAction(ActionBase):
+    """Does what `MODULE` would, which takes a second less: packing it, and a Python that starts and compiles it.
+
+    On another host, as another user, with another interpreter or environment, or in the background the module runs as
+    any module does.
+    """
+
+    MODULE: t.ClassVar[ModuleType]
+
+    TRANSFERS_FILES = False
+    _supports_async = True
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        result = super().run(tmp, task_vars)
+        self._task_vars = task_vars or {}
+        result.update(self._result())
+        return result
+
+    def _result(self) -> dict[str, t.Any]:
+        if not self._is_alike():
+            return self._execute_module(task_vars=self._task_vars, wrap_async=bool(self._task.async_val))
+        rules = {name: rule for name, rule in self.MODULE.SPEC.items() if name != "supports_check_mode"}
+        validation = ArgumentSpecValidator(**rules).validate(plain(self._task.args))
+        call = _Call(validation.validated_parameters, self._task.check_mode)
+        if validation.error_messages:
+            result = {"failed": True, "msg": self._refusal(validation.errors)}
+        else:
+            result = entry.result_of(lambda: self.MODULE.work(call))
+        # Results have no secrets in them, but a message may cite what was given.
+        secrets = validation._no_log_values
+        if "msg" in result:
+            result["msg"] = remove_values(result["msg"], secrets)
+        if call.warnings:
+            result["warnings"] = remove_values(call.warnings, secrets)
+        return result
+
+    def _refusal(self, errors: AnsibleValidationErrorMultiple) -> str:
+        """What a module says of its arguments."""
+        prefix = f"Unsupported parameters for ({self._task.action}) module: "
+        return (prefix if isinstance(errors[0], UnsupportedError) else "") + errors.msg
+
+    def _is_alike(self) -> bool:
+        """Whether the module would run here, as this user, by this interpreter and in this environment."""
+        return (
+            self._connection.transport == "local"
+            and not self._connection.become
+            and not self._task.async_val
+            and not self._compute_environment_string()
+            and self._interpreter() == sys.executable
+        )
+
+    def _interpreter(self) -> str | None:
+        variables = self._task_vars
+        if self._task.delegate_to:
+            variables = variables["ansible_delegated_vars"][self._task.delegate_to]
+        return self._templar.template(variables.get("ansible_python_interpreter"))

@@ -1,0 +1,24 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Values without what Ansible attaches to them."""
+
+from __future__ import annotations
+
+import typing as t
+from collections.abc import Mapping
+
+
+def plain(value: t.Any) -> t.Any:
+    """A value without what ansible-core 2.19 and newer attach to it: where it stands in which file, mostly.
+
+    The argument validator copies all of that for each value, which takes longer than all else for long lists.
+    """
+    if isinstance(value, Mapping):
+        return {plain(key): plain(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(each) for each in value]
+    if isinstance(value, str):
+        return str.__str__(value)
+    return value
