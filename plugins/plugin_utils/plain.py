@@ -21,4 +21,6 @@ def plain(value: t.Any) -> t.Any:
         return [plain(each) for each in value]
     if isinstance(value, str):
         return str.__str__(value)
-    return value
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    return str(value)  # of a secret in a vault, its text; of a date, how a module would be given it

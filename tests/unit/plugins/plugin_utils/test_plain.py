@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import datetime
 from types import MappingProxyType
 
 from ansible_collections.mtls.nginx.plugins.plugin_utils.plain import plain
@@ -22,3 +23,17 @@ def test_values_come_without_what_ansible_attaches_to_them():
     assert bare == {"clients": ["phone", [True, 3, None, {"days": 1.5}]]}
     (key,), (value, _rest) = bare, bare["clients"]
     assert [part.__class__ for part in (bare, key, value)] == [dict, str, str]
+
+
+class Vaulted:
+    """As ansible-core 2.18 and older have a variable in a vault: its text is the secret."""
+
+    def __str__(self):
+        return "secret"
+
+
+def test_what_json_does_not_know_comes_as_text():
+    assert plain({"passphrase": Vaulted(), "day": datetime.date(2026, 11, 28)}) == {
+        "passphrase": "secret",
+        "day": "2026-11-28",
+    }
