@@ -145,10 +145,7 @@ def test_an_unchanged_host_costs_one_module_call(site, upstream):
     site.ok()
     run = site.ok("-vvv")
     assert run.changed == 0
-    called = re.findall(r"Using module file \S+/plugins/modules/(\w+)\.py", run.text)
-    assert called == ["nginx_facts"]
-    everything = re.findall(r"Using module file (\S+)", run.text)
-    assert len(everything) == len(called), everything
+    assert re.findall(r"Using module file \S+/(\w+)\.py", run.text) == ["nginx_facts"]
 
 
 def test_whatever_was_done_to_a_host_is_noticed_and_put_right(site, upstream):
