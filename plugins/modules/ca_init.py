@@ -68,6 +68,8 @@ options:
       - Renew the certificate of the authority when it ends within so many days, or has ended. Key, subject and key
         identifier stay, so that all it has signed stays valid, the CRL included. The old certificate is kept as
         C(ca-<SERIAL>.crt).
+      - With O(parent), that one signs the new certificate. Where the authority above is elsewhere, nothing can be
+        renewed here, and the module warns instead, see O(certificate).
       - With V(0) it is never renewed. The module warns in its last quarter, 455 days before its end at most.
       - The serial number is a new one, unless certificates that are still valid name it. OpenSSL would take them for
         another authority's.

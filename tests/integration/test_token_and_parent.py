@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import pathlib
 import shutil
 import subprocess
 
@@ -155,7 +156,7 @@ def test_below_a_root_that_is_on_no_network(guarded):
 
 
 def test_below_an_authority_in_another_folder(guarded, token):
-    """The root's key in a token, the issuing one's in a file; the CRLs of both are kept fresh."""
+    """The root's key in a token, the issuing one's in a file; the CRLs of both are kept fresh, and it is renewed."""
     site = guarded
     above = {"backend": "pkcs11", "pkcs11": token.settings(), "crl_days": 90}
     make_root(site.inventory / "root", backend="pkcs11", settings=token.settings())
@@ -168,3 +169,18 @@ def test_below_an_authority_in_another_folder(guarded, token):
     assert site.ok().changed > 0
     assert site.ok().changed == 0
     assert statuses(site, "phone", "tablet", None) == [200, 200, 400]
+
+    before = (site.pki / "ca.crt").read_bytes()
+    certificate, key = site.identity("phone")
+    with_chain = site.folder / "phone-with-chain.crt"
+    with_chain.write_bytes(pathlib.Path(certificate).read_bytes() + before)
+    site.all_vars |= {"mtls_ca_days": 800, "mtls_ca_renew_before": 701}
+    assert site.ok("--check").changed > 0
+    assert (site.pki / "ca.crt").read_bytes() == before
+    site.ok()
+    after = (site.pki / "ca.crt").read_bytes()
+    assert after != before
+    assert (site.hosts["nas"].folder / "client-certs" / "ca.crt").read_bytes() == after
+    assert statuses(site, "phone", "tablet", None) == [200, 200, 400]
+    assert site.status(site.port, identity=(str(with_chain), key)) == 200
+    assert site.ok().changed == 0

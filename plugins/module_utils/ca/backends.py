@@ -127,10 +127,10 @@ def ensure_authority(
         from ansible_collections.mtls.nginx.plugins.module_utils.ca import openbao
 
         return openbao.ensure(wanted, access.settings or {}, check=check)
-    from ansible_collections.mtls.nginx.plugins.module_utils.ca import creation
+    from ansible_collections.mtls.nginx.plugins.module_utils.ca import creation, parents
 
     if parent is not None:
-        above = creation.Parent(parent.path, lambda read_only: open_authority(parent, read_only=read_only))
+        above = parents.Parent(parent.path, lambda read_only: open_authority(parent, read_only=read_only))
         wanted = replace(wanted, parent=above)
     return creation.ensure(replace(wanted, key_at=_token_key(access)), check=check)
 

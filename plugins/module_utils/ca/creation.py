@@ -10,10 +10,8 @@ gets a request and gives a certificate back.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 
 from ansible_collections.mtls.nginx.plugins.module_utils import files
 from ansible_collections.mtls.nginx.plugins.module_utils.ca import (
@@ -24,13 +22,13 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca import (
     keys,
     layout,
     numbers,
+    parents,
     profiles,
     protection,
     renewal,
     subjects,
     times,
 )
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Authority, Order
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.directory import (
     certificate_event,
     check_belongs,
@@ -44,14 +42,6 @@ try:
     from cryptography.hazmat.primitives import serialization
 except ImportError:  # reported by entry.require_cryptography
     pass
-
-
-@dataclass(frozen=True)
-class Parent:
-    """An authority in the directory ``path`` that signs another one's certificate; ``open`` is given ``read_only``."""
-
-    path: str
-    open: Callable[[bool], AbstractContextManager[Authority]]
 
 
 @dataclass(frozen=True)
@@ -75,7 +65,7 @@ class Wanted:
     decrypt: bool = False
     renew_before: int = 0
     key_at: ca_key.CaKey | None = None
-    parent: Parent | None = None
+    parent: parents.Parent | None = None
     certificate: str | None = None
 
 
@@ -145,7 +135,7 @@ def _establish(wanted: Wanted, place: layout.Layout, key: ca_key.CaKey) -> Outco
         if change is not None:
             with audit.AuditLog(place.path).noting([{"did": audit.KEY, "what": change.what}]):
                 protection.replace(place.key, change)
-        renewed = _renewal_of(wanted, place, key, outcome)
+        renewed = _renewal_of(wanted, place, key, outcome, check=False)
         if renewed is not None:
             renewal.carry_out(place, renewed)
         outcome.added += layout.complete(place, wanted.crl_days)
@@ -164,9 +154,9 @@ def _foresee(wanted: Wanted, place: layout.Layout, key: ca_key.CaKey) -> Outcome
     layout.check_not_lost(place)
     change = _protection_of(wanted, place, outcome)
     passphrase = change.opened_by if change is not None else wanted.passphrase
-    renewed = _renewal_of(wanted, place, wanted.key_at or ca_key.KeyFile(place.key, passphrase), outcome)
+    _renewal_of(wanted, place, wanted.key_at or ca_key.KeyFile(place.key, passphrase), outcome, check=True)
     outcome.added += layout.missing(place)
-    if renewed is None and set(outcome.added).isdisjoint(layout.ESSENTIAL):
+    if "ca.crt" not in outcome.updated and set(outcome.added).isdisjoint(layout.ESSENTIAL):
         with open_directory(place.path, passphrase, read_only=True, key=wanted.key_at) as authority:
             if authority.crl_state() is None:
                 outcome.added.append("crl.pem")
@@ -188,8 +178,7 @@ def _foresee_creation(wanted: Wanted, place: layout.Layout, key: ca_key.CaKey) -
         ca_key.check_exists(key)
         _read_signed(wanted, key.load().public_key(), name)
     if wanted.parent:
-        with wanted.parent.open(True) as parent:
-            _validity_below(parent, wanted, place, name)
+        parents.check_signable(wanted.parent, parents.Child(place.path, name, wanted.days))
     outcome.added += ["ca.crt", *layout.missing(place), "crl.pem"]
     return outcome
 
@@ -237,7 +226,9 @@ def _create(wanted: Wanted, place: layout.Layout, key: ca_key.CaKey) -> Outcome:
     if wanted.certificate:
         chain = _read_signed(wanted, private.public_key(), name)
     elif wanted.parent:
-        chain = _have_signed(wanted, place, private.public_key(), name, outcome)
+        child = parents.Child(place.path, name, wanted.days)
+        chain, warnings = parents.sign(wanted.parent, child, private.public_key())
+        outcome.warnings += warnings
     else:
         validity = profiles.ca_validity(wanted.days, times.now())
         chain = (profiles.ca_certificate(private, name, numbers.random_serial(), validity),)
@@ -246,40 +237,6 @@ def _create(wanted: Wanted, place: layout.Layout, key: ca_key.CaKey) -> Outcome:
     added.append("ca.crt")
     outcome.certificate = chain[0]
     return outcome
-
-
-def _have_signed(
-    wanted: Wanted, place: layout.Layout, public_key: keys.PublicKey, name: x509.Name, outcome: Outcome
-) -> Sequence[x509.Certificate]:
-    """Return the chain of a certificate that the parent signs now, or has signed for a run that was killed."""
-    public = keys.public_der(public_key)
-    with wanted.parent.open(False) as parent:
-        validity = _validity_below(parent, wanted, place, name)
-        outcome.warnings += parent.warnings
-        for serial in reversed(parent.record.namesakes(subjects.index_subject(name))):
-            if parent.record.is_valid(serial):
-                certificate = parent.certificate(serial)
-                if keys.public_der(certificate.public_key()) == public and profiles.is_ca(certificate):
-                    return certificate, *parent.chain
-        return *parent.issue([Order(public, name, profiles.INTERMEDIATE, validity)]), *parent.chain
-
-
-def _validity_below(parent: Authority, wanted: Wanted, place: layout.Layout, name: x509.Name) -> profiles.Validity:
-    """Return the validity of a CA that ``parent`` is asked to sign.
-
-    :raises MtlsError: it must not, or would end before.
-    """
-    now = times.now()
-    for depth, upper in enumerate(parent.chain):
-        chains.check_above(upper, depth, parent.path, now)
-        _check_distinct(name, upper, place.path)
-    return profiles.validity(wanted.days, now, chains.first_to_end(parent.chain), f"authority {place.path}")
-
-
-def _check_distinct(name: x509.Name, upper: x509.Certificate, path: str) -> None:
-    dn = subjects.nginx_dn(name)
-    if dn.lower() == subjects.nginx_dn(upper.subject).lower():
-        raise MtlsError(f"{path}: has the subject of the authority above it ({dn}); give it a subject of its own")
 
 
 def _is_requested(place: layout.Layout, private: keys.PrivateKey, name: x509.Name) -> bool:
@@ -313,14 +270,17 @@ def _read_signed(wanted: Wanted, public_key: keys.PublicKey, name: x509.Name | N
             f"{subjects.nginx_dn(name)}; have it signed with that subject, or correct the authority's"
         )
     for upper in chain[1:]:
-        _check_distinct(chain[0].subject, upper, path)
+        parents.check_distinct(chain[0].subject, upper, path)
     return chain
 
 
 def _compare(
     wanted: Wanted, place: layout.Layout, key: ca_key.CaKey
 ) -> tuple[Outcome, Sequence[x509.Certificate] | None]:
-    """Return what there is to say of an authority that exists, and the chain that should take the place of ca.crt."""
+    """Return what there is to say of an authority that exists, and the chain that should take the place of ca.crt.
+
+    That is one that came back for the same key, or the certificates above ours, which may have been renewed as well.
+    """
     current = read_certificates(place.certificate)
     certificate = current[0]
     if wanted.subject is not None:
@@ -334,11 +294,15 @@ def _compare(
     renewed = None
     if wanted.certificate and os.path.exists(wanted.certificate):
         renewed = _read_signed(wanted, certificate.public_key(), certificate.subject)
-        if renewed == current or _life(renewed[0]) < _life(certificate):
+        if renewed == current or parents.life(renewed[0]) < parents.life(certificate):
             renewed = None
-    if not renewal.is_due(certificate, wanted.renew_before):
+    if wanted.parent:
+        parents.check_signed(wanted.parent, current, place.certificate)
+        above = wanted.parent.chain()
+        if above and above != current[1:]:
+            renewed = (certificate, *above)
+    if not _is_renewable(wanted, certificate):
         chains.check(renewed or current, place.certificate, times.now())
-    _check_parent(wanted, place, current)
     outcome = Outcome(False, (renewed or current)[0], key.protected(), ["ca.crt"] if renewed else [])
     found = keys.key_type(certificate.public_key())
     if found != wanted.key.type:
@@ -347,20 +311,6 @@ def _compare(
             "because with another key it would be another authority"
         )
     return outcome, renewed
-
-
-def _life(certificate: x509.Certificate) -> tuple[datetime, datetime]:
-    return certificate.not_valid_before_utc, certificate.not_valid_after_utc
-
-
-def _check_parent(wanted: Wanted, place: layout.Layout, chain: Sequence[x509.Certificate]) -> None:
-    """Raise MtlsError when the parent is another one; it need not be there any more."""
-    path = layout.Layout(wanted.parent.path).certificate if wanted.parent else None
-    if path and os.path.exists(path) and not chains.was_issued_by(chain[0], read_certificates(path)[0]):
-        raise MtlsError(
-            f"{place.certificate}: was not signed by the parent in {wanted.parent.path}; an authority below it needs "
-            "a directory of its own, or correct the parent"
-        )
 
 
 def _protection_of(wanted: Wanted, place: layout.Layout, outcome: Outcome) -> protection.Change | None:
@@ -377,22 +327,59 @@ def _protection_of(wanted: Wanted, place: layout.Layout, outcome: Outcome) -> pr
     return change
 
 
-def _renewal_of(wanted: Wanted, place: layout.Layout, key: ca_key.CaKey, outcome: Outcome) -> renewal.Renewal | None:
-    """Return the CA certificate that is to follow, if any, and note it in ``outcome``; or warn of the end."""
-    end = times.iso(outcome.certificate.not_valid_after_utc)
-    if not renewal.is_due(outcome.certificate, wanted.renew_before):
-        if renewal.ends_early(outcome.certificate):
+def _is_renewable(wanted: Wanted, certificate: x509.Certificate) -> bool:
+    """Tell whether the CA certificate is due, and who has to sign the next one is here."""
+    is_ours = certificate.issuer == certificate.subject or wanted.parent is not None
+    return is_ours and renewal.is_due(certificate, wanted.renew_before)
+
+
+def _renewal_of(
+    wanted: Wanted, place: layout.Layout, key: ca_key.CaKey, outcome: Outcome, *, check: bool
+) -> x509.Certificate | None:
+    """Return the CA certificate that is to follow, if any, and note it in ``outcome``; or warn of the end.
+
+    With ``check`` a parent signs nothing: what it would sign is only noted.
+    """
+    current = outcome.certificate
+    if not _is_renewable(wanted, current):
+        if renewal.ends_early(current) or renewal.is_due(current, wanted.renew_before):
             outcome.warnings.append(
-                f"{place.certificate}: ends on {end}, and nothing that it signs may end later; renew it with "
-                "mtls_ca_renew_before, the number of days before its end (same key: clients keep their certificates)"
+                f"{place.certificate}: ends on {times.iso(current.not_valid_after_utc)}, and nothing that it signs may "
+                f"end later; {_how_to_renew(wanted, place, current)} (same key: clients keep their certificates)"
             )
         return None
-    renewed = renewal.plan(place, key, wanted.days)
-    profiles.check_ca(renewed.certificate, place.certificate, times.now())
-    if renewed.by_serial:
-        outcome.warnings.append(
-            f"{place.certificate}: is renewed with the same serial number, because clients' certificates name it"
-        )
-    outcome.certificate = renewed.certificate
-    outcome.updated["ca.crt"] = f"renewed until {times.iso(renewed.certificate.not_valid_after_utc)}, it ended on {end}"
+    if current.issuer == current.subject:
+        renewed = renewal.by_itself(place, key, wanted.days)
+        if renewed.serial_number == current.serial_number:
+            outcome.warnings.append(
+                f"{place.certificate}: is renewed with the same serial number, because clients' certificates name it"
+            )
+    else:
+        renewed = _renewal_by_parent(wanted, place, key, outcome, check=check)
+    outcome.certificate = renewed or current
+    outcome.updated["ca.crt"] = f"renewed for {wanted.days} days, it ended on {times.iso(current.not_valid_after_utc)}"
     return renewed
+
+
+def _renewal_by_parent(
+    wanted: Wanted, place: layout.Layout, key: ca_key.CaKey, outcome: Outcome, *, check: bool
+) -> x509.Certificate | None:
+    current = outcome.certificate
+    child = parents.Child(place.path, current.subject, wanted.days)
+    renewal.check_may_follow(place, key)
+    if check:
+        parents.check_signable(wanted.parent, child)
+        return None
+    (renewed, *_above), warnings = parents.sign(wanted.parent, child, current.public_key(), follows=current)
+    outcome.warnings += warnings
+    return renewed
+
+
+def _how_to_renew(wanted: Wanted, place: layout.Layout, current: x509.Certificate) -> str:
+    if current.issuer == current.subject or wanted.parent is not None:
+        return "renew it with mtls_ca_renew_before, the number of days before its end"
+    request = f" ({place.request})" if os.path.exists(place.request) else ""
+    return (
+        f"have the CA above sign it again for its key{request}, and put the certificate, with those above it, "
+        f"into {wanted.certificate or 'the file that mtls_ca_certificate names'}"
+    )

@@ -55,11 +55,18 @@ class Validity:
 
 def authority_key_identifier(issuer: x509.Certificate) -> x509.AuthorityKeyIdentifier:
     """Return the AKI that names ``issuer``: by its SKI, or by its key when it has none."""
-    try:
-        ski = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
-    except x509.ExtensionNotFound:
+    ski = subject_key_identifier(issuer)
+    if ski is None:
         return x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.public_key())
     return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(ski)
+
+
+def subject_key_identifier(certificate: x509.Certificate) -> x509.SubjectKeyIdentifier | None:
+    """Return the SKI of a certificate, if it has one."""
+    try:
+        return certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    except x509.ExtensionNotFound:
+        return None
 
 
 def validity(days: int, now: datetime, issuer: x509.Certificate, owner: str) -> Validity:
@@ -235,9 +242,11 @@ def check_ca(certificate: x509.Certificate, path: str, now: datetime) -> None:
             f"{path}: its keyUsage lacks cRLSign, so nginx would refuse every client (error 35); set up a new authority"
         )
     if now > certificate.not_valid_after_utc:
+        by_itself = certificate.issuer == certificate.subject
+        elsewhere = "" if by_itself else ", or bring what the CA above has signed again as mtls_ca_certificate"
         raise MtlsError(
-            f"{path}: the authority's certificate expired on {times.iso(certificate.not_valid_after_utc)}; "
-            "renew it with mtls_ca_renew_before (the option renew_before of mtls.nginx.ca_init), or set up a new one"
+            f"{path}: the authority's certificate expired on {times.iso(certificate.not_valid_after_utc)}; renew it "
+            f"with mtls_ca_renew_before (the option renew_before of mtls.nginx.ca_init){elsewhere}, or set up a new one"
         )
     if now < certificate.not_valid_before_utc:
         raise MtlsError(

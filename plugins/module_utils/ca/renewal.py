@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 
 from ansible_collections.mtls.nginx.plugins.module_utils import files
@@ -31,14 +30,6 @@ _EARLY = timedelta(days=455)  # what is issued for a year must end before the CA
 _AT_ONCE = 500  # certificates that one process reads
 
 
-@dataclass(frozen=True)
-class Renewal:
-    """A new certificate for the authority; ``by_serial`` tells that clients' certificates name the old one's serial."""
-
-    certificate: x509.Certificate
-    by_serial: bool
-
-
 def is_due(certificate: x509.Certificate, renew_before: int) -> bool:
     """Tell whether a CA certificate ends within ``renew_before`` days; with 0 it is never due."""
     end = times.in_days(times.now(), renew_before, "renew_before")
@@ -51,8 +42,8 @@ def ends_early(certificate: x509.Certificate) -> bool:
     return end - times.now() < min(_EARLY, (end - certificate.not_valid_before_utc) / 4)
 
 
-def plan(place: layout.Layout, ca: ca_key.CaKey, days: int) -> Renewal:
-    """Return the certificate that is to follow; nothing is written.
+def by_itself(place: layout.Layout, ca: ca_key.CaKey, days: int) -> x509.Certificate:
+    """Return the self-signed certificate that is to follow; nothing is written.
 
     A client's certificate may name its issuer by its serial (RFC 5280, 4.2.1.1; easy-rsa's do). OpenSSL takes no CA
     certificate with another serial for it then, so the serial stays the same for such an authority.
@@ -60,24 +51,38 @@ def plan(place: layout.Layout, ca: ca_key.CaKey, days: int) -> Renewal:
     :raises MtlsError: the CA cannot be renewed with its own key.
     """
     current = read_certificates(place.certificate)[0]
-    if current.issuer != current.subject:
-        raise MtlsError(f"{place.certificate}: was issued by the CA above, which has to renew it; do it there")
     key = ca.load()
     check_belongs(key, current, place)
-    by_serial = _is_named_by_serial(place, current)
-    serial = current.serial_number if by_serial else numbers.random_serial()
-    validity = profiles.ca_validity(days, times.now())
-    return Renewal(profiles.renewed_ca_certificate(key, current, serial, validity), by_serial)
+    serial = current.serial_number if _is_named_by_serial(place, current) else numbers.random_serial()
+    renewed = profiles.renewed_ca_certificate(key, current, serial, profiles.ca_validity(days, times.now()))
+    profiles.check_ca(renewed, place.certificate, times.now())
+    return renewed
 
 
-def carry_out(place: layout.Layout, renewal: Renewal) -> None:
+def check_may_follow(place: layout.Layout, ca: ca_key.CaKey) -> None:
+    """Check that a certificate which the CA above signs for the same key can take the place of this one.
+
+    :raises MtlsError: the key is not at hand, or certificates in use name their issuer by what would be another.
+    """
+    current = read_certificates(place.certificate)[0]
+    key = ca.load()
+    check_belongs(key, current, place)
+    usual = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+    if profiles.subject_key_identifier(current) not in (None, usual) or _is_named_by_serial(place, current):
+        raise MtlsError(
+            f"{place.certificate}: certificates that are in use name it by its serial or by a key identifier that its "
+            "parent would not repeat; begin a roll-over instead (playbook mtls.nginx.rollover)"
+        )
+
+
+def carry_out(place: layout.Layout, renewed: x509.Certificate) -> None:
     """Keep the old certificate as ``ca-<SERIAL>.crt`` and put the new one in its place."""
     with open(place.certificate, "rb") as stream:
         old = stream.read()
     current, *above = read_certificates(place.certificate)
     files.write_file(_kept(place, current, old), old, 0o644)
-    pem = b"".join(ca.public_bytes(serialization.Encoding.PEM) for ca in (renewal.certificate, *above))
-    with audit.AuditLog(place.path).noting([certificate_event(audit.CA_RENEWED, renewal.certificate)]):
+    pem = b"".join(ca.public_bytes(serialization.Encoding.PEM) for ca in (renewed, *above))
+    with audit.AuditLog(place.path).noting([certificate_event(audit.CA_RENEWED, renewed)]):
         files.write_file(place.certificate, pem, 0o644)
 
 

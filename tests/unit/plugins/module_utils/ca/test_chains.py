@@ -25,7 +25,7 @@ ROOT_DN, BELOW_DN = "CN=Test CA,O=Acme,C=ES", "CN=Devices,O=Acme,C=ES"
 _DAY = datetime.timedelta(days=1)
 
 
-def make(path, *, parent=None, certificate=None, subject=None, days=700, check=False, kind="ecdsa"):
+def make(path, *, parent=None, certificate=None, subject=None, days=700, check=False, kind="ecdsa", renew_before=0):
     wanted = creation.Wanted(
         str(path),
         subject or BELOW,
@@ -34,6 +34,7 @@ def make(path, *, parent=None, certificate=None, subject=None, days=700, check=F
         days,
         30,
         certificate=str(certificate) if certificate else None,
+        renew_before=renew_before,
     )
     above = Access(str(parent), None) if parent else None
     return ensure_authority(Access(str(path), None), wanted, check=check, parent=above)
@@ -183,6 +184,78 @@ def test_parents_that_must_not_sign(pki, below, tmp_path, check):
     make(path, subject={"CN": "A root of its own"})
     said = refusal(lambda: make(path, parent=pki.path, subject={"CN": "A root of its own"}, check=check))
     assert f"ca.crt: was not signed by the parent in {pki.path}" in said
+
+
+def test_its_parent_renews_it_and_clients_notice_nothing(pki, below):
+    below.one(Client("phone"))
+    old, root = chain_of(below.path)
+    assert make(below.path, parent=pki.path, renew_before=600).updated == {}
+    before = tree(pki.path.parent)
+    foreseen = make(below.path, parent=pki.path, renew_before=701, days=800, check=True)
+    assert tree(pki.path.parent) == before
+    done = make(below.path, parent=pki.path, renew_before=701, days=800)
+    assert foreseen.updated == done.updated
+    assert list(done.updated) == ["ca.crt"]
+    new, above = chain_of(below.path)
+    assert done.certificate == new
+    assert above == root
+    assert new.public_key() == old.public_key()
+    assert new.serial_number != old.serial_number
+    assert (new.not_valid_after_utc - old.not_valid_after_utc).days in (99, 100)
+    assert read_certificates(str(below.path / f"ca-{old.serial_number:X}.crt")) == (old, root)
+    renew_crl(below.path, parent={"path": str(pki.path)})
+    check = ("-CAfile", "ca.crt", "-CRLfile", "crl.pem", "-crl_check_all")
+    assert "OK" in openssl("verify", *check, "clients/phone/phone.crt", cwd=below.path)
+    assert [entry[0] for entry in pki.index()] == ["V", "V"]
+    before = tree(pki.path.parent)
+    assert make(below.path, parent=pki.path, renew_before=701, days=800).updated == {}
+    assert tree(pki.path.parent) == before
+
+
+def test_a_renewal_that_was_killed(pki, below):
+    """The parent has signed and recorded it, and ca.crt is still the old one."""
+    before = (below.path / "ca.crt").read_bytes()
+    make(below.path, parent=pki.path, renew_before=700, days=800)
+    signed = chain_of(below.path)[0]
+    (below.path / "ca.crt").write_bytes(before)
+    make(below.path, parent=pki.path, renew_before=700, days=800)
+    assert chain_of(below.path)[0] == signed
+    assert len(pki.index()) == 2
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_a_renewal_that_its_parent_would_not_outlive(pki, below, check):
+    before = tree(pki.path.parent)
+    said = refusal(lambda: make(below.path, parent=pki.path, renew_before=3000, days=3651, check=check))
+    assert "after the end of the authority's own certificate" in said
+    assert tree(pki.path.parent) == before
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_a_renewal_that_certificates_would_not_find(pki, below, check):
+    """They name their issuer by its serial, as those of easy-rsa do."""
+    config = below.path / "openssl.cnf"
+    config.write_text(config.read_text().replace("Identifier = keyid\n", "Identifier = keyid, issuer:always\n"))
+    below.ca("-in", below.csr("phone"), "-out", "phone.crt")
+    before = tree(pki.path.parent)
+    said = refusal(lambda: make(below.path, parent=pki.path, renew_before=700, days=800, check=check))
+    assert "begin a roll-over instead" in said
+    assert tree(pki.path.parent) == before
+
+
+def test_its_parent_is_renewed(pki, below):
+    """What stands above in ca.crt follows, or it would end with the parent's old certificate."""
+    below.one(Client("phone"))
+    own, old = chain_of(below.path)
+    make(pki.path, subject={"C": "ES", "O": "Acme", "CN": "Test CA"}, days=7000, renew_before=3651)
+    before = tree(pki.path.parent)
+    foreseen = make(below.path, parent=pki.path, check=True)
+    assert tree(pki.path.parent) == before
+    assert make(below.path, parent=pki.path).added == foreseen.added == ["ca.crt"]
+    assert chain_of(below.path) == (own, *chain_of(pki.path))
+    assert chain_of(below.path)[1] != old
+    assert make(below.path, parent=pki.path).added == []
+    assert "OK" in openssl("verify", "-CAfile", "ca.crt", "clients/phone/phone.crt", cwd=below.path)
 
 
 # Below a root that is on no network

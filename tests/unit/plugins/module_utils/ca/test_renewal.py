@@ -126,13 +126,22 @@ def test_what_makes_no_sense_is_refused(pki, options, complaint, check):
     assert tree(pki.path) == before
 
 
-def test_a_ca_below_another_is_renewed_by_that_one(pki, tmp_path):
+def test_a_ca_below_another_is_renewed_by_that_one(pki, tmp_path, monkeypatch):
+    """And that one is elsewhere: all there is to do is to say so, each time."""
     arguments = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=Root")
-    openssl("req", "-x509", *arguments, "-keyout", "root.key", "-out", "root.crt", cwd=tmp_path)
+    openssl("req", "-x509", *arguments, "-days", "4000", "-keyout", "root.key", "-out", "root.crt", cwd=tmp_path)
     openssl(
         *("x509", "-in", pki.path / "ca.crt", "-CA", "root.crt", "-CAkey", "root.key", "-CAcreateserial"),
-        *("-out", pki.path / "ca.crt"),
+        *("-days", "1000", "-out", "ca.crt"),
         cwd=tmp_path,
     )
-    with pytest.raises(MtlsError, match="was issued by the CA above"):
-        ensure(pki, days=7300, renew_before=3651)
+    (pki.path / "ca.crt").write_text((tmp_path / "ca.crt").read_text() + (tmp_path / "root.crt").read_text())
+    before = (pki.path / "ca.crt").read_bytes()
+    for check in (True, False):
+        outcome = ensure(pki, check=check, days=7300, renew_before=1001)
+        assert any("have the CA above sign it again for its key, and put" in warning for warning in outcome.warnings)
+        assert outcome.updated == {}
+    assert (pki.path / "ca.crt").read_bytes() == before
+    later(monkeypatch, days=1001)
+    with pytest.raises(MtlsError, match=r"expired on .*, or bring what the CA above has signed again"):
+        ensure(pki, days=7300, renew_before=1001)
