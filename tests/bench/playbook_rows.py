@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import pathlib
 import shutil
 import sys
@@ -16,7 +15,7 @@ from collections.abc import Iterator
 
 import yaml
 from authority_rows import authority, clients
-from measure import BUILD, Bench, BenchError, Cost, Goal, Measured, Row, process
+from measure import Bench, BenchError, Cost, Goal, Measured, Row, process
 from peers import PASSPHRASE, client_name
 
 from ansible_collections.mtls.nginx.tests.integration.conftest import SITE, Site
@@ -24,7 +23,6 @@ from ansible_collections.mtls.nginx.tests.ports import free_port
 
 SAMPLE = 20  # clients that the other collection is measured at
 LIMIT = 2  # seconds that the revoked client's download may go on
-PEERS = BUILD / "bench" / "peers"
 
 # As site.yml has it.
 CA = {"name": "mtls.nginx.ca", "rolespec_validate": False}
@@ -84,7 +82,6 @@ def playbook(source: pathlib.Path | str, path: pathlib.Path | str, *more: str) -
     """One run of ansible-playbook, with what Ansible's own settings are by default."""
     return process(
         ["ansible-playbook", "-i", source, path, *more],
-        ANSIBLE_COLLECTIONS_PATH=os.pathsep.join([os.environ["ANSIBLE_COLLECTIONS_PATH"], str(PEERS)]),
         ANSIBLE_PYTHON_INTERPRETER=sys.executable,
         ANSIBLE_LOCALHOST_WARNING="0",
         ANSIBLE_NOCOLOR="1",

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the mtls.nginx authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""fetch_collections.py FOLDER: puts the collections that Molecule's Docker driver needs below FOLDER.
+"""fetch_collections.py FOLDER: puts the collections of others that tests need below FOLDER.
 
 They come out of PyPI's `ansible` bundle, from where everything else here comes too, and only these of its many.
 """
@@ -15,7 +15,14 @@ import zipfile
 from pathlib import Path
 
 BUNDLE = "ansible>=11,<15"
-NAMES = ("ansible/posix", "community/docker", "community/library_inventory_filtering_v1")
+NAMES = (
+    # Molecule's Docker driver
+    "ansible/posix",
+    "community/docker",
+    "community/library_inventory_filtering_v1",
+    # what people have made their authority with, and what ours is measured against
+    "community/crypto",
+)
 
 
 def main(folder: Path) -> None:
