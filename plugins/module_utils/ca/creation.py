@@ -329,8 +329,8 @@ def _protection_of(wanted: Wanted, place: layout.Layout, outcome: Outcome) -> pr
 
 def _is_renewable(wanted: Wanted, certificate: x509.Certificate) -> bool:
     """Tell whether the CA certificate is due, and who has to sign the next one is here."""
-    is_ours = certificate.issuer == certificate.subject or wanted.parent is not None
-    return is_ours and renewal.is_due(certificate, wanted.renew_before)
+    is_here = certificate.issuer == certificate.subject or bool(wanted.parent and wanted.parent.chain())
+    return is_here and renewal.is_due(certificate, wanted.renew_before)
 
 
 def _renewal_of(
@@ -376,8 +376,13 @@ def _renewal_by_parent(
 
 
 def _how_to_renew(wanted: Wanted, place: layout.Layout, current: x509.Certificate) -> str:
-    if current.issuer == current.subject or wanted.parent is not None:
-        return "renew it with mtls_ca_renew_before, the number of days before its end"
+    by_variable = "renew it with mtls_ca_renew_before, the number of days before its end"
+    if current.issuer == current.subject:
+        return by_variable
+    if wanted.parent is not None:
+        return (
+            by_variable if wanted.parent.chain() else f"bring back its parent to {wanted.parent.path} and {by_variable}"
+        )
     request = f" ({place.request})" if os.path.exists(place.request) else ""
     return (
         f"have the CA above sign it again for its key{request}, and put the certificate, with those above it, "

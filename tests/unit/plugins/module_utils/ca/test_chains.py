@@ -223,6 +223,16 @@ def test_a_renewal_that_was_killed(pki, below):
     assert len(pki.index()) == 2
 
 
+def test_a_renewal_while_its_parent_is_in_a_safe(pki, below):
+    shutil.move(pki.path, pki.path.parent / "in the safe")
+    before = (below.path / "ca.crt").read_bytes()
+    for check in (True, False):
+        outcome = make(below.path, parent=pki.path, renew_before=701, days=800, check=check)
+        assert outcome.updated == {}
+        assert any(f"bring back its parent to {pki.path} and renew it" in warning for warning in outcome.warnings)
+    assert (below.path / "ca.crt").read_bytes() == before
+
+
 @pytest.mark.parametrize("check", [True, False])
 def test_a_renewal_that_its_parent_would_not_outlive(pki, below, check):
     before = tree(pki.path.parent)
