@@ -27,12 +27,14 @@ CORES = {
     "2.21": ("3.12", "3.14"),
 }
 OLDEST = {"2.17": "cryptography==42.*"}  # the oldest of everything together
-PACKAGES = ("hypothesis", "pkilint", "pytest", "python-pkcs11")
+PACKAGES = ("hypothesis", "pkilint", "pytest", "pytest-xdist", "python-pkcs11")
+PARALLEL = ("--numprocesses=auto", "--maxprocesses=8", "--dist=worksteal")
 TESTS = (
     "tests/unit",
     "--ignore=tests/unit/fuzz",  # about this project's own parsing, which no ansible-core has a part in
     "tests/integration/test_workflow.py::test_from_an_inventory_to_a_guarded_host_and_on",
     "tests/integration/test_rollout.py",
+    "tests/integration/test_authority_action.py",
 )
 
 
@@ -78,7 +80,8 @@ def run(core: str, minor: str) -> bool:
         "PYTHONPATH": str(ROOT / "build" / "collections"),
     }
     started = time.monotonic()
-    command = [interpreter, "-m", "pytest", "--quiet", f"--override-ini=cache_dir={folder / 'cache'}", *TESTS]
+    cache = f"--override-ini=cache_dir={folder / 'cache'}"
+    command = [interpreter, "-m", "pytest", "--quiet", *PARALLEL, cache, *TESTS]
     passed = subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode == 0
     took = time.monotonic() - started
     print(f"ansible-core {core}, Python {minor}: {'passed' if passed else 'FAILED'} ({took:.0f} s)", flush=True)
