@@ -497,6 +497,22 @@ def test_new_workers_die(serving):
         killer.join()
 
 
+def test_new_workers_still_die_while_the_old_files_come_back(serving, monkeypatch):
+    """nginx starts those that die again, and they look like what the second reload has brought."""
+    reload, calls = Nginx.reload, []
+
+    def reload_that_meets_them(nginx, log):
+        calls.append(nginx)
+        reload(nginx, log)
+        if len(calls) < 3:
+            raise nginx_process.DyingWorkersError("its new worker processes die")
+
+    monkeypatch.setattr(Nginx, "reload", reload_that_meets_them)
+    with rolled_back(serving, "the reload failed: .*and nginx serves with the old configuration"):
+        serving.serve(202)
+    assert len(calls) == 3
+
+
 def test_gate_answers_otherwise(serving):
     gate = Gate("127.0.0.1", serving.port, "a.test", 400)
     words = rf"the check of the gate failed: https://a.test:{serving.port} at 127.0.0.1 .*with 202, and must answer 400"

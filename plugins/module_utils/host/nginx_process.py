@@ -116,6 +116,10 @@ class LogTail:
         return status.st_ino, status.st_size
 
 
+class DyingWorkersError(MtlsError):
+    """nginx took a configuration, and the worker processes that should serve with it ended at once."""
+
+
 class Nginx:
     """The nginx at `binary`, with the instance that runs with `conf_path`.
 
@@ -218,7 +222,7 @@ class Nginx:
         """Have nginx read its configuration, and wait until workers that know it serve and those before them do not.
 
         Raises MtlsError, with nginx's words, when it keeps its old workers (a taken port, a file that only the
-        running nginx cannot read), or when the new ones die.
+        running nginx cannot read), and DyingWorkersError when the new ones die.
         """
         master = self.master()
         if master is None:
@@ -309,7 +313,7 @@ class Nginx:
                 time.sleep(max(0.0, seen + SETTLE_TIME - time.monotonic()))
                 if master and new <= self.workers(master):
                     return
-                raise MtlsError(
+                raise DyingWorkersError(
                     f"{failure}: its new worker processes die: {log.quote() or 'its error log gives no reason'}"
                 )
             if master is None:  # dead, or not yet known by its title

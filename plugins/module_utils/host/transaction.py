@@ -30,7 +30,12 @@ from ansible_collections.mtls.nginx.plugins.module_utils.host import (
     swap,
 )
 from ansible_collections.mtls.nginx.plugins.module_utils.host.comparison import Change, Gate, Request
-from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_process import LogTail, Nginx, Process
+from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_process import (
+    DyingWorkersError,
+    LogTail,
+    Nginx,
+    Process,
+)
 
 _SECRET_TEXT = "<private key, not shown>"
 _LONGEST_DIFF = 104448  # Ansible's own default, max_file_size_for_diff
@@ -277,10 +282,14 @@ class _Transaction:
             self._nginx.stop()
             return "and nginx is not running, as before."
         log = LogTail(self._nginx.error_logs(nginx_conf.load(self._nginx.conf_path)))
-        if self._nginx.master() is not None:
-            self._nginx.reload(log)
-        else:
+        if self._nginx.master() is None:
             self._nginx.start(log)
+            return "and nginx serves with the old configuration."
+        try:
+            self._nginx.reload(log)
+        except DyingWorkersError:
+            # They may be of the new configuration still: nginx starts again those that die, until the reload is there.
+            self._nginx.reload(log)
         return "and nginx serves with the old configuration."
 
     def _workers(self) -> set[Process]:
