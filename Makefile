@@ -62,10 +62,10 @@ molecule: $(VENV)/.molecule $(COLLECTION)  ## real hosts in containers: SCENARIO
 	python molecule/run.py $(SCENARIOS)
 
 matrix: $(COLLECTION) packages  ## unit tests and the workflow on each supported ansible-core (root)
-	python3 tests/matrix.py
+	python3 tests/matrix.py $(PARALLEL)
 
 matrix-ends: $(COLLECTION) packages  ## the same on the oldest and the newest of them only (root)
-	python3 tests/matrix.py --ends
+	python3 tests/matrix.py --ends $(PARALLEL)
 
 unit fuzz integration test-long bench screenshots: export PYTHONPATH := $(CURDIR)/$(COLLECTIONS)
 

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Unit tests and the whole workflow on each supported ansible-core, with the Pythons that this machine has.
 
-`matrix.py --ends` takes the oldest pair and the newest one only.
+`matrix.py --ends` takes the oldest pair and the newest one only. Other arguments are pytest's.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ CORES = {
 }
 OLDEST = {"2.17": "cryptography==42.*"}  # the oldest of everything together
 PACKAGES = ("hypothesis", "pkilint", "pytest", "pytest-xdist", "python-pkcs11")
-PARALLEL = ("--numprocesses=auto", "--maxprocesses=8", "--dist=worksteal")
 TESTS = (
     "tests/unit",
     "--ignore=tests/unit/fuzz",  # about this project's own parsing, which no ansible-core has a part in
@@ -66,7 +65,7 @@ def pairs() -> list[tuple[str, str]]:
     return chosen
 
 
-def run(core: str, minor: str) -> bool:
+def run(core: str, minor: str, options: list[str]) -> bool:
     folder = WORK / f"{core}-py{minor}"
     interpreter = folder / "bin" / "python"
     if not (folder / "complete").exists():
@@ -81,7 +80,7 @@ def run(core: str, minor: str) -> bool:
     }
     started = time.monotonic()
     cache = f"--override-ini=cache_dir={folder / 'cache'}"
-    command = [interpreter, "-m", "pytest", "--quiet", *PARALLEL, cache, *TESTS]
+    command = [interpreter, "-m", "pytest", "--quiet", *options, cache, *TESTS]
     passed = subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode == 0
     took = time.monotonic() - started
     print(f"ansible-core {core}, Python {minor}: {'passed' if passed else 'FAILED'} ({took:.0f} s)", flush=True)
@@ -89,10 +88,11 @@ def run(core: str, minor: str) -> bool:
 
 
 def main() -> int:
-    chosen = pairs()
-    if "--ends" in sys.argv[1:]:
+    chosen, options = pairs(), sys.argv[1:]
+    if "--ends" in options:
+        options.remove("--ends")
         chosen = list(dict.fromkeys([*chosen[:1], *chosen[-1:]]))
-    results = [run(core, minor) for core, minor in chosen]
+    results = [run(core, minor, options) for core, minor in chosen]
     return 0 if results and all(results) else 1
 
 

@@ -10,7 +10,7 @@ class MtlsError(Exception):
     """A mistake or obstacle the user can remove.
 
     The text names the host, client or file, says what is wrong with it and what to do about it.
-    ``entry.run_module`` shows it as the task's failure message, without a traceback. It is one line, whatever
+    ``entry.result_of`` makes it the task's failure message, without a traceback. It is one line, whatever
     characters are in the names it quotes.
     """
 

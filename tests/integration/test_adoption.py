@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import json
 
-import pytest
-
 from ansible_collections.mtls.nginx.tests.ports import free_port
 
-from .conftest import PASSPHRASE, REPOSITORY, tree
+from .conftest import PASSPHRASE, tree
 
 FORMER = "of the former authority"
 # As that collection's guide has it ("How to create a small CA"): certificates and keys in a folder, and no record.
@@ -85,8 +83,6 @@ def play(site, text, folder, *arguments, **variables):
 
 
 def test_from_community_crypto_to_a_guarded_host(site, upstream):
-    if not (REPOSITORY / "build/collections/ansible_collections/community/crypto").is_dir():
-        pytest.skip("community.crypto is not there: make .venv/.collections")
     port = free_port()
     site.add_host("nas", mtls_clients=[{"name": "phone"}, {"name": "laptop"}])
     folder = site.folder / "former"

@@ -84,7 +84,7 @@ def run(site, tasks, *arguments):
         "hosts": "nas",
         "gather_facts": False,
         "vars": variables,
-        "tasks": [*numbered, {"ansible.builtin.copy": copy, "check_mode": False, "vars": variables}],
+        "tasks": [*numbered, {"ansible.builtin.copy": copy, "check_mode": False}],
     }
     file.write_text(yaml.safe_dump([play]))
     done = site.run(*arguments, playbook=file)

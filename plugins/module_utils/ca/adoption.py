@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from ansible_collections.mtls.nginx.plugins.module_utils import files
 from ansible_collections.mtls.nginx.plugins.module_utils.ca import (
     audit,
+    chains,
     findings,
     keys,
     layout,
@@ -314,7 +315,7 @@ def _build(plan: Plan, wanted: Wanted) -> None:
 
 
 def _write(plan: Plan, wanted: Wanted, place: layout.Layout) -> None:
-    pem = b"".join(ca.public_bytes(serialization.Encoding.PEM) for ca in plan.chain)
+    pem = chains.pem(plan.chain)
     passphrase = wanted.passphrase or wanted.source_passphrase
     keys.save_new_key(place.key, plan.key, passphrase)
     files.make_directory(place.issued, 0o700)

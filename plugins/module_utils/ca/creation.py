@@ -298,7 +298,7 @@ def _compare(
             renewed = None
     if wanted.parent:
         parents.check_signed(wanted.parent, current, place.certificate)
-        above = wanted.parent.chain()
+        above = wanted.parent.chain
         if above and above != current[1:]:
             renewed = (certificate, *above)
     if not _is_renewable(wanted, certificate):
@@ -329,7 +329,7 @@ def _protection_of(wanted: Wanted, place: layout.Layout, outcome: Outcome) -> pr
 
 def _is_renewable(wanted: Wanted, certificate: x509.Certificate) -> bool:
     """Tell whether the CA certificate is due, and who has to sign the next one is here."""
-    is_here = certificate.issuer == certificate.subject or bool(wanted.parent and wanted.parent.chain())
+    is_here = certificate.issuer == certificate.subject or bool(wanted.parent and wanted.parent.chain)
     return is_here and renewal.is_due(certificate, wanted.renew_before)
 
 
@@ -380,9 +380,8 @@ def _how_to_renew(wanted: Wanted, place: layout.Layout, current: x509.Certificat
     if current.issuer == current.subject:
         return by_variable
     if wanted.parent is not None:
-        return (
-            by_variable if wanted.parent.chain() else f"bring back its parent to {wanted.parent.path} and {by_variable}"
-        )
+        bring_back = "" if wanted.parent.chain else f"bring back its parent to {wanted.parent.path} and "
+        return bring_back + by_variable
     request = f" ({place.request})" if os.path.exists(place.request) else ""
     return (
         f"have the CA above sign it again for its key{request}, and put the certificate, with those above it, "

@@ -21,6 +21,7 @@ from datetime import datetime, timedelta, timezone
 from ansible_collections.mtls.nginx.plugins.module_utils import files
 from ansible_collections.mtls.nginx.plugins.module_utils.ca import (
     audit,
+    chains,
     creation,
     keys,
     layout,
@@ -31,7 +32,6 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca import (
     times,
 )
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import CrlState, Order
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.chains import was_issued_by
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.directory import (
     Directory,
     certificate_event,
@@ -120,7 +120,7 @@ def _establish(place: layout.Layout, chain: Sequence[x509.Certificate], added: S
         if "index.txt" in added:
             _record_of_files(place, chain[0]).save()
         if "ca.crt" in added:
-            pem = b"".join(ca.public_bytes(serialization.Encoding.PEM) for ca in chain)
+            pem = chains.pem(chain)
             files.write_file(place.certificate, pem, 0o644)
 
 
@@ -133,7 +133,7 @@ def _record_of_files(place: layout.Layout, ca: x509.Certificate) -> Index:
     record = Index(place.index, {})
     for certificate in sorted(found, key=lambda each: each.not_valid_before_utc):
         serial = numbers.hexadecimal(certificate.serial_number)
-        if was_issued_by(certificate, ca) and serial not in record:
+        if chains.was_issued_by(certificate, ca) and serial not in record:
             record.add(serial, certificate.not_valid_after_utc, subjects.index_subject(certificate.subject))
     return record
 
@@ -346,7 +346,7 @@ class OpenBaoAuthority(Directory):
 
     def _is_ours(self, certificate: x509.Certificate) -> bool:
         """Tell whether it is a client's or a server's of this issuer; a mount may have several, and keeps their own."""
-        return was_issued_by(certificate, self.chain[0]) and not profiles.is_ca(certificate)
+        return chains.was_issued_by(certificate, self.chain[0]) and not profiles.is_ca(certificate)
 
     def _keep(self, certificate: x509.Certificate) -> None:
         path = self._layout.issued_certificate(numbers.hexadecimal(certificate.serial_number))
@@ -612,7 +612,7 @@ def _fault(certificate: x509.Certificate, order: Order, issuer: x509.Certificate
         names = set(extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
     except x509.ExtensionNotFound:
         names = set()
-    if not was_issued_by(certificate, issuer):
+    if not chains.was_issued_by(certificate, issuer):
         return f"it is by {subjects.nginx_dn(certificate.issuer)}, which is not the CA in ca.crt"
     if keys.public_der(certificate.public_key()) != order.public_key:
         return "it is for another key"

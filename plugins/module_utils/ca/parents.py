@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -30,8 +31,9 @@ class Parent:
     path: str
     open: Callable[[bool], AbstractContextManager[Authority]]
 
+    @functools.cached_property
     def chain(self) -> tuple[x509.Certificate, ...] | None:
-        """Return its certificates, up to the root; None when it is not there: it may be in a safe."""
+        """Its certificates, up to the root; None when it is not there: it may be in a safe."""
         path = layout.Layout(self.path).certificate
         return read_certificates(path) if os.path.exists(path) else None
 
@@ -74,8 +76,7 @@ def sign(
 
 def check_signed(parent: Parent, chain: Sequence[x509.Certificate], path: str) -> None:
     """Raise MtlsError when the CA whose chain is in the file ``path`` has another parent."""
-    above = parent.chain()
-    if above and not chains.was_issued_by(chain[0], above[0]):
+    if parent.chain and not chains.was_issued_by(chain[0], parent.chain[0]):
         raise MtlsError(
             f"{path}: was not signed by the parent in {parent.path}; an authority below it needs "
             "a directory of its own, or correct the parent"

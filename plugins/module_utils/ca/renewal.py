@@ -10,7 +10,15 @@ from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
 from ansible_collections.mtls.nginx.plugins.module_utils import files
-from ansible_collections.mtls.nginx.plugins.module_utils.ca import audit, ca_key, layout, numbers, profiles, times
+from ansible_collections.mtls.nginx.plugins.module_utils.ca import (
+    audit,
+    ca_key,
+    chains,
+    layout,
+    numbers,
+    profiles,
+    times,
+)
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.directory import (
     certificate_event,
     check_belongs,
@@ -22,7 +30,6 @@ from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
 
 try:
     from cryptography import x509
-    from cryptography.hazmat.primitives import serialization
 except ImportError:  # reported by entry.require_cryptography
     pass
 
@@ -81,7 +88,7 @@ def carry_out(place: layout.Layout, renewed: x509.Certificate) -> None:
         old = stream.read()
     current, *above = read_certificates(place.certificate)
     files.write_file(_kept(place, current, old), old, 0o644)
-    pem = b"".join(ca.public_bytes(serialization.Encoding.PEM) for ca in (renewed, *above))
+    pem = chains.pem((renewed, *above))
     with audit.AuditLog(place.path).noting([certificate_event(audit.CA_RENEWED, renewed)]):
         files.write_file(place.certificate, pem, 0o644)
 

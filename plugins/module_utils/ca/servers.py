@@ -17,10 +17,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ansible_collections.mtls.nginx.plugins.module_utils import files
-from ansible_collections.mtls.nginx.plugins.module_utils.ca import holders, keys, numbers, profiles, times
+from ansible_collections.mtls.nginx.plugins.module_utils.ca import chains, holders, keys, numbers, profiles, times
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Authority, Order
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.batch import Batch
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.chains import was_issued_by
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.directory import read_certificates
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.register import (
     SERVERS,
@@ -35,7 +34,6 @@ from ansible_collections.mtls.nginx.plugins.module_utils.names import check_serv
 
 try:
     from cryptography import x509
-    from cryptography.hazmat.primitives import serialization
 except ImportError:  # reported by entry.require_cryptography
     pass
 
@@ -203,7 +201,7 @@ class _Worker:
             )
         if current is None:
             return self._issue(server, definition, None, "had no certificate")
-        if not was_issued_by(current, self._authority.chain[0]):
+        if not chains.was_issued_by(current, self._authority.chain[0]):
             return self._issue(server, definition, None, f"{certificate_path} is not by this authority")
         entry = entry_of(certificate_path, current)
         matches = key is not None and keys.public_der(key) == keys.public_der(current.public_key())
@@ -307,7 +305,7 @@ class _Worker:
     def _write(self, step: Step, certificate: x509.Certificate, batch: Batch) -> RegisterEntry:
         certificate_path, key_path = self._paths(step.server)
         sent = [certificate, *(ca for ca in self._authority.chain if ca.subject != ca.issuer)]
-        pem = b"".join(link.public_bytes(serialization.Encoding.PEM) for link in sent)
+        pem = chains.pem(sent)
         stamp = Stamp.of_written(pem, batch.write(certificate_path, pem, 0o644))
         entry = entry_of(certificate_path, certificate, stamp)
         return entry._replace(definition=step.definition, files={**entry.files, "key": Stamp.of(key_path)})

@@ -22,6 +22,7 @@ from ansible.module_utils.urls import open_url
 
 from ansible_collections.mtls.nginx.plugins.module_utils import files
 from ansible_collections.mtls.nginx.plugins.module_utils.ca import (
+    chains,
     creation,
     layout,
     profiles,
@@ -69,7 +70,7 @@ def ensure(path: str, source: Source, *, check: bool) -> creation.Outcome:
     if not place.is_trusted() and (os.path.exists(place.index) or os.path.exists(place.key)):
         raise MtlsError(f"{path}: holds an authority of its own; with mtls_ca_backend trust, choose another directory")
     chain = _read_chain(source.certificates)
-    bundle = b"".join(ca.public_bytes(serialization.Encoding.PEM) for ca in chain)
+    bundle = chains.pem(chain)
     added = [] if files.read_if_there(place.certificate) == bundle else ["ca.crt"]
     if not os.path.exists(place.crl):
         added.append("crl.pem")
@@ -232,7 +233,7 @@ class TrustedAuthority:
         """What the source has, checked as the hosts need it, and not older than what is here."""
         fetched = fetch_crls(self._source.crls)
         source = ", ".join(self._source.crls)
-        chain = b"".join(ca.public_bytes(serialization.Encoding.PEM) for ca in self.chain)
+        chain = chains.pem(self.chain)
         revocation.check_shippable(fetched, chain, times.now(), source)
         here = dict(_states(self.crl() or fetched, source))
         for issuer, new in _states(fetched, source):

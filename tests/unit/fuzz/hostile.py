@@ -32,7 +32,7 @@ VALUES = st.recursive(
 
 
 def message_of(work: Callable[[], object]) -> str | None:
-    """Return the line that ``entry.run_module`` would fail with, or None; anything else that is raised is a defect."""
+    """Return the line that ``entry.result_of`` would fail with, or None; anything else that is raised is a defect."""
     try:
         work()
     except MtlsError as error:
