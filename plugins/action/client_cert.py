@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 from ansible.utils.display import Display
 
-from ansible_collections.mtls.nginx.plugins.module_utils.ca import progress
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import progress
 from ansible_collections.mtls.nginx.plugins.modules import client_cert
 from ansible_collections.mtls.nginx.plugins.plugin_utils.authority_action import AuthorityAction
 

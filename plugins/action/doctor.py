@@ -13,17 +13,11 @@ from datetime import datetime, timedelta, timezone
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.mtls.nginx.plugins.module_utils.ca import times
-from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError, one_line
-from ansible_collections.mtls.nginx.plugins.module_utils.host import probe
+from ansible_collections.mtls.nginx.plugins.module_utils.common import probe, times
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError, one_line
 from ansible_collections.mtls.nginx.plugins.module_utils.site import evidence
-from ansible_collections.mtls.nginx.plugins.module_utils.site.diagnosis import (
-    Diagnosis,
-    HostState,
-    Reality,
-    diagnose,
-)
-from ansible_collections.mtls.nginx.plugins.module_utils.site.host_files import gate_files
+from ansible_collections.mtls.nginx.plugins.module_utils.site.diagnosis import Diagnosis, HostState, Reality, diagnose
+from ansible_collections.mtls.nginx.plugins.module_utils.site.host_paths import gate_files
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service
 from ansible_collections.mtls.nginx.plugins.plugin_utils.hostvars import probe_address, read_plan
 

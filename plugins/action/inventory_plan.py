@@ -11,8 +11,8 @@ import typing as t
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.mtls.nginx.plugins.module_utils.ca import handover
-from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.store import handover
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import AuthorityPlan, authority_path
 from ansible_collections.mtls.nginx.plugins.module_utils.site.rollover_plan import Move
 from ansible_collections.mtls.nginx.plugins.plugin_utils.hostvars import base_dir, read_plan

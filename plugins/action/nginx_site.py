@@ -13,18 +13,17 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.host.shutdown import OwnBound
 from ansible_collections.mtls.nginx.plugins.module_utils.host.transaction import Outcome
 from ansible_collections.mtls.nginx.plugins.module_utils.site.host_files import (
     HostFiles,
-    NginxHost,
-    bucket_advice,
     crl_files,
     host_files,
     to_compare,
-    trusts_of,
 )
+from ansible_collections.mtls.nginx.plugins.module_utils.site.host_paths import trusts_of
+from ansible_collections.mtls.nginx.plugins.module_utils.site.host_view import NginxHost, bucket_advice
 from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import authority_path, beside_inventory
 from ansible_collections.mtls.nginx.plugins.module_utils.site.publication import (
     Publication,

@@ -13,18 +13,14 @@ from ansible import context
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.mtls.nginx.plugins.module_utils import files
-from ansible_collections.mtls.nginx.plugins.module_utils.ca import times
-from ansible_collections.mtls.nginx.plugins.module_utils.entry import describe
-from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
-from ansible_collections.mtls.nginx.plugins.module_utils.site import status_json, status_metrics, status_page
+from ansible_collections.mtls.nginx.plugins.module_utils.common import files, times
+from ansible_collections.mtls.nginx.plugins.module_utils.common.entry import describe
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import beside_inventory
-from ansible_collections.mtls.nginx.plugins.module_utils.site.status import Status
-from ansible_collections.mtls.nginx.plugins.module_utils.site.status_judge import (
-    Settings,
-    ansible_command,
-    status_of,
-)
+from ansible_collections.mtls.nginx.plugins.module_utils.site.status import document, page
+from ansible_collections.mtls.nginx.plugins.module_utils.site.status import metrics as status_metrics
+from ansible_collections.mtls.nginx.plugins.module_utils.site.status.judge import Settings, ansible_command, status_of
+from ansible_collections.mtls.nginx.plugins.module_utils.site.status.model import Status
 from ansible_collections.mtls.nginx.plugins.plugin_utils.hostvars import (
     COLLECTION_DIR,
     base_dir,
@@ -94,7 +90,7 @@ class _Report:
         self.document = os.path.join(folder, "status.json")
         self._folder = folder
         self._old_document = _read(self.document)
-        self._old_moment = status_json.generated_at(self._old_document or b"")
+        self._old_moment = document.generated_at(self._old_document or b"")
 
     def changed(self, metrics: str) -> bool:
         """Whether the last run, had it seen what this one sees, would have written something else."""
@@ -111,7 +107,7 @@ class _Report:
 
     def diff(self) -> dict[str, str]:
         """The document before and after, at the same time: the page says the same."""
-        after = status_json.render(self.status, self._old_moment or self.status.now)
+        after = document.render(self.status, self._old_moment or self.status.now)
         return {
             "before_header": self.document,
             "after_header": self.document,
@@ -121,8 +117,8 @@ class _Report:
 
     def _contents(self, metrics: str, moment: datetime) -> list[tuple[str, bytes, int]]:
         return [
-            (self.page, status_page.render(self.status, moment, TEMPLATE_DIR), _FILE_MODE),
-            (self.document, status_json.render(self.status, moment), _FILE_MODE),
+            (self.page, page.render(self.status, moment, TEMPLATE_DIR), _FILE_MODE),
+            (self.document, document.render(self.status, moment), _FILE_MODE),
             (metrics, status_metrics.render(self.status, moment), _METRICS_MODE),
         ]
 

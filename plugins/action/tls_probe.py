@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
-from ansible_collections.mtls.nginx.plugins.module_utils.host import probe
+from ansible_collections.mtls.nginx.plugins.module_utils.common import probe
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import authority_path
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service
 from ansible_collections.mtls.nginx.plugins.module_utils.site.witnesses import Witnesses

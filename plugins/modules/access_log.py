@@ -91,7 +91,7 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.mtls.nginx.plugins.module_utils import entry
+from ansible_collections.mtls.nginx.plugins.module_utils.common import entry
 from ansible_collections.mtls.nginx.plugins.module_utils.host import access_log
 
 _DAY = 86400

@@ -125,8 +125,9 @@ not_taken:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.mtls.nginx.plugins.module_utils import entry
-from ansible_collections.mtls.nginx.plugins.module_utils.ca import adoption, numbers, subjects, times
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import numbers, subjects
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.lifecycle import adoption
+from ansible_collections.mtls.nginx.plugins.module_utils.common import entry, times
 
 SPEC = {
     "argument_spec": {

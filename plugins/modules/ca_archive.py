@@ -77,9 +77,9 @@ size:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.mtls.nginx.plugins.module_utils import entry, files
-from ansible_collections.mtls.nginx.plugins.module_utils.ca import archive
-from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.lifecycle import archive
+from ansible_collections.mtls.nginx.plugins.module_utils.common import entry, files
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 
 SPEC = {
     "argument_spec": {

@@ -218,15 +218,12 @@ ca:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.mtls.nginx.plugins.module_utils import entry
-from ansible_collections.mtls.nginx.plugins.module_utils.ca import creation, keys, numbers, subjects, times
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends import (
-    CREATION_OPTIONS,
-    PARENT_OPTION,
-    Access,
-    ensure_authority,
-)
-from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.access import Access, ensure_authority
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import keys, numbers, subjects
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.options import CREATION_OPTIONS, PARENT_OPTION
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.wanted import Ensured, WantedAuthority
+from ansible_collections.mtls.nginx.plugins.module_utils.common import entry, times
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 
 try:
     from cryptography.hazmat.primitives import hashes
@@ -271,7 +268,7 @@ def work(call: entry.Call) -> dict:
         raise MtlsError(f"renew_before: is {options['renew_before']}; use 0 or more")
     outcome = ensure_authority(
         Access.of({"ca_path": options["path"], "ca_passphrase": options["passphrase"], **options}),
-        creation.Wanted(
+        WantedAuthority(
             path=options["path"],
             subject=options["subject"],
             key=keys.KeyKind(options["key_type"], options["key_size"], options["curve"]),
@@ -308,7 +305,7 @@ def _place(path: str, name: str) -> str:
     return name if name.startswith("pkcs11:") else f"{path}/{name}"
 
 
-def _describe(outcome: creation.Outcome) -> dict | None:
+def _describe(outcome: Ensured) -> dict | None:
     certificate = outcome.certificate
     if certificate is None:
         return None

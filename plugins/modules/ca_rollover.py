@@ -152,8 +152,11 @@ summary:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.mtls.nginx.plugins.module_utils import entry
-from ansible_collections.mtls.nginx.plugins.module_utils.ca import creation, handover, keys, rollover, times
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import keys
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.lifecycle import rollover
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.store import handover
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.wanted import WantedAuthority
+from ansible_collections.mtls.nginx.plugins.module_utils.common import entry, times
 
 SPEC = {
     "argument_spec": {
@@ -191,7 +194,7 @@ def _begin(call: entry.Call) -> dict:
     options = call.params
     entry.check_at_least_one(options, "days", "crl_days")
     outcome = rollover.begin(
-        creation.Wanted(
+        WantedAuthority(
             path=options["ca_path"],
             subject=options["subject"],
             key=keys.KeyKind(options["key_type"], options["key_size"], options["curve"]),

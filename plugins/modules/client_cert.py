@@ -292,17 +292,13 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.mtls.nginx.plugins.module_utils import entry
-from ansible_collections.mtls.nginx.plugins.module_utils.ca import client_plan, clients, p12, revoking, times
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.access import Access, open_authority
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import HOLD, REASONS, Authority
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends import (
-    AUTHORITY_OPTIONS,
-    TRUST,
-    Access,
-    open_authority,
-)
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.client_files import Client
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.mobileconfig import Signer
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import client_plan, clients, p12, revoking
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client import Client
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.mobileconfig import Signer
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.options import AUTHORITY_OPTIONS, TRUST
+from ansible_collections.mtls.nginx.plugins.module_utils.common import entry, times
 
 _MOST_LISTED = 5
 

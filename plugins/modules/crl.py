@@ -147,17 +147,14 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.mtls.nginx.plugins.module_utils import entry
-from ansible_collections.mtls.nginx.plugins.module_utils.ca import revocation, revoking, times
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Authority, CrlState
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends import (
-    AUTHORITY_OPTIONS,
-    PARENT_OPTION,
-    Access,
-    open_authority,
-    require_directory,
-)
-from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.access import Access, open_authority, require_directory
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Authority
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import crls
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.crls import CrlState
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import revoking
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.options import AUTHORITY_OPTIONS, PARENT_OPTION
+from ansible_collections.mtls.nginx.plugins.module_utils.common import entry, times
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 
 SPEC = {
     "argument_spec": {
@@ -223,7 +220,7 @@ def work(call: entry.Call) -> dict:
             call.warn(warning)
     # Last of all: a revocation that was asked for is recorded in any case.
     entries = (after.entries if after else 0) + (len(fresh) if call.check_mode else 0)
-    if warning := revocation.check_size(entries, options["max_entries"], os.path.join(options["ca_path"], "crl.pem")):
+    if warning := crls.check_size(entries, options["max_entries"], os.path.join(options["ca_path"], "crl.pem")):
         call.warn(warning)
     return {
         "changed": bool(due),
@@ -266,9 +263,9 @@ def _take_crls_above(authority: Authority, options: dict, *, check: bool) -> str
         authority.take_crls(pem, options["parent_crl"])
     if len(authority.chain) > 1:
         current = authority.crl() if authority.crl_state() else None
-        known = revocation.parse_crls((current or b"") + pem, authority.path) if current or pem else []
+        known = crls.parse_crls((current or b"") + pem, authority.path) if current or pem else []
         warn_days = options["parent_crl_warn_days"]
-        authority.warnings += revocation.check_above(authority.chain, known, authority.path, warn_days)
+        authority.warnings += crls.check_above(authority.chain, known, authority.path, warn_days)
     return None
 
 

@@ -273,33 +273,36 @@ import re
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.mtls.nginx.plugins.module_utils.entry import run_module
-from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
-from ansible_collections.mtls.nginx.plugins.module_utils.host import comparison, transaction
+from ansible_collections.mtls.nginx.plugins.module_utils.common.entry import run_module
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.host import transaction
 from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_process import DEFAULT_CONF, PROGRAM_DIRS, Nginx
+from ansible_collections.mtls.nginx.plugins.module_utils.host.request import (
+    SECRET_MODE,
+    ChangeRequest,
+    GateProbe,
+    WantedFile,
+    textfile_from,
+)
 
 
-def request_from(params: dict, check: bool, scratch_parent: str | None) -> comparison.Request:
+def request_from(params: dict, check: bool, scratch_parent: str | None) -> ChangeRequest:
     """The module's options as the transaction understands them; raises MtlsError for values that make no sense."""
     wanted = [
-        comparison.WantedFile(
-            item["path"], item["content"].encode("utf-8", "surrogateescape"), _mode(item["path"], item["mode"])
-        )
+        WantedFile(item["path"], item["content"].encode("utf-8", "surrogateescape"), _mode(item["path"], item["mode"]))
         for item in params["files"]
     ]
     wanted += [
-        comparison.WantedFile(
-            item["path"], item["content"].encode("utf-8", "surrogateescape"), comparison.SECRET_MODE, secret=True
-        )
+        WantedFile(item["path"], item["content"].encode("utf-8", "surrogateescape"), SECRET_MODE, secret=True)
         for item in params["secrets"]
     ]
-    return comparison.Request(
+    return ChangeRequest(
         wanted=wanted,
         absent=params["absent"],
         owned=params["owned"],
-        gates=[comparison.Gate(**probe) for probe in params["probes"]],
+        gates=[GateProbe(**probe) for probe in params["probes"]],
         shutdown_timeout=params["shutdown_timeout"],
-        textfile=comparison.textfile_from(params["textfile"]),
+        textfile=textfile_from(params["textfile"]),
         reload=params["reload"],
         check=check,
         scratch_parent=scratch_parent,

@@ -171,9 +171,10 @@ import socket
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.mtls.nginx.plugins.module_utils.entry import run_module
-from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.common.entry import run_module
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.host import comparison, nginx_conf, nginx_process
+from ansible_collections.mtls.nginx.plugins.module_utils.host.request import ChangeRequest, textfile_from
 
 _DIRECTIVES = {
     "client_header_timeout": ("http",),
@@ -230,10 +231,10 @@ def config_error(binary: str, conf_path: str, scratch_parent: str | None) -> str
 
 def compare(conf_path: str, options: dict) -> dict:
     """The fact `comparison`."""
-    request = comparison.Request(
+    request = ChangeRequest(
         owned=options["owned"],
         shutdown_timeout=options["shutdown_timeout"],
-        textfile=comparison.textfile_from(options["textfile"]),
+        textfile=textfile_from(options["textfile"]),
     )
     found = comparison.look(conf_path, options["paths"], request)
     return {

@@ -153,7 +153,7 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.mtls.nginx.plugins.module_utils.entry import run_module
+from ansible_collections.mtls.nginx.plugins.module_utils.common.entry import run_module
 from ansible_collections.mtls.nginx.plugins.module_utils.host import nginx_process
 from ansible_collections.mtls.nginx.plugins.module_utils.host.gate import Gate, state
 

@@ -140,9 +140,10 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.mtls.nginx.plugins.module_utils import entry
-from ansible_collections.mtls.nginx.plugins.module_utils.ca import servers
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends import AUTHORITY_OPTIONS, Access, open_authority
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.access import Access, open_authority
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import servers
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.options import AUTHORITY_OPTIONS
+from ansible_collections.mtls.nginx.plugins.module_utils.common import entry
 
 SPEC = {
     "argument_spec": {

@@ -16,7 +16,7 @@ from ansible.module_utils.common.parameters import remove_values
 from ansible.module_utils.errors import AnsibleValidationErrorMultiple, UnsupportedError
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.mtls.nginx.plugins.module_utils import entry
+from ansible_collections.mtls.nginx.plugins.module_utils.common import entry
 from ansible_collections.mtls.nginx.plugins.plugin_utils.plain import plain
 
 

@@ -18,7 +18,7 @@ from ansible.errors import AnsibleError
 from ansible.inventory.manager import IGNORED
 from ansible.module_utils.common.yaml import yaml_load
 
-from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import AuthorityPlan, InventoryReader
 from ansible_collections.mtls.nginx.plugins.module_utils.site.rollover_plan import Move, with_next
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service

@@ -13,7 +13,7 @@ import time
 
 from measure import MODULES
 
-from ansible_collections.mtls.nginx.plugins.module_utils import entry
+from ansible_collections.mtls.nginx.plugins.module_utils.common import entry
 
 run_module = entry.run_module
 

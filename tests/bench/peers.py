@@ -133,7 +133,7 @@ def request(settings: str, count: str) -> None:
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
 
-    from ansible_collections.mtls.nginx.plugins.module_utils.ca.openbao_api import Server
+    from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends.openbao.api import Server
 
     with open(settings, encoding="utf-8") as stream:
         options = json.load(stream)

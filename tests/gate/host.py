@@ -15,7 +15,8 @@ import time
 from collections.abc import Mapping, Sequence
 
 from ansible_collections.mtls.nginx.plugins.module_utils.host import nginx_conf
-from ansible_collections.mtls.nginx.plugins.module_utils.site.host_files import NginxHost, host_files
+from ansible_collections.mtls.nginx.plugins.module_utils.site.host_files import host_files
+from ansible_collections.mtls.nginx.plugins.module_utils.site.host_view import NginxHost
 from ansible_collections.mtls.nginx.plugins.module_utils.site.publication import Publication
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import parse_services
 from ansible_collections.mtls.nginx.tests.ports import free_port

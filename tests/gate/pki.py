@@ -15,11 +15,16 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from ansible_collections.mtls.nginx.plugins.module_utils.ca import creation, keys, profiles, revocation, times
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import CrlState, Order
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.directory import open_directory, read_chain, read_crl
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.numbers import hexadecimal
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.subjects import nginx_dn, subject_name
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends.directory import open_directory
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import crls, keys, profiles
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.crls import CrlState
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.numbers import hexadecimal
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.profiles import Order
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.subjects import nginx_dn, subject_name
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.lifecycle import creation
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.published import read_chain, read_crl
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.wanted import WantedAuthority
+from ansible_collections.mtls.nginx.plugins.module_utils.common import times
 from ansible_collections.mtls.nginx.plugins.module_utils.site.publication import ServerCredential
 
 P256 = keys.KeyKind("ecdsa", curve="P-256")
@@ -56,7 +61,7 @@ class Authority:
     clients: dict[str, Identity | OnPaper] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        wanted = creation.Wanted(str(self.path), {"O": "Acme", "CN": self.name}, P256, None, days=30, crl_days=10)
+        wanted = WantedAuthority(str(self.path), {"O": "Acme", "CN": self.name}, P256, None, days=30, crl_days=10)
         creation.ensure(wanted, check=False)
 
     @property
@@ -112,7 +117,7 @@ class Authority:
         """A CRL of nobody that ends in a moment; not the authority's current one."""
         now = times.now()
         state = CrlState(1, now - _DAY, now + datetime.timedelta(seconds=seconds), 0)
-        return revocation.build_crl(self.issuer, revocation.encode_revoked({}), state).decode()
+        return crls.build_crl(self.issuer, crls.encode_revoked({}), state).decode()
 
 
 _numbers = itertools.count()
@@ -181,6 +186,6 @@ def crl_of(issuer: profiles.Issuer, *revoked: x509.Certificate, days: float = 10
     now = times.now()
     moment = times.asn1_text(now - _DAY)
     serials = [hexadecimal(one.serial_number) for one in revoked]
-    entries = revocation.encode_revoked({(moment, "CACompromise"): serials} if serials else {})
+    entries = crls.encode_revoked({(moment, "CACompromise"): serials} if serials else {})
     state = CrlState(1, now - 20 * _DAY, now + days * _DAY, entries.count)
-    return revocation.build_crl(issuer, entries, state).decode()
+    return crls.build_crl(issuer, entries, state).decode()

@@ -9,11 +9,12 @@ import random
 
 import pytest
 
-from ansible_collections.mtls.nginx.plugins.module_utils.ca import clients
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.client_files import Client
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.directory import open_directory
-from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
-from ansible_collections.mtls.nginx.plugins.module_utils.names import check_no_collision, nginx_quote
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends.directory import open_directory
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import clients
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client import Client
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.common.names import check_no_collision
+from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_conf import nginx_quote
 
 from . import pki
 from .client import ask

@@ -15,8 +15,8 @@ import subprocess
 import time
 from collections.abc import Callable
 
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.openbao_api import Server
-from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends.openbao.api import Server
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.tests.ports import free_port
 from ansible_collections.mtls.nginx.tests.unit.support import openssl
 

@@ -9,9 +9,12 @@ import shutil
 
 import pytest
 
-from ansible_collections.mtls.nginx.plugins.module_utils.ca import clients, creation, keys
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends import Access, open_authority
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.client_files import Client
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.access import Access, open_authority
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import keys
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import clients
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client import Client
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.lifecycle import creation
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.wanted import WantedAuthority
 from ansible_collections.mtls.nginx.tests.ports import free_port
 
 from .conftest import REPOSITORY, tree
@@ -25,7 +28,7 @@ class Elsewhere:
     def __init__(self, folder):
         self.path, self.published = folder / "elsewhere", folder / "published"
         self.published.mkdir()
-        wanted = creation.Wanted(str(self.path), {"CN": "Elsewhere"}, keys.KeyKind("ecdsa"), None, 3650, 30)
+        wanted = WantedAuthority(str(self.path), {"CN": "Elsewhere"}, keys.KeyKind("ecdsa"), None, 3650, 30)
         creation.ensure(wanted, check=False)
         self.clients(Client("pepe"), Client("ana"))
 

@@ -30,9 +30,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.serialization import pkcs12
 
-from ansible_collections.mtls.nginx.plugins.module_utils import files
-from ansible_collections.mtls.nginx.plugins.module_utils.ca import numbers
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.index import Index
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import numbers
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.index import Index
+from ansible_collections.mtls.nginx.plugins.module_utils.common import files
 from ansible_collections.mtls.nginx.plugins.modules import ca_init, client_cert, crl, server_cert
 from ansible_collections.mtls.nginx.tests.unit.support import SUBJECT, openssl, run_module, tree
 

@@ -21,27 +21,21 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from ansible_collections.mtls.nginx.plugins.module_utils.ca import (
-    clients,
-    creation,
-    keys,
-    profiles,
-    revocation,
-    revoking,
-    servers,
-    times,
-)
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends import (
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.access import (
     Access,
     ensure_authority,
     open_authority,
     read_authority,
 )
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.client_files import Client
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.directory import was_issued_by
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.numbers import hexadecimal
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.subjects import index_subject, nginx_dn, subject_name
-from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends.directory import was_issued_by
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import crls, keys, profiles
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.numbers import hexadecimal
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.subjects import index_subject, nginx_dn, subject_name
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import clients, revoking, servers
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client import Client
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.wanted import Ensured, WantedAuthority
+from ansible_collections.mtls.nginx.plugins.module_utils.common import times
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.tests.ports import free_port
 from ansible_collections.mtls.nginx.tests.unit.support import SUBJECT, openssl, tree
 
@@ -62,9 +56,9 @@ class Backend:
     def path(self) -> pathlib.Path:
         return pathlib.Path(self.access.path)
 
-    def ensure(self, check: bool = False, subject: dict | None = None) -> creation.Outcome:
+    def ensure(self, check: bool = False, subject: dict | None = None) -> Ensured:
         kind = keys.KeyKind("ecdsa", curve="P-256")
-        wanted = creation.Wanted(
+        wanted = WantedAuthority(
             self.access.path, subject or SUBJECT, kind, self.access.passphrase, days=3650, crl_days=30
         )
         return ensure_authority(self.access, wanted, check=check)
@@ -287,7 +281,7 @@ def test_revoked_is_on_the_crl_with_its_reason_in_the_record(backend):
         assert reasons == {"/CN=phone": "keyCompromise", "/CN=tablet": None, "/CN=laptop": "superseded"}
         assert authority.crl_state().entries == 2
     chain = read_authority(backend.access.path).chain()
-    revocation.check_shippable((backend.path / "crl.pem").read_bytes(), chain, times.now())
+    crls.check_shippable((backend.path / "crl.pem").read_bytes(), chain, times.now())
     # Back again: another key, another certificate.
     old = keys.public_der(backend.certificate("phone").public_key())
     assert backend.actions(Client("phone")) == ["issued"]

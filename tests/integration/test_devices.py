@@ -15,8 +15,10 @@ import subprocess
 
 import pytest
 
-from ansible_collections.mtls.nginx.plugins.module_utils.ca import creation, keys
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.client_files import Client
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import keys
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client import Client
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.lifecycle import creation
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.wanted import WantedAuthority
 from ansible_collections.mtls.nginx.tests.ports import free_port
 from ansible_collections.mtls.nginx.tests.unit.support import SUBJECT, Pki
 
@@ -53,7 +55,7 @@ def opens(text: str) -> list[str]:
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory) -> Pki:
     path = tmp_path_factory.mktemp("devices") / "pki"
-    creation.ensure(creation.Wanted(str(path), SUBJECT, keys.KeyKind("ecdsa"), None, 3650, 30), check=False)
+    creation.ensure(WantedAuthority(str(path), SUBJECT, keys.KeyKind("ecdsa"), None, 3650, 30), check=False)
     return Pki(path)
 
 

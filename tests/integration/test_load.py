@@ -16,8 +16,9 @@ import time
 
 import pytest
 
-from ansible_collections.mtls.nginx.plugins.module_utils.host import comparison, transaction
+from ansible_collections.mtls.nginx.plugins.module_utils.host import transaction
 from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_process import Nginx
+from ansible_collections.mtls.nginx.plugins.module_utils.host.request import ChangeRequest, WantedFile
 from ansible_collections.mtls.nginx.tests.ports import free_port
 
 RATE = 100  # requests a second, at least
@@ -143,8 +144,8 @@ def test_legitimate_clients_notice_nothing(site, changes):
     start = time.monotonic()
     with visitors(port, site.identity("phone"), counts):
         for number in range(changes):
-            wanted = comparison.WantedFile(str(maps), with_tablet if number % 2 else without_tablet)
-            outcome = transaction.run(nginx, comparison.Request(wanted=[wanted]))
+            wanted = WantedFile(str(maps), with_tablet if number % 2 else without_tablet)
+            outcome = transaction.run(nginx, ChangeRequest(wanted=[wanted]))
             assert outcome.reloaded
             asked = site.status(port, client="tablet", host="127.0.0.1", sni=None)
             assert asked == (200 if number % 2 else 403)

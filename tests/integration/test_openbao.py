@@ -23,12 +23,15 @@ from datetime import timedelta
 import pytest
 from cryptography import x509
 
-from ansible_collections.mtls.nginx.plugins.module_utils.ca import openbao_lock, profiles, revocation, servers, times
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends import Access, read_authority
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.client_files import Client
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.numbers import hexadecimal, parse_serial
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.openbao_api import Server
-from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.access import Access, read_authority
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends.openbao import lock
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends.openbao.api import Server
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import crls, profiles
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.numbers import hexadecimal, parse_serial
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import servers
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client import Client
+from ansible_collections.mtls.nginx.plugins.module_utils.common import times
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.tests.ports import free_port
 from ansible_collections.mtls.nginx.tests.unit.support import SUBJECT, run_module, tree
 
@@ -243,7 +246,7 @@ def test_the_lock_of_a_killed_run(authority, monkeypatch):
             os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(child, 0)
     # Another waits for as long as it might still be alive, by the server's clock.
-    monkeypatch.setattr(openbao_lock, "WAIT", 1)
+    monkeypatch.setattr(lock, "WAIT", 1)
     assert "another controller" in refused(other)
     # The same controller knows its own.
     one.serve(Client("phone"))
@@ -253,8 +256,8 @@ def test_the_lock_of_a_killed_run(authority, monkeypatch):
         with one.open():
             os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(child, 0)
-    monkeypatch.setattr(openbao_lock, "LEASE", 1)
-    monkeypatch.setattr(openbao_lock, "WAIT", 30)
+    monkeypatch.setattr(lock, "LEASE", 1)
+    monkeypatch.setattr(lock, "WAIT", 30)
     assert other.actions(Client("phone")) == ["unchanged"]
 
 
@@ -262,7 +265,7 @@ def test_who_lost_the_lock_stops(authority, monkeypatch):
     one, other = authority.controller("one"), authority.controller("other")
     one.ensure(), other.ensure()
     with one.open() as holding:
-        monkeypatch.setattr(openbao_lock, "LEASE", 0)
+        monkeypatch.setattr(lock, "LEASE", 0)
         with other.open():
             pass
         with pytest.raises(MtlsError, match="lost the lock to another controller"):
@@ -359,7 +362,7 @@ def test_wrong_settings(authority, controller, settings, said):
 
 def test_a_copied_directory_is_another_controller(authority, controller, monkeypatch):
     shutil.copytree(controller.path, authority.folder / "copy")
-    monkeypatch.setattr(openbao_lock, "WAIT", 1)
+    monkeypatch.setattr(lock, "WAIT", 1)
     with controller.open():
         assert "another controller" in refused(authority.controller("copy"))
     assert authority.controller("copy").actions(Client("phone")) == ["issued"]
@@ -562,7 +565,7 @@ def test_an_intermediate_with_its_root_in_the_same_mount(openbao, authority, con
     assert controller.actions(Client("phone")) == ["issued"]
     published = read_authority(controller.access.path)
     assert len(x509.load_pem_x509_certificates(published.chain())) == 2
-    assert len(revocation.parse_crls(published.crl(), "crl")) == 2
+    assert len(crls.parse_crls(published.crl(), "crl")) == 2
     assert json.loads((controller.path / "openbao.json").read_text()) == {"others": [others]}
     before = tree(controller.path)
     assert controller.actions(Client("phone")) == ["unchanged"]

@@ -18,7 +18,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from ansible_collections.mtls.nginx.plugins.module_utils.ca import keys, profiles, subjects
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import keys, profiles, subjects
 from ansible_collections.mtls.nginx.tests.ports import free_port
 
 from .conftest import tree

@@ -12,7 +12,7 @@ import shutil
 import pytest
 from cryptography import x509
 
-from ansible_collections.mtls.nginx.plugins.module_utils.ca import handover
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.store import handover
 from ansible_collections.mtls.nginx.tests.ports import free_port
 
 from .conftest import REPOSITORY, tree

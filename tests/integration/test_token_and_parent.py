@@ -12,8 +12,9 @@ import subprocess
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, pkcs12
 
-from ansible_collections.mtls.nginx.plugins.module_utils.ca import creation, keys
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends import Access, ensure_authority
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.access import Access, ensure_authority
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import keys
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.wanted import WantedAuthority
 from ansible_collections.mtls.nginx.tests.ports import free_port
 from ansible_collections.mtls.nginx.tests.tokens import PIN
 
@@ -73,7 +74,7 @@ def test_the_key_in_a_token(guarded, token):
 
 def make_root(path, **access):
     """An authority of the collection's own, somewhere else."""
-    wanted = creation.Wanted(str(path), {"CN": "Root"}, keys.KeyKind("ecdsa"), None, days=900, crl_days=90)
+    wanted = WantedAuthority(str(path), {"CN": "Root"}, keys.KeyKind("ecdsa"), None, days=900, crl_days=90)
     ensure_authority(Access(str(path), **access), wanted, check=False)
 
 

@@ -24,18 +24,23 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.common import probe
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.host import (
     comparison,
     nginx_process,
     ports,
-    probe,
     shutdown,
     swap,
     transaction,
 )
-from ansible_collections.mtls.nginx.plugins.module_utils.host.comparison import Gate, Request, WantedFile
 from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_process import Nginx, Verdict
+from ansible_collections.mtls.nginx.plugins.module_utils.host.request import (
+    ChangeRequest,
+    GateProbe,
+    Textfile,
+    WantedFile,
+)
 from ansible_collections.mtls.nginx.plugins.module_utils.host.transaction import Outcome
 from ansible_collections.mtls.nginx.plugins.modules import nginx_facts
 
@@ -111,11 +116,11 @@ class Host:
         ]
 
     def apply(self, *wanted: WantedFile, **options: object) -> Outcome:
-        return transaction.run(self.nginx, Request(wanted=wanted, **options))
+        return transaction.run(self.nginx, ChangeRequest(wanted=wanted, **options))
 
     def serve(self, status: int, **options: object) -> Outcome:
         """Make the service answer with a status."""
-        return self.apply(*self.wanted(status), gates=[Gate("127.0.0.1", self.port, "a.test", status)], **options)
+        return self.apply(*self.wanted(status), gates=[GateProbe("127.0.0.1", self.port, "a.test", status)], **options)
 
     def status(self) -> str:
         """What the service answers now."""
@@ -323,7 +328,7 @@ def test_facts_do_not_take_our_bound_for_the_hosts(serving):
 
 def test_end_dates_are_those_of_what_is_put_in_place(serving, tmp_path):
     folder = tmp_path / "textfiles"
-    textfile = comparison.Textfile(
+    textfile = Textfile(
         str(folder / "mtls_nginx.prom"),
         [("", serving.path("client-certs/ca.crt"), serving.path("client-certs/crl.pem"))],
         [("a", serving.path("server-certs/a.crt")), ("later", serving.path("server-certs/later.crt"))],
@@ -341,7 +346,9 @@ def test_end_dates_are_those_of_what_is_put_in_place(serving, tmp_path):
     new, key = self_signed("a.test", days=9)
     serving.certificate, serving.key = new, key
     with pytest.raises(MtlsError, match="the check of the gate failed"):
-        serving.apply(*serving.wanted(202), textfile=textfile, gates=[Gate("127.0.0.1", serving.port, "a.test", 400)])
+        serving.apply(
+            *serving.wanted(202), textfile=textfile, gates=[GateProbe("127.0.0.1", serving.port, "a.test", 400)]
+        )
     assert (folder / "mtls_nginx.prom").read_text() == text
     serving.serve(202, textfile=textfile)
     end = int(x509.load_pem_x509_certificate(new).not_valid_after_utc.timestamp())
@@ -514,7 +521,7 @@ def test_new_workers_still_die_while_the_old_files_come_back(serving, monkeypatc
 
 
 def test_gate_answers_otherwise(serving):
-    gate = Gate("127.0.0.1", serving.port, "a.test", 400)
+    gate = GateProbe("127.0.0.1", serving.port, "a.test", 400)
     words = rf"the check of the gate failed: https://a.test:{serving.port} at 127.0.0.1 .*with 202, and must answer 400"
     with rolled_back(serving, words):
         serving.apply(*serving.wanted(202), gates=[gate])
@@ -535,7 +542,7 @@ def test_failed_first_start_leaves_nothing(host, monkeypatch):
 def test_failed_gate_after_a_first_start_stops_nginx_again(host):
     before = host.tree()
     with pytest.raises(MtlsError, match="the check of the gate failed"):
-        host.apply(*host.wanted(201), gates=[Gate("127.0.0.1", host.port, "a.test", 400)])
+        host.apply(*host.wanted(201), gates=[GateProbe("127.0.0.1", host.port, "a.test", 400)])
     assert host.tree() == before
     assert host.nginx.master() is None
 
@@ -678,7 +685,7 @@ def test_killed_run_is_undone_by_the_next(serving, step):
 
     def killed():
         die_at(*KILLED_AT[step])
-        gate = Gate("127.0.0.1", serving.port, "a.test", 202)
+        gate = GateProbe("127.0.0.1", serving.port, "a.test", 202)
         serving.apply(*serving.wanted(202), WantedFile(serving.path("new/ca.pem"), b"x"), gates=[gate])
 
     pid = forked(killed)
@@ -742,7 +749,7 @@ def unchanged(host: Host, **options: object) -> bool:
     """Whether a look finds all that `Host.serve` would put in place with status 201."""
     wanted = {item.path: comparison.fingerprint(item.content, item.mode) for item in host.wanted(201)}
     expected = {**wanted, **dict.fromkeys(options.pop("absent", ()))}
-    looked = comparison.look(str(host.main), list(expected), Request(**options))
+    looked = comparison.look(str(host.main), list(expected), ChangeRequest(**options))
     return looked.settled and looked.fingerprints == expected
 
 
@@ -792,7 +799,7 @@ ALTERATIONS = {
 
 @pytest.mark.parametrize("alteration", ALTERATIONS)
 def test_a_look_finds_what_a_run_finds(serving, alteration):
-    textfile = comparison.Textfile(
+    textfile = Textfile(
         serving.path("ends.prom"),
         [("", serving.path("client-certs/ca.crt"), serving.path("client-certs/crl.pem"))],
     )
@@ -817,7 +824,7 @@ def test_a_look_finds_what_a_run_finds(serving, alteration):
 
 @pytest.mark.parametrize("step", KILLED_AT)
 def test_a_look_at_what_a_killed_run_has_left(serving, step):
-    gate = Gate("127.0.0.1", serving.port, "a.test", 202)
+    gate = GateProbe("127.0.0.1", serving.port, "a.test", 202)
 
     def killed():
         die_at(*KILLED_AT[step])

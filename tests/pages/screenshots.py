@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ansible_collections.mtls.nginx.plugins.module_utils.site import status_page
+from ansible_collections.mtls.nginx.plugins.module_utils.site.status import page as status_page
 from ansible_collections.mtls.nginx.tests.pages import samples
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.mtls.nginx.plugins.module_utils.ca import creation, keys
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import keys
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.lifecycle import creation
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.wanted import WantedAuthority
 from ansible_collections.mtls.nginx.tests.unit.support import SUBJECT, Pki
 
 
@@ -18,7 +20,7 @@ from ansible_collections.mtls.nginx.tests.unit.support import SUBJECT, Pki
 def pristine(tmp_path_factory) -> Path:
     """An authority nobody has used; tests get copies."""
     path = tmp_path_factory.mktemp("pristine") / "pki"
-    creation.ensure(creation.Wanted(str(path), SUBJECT, keys.KeyKind("ecdsa"), None, 3650, 30), check=False)
+    creation.ensure(WantedAuthority(str(path), SUBJECT, keys.KeyKind("ecdsa"), None, 3650, 30), check=False)
     return path
 
 

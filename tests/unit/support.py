@@ -12,9 +12,10 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 
-from ansible_collections.mtls.nginx.plugins.module_utils.ca import clients, times
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends import Access, open_authority
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.client_files import Client
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.access import Access, open_authority
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import clients
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client import Client
+from ansible_collections.mtls.nginx.plugins.module_utils.common import times
 
 SUBJECT = {"C": "ES", "O": "Acme", "CN": "Test CA"}
 

@@ -10,14 +10,17 @@ above this file speaks to the protocol only; ``backends.py`` knows who implement
 from __future__ import annotations
 
 from collections.abc import Collection, Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
+
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.crls import CrlState
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.profiles import Order
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 
 if TYPE_CHECKING:
     from cryptography import x509
 
-    from ansible_collections.mtls.nginx.plugins.module_utils.ca.profiles import Validity
 
 REASONS = (  # RFC 5280, 5.3.1, in openssl's spelling; removeFromCRL belongs to delta CRLs
     "unspecified",
@@ -29,25 +32,6 @@ REASONS = (  # RFC 5280, 5.3.1, in openssl's spelling; removeFromCRL belongs to 
     "certificateHold",
 )
 HOLD = "certificateHold"  # the one reason that can be taken back
-
-
-@dataclass(frozen=True)
-class Order:
-    """One certificate to be issued: ``public_key`` is SubjectPublicKeyInfo in DER, ``names`` its subjectAltName.
-
-    An authority that is asked by certificate signing request makes one with ``private_key`` (PKCS #8 in DER), or
-    passes on ``csr`` (PEM) for a key that never was here. Others need neither.
-    ``act`` is what the audit log calls it: issued or renewed.
-    """
-
-    public_key: bytes
-    subject: x509.Name
-    profile: str
-    validity: Validity
-    names: tuple[str, ...] = ()
-    private_key: bytes | None = field(default=None, repr=False)
-    csr: bytes | None = None
-    act: str = "issued"
 
 
 @dataclass(frozen=True)
@@ -65,16 +49,6 @@ class Entry:
     def on_hold(self) -> bool:
         """Whether its revocation can be taken back."""
         return self.status == "revoked" and self.reason == HOLD
-
-
-@dataclass(frozen=True)
-class CrlState:
-    """A CRL's number, its two dates, and how many certificates it lists."""
-
-    number: int
-    last_update: datetime
-    next_update: datetime
-    entries: int
 
 
 class Record(Protocol):
@@ -178,3 +152,11 @@ class Authority(Protocol):
 
     def write_crl(self, days: int, *, prune: bool = True) -> CrlState:
         """Sign and store a CRL that is good for ``days``, of everything revoked or, with ``prune``, what matters."""
+
+
+def check_on_hold(serial: str, entry: Entry | None) -> None:
+    """Raise MtlsError unless a recorded certificate is on hold."""
+    if entry is None or not entry.on_hold:
+        revoked = entry is not None and entry.status == "revoked"
+        said = f"is revoked for good (reason: {entry.reason or 'unspecified'})" if revoked else "is not on hold"
+        raise MtlsError(f"serial {serial}: {said}, and only {HOLD} can be released; issue a new certificate")

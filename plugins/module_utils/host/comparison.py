@@ -11,71 +11,10 @@ import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
-from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.host import nginx_conf, shutdown, swap
-
-FILE_MODE = 0o644
-SECRET_MODE = 0o600
-
-
-@dataclass(frozen=True)
-class WantedFile:
-    """A file as it should be. A secret one never appears in a diff or in a scratch file.
-
-    `owner` (user and group) is set for a file that is the host's own and of which we edit a line. Files of ours belong
-    to whoever runs this.
-    """
-
-    path: str
-    content: bytes
-    mode: int = FILE_MODE
-    secret: bool = False
-    owner: tuple[int, int] | None = None
-
-
-@dataclass(frozen=True)
-class Gate:
-    """A TLS socket that must answer a request without a client certificate with the status `expect`."""
-
-    address: str
-    port: int
-    server_name: str
-    expect: int = 400
-    proxy_protocol: bool = False
-
-
-@dataclass(frozen=True)
-class Textfile:
-    """Where the metrics go, and the files they are about.
-
-    `authorities` are a name (empty for the host's own), the path of the CA certificates and that of the CRL;
-    `certificates` are pairs of a service's name and a path.
-    """
-
-    path: str
-    authorities: Sequence[tuple[str, str, str]]
-    certificates: Sequence[tuple[str, str]] = ()
-
-
-@dataclass(frozen=True)
-class Request:
-    """What a host should have. `owned` are patterns of our files: one that is neither wanted nor absent is refused.
-
-    `shutdown_timeout` is the bound in seconds for connections that outlive a reload, 0 takes ours away, None leaves it
-    alone. `textfile` is where the end dates are written for Prometheus.
-    """
-
-    wanted: Sequence[WantedFile] = ()
-    absent: Sequence[str] = ()
-    owned: Sequence[str] = ()
-    gates: Sequence[Gate] = ()
-    shutdown_timeout: int | None = None
-    textfile: Textfile | None = None
-    reload: bool = False
-    check: bool = False
-    scratch_parent: str | None = None
+from ansible_collections.mtls.nginx.plugins.module_utils.host.request import ChangeRequest, WantedFile
 
 
 @dataclass(frozen=True)
@@ -89,7 +28,7 @@ class Change:
     wanted: WantedFile | None
 
 
-def with_textfile(request: Request) -> Request:
+def with_textfile(request: ChangeRequest) -> ChangeRequest:
     """The request with the metrics of what it will have put in place."""
     textfile = request.textfile
     if textfile is None:
@@ -103,7 +42,7 @@ def with_textfile(request: Request) -> Request:
     return replace(request, wanted=[*request.wanted, WantedFile(textfile.path, content)])
 
 
-def with_bound(request: Request, conf_path: str) -> tuple[Request, shutdown.OwnBound | None]:
+def with_bound(request: ChangeRequest, conf_path: str) -> tuple[ChangeRequest, shutdown.OwnBound | None]:
     """The request with what bounds the life of connections that outlive a reload."""
     if request.shutdown_timeout is None:
         return request, None
@@ -117,7 +56,7 @@ def with_bound(request: Request, conf_path: str) -> tuple[Request, shutdown.OwnB
     return replace(request, wanted=[*request.wanted, *wanted], absent=[*request.absent, *absent]), plan.own
 
 
-def compare(request: Request) -> list[Change]:
+def compare(request: ChangeRequest) -> list[Change]:
     """What has to be done to files."""
     changes = []
     for wanted in request.wanted:
@@ -152,15 +91,6 @@ def _fingerprint(path: str) -> str | None:
     return fingerprint(content, status.st_mode & 0o7777)
 
 
-def textfile_from(options: Mapping[str, Any] | None) -> Textfile | None:
-    """What the option `textfile` of modules says."""
-    if options is None:
-        return None
-    certificates = [(item["service"], item["path"]) for item in options["certificates"]]
-    authorities = [(item["name"], item["ca"], item["crl"]) for item in options["authorities"]]
-    return Textfile(options["path"], authorities, certificates)
-
-
 @dataclass(frozen=True)
 class Look:
     """What a host has: `fingerprints` by path, None where there is no file.
@@ -173,7 +103,7 @@ class Look:
     own_bound: shutdown.OwnBound | None = None
 
 
-def look(conf_path: str, paths: Sequence[str], request: Request) -> Look:
+def look(conf_path: str, paths: Sequence[str], request: ChangeRequest) -> Look:
     """Compare what can be compared before there are contents: `paths` are those of all files, which `request` lacks.
 
     Whatever cannot be read, or would be refused, counts as not settled: who then carries the request out is told why.
@@ -209,7 +139,7 @@ def read(path: str) -> bytes | None:
         raise MtlsError(f"{path}: there is a directory of that name; move it away") from None
 
 
-def refuse_strays(request: Request) -> None:
+def refuse_strays(request: ChangeRequest) -> None:
     """Raise MtlsError for files of ours that fit `owned`, and are neither wanted nor absent."""
     known = {wanted.path for wanted in request.wanted} | set(request.absent)
     found = sorted({path for pattern in request.owned for path in glob.glob(pattern)} - known)

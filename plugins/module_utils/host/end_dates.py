@@ -14,8 +14,8 @@ import re
 from collections.abc import Callable
 from itertools import islice
 
-from ansible_collections.mtls.nginx.plugins.module_utils.ca import der, times
-from ansible_collections.mtls.nginx.plugins.module_utils.host.comparison import Textfile
+from ansible_collections.mtls.nginx.plugins.module_utils.common import der, times
+from ansible_collections.mtls.nginx.plugins.module_utils.host.request import Textfile
 
 _PEM_BLOCK = re.compile(rb"-----BEGIN (X509 CRL|CERTIFICATE)-----(.*?)-----END \1-----", re.DOTALL)
 _TBS_FIELDS = 7  # as far as the dates are

@@ -12,9 +12,9 @@ import typing as t
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ansible_collections.mtls.nginx.plugins.module_utils import files
+from ansible_collections.mtls.nginx.plugins.module_utils.common import files
+from ansible_collections.mtls.nginx.plugins.module_utils.common.probe import USER_AGENT
 from ansible_collections.mtls.nginx.plugins.module_utils.host import end_dates, nginx_conf
-from ansible_collections.mtls.nginx.plugins.module_utils.host.probe import USER_AGENT
 
 _TAIL = 1 << 20  # bytes of each log that are looked at, the last ones
 _MOST_REQUESTS = 10

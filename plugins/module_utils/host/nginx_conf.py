@@ -317,3 +317,12 @@ def _end_of_lua(text: str, position: int) -> int:
         if depth == 0:
             return match.end()
     raise ConfSyntaxError(f"the Lua block that begins in line {_line(text, position)} does not end")
+
+
+def nginx_quote(text: str) -> str:
+    """Return ``text`` as a quoted string of nginx's configuration language (nginx fact 1.4).
+
+    Only for places where nginx does not expand variables, such as the keys of a map.
+    """
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

@@ -16,7 +16,7 @@ import re
 import tempfile
 from collections.abc import Collection, Mapping
 
-from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.host import nginx_conf
 from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_process import Nginx, Verdict
 

@@ -19,8 +19,8 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from ansible_collections.mtls.nginx.plugins.module_utils import files
-from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.common import files
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 
 JOURNAL = ".mtls-nginx.journal"
 _LOCK_TIMEOUT = 120.0

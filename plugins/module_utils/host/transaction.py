@@ -19,8 +19,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from ansible_collections.mtls.nginx.plugins.module_utils import entry
-from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.common import entry
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.host import (
     comparison,
     nginx_conf,
@@ -29,13 +29,14 @@ from ansible_collections.mtls.nginx.plugins.module_utils.host import (
     shutdown,
     swap,
 )
-from ansible_collections.mtls.nginx.plugins.module_utils.host.comparison import Change, Gate, Request
+from ansible_collections.mtls.nginx.plugins.module_utils.host.comparison import Change
 from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_process import (
     DyingWorkersError,
     LogTail,
     Nginx,
     Process,
 )
+from ansible_collections.mtls.nginx.plugins.module_utils.host.request import ChangeRequest, GateProbe
 
 _SECRET_TEXT = "<private key, not shown>"
 _LONGEST_DIFF = 104448  # Ansible's own default, max_file_size_for_diff
@@ -73,7 +74,7 @@ class Outcome:
         }
 
 
-def preview(request: Request) -> Outcome:
+def preview(request: ChangeRequest) -> Outcome:
     """What a host without nginx would get: a comparison, since nobody can be asked."""
     _check_request(request)
     comparison.refuse_strays(request)
@@ -82,7 +83,7 @@ def preview(request: Request) -> Outcome:
     return Outcome(changes, changed=bool(changes), message="nginx is not installed, so it could not be asked")
 
 
-def run(nginx: Nginx, request: Request) -> Outcome:
+def run(nginx: Nginx, request: ChangeRequest) -> Outcome:
     """Carry out a request, or with `check` only say what would happen, having asked nginx.
 
     Raises MtlsError in nginx's words when something fails: then all is as it was, or the message says what is not.
@@ -93,7 +94,7 @@ def run(nginx: Nginx, request: Request) -> Outcome:
 
 
 class _Transaction:
-    def __init__(self, nginx: Nginx, request: Request) -> None:
+    def __init__(self, nginx: Nginx, request: ChangeRequest) -> None:
         self._nginx = nginx
         self._request = request
         self._swap = swap.Swap(nginx.conf_dir)
@@ -361,7 +362,7 @@ def _looks_secret(content: bytes | None) -> bool:
     return content is not None and b"PRIVATE KEY-----" in content
 
 
-def _check_request(request: Request) -> None:
+def _check_request(request: ChangeRequest) -> None:
     if request.shutdown_timeout is not None and request.shutdown_timeout < 0:
         raise MtlsError(f"shutdown_timeout: is {request.shutdown_timeout}; use seconds, or 0 for no bound of ours")
     paths = [wanted.path for wanted in request.wanted] + list(request.absent)
@@ -401,9 +402,9 @@ def _words(error: OSError) -> str:
     return entry.describe(error) if error.filename else str(error)
 
 
-def _check_gate(gate: Gate) -> None:
+def _check_gate(gate: GateProbe) -> None:
     # Only here: an unchanged host need not load what the probe loads.
-    from ansible_collections.mtls.nginx.plugins.module_utils.host import probe
+    from ansible_collections.mtls.nginx.plugins.module_utils.common import probe
 
     attempt = probe.Attempt("no certificate", gate.expect)
     outcome = probe.ask(probe.Target(gate.address, gate.port, gate.server_name, gate.proxy_protocol), attempt)

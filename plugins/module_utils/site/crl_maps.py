@@ -11,8 +11,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from ansible_collections.mtls.nginx.plugins.module_utils.ca import numbers, revocation, times
-from ansible_collections.mtls.nginx.plugins.module_utils.names import nginx_quote
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import crls as revocation
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import numbers
+from ansible_collections.mtls.nginx.plugins.module_utils.common import times
+from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_conf import nginx_quote
 
 
 def revoked_lines(crl_pem: str, path: str) -> str:

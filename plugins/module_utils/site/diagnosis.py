@@ -13,11 +13,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from ansible_collections.mtls.nginx.plugins.module_utils.ca import times
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.subjects import alike
-from ansible_collections.mtls.nginx.plugins.module_utils.errors import one_line
-from ansible_collections.mtls.nginx.plugins.module_utils.host import probe
-from ansible_collections.mtls.nginx.plugins.module_utils.names import nearest
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.subjects import alike
+from ansible_collections.mtls.nginx.plugins.module_utils.common import probe, times
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import one_line
+from ansible_collections.mtls.nginx.plugins.module_utils.common.names import nearest
 
 SITE = "ansible-playbook mtls.nginx.site"
 REFRESH_CRL = "ansible-playbook mtls.nginx.refresh_crl"

@@ -14,7 +14,7 @@ try:
 except ImportError:  # only on targets, where nothing is rendered
     pass
 
-from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 
 _OWN = "error_page.html.j2"
 # nginx reads no word of 4096 bytes or more (NGX_CONF_BUFFER): UTF-8 has at most 4 a character, a quoted backslash 2.

@@ -12,14 +12,18 @@ import typing as t
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ansible_collections.mtls.nginx.plugins.module_utils.ca import handover, numbers, profiles, revocation
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.access import read_authority
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Entry, Holder, Published
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends import TRUST, read_authority
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.directory import read_certificates, was_issued_by
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.layout import Layout
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.subjects import nginx_dn
-from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
-from ansible_collections.mtls.nginx.plugins.module_utils.names import nearest
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends.directory import was_issued_by
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import crls as revocation
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import numbers, profiles
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.chains import read_certificates
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.subjects import nginx_dn
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.options import TRUST
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.store import handover
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.layout import Layout
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.common.names import nearest
 from ansible_collections.mtls.nginx.plugins.module_utils.site.diagnosis import Certificate, Intent, Record
 from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import AuthorityPlan
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service

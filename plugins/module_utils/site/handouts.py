@@ -22,14 +22,14 @@ try:
 except ImportError:  # only on targets, where nothing is rendered
     pass
 
-from ansible_collections.mtls.nginx.plugins.module_utils import files
-from ansible_collections.mtls.nginx.plugins.module_utils.ca import subjects, times
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends import read_authority
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.directory import read_certificates
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.layout import Layout
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.parallel import spread
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.register import Register
-from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.access import read_authority
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import subjects
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.chains import read_certificates
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.layout import Layout
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.register import Register
+from ansible_collections.mtls.nginx.plugins.module_utils.common import files, times
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.common.parallel import spread
 
 _MEMORY = "handouts.json"
 _VERSION = 1

@@ -18,10 +18,10 @@ from dataclasses import dataclass, field
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends import TRUST
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.subjects import nginx_dn, subject_name
-from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
-from ansible_collections.mtls.nginx.plugins.module_utils.names import check_client_name, nearest
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.subjects import nginx_dn, subject_name
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.options import TRUST
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.common.names import check_client_name, nearest
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service, parse_services
 
 # What all hosts of one authority must agree on, and what the module options are called.

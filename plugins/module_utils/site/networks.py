@@ -10,7 +10,7 @@ import ipaddress
 import typing as t
 from collections.abc import Sequence
 
-from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 
 if t.TYPE_CHECKING:
     Network = t.Union[ipaddress.IPv4Network, ipaddress.IPv6Network]

@@ -14,14 +14,18 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.mtls.nginx.plugins.module_utils.ca import creation, keys, profiles, revocation, times
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Holder, Order
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends import read_authority
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.directory import open_directory
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.layout import Layout
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.subjects import nginx_dn, subject_name
-from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
-from ansible_collections.mtls.nginx.plugins.module_utils.names import nearest
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.access import read_authority
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Holder
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends.directory import open_directory
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import crls, keys, profiles
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.profiles import Order
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.subjects import nginx_dn, subject_name
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.lifecycle import creation
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.layout import Layout
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.wanted import WantedAuthority
+from ansible_collections.mtls.nginx.plugins.module_utils.common import times
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.common.names import nearest
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service
 
 try:
@@ -86,7 +90,7 @@ def publish_crl(path: str, min_days: int) -> str:
     within `min_days`, since nginx refuses everybody from then on.
     """
     pem, now = read_authority(path).crl(), times.now()
-    for crl in revocation.parse_crls(pem, path):
+    for crl in crls.parse_crls(pem, path):
         end = crl.parsed.next_update_utc
         if (end - now).days < min_days:
             raise MtlsError(
@@ -165,7 +169,7 @@ def _credential(path: str, host: str, service: Service) -> ServerCredential:
 
 def _make_up_authority(folder: str) -> None:
     creation.ensure(
-        creation.Wanted(
+        WantedAuthority(
             path=folder,
             subject={"CN": "Stands in for an authority that is not there yet"},
             key=keys.KeyKind("ecdsa", curve="P-256"),

@@ -9,10 +9,10 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from ansible_collections.mtls.nginx.plugins.module_utils.ca import handover
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.layout import Layout
-from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
-from ansible_collections.mtls.nginx.plugins.module_utils.names import nearest
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.store import handover
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.layout import Layout
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.common.names import nearest
 from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import AuthorityPlan
 
 

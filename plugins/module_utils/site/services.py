@@ -13,8 +13,8 @@ import typing as t
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
-from ansible_collections.mtls.nginx.plugins.module_utils.names import check_service_name
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.common.names import check_service_name
 from ansible_collections.mtls.nginx.plugins.module_utils.site.networks import check_exempt, parse_networks
 from ansible_collections.mtls.nginx.plugins.module_utils.site.presets import ADMIN_PANEL, with_preset
 

@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from ansible_collections.mtls.nginx.plugins.module_utils.ca import handover, times
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.access import read_authority
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Published
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends import read_authority
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.directory import read_certificates
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.layout import Layout
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.register import Register
-from ansible_collections.mtls.nginx.plugins.module_utils.host import probe
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.chains import read_certificates
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.store import handover
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.layout import Layout
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.register import Register
+from ansible_collections.mtls.nginx.plugins.module_utils.common import probe, times
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service
 
 try:

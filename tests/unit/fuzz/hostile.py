@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 from hypothesis import strategies as st
 
-from ansible_collections.mtls.nginx.plugins.module_utils import entry
-from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.common import entry
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 
 ODD_CHARACTERS = "\0\n\t\r\x1b\x7f\x85\u2028\u202e\ud800\udcff\ufeff'\"\\/.,+=<>;#$ {}%éÉßﬁ日😀"
 TEXTS = st.text(st.one_of(st.characters(), st.sampled_from(ODD_CHARACTERS)), max_size=70)

@@ -17,19 +17,15 @@ from cryptography import x509
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.mtls.nginx.plugins.module_utils.ca import (
-    clients,
-    creation,
-    directory,
-    keys,
-    register,
-    revocation,
-    servers,
-)
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends import Access, open_authority
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.client_files import Client
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.index import Index
-from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.access import Access, open_authority
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import crls, keys
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import clients, servers
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client import Client
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.lifecycle import creation
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.store import published, register
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.index import Index
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.wanted import WantedAuthority
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.tests.unit.fuzz.hostile import VALUES, damaged, damaged_pem, message_of
 from ansible_collections.mtls.nginx.tests.unit.support import Pki, tree
 
@@ -67,15 +63,15 @@ def refresh_crl(path: Path) -> None:
 
 
 def adopt(path: Path) -> None:
-    creation.ensure(creation.Wanted(str(path), None, keys.KeyKind("ecdsa"), None, 3650, 30), check=False)
+    creation.ensure(WantedAuthority(str(path), None, keys.KeyKind("ecdsa"), None, 3650, 30), check=False)
 
 
 def foresee(path: Path) -> None:
-    creation.ensure(creation.Wanted(str(path), None, keys.KeyKind("ecdsa"), None, 3650, 30), check=True)
+    creation.ensure(WantedAuthority(str(path), None, keys.KeyKind("ecdsa"), None, 3650, 30), check=True)
 
 
 def publish(path: Path) -> None:
-    directory.read_crl(str(path))
+    published.read_crl(str(path))
     list(register.Register.load(str(path)).items())
     list(register.Register.load(str(path), register.SERVERS).items())
 
@@ -211,7 +207,7 @@ def is_json(value: object) -> bool:
 def test_a_large_crl_file_of_nonsense_is_refused_at_once(unit):
     began = time.monotonic()
     with pytest.raises(MtlsError, match=r"^crl\.pem: "):
-        revocation.parse_crls(unit * (2_000_000 // len(unit)), "crl.pem")
+        crls.parse_crls(unit * (2_000_000 // len(unit)), "crl.pem")
     assert time.monotonic() - began < 2
 
 

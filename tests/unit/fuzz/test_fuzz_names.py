@@ -12,10 +12,13 @@ from pathlib import Path
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from ansible_collections.mtls.nginx.plugins.module_utils.ca import creation, keys, servers
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.client_files import Client
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.subjects import nginx_dn, subject_name
-from ansible_collections.mtls.nginx.plugins.module_utils.names import check_client_name, check_service_name
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import keys
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.subjects import nginx_dn, subject_name
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import servers
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client import Client
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.lifecycle import creation
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.wanted import WantedAuthority
+from ansible_collections.mtls.nginx.plugins.module_utils.common.names import check_client_name, check_service_name
 from ansible_collections.mtls.nginx.tests.unit.fuzz.hostile import NUMBERS, SCALARS, TEXTS, VALUES, WORDS, message_of
 from ansible_collections.mtls.nginx.tests.unit.support import SUBJECT, Pki, tree
 
@@ -104,7 +107,7 @@ def test_servers(pristine, host, name, names, days, renew_before):
 def test_new_authorities(path, passphrase, days, crl_days, subject):
     assume(not path.startswith("/"))
     with tempfile.TemporaryDirectory() as folder:
-        wanted = creation.Wanted(f"{folder}/{path}", subject, keys.KeyKind("ecdsa"), passphrase, days, crl_days)
+        wanted = WantedAuthority(f"{folder}/{path}", subject, keys.KeyKind("ecdsa"), passphrase, days, crl_days)
         if message_of(lambda: creation.ensure(wanted, check=False)) is not None:
             assert not [found for found in Path(folder).rglob("*") if found.is_file() and found.name != ".lock"]
 
@@ -114,5 +117,5 @@ def test_key_sizes(size):
     assume(not isinstance(size, int) or isinstance(size, bool) or not 2048 <= size <= 16384)
     assume(isinstance(size, int))
     with tempfile.TemporaryDirectory() as folder:
-        wanted = creation.Wanted(f"{folder}/pki", SUBJECT, keys.KeyKind("rsa", size), None, 365, 30)
+        wanted = WantedAuthority(f"{folder}/pki", SUBJECT, keys.KeyKind("rsa", size), None, 365, 30)
         assert "key_size" in (message_of(lambda: creation.ensure(wanted, check=False)) or "")

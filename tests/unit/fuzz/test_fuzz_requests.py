@@ -15,8 +15,8 @@ from cryptography import x509
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.mtls.nginx.plugins.module_utils.ca import profiles
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.client_files import Client
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import profiles
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client import Client
 from ansible_collections.mtls.nginx.tests.unit.fuzz.hostile import damaged_pem, message_of
 from ansible_collections.mtls.nginx.tests.unit.support import Pki, openssl, tree
 

@@ -9,8 +9,8 @@ import stat
 
 import pytest
 
-from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
-from ansible_collections.mtls.nginx.plugins.module_utils.host.comparison import Gate, Textfile, WantedFile
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.host.request import GateProbe, Textfile, WantedFile
 from ansible_collections.mtls.nginx.plugins.modules import nginx_config, nginx_facts
 
 KEY = "-----BEGIN PRIVATE KEY-----\nMIG\n-----END PRIVATE KEY-----\n"
@@ -54,7 +54,7 @@ def test_options_become_a_request():
         WantedFile("/a", "é".encode(), 0o644),
         WantedFile("/k", KEY.encode(), 0o600, secret=True),
     ]
-    assert request.gates == [Gate("127.0.0.1", 443, "a.test", 400)]
+    assert request.gates == [GateProbe("127.0.0.1", 443, "a.test", 400)]
     assert request.shutdown_timeout == 7
     assert request.textfile == Textfile("/t", [("", "/ca", "/crl")], [("nas", "/c")])
     assert (request.check, request.scratch_parent) == (True, "/tmp")

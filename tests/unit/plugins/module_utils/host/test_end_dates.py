@@ -11,8 +11,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from ansible_collections.mtls.nginx.plugins.module_utils.host.comparison import Textfile
 from ansible_collections.mtls.nginx.plugins.module_utils.host.end_dates import earliest_end, latest_begin, render
+from ansible_collections.mtls.nginx.plugins.module_utils.host.request import Textfile
 
 NAME = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "a")])
 KEY = ec.generate_private_key(ec.SECP256R1())

@@ -11,7 +11,9 @@ import pathlib
 import pytest
 
 from ansible_collections.mtls.nginx.plugins.module_utils.host.gate import Gate, state
-from ansible_collections.mtls.nginx.plugins.module_utils.site.host_files import NginxHost, gate_files, host_files
+from ansible_collections.mtls.nginx.plugins.module_utils.site.host_files import host_files
+from ansible_collections.mtls.nginx.plugins.module_utils.site.host_paths import gate_files
+from ansible_collections.mtls.nginx.plugins.module_utils.site.host_view import NginxHost
 from ansible_collections.mtls.nginx.plugins.module_utils.site.publication import Publication, ServerCredential
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import parse_services
 

@@ -10,7 +10,7 @@ import socket
 
 import pytest
 
-from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.host import nginx_conf, nginx_process, ports
 from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_conf import Listen
 from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_process import LogTail, Nginx, Process

@@ -13,7 +13,7 @@ import signal
 
 import pytest
 
-from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.host import swap
 from ansible_collections.mtls.nginx.plugins.module_utils.host.swap import NewFile, Swap
 

@@ -8,10 +8,10 @@ import os
 
 import pytest
 
-from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.host import comparison, transaction
-from ansible_collections.mtls.nginx.plugins.module_utils.host.comparison import Request, WantedFile
 from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_process import Nginx
+from ansible_collections.mtls.nginx.plugins.module_utils.host.request import ChangeRequest, WantedFile
 
 MARKER = b"# Managed by mtls.nginx\n"
 KEY = b"-----BEGIN PRIVATE KEY-----\nMIG\n-----END PRIVATE KEY-----\n"
@@ -35,7 +35,7 @@ def test_preview_compares_only(tmp_path):
         WantedFile(str(tmp_path / "no/folder/new.pem"), b"a"),
     ]
     absent = [str(tmp_path / "gone.pem"), str(tmp_path / "never.pem")]
-    outcome = transaction.preview(Request(wanted=wanted, absent=absent, check=True))
+    outcome = transaction.preview(ChangeRequest(wanted=wanted, absent=absent, check=True))
     assert kinds(outcome) == {
         "other.pem": "changed",
         "mode.pem": "changed",
@@ -51,34 +51,34 @@ def test_a_file_of_another_owner_differs(tmp_path, monkeypatch):
     (tmp_path / "key").write_bytes(KEY)
     (tmp_path / "key").chmod(0o600)
     monkeypatch.setattr(comparison.os, "geteuid", lambda: os.getuid() + 1)
-    outcome = transaction.preview(Request(wanted=[WantedFile(str(tmp_path / "key"), KEY, 0o600, secret=True)]))
+    outcome = transaction.preview(ChangeRequest(wanted=[WantedFile(str(tmp_path / "key"), KEY, 0o600, secret=True)]))
     assert kinds(outcome) == {"key": "changed"}
 
 
 @pytest.mark.parametrize("path", ["conf.d/a.conf", "/etc/nginx/../a.conf", "/etc//a.conf", "/etc/./a.conf", ""])
 def test_paths_must_be_absolute_and_plain(path):
     with pytest.raises(MtlsError, match="give an absolute path"):
-        transaction.preview(Request(wanted=[WantedFile(path, MARKER)]))
+        transaction.preview(ChangeRequest(wanted=[WantedFile(path, MARKER)]))
 
 
 def test_a_file_named_twice():
     with pytest.raises(MtlsError, match=r"/nowhere/a.pem: named twice"):
-        transaction.preview(Request(wanted=[WantedFile("/nowhere/a.pem", b"")], absent=["/nowhere/a.pem"]))
+        transaction.preview(ChangeRequest(wanted=[WantedFile("/nowhere/a.pem", b"")], absent=["/nowhere/a.pem"]))
 
 
 def test_our_configuration_files_must_carry_the_marker():
     with pytest.raises(MtlsError, match=r"a.conf: the new content lacks the line '# Managed by mtls.nginx'"):
-        transaction.preview(Request(wanted=[WantedFile("/nowhere/a.conf", b"server {}\n")]))
+        transaction.preview(ChangeRequest(wanted=[WantedFile("/nowhere/a.conf", b"server {}\n")]))
 
 
 def test_a_folder_in_the_way(tmp_path):
     with pytest.raises(MtlsError, match="there is a directory of that name"):
-        transaction.preview(Request(wanted=[WantedFile(str(tmp_path), b"")]))
+        transaction.preview(ChangeRequest(wanted=[WantedFile(str(tmp_path), b"")]))
 
 
 def test_configuration_folder_that_does_not_exist(tmp_path):
     with pytest.raises(FileNotFoundError) as caught:
-        transaction.run(Nginx("/bin/true", str(tmp_path / "no" / "nginx.conf")), Request())
+        transaction.run(Nginx("/bin/true", str(tmp_path / "no" / "nginx.conf")), ChangeRequest())
     assert caught.value.filename == str(tmp_path / "no")
 
 
@@ -88,7 +88,7 @@ def diff_of(tmp_path, before, wanted):
         path.write_bytes(before)
         path.chmod(0o644)
     absent = [] if wanted else [str(path)]
-    outcome = transaction.preview(Request(wanted=[wanted] if wanted else [], absent=absent))
+    outcome = transaction.preview(ChangeRequest(wanted=[wanted] if wanted else [], absent=absent))
     (shown,) = transaction.diff(outcome.changes)
     return shown
 

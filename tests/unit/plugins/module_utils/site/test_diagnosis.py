@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from ansible_collections.mtls.nginx.plugins.module_utils.host import probe
+from ansible_collections.mtls.nginx.plugins.module_utils.common import probe
 from ansible_collections.mtls.nginx.plugins.module_utils.site.diagnosis import (
     Certificate,
     HostState,

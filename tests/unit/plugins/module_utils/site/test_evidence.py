@@ -11,10 +11,16 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from ansible_collections.mtls.nginx.plugins.module_utils.ca import creation, keys, numbers, servers, subjects, trust
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends import TRUST, Access, open_authority
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.client_files import Client
-from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.access import Access, open_authority
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends import trust
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import keys, numbers, subjects
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import servers
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client import Client
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.lifecycle import creation
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.options import TRUST
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.store import register
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.wanted import WantedAuthority
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.site.evidence import Question, gather
 from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import AuthorityPlan
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import parse_services
@@ -104,7 +110,7 @@ def test_clients_without_a_certificate_or_without_a_definition(phone, tmp_path):
 
 def test_a_client_of_another_authority(phone, tmp_path):
     other = tmp_path / "other"
-    creation.ensure(creation.Wanted(str(other), {"CN": "Other"}, keys.KeyKind("ecdsa"), None, 3650, 30), check=False)
+    creation.ensure(WantedAuthority(str(other), {"CN": "Other"}, keys.KeyKind("ecdsa"), None, 3650, 30), check=False)
     Pki(other).serve(Client("visitor"))
     plans = plan(phone.path, "phone"), plan(other, "visitor", host="elsewhere", name="portal")
     evidence = ask(*plans, client="visitor")
@@ -134,7 +140,7 @@ def test_somebody_elses_authority(phone, tmp_path):
     trust.ensure(str(here), source, check=False)
     settings = {"certificates": source.certificates, "crl": list(source.crls)}
     with open_authority(Access(str(here), backend=TRUST, settings=settings), read_only=False) as authority:
-        authority.admit({"phone": trust.client_entry(subjects.subject_name({"CN": "phone"}, "phone"))})
+        authority.admit({"phone": register.client_entry(subjects.subject_name({"CN": "phone"}, "phone"))})
     theirs = plan(here, "phone", backend=TRUST, certificate={"path": "/c.crt", "key": "/c.key"})
     evidence = ask(theirs, client="phone")
     assert (evidence.record.certificate.dn, evidence.record.certificate.serial) == ("CN=phone", "")

@@ -14,8 +14,8 @@ from dataclasses import replace
 
 import pytest
 
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.client_files import Client
-from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client import Client
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.site import handouts
 from ansible_collections.mtls.nginx.plugins.module_utils.site.handouts import Handouts, Template
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Listen, parse_services

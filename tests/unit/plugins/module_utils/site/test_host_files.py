@@ -14,16 +14,17 @@ import unicodedata
 
 import pytest
 
-from ansible_collections.mtls.nginx.plugins.module_utils.ca import creation, keys
-from ansible_collections.mtls.nginx.plugins.module_utils.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import keys
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.lifecycle import creation
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.wanted import WantedAuthority
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.site.host_files import (
     _FOLDING,
-    NginxHost,
     crl_files,
     host_files,
-    split_upstream,
     to_compare,
 )
+from ansible_collections.mtls.nginx.plugins.module_utils.site.host_view import NginxHost, split_upstream
 from ansible_collections.mtls.nginx.plugins.module_utils.site.publication import Publication, ServerCredential
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import parse_services
 
@@ -35,7 +36,7 @@ NAS = {"name": "nas", "server_names": ["nas.lan"], "upstream": "http://127.0.0.1
 def authority():
     """Certificate and CRL."""
     with tempfile.TemporaryDirectory() as folder:
-        wanted = creation.Wanted(folder, {"CN": "Test"}, keys.KeyKind("ecdsa"), None, 10, 5)
+        wanted = WantedAuthority(folder, {"CN": "Test"}, keys.KeyKind("ecdsa"), None, 10, 5)
         creation.ensure(wanted, check=False)
         return tuple(pathlib.Path(folder, name).read_text(encoding="ascii") for name in ("ca.crt", "crl.pem"))
 

@@ -16,8 +16,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from ansible_collections.mtls.nginx.plugins.module_utils.site import status_json, status_metrics, status_page
-from ansible_collections.mtls.nginx.plugins.module_utils.site.status import (
+from ansible_collections.mtls.nginx.plugins.module_utils.site.status import document as status_json
+from ansible_collections.mtls.nginx.plugins.module_utils.site.status import metrics as status_metrics
+from ansible_collections.mtls.nginx.plugins.module_utils.site.status import page as status_page
+from ansible_collections.mtls.nginx.plugins.module_utils.site.status.model import (
     AuthorityStatus,
     Certificate,
     ClientStatus,

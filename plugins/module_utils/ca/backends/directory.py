@@ -1,0 +1,316 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The authority in a directory of ``openssl ca``: what the protocol of authority.py means there.
+
+Order of writes, so that a process killed anywhere leaves no serial used twice and no certificate missing from
+the index: the next serial, the certificates in newcerts, the index. Certificates that were written but not
+entered any more are entered when the directory is opened the next time.
+
+Looking for that takes long where there are many clients, so a run that ends in good order leaves the file
+``.settled``. It says what index and newcerts looked like, for ``openssl ca`` and backups change them too, and it
+is removed before the first change: where it is missing or differs, the whole directory is searched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import check_on_hold
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends.base import Directory
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import (
+    chains,
+    crls,
+    numbers,
+    profiles,
+    subjects,
+)
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.chains import read_certificates, was_issued_by
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.crls import CrlState
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.profiles import Order
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.keystore import ca_key
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.store import audit, handover, layout
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.audit import certificate_event
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.index import Index
+from ansible_collections.mtls.nginx.plugins.module_utils.common import files, times
+from ansible_collections.mtls.nginx.plugins.module_utils.common.batch import Batch
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.common.parallel import spread
+
+try:
+    from cryptography import x509
+    from cryptography.hazmat.primitives import serialization
+except ImportError:  # reported by entry.require_cryptography
+    pass
+
+
+@dataclass(frozen=True)
+class _Signed:
+    """What a signing process hands back."""
+
+    certificate: bytes
+    subject: str
+
+
+@contextlib.contextmanager
+def open_directory(
+    path: str, passphrase: str | None, *, read_only: bool, key: ca_key.CaKey | None = None
+) -> Iterator[DirectoryAuthority]:
+    """Open the authority in ``path``: locked and put in order, or ``read_only`` without touching anything.
+
+    Without ``key`` the private key is in ca.key.
+
+    :raises MtlsError: no authority there, or one that must not be used as it is.
+    """
+    layout.check_path(path)
+    if read_only:
+        handover.refuse_interrupted(path)
+    else:
+        handover.complete_interrupted(path)
+    place = layout.Layout(path)
+    if not os.path.exists(place.certificate):
+        raise MtlsError(f"{path}: there is no authority (ca.crt is missing); run mtls.nginx.ca_init first")
+    with contextlib.nullcontext() if read_only else files.lock(place.lock):
+        absent = [name for name in layout.missing(place) if name in layout.ESSENTIAL]
+        if absent:
+            layout.check_not_lost(place)
+            raise MtlsError(f"{path}: lacks {', '.join(absent)}; run mtls.nginx.ca_init, which adds what is missing")
+        key = key or ca_key.KeyFile(place.key, passphrase)
+        authority = DirectoryAuthority(place, key, read_only=read_only)
+        if not read_only:
+            authority.recover()
+        yield authority
+        if not read_only:
+            authority.settle()
+
+
+class DirectoryAuthority(Directory):
+    """Implements authority.Authority; to be had from ``open_directory``."""
+
+    chunk = 500
+    shared = False
+
+    def __init__(self, place: layout.Layout, key: ca_key.CaKey, *, read_only: bool) -> None:
+        super().__init__(place, read_only=read_only)
+        self._begun = self._strange = False
+        self._encoded: dict[int, crls.Revoked] = {}  # by the number of entries
+        first = chains.first_to_end(chains.check(self.chain, place.certificate, times.now()))
+        if first != self.chain[0]:
+            self.warnings.append(
+                f"{place.certificate}: {subjects.nginx_dn(first.subject)} ends before the authority itself, on "
+                f"{times.iso(first.not_valid_after_utc)}, and nobody gets in from then on; have it renewed"
+            )
+        self._issuer = profiles.Issuer(self.chain[0], ca_key.load_for(key, self.chain, place.certificate))
+        self._forks = key.survives_fork
+        self.warnings += key.warnings
+
+    def _load_record(self) -> Index:
+        return Index.load(self._layout.index, checked=self._is_settled())
+
+    def recover(self) -> None:
+        """Clear up after earlier runs that were killed: enter certificates that were written but not entered.
+
+        What they left half written goes, wherever it is: it may hold a private key.
+        """
+        files.remove_unfinished(self.path)
+        self._audit.recover(self._happened)
+        if self._is_settled():
+            return
+        for directory in (self._layout.issued, *self._layout.holders()):
+            files.remove_unfinished(directory)
+        found = [
+            name[:-4]
+            for name in os.listdir(self._layout.issued)
+            if name.endswith(".pem") and not name.startswith(".") and name[:-4] not in self.record
+        ]
+        entered = []
+        for serial in sorted(found):
+            path = self._layout.issued_certificate(serial)
+            certificate = read_certificates(path)[0]
+            if numbers.hexadecimal(certificate.serial_number) != serial or not self.issued(certificate):
+                self.warnings.append(f"{path}: is not a certificate of this authority by its name; move it away")
+                self._strange = True  # to be said by every run
+                continue
+            self._enter(certificate)
+            entered.append(certificate)
+        if entered:
+            following = max(certificate.serial_number for certificate in entered) + 1
+            current = numbers.read_number(self._layout.serial)
+            if numbers.is_sequential(current) and numbers.is_sequential(following) and current < following:
+                numbers.write_number(self._layout.serial, following)
+            with self._audit.noting([certificate_event(audit.ENTERED, certificate) for certificate in entered]):
+                self.record.save()
+
+    def begin(self) -> None:
+        """Make the next run search the whole directory, unless this one ends in good order."""
+        self._require_writable()
+        if not self._begun:
+            files.remove_file(self._layout.settled)
+            self._begun = True
+
+    def settle(self) -> None:
+        """Note that nothing is left half done."""
+        if self._strange or self._is_settled():
+            return
+        with contextlib.suppress(OSError):  # the run's work is done; the next one takes longer, that is all
+            files.write_file(self._layout.settled, self._appearance().encode(), 0o600)
+
+    def _is_settled(self) -> bool:
+        try:
+            with open(self._layout.settled, encoding="ascii", errors="replace") as stream:
+                return stream.read() == self._appearance()
+        except FileNotFoundError:
+            return False
+
+    def _appearance(self) -> str:
+        index, issued = os.stat(self._layout.index), os.stat(self._layout.issued)
+        return (
+            f"index.txt {index.st_ino} {index.st_size} {index.st_mtime_ns}\n"
+            f"newcerts {issued.st_ino} {issued.st_mtime_ns}\n"
+        )
+
+    def issued(self, certificate: x509.Certificate) -> bool:
+        """Tell whether this authority signed ``certificate``."""
+        return was_issued_by(certificate, self.chain[0])
+
+    def issue(self, orders: Sequence[Order]) -> list[x509.Certificate]:
+        """Sign all ``orders`` in as many processes as there are cores, and enter them."""
+        if not orders:
+            return []
+        self.begin()
+        layout.allow_renewals(self._layout)
+        signed = self._sign_all(list(zip(orders, self._reserve_serials(len(orders)))))
+        certificates = [x509.load_der_x509_certificate(result.certificate) for result in signed]
+        for certificate, result in zip(certificates, signed):
+            serial = numbers.hexadecimal(certificate.serial_number)
+            self.record.add(serial, certificate.not_valid_after_utc, result.subject)
+        with self._audit.noting([certificate_event(order.act, each) for order, each in zip(orders, certificates)]):
+            self.record.save()
+        return certificates
+
+    def _reserve_serials(self, count: int) -> list[int]:
+        current = max(1, numbers.read_number(self._layout.serial))  # RFC 5280, 4.1.2.2: a serial is positive
+        if not numbers.is_sequential(current):
+            numbers.write_number(self._layout.serial, numbers.random_serial())
+            return [numbers.random_serial() for _order in range(count)]
+        serials: list[int] = []
+        while len(serials) < count:
+            if numbers.hexadecimal(current) not in self.record:
+                serials.append(current)
+            current += 1
+        numbers.write_number(self._layout.serial, current)
+        return serials
+
+    def _sign_all(self, tasks: Sequence[tuple[Order, int]]) -> list[_Signed]:
+        batch = Batch(self._layout.issued, len(tasks))
+        if self._forks:
+            return spread(lambda task: self._sign(task, batch), tasks, batch.commit)
+        try:
+            return [self._sign(task, batch) for task in tasks]
+        finally:  # a token that is pulled out: what it has signed is kept
+            batch.commit()
+
+    def _sign(self, task: tuple[Order, int], batch: Batch) -> _Signed:
+        order, serial = task
+        certificate = profiles.issued_certificate(self._issuer, order, serial)
+        path = self._layout.issued_certificate(numbers.hexadecimal(serial))
+        batch.create(path, certificate.public_bytes(serialization.Encoding.PEM), 0o644)
+        return _Signed(
+            certificate.public_bytes(serialization.Encoding.DER), subjects.index_subject(certificate.subject)
+        )
+
+    def revoke(self, reasons: Mapping[str, str]) -> None:
+        """Revoke recorded serials.
+
+        :raises MtlsError: a serial that was never issued.
+        """
+        if not reasons:
+            return
+        self._require_writable()
+        now, events = times.now(), []
+        for serial, reason in reasons.items():
+            if serial not in self.record:
+                raise MtlsError(
+                    f"serial {serial}: is not in {self._layout.index}; check it, or revoke by the certificate's file"
+                )
+            self.record.revoke(serial, now, reason)
+            subject = self.record.get(serial).subject
+            events.append({"did": audit.REVOKED, "serial": serial, "subject": subject, "reason": reason})
+        with self._audit.noting(events):
+            self.record.save()
+        self._encoded.clear()
+
+    def release(self, serials: Sequence[str]) -> None:
+        """Make serials valid again that are on hold.
+
+        :raises MtlsError: a serial that is not.
+        """
+        if not serials:
+            return
+        self._require_writable()
+        events = []
+        for serial in serials:
+            entry = self.record.get(serial)
+            check_on_hold(serial, entry)
+            self.record.release(serial)
+            events.append({"did": audit.RELEASED, "serial": serial, "subject": entry.subject})
+        with self._audit.noting(events):
+            self.record.save()
+        self._encoded.clear()
+
+    def crl_due(self, refresh_before: int, *, prune: bool = True) -> str | None:
+        """Return why crl.pem must be written anew, or None."""
+        own, now = self._crls.own, times.now()
+        if own is None:
+            return "there is none by this authority"
+        state = crls.state_of(own)
+        if state.next_update <= times.in_days(now, refresh_before, self._layout.crl):
+            return f"it ends on {times.iso(state.next_update)}"
+        if state.last_update > now:
+            return f"it begins only on {times.iso(state.last_update)}"
+        if not self._lists_what_it_should(own, prune):
+            return "it does not list what index.txt says is revoked"
+        if self._crls.fresh:
+            return "there is a new one of an authority above"
+        return None
+
+    def _lists_what_it_should(self, own: crls.Crl, prune: bool) -> bool:
+        if crls.lists_exactly(own, self._revoked(None)):
+            return True  # what can be pruned goes with the next CRL
+        return prune and crls.lists_exactly(own, self._revoked(crls.prunes(crls.state_of(own))))
+
+    def write_crl(self, days: int, *, prune: bool = True) -> CrlState:
+        """Sign a CRL of all that is revoked, check it as the hosts will, and put it in place."""
+        self._require_writable()
+        now = times.now()
+        current, known = self.crl_state(), numbers.read_number(self._layout.crl_number)
+        number = max(known, current.number + 1 if current else 0)
+        numbers.check_crl_number(number, self._layout.crl_number)
+        state = CrlState(number, self._crl_begin(now), times.in_days(now, days, self._layout.crl), 0)
+        # The last CRL counts only as far as it went: there may have been none for long.
+        cut = min(crls.prunes(state), current.last_update) if prune and current else None
+        revoked = self._revoked(cut)
+        state = replace(state, entries=revoked.count)
+        pem = crls.build_crl(self._issuer, revoked, state)
+        own_chain = self.chain[0].public_bytes(serialization.Encoding.PEM)
+        crls.check_shippable(pem, own_chain, now, self._layout.crl)
+        numbers.write_number(self._layout.crl_number, number + 1)  # first: a number is skipped rather than used twice
+        event = {"did": audit.CRL, "number": number, "until": times.iso(state.next_update), "entries": revoked.count}
+        with self._audit.noting([event]):
+            files.write_file(self._layout.crl, crls.merge(pem, self._crls.others), 0o644)
+        del self._crls
+        return state
+
+    def _crl_begin(self, now: datetime) -> datetime:
+        return max(now - times.CLOCK_SKEW, self.chain[0].not_valid_before_utc)
+
+    def _revoked(self, ended_by: datetime | None) -> crls.Revoked:
+        revocations = self.record.revocations(ended_by)
+        count = sum(map(len, revocations.values()))  # the later the date, the fewer there are
+        if count not in self._encoded:
+            self._encoded[count] = crls.encode_revoked(revocations)
+        return self._encoded[count]

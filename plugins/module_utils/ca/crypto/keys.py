@@ -1,0 +1,145 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Private keys: made, saved once and never overwritten, loaded with errors in clear words."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Union
+
+from ansible_collections.mtls.nginx.plugins.module_utils.common import files
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
+
+try:
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec, rsa
+except ImportError:  # reported by entry.require_cryptography
+    pass
+
+if TYPE_CHECKING:
+    PrivateKey = Union[rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey]
+    PublicKey = Union[rsa.RSAPublicKey, ec.EllipticCurvePublicKey]
+
+SMALLEST_RSA = 2048
+LARGEST_RSA = 16384  # openssl verifies nothing larger
+_LONGEST_PASSPHRASE = 1023  # bytes, openssl's limit
+CURVES = ("P-256", "P-384")
+_CURVES_TAKEN = {"secp256r1", "secp384r1", "secp521r1"}
+
+
+@dataclass(frozen=True)
+class KeyKind:
+    """What key to make: ``rsa`` with ``size`` bits, or ``ecdsa`` on ``curve``."""
+
+    type: str
+    size: int = 2048
+    curve: str = "P-256"
+
+
+def new_key(kind: KeyKind) -> PrivateKey:
+    """Return a new private key."""
+    if kind.type == "rsa":
+        return rsa.generate_private_key(65537, kind.size)
+    return ec.generate_private_key(ec.SECP384R1() if kind.curve == "P-384" else ec.SECP256R1())
+
+
+def save_new_key(path: str, key: PrivateKey, passphrase: str | None = None) -> None:
+    """Write ``key`` to a new file with mode 0600: PKCS #8 PEM, encrypted when there is a passphrase.
+
+    :raises FileExistsError: there is a file already; it stays as it is.
+    """
+    files.create_file(path, encoded(key, passphrase, path), 0o600)
+
+
+def encoded(key: PrivateKey, passphrase: str | None, path: str) -> bytes:
+    """Return ``key`` for the file ``path``: PKCS #8 PEM, encrypted when there is a passphrase.
+
+    :raises MtlsError: a passphrase that cannot be.
+    """
+    protection = (
+        serialization.BestAvailableEncryption(check_passphrase(passphrase, path))
+        if passphrase
+        else serialization.NoEncryption()
+    )
+    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, protection)
+
+
+def load_key(path: str, passphrase: str | None = None, *, validate: bool = True) -> PrivateKey:
+    """Load a private key; the passphrase is ignored when the key is stored in clear.
+
+    With ``validate=False`` the arithmetic of an RSA key is not checked, which takes most of the time: for keys
+    that are compared with a certificate's public key anyway.
+
+    :raises MtlsError: unreadable, of another kind than RSA and ECDSA, or a passphrase that is wrong or missing.
+    """
+    with open(path, "rb") as stream:
+        data = stream.read()
+    encrypted = is_encrypted(data)
+    if encrypted and not passphrase:
+        raise MtlsError(f"{path}: the key is encrypted and no passphrase was given; give the passphrase")
+    try:
+        key = serialization.load_pem_private_key(
+            data,
+            check_passphrase(passphrase, path) if encrypted and passphrase else None,
+            unsafe_skip_rsa_key_validation=not validate,
+        )
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        if encrypted:
+            raise MtlsError(f"{path}: the passphrase is wrong, or the file is damaged; give the right one") from error
+        raise MtlsError(f"{path}: holds no private key in PEM; restore it from a backup, or move it away") from error
+    if key_type(key.public_key()) is None:
+        raise MtlsError(f"{path}: is neither an RSA nor an ECDSA key; move it away")
+    return key
+
+
+def check_passphrase(passphrase: str, path: str) -> bytes:
+    """Return the passphrase as openssl takes it; raises MtlsError for one that cannot be."""
+    try:
+        secret = passphrase.encode()
+    except UnicodeEncodeError:
+        raise MtlsError(f"{path}: the passphrase is not text in UTF-8; give another one") from None
+    if len(secret) > _LONGEST_PASSPHRASE:
+        raise MtlsError(f"{path}: the passphrase has {len(secret)} bytes, {_LONGEST_PASSPHRASE} fit; shorten it")
+    return secret
+
+
+def is_encrypted(pem: bytes) -> bool:
+    """Tell whether a PEM key needs a passphrase, in PKCS #8 or in openssl's older form."""
+    return b"ENCRYPTED" in pem
+
+
+def is_encrypted_file(path: str) -> bool:
+    """Tell whether the key in a PEM file needs a passphrase."""
+    with open(path, "rb") as stream:
+        return is_encrypted(stream.read())
+
+
+def key_type(public_key: object) -> str | None:
+    """Return ``rsa``, ``ecdsa``, or None for any other kind."""
+    if isinstance(public_key, rsa.RSAPublicKey):
+        return "rsa"
+    return "ecdsa" if isinstance(public_key, ec.EllipticCurvePublicKey) else None
+
+
+def check_strength(public_key: object, owner: str) -> None:
+    """Raise MtlsError when a key is too weak, or of a kind that nginx hosts and devices do not share."""
+    kind = key_type(public_key)
+    if kind == "rsa" and public_key.key_size < SMALLEST_RSA:
+        raise MtlsError(f"{owner}: the RSA key has {public_key.key_size} bits; make one with at least {SMALLEST_RSA}")
+    if kind == "ecdsa" and public_key.curve.name not in _CURVES_TAKEN:
+        raise MtlsError(f"{owner}: the key is on curve {public_key.curve.name}; make one on P-256 or P-384")
+    if kind is None:
+        raise MtlsError(f"{owner}: the key is neither RSA nor ECDSA; make one of these")
+
+
+def public_der(public_key: PublicKey) -> bytes:
+    """Return the SubjectPublicKeyInfo, by which public keys are compared."""
+    return public_key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+def readable_by_others(status: os.stat_result) -> bool:
+    """Tell whether a key file's permissions let anybody but its owner at it."""
+    return bool(status.st_mode & 0o077)

@@ -1,0 +1,300 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What certificates contain: the authority's own, a client's, a server's; and what is asked of a CSR.
+
+Nothing is ever copied from a CSR but its public key: the inventory decides the subject, the profile the
+extensions. ``openssl.cnf`` in layout.py says the same for ``openssl ca`` by hand.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import keys
+from ansible_collections.mtls.nginx.plugins.module_utils.common import times
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
+
+try:
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+except ImportError:  # reported by entry.require_cryptography
+    pass
+
+if TYPE_CHECKING:
+    pass
+
+CLIENT, SERVER = "client", "server"
+INTERMEDIATE = "intermediate"  # a CA that issues for clients and servers, and for no further CA
+
+
+@dataclass(frozen=True)
+class Issuer:
+    """A CA certificate with its private key, or with an object that signs like one."""
+
+    certificate: x509.Certificate
+    key: keys.PrivateKey
+
+    @cached_property
+    def key_identifier(self) -> x509.AuthorityKeyIdentifier:
+        """The AKI of everything this issuer signs (RFC 5280, 4.2.1.1)."""
+        return authority_key_identifier(self.certificate)
+
+
+@dataclass(frozen=True)
+class Validity:
+    """The two ends of a certificate's life."""
+
+    not_before: datetime
+    not_after: datetime
+
+
+def authority_key_identifier(issuer: x509.Certificate) -> x509.AuthorityKeyIdentifier:
+    """Return the AKI that names ``issuer``: by its SKI, or by its key when it has none."""
+    ski = subject_key_identifier(issuer)
+    if ski is None:
+        return x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.public_key())
+    return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(ski)
+
+
+def subject_key_identifier(certificate: x509.Certificate) -> x509.SubjectKeyIdentifier | None:
+    """Return the SKI of a certificate, if it has one."""
+    try:
+        return certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    except x509.ExtensionNotFound:
+        return None
+
+
+def validity(days: int, now: datetime, issuer: x509.Certificate, owner: str) -> Validity:
+    """Return the validity of a certificate for ``days`` from ``now``, begun a little earlier for slow clocks.
+
+    :raises MtlsError: it would outlive its issuer.
+    """
+    end = issuer.not_valid_after_utc
+    not_after = times.in_days(now, days, owner)
+    if not_after > end:
+        largest = (end - now).days
+        remedy = f"use at most {largest} days" if largest > 0 else "set up a new authority first"
+        raise MtlsError(
+            f"{owner}: {days} days from now is {times.iso(not_after)}, after the end of the authority's own "
+            f"certificate on {times.iso(end)}; {remedy}"
+        )
+    return Validity(max(now - times.CLOCK_SKEW, issuer.not_valid_before_utc), not_after)
+
+
+def ca_validity(days: int, now: datetime) -> Validity:
+    """Return the validity of an authority's own certificate.
+
+    :raises MtlsError: it would end after the year 9999.
+    """
+    return Validity(now - times.CLOCK_SKEW, times.in_days(now, days, "days"))
+
+
+def ca_certificate(key: keys.PrivateKey, subject: x509.Name, serial: int, validity: Validity) -> x509.Certificate:
+    """Return a self-signed CA certificate that may sign certificates and CRLs."""
+    public_key = key.public_key()
+    ski = x509.SubjectKeyIdentifier.from_public_key(public_key)
+    builder = x509.CertificateBuilder(subject, subject, public_key, serial, validity.not_before, validity.not_after)
+    return (
+        builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(_key_usage(certificates=True), critical=True)
+        .add_extension(ski, critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(ski), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+
+
+def ca_request(key: keys.PrivateKey, subject: x509.Name) -> x509.CertificateSigningRequest:
+    """Return what somebody else's authority is asked to sign: an intermediate CA."""
+    return (
+        x509.CertificateSigningRequestBuilder(subject)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_key_usage(certificates=True), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+
+
+def renewed_ca_certificate(
+    key: keys.PrivateKey, current: x509.Certificate, serial: int, validity: Validity
+) -> x509.Certificate:
+    """Return a self-signed CA certificate again: same subject, key and extensions, other dates."""
+    builder = x509.CertificateBuilder(
+        current.subject, current.subject, key.public_key(), serial, validity.not_before, validity.not_after
+    )
+    for extension in current.extensions:
+        value = extension.value
+        if isinstance(value, x509.AuthorityKeyIdentifier):  # it may name the serial, which is another one now
+            value = authority_key_identifier(current)
+        builder = builder.add_extension(value, critical=extension.critical)
+    return builder.sign(key, hashes.SHA256())
+
+
+def issued_certificate(issuer: Issuer, order: Order, serial: int) -> x509.Certificate:
+    """Return the signed certificate of a client, a server, or an intermediate CA."""
+    is_ca = order.profile == INTERMEDIATE
+    public_key = serialization.load_der_public_key(order.public_key)
+    builder = x509.CertificateBuilder(
+        issuer.certificate.subject,
+        order.subject,
+        public_key,
+        serial,
+        order.validity.not_before,
+        order.validity.not_after,
+    )
+    builder = (
+        builder.add_extension(x509.BasicConstraints(ca=is_ca, path_length=0 if is_ca else None), critical=True)
+        .add_extension(_key_usage(certificates=is_ca), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
+        .add_extension(issuer.key_identifier, critical=False)
+    )
+    if not is_ca:
+        builder = builder.add_extension(x509.ExtendedKeyUsage([_purpose(order.profile)]), critical=False)
+    names = alternative_names(order)
+    if names:
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    return builder.sign(issuer.key, hashes.SHA256())
+
+
+def alternative_names(order: Order) -> list[x509.GeneralName]:
+    """Return what the subjectAltName of a certificate must hold."""
+    # RFC 5280, 4.1.2.6: an emailAddress in the subject must be in the subjectAltName too.
+    addresses = order.subject.get_attributes_for_oid(NameOID.EMAIL_ADDRESS)
+    return [general_name(name) for name in order.names] + [x509.RFC822Name(str(mail.value)) for mail in addresses]
+
+
+def is_for(certificate: x509.Certificate, profile: str) -> bool:
+    """Tell whether a certificate may be used as a client's or a server's (RFC 5280, 4.2.1.12: or as anything)."""
+    try:
+        purposes = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    except x509.ExtensionNotFound:
+        return True
+    return _purpose(profile) in purposes
+
+
+def is_only_for(certificate: x509.Certificate, profile: str) -> bool:
+    """Tell whether a certificate has exactly the purpose that we give to a client's or a server's, and may sign."""
+    try:
+        purposes = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+        usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
+    except x509.ExtensionNotFound:
+        return False
+    return list(purposes) == [_purpose(profile)] and usage.digital_signature
+
+
+def _purpose(profile: str) -> x509.ObjectIdentifier:
+    return ExtendedKeyUsageOID.SERVER_AUTH if profile == SERVER else ExtendedKeyUsageOID.CLIENT_AUTH
+
+
+def general_name(name: str) -> x509.GeneralName:
+    """Return an IP address or a DNS name for a subjectAltName."""
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
+
+
+def _key_usage(*, certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not certificates,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=certificates,
+        crl_sign=certificates,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def is_ca(certificate: x509.Certificate) -> bool:
+    """Tell whether a certificate is a CA's (RFC 5280, 4.2.1.9)."""
+    try:
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except x509.ExtensionNotFound:
+        return False
+
+
+def path_length(certificate: x509.Certificate) -> int | None:
+    """Return how many CAs there may be below a CA; None for any number."""
+    return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.path_length
+
+
+def check_ca(certificate: x509.Certificate, path: str, now: datetime) -> None:
+    """Raise MtlsError unless ``certificate`` is a CA of today that may sign certificates and CRLs.
+
+    A CA without keyUsage may do both (RFC 5280, 4.2.1.3): the usual manual procedure makes such.
+    """
+    if not is_ca(certificate):
+        raise MtlsError(f"{path}: is not the certificate of a CA (basicConstraints CA:TRUE is missing); use a CA's")
+    try:
+        usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
+    except x509.ExtensionNotFound:
+        usage = None
+    if usage and not usage.key_cert_sign:
+        raise MtlsError(f"{path}: its keyUsage lacks keyCertSign, so it must not issue; set up a new authority")
+    if usage and not usage.crl_sign:
+        raise MtlsError(
+            f"{path}: its keyUsage lacks cRLSign, so nginx would refuse every client (error 35); set up a new authority"
+        )
+    if now > certificate.not_valid_after_utc:
+        by_itself = certificate.issuer == certificate.subject
+        elsewhere = "" if by_itself else ", or bring what the CA above has signed again as mtls_ca_certificate"
+        raise MtlsError(
+            f"{path}: the authority's certificate expired on {times.iso(certificate.not_valid_after_utc)}; renew it "
+            f"with mtls_ca_renew_before (the option renew_before of mtls.nginx.ca_init){elsewhere}, or set up a new one"
+        )
+    if now < certificate.not_valid_before_utc:
+        raise MtlsError(
+            f"{path}: the authority's certificate is not valid before "
+            f"{times.iso(certificate.not_valid_before_utc)}; check this machine's clock"
+        )
+
+
+def read_csr(path: str, owner: str) -> x509.CertificateSigningRequest:
+    """Return the certificate signing request in ``path`` (PEM).
+
+    :raises MtlsError: missing, malformed, not signed by its own key, or a key that is too weak.
+    """
+    what = f"{owner}: CSR {path}"
+    try:
+        with open(path, "rb") as stream:
+            csr = x509.load_pem_x509_csr(stream.read())
+        public_key = csr.public_key()
+        genuine = csr.is_signature_valid
+    except FileNotFoundError as error:
+        raise MtlsError(f"{what}: there is no such file on the controller; check the path") from error
+    except ValueError as error:
+        raise MtlsError(f"{what}: is not a certificate signing request in PEM; make it anew") from error
+    except Exception as error:
+        if type(error).__name__ not in ("UnsupportedAlgorithm", "InvalidSignature"):
+            raise
+        raise MtlsError(f"{what}: uses an algorithm that is not supported; make it with RSA or ECDSA") from error
+    keys.check_strength(public_key, what)
+    if not genuine:
+        raise MtlsError(f"{what}: its signature is not by its own key; make it anew on the device")
+    return csr
+
+
+@dataclass(frozen=True)
+class Order:
+    """One certificate to be issued: ``public_key`` is SubjectPublicKeyInfo in DER, ``names`` its subjectAltName.
+
+    An authority that is asked by certificate signing request makes one with ``private_key`` (PKCS #8 in DER), or
+    passes on ``csr`` (PEM) for a key that never was here. Others need neither.
+    ``act`` is what the audit log calls it: issued or renewed.
+    """
+
+    public_key: bytes
+    subject: x509.Name
+    profile: str
+    validity: Validity
+    names: tuple[str, ...] = ()
+    private_key: bytes | None = field(default=None, repr=False)
+    csr: bytes | None = None
+    act: str = "issued"

@@ -1,0 +1,81 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A client as the inventory wants it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import p12
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.common.names import check_client_name, check_no_collision
+
+try:
+    from cryptography import x509
+    from cryptography.hazmat.primitives import serialization
+except ImportError:  # reported by entry.require_cryptography
+    pass
+
+if TYPE_CHECKING:
+    from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.subjects import Subject
+
+try:
+    from cryptography import x509
+except ImportError:  # reported by entry.require_cryptography
+    pass
+
+
+class Client(NamedTuple):
+    """What the inventory says of one client; None stands for what it leaves open."""
+
+    name: str
+    subject: Subject | None = None
+    key_type: str | None = None
+    csr: str | None = None
+    days: int = 365
+    renew_before: int = 30
+    p12: str = p12.COMPATIBLE
+    p12_password: str | None = None
+    mobileconfig: bool = False
+    keep_key: bool = True
+    revoked: bool = False
+    reason: str = "unspecified"
+
+    @property
+    def owner(self) -> str:
+        """How errors name it."""
+        return f"client {self.name!r}"
+
+    @property
+    def has_p12(self) -> bool:
+        """Whether it gets a .p12, if its key is here."""
+        return self.p12 != p12.NONE and self.csr is None
+
+    @property
+    def has_profile(self) -> bool:
+        """Whether it gets a .mobileconfig, if it has a .p12."""
+        return self.mobileconfig and self.has_p12
+
+    @property
+    def keeps_key_file(self) -> bool:
+        """Whether its key stays in a file of its own. What is not in a .p12 has to."""
+        return self.keep_key or not self.has_p12
+
+
+def check_clients(clients: Sequence[Client]) -> None:
+    """Raise MtlsError for names or passwords that cannot be, and for names that are there twice."""
+    seen = set()
+    for client in clients:
+        check_client_name(client.name)
+        if client.name in seen:
+            raise MtlsError(f"{client.owner}: is in the list twice; remove one")
+        seen.add(client.name)
+        if client.p12_password is not None and client.has_p12 and not client.revoked:
+            p12.check_password(client.p12_password, client.owner)
+        if client.days < 1:
+            raise MtlsError(f"{client.owner}: days is {client.days}; use 1 or more")
+        if client.renew_before < 0:
+            raise MtlsError(f"{client.owner}: renew_before is {client.renew_before}; use 0 or more")
+    check_no_collision(seen)

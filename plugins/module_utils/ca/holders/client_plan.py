@@ -1,0 +1,508 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is to be done for each client: read, compare, decide; nothing is changed here.
+
+Every mistake in the inventory is found while planning, so a run with one changes nothing; planning is also all that
+check mode does.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import NamedTuple
+
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import HOLD, Authority
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import keys, numbers, profiles
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.profiles import Order
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.subjects import index_subject, nginx_dn, subject_name
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import client_files, issuing, p12
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client import Client, check_clients
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client_files import (
+    IN_FILE,
+    IN_P12,
+    SEALED,
+    Examined,
+)
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.mobileconfig import ProfileMaker
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.layout import ClientFiles
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.register import SERVERS, Register, RegisterEntry
+from ansible_collections.mtls.nginx.plugins.module_utils.common import files, times
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.common.parallel import spread
+
+try:
+    from cryptography import x509
+except ImportError:  # reported by entry.require_cryptography
+    pass
+
+UNCHANGED, ISSUED, RENEWED, UPDATED = "unchanged", "issued", "renewed", "updated"
+REVOKED, RELEASED = "revoked", "released"
+
+
+class Step(NamedTuple):
+    """What is to be done for one client.
+
+    With a ``subject`` a certificate is issued. ``entry`` is the certificate of today, with the stamps of the files
+    as they are.
+    """
+
+    client: Client
+    action: str
+    because: str
+    entry: RegisterEntry | None = None
+    definition: str = ""
+    known: bool = False  # nothing is to be done, and the register has the entry as it is
+    subject: x509.Name | None = None
+    validity: profiles.Validity | None = None
+    rewrite: bool = False  # something of certificate file, key, .p12 and profile is to be written again, or to go
+    key_in_p12: bool = False  # the private key is only there
+    restore: str | None = None  # from this issued certificate
+    enter: bool = False  # the certificate is not in the record yet
+    revoke: tuple[str, ...] = ()  # these serials
+    release: tuple[str, ...] = ()  # these serials, which are on hold
+    retired_key: str | None = None  # the key was that of this serial, and is not used any more
+    superseded: str | None = None  # this serial stays valid with a subject that is given up
+
+    def order(self, pair: issuing.KeyPair) -> Order:
+        """Return what is asked of the authority."""
+        return Order(
+            pair.public,
+            self.subject,
+            profiles.CLIENT,
+            self.validity,
+            private_key=pair.private,
+            csr=pair.csr,
+            act=self.action,
+        )
+
+
+class Planner:
+    """Judges the clients of one authority by the register, the record and, where these do not suffice, the files.
+
+    The serials ``stay_revoked`` are not released: they are on hold by themselves.
+    """
+
+    def __init__(
+        self, authority: Authority, register: Register, maker: ProfileMaker, stay_revoked: Collection[str] = ()
+    ) -> None:
+        self.warnings: list[str] = []
+        self._authority = authority
+        self._maker = maker
+        self._chain = authority.chain
+        self._register = register
+        self._owners = register.owners()
+        self._servers = Register.load(authority.path, SERVERS).owners()
+        self._now = times.now()
+        self._limits: dict[int, str] = {}  # by renew_before: what ends until then ends soon
+        self._digests: dict[tuple, str] = {}  # most clients are defined alike
+        self._exposed: list[str] = []
+        self._keyless: list[str] = []  # clients whose private keys are not here
+        self._waiting: list[str] = []  # those of them that another controller has to see to
+        self._stay_revoked = stay_revoked
+        self._released: set[str] = set()  # by this plan: they count as valid already
+
+    def plan(self, clients: Sequence[Client]) -> list[Step]:
+        """Return one step for each client, in order.
+
+        :raises MtlsError: a mistake in the inventory or in a client's files.
+        """
+        check_clients(clients)
+        steps: dict[str, Step] = {}
+        unclear = []
+        for client in clients:
+            step = self._at_a_glance(client)
+            if step is None:
+                unclear.append(client)
+            else:
+                steps[client.name] = step
+        examined = spread(self._examine, unclear)
+        for client, found in zip(unclear, examined):
+            steps[client.name] = self._judge_revoked(client, found) if client.revoked else self._judge(client, found)
+        ordered = [steps[client.name] for client in clients]
+        self._check_dns(ordered)
+        self._warn_of_keys()
+        return ordered
+
+    def _warn_of_keys(self) -> None:
+        if self._exposed:
+            listed = _some(self._exposed)
+            self.warnings.append(f"{len(self._exposed)} private keys can be read by others: {listed}; chmod 600 them")
+        if self._keyless:
+            remedy = "revoke a client and have it present again to give it a new key"
+            if self._authority.shared:
+                remedy = f"they are with the controller that asked for them, or {remedy}"
+            self.warnings.append(
+                f"{len(self._keyless)} clients have a certificate whose private key is not here, so there is no .p12: "
+                f"{_some(self._keyless)}; {remedy}"
+            )
+        if self._waiting:
+            self.warnings.append(
+                f"{len(self._waiting)} clients are due for another certificate: {_some(self._waiting)}; run the "
+                "controller that has their private keys"
+            )
+
+    def _examine(self, client: Client) -> Examined:
+        remembered = self._register.remembered(client.name)
+        return client_files.examine(client, self._place(client), self._maker, remembered)
+
+    def _at_a_glance(self, client: Client) -> Step | None:
+        """Return a step when the register, the index and the files' stamps already tell that nothing is to do."""
+        entry = self._register.remembered(client.name)
+        place = self._place(client)
+        if entry is None and client.revoked and files.status(place.directory) is None:
+            return None if self._live_serials(client, None) else Step(client, UNCHANGED, "never had a certificate")
+        if entry is None or entry.definition != self._definition(client):
+            return None
+        for kind, path in client_files.stamped_paths(client, place).items():
+            stamp, status = entry.files.get(kind), files.status(path)
+            if not (stamp.fits(status) if stamp is not None else status is None):
+                return None
+            if kind == "key":
+                self._note_exposure(path, status)
+        if client.revoked:
+            return (
+                None if self._live_serials(client, entry) else Step(client, UNCHANGED, "is revoked", entry, known=True)
+            )
+        if not self._authority.record.is_valid(entry.serial) or self._ends_soon(client, entry):
+            return None
+        if self._authority.shared and client.csr is None and "key" not in entry.files:
+            self._keyless.append(client.name)
+        return Step(client, UNCHANGED, "", entry, known=True)
+
+    def _note_exposure(self, path: str, status: os.stat_result | None) -> None:
+        if status is not None and keys.readable_by_others(status):
+            self._exposed.append(path)
+
+    def _judge(self, client: Client, found: Examined) -> Step:
+        release = self._to_release(client, found)
+        self._released.update(release)
+        step = self._judge_present(client, found)
+        if not release:
+            return step
+        action = RELEASED if step.action in (UNCHANGED, UPDATED) else step.action
+        because = "; ".join(filter(None, ("was on hold", step.because)))
+        return step._replace(action=action, because=because, release=release)
+
+    def _to_release(self, client: Client, found: Examined) -> tuple[str, ...]:
+        """Return what was put on hold together with a client's certificate, unless that one has no key any more."""
+        entry = found.entry
+        keyless = client.csr is None and found.public_key is None
+        if entry is None or not found.matches or keyless or not self._is_on_hold(entry.serial):
+            return ()
+        if entry.serial in self._stay_revoked:
+            return ()
+        serials = self._serials_of(client, entry)
+        return tuple(serial for serial in serials if self._is_on_hold(serial) and serial not in self._stay_revoked)
+
+    def _judge_present(self, client: Client, found: Examined) -> Step:
+        entry = found.entry
+        current = found.parsed()
+        subject = subject_name(client.subject, client.owner) if client.subject is not None else None
+        keyless = client.csr is None and found.public_key is None
+        if client.csr is None:
+            self._note_exposure(self._place(client).key, files.status(self._place(client).key))
+        lost = keyless and found.key_at != SEALED and self._remembers(client, "key", "csr", "p12")
+        if self._authority.shared and client.csr is None and not lost:
+            step = self._follow(client, found, subject or (current.subject if current else self._plain_subject(client)))
+            if step is not None:
+                return step
+        usable = entry is not None and found.matches and not lost and self._not_revoked(entry.serial)
+        if not usable and not lost:
+            wanted = subject or (current.subject if current else self._plain_subject(client))
+            restorable = self._restorable(client, found, wanted)
+            if restorable is not None:
+                current, entry, usable = restorable, None, True
+        if current is not None and usable:
+            if subject is not None and current.subject != subject:
+                return self._issue(client, found, subject, f"the subject was {nginx_dn(current.subject)}")
+            if current.not_valid_after_utc <= self._soon(client):
+                renewed = self._restorable(client, found, current.subject) if found.public_key is not None else None
+                if renewed is not None and renewed.not_valid_after_utc > self._soon(client):
+                    return self._touch_up(client, found, None, renewed)
+                ended = f"the certificate ends on {times.iso(current.not_valid_after_utc)}"
+                return self._issue(client, found, current.subject, ended, RENEWED)
+            return self._touch_up(client, found, entry, current)
+        wanted = subject or (current.subject if current else self._plain_subject(client))
+        return self._issue(client, found, wanted, self._why_new(client, found, lost), ISSUED)
+
+    def _touch_up(
+        self, client: Client, found: Examined, entry: RegisterEntry | None, current: x509.Certificate
+    ) -> Step:
+        because, enter, restore, rewrite = [], False, None, False
+        if entry is None:
+            restore = numbers.hexadecimal(current.serial_number)
+            because.append(f"the file of certificate {restore} was missing")
+        elif entry.serial not in self._authority.record:
+            enter = True
+            because.append("the certificate was not in index.txt")
+        if client.has_p12 and found.public_key is not None and not found.p12_good:
+            rewrite = True
+            because.append("the .p12 was missing or not as wanted")
+        elif client.has_profile and found.key_at is not None and not found.profile_good:
+            rewrite = True
+            because.append("the .mobileconfig was missing or not as wanted")
+        if client.p12 == p12.NONE and self._remembers(client, "p12"):
+            rewrite = True
+            because.append("no .p12 is wanted any more")
+        if not client.has_profile and self._remembers(client, "mobileconfig"):
+            rewrite = True
+            because.append("no .mobileconfig is wanted any more")
+        if found.key_at == IN_FILE and not client.keeps_key_file:
+            rewrite = True
+            because.append("the key is to be in the .p12 only")
+        if found.key_at == IN_P12 and client.keeps_key_file:
+            rewrite = True
+            because.append("the key was in the .p12 only")
+        if client.csr is None and found.public_key is None and found.key_at != SEALED:
+            self._keyless.append(client.name)
+        return Step(
+            client,
+            UPDATED if because else UNCHANGED,
+            "; ".join(because),
+            entry,
+            self._definition(client),
+            rewrite=rewrite or restore is not None,
+            key_in_p12=found.key_at == IN_P12,
+            restore=restore,
+            enter=enter,
+        )
+
+    def _follow(self, client: Client, found: Examined, subject: x509.Name) -> Step | None:
+        """Judge a client whose private key another controller has, which is the one to renew: take over what it did.
+
+        Return None when the key is here, or when nobody has a live certificate for the client: then it gets one here.
+        """
+        retired = self._retired_key(client, found, subject)
+        if found.public_key is not None and retired is None:
+            return None
+        found = replace(found, public_key=None)
+        entry = found.entry if found.entry is not None and self._is_live(found.entry.serial) else None
+        current = found.parsed() if entry is not None else None
+        newest = self._restorable(client, found, subject)
+        if newest is not None and (
+            current is None or current.subject != subject or newest.not_valid_after_utc > current.not_valid_after_utc
+        ):
+            superseded = entry.serial if entry is not None and current.subject != subject else None
+            step = self._touch_up(client, found, None, newest)
+            return step._replace(retired_key=retired, superseded=superseded)
+        if current is None:
+            return None
+        step = self._touch_up(client, found, entry, current)
+        if current.subject != subject or current.not_valid_after_utc <= self._soon(client):
+            self._waiting.append(client.name)
+            return step._replace(definition="")  # so that the next run looks again
+        return step
+
+    def _issue(self, client: Client, found: Examined, subject: x509.Name, because: str, action: str = ISSUED) -> Step:
+        if client.renew_before >= client.days:
+            raise MtlsError(
+                f"{client.owner}: renew_before is {client.renew_before} and days is {client.days}, so every run would "
+                "issue a certificate; make renew_before less than days"
+            )
+        if subject == self._chain[0].subject:
+            raise MtlsError(f"{client.owner}: its subject is the authority's own; give it another one")
+        validity = profiles.validity(client.days, self._now, self._chain[0], client.owner)
+        retired = self._retired_key(client, found, subject)
+        if retired is not None and client.csr is not None:
+            raise MtlsError(
+                f"{client.owner}: the key of CSR {client.csr} is that of the revoked certificate {retired}; "
+                "make a new key and CSR on the device"
+            )
+        entry, superseded = found.entry, None
+        if entry is not None and index_subject(subject) != entry.subject and self._is_live(entry.serial):
+            superseded = entry.serial
+        if entry is not None and self._is_live(entry.serial):
+            because += f"; certificate {entry.serial} stays valid until it ends on {entry.not_after}"
+        return Step(
+            client,
+            action,
+            because,
+            entry,
+            self._definition(client),
+            subject=subject,
+            validity=validity,
+            key_in_p12=found.key_at == IN_P12 and retired is None,
+            retired_key=retired,
+            superseded=superseded,
+        )
+
+    def _judge_revoked(self, client: Client, found: Examined) -> Step:
+        entry = found.entry
+        serials = self._live_serials(client, entry)
+        enter = entry is not None and entry.serial not in self._authority.record
+        if enter:
+            serials = (*serials, entry.serial)
+        if not serials:
+            because = "is revoked" if entry else "never had a certificate"
+            return Step(client, UNCHANGED, because, entry, self._definition(client))
+        because = f"reason: {client.reason}"
+        return Step(client, REVOKED, because, entry, self._definition(client), enter=enter, revoke=serials)
+
+    def _live_serials(self, client: Client, entry: RegisterEntry | None) -> tuple[str, ...]:
+        """Return every serial to be revoked with a client; those on hold too, when it is for good."""
+        for_good = client.reason != HOLD
+        serials = self._serials_of(client, entry)
+        return tuple(s for s in serials if self._is_live(s) or (for_good and self._is_on_hold(s)))
+
+    def _serials_of(self, client: Client, entry: RegisterEntry | None) -> list[str]:
+        """Return the serials of a client: its certificates on file, and all with their subjects."""
+        record = self._authority.record
+        subjects = {index_subject(self._subject_of(client))}
+        serials: list[str] = []
+        if entry is not None:
+            serials = [*entry.former, entry.serial]
+            subjects.add(entry.subject)
+            subjects.update(former.subject for former in map(record.get, entry.former) if former is not None)
+        for subject in subjects:
+            for serial in record.namesakes(subject):
+                namesake = record.get(serial)
+                if namesake is not None and namesake.subject == subject and self._may_be_of(client, serial):
+                    serials.append(serial)
+        return list(dict.fromkeys(serials))
+
+    def _restorable(self, client: Client, found: Examined, subject: x509.Name) -> x509.Certificate | None:
+        """Return a live certificate in the record that is this client's, though its file is not where it should be.
+
+        A killed run leaves one, and so does ``openssl ca`` by hand.
+        """
+        record, wanted = self._authority.record, index_subject(subject)
+        for serial in reversed(record.namesakes(wanted)):
+            entry = record.get(serial)
+            if entry is None or entry.subject != wanted or not self._is_live(serial):
+                continue
+            if not self._may_be_of(client, serial) or (found.entry is not None and found.entry.serial == serial):
+                continue
+            certificate = self._authority.certificate(serial)
+            if not profiles.is_for(certificate, profiles.CLIENT):
+                continue
+            if found.public_key in (None, keys.public_der(certificate.public_key())):
+                return certificate
+        return None
+
+    def _retired_key(self, client: Client, found: Examined, subject: x509.Name) -> str | None:
+        """Return the serial of a revoked certificate with the key that is here, if there is one.
+
+        A key that cannot be had out of its .p12 is given up with the certificate it was for.
+        """
+        if found.key_at == SEALED:
+            remembered = found.entry or self._register.remembered(client.name)
+            return remembered.serial if remembered is not None else None
+        if found.public_key is None:
+            return None
+        record, serials = self._authority.record, []
+        if found.entry is not None:
+            serials.append(found.entry.serial)
+        serials += record.namesakes(index_subject(subject))
+        for serial in dict.fromkeys(serials):
+            entry = record.get(serial)
+            if entry is None or entry.status != "revoked" or serial in self._released:
+                continue
+            if found.entry is not None and serial == found.entry.serial:
+                if found.matches:
+                    return serial
+            elif found.public_key == keys.public_der(self._authority.certificate(serial).public_key()):
+                return serial
+        return None
+
+    def _why_new(self, client: Client, found: Examined, lost: bool) -> str:
+        if found.foreign:
+            return f"{self._place(client).certificate} is not by this authority"
+        if lost:
+            return "the private key was gone"
+        if found.entry is None:
+            return "had no certificate"
+        if not found.matches:
+            return "the certificate was for another key"
+        return "the certificate is revoked"
+
+    def _check_dns(self, steps: Iterable[Step]) -> None:
+        """nginx maps ignore case, and a DN is all they see."""
+        seen: dict[str, str] = {}
+        for step in steps:
+            if step.client.revoked:
+                continue
+            dn = nginx_dn(step.subject) if step.subject is not None else step.entry.dn if step.entry else None
+            if dn is None:
+                continue
+            other = seen.setdefault(dn.lower(), step.client.name)
+            if other != step.client.name:
+                raise MtlsError(
+                    f"clients {other!r} and {step.client.name!r}: both have the subject {dn} (nginx maps ignore "
+                    "case), so one would enter as the other; change one subject"
+                )
+            if step.subject is not None:
+                self._check_no_live_namesake(step.client, step.subject)
+
+    def _check_no_live_namesake(self, client: Client, subject: x509.Name) -> None:
+        text = index_subject(subject)
+        for serial in self._authority.record.namesakes(text):
+            entry = self._authority.record.get(serial)
+            if entry is not None and entry.subject != text and self._is_live(serial):
+                raise MtlsError(
+                    f"{client.owner}: its subject differs only in case from that of the valid certificate {serial}, "
+                    f"{entry.subject}, and nginx maps ignore case; change the subject, or revoke that certificate"
+                )
+
+    def _place(self, client: Client) -> ClientFiles:
+        return ClientFiles.of(self._register.directory, client.name)
+
+    def _definition(self, client: Client) -> str:
+        subject = client.subject and json.dumps(dict(client.subject))
+        profile = tuple(self._maker.definition) if client.has_profile else None
+        definition = (
+            subject,
+            client.key_type,
+            client.csr,
+            client.p12,
+            client.p12_password,
+            client.keep_key,
+            profile,
+        )
+        digest = self._digests.get(definition)
+        if digest is None:
+            digest = self._digests[definition] = self._register.digest(definition)
+        return digest
+
+    def _plain_subject(self, client: Client) -> x509.Name:
+        return subject_name({"CN": client.name}, client.owner)
+
+    def _subject_of(self, client: Client) -> x509.Name:
+        return subject_name(client.subject, client.owner) if client.subject else self._plain_subject(client)
+
+    def _ends_soon(self, client: Client, entry: RegisterEntry) -> bool:
+        limit = self._limits.get(client.renew_before)
+        if limit is None:
+            limit = self._limits[client.renew_before] = times.iso(self._soon(client))
+        return entry.not_after <= limit
+
+    def _soon(self, client: Client) -> datetime:
+        return times.in_days(self._now, client.renew_before, f"{client.owner}, renew_before")
+
+    def _is_live(self, serial: str) -> bool:
+        entry = self._authority.record.get(serial)
+        valid = entry is not None and (entry.status == "valid" or serial in self._released)
+        return valid and entry.not_after > self._now
+
+    def _is_on_hold(self, serial: str) -> bool:
+        entry = self._authority.record.get(serial)
+        return entry is not None and entry.on_hold and entry.not_after > self._now
+
+    def _not_revoked(self, serial: str) -> bool:
+        record = self._authority.record
+        return serial not in record or record.is_valid(serial) or serial in self._released
+
+    def _may_be_of(self, client: Client, serial: str) -> bool:
+        return serial not in self._servers and self._owners.get(serial, client.name) == client.name
+
+    def _remembers(self, client: Client, *kinds: str) -> bool:
+        entry = self._register.remembered(client.name)
+        return entry is not None and not entry.files.keys().isdisjoint(kinds)
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (" and more" if len(names) > 5 else "")

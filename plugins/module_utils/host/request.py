@@ -1,0 +1,82 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the controller asks of a host: the options of `nginx_config`, and what `nginx_facts` compares."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+FILE_MODE = 0o644
+
+
+SECRET_MODE = 0o600
+
+
+@dataclass(frozen=True)
+class WantedFile:
+    """A file as it should be. A secret one never appears in a diff or in a scratch file.
+
+    `owner` (user and group) is set for a file that is the host's own and of which we edit a line. Files of ours belong
+    to whoever runs this.
+    """
+
+    path: str
+    content: bytes
+    mode: int = FILE_MODE
+    secret: bool = False
+    owner: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class GateProbe:
+    """A TLS socket that must answer a request without a client certificate with the status `expect`."""
+
+    address: str
+    port: int
+    server_name: str
+    expect: int = 400
+    proxy_protocol: bool = False
+
+
+@dataclass(frozen=True)
+class Textfile:
+    """Where the metrics go, and the files they are about.
+
+    `authorities` are a name (empty for the host's own), the path of the CA certificates and that of the CRL;
+    `certificates` are pairs of a service's name and a path.
+    """
+
+    path: str
+    authorities: Sequence[tuple[str, str, str]]
+    certificates: Sequence[tuple[str, str]] = ()
+
+
+@dataclass(frozen=True)
+class ChangeRequest:
+    """What a host should have. `owned` are patterns of our files: one that is neither wanted nor absent is refused.
+
+    `shutdown_timeout` is the bound in seconds for connections that outlive a reload, 0 takes ours away, None leaves it
+    alone. `textfile` is where the end dates are written for Prometheus.
+    """
+
+    wanted: Sequence[WantedFile] = ()
+    absent: Sequence[str] = ()
+    owned: Sequence[str] = ()
+    gates: Sequence[GateProbe] = ()
+    shutdown_timeout: int | None = None
+    textfile: Textfile | None = None
+    reload: bool = False
+    check: bool = False
+    scratch_parent: str | None = None
+
+
+def textfile_from(options: Mapping[str, Any] | None) -> Textfile | None:
+    """What the option `textfile` of modules says."""
+    if options is None:
+        return None
+    certificates = [(item["service"], item["path"]) for item in options["certificates"]]
+    authorities = [(item["name"], item["ca"], item["crl"]) for item in options["authorities"]]
+    return Textfile(options["path"], authorities, certificates)

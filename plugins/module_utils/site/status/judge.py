@@ -1,0 +1,478 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How things stand: judged from what the inventory wants and what the authorities published.
+
+Neither an authority's key nor its lock is needed, and nothing is changed.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import typing as t
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.access import read_authority
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Published, Record
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import crls as revocation
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import numbers
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.chains import read_certificates
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.subjects import (
+    common_name_of_index_subject,
+    index_subject,
+    nginx_dn,
+    subject_name,
+)
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.clients import (
+    Unmanaged,
+    describe_unmanaged,
+    unmanaged_serials,
+)
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.layout import Layout
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.register import SERVERS, Register, RegisterEntry
+from ansible_collections.mtls.nginx.plugins.module_utils.common import times
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import AuthorityPlan
+from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service
+from ansible_collections.mtls.nginx.plugins.module_utils.site.status.model import (
+    ACT_NOW,
+    ACT_SOON,
+    ANSWERS,
+    ENDED,
+    NONE,
+    NOT_ASKED,
+    NOTE,
+    REVOKED,
+    SOON,
+    UNREACHABLE,
+    UNRECORDED,
+    VALID,
+    WRONG,
+    AuthorityStatus,
+    Certificate,
+    ClientStatus,
+    CrlStatus,
+    Finding,
+    HostStatus,
+    RevokedStatus,
+    ServiceStatus,
+    Status,
+)
+
+try:
+    from cryptography import x509
+except ImportError:  # the status action runs where ansible-core does, and that brings cryptography
+    pass
+
+WARN_DAYS = 21  # a renewal 30 days before the end has then been due for more than a week
+
+
+@dataclass(frozen=True)
+class Settings:
+    """`ansible` is how ansible-playbook is called for this inventory: the commands of the findings begin with it."""
+
+    warn_days: int | None = None
+    ansible: str = "ansible-playbook"
+
+    def playbook(self, name: str) -> str:
+        return f"{self.ansible} mtls.nginx.{name}"
+
+    def limit(self, now: datetime, renew_before: int) -> datetime:
+        """What ends until then ends soon.
+
+        Without `warn_days` that is when a certificate should have been renewed for some time: a run every week
+        renews it `renew_before` days before its end.
+        """
+        days = self.warn_days
+        if days is None:
+            days = min(WARN_DAYS, renew_before * 7 // 10) if renew_before > 0 else WARN_DAYS
+        return times.in_days(now, days, "mtls_warn_days")
+
+
+def ansible_command(inventory: Sequence[str]) -> str:
+    """How ansible-playbook is called with these `-i` options."""
+    return " ".join(["ansible-playbook", *(f"-i {shlex.quote(source)}" for source in inventory)])
+
+
+def status_of(
+    plans: Iterable[AuthorityPlan],
+    now: datetime,
+    settings: Settings,
+    answers: Mapping[str, Mapping[str, t.Any]] | None = None,
+) -> Status:
+    """How all authorities and hosts of an inventory stand.
+
+    :arg answers: what hosts said when asked live, see `host_status`; None when nobody was asked.
+    :raises MtlsError: warn_days ends after the year 9999.
+    """
+    plans = list(plans)
+    authorities = tuple(_read(plan, now, settings) for plan in plans)
+    names = dict.fromkeys(host for plan in plans for host, service in plan.services if service.present)
+    hosts = tuple(host_status(name, answers.get(name)) for name in names) if answers is not None else ()
+    order = (ACT_NOW, ACT_SOON, NOTE)
+    findings = [finding for authority in authorities for finding in authority.findings]
+    findings += _host_findings(hosts, settings)
+    findings.sort(key=lambda finding: order.index(finding.level))
+    return Status(now, settings.warn_days, authorities, hosts, tuple(findings))
+
+
+def _read(plan: AuthorityPlan, now: datetime, settings: Settings) -> AuthorityStatus:
+    if not os.path.exists(Layout(plan.path).certificate):
+        finding = Finding(
+            ACT_NOW,
+            "authority_missing",
+            "There is no authority yet",
+            "The first run makes it, and everybody's certificate.",
+            (plan.path,),
+            settings.playbook("site"),
+            plan.path,
+        )
+        return AuthorityStatus(plan.path, findings=(finding,))
+    try:
+        clients, servers = Register.load(plan.path), Register.load(plan.path, SERVERS)
+        return judge(plan, read_authority(plan.path), clients, servers, now, settings)
+    except MtlsError as error:
+        finding = Finding(
+            ACT_NOW,
+            "authority_unreadable",
+            "The authority cannot be read",
+            "Put right what the message names.",
+            (str(error),),
+            authority=plan.path,
+        )
+        return AuthorityStatus(plan.path, findings=(finding,))
+
+
+def judge(
+    plan: AuthorityPlan, published: Published, clients: Register, servers: Register, now: datetime, settings: Settings
+) -> AuthorityStatus:
+    """How one authority stands.
+
+    :raises MtlsError: its certificate, its record or a client's certificate cannot be read.
+    """
+    return _Judge(plan, published, clients, servers, now, settings).judge()
+
+
+class _Judge:
+    def __init__(
+        self,
+        plan: AuthorityPlan,
+        published: Published,
+        clients: Register,
+        servers: Register,
+        now: datetime,
+        settings: Settings,
+    ) -> None:
+        self._plan = plan
+        self._published = published
+        self._record: Record = published.record
+        self._clients = clients
+        self._servers = servers
+        self._now = now
+        self._settings = settings
+        self._chain = x509.load_pem_x509_certificates(published.chain())
+        self._findings: list[Finding] = []
+
+    def judge(self) -> AuthorityStatus:
+        self._check_crl()
+        own = self._own_certificate()
+        services = self._services()
+        names = [client["name"] for client in self._plan.clients]
+        held = {name: entry for name in names if (entry := self._clients.get(name)) is not None}
+        clients = self._client_statuses(services, held)
+        self._check_revocations(held)
+        serials = unmanaged_serials(
+            self._record,
+            self._clients,
+            self._servers,
+            self._now,
+            clients=set(names),
+            held=[*held.values(), *self._servers.values()],
+        )
+        strays = describe_unmanaged(self._record, self._clients, serials)
+        self._note_strays(strays, services)
+        self._note_refused(services)
+        return AuthorityStatus(
+            path=self._plan.path,
+            subject=nginx_dn(self._chain[0].subject),
+            certificate=own,
+            crls=tuple(self._crls()),
+            services=services,
+            clients=clients,
+            unmanaged=tuple(sorted(strays, key=lambda stray: stray.not_after)),
+            revoked=tuple(self._revoked()),
+            findings=tuple(self._findings),
+        )
+
+    def _find(self, level: str, kind: str, title: str, remedy: str, about: Sequence[str] = (), run: str = "") -> None:
+        command = self._settings.playbook(run) if run else None
+        self._findings.append(Finding(level, kind, title, remedy, tuple(about), command, self._plan.path))
+
+    # The authority itself
+
+    def _own_certificate(self) -> Certificate:
+        end = min(certificate.not_valid_after_utc for certificate in self._chain)
+        serial = numbers.hexadecimal(self._chain[0].serial_number)
+        longest = max(
+            self._plan.settings["client_days"],
+            self._plan.settings["server_days"],
+            *(client["days"] for client in self._plan.clients if client.get("days")),
+        )
+        about = (f"{nginx_dn(self._chain[0].subject)} ({times.iso(end)})",)
+        remedy = "Set up a new authority in another mtls_ca_dir, and hand out its certificates before then."
+        if end <= self._now:
+            self._find(ACT_NOW, "authority_ended", "The authority's own certificate has ended", remedy, about)
+            return Certificate(ENDED, serial, end)
+        if end <= self._settings.limit(self._now, 0):
+            self._find(ACT_SOON, "authority_soon", "The authority's own certificate ends soon", remedy, about)
+            return Certificate(SOON, serial, end)
+        if end < times.in_days(self._now, longest, "days"):
+            title = f"Certificates for {longest} days would outlive the authority's own, so none is renewed"
+            self._find(ACT_SOON, "authority_short", title, f"{remedy} Until then, ask for fewer days.", about)
+            return Certificate(SOON, serial, end)
+        return Certificate(VALID, serial, end)
+
+    def _crls(self) -> Iterator[CrlStatus]:
+        pem = self._published.crl_as_it_is()
+        try:
+            crls = revocation.parse_crls(pem, self._plan.path) if pem is not None else []
+        except MtlsError:
+            return  # said by _check_crl
+        for issuer in self._chain:
+            for crl in crls:
+                if revocation.is_by(crl, issuer):
+                    state = revocation.state_of(crl)
+                    yield CrlStatus(
+                        nginx_dn(crl.parsed.issuer),
+                        state.number,
+                        state.last_update,
+                        state.next_update,
+                        state.entries,
+                        self._crl_judgement(state.next_update),
+                    )
+
+    def _crl_judgement(self, end: datetime) -> str:
+        """A job renews it every night, `refresh_before` days before its end: two nights that failed are told."""
+        refresh_before = self._plan.settings["crl_refresh_before"]
+        if end <= self._now:
+            return ENDED
+        return SOON if end <= self._now + timedelta(days=refresh_before - min(2, refresh_before / 2)) else VALID
+
+    def _check_crl(self) -> None:
+        try:
+            pem = self._published.crl()
+            crls = revocation.parse_crls(pem, self._plan.path)
+        except MtlsError as error:
+            title = "nginx cannot be given the CRL, or would refuse everybody with it"
+            remedy = "The nightly job renews the CRL and ships it; see why it has not."
+            self._find(ACT_NOW, "crl_unusable", title, remedy, (str(error),), "refresh_crl")
+            return
+        own = next(crl for crl in crls if revocation.is_by(crl, self._chain[0]))
+        listed = {numbers.hexadecimal(entry.serial_number) for entry in own.parsed}
+        revoked = {serial for serials in self._record.revocations(self._now).values() for serial in serials}
+        if not revoked <= listed:
+            title = "The CRL does not list what the record says is revoked"
+            self._find(ACT_NOW, "crl_stale", title, "The nightly job writes a new one.", run="refresh_crl")
+        for crl in self._crls():
+            if crl.state != VALID:
+                ours = crl.issuer == nginx_dn(self._chain[0].subject)
+                self._find(
+                    ACT_SOON,
+                    "crl_soon",
+                    "The CRL should have been renewed by now",
+                    "The nightly job renews it; see why it has not."
+                    if ours
+                    else "Append the newer CRL of that CA to crl.pem.",
+                    (f"{crl.issuer} ({times.iso(crl.next_update)})",),
+                    "refresh_crl" if ours else "",
+                )
+
+    # Certificates
+
+    def _certificate(self, entry: RegisterEntry | None, renew_before: int) -> Certificate:
+        if entry is None:
+            return Certificate(NONE)
+        end = times.from_iso(entry.not_after)
+        recorded = self._record.get(entry.serial)
+        if recorded is None:
+            state = UNRECORDED
+        elif recorded.status == "revoked":
+            state = REVOKED
+        elif end <= self._now:
+            state = ENDED
+        else:
+            state = SOON if end <= self._settings.limit(self._now, renew_before) else VALID
+        return Certificate(state, entry.serial, end)
+
+    def _find_certificates(self, kind: str, whose: str, held: Iterable[tuple[str, Certificate]]) -> None:
+        """One finding for each way in which certificates are not as they should be."""
+        remedies = {
+            NONE: (ACT_NOW, f"{whose} without a certificate", "The next run issues it."),
+            UNRECORDED: (ACT_NOW, f"{whose} whose certificate the record does not know", "The next run mends it."),
+            REVOKED: (ACT_NOW, f"{whose} whose certificate is revoked", "The next run issues a new one."),
+            ENDED: (ACT_NOW, f"{whose} whose certificate has ended", "The next run renews it."),
+            SOON: (ACT_SOON, f"{whose} whose certificate ends soon", "The next run that finds it due renews it."),
+        }
+        about: dict[str, list[tuple[datetime, str]]] = {}
+        for name, certificate in held:
+            if certificate.state in remedies:
+                end = certificate.not_after
+                said = f"{name} ({end:%Y-%m-%d})" if end and certificate.state in (ENDED, SOON) else name
+                about.setdefault(certificate.state, []).append((end or self._now, said))
+        for state, (level, title, remedy) in remedies.items():
+            if state in about:
+                hand_out = " Hand it out then." if kind == "client" else ""
+                names = [said for _end, said in sorted(about[state])]
+                self._find(level, f"{kind}_{state}", title, f"{remedy}{hand_out}", names, "site")
+
+    def _services(self) -> tuple[ServiceStatus, ...]:
+        found = tuple(self._service(host, service) for host, service in self._plan.services if service.present)
+        certificates = [(service.id, service.certificate) for service in found if service.certificate is not None]
+        self._find_certificates("server", "Services", certificates)
+        return found
+
+    def _service(self, host: str, service: Service) -> ServiceStatus:
+        certificate = None
+        if service.issued_by_authority and not self._plan.follows:
+            entry = self._servers.get(f"{host}/{service.name}")
+            certificate = self._certificate(entry, self._plan.settings["server_renew_before"])
+        listed = None if service.allow is None else service.named
+        return ServiceStatus(host, service.name, service.server_names, listed, certificate)
+
+    def _client_statuses(
+        self, services: Sequence[ServiceStatus], held: Mapping[str, RegisterEntry]
+    ) -> tuple[ClientStatus, ...]:
+        everybody = tuple(service.id for service in services if service.allow is None)
+        listed: dict[str, list[str]] = {}
+        for service in services:
+            for name in service.allow or ():
+                listed.setdefault(name, []).append(service.id)
+        order = {service.id: number for number, service in enumerate(services)}
+        found = []
+        for client in self._plan.clients:
+            if client.get("state") == "revoked":
+                continue
+            entry = held.get(client["name"])
+            renew_before = client.get("renew_before")
+            if renew_before is None:
+                renew_before = self._plan.settings["client_renew_before"]
+            certificate = self._certificate(entry, renew_before)
+            opens = tuple(sorted((*everybody, *listed.get(client["name"], ())), key=order.__getitem__))
+            enters, waits = (opens, ()) if certificate.works else ((), opens)
+            found.append(ClientStatus(client["name"], entry.dn if entry else None, certificate, enters, waits))
+        found.sort(key=lambda client: client.name.casefold())
+        self._find_certificates("client", "Clients", [(client.name, client.certificate) for client in found])
+        return tuple(found)
+
+    # Revocations
+
+    def _check_revocations(self, held: Mapping[str, RegisterEntry]) -> None:
+        """Who should be out according to the inventory, and is not yet."""
+        owners = {**self._clients.owners(), **self._servers.owners()}
+        still = []
+        for client in self._plan.clients:
+            if client.get("state") == "revoked":
+                name, entry = client["name"], held.get(client["name"])
+                subject = entry.subject if entry else self._subject(client)
+                serials = [entry.serial, *entry.former] if entry else []
+                serials += [serial for serial in self._record.namesakes(subject) if owners.get(serial, name) == name]
+                if any(self._is_live(serial) for serial in serials):
+                    still.append(name)
+        for item in self._plan.revoked:
+            try:
+                serial = numbers.parse_serial(item["serial"]) if "serial" in item else _serial_in(item["certificate"])
+                if self._is_live(serial):
+                    still.append(item.get("serial") or item["certificate"])
+            except (MtlsError, OSError):
+                still.append(item.get("serial") or item["certificate"])
+        if still:
+            title = "To be revoked according to the inventory, and still valid"
+            self._find(ACT_NOW, "still_valid", title, "The next run revokes them and ships the CRL.", still, "site")
+
+    @staticmethod
+    def _subject(client: Mapping[str, t.Any]) -> str:
+        name = client["name"]
+        return index_subject(subject_name(client.get("subject") or {"CN": name}, f"client {name!r}"))
+
+    def _is_live(self, serial: str) -> bool:
+        entry = self._record.get(serial)
+        return entry is not None and entry.status != "revoked" and entry.not_after > self._now
+
+    def _revoked(self) -> list[RevokedStatus]:
+        """The latest first."""
+        owners = {**self._clients.owners(), **self._servers.owners()}
+        found = []
+        for (_moment, reason), serials in self._record.revocations().items():
+            for entry in filter(None, map(self._record.get, serials)):
+                name = owners.get(entry.serial) or common_name_of_index_subject(entry.subject)
+                found.append(
+                    RevokedStatus(name, entry.serial, entry.revoked_at, reason or "unspecified", entry.not_after)
+                )
+        found.sort(key=lambda each: (each.revoked_at or self._now, each.serial), reverse=True)
+        return found
+
+    def _note_strays(self, strays: Sequence[Unmanaged], services: Sequence[ServiceStatus]) -> None:
+        if strays:
+            opened = any(service.allow is None for service in services)
+            enter = "They enter every service without an allow list. " if opened else ""
+            self._find(
+                NOTE,
+                "unmanaged",
+                "Valid certificates of nobody in the inventory",
+                f"{enter}Name them in mtls_clients, with state: revoked if they are to end, or their serials in "
+                "mtls_revoked.",
+                [stray.name for stray in strays],
+            )
+
+    def _note_refused(self, services: Sequence[ServiceStatus]) -> None:
+        revoked = {client["name"] for client in self._plan.clients if client.get("state") == "revoked"}
+        about = [f"{name} at {service.id}" for service in services for name in service.allow or () if name in revoked]
+        if about:
+            self._find(NOTE, "revoked_listed", "On an allow list, but revoked", "Take them off the list.", about)
+
+
+def _serial_in(path: str) -> str:
+    return numbers.hexadecimal(read_certificates(path)[0].serial_number)
+
+
+def host_status(name: str, answer: Mapping[str, t.Any] | None) -> HostStatus:
+    """What a host's answers mean: the results of the tasks `nginx_facts` and `tls_probe`, as `facts` and `probe`.
+
+    None for a host that was not asked.
+    """
+    if answer is None:
+        return HostStatus(name, NOT_ASKED)
+    facts, probe = answer.get("facts") or {}, answer.get("probe") or {}
+    attempts = tuple(probe.get("attempts") or ())
+    wrong = [
+        f"{attempt['service']}: {attempt['who']} got {attempt['got']} instead of {attempt['expected']}"
+        for attempt in attempts
+        if not attempt["ok"]
+    ]
+    if probe.get("msg") and not attempts and not probe.get("skipped"):
+        wrong.append(str(probe["msg"]))
+    if facts.get("unreachable"):
+        return HostStatus(name, UNREACHABLE, None, attempts, (str(facts.get("msg") or "no connection"), *wrong))
+    nginx = (facts.get("ansible_facts") or {}).get("mtls_nginx")
+    if nginx is None:
+        return HostStatus(name, WRONG, None, attempts, (str(facts.get("msg") or "gave no facts"), *wrong))
+    if not nginx["installed"]:
+        wrong.insert(0, "nginx is not installed")
+    elif not nginx["running"]:
+        wrong.insert(0, "nginx does not run")
+    if nginx["config_error"]:
+        wrong.insert(0, f"nginx refuses its configuration: {nginx['config_error']}")
+    return HostStatus(name, WRONG if wrong else ANSWERS, nginx["version"], attempts, tuple(wrong))
+
+
+def _host_findings(hosts: Sequence[HostStatus], settings: Settings) -> Iterator[Finding]:
+    for level, state, kind, title, remedy in (
+        (ACT_NOW, WRONG, "host_wrong", "Hosts that do not do what they should", "The next run mends it or says why."),
+        (ACT_SOON, UNREACHABLE, "host_unreachable", "Hosts that cannot be reached", "They miss what changes."),
+    ):
+        about = tuple(f"{host.name} ({'; '.join(host.troubles)})" for host in hosts if host.state == state)
+        if about:
+            yield Finding(level, kind, title, remedy, about, settings.playbook("site"))

@@ -1,0 +1,167 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How things stand, as data: who may enter where, when everything ends, and what is to be done about it.
+
+`status_judge.py` finds it out; `status_page.py`, `status_json.py` and `status_metrics.py` say it, each in its form.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.clients import Unmanaged
+
+# How a certificate stands. UNRECORDED is one that the authority's record does not know.
+VALID, SOON, ENDED, REVOKED, UNRECORDED, NONE = "valid", "soon", "ended", "revoked", "unrecorded", "none"
+# How urgent a finding is: somebody is or will be shut out or let in wrongly; it will be so; it is good to know.
+ACT_NOW, ACT_SOON, NOTE = "now", "soon", "note"
+# How a host stands, when asked.
+NOT_ASKED, ANSWERS, WRONG, UNREACHABLE = "not asked", "as it should be", "wrong", "unreachable"
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """A certificate as it stands; without one (`none`) there is no serial and no end."""
+
+    state: str
+    serial: str | None = None
+    not_after: datetime | None = None
+
+    @property
+    def works(self) -> bool:
+        return self.state in (VALID, SOON)
+
+
+@dataclass(frozen=True)
+class ServiceStatus:
+    """One service of one host. `allow` is None where every valid client may enter.
+
+    `certificate` is None where the server certificate is not the authority's.
+    """
+
+    host: str
+    name: str
+    server_names: tuple[str, ...]
+    allow: tuple[str, ...] | None
+    certificate: Certificate | None
+
+    @property
+    def id(self) -> str:
+        return f"{self.host}/{self.name}"
+
+
+@dataclass(frozen=True)
+class ClientStatus:
+    """A client that the inventory wants: the services (`id`) that it enters, and those that wait for a certificate."""
+
+    name: str
+    dn: str | None
+    certificate: Certificate
+    enters: tuple[str, ...]
+    waits: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RevokedStatus:
+    """A revoked certificate: `name` is its holder's, or its CN."""
+
+    name: str
+    serial: str
+    revoked_at: datetime | None
+    reason: str
+    not_after: datetime
+
+
+@dataclass(frozen=True)
+class CrlStatus:
+    """One CRL in crl.pem: ours first, then those of the CAs above. `state` is valid, soon (overdue) or ended."""
+
+    issuer: str
+    number: int
+    last_update: datetime
+    next_update: datetime
+    entries: int
+    state: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something to be done, and how: `about` are the names it concerns, `command` what to run, if that helps."""
+
+    level: str
+    kind: str
+    title: str
+    remedy: str
+    about: tuple[str, ...] = ()
+    command: str | None = None
+    authority: str | None = None
+
+    @property
+    def text(self) -> str:
+        """One line: the title, and the first names."""
+        more = f" and {len(self.about) - 5} more" if len(self.about) > 5 else ""
+        return f"{self.title}: {', '.join(self.about[:5])}{more}" if self.about else self.title
+
+
+@dataclass(frozen=True)
+class AuthorityStatus:
+    """One authority and all that it serves; `subject` is None where there is none, or none that can be read."""
+
+    path: str
+    subject: str | None = None
+    certificate: Certificate = Certificate(NONE)
+    crls: tuple[CrlStatus, ...] = ()
+    services: tuple[ServiceStatus, ...] = ()
+    clients: tuple[ClientStatus, ...] = ()
+    unmanaged: tuple[Unmanaged, ...] = ()
+    revoked: tuple[RevokedStatus, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def open_services(self) -> tuple[str, ...]:
+        """Services without an allow list: unmanaged clients enter them too."""
+        return tuple(service.id for service in self.services if service.allow is None)
+
+
+@dataclass(frozen=True)
+class HostStatus:
+    """What a host was found to be; `nginx` is its version, `attempts` are those of the probe."""
+
+    name: str
+    state: str
+    nginx: str | None = None
+    attempts: tuple[Mapping[str, t.Any], ...] = ()
+    troubles: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Status:
+    """All of it, as it is at `now`. `warn_days` is None where each certificate is judged by its own renewal."""
+
+    now: datetime
+    warn_days: int | None
+    authorities: tuple[AuthorityStatus, ...]
+    hosts: tuple[HostStatus, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def due(self) -> bool:
+        """Whether somebody must do something."""
+        return any(finding.level != NOTE for finding in self.findings)
+
+    @property
+    def summary(self) -> str:
+        """One line for a job's log."""
+        clients = sum(len(authority.clients) for authority in self.authorities)
+        services = sum(len(authority.services) for authority in self.authorities)
+        counted = f"{_count(clients, 'client')}, {_count(services, 'service')}"
+        said = [finding.text for finding in self.findings if finding.level != NOTE]
+        return f"{counted}: {'; '.join(said)}" if said else f"{counted}: nothing is to be done"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,159 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Subjects: what the inventory may say, and the spellings of nginx and ``openssl ca``."""
+
+from __future__ import annotations
+
+import subprocess
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.name import _ASN1Type
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.subjects import (
+    alike,
+    common_name_of_index_subject,
+    dn_of_index_subject,
+    index_subject,
+    nginx_dn,
+    subject_name,
+)
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
+
+KEY = ec.generate_private_key(ec.SECP256R1())
+NOW = datetime.now(UTC)
+
+
+def certificate_of(name: x509.Name) -> bytes:
+    builder = x509.CertificateBuilder(name, name, KEY.public_key(), 1, NOW, NOW + timedelta(days=1))
+    return builder.sign(KEY, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+def openssl_spelling(name: x509.Name, nameopt: str) -> str:
+    command = ["openssl", "x509", "-noout", "-subject", "-nameopt", nameopt]
+    out = subprocess.run(command, input=certificate_of(name), capture_output=True, check=True)
+    return out.stdout.decode("latin-1").removesuffix("\n").removeprefix("subject=")
+
+
+OIDS = [
+    "2.5.4.3",
+    "2.5.4.6",
+    "2.5.4.7",
+    "2.5.4.9",
+    "2.5.4.4",
+    "2.5.4.5",
+    "2.5.4.13",
+    "2.5.4.97",
+    "0.9.2342.19200300.100.1.1",
+    "0.9.2342.19200300.100.1.25",
+    "1.2.840.113549.1.9.1",
+    "1.3.6.1.4.1.99999.1",
+]
+NASTY = st.text(
+    st.sampled_from(' #,+"\\<>;=/$~ab\t\x00\x7fé日\U0001f600') | st.characters(exclude_categories=["Cs"]),
+    min_size=1,
+    max_size=12,
+)
+
+
+@st.composite
+def attributes(draw):
+    oid = draw(st.sampled_from(OIDS))
+    if oid == "2.5.4.6":
+        return x509.NameAttribute(x509.ObjectIdentifier(oid), draw(st.sampled_from(["ES", "DE"])))
+    text = draw(NASTY)
+    kinds = [_ASN1Type.UTF8String]
+    if all(ord(letter) < 0x10000 for letter in text):
+        kinds.append(_ASN1Type.BMPString)
+    return x509.NameAttribute(x509.ObjectIdentifier(oid), text, draw(st.sampled_from(kinds)))
+
+
+@st.composite
+def names(draw):
+    rdns = draw(st.lists(st.lists(attributes(), min_size=1, max_size=2), min_size=1, max_size=4))
+    return x509.Name([x509.RelativeDistinguishedName({a.oid: a for a in rdn}.values()) for rdn in rdns])
+
+
+@settings(max_examples=100, deadline=None)
+@given(names())
+def test_nginx_dn_is_what_openssl_prints_as_rfc2253(name):
+    assert nginx_dn(name) == openssl_spelling(name, "RFC2253")
+
+
+@settings(max_examples=50, deadline=None)
+@given(names())
+def test_index_subject_is_what_openssl_prints_as_oneline(name):
+    assert index_subject(name) == openssl_spelling(name, "compat").strip("\n")
+
+
+def test_the_inventory_s_order_is_kept_and_lists_become_several_attributes():
+    name = subject_name({"C": "ES", "O": "Acme", "OU": ["IT", "Ops"], "CN": 'José "Pepe" García, IT'}, "client 'pepe'")
+    assert nginx_dn(name) == r"CN=Jos\C3\A9 \"Pepe\" Garc\C3\ADa\, IT,OU=Ops,OU=IT,O=Acme,C=ES"
+    assert index_subject(name) == r'/C=ES/O=Acme/OU=IT/OU=Ops/CN=Jos\xC3\xA9 "Pepe" Garc\xC3\xADa, IT'
+
+
+def test_long_names_of_openssl_are_understood():
+    assert nginx_dn(subject_name({"countryName": "ES", "commonName": "a"}, "client 'a'")) == "CN=a,C=ES"
+
+
+@pytest.mark.parametrize(
+    ("subject", "complaint"),
+    [
+        ({}, "the subject is empty"),
+        ({"XX": "a"}, "unknown subject attribute 'XX'; known are C, ST"),
+        ({"C": "Spain"}, "two capital letters"),
+        ({"C": "es"}, "two capital letters"),
+        ({"CN": ""}, "CN is empty"),
+        ({"CN": []}, "CN is empty"),
+        ({"CN": None}, "CN is empty"),
+        ({"CN": 12}, "put it in quotes"),
+        ({"CN": 1.5}, "put it in quotes"),
+        ({"CN": {"a": "b"}}, "put it in quotes"),
+        ({"CN": ["a", ["b"]]}, "put it in quotes"),
+        ({"CN": "é" * 40}, "80 bytes in UTF-8, 64 fit; shorten it"),
+        ({"CN": "a\nb"}, "control characters"),
+        ({"CN": "x" * 65}, "65 characters, X.509 allows 64; shorten it"),
+        ({"O": "x" * 65}, "65 characters, X.509 allows 64; shorten it"),
+        ({"emailAddress": "josé@example.com"}, "ASCII"),
+        ({"emailAddress": "josé"}, "ASCII"),
+        ({"emailAddress": "pepe"}, "is no address"),
+        ({"serialNumber": "12_3"}, "allows only letters"),
+    ],
+)
+def test_a_subject_that_cannot_be_is_refused_by_name(subject, complaint):
+    with pytest.raises(MtlsError, match="client 'pepe': ") as caught:
+        subject_name(subject, "client 'pepe'")
+    assert complaint in str(caught.value)
+
+
+def test_an_index_in_utf_8_is_read_for_what_it_means():
+    """openssl escapes what is not ASCII; a person who edits the file may not."""
+    assert dn_of_index_subject("/CN=é") == dn_of_index_subject("/CN=\\xC3\\xA9") == "CN=\\C3\\A9"
+    assert common_name_of_index_subject("/CN=日\udcff") == "日\ufffd"
+
+
+def test_a_message_is_one_line_whatever_it_quotes():
+    assert str(MtlsError("host a\nb\u2028\udcff: é")) == "host a\\nb\\u2028\\udcff: é"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("CN=phone,O=Acme", "O=acme,CN=Phone", True),
+        (r"CN=Jos\C3\A9", "CN=Jose", True),
+        (r"CN=Jos\C3\A9", r"CN=Jose\CC\81", True),
+        (r"CN=a\, b,O=c", r"O=c,CN=a\,b", True),
+        (r"CN=a\,O=c", "CN=a,O=c", False),
+        ("CN=phone", "CN=phone,O=Acme", False),
+        ("CN=phone", "CN=phone2", False),
+    ],
+)
+def test_subjects_that_a_person_takes_for_the_same(one, other, same):
+    assert alike(one, other) is same
+    assert alike(other, one) is same

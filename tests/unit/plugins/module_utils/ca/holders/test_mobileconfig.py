@@ -1,0 +1,173 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Apple profiles: what is in them, when they are written, who signed them."""
+
+from __future__ import annotations
+
+import os
+import plistlib
+import stat
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client import Client
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.mobileconfig import Signer
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.register import Register
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
+from ansible_collections.mtls.nginx.tests.unit.support import later, openssl, tree
+
+PHONE = Client("phone", mobileconfig=True)
+
+
+def profile(pki, name: str = "phone") -> dict:
+    return plistlib.loads(pki.file(name, ".mobileconfig").read_bytes())
+
+
+@pytest.fixture(params=["rsa:2048", "ec"])
+def signer(request, tmp_path):
+    """A signing certificate from a CA of its own, and the two paths."""
+    curve = ("-pkeyopt", "ec_paramgen_curve:P-256") if request.param == "ec" else ()
+    new = ("-newkey", request.param, *curve, "-nodes")
+    openssl("req", "-x509", *new, "-subj", "/CN=Signing CA", "-keyout", "top.key", "-out", "top.crt", cwd=tmp_path)
+    openssl("req", "-new", *new, "-subj", "/CN=profiles.lan", "-keyout", "s.key", "-out", "s.csr", cwd=tmp_path)
+    by_top = ("-CA", "top.crt", "-CAkey", "top.key")
+    openssl("x509", "-req", "-in", "s.csr", *by_top, "-out", "s.crt", "-days", "30", cwd=tmp_path)
+    return str(tmp_path / "s.crt"), str(tmp_path / "s.key")
+
+
+def test_a_profile_holds_the_p12_and_no_password(pki):
+    result = pki.one(PHONE)
+    assert result.mobileconfig == str(pki.file("phone", ".mobileconfig"))
+    assert stat.S_IMODE(os.stat(result.mobileconfig).st_mode) == 0o600
+    content = profile(pki)
+    (identity,) = content["PayloadContent"]
+    assert (content["PayloadType"], content["PayloadVersion"]) == ("Configuration", 1)
+    assert content["PayloadDisplayName"] == "phone (Test CA)"
+    assert content["PayloadRemovalDisallowed"] is False
+    assert identity["PayloadType"] == "com.apple.security.pkcs12"
+    assert identity["PayloadContent"] == pki.file("phone", ".p12").read_bytes()
+    assert "Password" not in identity
+    password = pki.file("phone", ".p12.password").read_bytes().strip()
+    assert password not in pki.file("phone", ".mobileconfig").read_bytes()
+    assert identity["PayloadIdentifier"].startswith(content["PayloadIdentifier"] + ".")
+    assert identity["PayloadUUID"] != content["PayloadUUID"] == content["PayloadUUID"].upper()
+
+
+def test_the_ca_is_a_root_payload_when_wanted(pki):
+    pki.one(PHONE)
+    result = pki.one(PHONE, profile_ca=True)
+    assert (result.action, result.because) == ("updated", "the .mobileconfig was missing or not as wanted")
+    _identity, root = profile(pki)["PayloadContent"]
+    assert root["PayloadType"] == "com.apple.security.root"
+    ca = x509.load_pem_x509_certificate((pki.path / "ca.crt").read_bytes())
+    assert root["PayloadContent"] == ca.public_bytes(serialization.Encoding.DER)
+    assert pki.one(PHONE, profile_ca=True).action == "unchanged"
+
+
+def test_a_renewed_profile_replaces_the_one_on_the_device(pki, monkeypatch):
+    pki.serve(PHONE, Client("pad", mobileconfig=True))
+    before = profile(pki)
+    later(monkeypatch, days=340)
+    assert pki.one(PHONE).action == "renewed"
+    after = profile(pki)
+    assert after["PayloadContent"][0]["PayloadContent"] != before["PayloadContent"][0]["PayloadContent"]
+    for key in ("PayloadIdentifier", "PayloadUUID"):
+        assert after[key] == before[key] != profile(pki, "pad")[key]
+        assert after["PayloadContent"][0][key] == before["PayloadContent"][0][key]
+
+
+def test_an_unchanged_run_opens_nothing_and_a_lost_register_changes_nothing(pki, monkeypatch):
+    pki.one(PHONE)
+    before = tree(pki.path / "clients/phone")
+    monkeypatch.setattr(plistlib, "dumps", None)
+    assert pki.one(PHONE).action == "unchanged"
+    monkeypatch.undo()
+    (pki.path / "clients/register.json").unlink()
+    assert pki.one(PHONE).action == "unchanged"
+    assert tree(pki.path / "clients/phone") == before
+    assert "mobileconfig" in Register.load(str(pki.path)).remembered("phone").files
+
+
+@pytest.mark.parametrize("spoil", [lambda path: path.unlink(), lambda path: path.write_bytes(b"x")])
+@pytest.mark.parametrize("signed", [False, True])
+def test_a_deleted_or_altered_profile_is_restored_and_check_mode_says_so(pki, signer, spoil, signed):
+    options = {"profile_signer": Signer.load(*signer, None)} if signed else {}
+    pki.one(PHONE, **options)
+    path = pki.file("phone", ".mobileconfig")
+    good = path.read_bytes()
+    others = {name: content for name, content in tree(pki.path / "clients/phone").items() if name != str(path)}
+    spoil(path)
+    before = tree(pki.path)
+    foreseen = pki.one(PHONE, check=True, **options)
+    assert tree(pki.path) == before
+    done = pki.one(PHONE, **options)
+    assert (foreseen.action, foreseen.because, foreseen.mobileconfig) == (done.action, done.because, done.mobileconfig)
+    assert done.action == "updated"
+    assert signed or path.read_bytes() == good
+    assert path.read_bytes() != b"x"
+    after = tree(pki.path / "clients/phone")
+    assert {name: content for name, content in after.items() if name != str(path)} == others
+
+
+def test_switched_off_it_goes_and_without_a_p12_there_is_none(pki):
+    pki.serve(PHONE, Client("ci", p12="none", mobileconfig=True))
+    assert not pki.file("ci", ".mobileconfig").exists()
+    result = pki.one(Client("phone"))
+    assert (result.because, result.mobileconfig) == ("no .mobileconfig is wanted any more", None)
+    assert not pki.file("phone", ".mobileconfig").exists()
+    pki.one(PHONE)
+    assert pki.file("phone", ".mobileconfig").exists()
+    pki.one(Client("phone", p12="none", mobileconfig=True))
+    assert not pki.file("phone", ".mobileconfig").exists()
+
+
+def test_a_name_of_any_letters_is_a_profile(pki):
+    name = 'José & <"Söhne"> 😀'
+    pki.one(Client(name, mobileconfig=True))
+    assert profile(pki, name)["PayloadContent"][0]["PayloadDisplayName"] == name
+
+
+def test_openssl_verifies_the_signature_and_finds_the_content(pki, signer, tmp_path):
+    (tmp_path / "chain.crt").write_text((tmp_path / "s.crt").read_text() + (tmp_path / "top.crt").read_text())
+    pki.one(PHONE)
+    plain = pki.file("phone", ".mobileconfig").read_bytes()
+    loaded = Signer.load(str(tmp_path / "chain.crt"), signer[1], None)
+    pki.one(PHONE, profile_signer=loaded)
+    signed = pki.file("phone", ".mobileconfig")
+    for command in ("smime", "cms"):
+        verify = (command, "-verify", "-binary", "-inform", "der", "-CAfile", "top.crt", "-purpose", "any")
+        openssl(*verify, "-in", signed, "-out", "back.plist", cwd=tmp_path)
+        assert (tmp_path / "back.plist").read_bytes() == plain
+    bag = openssl("pkcs7", "-inform", "der", "-in", signed, "-print_certs", "-noout", cwd=tmp_path)
+    assert "CN = profiles.lan" in bag
+    assert bag.count("subject=") == 2
+
+
+def test_only_other_content_or_another_signer_is_signed_again(pki, signer, tmp_path):
+    options = {"profile_signer": Signer.load(*signer, None)}
+    pki.one(PHONE, **options)
+    before = pki.file("phone", ".mobileconfig").read_bytes()
+    os.utime(pki.file("phone", ".p12"))
+    assert pki.one(PHONE, **options).action == "unchanged"
+    assert pki.file("phone", ".mobileconfig").read_bytes() == before
+    another = ("-CA", "top.crt", "-CAkey", "top.key", "-days", "60")
+    openssl("x509", "-req", "-in", "s.csr", *another, "-out", "s.crt", cwd=tmp_path)
+    assert pki.one(PHONE, profile_signer=Signer.load(*signer, None)).action == "updated"
+    assert pki.one(PHONE).action == "updated"  # not signed any more
+    assert profile(pki)
+
+
+def test_a_signer_that_is_none_is_refused(signer, tmp_path, monkeypatch):
+    openssl("ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", "other.key", cwd=tmp_path)
+    with pytest.raises(MtlsError, match="is not the key of"):
+        Signer.load(signer[0], str(tmp_path / "other.key"), None)
+    openssl("pkey", "-in", "s.key", "-aes256", "-passout", "pass:of the signer", "-out", "locked.key", cwd=tmp_path)
+    assert Signer.load(signer[0], str(tmp_path / "locked.key"), "of the signer")
+    with pytest.raises(MtlsError, match="passphrase is wrong"):
+        Signer.load(signer[0], str(tmp_path / "locked.key"), "falsch")
+    later(monkeypatch, days=31)
+    with pytest.raises(MtlsError, match=r"s\.crt is valid from .* renew it"):
+        Signer.load(*signer, None)

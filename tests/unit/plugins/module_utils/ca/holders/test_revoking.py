@@ -1,0 +1,258 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A lost device is found by whatever is known of it: all of its certificates, and nobody else's."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import numbers
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import clients, revoking, servers
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client import Client
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
+from ansible_collections.mtls.nginx.tests.unit.support import later, openssl, run_module, tree
+
+
+def find(pki, kind, value) -> list[str]:
+    """Return the serials that are found."""
+    with pki.open(read_only=True) as authority:
+        return sorted(
+            each.serial for each in revoking.Finder(authority).find(revoking.Wanted(kind, str(value), "unspecified"))
+        )
+
+
+def revoke(pki, kind, value, reason="keyCompromise") -> None:
+    with pki.open() as authority:
+        revoking.carry_out(authority, revoking.Finder(authority).find(revoking.Wanted(kind, str(value), reason)))
+
+
+def certificate_of(pki, name) -> x509.Certificate:
+    return x509.load_pem_x509_certificate(pki.file(name, ".crt").read_bytes())
+
+
+@pytest.fixture
+def fleet(pki, monkeypatch):
+    """A laptop with a renewed certificate and one of another subject, and others that are nearly it."""
+    first = pki.one(Client("laptop")).entry.serial
+    second = pki.one(Client("laptop", days=400, renew_before=370)).entry.serial
+    third = pki.one(Client("laptop", {"O": "Acme", "CN": "Ada's laptop"})).entry.serial
+    pki.serve(Client("laptop-2"), Client("other", {"O": "laptop", "CN": "other"}), Client("Laptop 3"))
+    with pki.open() as authority:
+        servers.reconcile(authority, [servers.Server("nas", "web", ("laptop",))], new_key_type="ecdsa", check=False)
+    pki.laptop = sorted((first, second, third))
+    return pki
+
+
+def test_by_name_all_of_a_client_is_found_and_nothing_else(fleet):
+    assert find(fleet, "name", "laptop") == fleet.laptop
+    revoke(fleet, "name", "laptop")
+    assert {row[3] for row in fleet.index() if row[0] == "R"} == set(fleet.laptop)
+    assert find(fleet, "name", "laptop") == fleet.laptop  # once more: they are known to be revoked
+    assert {row[5] for row in fleet.index() if row[0] == "V"} >= {"/CN=laptop-2", "/O=laptop/CN=other", "/CN=laptop"}
+
+
+def test_by_name_without_the_register_or_without_the_folder(fleet):
+    (fleet.path / "clients/register.json").unlink()
+    assert find(fleet, "name", "laptop") == fleet.laptop
+    shutil.rmtree(fleet.path / "clients/laptop")
+    by_cn = sorted(row[3] for row in fleet.index() if row[5] == "/CN=laptop")
+    server = {row[3] for row in fleet.index()} & {*by_cn} - {*fleet.laptop}
+    assert find(fleet, "name", "laptop") == sorted({*by_cn} - server)
+    assert len(find(fleet, "name", "laptop")) == 2
+
+
+def test_what_has_ended_is_left_alone(pki, monkeypatch):
+    pki.one(Client("a", days=40))
+    later(monkeypatch, days=50)
+    serial = pki.one(Client("a")).entry.serial
+    assert find(pki, "name", "a") == [serial]
+
+
+@pytest.mark.parametrize("digest", [hashes.SHA1(), hashes.SHA256()], ids=["SHA-1", "SHA-256"])
+def test_by_fingerprint_as_anybody_writes_it(fleet, digest):
+    certificate = certificate_of(fleet, "laptop-2")
+    serial = [numbers.hexadecimal(certificate.serial_number)]
+    plain = certificate.fingerprint(digest).hex()
+    path = fleet.file("laptop-2", ".crt")
+    said = openssl("x509", "-in", path, "-noout", "-fingerprint", f"-{digest.name}", cwd=fleet.path).strip()
+    for text in (plain, plain.upper(), said, said.partition("=")[2]):
+        assert find(fleet, "fingerprint", text) == serial
+        assert find(fleet, "anything", text) == serial
+    revoke(fleet, "fingerprint", said)
+    assert find(fleet, "fingerprint", plain) == serial
+
+
+def test_by_file_pem_or_der(fleet, tmp_path):
+    certificate = certificate_of(fleet, "laptop-2")
+    (tmp_path / "x.der").write_bytes(certificate.public_bytes(serialization.Encoding.DER))
+    for path in (fleet.file("laptop-2", ".crt"), tmp_path / "x.der"):
+        for kind in ("certificate", "anything"):
+            assert find(fleet, kind, path) == [numbers.hexadecimal(certificate.serial_number)]
+
+
+def test_a_certificate_that_is_on_file_but_not_in_the_index_is_entered_and_revoked(pki):
+    serial = pki.one(Client("a")).entry.serial
+    (pki.path / "index.txt").write_text("")
+    (pki.path / "newcerts" / f"{serial}.pem").unlink()
+    (pki.path / "clients/register.json").unlink()
+    revoke(pki, "name", "a")
+    assert [(row[0], row[3]) for row in pki.index()] == [("R", serial)]
+
+
+def test_a_text_that_fits_two_things_is_refused(pki):
+    serial = pki.one(Client("a")).entry.serial
+    pki.one(Client(serial))
+    with pytest.raises(MtlsError, match="fits as name and as serial; say which"):
+        find(pki, "anything", serial)
+    assert find(pki, "serial", serial) == [serial]
+    assert find(pki, "name", serial) != [serial]
+    own = pki.one(Client("b")).entry.serial
+    assert find(pki, "anything", own.lower()) == [own]
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "complaint"),
+    [
+        ("name", "laptob", r"client 'laptob': the authority in \S+ has nothing of it; did you mean 'laptop'\?"),
+        ("name", "../../etc", "begins with a dot"),
+        ("name", "a/b", "contains '/'"),
+        ("serial", "beef", "serial BEEF: was never issued"),
+        ("serial", "xyz", "is not hexadecimal"),
+        ("fingerprint", "ab" * 20, "is that of no certificate"),
+        ("fingerprint", "ab" * 19, "neither SHA-1"),
+        ("certificate", "ca.key", "holds no certificate"),
+        ("certificate", "broken.der", "is damaged"),
+        ("certificate", "foreign.crt", "was issued by CN=foreign, not by CN=Test CA"),
+        ("anything", "nobody", "no client, serial or fingerprint like this"),
+        ("anything", "foreign.crt", "no client, serial or fingerprint like this"),
+    ],
+)
+def test_what_is_not_there_is_one_message_and_changes_nothing(fleet, tmp_path, kind, value, complaint):
+    (tmp_path / "broken.der").write_bytes(b"\x30\x82")
+    arguments = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=foreign")
+    openssl("req", "-x509", *arguments, "-keyout", "foreign.key", "-out", "foreign.crt", cwd=tmp_path)
+    place = {"ca.key": fleet.path, "broken.der": tmp_path, "foreign.crt": tmp_path}.get(value)
+    before = tree(fleet.path)
+    with pytest.raises(MtlsError, match=complaint):
+        find(fleet, kind, place / value if place else value)
+    assert tree(fleet.path) == before
+
+
+def lines(pki) -> dict[str, tuple[str, str]]:
+    return {row[3]: (row[0], row[2].partition(",")[2]) for row in pki.index()}
+
+
+def held(pki, *names, **options) -> None:
+    pki.serve(*(Client(name, revoked=True, reason="certificateHold", **options) for name in names))
+
+
+def test_a_client_that_was_on_hold_has_the_same_certificates_again(pki):
+    first = pki.one(Client("a")).entry.serial
+    second = pki.one(Client("a", days=400, renew_before=370)).entry.serial
+    pki.one(Client("b"))
+    before = {path: path.read_bytes() for path in (pki.path / "clients/a").iterdir()}
+    held(pki, "a")
+    assert {lines(pki)[serial] for serial in (first, second)} == {("R", "certificateHold")}
+    foreseen = pki.one(Client("a"), check=True)
+    result = pki.one(Client("a"))
+    for answer in (foreseen, result):
+        assert (answer.action, answer.because) == ("released", "was on hold")
+        assert set(answer.released) == {first, second}
+        assert answer.entry.serial == second
+    assert set(lines(pki).values()) == {("V", "")}
+    assert {path: path.read_bytes() for path in (pki.path / "clients/a").iterdir()} == before
+    with pki.open() as authority:
+        assert authority.crl_due(7) is None  # it never listed them
+        assert [event["did"] for event in _log(pki)][-2:] == ["released", "released"]
+    assert pki.one(Client("a")).action == "unchanged"
+
+
+def _log(pki) -> list[dict]:
+    return [json.loads(line) for line in (pki.path / "audit.log").read_text().splitlines()]
+
+
+@pytest.mark.parametrize(("reason", "said"), [("keyCompromise", "keyCompromise"), ("unspecified", "")])
+def test_a_hold_ends_in_a_revocation_for_good_and_then_it_is_not_released(pki, reason, said):
+    serial = pki.one(Client("a")).entry.serial
+    held(pki, "a")
+    held(pki, "a")
+    assert pki.one(Client("a", revoked=True, reason=reason)).action == "revoked"
+    assert lines(pki)[serial] == ("R", said)
+    assert pki.one(Client("a", revoked=True, reason="certificateHold")).action == "unchanged"
+    assert lines(pki)[serial] == ("R", said)
+    again = pki.one(Client("a"))
+    assert (again.action, again.released) == ("issued", ())
+    assert again.entry.serial != serial
+
+
+def test_a_hold_that_outlived_its_certificate_ends_with_a_new_one(pki, monkeypatch):
+    serial = pki.one(Client("a", days=60)).entry.serial
+    held(pki, "a")
+    key = pki.file("a", ".key").read_bytes()
+    with monkeypatch.context() as patched:
+        later(patched, days=61)
+        assert pki.one(Client("a"), check=True).action == "issued"
+    later(monkeypatch, days=40)  # not ended, but about to be renewed
+    result = pki.one(Client("a"))
+    assert (result.action, result.released) == ("renewed", (serial,))
+    assert pki.file("a", ".key").read_bytes() == key
+    assert set(lines(pki).values()) == {("V", "")}
+
+
+def test_what_is_on_hold_by_its_serial_stays_so_while_its_client_is_present(pki):
+    serial = pki.one(Client("a")).entry.serial
+    revoke(pki, "serial", serial, "certificateHold")
+    with pki.open() as authority:
+        done = clients.reconcile(authority, [Client("a")], new_key_type="ecdsa", check=False, stay_revoked={serial})
+    assert (done.results[0].action, done.results[0].released) == ("issued", ())
+    assert lines(pki)[serial] == ("R", "certificateHold")
+
+
+def test_openssl_s_own_hold_is_released_and_openssl_agrees(pki):
+    serial = pki.one(Client("a")).entry.serial
+    issued = f"newcerts/{serial}.pem"
+    pki.ca("-revoke", issued, "-crl_hold", "holdInstructionReject")
+    assert lines(pki)[serial] == ("R", "holdInstruction,holdInstructionReject")
+    verify = ("verify", "-crl_check", "-CAfile", "ca.crt", "-CRLfile", "crl.pem", issued)
+    with pki.open() as authority:
+        authority.write_crl(30)
+    assert "certificate revoked" in openssl(*verify, cwd=pki.path, ok=False)
+    assert pki.one(Client("a")).action == "released"
+    with pki.open() as authority:
+        assert authority.crl_due(7) == "it does not list what index.txt says is revoked"
+        authority.write_crl(30)
+    assert "OK" in openssl(*verify, cwd=pki.path)
+    pki.ca("-gencrl", "-out", "theirs.pem")
+    assert "No Revoked Certificates" in openssl("crl", "-in", "theirs.pem", "-noout", "-text", cwd=pki.path)
+    assert f"{serial}=Valid" in pki.ca("-status", serial, ok=None)
+
+
+def test_crl_releases_one_certificate_and_refuses_what_is_revoked_for_good(pki):
+    first, second = (result.entry.serial for result in pki.serve(Client("a"), Client("b")).results)
+    common = {"ca_path": str(pki.path)}
+    wanted = [{"serial": first, "reason": "certificateHold"}, {"serial": second}]
+    run_module("crl", revoked=wanted, **common)
+    release = [{"name": "a", "state": "released"}]
+    before = tree(pki.path)
+    foreseen = run_module("crl", check=True, diff=True, revoked=release, **common)
+    assert tree(pki.path) == before
+    done = run_module("crl", diff=True, revoked=release, **common)
+    assert (done["revoked"], done["diff"]["after"]) == (foreseen["revoked"], foreseen["diff"]["after"])
+    assert (done["revoked"][0]["action"], done["crl"]["entries"]) == ("released", 1)
+    assert not run_module("crl", revoked=release, **common)["changed"]
+    before = tree(pki.path)
+    for wrong, complaint in (
+        ([{"serial": second, "state": "released"}], "is revoked for good (reason: unspecified), and only"),
+        ([{"serial": first}, {"name": "a", "state": "released"}], "is to be revoked and to be released"),
+        ([{"serial": "beef", "state": "released"}], "was never issued"),
+    ):
+        refused = run_module("crl", revoked=wrong, **common)
+        assert refused["failed"]
+        assert complaint in refused["msg"]
+        assert tree(pki.path) == before

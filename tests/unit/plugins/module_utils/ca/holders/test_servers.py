@@ -1,0 +1,130 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Server certificates of the authority."""
+
+from __future__ import annotations
+
+import stat
+from dataclasses import replace
+
+import pytest
+
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import servers
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client import Client
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.servers import Server
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
+from ansible_collections.mtls.nginx.tests.unit.support import later, lint, openssl, tree
+
+NAS = Server("nas", "web", ("secure.example.com", "192.0.2.1", "2001:db8::1"))
+
+
+def serve(pki, *wanted: Server, check: bool = False) -> list[servers.Result]:
+    with pki.open(read_only=check) as authority:
+        return servers.reconcile(authority, wanted, new_key_type="ecdsa", check=check)
+
+
+def test_a_server_certificate_is_for_its_names_and_for_servers_only(pki):
+    (result,) = serve(pki, NAS)
+    assert (result.action, result.because, result.entry.dn) == ("issued", "had no certificate", "CN=secure.example.com")
+    assert result.certificate == str(pki.path / "servers/nas/web.crt")
+    assert stat.S_IMODE((pki.path / "servers/nas/web.key").stat().st_mode) == 0o600
+    lint("cert", result.certificate)
+    lint("chain", pki.path / "ca.crt", result.certificate)
+    for name in ("-verify_hostname", "secure.example.com"), ("-verify_ip", "192.0.2.1"), ("-verify_ip", "2001:db8::1"):
+        openssl("verify", "-x509_strict", *name, "-purpose", "sslserver", "-CAfile", "ca.crt", result.certificate,
+                cwd=pki.path)  # fmt: skip
+    openssl("verify", "-purpose", "sslclient", "-CAfile", "ca.crt", result.certificate, cwd=pki.path, ok=False)
+    openssl("verify", "-verify_hostname", "b.test", "-CAfile", "ca.crt", result.certificate, cwd=pki.path, ok=False)
+
+
+def test_the_second_run_and_check_mode_change_nothing(pki):
+    assert [result.action for result in serve(pki, NAS, check=True)] == ["issued"]
+    assert not (pki.path / "servers/nas").exists()
+    serve(pki, NAS)
+    before = tree(pki.path)
+    for check in (True, False):
+        assert [result.action for result in serve(pki, NAS, check=check)] == ["unchanged"]
+        assert tree(pki.path) == before
+    (pki.path / "servers/register.json").unlink()
+    assert [result.action for result in serve(pki, NAS)] == ["unchanged"]
+
+
+def test_other_names_are_another_certificate_with_the_same_key(pki):
+    serve(pki, NAS)
+    key = (pki.path / "servers/nas/web.key").read_bytes()
+    (result,) = serve(pki, replace(NAS, names=("other.example.com",)))
+    assert (result.action, result.because) == ("issued", "the server names changed")
+    assert (pki.path / "servers/nas/web.key").read_bytes() == key
+    assert pki.serve(Client("a")).unmanaged == [], "server certificates are no strangers, former ones neither"
+
+
+def test_renewal_and_revocation(pki, monkeypatch):
+    serve(pki, NAS)
+    key = (pki.path / "servers/nas/web.key").read_bytes()
+    later(monkeypatch, days=336)
+    (renewed,) = serve(pki, NAS)
+    assert renewed.action == "renewed"
+    assert (pki.path / "servers/nas/web.key").read_bytes() == key
+    with pki.open() as authority:
+        authority.revoke({renewed.entry.serial: "keyCompromise"})
+    (again,) = serve(pki, NAS)
+    assert (again.action, again.because) == ("issued", "the certificate is revoked")
+    assert (pki.path / "servers/nas/web.key").read_bytes() != key
+    assert (pki.path / f"servers/nas/web-{renewed.entry.serial}.key").read_bytes() == key
+
+
+def test_a_long_first_name_leaves_the_cn_to_the_next(pki):
+    long = "a" * 60 + ".example.com"
+    (result,) = serve(pki, replace(NAS, names=(long,)))
+    assert result.entry.dn == "CN=web"
+    lint("cert", result.certificate)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "complaint"),
+    [
+        (NAS, "is in the list twice"),
+        (Server("b", "WEB", ("a.b",)), "service name 'WEB'"),
+        (Server("../b", "web", ("a.b",)), "host '../b': its name cannot be that of a directory"),
+        (Server("b", "web", ()), "has no server_names"),
+        (Server("b", "web", ("a b",)), "host 'b', service 'web': server name 'a b' is neither"),
+        (Server("b", "web", ("bücher.example",)), "is neither"),
+        (Server("b", "web", ("*",)), "is neither"),
+        (Server("b", "web", ("a.*.b",)), "is neither"),
+        (Server("b", "web", ("a.b",), days=30), "renew_before is 30 and days is 30"),
+        (Server("b", "web", ("a.b",), days=5000), "use at most"),
+    ],
+)
+def test_mistakes_change_nothing(pki, wanted, complaint):
+    before = tree(pki.path)
+    with pytest.raises(MtlsError) as caught:
+        serve(pki, NAS, wanted)
+    assert complaint in str(caught.value)
+    assert tree(pki.path) == before
+
+
+def test_a_wildcard_in_front_is_allowed():
+    servers.check_servers([Server("b", "web", ("*.example.com",))])
+
+
+def test_a_key_is_not_overwritten_by_another_type(pki):
+    serve(pki, NAS)
+    with pytest.raises(MtlsError, match=r"key_type is rsa, and .* is ecdsa"):
+        serve(pki, replace(NAS, key_type="rsa"))
+
+
+def test_a_certificate_of_a_killed_run_is_picked_up(pki):
+    server = Server("h", "s", ("nas.lan", "nas2.lan"))
+
+    def serve():
+        with pki.open() as authority:
+            return servers.reconcile(authority, [server], new_key_type="ecdsa", check=False)[0]
+
+    issued = serve()
+    (pki.path / "servers/h/s.crt").unlink()
+    (pki.path / "servers/register.json").unlink()
+    restored = serve()
+    assert restored.entry.serial == issued.entry.serial
+    assert (restored.action, len(pki.index())) == ("issued", 1)
+    assert serve().action == "unchanged"

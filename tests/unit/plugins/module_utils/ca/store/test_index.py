@@ -1,0 +1,128 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""index.txt, as openssl writes it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import numbers
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.index import Index
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
+
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
+GOOD = "V\t271123000000Z\t\t1000\tunknown\t/CN=a\n"
+
+
+def load(tmp_path, text: str) -> Index:
+    path = tmp_path / "index.txt"
+    path.write_text(text)
+    return Index.load(str(path))
+
+
+def test_every_kind_of_line_is_read_and_written_back_unchanged(tmp_path):
+    text = (
+        GOOD + "R\t271123000000Z\t261122101112Z,keyCompromise\t1001\tunknown\t/C=ES/CN=Jos\\xC3\\xA9\n"
+        "R\t20550101000000Z\t261122101112Z\t1002\tunknown\t/CN=c\n"
+        "R\t271123000000Z\t261122101112Z,keyTime,20261101000000Z\t1003\tunknown\t/CN=d\n"
+        "E\t251123000000Z\t\t1004\tunknown\t/CN=e\n"
+    )
+    index = load(tmp_path, text)
+    index.save()
+    assert (tmp_path / "index.txt").read_text() == text
+    assert index.get("1001").revoked_at == datetime(2026, 11, 22, 10, 11, 12, tzinfo=UTC)
+    assert index.get("1001").reason == "keyCompromise"
+    assert index.get("1002").not_after.year == 2055
+    assert index.get("1002").reason is None
+    assert index.get("1003").reason == "keyCompromise"
+    assert index.get("1004").status == "expired"
+    assert list(index.live(NOW)) == [("1000", "/CN=a")]
+    assert list(index.live(NOW, besides={"1000"})) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "complaint"),
+    [
+        (GOOD + GOOD[:-1].replace("1000", "1001"), 2, "is cut off"),
+        (GOOD + "V\t2711", 2, "is cut off"),
+        ("#!/bin/sh\necho hello\n", 2, "is not a line of `openssl ca`"),
+        (GOOD + "V\t271123000000Z\t1001\tunknown\t/CN=a\n", 2, "is not a line"),
+        (GOOD + "V\t271323000000Zx\t\t1001\tunknown\t/CN=a\n", 2, "is not a line"),
+        (GOOD.replace("1000", "100g"), 1, "is not a line"),
+        (GOOD.replace("1000", "100"), 1, "is not a line"),
+        (GOOD + GOOD.replace("1000", "0010"), 2, "is not a line"),
+        (GOOD.replace("1000", "10" * 33), 1, "is not a line"),
+        (GOOD + "\n", 2, "is not a line"),
+        (GOOD + GOOD, 2, "serial 1000 is there twice"),
+        ("\x7fELF\x00\xff binary\n", 1, "is not a line"),
+    ],
+)
+def test_a_damaged_or_foreign_file_is_refused_by_line(tmp_path, text, line, complaint):
+    with pytest.raises(MtlsError, match=rf"index\.txt, line {line}: ") as caught:
+        load(tmp_path, text)
+    assert complaint in str(caught.value)
+    assert "restore" in str(caught.value)
+
+
+def test_a_date_that_does_not_exist_is_an_error_and_no_traceback(tmp_path):
+    index = load(tmp_path, GOOD.replace("271123", "270231"))
+    with pytest.raises(MtlsError, match="serial 1000 has a date that does not exist"):
+        index.get("1000")
+
+
+def test_a_serial_is_never_entered_twice(tmp_path):
+    with pytest.raises(MtlsError, match="serial 1000 was issued before"):
+        load(tmp_path, GOOD).add("1000", NOW, "/CN=b")
+
+
+def test_what_ends_in_which_century(tmp_path):
+    ends = {"1000": "271123000000Z", "1001": "991123000000Z", "1002": "20551123000000Z", "1003": "19551123000000Z"}
+    index = load(tmp_path, "".join(f"V\t{end}\t\t{serial}\tunknown\t/CN=a\n" for serial, end in ends.items()))
+    assert [serial for serial, _subject in index.live(NOW)] == ["1000", "1002"]
+    assert [serial for serial, _subject in index.live(datetime(2051, 1, 1, tzinfo=UTC))] == ["1002"]
+
+
+def test_namesakes_ignore_case_whoever_asks(tmp_path):
+    index = load(tmp_path, GOOD + GOOD.replace("1000", "10AB").replace("CN=a", "CN=A"))
+    for _search in range(20):
+        assert index.namesakes("/CN=a") == ["1000", "10AB"]
+        assert index.namesakes("/CN=") == []
+        assert index.namesakes("N=a") == []
+    index.add("1002", NOW, "/CN=a")
+    assert index.namesakes("/CN=a") == ["1000", "10AB", "1002"]
+
+
+def test_a_checked_file_is_read_the_same_way(tmp_path):
+    text = GOOD + GOOD.replace("1000", "10AB") + "R\t271123000000Z\t261122101112Z\t1002\tunknown\t/CN=c\n"
+    for content in (text, "#" + text, text.replace("CN=c", "CN=#c"), ""):
+        (tmp_path / "index.txt").write_text(content)
+        index, checked = (Index.load(str(tmp_path / "index.txt"), checked=checked) for checked in (False, True))
+        assert [checked.get(serial) for serial in checked] == [index.get(serial) for serial in index]
+
+
+@pytest.mark.parametrize(
+    ("typed", "serial"), [("1000", "1000"), ("0x1000", "1000"), ("1", "01"), ("a:bC", "0ABC"), ("00:ff", "FF")]
+)
+def test_serials_people_type(typed, serial):
+    assert numbers.parse_serial(typed) == serial
+
+
+@pytest.mark.parametrize("typed", ["", "xyz", "-1", "1.5", "f" * 65])
+def test_serials_that_are_none(typed):
+    with pytest.raises(MtlsError, match="not hexadecimal"):
+        numbers.parse_serial(typed)
+
+
+def test_a_serial_file_with_something_else_is_refused(tmp_path):
+    (tmp_path / "serial").write_text("hello\n")
+    with pytest.raises(MtlsError, match="serial: holds 'hello'"):
+        numbers.read_number(str(tmp_path / "serial"))
+
+
+def test_random_serials_are_positive_and_have_159_bits():
+    serials = {numbers.random_serial() for _round in range(100)}
+    assert len(serials) == 100
+    assert all(serial.bit_length() == 159 for serial in serials)

@@ -1,0 +1,138 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Files that are there completely or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import stat
+import time
+
+import pytest
+
+from ansible_collections.mtls.nginx.plugins.module_utils.common import files
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
+
+
+def mode_of(path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_a_secret_has_its_mode_from_the_first_byte(tmp_path, monkeypatch):
+    seen = []
+    real = os.open
+
+    def spy(path, flags, mode=0o777, **options):
+        descriptor = real(path, flags, mode, **options)
+        if flags & os.O_CREAT:
+            seen.append(stat.S_IMODE(os.fstat(descriptor).st_mode))
+        return descriptor
+
+    monkeypatch.setattr(os, "open", spy)
+    old = os.umask(0)
+    try:
+        files.write_file(tmp_path / "key", b"secret", 0o600)
+    finally:
+        os.umask(old)
+    assert seen == [0o600]
+    assert mode_of(tmp_path / "key") == 0o600
+
+
+def test_the_umask_does_not_take_a_public_file_away(tmp_path):
+    old = os.umask(0o077)
+    try:
+        files.write_file(tmp_path / "crt", b"x", 0o644)
+    finally:
+        os.umask(old)
+    assert mode_of(tmp_path / "crt") == 0o644
+
+
+def test_create_file_never_overwrites(tmp_path):
+    files.create_file(tmp_path / "key", b"one", 0o600)
+    with pytest.raises(FileExistsError):
+        files.create_file(tmp_path / "key", b"two", 0o600)
+    assert [path.name for path in tmp_path.iterdir()] == ["key"]
+    assert (tmp_path / "key").read_bytes() == b"one"
+
+
+def test_a_full_disk_leaves_the_old_file_and_names_it(tmp_path, monkeypatch):
+    path = tmp_path / "index.txt"
+    path.write_bytes(b"old")
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left") as caught:
+        files.write_file(path, b"new", 0o600)
+    assert caught.value.filename == str(path)
+    assert path.read_bytes() == b"old"
+    assert [found.name for found in tmp_path.iterdir()] == ["index.txt"]
+
+
+def test_what_a_killed_run_left_behind_is_replaced(tmp_path):
+    (tmp_path / ".crt.new").write_bytes(b"half")
+    files.write_file(tmp_path / "crt", b"whole", 0o644)
+    assert [path.name for path in tmp_path.iterdir()] == ["crt"]
+
+
+def test_directories_are_made_with_their_mode(tmp_path):
+    assert files.make_directory(tmp_path / "a" / "b", 0o700)
+    assert not files.make_directory(tmp_path / "a" / "b", 0o700)
+    assert mode_of(tmp_path / "a") == mode_of(tmp_path / "a" / "b") == 0o700
+
+
+def test_the_lock_is_waited_for_and_names_its_file(tmp_path):
+    with files.lock(tmp_path / ".lock"):
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                with files.lock(tmp_path / ".lock", wait=0.05):
+                    pass
+            except MtlsError as error:
+                status = 0 if ".lock: another run" in str(error) else 2
+            os._exit(status)
+        assert os.waitpid(child, 0)[1] == 0
+
+
+def test_the_lock_of_a_killed_process_is_free(tmp_path):
+    child = os.fork()
+    if child == 0:
+        with files.lock(tmp_path / ".lock"):
+            (tmp_path / "held").touch()
+            time.sleep(60)
+    while not (tmp_path / "held").exists():
+        time.sleep(0.01)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    with files.lock(tmp_path / ".lock", wait=0.5):
+        pass
+
+
+def test_what_killed_runs_left_is_removed_and_nothing_else(tmp_path):
+    for name in (".a.key.new", ".lock", ".hidden", "a.new", "a.key"):
+        (tmp_path / name).touch()
+    files.remove_unfinished(tmp_path)
+    files.remove_unfinished(tmp_path / "missing")
+    assert {path.name for path in tmp_path.iterdir()} == {".lock", ".hidden", "a.new", "a.key"}
+
+
+def test_a_directory_that_cannot_be_synced_is_named(tmp_path, monkeypatch):
+    def broken(descriptor):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", broken)
+    with pytest.raises(OSError, match="Input/output") as caught:
+        files.sync_directory(str(tmp_path))
+    assert caught.value.filename == str(tmp_path)
+
+
+def test_many_directories_at_once_get_their_mode_and_leave_existing_ones_alone(tmp_path):
+    (tmp_path / "old").mkdir(mode=0o755)
+    files.make_directories([str(tmp_path / name) for name in ("old", "a", "b")], 0o700)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    assert modes == {"old": 0o755, "a": 0o700, "b": 0o700}

@@ -1,0 +1,266 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How things stand, judged on real authorities whose certificates were issued at many times."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.access import Access, open_authority
+from ansible_collections.mtls.nginx.plugins.module_utils.common import times
+from ansible_collections.mtls.nginx.plugins.module_utils.site.status.judge import (
+    Settings,
+    ansible_command,
+    host_status,
+    status_of,
+)
+from ansible_collections.mtls.nginx.plugins.module_utils.site.status.model import ACT_NOW, ACT_SOON, NOTE
+from ansible_collections.mtls.nginx.tests.pages import samples
+
+
+def found(status):
+    """Level, kind and names of each finding."""
+    return [(finding.level, finding.kind, finding.about) for finding in status.findings]
+
+
+def kinds(status):
+    return [finding.kind for finding in status.findings]
+
+
+def day(days):
+    return f"{times.now() + timedelta(days=days):%Y-%m-%d}"
+
+
+@pytest.fixture
+def small(tmp_path):
+    return samples.small(tmp_path)
+
+
+def test_a_fleet_where_all_is_well(small):
+    status = small.status()
+    assert found(status) == []
+    assert not status.due
+    assert status.summary == "3 clients, 1 service: nothing is to be done"
+    (authority,) = status.authorities
+    assert [(client.name, client.enters, client.waits) for client in authority.clients] == [
+        ("iphone-admin", ("nas/nas",), ()),
+        ("laptop-work", ("nas/nas",), ()),
+        ("tablet-kitchen", (), ()),
+    ]
+    assert authority.subject == "CN=Acme Root CA,O=Acme,C=ES"
+    assert [(crl.number, crl.entries, crl.state) for crl in authority.crls] == [(2, 0, "valid")]
+    assert authority.services[0].certificate.state == "valid"
+
+
+def test_a_fleet_with_much_to_do(tmp_path):
+    status = samples.mixed(tmp_path).status(answers=samples.mixed_answers())
+    assert [(level, kind) for level, kind, _about in found(status)] == [
+        (ACT_NOW, "client_none"),
+        (ACT_NOW, "client_ended"),
+        (ACT_NOW, "still_valid"),
+        (ACT_NOW, "host_wrong"),
+        (ACT_SOON, "crl_soon"),
+        (ACT_SOON, "client_soon"),
+        (ACT_SOON, "host_unreachable"),
+        (NOTE, "unmanaged"),
+        (NOTE, "revoked_listed"),
+    ]
+    about = {kind: names for _level, kind, names in found(status)}
+    assert about["client_none"] == ("farid-laptop", "farid-tablet")
+    assert about["client_ended"] == (f"farid-phone ({day(-15)})",)
+    assert about["still_valid"] == ("old-laptop",)
+    assert about["client_soon"] == (f"eva-tablet ({day(8)})", f"eva-laptop ({day(12)})")
+    assert about["unmanaged"] == ("former-contractor", "test-machine")
+    assert about["revoked_listed"] == ("lost-phone at nas/nas",)
+    (authority,) = status.authorities
+    clients = {client.name: client for client in authority.clients}
+    assert clients["farid-phone"].enters == ()
+    assert clients["farid-phone"].waits == ("web/grafana", "web/wiki")
+    assert clients["anna-phone"].enters == ("nas/nas", "nas/photos", "home/home", "web/wiki")
+    assert "lost-phone" not in clients
+    assert [(each.name, each.reason) for each in authority.revoked] == [("lost-phone", "keyCompromise")]
+    assert authority.open_services == ("web/wiki",)
+    assert status.due
+    assert "Clients without a certificate: farid-laptop, farid-tablet; " in status.summary
+    assert "unmanaged" not in status.summary
+
+
+def test_before_the_first_run(small, tmp_path):
+    small.plan.path = str(tmp_path / "elsewhere")
+    status = small.status()
+    assert found(status) == [(ACT_NOW, "authority_missing", (small.plan.path,))]
+    assert status.findings[0].command == f"{samples.ANSIBLE} mtls.nginx.site"
+    assert status.summary == f"0 clients, 0 services: There is no authority yet: {small.plan.path}"
+
+
+@pytest.mark.parametrize("name", ["ca.crt", "index.txt"])
+def test_an_authority_that_cannot_be_read_keeps_no_other_from_being_shown(small, tmp_path, name):
+    other = samples.small(tmp_path / "other")
+    (small.path / name).write_text("nonsense\n")
+    status = status_of([small.plan, other.plan], times.now(), Settings())
+    ((level, kind, (message,)),) = found(status)
+    assert (level, kind) == (ACT_NOW, "authority_unreadable")
+    assert name in message
+    assert [len(authority.clients) for authority in status.authorities] == [0, 3]
+
+
+@pytest.mark.parametrize(
+    ("days_left", "kind"), [(30, None), (5.1, None), (4.9, "crl_soon"), (0.1, "crl_soon"), (-1, "crl_unusable")]
+)
+def test_the_crl_is_told_when_two_nights_have_not_renewed_it(small, days_left, kind):
+    small.crl(age=30 - days_left)
+    assert kinds(small.status()) == ([kind] if kind else [])
+    assert small.status().authorities[0].crls[0].state == {None: "valid", "crl_soon": "soon"}.get(kind, "ended")
+
+
+@pytest.mark.parametrize("content", [None, b"", b"nonsense"])
+def test_a_crl_that_cannot_be_used(small, content):
+    crl = small.path / "crl.pem"
+    crl.unlink()
+    if content is not None:
+        crl.write_bytes(content)
+    assert kinds(small.status()) == ["crl_unusable"]
+    assert small.status().authorities[0].crls == ()
+    assert small.status().findings[0].command == f"{samples.ANSIBLE} mtls.nginx.refresh_crl"
+
+
+def test_a_crl_that_lacks_a_revocation(small):
+    small.clients("lost-phone", state="revoked")
+    small.issue("lost-phone", revoked=True)
+    assert kinds(small.status()) == ["crl_stale"]
+    small.crl()
+    assert kinds(small.status()) == []
+
+
+@pytest.mark.parametrize(
+    ("renew_before", "age", "state"),
+    [
+        (None, 343, "valid"),  # 30 days before: 21 are 70 % of them
+        (None, 345, "soon"),
+        (60, 343, "valid"),  # never more than 21
+        (10, 357, "valid"),
+        (10, 359, "soon"),
+        (0, 345, "soon"),  # never renewed before its end
+    ],
+)
+def test_without_a_number_of_days_a_certificate_is_judged_by_its_renewal(small, renew_before, age, state):
+    small.plan.settings["client_renew_before"] = 30
+    small.clients("phone", age=age, renew_before=renew_before)
+    (client,) = (client for client in small.status().authorities[0].clients if client.name == "phone")
+    assert client.certificate.state == state
+    assert client.certificate.works
+
+
+def test_a_number_of_days_is_obeyed(small):
+    def named(days):
+        status = status_of([small.plan], times.now(), Settings(warn_days=days))
+        return [kind for _level, kind, _about in found(status)]
+
+    assert named(344) == []
+    assert named(346) == ["server_soon", "client_soon"]
+    assert named(0) == []
+
+
+def test_the_authority_tells_its_end_when_it_can_renew_nothing_any_more(tmp_path):
+    fleet = samples.Fleet(tmp_path / "pki", age=3650 - 364)
+    fleet.crl()
+    assert kinds(fleet.status()) == ["authority_short"]
+    fleet.plan.settings |= {"client_days": 300, "server_days": 300}
+    assert kinds(fleet.status()) == []
+    fleet.plan.clients.append({"name": "phone", "days": 366, "state": "revoked"})
+    assert kinds(fleet.status()) == ["authority_short"]
+    assert kinds(samples.Fleet(tmp_path / "soon", age=3640).status()) == ["crl_unusable", "authority_soon"]
+    assert "authority_ended" in kinds(samples.Fleet(tmp_path / "ended", age=3660).status())
+
+
+def test_certificates_that_are_not_as_the_inventory_wants_them(small):
+    small.issue("laptop-work", revoked=True)
+    small.crl()
+    (small.path / "servers" / "nas" / "nas.crt").unlink()
+    lines = (small.path / "index.txt").read_text().splitlines(keepends=True)
+    (small.path / "index.txt").write_text("".join(line for line in lines if "tablet" not in line))
+    assert found(small.status()) == [
+        (ACT_NOW, "server_none", ("nas/nas",)),
+        (ACT_NOW, "client_unrecorded", ("tablet-kitchen",)),
+        (ACT_NOW, "client_revoked", ("laptop-work",)),
+    ]
+
+
+def test_what_is_to_be_revoked_by_serial_or_by_file(small):
+    (entry,) = (client for client in small.status().authorities[0].clients if client.name == "laptop-work")
+    path = str(small.path / "clients" / "iphone-admin" / "iphone-admin.crt")
+    small.plan.revoked = [
+        {"serial": entry.certificate.serial.lower(), "reason": "unspecified"},
+        {"certificate": path, "reason": "unspecified"},
+        {"certificate": "/nowhere.crt", "reason": "unspecified"},
+    ]
+    assert found(small.status()) == [(ACT_NOW, "still_valid", (entry.certificate.serial.lower(), path, "/nowhere.crt"))]
+    small.plan.revoked.pop()
+    with open_authority(Access(str(small.path)), read_only=False) as authority:
+        serials = [client.certificate.serial for client in small.status().authorities[0].clients[:2]]
+        authority.revoke(dict.fromkeys(serials, "unspecified"))
+    assert "still_valid" not in kinds(small.status())
+
+
+def test_a_renewed_client_that_is_to_be_revoked_is_out_only_with_all_its_certificates(small):
+    small.clients("phone", age=340)
+    small.issue("phone")
+    small.plan.clients[-1]["state"] = "revoked"
+    assert [len(about) for _level, kind, about in found(small.status()) if kind == "still_valid"] == [1]
+    with open_authority(Access(str(small.path)), read_only=False) as authority:
+        authority.revoke({authority.record.namesakes("/CN=phone")[-1]: "unspecified"})
+    assert "still_valid" in kinds(small.status())
+    small.issue("phone", revoked=True)
+    assert "still_valid" not in kinds(small.status())
+
+
+def test_commands_can_be_pasted():
+    assert ansible_command([]) == "ansible-playbook"
+    assert ansible_command(["a b/hosts.yml", "x.yml"]) == "ansible-playbook -i 'a b/hosts.yml' -i x.yml"
+
+
+FACTS = {"installed": True, "running": True, "config_error": None, "version": "1.26.3"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "state", "troubles"),
+    [
+        (None, "not asked", ()),
+        ({"facts": {"ansible_facts": {"mtls_nginx": FACTS}}, "probe": {"attempts": []}}, "as it should be", ()),
+        (
+            {
+                "facts": {"ansible_facts": {"mtls_nginx": FACTS}},
+                "probe": {"skipped": True, "msg": "nothing was asked in check mode", "attempts": []},
+            },
+            "as it should be",
+            (),
+        ),
+        ({"facts": {"unreachable": True, "msg": "no route"}}, "unreachable", ("no route",)),
+        ({"facts": {"msg": "sudo: a password is required"}}, "wrong", ("sudo: a password is required",)),
+        ({"facts": {"ansible_facts": {"mtls_nginx": {**FACTS, "running": False}}}}, "wrong", ("nginx does not run",)),
+        (
+            {"facts": {"ansible_facts": {"mtls_nginx": {**FACTS, "installed": False, "version": None}}}},
+            "wrong",
+            ("nginx is not installed",),
+        ),
+        (
+            {"facts": {"ansible_facts": {"mtls_nginx": {**FACTS, "config_error": "unknown directive"}}}},
+            "wrong",
+            ("nginx refuses its configuration: unknown directive",),
+        ),
+        (
+            {
+                "facts": {"ansible_facts": {"mtls_nginx": FACTS}},
+                "probe": {"msg": "pki: ca.crt is missing"},
+            },
+            "wrong",
+            ("pki: ca.crt is missing",),
+        ),
+    ],
+)
+def test_what_a_host_said(answer, state, troubles):
+    host = host_status("nas", answer)
+    assert (host.state, host.troubles) == (state, troubles)
