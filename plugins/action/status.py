@@ -17,8 +17,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.common import files, ti
 from ansible_collections.mtls.nginx.plugins.module_utils.common.entry import describe
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import beside_inventory
-from ansible_collections.mtls.nginx.plugins.module_utils.site.status import document, page
-from ansible_collections.mtls.nginx.plugins.module_utils.site.status import metrics as status_metrics
+from ansible_collections.mtls.nginx.plugins.module_utils.site.status import document, metrics, page
 from ansible_collections.mtls.nginx.plugins.module_utils.site.status.judge import Settings, ansible_command, status_of
 from ansible_collections.mtls.nginx.plugins.module_utils.site.status.model import Status
 from ansible_collections.mtls.nginx.plugins.plugin_utils.hostvars import (
@@ -66,15 +65,15 @@ class ActionModule(ActionBase):
         settings = Settings(arguments["warn_days"], ansible_command(context.CLIARGS.get("inventory") or ()))
         plans = read_plan(task_vars).values()
         report = _Report(status_of(plans, times.now(), settings, arguments["answers"]), folder)
-        metrics = os.path.join(arguments["textfile_dir"] or folder, "mtls_status.prom")
-        changed = report.changed(metrics)
+        metrics_path = os.path.join(arguments["textfile_dir"] or folder, "mtls_status.prom")
+        changed = report.changed(metrics_path)
         if not self._task.check_mode:
-            report.write(metrics)
+            report.write(metrics_path)
         return {
             "changed": changed,
             "page": report.page,
             "document": report.document,
-            "metrics": metrics,
+            "metrics": metrics_path,
             "due": report.status.due,
             "summary": report.status.summary,
             "diff": report.diff(),
@@ -92,16 +91,16 @@ class _Report:
         self._old_document = _read(self.document)
         self._old_moment = document.generated_at(self._old_document or b"")
 
-    def changed(self, metrics: str) -> bool:
+    def changed(self, metrics_path: str) -> bool:
         """Whether the last run, had it seen what this one sees, would have written something else."""
         if self._old_moment is None:
             return True
-        return any(_read(path) != content for path, content, _mode in self._contents(metrics, self._old_moment))
+        return any(_read(path) != content for path, content, _mode in self._contents(metrics_path, self._old_moment))
 
-    def write(self, metrics: str) -> None:
+    def write(self, metrics_path: str) -> None:
         """Write all of it, also when only the time differs: a reader is to know that it is not old."""
         files.make_directory(self._folder, _DIRECTORY_MODE)
-        for path, content, mode in self._contents(metrics, self.status.now):
+        for path, content, mode in self._contents(metrics_path, self.status.now):
             there = files.status(path)
             files.write_file(path, content, mode if there is None else there.st_mode & 0o777)
 
@@ -115,11 +114,11 @@ class _Report:
             "after": after.decode("utf-8", "replace"),
         }
 
-    def _contents(self, metrics: str, moment: datetime) -> list[tuple[str, bytes, int]]:
+    def _contents(self, metrics_path: str, moment: datetime) -> list[tuple[str, bytes, int]]:
         return [
             (self.page, page.render(self.status, moment, TEMPLATE_DIR), _FILE_MODE),
             (self.document, document.render(self.status, moment), _FILE_MODE),
-            (metrics, status_metrics.render(self.status, moment), _METRICS_MODE),
+            (metrics_path, metrics.render(self.status, moment), _METRICS_MODE),
         ]
 
 

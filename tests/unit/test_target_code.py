@@ -14,7 +14,10 @@ import pytest
 
 PLUGINS = Path(__file__).parents[2] / "plugins"
 MODULE_UTILS = "ansible_collections.mtls.nginx.plugins.module_utils"
-PACKAGES = [f"{MODULE_UTILS}.{path.parent.name}" for path in PLUGINS.glob("module_utils/*/__init__.py")]
+PACKAGES = [
+    ".".join([MODULE_UTILS, *path.parent.relative_to(PLUGINS / "module_utils").parts])
+    for path in PLUGINS.glob("module_utils/*/**/__init__.py")
+]
 
 
 def guarded(tree: ast.Module) -> set[ast.AST]:

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the collection needs of an authority, whoever keeps the key.
 
-The directory on the controller (directory.py) is one; a key in an HSM or a Vault would be others. Everything
-above this file speaks to the protocol only; ``backends.py`` knows who implements it.
+The packages in ``backends/`` implement it. Everything above speaks to the protocol only; ``access.py`` alone knows
+who implements it.
 """
 
 from __future__ import annotations

@@ -5,20 +5,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
-
+from typing import Any
 
 DIRECTORY, PKCS11, OPENBAO, TRUST = "directory", "pkcs11", "openbao", "trust"
-
-
 BACKENDS = (DIRECTORY, PKCS11, OPENBAO, TRUST)
 
-
 # The options by which a module is told where the key is.
-_BACKEND_OPTIONS = {
+_BACKEND_OPTIONS: dict[str, dict[str, Any]] = {
     "backend": {"type": "str", "choices": list(BACKENDS), "default": DIRECTORY},
     "pkcs11": {
         "type": "dict",
@@ -54,11 +47,7 @@ _BACKEND_OPTIONS = {
         },
     },
 }
-
-
 CREATION_OPTIONS = {f"ca_{name}": spec for name, spec in _BACKEND_OPTIONS.items()}
-
-
 # The authority above, which signs the certificate of one: only what keeps a record here can be one.
 PARENT_OPTION = {
     "type": "dict",
@@ -70,8 +59,6 @@ PARENT_OPTION = {
         "crl_days": {"type": "int", "default": 30},
     },
 }
-
-
 AUTHORITY_OPTIONS = {
     "ca_path": {"type": "path", "required": True},
     "ca_passphrase": {"type": "str", "no_log": True},

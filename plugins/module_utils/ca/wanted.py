@@ -19,12 +19,6 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.store import layout
 
 try:
     from cryptography import x509
-    from cryptography.hazmat.primitives import serialization
-except ImportError:  # reported by entry.require_cryptography
-    pass
-
-try:
-    from cryptography import x509
 except ImportError:  # reported by entry.require_cryptography
     pass
 

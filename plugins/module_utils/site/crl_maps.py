@@ -11,8 +11,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import crls as revocation
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import numbers
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import crls, numbers
 from ansible_collections.mtls.nginx.plugins.module_utils.common import times
 from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_conf import nginx_quote
 
@@ -21,7 +20,7 @@ def revoked_lines(crl_pem: str, path: str) -> str:
     """Lines for a map of `$ssl_client_serial`: one for each certificate that the CRLs list."""
     serials = {  # a set: two CAs may have revoked the same number, and nginx refuses a map with one key twice
         numbers.hexadecimal(entry.serial_number)
-        for crl in revocation.parse_crls(crl_pem.encode(), path)
+        for crl in crls.parse_crls(crl_pem.encode(), path)
         for entry in crl.parsed
     }
     return "# Managed by mtls.nginx: the serials in crl.pem.\n" + "".join(
@@ -31,8 +30,8 @@ def revoked_lines(crl_pem: str, path: str) -> str:
 
 def ended_lines(crl_pem: str, path: str) -> str:
     """One line for a map of `$msec`: from when on the first of the CRLs has ended."""
-    crls = [crl.parsed for crl in revocation.parse_crls(crl_pem.encode(), path)]
-    ends = [crl.next_update_utc for crl in crls if crl.next_update_utc]
+    lists = [crl.parsed for crl in crls.parse_crls(crl_pem.encode(), path)]
+    ends = [crl.next_update_utc for crl in lists if crl.next_update_utc]
     return f"# Managed by mtls.nginx: from {times.iso(min(ends))} on.\n{nginx_quote('~' + since(min(ends)))} 1;\n"
 
 

@@ -14,10 +14,8 @@ from dataclasses import dataclass, replace
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.access import read_authority
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Entry, Holder, Published
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends.directory import was_issued_by
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import crls as revocation
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import numbers, profiles
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.chains import read_certificates
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import crls, numbers, profiles
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.chains import read_certificates, was_issued_by
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.subjects import nginx_dn
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.options import TRUST
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store import handover
@@ -216,7 +214,7 @@ def _record(
         return Record(authority="", path=plan.path, issues=issues)
     chain_pem, crl_pem = published.chain(), published.crl_as_it_is()
     chain = x509.load_pem_x509_certificates(chain_pem)
-    crls = revocation.parse_crls(crl_pem, Layout(plan.path).crl) if crl_pem else []
+    found = crls.parse_crls(crl_pem, Layout(plan.path).crl) if crl_pem else []
     signer = _signer(certificate, chain)
     about = _about(certificate, signer is not None)
     holders = published.holders(name) if name else []
@@ -230,10 +228,10 @@ def _record(
         current=_current(holders, about),
         allow_dns={listed: holder.dn for listed in allow for holder in published.holders(listed)},
         ca_end=(signer or chain[0]).not_valid_after_utc,
-        crl_end=min((revocation.state_of(crl).next_update for crl in crls), default=None),
+        crl_end=min((crls.state_of(crl).next_update for crl in found), default=None),
         ca=hashlib.sha256(chain_pem).hexdigest(),
         crl=hashlib.sha256(crl_pem).hexdigest() if crl_pem else None,
-        **_revocation(entry, about, crls),
+        **_revocation(entry, about, found),
     )
 
 
@@ -265,13 +263,13 @@ def _about(certificate: x509.Certificate | str | None, by_authority: bool) -> Ce
     )
 
 
-def _revocation(entry: Entry | None, about: Certificate | None, crls: Sequence[revocation.Crl]) -> dict[str, t.Any]:
+def _revocation(entry: Entry | None, about: Certificate | None, listed: Sequence[crls.Crl]) -> dict[str, t.Any]:
     """What the record says, and of what is not recorded here, the CRL."""
     if entry is not None:
         return {"revoked": entry.status == "revoked", "revoked_at": entry.revoked_at, "reason": entry.reason}
     if about is None or not about.serial or not about.by_authority:
         return {}
-    for crl in crls:
+    for crl in listed:
         listed = crl.parsed.get_revoked_certificate_by_serial_number(int(about.serial, 16))
         if listed is not None:
             return {"revoked": True, "revoked_at": listed.revocation_date_utc, "reason": _reason(listed)}

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 
 try:
     import jinja2
-    from cryptography import x509
 except ImportError:  # only on targets, where nothing is rendered
     pass
 

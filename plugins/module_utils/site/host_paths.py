@@ -11,12 +11,6 @@ from dataclasses import dataclass
 
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service
 
-try:
-    import jinja2
-    from cryptography import x509
-except ImportError:  # only on targets, where nothing is rendered
-    pass
-
 
 def trusts_of(services: Sequence[Service]) -> list[str]:
     """`Service.trust` of what is present; a host without a service still gets its own authority's files."""

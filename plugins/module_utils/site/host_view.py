@@ -21,7 +21,6 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.publication import
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Listen, Service
 
 try:
-    import jinja2
     from cryptography import x509
 except ImportError:  # only on targets, where nothing is rendered
     pass

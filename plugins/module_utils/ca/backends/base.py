@@ -12,13 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import (
-    crls,
-    numbers,
-    profiles,
-    subjects,
-)
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import crls as revocation
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import crls, numbers, profiles, subjects
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.chains import read_certificates
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.crls import CrlState
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store import audit, layout
@@ -31,7 +25,6 @@ from ansible_collections.mtls.nginx.plugins.module_utils.common.parallel import 
 
 try:
     from cryptography import x509
-    from cryptography.hazmat.primitives import serialization
 except ImportError:  # reported by entry.require_cryptography
     pass
 
@@ -55,7 +48,7 @@ class Directory:
         self._layout = place
         self._audit = audit.AuditLog(place.path)
         self._read_only = read_only
-        self._supplied: list[revocation.Crl] = []
+        self._supplied: list[crls.Crl] = []
         self.record = self._load_record()
 
     def _load_record(self) -> Index:
@@ -113,20 +106,20 @@ class Directory:
     def crl_state(self) -> CrlState | None:
         """Return what our CRL in crl.pem says."""
         own = self._crls.own
-        return revocation.state_of(own) if own is not None else None
+        return crls.state_of(own) if own is not None else None
 
     @cached_property
     def _crls(self) -> _Crls:
         pem = self.crl()
         try:
-            crls = revocation.parse_crls(pem, self._layout.crl) if pem is not None else []
+            found = crls.parse_crls(pem, self._layout.crl) if pem is not None else []
         except MtlsError as error:
             self.warnings.append(f"{error} (a new one takes its place)")
-            crls = []
-        own = [crl for crl in crls if revocation.is_by(crl, self.chain[0])]
-        above = [revocation.newest_by(ca, [*crls, *self._supplied]) for ca in self.chain[1:]]
+            found = []
+        own = [crl for crl in found if crls.is_by(crl, self.chain[0])]
+        above = [crls.newest_by(ca, [*found, *self._supplied]) for ca in self.chain[1:]]
         others = tuple(crl for crl in above if crl is not None)
-        return _Crls(own[0] if own else None, others, fresh=any(crl not in crls for crl in others))
+        return _Crls(own[0] if own else None, others, fresh=any(crl not in found for crl in others))
 
     def _happened(self, event: audit.Event) -> bool:
         """Tell whether the act of a killed run took place."""
@@ -145,14 +138,14 @@ class Directory:
 
         :raises MtlsError: one that is of none of these.
         """
-        crls = revocation.parse_crls(pem, path)
-        for crl in crls:
-            if not any(revocation.is_by(crl, ca) for ca in self.chain):
+        given = crls.parse_crls(pem, path)
+        for crl in given:
+            if not any(crls.is_by(crl, ca) for ca in self.chain):
                 raise MtlsError(
                     f"{path}: a CRL in it is by {subjects.nginx_dn(crl.parsed.issuer)}, and no authority above this "
                     "one is; put the CRLs there that belong to ca.crt"
                 )
-        self._supplied += crls
+        self._supplied += given
         self.__dict__.pop("_crls", None)
 
     def _require_writable(self) -> None:

@@ -22,13 +22,7 @@ from datetime import datetime
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import check_on_hold
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends.base import Directory
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import (
-    chains,
-    crls,
-    numbers,
-    profiles,
-    subjects,
-)
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import chains, crls, numbers, profiles, subjects
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.chains import read_certificates, was_issued_by
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.crls import CrlState
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.profiles import Order

@@ -22,8 +22,7 @@ from ansible.module_utils.urls import open_url
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Entry
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends.directory import was_issued_by
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import chains, profiles, subjects
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import crls as revocation
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import chains, crls, profiles, subjects
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.chains import read_certificates
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.crls import CrlState
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.profiles import Order
@@ -70,7 +69,7 @@ def ensure(path: str, source: Source, *, check: bool) -> Ensured:
     created = not place.is_trusted()
     if added and not check:
         crl = fetch_crls(source.crls)
-        revocation.check_shippable(crl, bundle, times.now(), ", ".join(source.crls))
+        crls.check_shippable(crl, bundle, times.now(), ", ".join(source.crls))
         files.make_directory(path, 0o700)
         with files.lock(place.lock):
             if created:
@@ -127,7 +126,7 @@ def _fetch_crl(source: str) -> bytes:
             data = x509.load_der_x509_crl(data).public_bytes(serialization.Encoding.PEM)
         except ValueError as error:
             raise MtlsError(f"{source}: is no CRL, neither in PEM nor in DER; check what is there") from error
-    revocation.parse_crls(data, source)
+    crls.parse_crls(data, source)
     return data if data.endswith(b"\n") else data + b"\n"
 
 
@@ -227,7 +226,7 @@ class TrustedAuthority:
         fetched = fetch_crls(self._source.crls)
         source = ", ".join(self._source.crls)
         chain = chains.pem(self.chain)
-        revocation.check_shippable(fetched, chain, times.now(), source)
+        crls.check_shippable(fetched, chain, times.now(), source)
         here = dict(_states(self.crl() or fetched, source))
         for issuer, new in _states(fetched, source):
             known = here.get(issuer)
@@ -343,4 +342,4 @@ def _save_clients(path: str, clients: Mapping[str, RegisterEntry]) -> None:
 
 def _states(pem: bytes, path: str) -> list[tuple[x509.Name, CrlState]]:
     """Return issuer and state of each CRL in a PEM file."""
-    return [(crl.parsed.issuer, revocation.state_of(crl)) for crl in revocation.parse_crls(pem, path)]
+    return [(crl.parsed.issuer, crls.state_of(crl)) for crl in crls.parse_crls(pem, path)]

@@ -12,11 +12,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import (
-    keys,
-    profiles,
-    subjects,
-)
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import keys, profiles, subjects
 from ansible_collections.mtls.nginx.plugins.module_utils.common import times
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 

@@ -12,19 +12,8 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import p12
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.common.names import check_client_name, check_no_collision
 
-try:
-    from cryptography import x509
-    from cryptography.hazmat.primitives import serialization
-except ImportError:  # reported by entry.require_cryptography
-    pass
-
 if TYPE_CHECKING:
     from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.subjects import Subject
-
-try:
-    from cryptography import x509
-except ImportError:  # reported by entry.require_cryptography
-    pass
 
 
 class Client(NamedTuple):

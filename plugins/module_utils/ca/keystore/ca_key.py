@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the mtls.nginx authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where the private key of an authority in a directory is: in a file of it, or in a token (pkcs11.py)."""
+"""Where the private key of an authority in a directory is: in a file of it, or in a token (``pkcs11.py``)."""
 
 from __future__ import annotations
 
@@ -9,10 +9,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import (
-    keys,
-)
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.store import layout
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import keys
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 
 if TYPE_CHECKING:
@@ -110,9 +107,7 @@ def check_exists(ca_key: CaKey) -> None:
         raise MtlsError(f"{ca_key.where}: is missing, and nothing can be signed without it; {ca_key.lost}")
 
 
-def check_belongs(key: keys.PrivateKey, certificate: x509.Certificate, place: layout.Layout) -> None:
-    """Raise MtlsError unless ``key`` is that of the authority's certificate."""
+def check_belongs(key: keys.PrivateKey, certificate: x509.Certificate, key_path: str, path: str) -> None:
+    """Raise MtlsError unless ``key``, of the file ``key_path``, is that of the authority's certificate in ``path``."""
     if keys.public_der(key.public_key()) != keys.public_der(certificate.public_key()):
-        raise MtlsError(
-            f"{place.key}: is not the key of {place.certificate}; restore the two files that belong together"
-        )
+        raise MtlsError(f"{key_path}: is not the key of {path}; restore the two files that belong together")

@@ -15,8 +15,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends.directory import open_directory, was_issued_by
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import chains, keys, numbers, profiles, subjects
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import crls as revocation
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import (
+    chains,
+    crls,
+    keys,
+    numbers,
+    profiles,
+    subjects,
+)
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.chains import read_certificates
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.lifecycle import findings
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store import audit, layout
@@ -126,10 +132,10 @@ class _Survey:
             if serial not in index:
                 subject = subjects.index_subject(certificate.subject)
                 index.add(serial, certificate.not_valid_after_utc, subject)
-        crls = [crl for crl in self._found.crls if revocation.is_by(crl, ca)]
-        for crl in crls:
+        found = [crl for crl in self._found.crls if crls.is_by(crl, ca)]
+        for crl in found:
             _honour(crl, index, ca)
-        numbers_of_crls = [revocation.state_of(crl).number for crl in crls]
+        numbers_of_crls = [crls.state_of(crl).number for crl in found]
         plan = Plan(
             chain=self._chain(ca),
             key=self._found.keys[keys.public_der(ca.public_key())],
@@ -247,7 +253,7 @@ def _is_ca(certificate: x509.Certificate) -> bool:
         return False
 
 
-def _honour(crl: revocation.Crl, index: Index, ca: x509.Certificate) -> None:
+def _honour(crl: crls.Crl, index: Index, ca: x509.Certificate) -> None:
     """Note in the index what a CRL says is revoked and the index does not."""
     for revoked in crl.parsed:
         serial = numbers.hexadecimal(revoked.serial_number)

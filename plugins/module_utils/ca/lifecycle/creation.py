@@ -268,7 +268,12 @@ def _protection_of(wanted: WantedAuthority, place: layout.Layout, outcome: Ensur
         place.key, protection.Protection(wanted.passphrase, wanted.old_passphrase, wanted.decrypt)
     )
     if change is not None:
-        check_belongs(keys.load_key(place.key, change.opened_by, validate=False), outcome.certificate, place)
+        check_belongs(
+            keys.load_key(place.key, change.opened_by, validate=False),
+            outcome.certificate,
+            place.key,
+            place.certificate,
+        )
         outcome.updated["ca.key"] = change.what
         outcome.key_encrypted = keys.is_encrypted(change.pem)
     return change

@@ -15,8 +15,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import crls as revocation
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import keys
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import crls, keys
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 
 try:
@@ -50,7 +49,7 @@ class Findings:
     certificates: dict[bytes, tuple[x509.Certificate, str]] = field(default_factory=dict)
     keys: dict[bytes, PrivateKey] = field(default_factory=dict)
     locked: list[LockedKey] = field(default_factory=list)
-    crls: list[revocation.Crl] = field(default_factory=list)
+    crls: list[crls.Crl] = field(default_factory=list)
     indexes: list[str] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
 
@@ -128,7 +127,7 @@ def _read_block(kind: str, pem: bytes, path: str, found: Findings) -> None:
             return
         found.add_certificate(x509.load_pem_x509_certificate(pem), path)
     elif kind == "X509 CRL":
-        found.crls += revocation.parse_crls(pem, path)
+        found.crls += crls.parse_crls(pem, path)
     elif kind.endswith("PRIVATE KEY"):
         if keys.is_encrypted(pem):
             found.locked.append(LockedKey(path, pem))

@@ -51,7 +51,7 @@ def by_itself(place: layout.Layout, ca: ca_key.CaKey, days: int) -> x509.Certifi
     """
     current = read_certificates(place.certificate)[0]
     key = ca.load()
-    check_belongs(key, current, place)
+    check_belongs(key, current, place.key, place.certificate)
     serial = current.serial_number if _is_named_by_serial(place, current) else numbers.random_serial()
     renewed = profiles.renewed_ca_certificate(key, current, serial, profiles.ca_validity(days, times.now()))
     profiles.check_ca(renewed, place.certificate, times.now())
@@ -65,7 +65,7 @@ def check_may_follow(place: layout.Layout, ca: ca_key.CaKey) -> None:
     """
     current = read_certificates(place.certificate)[0]
     key = ca.load()
-    check_belongs(key, current, place)
+    check_belongs(key, current, place.key, place.certificate)
     usual = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
     if profiles.subject_key_identifier(current) not in (None, usual) or _is_named_by_serial(place, current):
         raise MtlsError(

@@ -18,11 +18,7 @@ import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Callable
 
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import (
-    numbers,
-    subjects,
-)
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.store import audit
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import numbers, subjects
 from ansible_collections.mtls.nginx.plugins.module_utils.common import files, times
 
 try:
@@ -151,7 +147,7 @@ def _job(environment: Mapping[str, str]) -> str | None:
     return None
 
 
-def certificate_event(did: str, certificate: x509.Certificate) -> audit.Event:
+def certificate_event(did: str, certificate: x509.Certificate) -> Event:
     """Return what audit.py notes of a certificate."""
     return {
         "did": did,

@@ -14,10 +14,7 @@ from datetime import datetime
 from functools import cached_property
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Entry
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import (
-    chains,
-    crls,
-)
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import chains, crls
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.chains import read_certificates
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store import handover, layout
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.index import Index

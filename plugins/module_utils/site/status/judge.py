@@ -17,8 +17,7 @@ from datetime import datetime, timedelta
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.access import read_authority
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Published, Record
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import crls as revocation
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import numbers
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import crls, numbers
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.chains import read_certificates
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.subjects import (
     common_name_of_index_subject,
@@ -238,13 +237,13 @@ class _Judge:
     def _crls(self) -> Iterator[CrlStatus]:
         pem = self._published.crl_as_it_is()
         try:
-            crls = revocation.parse_crls(pem, self._plan.path) if pem is not None else []
+            found = crls.parse_crls(pem, self._plan.path) if pem is not None else []
         except MtlsError:
             return  # said by _check_crl
         for issuer in self._chain:
-            for crl in crls:
-                if revocation.is_by(crl, issuer):
-                    state = revocation.state_of(crl)
+            for crl in found:
+                if crls.is_by(crl, issuer):
+                    state = crls.state_of(crl)
                     yield CrlStatus(
                         nginx_dn(crl.parsed.issuer),
                         state.number,
@@ -264,13 +263,13 @@ class _Judge:
     def _check_crl(self) -> None:
         try:
             pem = self._published.crl()
-            crls = revocation.parse_crls(pem, self._plan.path)
+            found = crls.parse_crls(pem, self._plan.path)
         except MtlsError as error:
             title = "nginx cannot be given the CRL, or would refuse everybody with it"
             remedy = "The nightly job renews the CRL and ships it; see why it has not."
             self._find(ACT_NOW, "crl_unusable", title, remedy, (str(error),), "refresh_crl")
             return
-        own = next(crl for crl in crls if revocation.is_by(crl, self._chain[0]))
+        own = next(crl for crl in found if crls.is_by(crl, self._chain[0]))
         listed = {numbers.hexadecimal(entry.serial_number) for entry in own.parsed}
         revoked = {serial for serials in self._record.revocations(self._now).values() for serial in serials}
         if not revoked <= listed:

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How things stand, as data: who may enter where, when everything ends, and what is to be done about it.
 
-`status_judge.py` finds it out; `status_page.py`, `status_json.py` and `status_metrics.py` say it, each in its form.
+`judge.py` finds it out; `page.py`, `document.py` and `metrics.py` say it, each in its form.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@
 The server keeps the key, signs, and has the record. The directory on the controller mirrors what is needed of it,
 in the layout of ``openssl ca``: ``ca.crt``, ``index.txt``, ``newcerts/``, ``crl.pem``. It is brought up to date when
 the authority is opened. Several controllers may share one authority, each with a directory of its own: the lock in
-openbao_lock.py keeps them apart, and each has the private keys of what it asked for.
+``lock.py`` keeps them apart, and each has the private keys of what it asked for.
 """
 
 from __future__ import annotations
@@ -42,8 +42,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import Mt
 
 try:
     from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.x509.oid import NameOID
+    from cryptography.hazmat.primitives import serialization
 except ImportError:  # reported by entry.require_cryptography
     pass
 

@@ -9,11 +9,7 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends.openbao.api import Answer, Server
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import (
-    numbers,
-    profiles,
-    subjects,
-)
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import numbers, profiles, subjects
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.profiles import Order
 from ansible_collections.mtls.nginx.plugins.module_utils.common import times
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
