@@ -120,4 +120,4 @@ def _token_key(access: Access) -> TokenKey | None:
         return None
     from ansible_collections.mtls.nginx.plugins.module_utils.ca.keystore.pkcs11 import TokenKey
 
-    return TokenKey(access.settings)
+    return TokenKey(access.settings or {})

@@ -9,7 +9,7 @@ who implements it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Container, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
@@ -62,7 +62,7 @@ class Record(Protocol):
 
     def is_valid(self, serial: str) -> bool: ...
 
-    def live(self, now: datetime, besides: Container[str] = ()) -> Iterator[tuple[str, str]]: ...
+    def live(self, now: datetime, besides: Container[str] = ()) -> Iterable[tuple[str, str]]: ...
 
     def namesakes(self, subject: str) -> list[str]: ...
 
@@ -72,8 +72,11 @@ class Record(Protocol):
 class Holder(Protocol):
     """Somebody with a certificate: its serial, and its subject in nginx's spelling."""
 
-    serial: str
-    dn: str
+    @property
+    def serial(self) -> str: ...
+
+    @property
+    def dn(self) -> str: ...
 
 
 class Published(Protocol):
@@ -82,7 +85,9 @@ class Published(Protocol):
     Each member raises MtlsError for what a user can put right.
     """
 
-    record: Record
+    @property
+    def record(self) -> Record:
+        """What is recorded of each certificate."""
 
     def holders(self, name: str) -> Sequence[Holder]:
         """Return the certificates of a client; more than one while it moves from one authority to the next."""
@@ -108,8 +113,11 @@ class Authority(Protocol):
     chunk: int  # so many orders at a time
     shared: bool  # other controllers issue too, and have the private keys of what they asked for
     chain: tuple[x509.Certificate, ...]  # the issuing CA first
-    record: Record
     warnings: list[str]
+
+    @property
+    def record(self) -> Record:
+        """What is recorded of each certificate."""
 
     def begin(self) -> None:
         """Note that files of holders are about to be written: if the run is killed, the next one clears up."""
@@ -154,9 +162,11 @@ class Authority(Protocol):
         """Sign and store a CRL that is good for ``days``, of everything revoked or, with ``prune``, what matters."""
 
 
-def check_on_hold(serial: str, entry: Entry | None) -> None:
-    """Raise MtlsError unless a recorded certificate is on hold."""
-    if entry is None or not entry.on_hold:
-        revoked = entry is not None and entry.status == "revoked"
-        said = f"is revoked for good (reason: {entry.reason or 'unspecified'})" if revoked else "is not on hold"
-        raise MtlsError(f"serial {serial}: {said}, and only {HOLD} can be released; issue a new certificate")
+def check_on_hold(serial: str, entry: Entry | None) -> Entry:
+    """Return ``entry``; raise MtlsError unless it is of a certificate on hold."""
+    if entry is not None and entry.on_hold:
+        return entry
+    said = "is not on hold"
+    if entry is not None and entry.status == "revoked":
+        said = f"is revoked for good (reason: {entry.reason or 'unspecified'})"
+    raise MtlsError(f"serial {serial}: {said}, and only {HOLD} can be released; issue a new certificate")

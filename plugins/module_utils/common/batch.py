@@ -75,16 +75,13 @@ class Batch:
         Raises OSError with its filename set; those that are not in place then are gone.
         """
         try:
-            if self._descriptor is not None:
-                self._sync()
+            self._sync()
             parents = {os.path.dirname(path) for _staged, path, _replace in self._staged}
             while self._staged:
                 staged, path, replace = self._staged[0]
                 (os.replace if replace else files.link_into_place)(staged, path)
                 self._staged.popleft()
-            if self._descriptor is not None:
-                self._sync()
-            else:
+            if not self._sync():
                 for parent in parents:
                     files.sync_directory(parent)
             for path in self._removals:
@@ -99,12 +96,16 @@ class Batch:
                 os.close(self._descriptor)
                 self._descriptor = None
 
-    def _sync(self) -> None:
+    def _sync(self) -> bool:
+        """Sync the whole file system; return whether that is the way here."""
+        if self._sync_all is None or self._descriptor is None:
+            return False
         try:
             self._sync_all(self._descriptor)
         except OSError as error:
             error.filename = self._directory
             raise
+        return True
 
 
 @functools.cache

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Entry
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import crls, numbers, profiles, subjects
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.chains import read_certificates
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.crls import CrlState
@@ -102,6 +103,15 @@ class Directory:
     def crl(self) -> bytes | None:
         """Return crl.pem as it is."""
         return crl_as_it_is(self._layout.crl)
+
+    def _recorded(self, serial: str) -> Entry:
+        """Return what is recorded of a serial; raise MtlsError where nothing is."""
+        entry = self.record.get(serial)
+        if entry is None:
+            raise MtlsError(
+                f"serial {serial}: is not in {self._layout.index}; check it, or revoke by the certificate's file"
+            )
+        return entry
 
     def crl_state(self) -> CrlState | None:
         """Return what our CRL in crl.pem says."""

@@ -227,13 +227,9 @@ class DirectoryAuthority(Directory):
         self._require_writable()
         now, events = times.now(), []
         for serial, reason in reasons.items():
-            if serial not in self.record:
-                raise MtlsError(
-                    f"serial {serial}: is not in {self._layout.index}; check it, or revoke by the certificate's file"
-                )
+            entry = self._recorded(serial)
             self.record.revoke(serial, now, reason)
-            subject = self.record.get(serial).subject
-            events.append({"did": audit.REVOKED, "serial": serial, "subject": subject, "reason": reason})
+            events.append({"did": audit.REVOKED, "serial": serial, "subject": entry.subject, "reason": reason})
         with self._audit.noting(events):
             self.record.save()
         self._encoded.clear()
@@ -248,8 +244,7 @@ class DirectoryAuthority(Directory):
         self._require_writable()
         events = []
         for serial in serials:
-            entry = self.record.get(serial)
-            check_on_hold(serial, entry)
+            entry = check_on_hold(serial, self.record.get(serial))
             self.record.release(serial)
             events.append({"did": audit.RELEASED, "serial": serial, "subject": entry.subject})
         with self._audit.noting(events):

@@ -21,9 +21,8 @@ from urllib.error import URLError
 from ansible.module_utils.urls import open_url
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Entry
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends.directory import was_issued_by
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import chains, crls, profiles, subjects
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.chains import read_certificates
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.chains import read_certificates, was_issued_by
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.crls import CrlState
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.profiles import Order
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store import layout
@@ -113,7 +112,7 @@ def fetch_crls(sources: Sequence[str]) -> bytes:
 def _fetch_crl(source: str) -> bytes:
     if source.startswith(("http://", "https://")):
         try:
-            data = open_url(source, timeout=_PATIENCE, http_agent="mtls.nginx").read(_LARGEST_CRL)
+            data: bytes = open_url(source, timeout=_PATIENCE, http_agent="mtls.nginx").read(_LARGEST_CRL)
         except (URLError, OSError, ValueError) as error:
             raise MtlsError(f"{source}: the CRL cannot be fetched ({error}); check the address") from error
     else:

@@ -20,8 +20,11 @@ except ImportError:  # reported by entry.require_cryptography
     pass
 
 if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes, PublicKeyTypes
+
     PrivateKey = Union[rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey]
     PublicKey = Union[rsa.RSAPublicKey, ec.EllipticCurvePublicKey]
+    AnyPublicKey = Union[CertificatePublicKeyTypes, PublicKeyTypes]
 
 SMALLEST_RSA = 2048
 LARGEST_RSA = 16384  # openssl verifies nothing larger
@@ -90,7 +93,7 @@ def load_key(path: str, passphrase: str | None = None, *, validate: bool = True)
         if encrypted:
             raise MtlsError(f"{path}: the passphrase is wrong, or the file is damaged; give the right one") from error
         raise MtlsError(f"{path}: holds no private key in PEM; restore it from a backup, or move it away") from error
-    if key_type(key.public_key()) is None:
+    if not isinstance(key, (rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey)):
         raise MtlsError(f"{path}: is neither an RSA nor an ECDSA key; move it away")
     return key
 
@@ -126,18 +129,43 @@ def key_type(public_key: object) -> str | None:
 
 def check_strength(public_key: object, owner: str) -> None:
     """Raise MtlsError when a key is too weak, or of a kind that nginx hosts and devices do not share."""
-    kind = key_type(public_key)
-    if kind == "rsa" and public_key.key_size < SMALLEST_RSA:
-        raise MtlsError(f"{owner}: the RSA key has {public_key.key_size} bits; make one with at least {SMALLEST_RSA}")
-    if kind == "ecdsa" and public_key.curve.name not in _CURVES_TAKEN:
-        raise MtlsError(f"{owner}: the key is on curve {public_key.curve.name}; make one on P-256 or P-384")
-    if kind is None:
+    if isinstance(public_key, rsa.RSAPublicKey):
+        if public_key.key_size < SMALLEST_RSA:
+            raise MtlsError(
+                f"{owner}: the RSA key has {public_key.key_size} bits; make one with at least {SMALLEST_RSA}"
+            )
+    elif isinstance(public_key, ec.EllipticCurvePublicKey):
+        if public_key.curve.name not in _CURVES_TAKEN:
+            raise MtlsError(f"{owner}: the key is on curve {public_key.curve.name}; make one on P-256 or P-384")
+    else:
         raise MtlsError(f"{owner}: the key is neither RSA nor ECDSA; make one of these")
 
 
-def public_der(public_key: PublicKey) -> bytes:
+def public_der(public_key: AnyPublicKey) -> bytes:
     """Return the SubjectPublicKeyInfo, by which public keys are compared."""
     return public_key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+def load_public_der(encoded_key: bytes) -> PublicKey:
+    """Return what ``public_der`` has encoded.
+
+    :raises TypeError: of another kind than RSA and ECDSA, which ``check_strength`` refuses.
+    """
+    public_key = serialization.load_der_public_key(encoded_key)
+    if not isinstance(public_key, (rsa.RSAPublicKey, ec.EllipticCurvePublicKey)):
+        raise TypeError(f"a key of type {type(public_key).__name__}")
+    return public_key
+
+
+def load_private_der(encoded_key: bytes) -> PrivateKey:
+    """Return a private key of PKCS #8 in DER that this collection has made.
+
+    :raises TypeError: of another kind than RSA and ECDSA.
+    """
+    key = serialization.load_der_private_key(encoded_key, None, unsafe_skip_rsa_key_validation=True)
+    if not isinstance(key, (rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey)):
+        raise TypeError(f"a key of type {type(key).__name__}")
+    return key
 
 
 def readable_by_others(status: os.stat_result) -> bool:

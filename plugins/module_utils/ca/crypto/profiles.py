@@ -21,7 +21,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import Mt
 
 try:
     from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives import hashes
     from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 except ImportError:  # reported by entry.require_cryptography
     pass
@@ -58,7 +58,7 @@ def authority_key_identifier(issuer: x509.Certificate) -> x509.AuthorityKeyIdent
     """Return the AKI that names ``issuer``: by its SKI, or by its key when it has none."""
     ski = subject_key_identifier(issuer)
     if ski is None:
-        return x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.public_key())
+        ski = x509.SubjectKeyIdentifier.from_public_key(issuer.public_key())
     return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(ski)
 
 
@@ -137,7 +137,7 @@ def renewed_ca_certificate(
 def issued_certificate(issuer: Issuer, order: Order, serial: int) -> x509.Certificate:
     """Return the signed certificate of a client, a server, or an intermediate CA."""
     is_ca = order.profile == INTERMEDIATE
-    public_key = serialization.load_der_public_key(order.public_key)
+    public_key = keys.load_public_der(order.public_key)
     builder = x509.CertificateBuilder(
         issuer.certificate.subject,
         order.subject,

@@ -137,7 +137,7 @@ def subject_name(subject: Subject, owner: str) -> x509.Name:
     return x509.Name(attributes)
 
 
-def _attribute(known: _Attribute, name: str, text: object, owner: str) -> x509.NameAttribute:
+def _attribute(known: _Attribute, name: str, text: object, owner: str) -> x509.NameAttribute[str]:
     if not isinstance(text, str):
         raise MtlsError(f"{owner}: subject attribute {name} is {text!r}, not text; put it in quotes")
     pattern, allowed = _LETTERS[known.letters]

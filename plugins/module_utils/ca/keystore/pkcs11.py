@@ -15,7 +15,7 @@ import secrets
 import sys
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import keys
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
@@ -31,7 +31,9 @@ try:
     from pkcs11 import Attribute, KeyType, Mechanism, MechanismFlag, ObjectClass, TokenFlag
     from pkcs11.util.ec import encode_ec_public_key, encode_named_curve_parameters
 except ImportError:  # reported by TokenKey; only those who have a token need it
-    pkcs11 = None
+    _AT_HAND = False
+else:
+    _AT_HAND = True
 
 PIN_VARIABLE = "MTLS_PKCS11_PIN"
 _CURVES = {"P-256": "secp256r1", "P-384": "secp384r1"}
@@ -51,7 +53,7 @@ class TokenKey:
 
         :raises MtlsError: python-pkcs11 is missing.
         """
-        if pkcs11 is None:
+        if not _AT_HAND:
             raise MtlsError(
                 f"token {settings['token']!r}: the Python of the controller ({sys.executable}) lacks python-pkcs11; "
                 "install it with `python -m pip install python-pkcs11`"
@@ -111,10 +113,13 @@ class TokenKey:
         keys.check_strength(public, self.where)
         if not _attribute(private, Attribute.SIGN):
             raise MtlsError(f"{self.where}: may not sign (CKA_SIGN is false); give the label of one that may")
-        kind = RsaTokenKey if isinstance(public, rsa.RSAPublicKey) else EcTokenKey
-        key = kind(private, public, self.where)
+        key = (
+            RsaTokenKey(private, public, self.where)
+            if isinstance(public, rsa.RSAPublicKey)
+            else EcTokenKey(private, public, self.where)
+        )
         key.check()
-        return key
+        return cast("keys.PrivateKey", key)  # registered as one, below
 
     def _public_key(self, private: Any) -> keys.PublicKey:
         """Return the public half. Only RSA's can be read from the private key itself."""
@@ -232,12 +237,13 @@ class _SigningKey:
 
     def _ask(self, digest: bytes, mechanism: Any) -> bytes:
         try:
-            return self._private.sign(digest, mechanism=mechanism)
+            signature: bytes = self._private.sign(digest, mechanism=mechanism)
         except pkcs11.PKCS11Error as error:
             raise MtlsError(
                 f"{self._where}: the token does not sign with {mechanism.name} ({_said(error)}); look at it and run "
                 "again: what was done is kept"
             ) from error
+        return signature
 
     def _refute(self) -> None:
         raise MtlsError(
@@ -247,6 +253,8 @@ class _SigningKey:
 
 class RsaTokenKey(_SigningKey):
     """Implements as much of rsa.RSAPrivateKey as signing needs."""
+
+    _public: rsa.RSAPublicKey
 
     def sign(self, data: bytes, scheme: padding.AsymmetricPadding, algorithm: hashes.HashAlgorithm) -> bytes:
         """Return a signature of PKCS #1 v1.5 with SHA-256 (RFC 8017, 8.2), the only one that the authority makes."""
@@ -266,6 +274,8 @@ class RsaTokenKey(_SigningKey):
 class EcTokenKey(_SigningKey):
     """Implements as much of ec.EllipticCurvePrivateKey as signing needs."""
 
+    _public: ec.EllipticCurvePublicKey
+
     @property
     def curve(self) -> ec.EllipticCurve:
         """The curve of the key."""
@@ -273,7 +283,10 @@ class EcTokenKey(_SigningKey):
 
     def sign(self, data: bytes, signature_algorithm: ec.ECDSA) -> bytes:
         """Return a signature as X.509 has it: the token answers r and s side by side (PKCS#11 v2.40, 2.3.1)."""
-        raw = self._ask(_digest(data, signature_algorithm.algorithm), Mechanism.ECDSA)
+        algorithm = signature_algorithm.algorithm
+        if not isinstance(algorithm, hashes.HashAlgorithm):
+            raise NotImplementedError("a digest made elsewhere")
+        raw = self._ask(_digest(data, algorithm), Mechanism.ECDSA)
         half = len(raw) // 2
         return utils.encode_dss_signature(int.from_bytes(raw[:half], "big"), int.from_bytes(raw[half:], "big"))
 
@@ -305,7 +318,7 @@ def _rsa_public_key(item: Any) -> rsa.RSAPublicKey:
 
 
 def _ec_public_key(item: Any) -> ec.EllipticCurvePublicKey:
-    return serialization.load_der_public_key(encode_ec_public_key(item))
+    return cast("ec.EllipticCurvePublicKey", serialization.load_der_public_key(encode_ec_public_key(item)))
 
 
 def _attribute(item: Any, attribute: Any) -> Any:

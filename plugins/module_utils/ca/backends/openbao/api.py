@@ -87,7 +87,7 @@ class Server:
     def _log_in(self) -> str:
         settings = self._settings
         if settings.get("token"):
-            return settings["token"]
+            return str(settings["token"])
         if settings.get("token_file"):
             path = os.path.expanduser(settings["token_file"])
             with open(path, encoding="ascii", errors="replace") as stream:
@@ -107,14 +107,14 @@ class Server:
                     "been used up or have ended, and that approle is enabled"
                 )
             self._login_token = True
-            return answer.data["client_token"]
-        token = os.environ.get("BAO_TOKEN") or os.environ.get("VAULT_TOKEN")
+            return str(answer.data["client_token"])
+        token = (os.environ.get("BAO_TOKEN") or os.environ.get("VAULT_TOKEN") or "").strip()
         if not token:
             raise MtlsError(
                 f"{self.url}: there is no token; set token_file, token, or role_id and secret_id in mtls_ca_openbao, "
                 "or BAO_TOKEN in the environment"
             )
-        return token.strip()
+        return token
 
     def ask(self, method: str, path: str, body: Mapping[str, Any] | None = None, accept: Sequence[int] = ()) -> Answer:
         """Return the answer to one request, if its status is a success or one of ``accept``.
@@ -152,20 +152,21 @@ class Server:
         have ended when this returns: processes may be forked then.
         """
         failures: list[BaseException] = []
+        results: list[R] = []
 
-        def guarded(item: T) -> R | None:
-            if failures:
-                return None
-            try:
-                return work(item)
-            except Exception as error:
-                failures.append(error)
-                return None
+        def guarded(item: T) -> list[R]:
+            if not failures:
+                try:
+                    return [work(item)]
+                except Exception as error:
+                    failures.append(error)
+            return []
 
         if len(items) < 2:
             return [work(item) for item in items]
         with ThreadPoolExecutor(min(CONNECTIONS, len(items))) as pool:
-            results = list(pool.map(guarded, items))
+            for done in pool.map(guarded, items):
+                results += done
         if failures:
             raise failures[0]
         return results

@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import HOLD
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends.base import Directory
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends.openbao.api import Server
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends.openbao.lock import Lock
@@ -318,14 +319,11 @@ class OpenBaoAuthority(Directory):
         if not reasons:
             return
         self._require_writable()
+        entries = {serial: self._recorded(serial) for serial in reasons}
         for serial, reason in reasons.items():
-            if serial not in self.record:
+            if reason == HOLD:
                 raise MtlsError(
-                    f"serial {serial}: is not in {self._layout.index}; check it, or revoke by the certificate's file"
-                )
-            if reason == "certificateHold":
-                raise MtlsError(
-                    f"serial {serial}: certificateHold can be released again, and {self._mount.name} revokes for good; "
+                    f"serial {serial}: {HOLD} can be released again, and {self._mount.name} revokes for good; "
                     "give another reason"
                 )
         moments: dict[str, datetime] = {}
@@ -335,8 +333,8 @@ class OpenBaoAuthority(Directory):
             events = []
             for serial, moment in moments.items():
                 self.record.revoke(serial, moment, reasons[serial])
-                subject = self.record.get(serial).subject
-                events.append({"did": audit.REVOKED, "serial": serial, "subject": subject, "reason": reasons[serial]})
+                about = {"serial": serial, "subject": entries[serial].subject, "reason": reasons[serial]}
+                events.append({"did": audit.REVOKED, **about})
             if events:
                 with self._audit.noting(events):
                     self.record.save()

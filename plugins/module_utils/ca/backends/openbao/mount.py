@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends.openbao.api import Answer, Server
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import numbers, profiles, subjects
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import keys, numbers, profiles, subjects
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.profiles import Order
 from ansible_collections.mtls.nginx.plugins.module_utils.common import times
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
@@ -146,7 +146,7 @@ def _request(order: Order, *, verbatim: bool) -> str:
         return order.csr.decode()
     if order.private_key is None:
         raise RuntimeError("an order without private key and CSR")
-    key = serialization.load_der_private_key(order.private_key, None, unsafe_skip_rsa_key_validation=True)
+    key = keys.load_private_der(order.private_key)
     builder = x509.CertificateSigningRequestBuilder(order.subject)
     names = profiles.alternative_names(order)
     if verbatim and names:

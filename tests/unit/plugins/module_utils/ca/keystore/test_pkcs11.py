@@ -216,7 +216,7 @@ def test_two_tokens_of_one_name(tmp_path, token):
 
 
 def test_without_python_pkcs11(tmp_path, token, monkeypatch):
-    monkeypatch.setattr(pkcs11, "pkcs11", None)
+    monkeypatch.setattr(pkcs11, "_AT_HAND", False)
     assert "lacks python-pkcs11; install it with" in refusal(lambda: make(tmp_path / "pki", token))
 
 
