@@ -146,6 +146,7 @@ def forged(
     begins: float = -1,
     ends: float = 1,
     sent_along: Sequence[x509.Certificate] = (),
+    extensions: Sequence[x509.ExtensionType] = (),
 ) -> Identity:
     """A certificate by whoever holds `issuer`'s key (self-signed without), valid between two days from now.
 
@@ -168,6 +169,8 @@ def forged(
         builder = builder.add_extension(x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
     if issuer:
         builder = builder.add_extension(issuer.key_identifier, critical=False)
+    for extension in extensions:
+        builder = builder.add_extension(extension, critical=False)
     certificate = builder.sign(issuer.key if issuer else key, hashes.SHA256())
     return write(folder, key, certificate, *sent_along)
 

@@ -6,10 +6,14 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
+
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import profiles
+from ansible_collections.mtls.nginx.plugins.module_utils.common import times
 
 from . import pki
 from .client import ask
@@ -254,3 +258,18 @@ def test_ours_a_bundle_without_the_issuing_authority(new_host, authority, family
     host.start()
     assert not any(ask(host.port, tls=tls, client=one).let_in for one in family.entitled.values())
     assert ask(host.port, tls=tls, client=family.strangers["the root's"]).let_in
+
+
+def test_ours_both_certificates_of_a_renewed_root(new_host, authority, tmp_path, tls):
+    """One key and one name: neither stands above the other, and clients of both are meant."""
+    now = times.now()
+    validity = profiles.Validity(now - datetime.timedelta(days=1), now + datetime.timedelta(days=300))
+    former = authority.issuer
+    renewed = profiles.renewed_ca_certificate(former.key, former.certificate, x509.random_serial_number(), validity)
+    host = new_host()
+    service = {"name": "nas", "server_names": ["nas.test"], "root": f"{host.folder}/www"}
+    host.ours([service], authority, chain=pem(renewed) + authority.chain)
+    host.start()
+    assert ask(host.port, tls=tls, client=authority.client("admin")).let_in
+    assert ask(host.port, tls=tls, client=pki.forged(tmp_path, pki.subject("new"), former)).let_in
+    assert ask(host.port, tls=tls, client=None).status == 400

@@ -107,9 +107,15 @@ def issuing(chain: Sequence[x509.Certificate]) -> list[x509.Certificate]:
     """Return those CAs of a bundle that stand above no other: clients are theirs, and nobody else's.
 
     To nginx every CA of the bundle is as good as any other, so what the root issues besides, or has issued for
-    another department, would get in as well.
+    another department, would get in as well. A CA's former certificate, of the same name and key, stands beside it.
     """
-    return [one for one in chain if not any(other != one and was_issued_by(other, one) for other in chain)]
+    return [
+        one for one in chain if not any(not _is_same_ca(other, one) and was_issued_by(other, one) for other in chain)
+    ]
+
+
+def _is_same_ca(one: x509.Certificate, other: x509.Certificate) -> bool:
+    return one.subject == other.subject and keys.public_der(one.public_key()) == keys.public_der(other.public_key())
 
 
 def read(text: str) -> list[x509.Certificate]:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, cast
 
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import keys, subjects
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import chains, crl_scope, keys, subjects
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.profiles import Issuer
 from ansible_collections.mtls.nginx.plugins.module_utils.common import der, times
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
@@ -273,11 +273,12 @@ def check_shippable(crl_pem: bytes, chain_pem: bytes, now: datetime, path: str =
 
     nginx itself takes an expired CRL, one of a strange issuer and one with a bad signature without a word and
     then refuses every client (nginx facts 2 and 9). So each CRL must be signed by a CA of the bundle and be
-    valid now, and each CA of the bundle must have one.
+    valid now, and each CA of the bundle must have one that OpenSSL accepts for whom it is needed (``crl_scope.py``).
     """
     remedy = "run mtls.nginx.crl on the controller"
     chain = x509.load_pem_x509_certificates(chain_pem)
-    covered: set[int] = set()
+    usable: dict[int, list[Crl]] = {number: [] for number in range(len(chain))}
+    faults: dict[int, str] = {}
     for crl in parse_crls(crl_pem, path):
         issuers = [number for number, certificate in enumerate(chain) if is_by(crl, certificate)]
         if not issuers:
@@ -290,13 +291,51 @@ def check_shippable(crl_pem: bytes, chain_pem: bytes, now: datetime, path: str =
         if end is None or end <= now:
             ended = "has no end date" if end is None else f"expired on {times.iso(end)}"
             raise MtlsError(f"{path}: {ended}, and nginx would refuse every client; {remedy}")
-        covered.update(issuers)
-    for number, certificate in enumerate(chain):
-        if number not in covered:
+        if crl_scope.is_delta(crl.parsed):
             raise MtlsError(
-                f"{path}: holds no CRL of {_dn(certificate.subject)}, and nginx would refuse every client; "
-                "name the file with that authority's CRL in mtls_ca_parent_crl"
+                f"{path}: the CRL of {_dn(crl.parsed.issuer)} is a delta CRL, which lists changes only, and nginx "
+                "would let in whom only the complete one lists; use the complete CRL"
             )
+        for number in issuers:
+            fault = crl_scope.unusable(crl.parsed, crl.signed_part, chain[number])
+            if fault is None:
+                usable[number].append(crl)
+            else:
+                faults[number] = fault
+    for number, certificate in enumerate(chain):
+        if usable[number]:
+            continue
+        name = _dn(certificate.subject)
+        if number in faults:
+            raise MtlsError(f"{path}: the CRL of {name} {faults[number]}, so that nobody would get in; {_COMPLETE}")
+        raise MtlsError(
+            f"{path}: holds no CRL of {name}, and nginx would refuse every client; "
+            "name the file with that authority's CRL in mtls_ca_parent_crl"
+        )
+    _check_scope(chain, usable, path)
+
+
+_COMPLETE = "have its CA make a complete CRL without a restricting issuingDistributionPoint, and use that"
+
+
+def _check_scope(chain: Sequence[x509.Certificate], usable: Mapping[int, Sequence[Crl]], path: str) -> None:
+    """Raise MtlsError where a certificate of the bundle, or every client, is outside the scope of the CRLs."""
+    meant = chains.issuing(chain)
+    for number, certificate in enumerate(chain):
+        uppers = [upper for upper in usable if chains.was_issued_by(certificate, chain[upper])]
+        faults = [crl_scope.excludes(crl.parsed, certificate) for upper in uppers for crl in usable[upper]]
+        if faults and all(faults):
+            raise MtlsError(
+                f"{path}: the CRL of {_dn(certificate.issuer)} {faults[0]}, so it does not cover the CA "
+                f"{_dn(certificate.subject)}, and nginx would refuse every client; {_COMPLETE}"
+            )
+        if certificate in meant:
+            faults = [crl_scope.excludes_clients(crl.parsed) for crl in usable[number]]
+            if all(faults):
+                raise MtlsError(
+                    f"{path}: the CRL of {_dn(certificate.subject)} {faults[0]}, so it covers no client, and nginx "
+                    f"would refuse every one; {_COMPLETE}"
+                )
 
 
 def merge(own: bytes, others: Sequence[Crl]) -> bytes:
