@@ -61,7 +61,7 @@ Look at it:  build/demo/status/status.html and build/demo/pki/clients/iphone-adm
 Try it:      cd build/demo/pki && curl --cacert ca.crt --cert clients/iphone-admin/iphone-admin.crt --key clients/iphone-admin/iphone-admin.key $page/
 Change it:   edit build/demo/inventory/host_vars/demo.yml, then
              ANSIBLE_COLLECTIONS_PATH=build/collections .venv/bin/ansible-playbook -i build/demo/inventory/hosts.yml mtls.nginx.site
-On a phone:  README.md, "From the demo to your phone"
+On a phone:  docs/first-phone.md
 Take it all away: make demo-clean
 TEXT
 }
