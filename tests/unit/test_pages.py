@@ -61,3 +61,10 @@ def test_contributing_names_files_that_are_there():
     rooms = re.findall(r"`(\w+)/`", text)
     parents = (ROOT, ROOT / "plugins" / "module_utils", ROOT / "plugins" / "module_utils" / "ca")
     assert [room for room in rooms if not any((parent / room).is_dir() for parent in parents)] == []
+
+
+def test_the_status_pages_example_of_a_summary_has_our_titles():
+    (line,) = re.findall(r"^18 clients, 5 services: (.*)$", (ROOT / "docs" / "status.md").read_text(), re.MULTILINE)
+    titles = re.findall(r"(?:^|; )([A-Z][^:]+): ", line)
+    assert len(titles) == 2
+    assert [title for title in titles if title not in MESSAGES] == []
