@@ -39,18 +39,18 @@ up() {
   [ $# -lt 2 ] || sed -i "s/127.0.0.1:8443/8443/; s/\[127.0.0.1, localhost\]/[$address]/" "$state/inventory/host_vars/demo.yml"
   cp "$state/inventory/host_vars/demo.yml" "$state/demo.yml"
 
-  say '1. The inventory names three clients and one service. site.yml makes it true.'
+  say '1. The inventory has three clients and one service. site.yml makes it true.'
   cat "$state/inventory/host_vars/demo.yml"
   play "$here/prepare.yml" >"$state/prepare.log" || { cat "$state/prepare.log"; exit 1; }
   play mtls.nginx.site
   [ -e "$state/packages-added" ] || packages | comm -13 "$state/packages-before" - >"$state/packages-added"
 
-  say '2. A phone is lost: one line in host_vars, and the same command again.'
+  say '2. A phone is lost: two lines in host_vars, and the same command again.'
   sed -i 's/^  - name: lost-phone$/&\n    state: revoked\n    reason: keyCompromise/' "$state/inventory/host_vars/demo.yml"
   diff -u "$state/demo.yml" "$state/inventory/host_vars/demo.yml" | tail -n +3 || true
   play mtls.nginx.site
 
-  say '3. How does it stand? A page says who may enter where, and when each certificate ends.'
+  say '3. The status page shows who may enter where, and when each certificate expires.'
   play mtls.nginx.status
 
   say '4. Who gets in? Real requests with curl:'
@@ -61,8 +61,8 @@ Look at it:  build/demo/status/status.html and build/demo/pki/clients/iphone-adm
 Try it:      cd build/demo/pki && curl --cacert ca.crt --cert clients/iphone-admin/iphone-admin.crt --key clients/iphone-admin/iphone-admin.key $page/
 Change it:   edit build/demo/inventory/host_vars/demo.yml, then
              ANSIBLE_COLLECTIONS_PATH=build/collections .venv/bin/ansible-playbook -i build/demo/inventory/hosts.yml mtls.nginx.site
-On a phone:  README.md, "From the demo to your phone"
-Take it all away: make demo-clean
+On a phone:  docs/first-phone.md
+Remove it all: make demo-clean
 TEXT
 }
 
@@ -90,7 +90,7 @@ row() { # who, expected status, path, certificate and key without their endings
 }
 
 down() {
-  [ -e "$state/before" ] || { echo 'There is no demo to take away.'; return; }
+  [ -e "$state/before" ] || { echo 'There is no demo to remove.'; return; }
   if [ -d "$state/inventory" ]; then
     play "$here/remove.yml"
     rmdir --ignore-fail-on-non-empty /etc/nginx/client-certs /etc/nginx/server-certs 2>/dev/null || true
@@ -104,7 +104,7 @@ down() {
     stopped) stop_nginx ;;
   esac
   rm -rf "$state"
-  echo 'The demo is gone. (.venv and build/collections stay for make test; make clean removes them.)'
+  echo 'The demo is removed. (.venv and build/collections stay for make test; make clean removes them.)'
 }
 
 stop_nginx() { ! nginx_runs || nginx -s stop; }

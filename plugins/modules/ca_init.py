@@ -103,7 +103,7 @@ EXAMPLES = r"""
 - name: The authority exists
   mtls.nginx.ca_init:
     path: "{{ inventory_dir }}/pki"
-    subject: {C: ES, ST: Valencia, L: Valencia, O: JMRP-IO-LAB, OU: IT Services, CN: JMRP-IO-LAB Root CA}
+    subject: {C: ES, ST: Valencia, L: Valencia, O: Acme, OU: IT Services, CN: Acme Root CA}
     passphrase: "{{ vault_mtls_ca_passphrase }}"
   delegate_to: localhost
   run_once: true
@@ -185,11 +185,11 @@ ca:
     dn:
       description: The subject in the spelling of nginx.
       type: str
-      sample: CN=JMRP-IO-LAB Root CA,OU=IT Services,O=JMRP-IO-LAB,L=Valencia,ST=Valencia,C=ES
+      sample: CN=Acme Root CA,OU=IT Services,O=Acme,L=Valencia,ST=Valencia,C=ES
     subject:
       description: The subject in the spelling of C(index.txt).
       type: str
-      sample: /C=ES/ST=Valencia/L=Valencia/O=JMRP-IO-LAB/OU=IT Services/CN=JMRP-IO-LAB Root CA
+      sample: /C=ES/ST=Valencia/L=Valencia/O=Acme/OU=IT Services/CN=Acme Root CA
     serial:
       description: The serial number, hexadecimal.
       type: str

@@ -64,7 +64,7 @@ REFUSALS = {
     "an unknown revocation": {"mtls.nginx.crl": {**AUTHORITY, "revoked": [{"name": "nobody"}]}},
     "an unknown option": {"mtls.nginx.crl": {**AUTHORITY, "day": 3}},
     "two that exclude each other": {"mtls.nginx.crl": {**AUTHORITY, "parent_crl": "/x", "parent": {"path": "/y"}}},
-    "a roll-over": {"mtls.nginx.ca_rollover": {"ca_path": AUTHORITY["ca_path"], "step": "report"}},
+    "a rollover": {"mtls.nginx.ca_rollover": {"ca_path": AUTHORITY["ca_path"], "step": "report"}},
 }
 # An environment of its own is one of the reasons to run the module.
 AS_MODULE = {"environment": {"MTLS_TEST": "1"}}

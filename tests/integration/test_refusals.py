@@ -15,13 +15,14 @@ import socket
 import subprocess
 
 import pytest
+import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import keys, profiles, subjects
 from ansible_collections.mtls.nginx.tests.ports import free_port
 
-from .conftest import tree
+from .conftest import REPOSITORY, tree
 
 # What a run notes for itself, and the pages for people, which tell what the inventory says by now.
 _NO_MATTER = re.compile(r"\.lock|\.settled|clients/handouts\.json|clients/[^/]+/[^/]+\.html")
@@ -178,6 +179,40 @@ def test_authority(broken, name):
         del broken.all_vars["mtls_ca_passphrase"]
     client(broken, name="one-more")
     refused(broken, *said)
+
+
+@pytest.mark.parametrize("playbook", ["refresh_crl", "revoke"])
+def test_every_playbook_validates_what_the_roles_main_entry_points_document(broken, playbook):
+    """The entry points `crl` and `revoke` do not repeat the options of `main`."""
+    broken.host_vars["nas"]["mtls_crl_min_days"] = "soon"
+    before = broken.state()
+    run = broken.run("-e", "mtls_revoke=laptop", playbook=REPOSITORY / "playbooks" / f"{playbook}.yml")
+    assert run.returncode != 0, run.text
+    assert "host nas: argument 'mtls_crl_min_days' is of type" in " ".join(run.text.split()), run.text
+    assert broken.state() == before
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"mtls_crl_min_days": "soon"}, "'crl_min_days' is of type"),
+        ({"mtls_services": [{"name": "nas"}]}, "host nas: missing required arguments: server_names"),
+    ],
+)
+def test_the_crl_on_hosts_by_itself_validates_too(broken, variables, said):
+    broken.host_vars["nas"] |= variables
+    play = {
+        "hosts": "mtls_servers",
+        "gather_facts": False,
+        "tasks": [{"ansible.builtin.import_role": {"name": "mtls.nginx.server", "tasks_from": "crl"}}],
+    }
+    playbook = broken.folder / "crl.yml"
+    playbook.write_text(yaml.safe_dump([play]))
+    before = broken.state()
+    run = broken.run(playbook=playbook)
+    assert run.returncode != 0, run.text
+    assert said in " ".join(run.text.split()), run.text
+    assert broken.state() == before
 
 
 def test_a_crl_that_has_ended_is_not_shipped(broken):

@@ -133,7 +133,7 @@ def test_step_by_step_and_nobody_loses_access(rolling, subject):
     (former,) = (site.pki / "former").iterdir()
     assert (former / "ca.crt").read_bytes() == old_ca
     assert (former / "ca.key").exists()
-    assert "no roll-over has begun" in refused(site, "report")
+    assert "no rollover has begun" in refused(site, "report")
     site.host_vars["nas"]["mtls_clients"].append({"name": "watch"})
     site.ok()
     assert site.ask(site.port, client="watch").status == 200
@@ -159,7 +159,7 @@ def test_an_end_that_was_interrupted_is_completed(rolling, monkeypatch, after):
     with pytest.raises(KeyboardInterrupt):
         handover.take_over(str(site.pki), "OLD")
     monkeypatch.undo()
-    assert "a roll-over was interrupted" in site.refused("--check")
+    assert "a rollover was interrupted" in site.refused("--check")
     site.ok()
     assert (site.pki / "ca.crt").read_bytes() == ca
     assert (site.pki / "former" / "OLD" / "ca.key").exists()

@@ -134,11 +134,11 @@ def test_each_row_of_the_matrix_says_where_its_client_enters(mixed):
 
 def test_nothing_to_do_and_nothing_there():
     text = Page(page(Status(NOW, None, ()))).text
-    assert "Nothing. Everything is as the inventory wants it" in text
+    assert "Nothing. Everything matches the inventory" in text
     empty = AuthorityStatus("/pki", "CN=CA", Certificate("valid", "01", NOW + timedelta(days=900)))
-    assert "The inventory names no client: nobody enters." not in Page(page(Status(NOW, None, (empty,)))).text
+    assert "The inventory has no clients: nobody is let in." not in Page(page(Status(NOW, None, (empty,)))).text
     nobody = dataclasses.replace(empty, services=(ServiceStatus("nas", "nas", ("nas.lan",), None, None),))
-    assert "The inventory names no client: nobody enters." in Page(page(Status(NOW, None, (nobody,)))).text
+    assert "The inventory has no clients: nobody is let in." in Page(page(Status(NOW, None, (nobody,)))).text
 
 
 def test_clients_with_the_same_access_are_grouped(large):

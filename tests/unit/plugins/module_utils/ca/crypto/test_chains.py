@@ -251,7 +251,7 @@ def test_a_renewal_that_certificates_would_not_find(pki, below, check):
     below.ca("-in", below.csr("phone"), "-out", "phone.crt")
     before = tree(pki.path.parent)
     said = refusal(lambda: make(below.path, parent=pki.path, renew_before=700, days=800, check=check))
-    assert "begin a roll-over instead" in said
+    assert "begin a rollover instead" in said
     assert tree(pki.path.parent) == before
 
 

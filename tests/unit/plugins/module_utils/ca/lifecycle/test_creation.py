@@ -26,9 +26,9 @@ FULL_SUBJECT = MappingProxyType(
         "C": "ES",
         "ST": "Valencia",
         "L": "Valencia",
-        "O": "JMRP-IO-LAB",
+        "O": "Acme",
         "OU": "IT Services",
-        "CN": "JMRP-IO-LAB Root CA",
+        "CN": "Acme Root CA",
     }
 )
 
@@ -69,7 +69,7 @@ def test_a_new_authority_is_complete_and_passes_pkilint(tmp_path):
     lint("crl", "-t", "CRL", "-p", "PKIX", pki / "crl.pem")
     text = openssl("x509", "-in", "ca.crt", "-noout", "-text", "-nameopt", "RFC2253", cwd=pki)
     for part in (
-        "Subject: CN=JMRP-IO-LAB Root CA,OU=IT Services,O=JMRP-IO-LAB,L=Valencia,ST=Valencia,C=ES",
+        "Subject: CN=Acme Root CA,OU=IT Services,O=Acme,L=Valencia,ST=Valencia,C=ES",
         "X509v3 Basic Constraints: critical",
         "CA:TRUE",
         "X509v3 Key Usage: critical",
