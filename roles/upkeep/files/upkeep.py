@@ -367,10 +367,9 @@ def run(job: str, folder: Folder, log: Callable[[str], None]) -> int:
     """
     watched = folder.watched
     problems: dict[str, list[Problem]] = {}
-    command: Sequence[str] = ()
+    settings: dict[str, Any] = {}
     try:
         settings = folder.settings()
-        command = settings["notify_command"]
         with locked(folder.lock, job, WATCHED_LOCK_SECONDS if watched else LOCK_SECONDS, log):
             vault = vault_password_file(settings, os.environ)
             check_inventory(settings)
@@ -391,7 +390,7 @@ def run(job: str, folder: Folder, log: Callable[[str], None]) -> int:
         return 0  # upkeep was removed while this ran
     # Also who did not get the other lock has something to tell.
     with locked(f"{folder.lock}.tell", job, LOCK_SECONDS, log):
-        untold = tell(folder, problems, command, log)
+        untold = tell(folder, problems, settings, log)
         failed = [problem.text for problem in _failures(problems)] + ([untold] if untold else [])
         folder.keep({**folder.state(), "failed": {job: "\n".join(failed)}})
     if failed:
@@ -451,7 +450,7 @@ def _failures(problems: Mapping[str, Sequence[Problem]]) -> list[Problem]:
 def tell(
     folder: Folder,
     problems: Mapping[str, Sequence[Problem]],
-    command: Sequence[str],
+    settings: Mapping[str, Any],
     log: Callable[[str], None],
 ) -> str | None:
     """Add what a job found to what others did, and notify if that is due. Return why nobody could be told, or None.
@@ -459,8 +458,11 @@ def tell(
     What could not be told stays untold, so that the next job tries again.
     """
     state = folder.state()
+    command = settings.get("notify_command")
+    running = [name for name in JOBS if settings.get(name) != NEVER]
+    wanted = {source for name in running for source in (name, *JOBS[name])}
     state["problems"] = {
-        **state["problems"],
+        **{source: found for source, found in state["problems"].items() if source in wanted},
         **{source: [dataclasses.asdict(problem) for problem in found] for source, found in problems.items()},
     }
     current = {
@@ -647,9 +649,7 @@ def cron_of(option: str, expression: str) -> str:
     if at and int(at["hour"]) < 24 and int(at["minute"]) < 60 and (not at["day"] or at["day"] in _WEEKDAYS):
         day = str(_WEEKDAYS.index(at["day"])) if at["day"] else "*"
         return f"{int(at['minute'])} {int(at['hour'])} * * {day}"
-    raise Refused(
-        f"{option}: {expression!r} cannot be said to cron, which is all there is here; write `03:15` or `Mon 04:00`"
-    )
+    raise Refused(f"{option}: {expression!r} is too much for cron, which is all there is here; write `Mon 04:00`")
 
 
 def check_inventory(settings: Mapping[str, Any]) -> None:
@@ -791,7 +791,6 @@ def _stopped(number: int, frame: object) -> None:
 
 def main(arguments: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, _stopped)
-    os.umask(0o077)
     try:
         if list(arguments) == ["check"]:
             _say(sys.stdout, json.dumps(check(json.load(sys.stdin))))
