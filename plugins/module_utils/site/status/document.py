@@ -10,7 +10,12 @@ import typing as t
 from datetime import datetime
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common import times
-from ansible_collections.mtls.nginx.plugins.module_utils.site.status.model import AuthorityStatus, Certificate, Status
+from ansible_collections.mtls.nginx.plugins.module_utils.site.status.model import (
+    AuthorityStatus,
+    Certificate,
+    Status,
+    Upkeep,
+)
 
 VERSION = 1
 
@@ -46,6 +51,11 @@ def render(status: Status, generated: datetime) -> bytes:
             }
             for host in status.hosts
         ],
+        "upkeep": status.upkeep
+        and {
+            "warn_days": status.upkeep.warn_days,
+            "succeeded": {name: times.iso(moment) for name, moment in status.upkeep.succeeded.items()},
+        },
     }
     # What UTF-8 cannot hold, such as a lone surrogate in a certificate's name, becomes JSON's own escape.
     return f"{_spread(document)}\n".encode("utf-8", "backslashreplace")
@@ -56,6 +66,16 @@ def generated_at(document: bytes) -> datetime | None:
     try:
         return times.from_iso(json.loads(document)["generated"])
     except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def upkeep_from(left: bytes) -> Upkeep | None:
+    """What upkeep has left beside the document, or None for something else."""
+    try:
+        found = json.loads(left)
+        moments = {str(name): times.from_iso(moment) for name, moment in found["succeeded"].items()}
+        return Upkeep(int(found["warn_days"]), moments)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 

@@ -139,6 +139,14 @@ class HostStatus:
 
 
 @dataclass(frozen=True)
+class Upkeep:
+    """When each playbook that upkeep's timers run last succeeded, and after how many days without that to warn."""
+
+    warn_days: int
+    succeeded: Mapping[str, datetime]
+
+
+@dataclass(frozen=True)
 class Status:
     """All of it, as it is at `now`. `warn_days` is None where each certificate is judged by its own renewal."""
 
@@ -147,6 +155,7 @@ class Status:
     authorities: tuple[AuthorityStatus, ...]
     hosts: tuple[HostStatus, ...] = ()
     findings: tuple[Finding, ...] = ()
+    upkeep: Upkeep | None = None
 
     @property
     def due(self) -> bool:
