@@ -52,6 +52,8 @@ mkdir .old
 pivot_root . .old
 umount -l .old
 rmdir .old
+# As on a machine: what systemd mounts for a service, its credentials above all, is to arrive there.
+mount --make-rshared /
 exec env -i container=mtls-test /lib/systemd/systemd --unit=sysinit.target
 """
 
@@ -71,6 +73,7 @@ class Booted:
         with self._log.open("wb") as log:
             self._unshare = subprocess.Popen(
                 [
+                    *("setpriv", "--pdeathsig", "KILL"),
                     *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--uts", "--ipc", "--net", "--cgroup"),
                     *("sh", "-c", _BOOT, "boot", self._place, *shared),
                 ],

@@ -341,7 +341,10 @@ def test_end_dates_are_those_of_what_is_put_in_place(serving, tmp_path):
     assert "later" not in text
     assert (folder / "mtls_nginx.prom").stat().st_mode & 0o777 == 0o644
     assert [path.name for path in folder.iterdir()] == ["mtls_nginx.prom"]
+    os.utime(folder / "mtls_nginx.prom", (0, 0))
+    before = time.time()
     assert not serving.serve(201, textfile=textfile).changed
+    assert (folder / "mtls_nginx.prom").stat().st_mtime >= before - 1
 
     new, key = self_signed("a.test", days=9)
     serving.certificate, serving.key = new, key

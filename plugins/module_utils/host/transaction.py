@@ -115,6 +115,8 @@ class _Transaction:
                 raise
             if outcome.changed and not check:
                 self._commit(outcome, configuration)
+            if self._request.textfile and not check:
+                os.utime(self._request.textfile.path)  # when this host last heard from the controller
             return outcome
 
     def _plan(self) -> tuple[Outcome, nginx_conf.Configuration | None]:
