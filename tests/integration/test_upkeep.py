@@ -39,7 +39,7 @@ class Home:
         self.password.chmod(0o600)
         vault = self.site.inventory / "group_vars" / "all" / "vault.yml"
         vault.write_text(f"vault_mtls_ca_passphrase: {PASSPHRASE}\n")
-        self._environment = {
+        self.environment = {
             "PATH": os.environ["PATH"],
             "ANSIBLE_COLLECTIONS_PATH": str(REPOSITORY / "build" / "collections"),
             "ANSIBLE_NOCOLOR": "1",
@@ -49,7 +49,7 @@ class Home:
             ["ansible-vault", "encrypt", "--vault-password-file", self.password, vault],
             check=True,
             capture_output=True,
-            env={**os.environ, **self._environment},
+            env={**os.environ, **self.environment},
         )
         self.messages = folder / "messages"
         self.messages.mkdir()
@@ -66,7 +66,7 @@ class Home:
         before = (
             ["unshare", "--mount", "sh", "-c", f'mount -t tmpfs none {hidden} && exec "$@"', "sh"] if hidden else []
         )
-        return self.machine.run(*before, *command, *arguments, check=False, **self._environment)
+        return self.machine.run(*before, *command, *arguments, check=False, **self.environment)
 
     @property
     def told(self) -> list[str]:
@@ -242,3 +242,40 @@ def test_absent_removes_all_of_it_and_nothing_else(home):
     assert (home.site.pki / "ca.key").exists()
     run = home.play("mtls.nginx.upkeep", "-e", "mtls_upkeep_state=absent")
     assert "changed=0" in run.stdout, run.stdout
+
+
+@pytest.mark.long
+def test_a_user_has_timers_of_their_own(home):
+    machine, folder = home.machine, Path("/home/ana")
+    machine.run("useradd", "--create-home", "ana")
+    uid = machine.run("id", "--user", "ana").stdout.strip()
+    # What the machine's own user has: the same site below their home, and a way to Ansible.
+    machine.run("cp", "-r", home.site.folder, folder / "home")
+    machine.run("cp", home.password, folder / "password")
+    texts = machine.run("grep", "-rl", home.site.folder, folder / "home").stdout.split()
+    machine.run("sed", "-i", f"s,{home.site.folder},{folder}/home,", *texts)
+    machine.run("sed", "-i", f"s,{home.password},{folder}/password,", folder / "home/inventory/group_vars/all/mtls.yml")
+    machine.run("chown", "-R", "ana:ana", folder)
+    machine.run("sh", "-c", "pkill nginx; sleep 1", check=False)
+    machine.run("chmod", "o+x", *{*Path(sys.base_prefix).parents, *REPOSITORY.parents, *home.messages.parents})
+    machine.run("chmod", "o+rwx", home.messages)
+    machine.systemctl("start", "dbus.socket", "systemd-logind.service")
+    play = [
+        *("ansible-playbook", "-i", folder / "home/inventory/hosts.yml", "--vault-password-file", folder / "password"),
+        "mtls.nginx.upkeep",
+    ]
+    environment = {**home.environment, "HOME": str(folder)}
+    run = machine.run(*play, user="ana", check=False, **environment)
+    assert "run `sudo loginctl enable-linger ana` once, or install upkeep as root" in line(run)
+
+    machine.run("loginctl", "enable-linger", "ana")
+    machine.systemctl("start", f"user@{uid}.service")
+    run = machine.run(*play, user="ana", check=False, **environment)
+    assert run.returncode == 0, run.stdout
+    ask = {"user": "ana", "XDG_RUNTIME_DIR": f"/run/user/{uid}", "HOME": str(folder)}
+    listed = machine.run("systemctl", "--user", "list-timers", "--no-legend", "mtls-upkeep-*", **ask).stdout
+    assert len(re.findall(r"mtls-upkeep-\w+\.timer", listed)) == 2
+    assert "upkeep is installed" in home.told[-1]
+    run = machine.run(*play, "-e", "mtls_upkeep_state=absent", user="ana", check=False, **environment)
+    assert run.returncode == 0, run.stdout
+    assert machine.run("find", folder, "-name", "*mtls-upkeep*").stdout == ""

@@ -107,13 +107,19 @@ def message_for(problems: Sequence[Problem], told: Mapping[str, float], now: flo
     )
 
 
-def notify(command: Sequence[str], message: Message) -> None:
+def notify(command: Sequence[str], message: Message, environment: Mapping[str, str]) -> None:
     """Give subject, blank line and text to the command. Raises Refused when it did not take them."""
     said = f"{_plain(message.subject)}\n\n{message.text}\n"
     with tempfile.TemporaryFile() as output:
         try:
             process = subprocess.Popen(
-                list(command), stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+                list(command),
+                cwd="/",
+                env=dict(environment),
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
             )
         except OSError as error:
             raise Refused(f"mtls_notify_command: {command[0]}: {error.strerror}") from error
@@ -199,19 +205,20 @@ class Outcome:
         return _shortened(said[0], 300) if said else f"ansible-playbook ended with {self.code}"
 
 
+def environment_of(settings: Mapping[str, Any], given: Mapping[str, str]) -> dict[str, str]:
+    """Return what a person's programs find set, and cron's and a unit's do not."""
+    me = pwd.getpwuid(os.getuid())
+    person = {"HOME": me.pw_dir, "USER": me.pw_name, "LOGNAME": me.pw_name}
+    return {**person, **given, "PATH": settings["path"], "LC_ALL": "C.UTF-8"}  # Ansible needs UTF-8
+
+
 class Ansible:
     """ansible-playbook as it was when upkeep was installed: its Python, configuration, collections and inventory."""
 
     def __init__(self, settings: Mapping[str, Any], environment: Mapping[str, str], vault: str | None) -> None:
         self._settings = settings
-        me = pwd.getpwuid(os.getuid())
         self._environment = {
-            "HOME": me.pw_dir,
-            "USER": me.pw_name,
-            "LOGNAME": me.pw_name,
-            **environment,
-            "PATH": settings["path"],
-            "LC_ALL": "C.UTF-8",  # Ansible needs UTF-8, which neither cron nor every unit has
+            **environment_of(settings, environment),
             "ANSIBLE_NOCOLOR": "1",
             "ANSIBLE_COLLECTIONS_PATH": ":".join(settings["collections_path"]),
             **({"ANSIBLE_CONFIG": settings["ansible_config"]} if settings["ansible_config"] else {}),
@@ -374,6 +381,7 @@ def run(job: str, folder: Folder, log: Callable[[str], None]) -> int:
             vault = vault_password_file(settings, os.environ)
             check_inventory(settings)
             ansible = Ansible(settings, os.environ, vault)
+            leave_times(settings, {})
             deadline = time.monotonic() + JOB_SECONDS
             problems = work(job, ansible, settings, deadline, log)
             if not watched and _failures(problems):
@@ -419,7 +427,7 @@ def work(
             problems[playbook] = [problem_of_failure(playbook, outcome, ansible.by_hand(playbook))]
             log(f"{outcome.output.rstrip()}\n{problems[playbook][0].text}")
         if outcome.reached:
-            record_success(settings, playbook)
+            leave_times(settings, {playbook: _iso(time.time())})
     return problems
 
 
@@ -479,7 +487,7 @@ def tell(
     failure = None
     if message and command:
         try:
-            notify(command, message)
+            notify(command, message, environment_of(settings, os.environ))
             state["told"] = dict(message.told)
             log(f"told: {message.subject}")
         except Refused as error:
@@ -489,17 +497,21 @@ def tell(
     return failure
 
 
-def record_success(settings: Mapping[str, Any], playbook: str) -> None:
-    """Leave the time beside the status page, which reports it when it is too long ago."""
+def leave_times(settings: Mapping[str, Any], succeeded: Mapping[str, str]) -> None:
+    """Leave what has succeeded, and when, beside the status page, which reports it when that is too long ago."""
     folder = settings["status_dir"]
     path = os.path.join(folder, "upkeep.json")
     found = _read_json(path)
-    succeeded = found.get("succeeded") if isinstance(found, dict) else None
-    times = {**(succeeded if isinstance(succeeded, dict) else {}), playbook: _iso(time.time())}
+    before = found if isinstance(found, dict) else {}
+    times = {
+        "warn_days": settings["warn_days"],
+        "since": before.get("since") or _iso(time.time()),
+        "succeeded": {**(before.get("succeeded") or {}), **succeeded},
+    }
     if not os.path.isdir(folder):
         os.makedirs(folder)
         os.chmod(folder, 0o750)
-    _write_json(path, {"warn_days": settings["warn_days"], "succeeded": times}, 0o640)
+    _write_json(path, times, 0o640)
 
 
 # Settings that could not work
@@ -666,7 +678,7 @@ def check_inventory(settings: Mapping[str, Any]) -> None:
 
 def notify_program(settings: Mapping[str, Any]) -> str:
     """Return the path of the program that notifies. Raises Refused where there is none."""
-    name = settings["notify_command"][0]
+    name = str(settings["notify_command"][0])
     path = shutil.which(name, path=settings["path"])
     if path is None:
         raise Refused(f"mtls_notify_command: {name} is not there or not executable; give the path of a program")

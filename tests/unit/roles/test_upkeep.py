@@ -284,6 +284,15 @@ def test_a_message_that_could_not_be_sent_is_sent_by_the_next_run(home, monkeypa
     assert len(home.told) == 1
 
 
+def test_the_command_finds_what_its_owner_would_find(home, monkeypatch, tmp_path):
+    for name in ("HOME", "PATH", "LC_ALL"):
+        monkeypatch.delenv(name, raising=False)
+    executable(Path(home.settings["notify_command"][0]), f'echo "$HOME $PATH $LC_ALL" >{tmp_path}/environment')
+    home.results(refresh_crl=dict(FAILED))
+    home.run()
+    assert (tmp_path / "environment").read_text() == f"{Path('~').expanduser()} {home.settings['path']} C.UTF-8\n"
+
+
 def test_an_all_clear_that_could_not_be_sent_is_sent_by_the_next_run(home):
     home.results(refresh_crl=dict(FAILED))
     home.run()

@@ -54,6 +54,7 @@ def render(status: Status, generated: datetime) -> bytes:
         "upkeep": status.upkeep
         and {
             "warn_days": status.upkeep.warn_days,
+            "since": times.iso(status.upkeep.since),
             "succeeded": {name: times.iso(moment) for name, moment in status.upkeep.succeeded.items()},
         },
     }
@@ -74,7 +75,7 @@ def upkeep_from(left: bytes) -> Upkeep | None:
     try:
         found = json.loads(left)
         moments = {str(name): times.from_iso(moment) for name, moment in found["succeeded"].items()}
-        return Upkeep(int(found["warn_days"]), moments)
+        return Upkeep(int(found["warn_days"]), times.from_iso(found["since"]), moments)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 

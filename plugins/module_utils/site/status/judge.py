@@ -483,9 +483,9 @@ def _host_findings(hosts: Sequence[HostStatus], settings: Settings) -> Iterator[
 
 def _upkeep_findings(upkeep: Upkeep | None, now: datetime) -> Iterator[Finding]:
     """The dead man's switch: timers that no longer run report nothing themselves."""
-    if upkeep is None or not upkeep.succeeded:
+    if upkeep is None:
         return
-    last = max(upkeep.succeeded.values())
+    last = max((upkeep.since, *upkeep.succeeded.values()))
     if now - last > timedelta(days=upkeep.warn_days):
         about = tuple(f"{name} ({moment:%Y-%m-%d})" for name, moment in sorted(upkeep.succeeded.items()))
         title = f"Upkeep has not succeeded for {(now - last).days} days"

@@ -140,9 +140,10 @@ class HostStatus:
 
 @dataclass(frozen=True)
 class Upkeep:
-    """When each playbook that upkeep's timers run last succeeded, and after how many days without that to warn."""
+    """Since when upkeep runs, when each of its playbooks last succeeded, and after how many days without to warn."""
 
     warn_days: int
+    since: datetime
     succeeded: Mapping[str, datetime]
 
 

@@ -294,9 +294,12 @@ def test_the_same_all_day(mixed):
 
 
 def test_when_upkeep_last_succeeded_is_in_document_and_metrics():
-    left = b'{"warn_days": 3, "succeeded": {"refresh_crl": "2026-11-23T03:15:00Z"}}'
+    left = b"""{"warn_days": 3, "since": "2026-11-01T12:00:00Z",
+                "succeeded": {"refresh_crl": "2026-11-23T03:15:00Z"}}"""
     upkeep = status_json.upkeep_from(left)
-    assert upkeep == Upkeep(3, {"refresh_crl": datetime(2026, 11, 23, 3, 15, tzinfo=UTC)})
+    assert upkeep == Upkeep(
+        3, datetime(2026, 11, 1, 12, tzinfo=UTC), {"refresh_crl": datetime(2026, 11, 23, 3, 15, tzinfo=UTC)}
+    )
     status = Status(NOW, None, (), upkeep=upkeep)
     assert json.loads(status_json.render(status, NOW))["upkeep"] == json.loads(left)
     line = 'mtls_upkeep_last_success_timestamp_seconds{playbook="refresh_crl"} 1795403700'
@@ -304,6 +307,6 @@ def test_when_upkeep_last_succeeded_is_in_document_and_metrics():
     assert json.loads(status_json.render(Status(NOW, None, ()), NOW))["upkeep"] is None
 
 
-@pytest.mark.parametrize("left", [b"", b"{", b"[]", b'{"warn_days": 3}', b'{"warn_days": 3, "succeeded": {"site": 1}}'])
+@pytest.mark.parametrize("left", [b"", b"{", b"[]", b'{"warn_days": 3}', b'{"warn_days": 3, "succeeded": {}}'])
 def test_something_else_in_upkeeps_place_counts_as_none(left):
     assert status_json.upkeep_from(left) is None

@@ -91,7 +91,8 @@ def test_a_fleet_with_much_to_do(tmp_path):
 @pytest.mark.parametrize(("days", "late"), [(2, False), (3, False), (4, True)])
 def test_upkeep_that_no_longer_succeeds(small, days, late):
     now = times.now()
-    upkeep = Upkeep(3, {"refresh_crl": now - timedelta(days=days), "site": now - timedelta(days=20)})
+    past = [now - timedelta(days=each) for each in (30, days, 20)]
+    upkeep = Upkeep(3, past[0], {"refresh_crl": past[1], "site": past[2]})
     status = status_of([small.plan], now, Settings(), upkeep=upkeep)
     assert [finding.title for finding in status.findings] == (["Upkeep has not succeeded for 4 days"] if late else [])
     if late:
@@ -99,9 +100,15 @@ def test_upkeep_that_no_longer_succeeds(small, days, late):
         assert found(status) == [(ACT_SOON, "upkeep_late", about)]
 
 
-def test_upkeep_that_is_not_installed_or_has_not_run_is_not_late(small):
+@pytest.mark.parametrize(("days", "late"), [(3, False), (4, True)])
+def test_upkeep_that_has_never_succeeded(small, days, late):
+    now = times.now()
+    status = status_of([small.plan], now, Settings(), upkeep=Upkeep(3, now - timedelta(days=days), {}))
+    assert found(status) == ([(ACT_SOON, "upkeep_late", ())] if late else [])
+
+
+def test_upkeep_that_is_not_installed_is_not_late(small):
     assert found(status_of([small.plan], times.now(), Settings(), upkeep=None)) == []
-    assert found(status_of([small.plan], times.now(), Settings(), upkeep=Upkeep(3, {}))) == []
 
 
 def test_before_the_first_run(small, tmp_path):
