@@ -503,3 +503,80 @@ def test_it_is_python_3_9_with_its_standard_library():
         )
     }
     assert imported <= sys.stdlib_module_names
+
+
+# All of it, as the role asks
+
+
+STATUS = {"due": False, "summary": "", "page": "", "document": ""}
+
+
+@pytest.fixture
+def given(home, monkeypatch) -> dict:
+    """The settings as the role gives them, on a machine with systemd, where an unattended run would work."""
+    monkeypatch.setattr(upkeep, "manager_here", lambda: "system")
+    home.results(status={"status": STATUS})
+    return {**home.settings, "folder": str(home.path), "base": str(home.inventory.parent)}
+
+
+def test_relative_paths_start_at_the_inventorys_directory(home, given):
+    (home.inventory.parent / "vault").write_text("secret")
+    (home.inventory.parent / "vault").chmod(0o600)
+    found = upkeep.check(
+        {**given, "vault_password_file": "vault", "status_dir": "status", "notify_command": ["cat", "-n"]}
+    )
+    assert found["settings"]["vault_password_file"] == str(home.inventory.parent / "vault")
+    assert found["settings"]["status_dir"] == str(home.status)
+    assert found["settings"]["notify_command"][0].endswith("/cat")
+    assert set(found["settings"]) == set(home.settings)
+    assert (found["manager"], found["crons"]) == ("system", {})
+
+
+def test_where_there_is_only_cron_the_jobs_are_for_cron(given, monkeypatch):
+    monkeypatch.setattr(upkeep, "manager_here", lambda: "cron")
+    assert upkeep.check({**given, "weekly": "never"})["crons"] == {"nightly": "15 3 * * *"}
+    with pytest.raises(upkeep.Refused, match="mtls_upkeep_vault_credential: only root's systemd can decrypt it"):
+        upkeep.check({**given, "vault_credential": "/etc/mtls-vault.cred"})
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "refused"),
+    [
+        ("nightly", "@daily", r"mtls_upkeep_nightly: '@daily' is no calendar event of systemd; write `daily`"),
+        ("notify_command", ["/nowhere/notify"], r"mtls_notify_command: /nowhere/notify is not there"),
+        ("inventory", ["/nowhere/hosts.yml"], r"the inventory /nowhere/hosts.yml is not there any more"),
+        ("inventory", [], r"no inventory was given"),
+        ("vault_password_file", "/nowhere/vault", r"/nowhere/vault: No such file or directory"),
+    ],
+)
+def test_each_mistake_is_one_message_before_ansible_is_tried(home, given, setting, value, refused):
+    home.ansible.unlink()
+    with pytest.raises(upkeep.Refused, match=refused) as raised:
+        upkeep.check({**given, setting: value})
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("said", "vault", "refused"),
+    [
+        ("[ERROR]: Attempting to decrypt but no vault secrets found.", False, "the timers cannot ask for the vault"),
+        ("[ERROR]: Decryption failed (no vault secrets were found that could decrypt).", True, "cannot be opened with"),
+        ("[ERROR]: Syntax error in hosts.yml", False, r"cannot be read without a person: \[ERROR\]: Syntax error"),
+    ],
+)
+def test_an_inventory_that_a_timer_could_not_read_is_refused(home, given, said, vault, refused):
+    executable(home.ansible, f"echo '{said}'; exit 1")
+    if vault:
+        (home.inventory.parent / "vault").write_text("wrong")
+        (home.inventory.parent / "vault").chmod(0o600)
+        given["vault_password_file"] = "vault"
+    with pytest.raises(upkeep.Refused, match=refused):
+        upkeep.check(given)
+
+
+def test_the_trial_has_nothing_of_the_callers_environment(home, given, monkeypatch, tmp_path):
+    monkeypatch.setenv("ANSIBLE_VAULT_PASSWORD_FILE", "/only/here")
+    script = home.ansible.read_text().replace("#!/bin/sh", f"#!/bin/sh\nenv >{tmp_path}/environment")
+    home.ansible.write_text(script)
+    upkeep.check(given)
+    assert "/only/here" not in (tmp_path / "environment").read_text()
