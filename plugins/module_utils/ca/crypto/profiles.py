@@ -13,7 +13,6 @@ import ipaddress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import keys
 from ansible_collections.mtls.nginx.plugins.module_utils.common import times
@@ -24,9 +23,6 @@ try:
     from cryptography.hazmat.primitives import hashes
     from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 except ImportError:  # reported by entry.require_cryptography
-    pass
-
-if TYPE_CHECKING:
     pass
 
 CLIENT, SERVER = "client", "server"
