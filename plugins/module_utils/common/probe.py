@@ -58,6 +58,7 @@ class Outcome:
 
     @property
     def got(self) -> str:
+        """The status as text, or what went wrong."""
         return str(self.status) if self.status is not None else str(self.error)
 
     @property
@@ -119,7 +120,7 @@ def _status(connection: ssl.SSLSocket) -> int:
 
 
 def summary(service: str, outcome: Outcome) -> dict[str, t.Any]:
-    """An outcome in the words of the `tls_probe` module's return value."""
+    """Return an outcome in the words of the `tls_probe` module's return value."""
     return {
         "service": service,
         "who": outcome.attempt.who,

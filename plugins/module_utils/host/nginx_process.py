@@ -364,7 +364,7 @@ def systemd_runs() -> bool:
 
 
 def init_script() -> str | None:
-    """nginx's init script, if there is one that can be run."""
+    """Nginx's init script, if there is one that can be run."""
     return INIT_SCRIPT if os.access(INIT_SCRIPT, os.X_OK) else None
 
 

@@ -187,7 +187,7 @@ class _Transaction:
         self._refuse_conflicting_names(verdict.problems, configuration)
 
     def _refuse_conflicting_names(self, problems: Sequence[str], configuration: nginx_conf.Configuration) -> None:
-        """nginx only warns of a server name that is taken, and ignores the second block: ours, or another one."""
+        """Nginx only warns of a server name that is taken, and ignores the second block: ours, or another one."""
         ours = {wanted.path for wanted in self._request.wanted}
         for match in filter(None, map(_CONFLICT.search, problems)):
             files = {
