@@ -113,6 +113,10 @@ ansible_facts:
           description: Whether nginx runs with that configuration file.
           type: bool
           sample: true
+        upgrading:
+          description: Whether worker processes of another master answer on its sockets, as in a binary upgrade.
+          type: bool
+          sample: false
         includes_conf_d:
           description: Whether files like C(conf.d/mtls.conf) in that folder are included in the C(http) block.
           type: bool
@@ -195,6 +199,7 @@ def gather(binary: str | None, conf_path: str) -> dict:
         "conf_path": conf_path,
         "conf_dir": os.path.dirname(conf_path),
         "running": False,
+        "upgrading": False,
         "includes_conf_d": None,
         "config_error": None,
         "comparison": None,
@@ -208,6 +213,7 @@ def gather(binary: str | None, conf_path: str) -> dict:
     nginx = nginx_process.Nginx(binary, conf_path)
     facts["version"] = nginx.version()
     facts["running"] = nginx.master() is not None
+    facts["upgrading"] = bool(nginx.strangers())
     try:
         facts.update(_configuration(nginx))
     except OSError as error:
@@ -290,6 +296,8 @@ def main() -> None:
             facts["config_error"] = facts["config_error"] or config_error(binary, conf_path, module.tmpdir)
         if binary is not None and module.params["compare"]:
             facts["comparison"] = compare(conf_path, module.params["compare"])
+            if facts["upgrading"]:  # who carries the request out says what to do
+                facts["comparison"]["settled"] = False
         return {"changed": False, "ansible_facts": {"mtls_nginx": facts}}
 
     run_module(module, work)

@@ -94,6 +94,7 @@ class HostFiles:
     probes: list[dict[str, t.Any]] = field(default_factory=list)
     shutdown_timeout: int | None = None
     textfile: dict[str, t.Any] | None = None
+    close_rejected: bool = False
 
     def as_options(self) -> dict[str, t.Any]:
         return dataclasses.asdict(self)
@@ -219,6 +220,7 @@ def crl_files(
     return HostFiles(
         files=[item for name, trust in trusts.items() for item in _crl_files(trust, crls[name])],
         textfile=_textfile(conf_dir, services, trusts, textfile_dir),
+        close_rejected=True,
     )
 
 
