@@ -221,10 +221,14 @@ class Nginx:
         ]
         if not others:
             return []
+        # An upgrade may have begun since the master was looked for.
+        self._known = master = self._find_master()
+        self._scanned = None
+        others = [process for process in others if master and process.parent != master.pid]
         # Only here: most hosts have but one nginx.
         from ansible_collections.mtls.nginx.plugins.module_utils.host import ports
 
-        ours = ports.listeners() & ports.socket_inodes(master.pid)
+        ours = ports.listeners() & ports.socket_inodes(master.pid) if master else set()
         return [process for process in others if ours & ports.socket_inodes(process.pid)]
 
     def upgrade(self, timeout: float = 0.0) -> str | None:
