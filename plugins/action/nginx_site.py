@@ -23,7 +23,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.host_files import 
     to_compare,
 )
 from ansible_collections.mtls.nginx.plugins.module_utils.site.host_paths import trusts_of
-from ansible_collections.mtls.nginx.plugins.module_utils.site.host_view import NginxHost, bucket_advice
+from ansible_collections.mtls.nginx.plugins.module_utils.site.host_view import NginxHost, bucket_advice, host_names
 from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import authority_path, beside_inventory
 from ansible_collections.mtls.nginx.plugins.module_utils.site.publication import (
     Publication,
@@ -140,7 +140,7 @@ class ActionModule(ActionBase):
         compare = to_compare(
             self._conf_dir, services, self._arguments["shutdown_timeout"], self._arguments["textfile_dir"]
         )
-        return self._call("mtls.nginx.nginx_facts", {"test": False, "compare": compare})
+        return self._call("mtls.nginx.nginx_facts", {"test": False, "compare": compare, "names": host_names(services)})
 
     def _put_in_place(self, wanted: HostFiles) -> dict[str, t.Any]:
         return self._call("mtls.nginx.nginx_config", wanted.as_options())
@@ -172,5 +172,7 @@ def _nginx_host(facts: dict[str, t.Any], arguments: dict[str, t.Any], base: str 
         shutdown_timeout=arguments["shutdown_timeout"],
         textfile_dir=arguments["textfile_dir"],
         error_pages=arguments["error_pages"],
+        name_servers=facts["name_servers"],
+        names=facts["names"],
         error_page_template=template and beside_inventory("mtls_error_page_template", template, base),
     )

@@ -49,6 +49,11 @@ options:
       textfile:
         description: As O(mtls.nginx.nginx_config#module:textfile).
         type: dict
+  names:
+    description: Host names for RV(ansible_facts.mtls_nginx.names).
+    type: list
+    elements: str
+    default: []
 attributes:
   check_mode:
     description: Can run in check mode and return the same.
@@ -134,6 +139,7 @@ ansible_facts:
             client_header_timeout: null
             map_hash_bucket_size: "128"
             map_hash_max_size: null
+            resolver: null
             set_real_ip_from: null
             ssl_session_cache: shared:SSL:10m
             worker_shutdown_timeout: null
@@ -145,6 +151,16 @@ ansible_facts:
           description: Whether systemd runs the host's services.
           type: bool
           sample: true
+        name_servers:
+          description: The name servers in C(/etc/resolv.conf) as nginx writes them, where O(names) are given.
+          type: list
+          elements: str
+          sample: [192.0.2.53, "[2001:db8::53]"]
+        names:
+          description: What to ask name servers for, for each of O(names) - with a search domain, where one counts - and
+            null where the host knows it in another way, by C(/etc/hosts), as C(.local), or as an C(upstream) of nginx.
+          type: dict
+          sample: {app.example.com: app.example.com, app: app.example.com, localhost: null}
         comparison:
           description: How the host differs from O(compare), null where that was not given or nginx is not installed.
           type: dict
@@ -172,25 +188,27 @@ ansible_facts:
 import dataclasses
 import os
 import socket
+from collections.abc import Sequence
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common.entry import run_module
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
-from ansible_collections.mtls.nginx.plugins.module_utils.host import comparison, nginx_conf, nginx_process
+from ansible_collections.mtls.nginx.plugins.module_utils.host import comparison, nginx_conf, nginx_process, resolver
 from ansible_collections.mtls.nginx.plugins.module_utils.host.request import ChangeRequest, textfile_from
 
 _DIRECTIVES = {
     "client_header_timeout": ("http",),
     "map_hash_bucket_size": ("http",),
     "map_hash_max_size": ("http",),
+    "resolver": ("http",),
     "set_real_ip_from": ("http",),
     "ssl_session_cache": ("http",),
     "worker_shutdown_timeout": (),
 }
 
 
-def gather(binary: str | None, conf_path: str) -> dict:
+def gather(binary: str | None, conf_path: str, names: Sequence[str] = ()) -> dict:
     """The facts that need no test of the configuration; `binary` is None where nginx is not installed."""
     facts = {
         "installed": binary is not None,
@@ -204,18 +222,20 @@ def gather(binary: str | None, conf_path: str) -> dict:
         "config_error": None,
         "comparison": None,
         "directives": dict.fromkeys(_DIRECTIVES),
+        "name_servers": [],
+        "names": {},
         "ipv6": _has_ipv6(),
         "systemd": nginx_process.systemd_runs(),
         "init_script": nginx_process.init_script(),
     }
     if binary is None:
-        return facts
+        return {**facts, **_names(names, None)}
     nginx = nginx_process.Nginx(binary, conf_path)
     facts["version"] = nginx.version()
     facts["running"] = nginx.master() is not None
     facts["upgrading"] = bool(nginx.strangers())
     try:
-        facts.update(_configuration(nginx))
+        facts.update(_configuration(nginx, names))
     except OSError as error:
         facts["config_error"] = f"{error.filename}: {error.strerror}"
     return facts
@@ -250,14 +270,20 @@ def compare(conf_path: str, options: dict) -> dict:
     }
 
 
-def _configuration(nginx: nginx_process.Nginx) -> dict:
+def _configuration(nginx: nginx_process.Nginx, names: Sequence[str]) -> dict:
     ours = os.path.join(nginx.conf_dir, "conf.d", "mtls.conf")
     configuration = nginx_conf.load(nginx.conf_path)
     with_ours = nginx_conf.load(nginx.conf_path, {ours: nginx_conf.MARKER.encode()})
     return {
         "includes_conf_d": ("http",) in with_ours.included.get(ours, ()),
         "directives": {name: configuration.own_value(name, context) for name, context in _DIRECTIVES.items()},
+        **_names(names, configuration),
     }
+
+
+def _names(names: Sequence[str], configuration: nginx_conf.Configuration | None) -> dict:
+    found = resolver.look_up(names, configuration)
+    return {"name_servers": found.servers, "names": found.names}
 
 
 def _has_ipv6() -> bool:
@@ -275,6 +301,7 @@ def main() -> None:
             "binary": {"type": "str", "default": "nginx"},
             "conf_path": {"type": "path", "default": nginx_process.DEFAULT_CONF},
             "test": {"type": "bool", "default": True},
+            "names": {"type": "list", "elements": "str", "default": []},
             "compare": {
                 "type": "dict",
                 "options": {
@@ -291,7 +318,7 @@ def main() -> None:
     def work() -> dict:
         binary = module.get_bin_path(module.params["binary"], opt_dirs=nginx_process.PROGRAM_DIRS)
         conf_path = module.params["conf_path"]
-        facts = gather(binary, conf_path)
+        facts = gather(binary, conf_path, module.params["names"])
         if binary is not None and module.params["test"]:
             facts["config_error"] = facts["config_error"] or config_error(binary, conf_path, module.tmpdir)
         if binary is not None and module.params["compare"]:

@@ -178,3 +178,18 @@ def test_ours_the_upstream_hears_the_host_that_the_gate_heard(ours, authority, u
         assert path_of(head) in ("/", "//files.test/")
     else:
         assert heads == []
+
+
+@pytest.mark.parametrize(
+    ("target", "name"),
+    [("https://files.test/x", "files.test"), ("https://FILES.test:1/x", "files.test"), ("/x", "nas.test")],
+)
+def test_ours_the_upstream_hears_a_host_over_http_1_0_too(ours, authority, upstream_heads, tls, target, name):
+    """There the Host header is not needed, and upstreams that serve several names could not tell them apart."""
+    request = f"GET {target} HTTP/1.0\r\n\r\n"
+    client = authority.client("guest" if name == "files.test" else "admin")
+    assert ask(ours.port, tls=tls, host=name, client=client, request=request).status == 200
+    (head,) = upstream_heads.take()
+    found = headers_of(head)
+    assert found["HOST"] == found["X_FORWARDED_HOST"] == [f"{name}:{ours.port}"]
+    assert path_of(head) == "/x"

@@ -20,7 +20,7 @@ except ImportError:  # only on targets, where nothing is rendered
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.common.probe import GATE_PATH
 from ansible_collections.mtls.nginx.plugins.module_utils.host import comparison
-from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_conf import nginx_quote
+from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_conf import literal_key, nginx_quote
 from ansible_collections.mtls.nginx.plugins.module_utils.host.request import FILE_MODE, SECRET_MODE
 from ansible_collections.mtls.nginx.plugins.module_utils.host.shutdown import parse_time
 from ansible_collections.mtls.nginx.plugins.module_utils.site import crl_maps, error_pages, host_paths
@@ -260,6 +260,7 @@ def _environment(template_dir: str, cache_dir: str | None) -> jinja2.Environment
         autoescape=False,  # nginx configuration, not HTML: everything is checked or quoted by nginx_quote
     )
     environment.filters["nginx_quote"] = nginx_quote
+    environment.filters["literal_key"] = literal_key
     return environment
 
 
