@@ -22,6 +22,7 @@ EMPTY = {
     "probes": [],
     "shutdown_timeout": None,
     "textfile": None,
+    "close_rejected": False,
     "reload": False,
 }
 
