@@ -597,6 +597,31 @@ def test_a_broken_service_is_closed_and_the_others_get_the_crl(serving, crl, bre
     assert not serving.apply(crl, close_rejected=True).changed
 
 
+def test_a_snippet_is_never_emptied(serving, crl):
+    """Without its lines the server block around it would be open."""
+    snippet = serving.conf / "snippets" / "mtls-d.conf"
+    snippet.parent.mkdir()
+    snippet.write_text(f"{MARKER}if ($answer = 1) {{ return 403; }}\n")
+    own = serving.conf / "conf.d" / "own.conf"
+    own.write_text(beside(serving, "own", f"include {snippet};").content.decode().removeprefix(MARKER))
+    serving.apply(reload=True)
+    assert answer(serving, "own.test") == "403"
+    text = f"{MARKER}nonsense; if ($answer = 1) {{ return 403; }}\n"
+    snippet.write_text(text)
+    with pytest.raises(MtlsError, match=rf"the CRL is in place, but .*because of {snippet}, .*nonsense"):
+        serving.apply(crl, close_rejected=True)
+    assert snippet.read_text() == text
+    assert answer(serving, "own.test") == "403"
+
+
+def test_a_certificate_that_is_none_keeps_no_crl_out(serving, crl, tmp_path):
+    odd = tmp_path / "odd"
+    os.mkfifo(odd)
+    textfile = Textfile(str(tmp_path / "m.prom"), [("", str(tmp_path), str(odd))], [("x", str(odd))])
+    assert serving.apply(crl, close_rejected=True, textfile=textfile).reloaded
+    assert serving.status() == "418"
+
+
 def test_several_broken_services(serving, crl):
     vanished_certificate(serving, "b")
     unresolvable_upstream(serving, "c")

@@ -65,10 +65,14 @@ def rejected(
     `configuration` is the one with `overlay`; `attempt` asks nginx about such changes. None where nginx rejects
     something else besides.
     """
+    # Only whole server blocks: a snippet without its lines would be a server block of the host's own without a gate.
     files = [
         file
         for path, file in configuration.files.items()
-        if file.managed and path not in overlay and _FILE_NAME.fullmatch(os.path.basename(path))
+        if file.managed
+        and path not in overlay
+        and _FILE_NAME.fullmatch(os.path.basename(path))
+        and set(configuration.included.get(path, ())) == {("http",)}
     ]
     rejects = tuple(map(int, version.split(".")[:3])) >= _REJECTS_HANDSHAKES
     closed: dict[str, bytes] = {}

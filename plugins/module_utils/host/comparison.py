@@ -41,8 +41,16 @@ def with_textfile(request: ChangeRequest) -> ChangeRequest:
 
     new: dict[str, bytes | None] = {wanted.path: wanted.content for wanted in request.wanted}
     new.update(dict.fromkeys(request.absent))
-    content = end_dates.render(textfile, lambda path: new[path] if path in new else read(path))
+    content = end_dates.render(textfile, lambda path: new[path] if path in new else _read_if_possible(path))
     return replace(request, wanted=[*request.wanted, WantedFile(textfile.path, content, shared_folder=True)])
+
+
+def _read_if_possible(path: str) -> bytes | None:
+    """For the metrics: what is wrong with a certificate of the host's own is no reason to keep a CRL out."""
+    try:
+        return read(path)
+    except (MtlsError, OSError):
+        return None
 
 
 def folder_in_the_way(textfile: Textfile) -> bool:

@@ -241,8 +241,8 @@ class Nginx:
             if time.monotonic() >= deadline:
                 break
             time.sleep(_POLL)
-        parents = {process.parent for process in strangers}
-        old = {pid for pid in parents if (_process(pid) or strangers[0]).title.startswith(_MASTER)}
+        parents = filter(None, map(_process, {process.parent for process in strangers}))
+        old = [process.pid for process in parents if process.title.startswith(_MASTER)]
         if old:
             pids = _pids(old)
             return (

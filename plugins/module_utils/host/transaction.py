@@ -229,11 +229,9 @@ class _Transaction:
             )
             return []
         self._closed += found
-        return [
-            Change(closed.path, "changed", read, None, WantedFile(closed.path, content))
-            for closed, content in found.items()
-            for read in [comparison.read(closed.path)]
-        ]
+        return comparison.compare(
+            ChangeRequest(wanted=[WantedFile(closed.path, content) for closed, content in found.items()])
+        )
 
     def _refuse_conflicting_names(self, problems: Sequence[str], configuration: nginx_conf.Configuration) -> None:
         """Nginx only warns of a server name that is taken, and ignores the second block: ours, or another one."""
@@ -276,9 +274,9 @@ class _Transaction:
         if self._held:
             goes_on = (
                 "but the nginx that runs goes on with the one that it has read, and lets in who was revoked since:"
-                f" {self._held}. Mend that and run again; to keep everybody out until then, stop nginx"
+                f" {self._held}. Fix that and run again; to keep everybody out until then, stop nginx"
                 if self._nginx.master()
-                else f"and nginx does not run: {self._held}. Mend that and run again"
+                else f"and nginx does not run: {self._held}. Fix that and run again"
             )
             reasons.append(f"the CRL {'would be put' if check else 'is'} in place, {goes_on}")
         if self._closed:
