@@ -47,7 +47,7 @@ def _can_bind(listen: Listen) -> bool:
 
 def listeners(port: int | None = None) -> set[int]:
     """Inodes of the TCP sockets that listen, on this port or on any (proc_net_tcp(5))."""
-    found = set()
+    found: set[int] = set()
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         try:
             with open(table, encoding="ascii") as handle:
@@ -74,7 +74,7 @@ def _program(inodes: set[int]) -> str:
 def socket_inodes(pid: int) -> set[int]:
     """Inodes of the sockets that a process has; none where that may not be seen."""
     folder = f"/proc/{pid}/fd"
-    found = set()
+    found: set[int] = set()
     try:
         descriptors = os.listdir(folder)
     except OSError:

@@ -288,6 +288,7 @@ def _locations(service: Service, upstream: Upstream | None) -> list[dict[str, st
     if upstream is None:
         return [{"match": "/"}]
     paths = [(f"{'^~' if path.endswith('/') else '='} {path}", path) for path in service.public_paths]
+    lines: list[tuple[str, str, str | None, str | None]]
     if upstream.asked:
         rewrite = f"{upstream.prefix}$uri"
         lines = [(match, upstream.passed, rewrite, upstream.redirect(path)) for match, path in paths]
