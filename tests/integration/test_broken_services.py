@@ -104,6 +104,23 @@ def test_a_certificate_that_is_gone_and_then_what_is_not_ours(two):
     assert site.status(site.port, client="stolen") == 400
 
 
+def test_an_upstream_that_nobody_knows(site, upstream):
+    """By the host's own `resolver` here, so that it is not asked of the world."""
+    port = free_port()
+    host = site.add_host("nas", mtls_clients=[{"name": "phone"}])
+    host.write_conf("resolver 127.0.0.1:9 ipv6=off; resolver_timeout 1s; include conf.d/*.conf;")
+    site.host_vars["nas"]["mtls_services"] = [
+        {"name": name, "server_names": [f"{name}.lan"], "listen": f"127.0.0.1:{port}", "upstream": url}
+        for name, url in (("nas", upstream.replace("127.0.0.1", "localhost")), ("gone", "http://gone.invalid:81/app"))
+    ]
+    site.ok()
+    assert site.status(port, client="phone") == 200
+    assert site.status(port, client="phone", host="gone.lan") == 502
+    assert site.status(port, host="gone.lan") == 400
+    assert "proxy_pass http://localhost:" in (host.folder / "conf.d" / "mtls-nas.conf").read_text()
+    assert site.ok().changed == 0
+
+
 def test_a_revocation_while_nginx_is_upgraded(two):
     site, host = two, two.hosts["nas"]
     old = host.pid

@@ -30,6 +30,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.host import (
     comparison,
     nginx_process,
     ports,
+    resolver,
     shutdown,
     swap,
     transaction,
@@ -1195,6 +1196,15 @@ def test_facts(serving):
     assert nginx_facts.config_error(str(BINARY), str(serving.main), None) is None
     assert facts["directives"]["map_hash_bucket_size"] == "128"
     assert facts["directives"]["worker_shutdown_timeout"] is None
+
+
+def test_facts_about_names(serving):
+    (serving.conf / "conf.d" / "own.conf").write_text("upstream pool { server 127.0.0.1:1; }\nresolver 192.0.2.1;\n")
+    facts = nginx_facts.gather(str(BINARY), str(serving.main), ["localhost", "pool", "app.example.com"])
+    assert facts["names"] == {"localhost": None, "pool": None, "app.example.com": "app.example.com"}
+    assert facts["name_servers"] == resolver.name_servers(pathlib.Path("/etc/resolv.conf").read_text()).addresses
+    assert facts["directives"]["resolver"] == "192.0.2.1"
+    assert nginx_facts.gather(None, str(serving.main), ["app.example.com"])["names"].keys() == {"app.example.com"}
 
 
 def test_facts_of_a_broken_host(serving):
