@@ -104,9 +104,9 @@ class ActionModule(ActionBase):
     def _bring_all(self, services: list[Service]) -> dict[str, t.Any]:
         publications = self._publications(services)
         looked = self._look(services)
-        if "mtls_nginx" not in looked.get("ansible_facts", {}):  # failed; a discovered interpreter is a fact too
+        if "nginx" not in looked:  # it failed
             return looked
-        facts = looked["ansible_facts"]["mtls_nginx"]
+        facts = looked["nginx"]
         if not facts["installed"] and not self._arguments["require_nginx"]:
             return {"changed": False, "installed": False, "message": "nginx is not installed"}
         nginx = _nginx_host(facts, self._arguments, base_dir(self._task_vars))

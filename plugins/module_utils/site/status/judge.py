@@ -455,7 +455,7 @@ def host_status(name: str, answer: Mapping[str, t.Any] | None) -> HostStatus:
         wrong.append(str(probe["msg"]))
     if facts.get("unreachable"):
         return HostStatus(name, UNREACHABLE, None, attempts, (str(facts.get("msg") or "no connection"), *wrong))
-    nginx = (facts.get("ansible_facts") or {}).get("mtls_nginx")
+    nginx = facts.get("nginx")
     if nginx is None:
         return HostStatus(name, WRONG, None, attempts, (str(facts.get("msg") or "gave no facts"), *wrong))
     if not nginx["installed"]:
