@@ -17,8 +17,8 @@ import json, pathlib, re, subprocess, sys
 
 lies = json.loads(pathlib.Path({lies!r}).read_text())
 source = pathlib.Path(sys.argv[1]).read_bytes() if len(sys.argv) > 1 else sys.stdin.buffer.read()
-named = re.search(rb"ansible_collections\\.mtls\\.nginx\\.plugins\\.modules\\.(\\w+)|ansible\\.modules\\.(\\w+)", source)
-module = (named[1] or named[2]).decode() if named else "unknown"
+named = re.search(rb"ansible(?:_collections\\.mtls\\.nginx\\.plugins)?\\.modules\\.(\\w+)", source)
+module = named[1].decode() if named else "unknown"
 with open({heard!r}, "a") as log:
     log.write(module + "\\n")
 for lie in lies.get(module, []):
