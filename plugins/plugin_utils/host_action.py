@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
@@ -40,7 +39,7 @@ class HostAction(ActionBase):
             if self._found_python:  # else Ansible would look for a Python before each task
                 result["ansible_facts"] = self._found_python
         except MtlsError as error:
-            raise AnsibleActionFail(str(error)) from error
+            result.update(failed=True, msg=str(error))  # not raised, so that a task's `failed_when` has a say
         return result
 
     def _result(self) -> dict[str, t.Any]:

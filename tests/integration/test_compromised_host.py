@@ -11,7 +11,7 @@ import pytest
 
 from ansible_collections.mtls.nginx.tests.ports import free_port
 
-from .conftest import REPOSITORY
+from .conftest import REPOSITORY, tree
 from .liar import Liar, everything
 
 PLAYBOOKS = REPOSITORY / "playbooks"
@@ -97,3 +97,120 @@ def test_nothing_of_it_is_remembered(two_hosts, monkeypatch, playbook):
     run = site.ok()
     assert not (site.pki / "clients" / "eve").exists(), run.text
     assert "phone" not in run.text
+
+
+def test_a_poisoned_fact_cache_is_refused(two_hosts, monkeypatch):
+    """A play of somebody else's gathers facts, and the host says in them what the inventory should say."""
+    site = two_hosts
+    with_fact_cache(site, monkeypatch)
+    site.ok()
+    gather = site.folder / "gather.yml"
+    gather.write_text("[{hosts: web, tasks: []}]", encoding="utf-8")
+    for poison in (
+        {"mtls_error_page_template": str(site.pki / "ca.key")},
+        {"mtls__crl_only": True},
+        {"vault_mtls_ca_passphrase": "x"},
+        {"inventory_dir": "/nowhere"},
+    ):
+        site.liar.tell(setup=[facts(**poison)])
+        assert site.run("--flush-cache", playbook=gather).returncode == 0
+        (name,) = poison
+        for playbook, more in (
+            ("site", ()),
+            ("refresh_crl", ()),
+            ("revoke", ("-e", "mtls_revoke=laptop")),
+            ("status", ("-e", "mtls_status_live=true")),
+            ("doctor", ("-e", "mtls_service=nas", "-e", "mtls_client=phone", "--limit", "nas")),
+            ("rollover", ("-e", "mtls_step=begin")),
+        )[: None if name.startswith("mtls_e") else 1]:
+            pki, web = tree(site.pki), everything(site.hosts["web"].folder / "conf.d")
+            run = site.run(*more, playbook=PLAYBOOKS / f"{playbook}.yml")
+            assert run.returncode != 0, run.text
+            said = " ".join(run.text.split())
+            assert f"host web: its facts hold {name}, and no host has a say in that" in said, (playbook, said)
+            assert "Traceback" not in said
+            assert tree(site.pki) == pki
+            assert everything(site.hosts["web"].folder / "conf.d") == web
+            assert not (site.inventory / "status").exists()
+
+    # The facts of a host are its own again once they are forgotten, and what a task sets is no fact.
+    site.liar.tell()
+    assert site.run("--flush-cache").returncode == 0
+    own = site.folder / "own.yml"
+    own.write_text(
+        json.dumps(
+            [
+                {
+                    "hosts": "mtls_servers",
+                    "gather_facts": True,
+                    "tasks": [{"ansible.builtin.set_fact": {"mtls_error_pages": False}}],
+                },
+                {"import_playbook": str(PLAYBOOKS / "site.yml")},
+            ]
+        ),
+        encoding="utf-8",
+    )
+    run = site.run(playbook=own)
+    assert run.returncode == 0, run.text
+    assert not (site.hosts["web"].folder / "client-certs" / "pages.conf").exists()
+
+
+def test_an_odd_answer_is_one_hosts_affair(site, upstream):
+    """Whatever hosts answer, the honest one is served, and neither a terminal nor a template obeys."""
+    canary = site.folder / "canary"
+    template = f"{{{{ lookup('pipe', 'touch {canary}') }}}}"
+    odd = {
+        "garbled": {"print": "\x1b[2J\x9b31m no answer", "stderr": "\x1b]0;mine\x07", "code": 1},
+        "junk": {"print": '{"changed": false}\n\x1b[2J\x9b31m'},
+        "nested": {"print": '{"a": ' + "[" * 100_000 + "]" * 100_000 + "}"},
+        "scalars": {"print": json.dumps({"changed": 1, "stdout": 5, "ansible_facts": [1], "results": 1, "rc": "x"})},
+        "escapes": {"print": json.dumps({"failed": True, "msg": f"\x1b[2J\x9b31m {template}", "exception": 7})},
+        "warning": {"print": json.dumps({"changed": False, "warnings": ["\x1b[2J"], "_ansible_x": "\x1b[2J"})},
+        "template": {"print": json.dumps(dict.fromkeys(("changed", "nginx", "gate", "callers", "msg"), template))},
+        "tagged": {"print": json.dumps({"changed": {"__ansible_type": "TrustedAsTemplate", "value": template}})},
+        "nan": {"print": '{"changed": NaN, "nginx": {"version": Infinity}, "gate": {"clock": NaN}}'},
+    }
+    port = free_port()
+    service = {"name": "nas", "server_names": ["nas.lan"], "listen": f"127.0.0.1:{port}", "upstream": upstream}
+    site.add_host("nas", mtls_services=[service], mtls_clients=[{"name": "phone"}, {"name": "lost"}])
+    for name, lie in odd.items():
+        listen = f"127.0.0.1:{free_port()}"
+        service = {"name": name, "server_names": [f"{name}.lan"], "listen": listen, "upstream": upstream}
+        site.add_host(name, mtls_services=[service])
+        Liar(site, name).tell(nginx_facts=[lie], nginx_config=[lie], nginx_gate=[lie], access_log=[lie])
+    site.all_vars["mtls_batch"] = "100%"
+
+    def run(playbook, *arguments):
+        done = site.run(*arguments, playbook=PLAYBOOKS / f"{playbook}.yml")
+        assert "Traceback" not in done.text, done.text
+        assert done.text.replace("\n", "").replace("\t", "").isprintable(), ascii(done.text)
+        assert not canary.exists(), done.text
+        return done
+
+    done = run("site")
+    assert {name for name, stats in done.hosts.items() if stats["failures"]} == set(odd), done.text
+    assert site.status(port, client="phone", host="nas.lan") == 200
+    assert not any(nginx.pid for name, nginx in site.hosts.items() if name != "nas")
+
+    run("status", "-e", "mtls_status_live=true")
+    document = json.loads((site.inventory / "status" / "status.json").read_text(encoding="utf-8"))
+    states = {host["name"]: host["state"] for host in document["hosts"]}
+    assert states == {"nas": "as it should be", **dict.fromkeys(odd, "wrong")}
+    for path in (site.inventory / "status").iterdir():
+        assert path.read_text(encoding="utf-8").replace("\n", "").replace("\t", "").isprintable(), path
+
+    done = run("doctor", "-e", "mtls_service=nas", "-e", "mtls_client=phone", "--limit", "nas")
+    assert done.returncode == 0, done.text
+    for name in odd:
+        done = run("doctor", "-e", f"mtls_service={name}", "-e", "mtls_client=phone", "--limit", name)
+        assert f"{name} itself could not be looked at (" in done.text, done.text
+
+    run("rollover", "-e", "mtls_step=begin")
+    done = run("rollover", "-e", "mtls_step=report")
+    assert {name for name, stats in done.hosts.items() if stats["failures"]} == set(odd), done.text
+
+    run("revoke", "-e", "mtls_revoke=lost")
+    assert site.status(port, client="phone", host="nas.lan") == 200
+    assert site.status(port, client="lost", host="nas.lan") == 400
+    run("refresh_crl", "-e", "mtls_crl_refresh_before=400")
+    assert site.status(port, client="phone", host="nas.lan") == 200
