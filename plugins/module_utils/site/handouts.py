@@ -127,7 +127,7 @@ class Template:
                 pem_curl=_curl_argument(f"{name}.pem"),
                 crt_curl=_curl_argument(f"{name}.crt"),
             ).encode()
-        except jinja2.TemplateError as error:
+        except Exception as error:  # whatever a template of the user's can do
             raise MtlsError(f"{self._path}: cannot be rendered for client {name!r}: {error}") from None
 
 
