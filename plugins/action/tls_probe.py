@@ -16,11 +16,11 @@ from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import Mt
 from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import authority_path
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service
 from ansible_collections.mtls.nginx.plugins.module_utils.site.witnesses import Witnesses
+from ansible_collections.mtls.nginx.plugins.plugin_utils.facts import refuse_facts
 from ansible_collections.mtls.nginx.plugins.plugin_utils.hostvars import (
     base_dir,
     inventory_reader,
     probe_address,
-    refuse_own_names,
 )
 
 ARGUMENTS = {
@@ -50,7 +50,7 @@ class ActionModule(ActionBase):
             }
         host = task_vars["inventory_hostname"]
         try:
-            refuse_own_names(host, task_vars)
+            refuse_facts(task_vars, [host])
             services = inventory_reader().services(host, {"mtls_services": arguments["services"]})
             present = [service for service in services if service.present]
             witnesses = {

@@ -19,7 +19,7 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common import entry
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
-from ansible_collections.mtls.nginx.plugins.plugin_utils.hostvars import refuse_own_names
+from ansible_collections.mtls.nginx.plugins.plugin_utils.facts import refuse_facts
 from ansible_collections.mtls.nginx.plugins.plugin_utils.plain import plain
 
 
@@ -52,7 +52,7 @@ class AuthorityAction(ActionBase):
         result = super().run(tmp, task_vars)
         self._task_vars = task_vars or {}
         try:
-            refuse_own_names(self._task_vars["inventory_hostname"], self._task_vars)
+            refuse_facts(self._task_vars, [self._task_vars["inventory_hostname"]])
         except MtlsError as error:
             raise AnsibleActionFail(str(error)) from error
         result.update(self._result())

@@ -12,7 +12,7 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.site import answers
-from ansible_collections.mtls.nginx.plugins.plugin_utils.hostvars import refuse_own_names
+from ansible_collections.mtls.nginx.plugins.plugin_utils.facts import refuse_facts
 
 # Ansible's own, about the Python that it has found on the host: added after the answer was read.
 _OF_THE_CONTROLLER = ("warnings", "deprecations")
@@ -34,7 +34,7 @@ class HostAction(ActionBase):
         result = super().run(tmp, task_vars)
         self._task_vars = task_vars or {}
         try:
-            refuse_own_names(self._host, self._task_vars)
+            refuse_facts(self._task_vars, [self._host])
             result.update(self._result())
             if self._found_python:  # else Ansible would look for a Python before each task
                 result["ansible_facts"] = self._found_python

@@ -22,15 +22,12 @@ from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import Mt
 from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import AuthorityPlan, InventoryReader
 from ansible_collections.mtls.nginx.plugins.module_utils.site.rollover_plan import Move, with_next
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service
+from ansible_collections.mtls.nginx.plugins.plugin_utils.facts import refuse_facts
 from ansible_collections.mtls.nginx.plugins.plugin_utils.plain import plain
 
 COLLECTION_DIR = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 TEMPLATE_DIR = os.path.join(COLLECTION_DIR, "roles", "server", "templates")
 PAGE_DIR = os.path.join(COLLECTION_DIR, "roles", "ca", "templates")
-
-
-# Ours, what holds secrets of ours by the usual naming (`vault_mtls_ca_passphrase`), and where relative paths start.
-_OURS = re.compile(r"(?:.*_)?mtls_.*|inventory_dir|inventory_file", re.DOTALL)
 
 
 @lru_cache(maxsize=1)
@@ -49,30 +46,16 @@ def read_plan(
     """
     reader = inventory_reader()
     hostvars = task_vars["hostvars"]
+    refuse_facts(task_vars, task_vars["groups"]["all"])
     hosts, base_dirs = {}, {}
     for host in task_vars["groups"]["all"]:  # hostvars may hold an implicit localhost too
         variables = hostvars[host]  # computed at each access
-        refuse_own_names(host, variables)
         hosts[host] = _values(variables, host, reader.variables)
         base_dirs[host] = base_dir(variables)
     plans = reader.plan(hosts, base_dirs)
     for path in plans:
         refuse_as_inventory("the authority", path)
     return with_next(plans, move, complete=complete)
-
-
-def refuse_own_names(host: str, variables: Mapping[str, t.Any]) -> None:
-    """Facts outrank the inventory, and a compromised host says in them what it likes, fact caches included.
-
-    What a task of the user's own sets with `set_fact` is no fact, unless it is `cacheable`. Raises MtlsError.
-    """
-    found = sorted(name for name in variables.get("ansible_facts") or () if _OURS.fullmatch(name))
-    if found:
-        raise MtlsError(
-            f"host {host}: its facts hold {', '.join(name[:60] for name in found[:5])}, and no host has a say in that."
-            " If a task of yours did it (set_fact with cacheable), write it into the inventory instead; if none did,"
-            " find out what on that host has been altered. --flush-cache forgets cached facts"
-        )
 
 
 def refuse_as_inventory(what: str, path: str) -> None:

@@ -103,11 +103,13 @@ def test_a_poisoned_fact_cache_is_refused(two_hosts, monkeypatch):
     """A play of somebody else's gathers facts, and the host says in them what the inventory should say."""
     site = two_hosts
     with_fact_cache(site, monkeypatch)
+    site.all_vars |= {"our_page": "", "mtls_error_page_template": "{{ our_page }}"}
     site.ok()
     gather = site.folder / "gather.yml"
     gather.write_text("[{hosts: web, tasks: []}]", encoding="utf-8")
     for poison in (
         {"mtls_error_page_template": str(site.pki / "ca.key")},
+        {"our_page": str(site.pki / "ca.key")},
         {"mtls__crl_only": True},
         {"vault_mtls_ca_passphrase": "x"},
         {"inventory_dir": "/nowhere"},
