@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 
@@ -216,3 +217,31 @@ def test_an_odd_answer_is_one_hosts_affair(site, upstream):
     assert site.status(port, client="lost", host="nas.lan") == 400
     run("refresh_crl", "-e", "mtls_crl_refresh_before=400")
     assert site.status(port, client="phone", host="nas.lan") == 200
+
+
+def test_a_package_manager_is_one_that_ansible_knows(two_hosts):
+    """`ansible.builtin.package` would run whatever module a host names as its package manager."""
+    site = two_hosts
+    site.liar.tell(
+        nginx_facts=[{"set": [(["nginx", "installed"], False)]}],
+        setup=[facts(ansible_pkg_mgr="command")],
+    )
+    run = site.run("--limit", "web")
+    assert run.returncode != 0
+    said = " ".join(run.text.split())
+    assert "host web: has no package manager that Ansible knows (command); install nginx yourself" in said
+    assert site.liar.heard == ["nginx_facts", "setup"]
+
+
+def test_a_python_that_ansible_has_found_is_not_looked_for_again(two_hosts):
+    """Which Python there is, is the one fact that stays: the controller's own finding, not the host's answer."""
+    site = two_hosts
+    site.ok()
+    del site.host_vars["nas"]["ansible_python_interpreter"]
+    site.host_vars["nas"]["ansible_interpreter_python_fallback"] = [sys.executable]
+    look = site.folder / "look.yml"
+    task = {"mtls.nginx.nginx_facts": {"test": False}}
+    look.write_text(json.dumps([{"hosts": "nas", "gather_facts": False, "tasks": [task, task]}]), encoding="utf-8")
+    run = site.run("-vvv", playbook=look)
+    assert run.returncode == 0, run.text
+    assert run.text.count("interpreter discovery") == 1, run.text
