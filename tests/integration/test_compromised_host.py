@@ -181,6 +181,17 @@ def test_an_odd_answer_is_one_hosts_affair(site, upstream):
         service = {"name": name, "server_names": [f"{name}.lan"], "listen": listen, "upstream": upstream}
         site.add_host(name, mtls_services=[service])
         Liar(site, name).tell(nginx_facts=[lie], nginx_config=[lie], nginx_gate=[lie], access_log=[lie])
+    # Text for people may say what it likes.
+    listen = f"127.0.0.1:{free_port()}"
+    service = {"name": "worded", "server_names": ["worded.lan"], "listen": listen, "upstream": upstream}
+    site.add_host("worded", mtls_services=[service])
+    caller = {"service": "worded", "serial": "AB", "dn": template, "last": "2026-01-01T00:00:00Z"}
+    Liar(site, "worded").tell(
+        nginx_facts=[{"set": [(["nginx", "config_error"], f"\x1b[2J{template}")]}],
+        nginx_config=[{"set": [(["message"], template), (["files", 0, "path"], template)]}],
+        nginx_gate=[{"set": [(["gate", "errors"], [f"\x1b[2J{template} SSL"]), (["gate", "ca"], None)]}],
+        access_log=[{"set": [(["callers"], [{**caller, "status": 200, "requests": 1}])]}],
+    )
     site.all_vars["mtls_batch"] = "100%"
 
     def run(playbook, *arguments):
@@ -193,17 +204,19 @@ def test_an_odd_answer_is_one_hosts_affair(site, upstream):
     done = run("site")
     assert {name for name, stats in done.hosts.items() if stats["failures"]} == set(odd), done.text
     assert site.status(port, client="phone", host="nas.lan") == 200
-    assert not any(nginx.pid for name, nginx in site.hosts.items() if name != "nas")
+    assert {name for name, nginx in site.hosts.items() if nginx.pid} == {"nas", "worded"}
 
     run("status", "-e", "mtls_status_live=true")
     document = json.loads((site.inventory / "status" / "status.json").read_text(encoding="utf-8"))
     states = {host["name"]: host["state"] for host in document["hosts"]}
-    assert states == {"nas": "as it should be", **dict.fromkeys(odd, "wrong")}
+    assert states == {"nas": "as it should be", **dict.fromkeys([*odd, "worded"], "wrong")}
+    assert template in str(document)
     for path in (site.inventory / "status").iterdir():
         assert path.read_text(encoding="utf-8").replace("\n", "").replace("\t", "").isprintable(), path
 
     done = run("doctor", "-e", "mtls_service=nas", "-e", "mtls_client=phone", "--limit", "nas")
     assert done.returncode == 0, done.text
+    run("doctor", "-e", "mtls_service=worded", "-e", "mtls_client=phone", "--limit", "worded")
     for name in odd:
         done = run("doctor", "-e", f"mtls_service={name}", "-e", "mtls_client=phone", "--limit", name)
         assert f"{name} itself could not be looked at (" in done.text, done.text
