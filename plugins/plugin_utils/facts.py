@@ -13,7 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 
 # Ours, what holds secrets of ours by the usual naming (`vault_mtls_ca_passphrase`), and where relative paths start.
-_OURS = re.compile(r"(?:.*_)?mtls_.*|inventory_dir|inventory_file", re.DOTALL)
+# A fact of an interface `mtls-br0` is `ansible_mtls_br0`, and stands in for nothing.
+_OURS = re.compile(r"(?!ansible_)(?:.*_)?mtls_.*|inventory_dir|inventory_file", re.DOTALL)
 # What `ansible.builtin.setup` and the search for a Python leave beside facts named `ansible_…`.
 _USUAL = re.compile(r"ansible_.*|facter_.*|ohai_.*|module_setup|gather_subset|discovered_interpreter_\w+", re.DOTALL)
 _NAME = re.compile(r"[A-Za-z_]\w*")
@@ -28,7 +29,7 @@ def refuse_facts(task_vars: Mapping[str, t.Any], hosts: Iterable[str]) -> None:
     hostvars = task_vars["hostvars"]
     for host in hosts:
         facts = _facts_of(hostvars, host)
-        found = [name for name in facts if _OURS.fullmatch(name.removeprefix("ansible_"))]
+        found = [name for name in facts if _OURS.fullmatch(name)]
         if not found and (others := [name for name in facts if not _USUAL.fullmatch(name)]):
             raw = task_vars if host == task_vars["inventory_hostname"] else hostvars.raw_get(host)
             needed = _referred_to(raw)

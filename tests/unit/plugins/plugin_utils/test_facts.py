@@ -52,7 +52,6 @@ def fleet(tmp_path):
     "name",
     [
         "mtls_ca_dir",
-        "ansible_mtls_ca_dir",
         "mtls__crl_only",
         "mtls_",
         "mtls_any\nthing\x1b",
@@ -74,7 +73,13 @@ def test_facts_that_stand_in_for_the_inventory_are_refused(fleet, host, name):
 
 
 def test_others_are_nothing_to_us(fleet):
-    usual = {"ansible_fqdn": "x.lan", "ansible_web_dir": "x", "module_setup": True, "gather_subset": ["all"]}
+    usual = {
+        "ansible_fqdn": "x.lan",
+        "ansible_mtls_br0": {},
+        "ansible_web_dir": "x",
+        "module_setup": True,
+        "gather_subset": ["all"],
+    }
     others = {"unrelated": 2, "mtls": 1, "packages": {}, "inventory_dirs": 1, "discovered_interpreter_python": "/x"}
     for host in ("nas", "web"):
         fleet.manager.set_host_facts(host, {**usual, **others})
