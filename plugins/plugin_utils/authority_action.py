@@ -7,13 +7,13 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import sys
 import typing as t
 from types import ModuleType
 
 from ansible.errors import AnsibleActionFail
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible.module_utils.common.parameters import remove_values
 from ansible.module_utils.errors import AnsibleValidationErrorMultiple, UnsupportedError
 from ansible.plugins.action import ActionBase
 
@@ -21,6 +21,11 @@ from ansible_collections.mtls.nginx.plugins.module_utils.common import entry
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.plugin_utils.facts import refuse_facts
 from ansible_collections.mtls.nginx.plugins.plugin_utils.plain import plain
+
+# Since 2.22, Ansible masks what an argument specification calls secret wherever it shows or logs something, and warns
+# of results that are masked by hand.
+if _MASKED_BY_HAND := importlib.util.find_spec("ansible.module_utils.secrets") is None:
+    from ansible.module_utils.common.parameters import remove_values
 
 
 @dataclasses.dataclass
@@ -68,12 +73,12 @@ class AuthorityAction(ActionBase):
             result = {"failed": True, "msg": self._refusal(validation.errors)}
         else:
             result = entry.result_of(lambda: self.MODULE.work(call))
-        # Results have no secrets in them, but a message may cite what was given.
-        secrets = validation._no_log_values
-        if "msg" in result:
-            result["msg"] = remove_values(result["msg"], secrets)
         if call.warnings:
-            result["warnings"] = remove_values(call.warnings, secrets)
+            result["warnings"] = call.warnings
+        if _MASKED_BY_HAND:
+            # Results have no secrets in them, but a message may cite what was given.
+            shown = {name: result[name] for name in ("msg", "warnings") if name in result}
+            result.update(remove_values(shown, validation._no_log_values))
         return result
 
     def _refusal(self, errors: AnsibleValidationErrorMultiple) -> str:

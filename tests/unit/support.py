@@ -39,14 +39,15 @@ def run_module(name: str, check: bool = False, diff: bool = False, **options) ->
     arguments = {"ANSIBLE_MODULE_ARGS": {**options, "_ansible_check_mode": check, "_ansible_diff": diff}}
     output, errors = module_server.run(f"ansible_collections.mtls.nginx.plugins.modules.{name}", json.dumps(arguments))
     assert output, errors
-    result = answer(output)
+    result = result_of(output)
     return {**result, "raw": json.dumps(result) + errors}
 
 
-def answer(output: str) -> dict:
-    """Return a module's result as Ansible passes it on: without what ansible-core 2.22 has told it to mask."""
+def result_of(output: str) -> dict:
+    """Return a module's result as Ansible shows it: since 2.22 the module only says what is to be masked in it."""
     result = json.loads(output)
-    result.pop("_ansible_new_secrets", None)
+    for secret in result.pop("_ansible_new_secrets", ()):
+        result = json.loads(json.dumps(result).replace(json.dumps(secret)[1:-1], "$REDACTED$"))
     return result
 
 

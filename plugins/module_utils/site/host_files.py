@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os.path
 import typing as t
 from collections.abc import Mapping, Sequence
@@ -250,6 +251,7 @@ def _textfile(
     }
 
 
+@functools.cache  # a process that renders several hosts reads and compiles the templates once
 def _environment(template_dir: str, cache_dir: str | None) -> jinja2.Environment:
     environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
         loader=jinja2.FileSystemLoader(template_dir),

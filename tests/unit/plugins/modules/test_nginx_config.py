@@ -12,6 +12,7 @@ import pytest
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.host.request import GateProbe, Textfile, WantedFile
 from ansible_collections.mtls.nginx.plugins.modules import nginx_config, nginx_facts
+from ansible_collections.mtls.nginx.tests.unit.support import result_of
 
 KEY = "-----BEGIN PRIVATE KEY-----\nMIG\n-----END PRIVATE KEY-----\n"
 EMPTY = {
@@ -77,7 +78,7 @@ def called(module, capsys, **args):
     testing = pytest.importorskip("ansible.module_utils.testing", reason="not yet in this ansible-core")
     with testing.patch_module_args(args), pytest.raises(SystemExit):
         module.main()
-    return json.loads(capsys.readouterr().out)
+    return result_of(capsys.readouterr().out)
 
 
 def test_nginx_is_not_installed(tmp_path, capsys):
