@@ -92,7 +92,7 @@ integration: $(VENV)/.openbao $(VENV)/.collections $(COLLECTION) packages-integr
 
 coverage: $(VENV)/.openbao $(VENV)/.collections $(COLLECTION) packages-integration  ## which branches the unit and integration tests reach (root)
 	@[[ $$EUID -eq 0 ]] || { echo "The integration tests start and reload nginx: run them as root." >&2; exit 1; }
-	tests/coverage.sh $(PARALLEL)
+	python tests/branches.py $(PARALLEL) tests/unit tests/integration tests/gate
 
 screenshots: $(VENV)/.dev $(COLLECTION)  ## a sample of each page, and pictures of it in build/screenshots; PAGES="status-mixed" takes these alone (root)
 	tests/packages.sh chromium fonts-dejavu-core
