@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """branches.py ARGUMENT…: run pytest with these arguments, and say which branches of plugins/ no test has taken.
 
-Fails where a test fails, or where fewer than REQUIRED percent of the branches are taken.
+Fails where a test fails, where fewer than REQUIRED percent of the branches are taken, or where a file is never read.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Container
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -26,10 +27,11 @@ def coverage(*arguments: str) -> int:
     return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
 
 
-def taken(report: Path) -> float:
-    """Percent of the branches."""
-    totals = json.loads(report.read_text())["totals"]
-    return 100 * totals["covered_branches"] / totals["num_branches"]
+def never_read(measured: Container[str]) -> list[str]:
+    """The files that no process of the tests has imported: coverage.py does not know of them."""
+    files = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "plugins").rglob("*.py"))
+    code = [name for name in files if not name.endswith("/__init__.py") and "/doc_fragments/" not in name]
+    return [name for name in code if name not in measured]
 
 
 def main(arguments: list[str]) -> int:
@@ -40,9 +42,12 @@ def main(arguments: list[str]) -> int:
     if coverage("combine") or coverage("report") or coverage("html", f"--directory={WORK}/html", "--quiet"):
         return 1
     coverage("json", "-o", str(report), "--quiet")
-    percent = taken(report)
+    measured = json.loads(report.read_text())
+    percent = measured["totals"]["percent_branches_covered"]
+    if unread := never_read(measured["files"]):
+        print(f"Never read: {', '.join(unread)}")
     print(f"Branches: {percent:.1f} % taken, {REQUIRED:.0f} % required. Line by line: {WORK}/html/index.html")
-    return 1 if tests or percent < REQUIRED else 0
+    return 1 if tests or unread or percent < REQUIRED else 0
 
 
 if __name__ == "__main__":
