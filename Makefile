@@ -15,7 +15,7 @@ ROWS :=
 PAGES :=
 ADDRESS :=
 RUNS := 3
-SCENARIOS := default lifecycle existing fleet
+SCENARIOS := existing default fleet lifecycle
 # A process for each processor. Each takes tests in their order, so that most files meet one process and its fixtures.
 PARALLEL := --numprocesses=auto --maxprocesses=8 --dist=worksteal
 
