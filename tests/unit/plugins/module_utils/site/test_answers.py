@@ -229,7 +229,7 @@ def test_an_honest_answer_passes_as_it_is(module):
         place = more
         for key in path:
             place = place[key]
-        if isinstance(place, dict) and path[-1:] != ("fingerprints",):
+        if isinstance(place, dict) and path[-1:] not in [("fingerprints",), ("names",)]:  # tables of any name
             place["mtls_more"] = "{{ 1 }}"
     assert answers.read("nas", module, spec, more) == answer
 
