@@ -2,9 +2,18 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The hosts of a play, or an error where there are none: Ansible skips a play without hosts, and the run is a success."""
+"""The hosts of a play, or an error where there are none: Ansible skips such a play, and the run is a success."""
 
 from __future__ import annotations
+
+import typing as t
+from collections.abc import Mapping, Sequence
+
+from ansible import constants as C
+from ansible import context
+from ansible.errors import AnsibleLookupError
+from ansible.inventory.manager import InventoryManager
+from ansible.plugins.lookup import LookupBase
 
 DOCUMENTATION = r"""
 name: hosts
@@ -39,15 +48,6 @@ _raw:
   sample: [mtls_servers]
 """
 
-import typing as t
-from collections.abc import Mapping, Sequence
-
-from ansible import constants as C
-from ansible import context
-from ansible.errors import AnsibleLookupError
-from ansible.inventory.manager import InventoryManager
-from ansible.plugins.lookup import LookupBase
-
 
 class LookupModule(LookupBase):
     """Has a play without hosts fail."""
@@ -81,15 +81,15 @@ def _nobody(pattern: str, matching: set[str], groups: Mapping[str, Sequence[str]
     limit = context.CLIARGS.get("subset")
     if matching:
         return (
-            f"no host is left of the {len(matching)} that match '{pattern}': none of them is among '{limit}' of --limit;"
-            f" nothing was done. They are {_some(matching)}"
+            f"no host is left of the {len(matching)} that match '{pattern}': none of them is among '{limit}' of"
+            f" --limit, so nothing was done. They are {_some(matching)}"
         )
     sources = context.CLIARGS.get("inventory") or C.DEFAULT_HOST_LIST
     known = _some(group for group, hosts in groups.items() if hosts and group not in ("all", "ungrouped"))
     return (
-        f"no host of the inventory {', '.join(sources)} matches '{pattern}', so nothing was done. Its groups with hosts:"
-        f" {known or 'none'}. Name the inventory with -i, put the hosts into the group mtls_servers, or say which they"
-        " are with -e mtls_hosts=PATTERN"
+        f"no host of the inventory {', '.join(sources)} matches '{pattern}', so nothing was done. Its groups with"
+        f" hosts: {known or 'none'}. Name the inventory with -i, put the hosts into the group mtls_servers, or say"
+        " which they are with -e mtls_hosts=PATTERN"
     )
 
 
