@@ -144,7 +144,7 @@ def test_every_playbook_with_every_backend(several, elsewhere, backend):
     # A revocation comes to the host, also while another authority is out of order, and then the run fails.
     if backend == "trust":
         said = refused(site, "revoke", mtls_revoke="ana")
-        assert f"{site.pki}, {site.inventory / 'visitors'}: belongs to somebody else" in said
+        assert f"{site.pki}, {site.inventory / 'visitors'}: is an external CA" in said
         elsewhere.clients(Client("pepe"), Client("ana", revoked=True))
         done(site, "refresh_crl")
     else:

@@ -123,7 +123,7 @@ def _metrics(status: Status, generated: datetime) -> Iterable[tuple[str, str, It
 
 
 def _states(authority: AuthorityStatus) -> tuple[str, ...]:
-    """Of somebody else's authority there is one more."""
+    """The states to count; an external CA has one more."""
     states = (VALID, SOON, ENDED, REVOKED, UNRECORDED, NONE)
     elsewhere = any(client.certificate.state == ELSEWHERE for client in authority.clients)
     return (*states, ELSEWHERE) if elsewhere else states

@@ -15,8 +15,8 @@ from datetime import datetime
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.clients import Unmanaged
 
-# How a certificate stands. UNRECORDED is one that the authority's record does not know, ELSEWHERE one of an authority
-# that is somebody else's and alone knows it.
+# How a certificate stands. UNRECORDED is one that the authority's record does not know, ELSEWHERE one of an external
+# CA, which alone knows it.
 VALID, SOON, ENDED, REVOKED, UNRECORDED, NONE = "valid", "soon", "ended", "revoked", "unrecorded", "none"
 ELSEWHERE = "elsewhere"
 # How urgent a finding is: somebody is or will be shut out or let in wrongly; it will be so; it is good to know.
