@@ -118,5 +118,4 @@ def test_no_setting_of_the_strategy_lets_the_next_batch_start_after_a_failure(fl
     stopped = fleet.run()
     assert stopped.returncode != 0
     assert batches(stopped) == [["h1"]]
-    assert "NOT REACHED, the run stopped before: h2, h3, h4, h5, h6 (5 hosts)" in summary(stopped)
     assert [host.pid for host in fleet.hosts.values()] == [None] * 6
