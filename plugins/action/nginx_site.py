@@ -11,6 +11,7 @@ import typing as t
 from ansible import constants as C
 from ansible.utils.display import Display
 
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.host.shutdown import OwnBound
 from ansible_collections.mtls.nginx.plugins.module_utils.host.transaction import Outcome
 from ansible_collections.mtls.nginx.plugins.module_utils.site import answers
