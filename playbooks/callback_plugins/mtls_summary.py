@@ -179,8 +179,10 @@ class CallbackModule(CallbackBase):
             self._authorities += _of_clients(values)
         elif action == "mtls.nginx.doctor":
             self._diagnoses.append(values["msg"])
-        elif action == "mtls.nginx.crl" and values.get("changed"):
-            self._authorities.append(f"{'CRL would be written' if self._check else 'CRL written'}")
+
+    def v2_runner_item_on_ok(self, result: t.Any) -> None:
+        if result._task.action == "mtls.nginx.crl" and result._result.get("changed"):
+            self._authorities.append("CRL would be written" if self._check else "CRL written")
 
     def v2_runner_on_failed(self, result: t.Any, ignore_errors: bool = False) -> None:
         if ignore_errors:

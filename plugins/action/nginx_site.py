@@ -11,6 +11,7 @@ import typing as t
 from ansible import constants as C
 from ansible.utils.display import Display
 
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.host.shutdown import OwnBound
 from ansible_collections.mtls.nginx.plugins.module_utils.host.transaction import Outcome
 from ansible_collections.mtls.nginx.plugins.module_utils.site import answers
@@ -85,9 +86,20 @@ class ActionModule(HostAction):
 
     def _bring_crl(self, services: list[Service]) -> dict[str, t.Any]:
         min_days = 0 if self._task.check_mode else self._arguments["crl_min_days"]
-        crls = {trust: publish_crl(path, min_days) for trust, (path, _entered) in self._authorities(services).items()}
+        crls, missing = {}, []
+        for trust, (path, _entered) in self._authorities(services).items():
+            try:
+                crls[trust] = publish_crl(path, min_days)
+            except MtlsError as error:  # what another authority has revoked gets here all the same
+                missing.append(str(error))
+        if missing and not crls:
+            raise MtlsError("; ".join(missing))
         wanted = crl_files(self._conf_dir, services, crls, self._arguments["textfile_dir"])
-        return {**self._put_in_place(wanted), "refused": {}}
+        result = {**self._put_in_place(wanted), "refused": {}}
+        if missing:
+            placed = [result["msg"]] if result.get("failed") else ["the CRLs of the other authorities are in place"]
+            result.update(failed=True, msg="; ".join([*missing, *placed]))
+        return result
 
     def _bring_all(self, services: list[Service]) -> dict[str, t.Any]:
         publications = self._publications(services)

@@ -60,6 +60,9 @@ class AuthorityAction(ActionBase):
             refuse_facts(self._task_vars, [self._task_vars["inventory_hostname"]])
         except MtlsError as error:
             raise AnsibleActionFail(str(error)) from error
+        if self._task.get_vars().get("ansible_become") is False:
+            # `-e ansible_become=true` is meant for the hosts, yet Ansible has it outrank what the task says.
+            self._connection.set_become_plugin(None)
         result.update(self._result())
         return result
 

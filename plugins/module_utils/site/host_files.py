@@ -217,10 +217,10 @@ def host_files(
 def crl_files(
     conf_dir: str, services: Sequence[Service], crls: Mapping[str, str], textfile_dir: str | None
 ) -> HostFiles:
-    """New CRLs, by `Service.trust`, and their end dates, and nothing else: for a host whose services are set up."""
-    trusts = {name: TrustPaths.of(conf_dir, name) for name in crls}
+    """New CRLs, by `Service.trust`, and all end dates, and nothing else: for a host whose services are set up."""
+    trusts = {name: TrustPaths.of(conf_dir, name) for name in trusts_of(services)}
     return HostFiles(
-        files=[item for name, trust in trusts.items() for item in _crl_files(trust, crls[name])],
+        files=[item for name, crl in crls.items() for item in _crl_files(trusts[name], crl)],
         textfile=_textfile(conf_dir, services, trusts, textfile_dir),
         close_rejected=True,
     )

@@ -30,6 +30,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.clients impo
     describe_unmanaged,
     unmanaged_serials,
 )
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.options import TRUST
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.layout import Layout
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.register import SERVERS, Register, RegisterEntry
 from ansible_collections.mtls.nginx.plugins.module_utils.common import times
@@ -41,6 +42,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.status.model impor
     ACT_NOW,
     ACT_SOON,
     ANSWERS,
+    ELSEWHERE,
     ENDED,
     NONE,
     NOT_ASKED,
@@ -168,6 +170,7 @@ class _Judge:
     ) -> None:
         self._plan = plan
         self._published = published
+        self._issues = plan.settings.get("backend") != TRUST
         self._record: Record = published.record
         self._clients = clients
         self._servers = servers
@@ -229,7 +232,7 @@ class _Judge:
         if end <= self._settings.limit(self._now, 0):
             self._find(ACT_SOON, "authority_soon", "The authority's own certificate ends soon", remedy, about)
             return Certificate(SOON, serial, end)
-        if end < times.in_days(self._now, longest, "days"):
+        if self._issues and end < times.in_days(self._now, longest, "days"):
             title = f"Certificates for {longest} days would outlive the authority's own, so none is renewed"
             self._find(ACT_SOON, "authority_short", title, f"{remedy} Until then, ask for fewer days.", about)
             return Certificate(SOON, serial, end)
@@ -359,7 +362,7 @@ class _Judge:
             renew_before = client.get("renew_before")
             if renew_before is None:
                 renew_before = self._plan.settings["client_renew_before"]
-            certificate = self._certificate(entry, renew_before)
+            certificate = self._certificate(entry, renew_before) if self._issues else Certificate(ELSEWHERE)
             opens = tuple(sorted((*everybody, *listed.get(client["name"], ())), key=order.__getitem__))
             enters, waits = (opens, ()) if certificate.works else ((), opens)
             found.append(ClientStatus(client["name"], entry.dn if entry else None, certificate, enters, waits))
