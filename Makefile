@@ -15,7 +15,7 @@ ROWS :=
 PAGES :=
 ADDRESS :=
 RUNS := 3
-SCENARIOS := default lifecycle existing fleet
+SCENARIOS := existing default fleet lifecycle
 # A process for each processor. Each takes tests in their order, so that most files meet one process and its fixtures.
 PARALLEL := --numprocesses=auto --maxprocesses=8 --dist=worksteal
 
@@ -32,7 +32,8 @@ demo-clean: $(VENV)/.controller $(COLLECTION)  ## take away all that the demo ma
 	examples/demo/run.sh down
 
 ##@ Check it
-test: lint build sanity unit fuzz integration matrix-ends molecule  ## all of it (root: the integration tests run a real nginx)
+test:  ## all of it; the unit tests with the oldest and the newest ansible-core (root: the integration tests run a real nginx)
+	@python3 tests/phases.py
 
 test-long: $(VENV)/.dev $(COLLECTION) packages  ## the long trials: many kills, reloads under load, each nginx, each ansible-core (root)
 	pytest -m long
@@ -58,6 +59,9 @@ docs-lint: $(VENV)/.dev $(COLLECTION)  ## the documentation of modules, roles an
 sanity: $(VENV)/.dev  ## ansible-test sanity, with nothing ignored
 	python tests/lint/sanity.py
 
+images:  ## the images for molecule, as far as they have to be built here (root)
+	python3 molecule/run.py --images $(SCENARIOS)
+
 molecule: $(VENV)/.molecule $(COLLECTION)  ## real hosts in containers: SCENARIOS="default fleet" chooses (root, or a Docker engine)
 	python molecule/run.py $(SCENARIOS)
 
@@ -67,18 +71,28 @@ matrix: $(COLLECTION) packages  ## unit tests and the workflow on each supported
 matrix-ends: $(COLLECTION) packages  ## the same on the oldest and the newest of them only (root)
 	python3 tests/matrix.py --ends $(PARALLEL)
 
-unit fuzz integration test-long bench screenshots: export PYTHONPATH := $(CURDIR)/$(COLLECTIONS)
+matrix-environments:
+	python3 tests/matrix.py --ends --environments
+
+unit fuzz integration coverage test-long bench screenshots: export PYTHONPATH := $(CURDIR)/$(COLLECTIONS)
+
+# The unit tests write thousands of small files and wait for the disk each time. In memory, where there is a gigabyte of
+# it for files, they need not.
+unit fuzz: export PYTEST_DEBUG_TEMPROOT := $(shell [[ $$(df --output=avail /dev/shm 2>/dev/null | tail -n 1) -gt 1000000 ]] && echo /dev/shm || true)
 
 unit: $(VENV)/.dev $(COLLECTION) packages  ## unit tests, the everyday loop
-	pytest $(PARALLEL) tests/unit --ignore=tests/unit/fuzz
+	pytest $(PARALLEL) -o tmp_path_retention_policy=failed tests/unit --ignore=tests/unit/fuzz
 
 fuzz: $(VENV)/.dev $(COLLECTION) packages  ## unit tests with whatever Hypothesis thinks up
-	pytest $(PARALLEL) tests/unit/fuzz
+	pytest $(PARALLEL) -o tmp_path_retention_policy=failed tests/unit/fuzz
 
-integration: $(VENV)/.openbao $(VENV)/.collections $(COLLECTION) packages  ## integration tests with a real nginx (root)
+integration: $(VENV)/.openbao $(VENV)/.collections $(COLLECTION) packages-integration  ## integration tests with a real nginx (root)
 	@[[ $$EUID -eq 0 ]] || { echo "The integration tests start and reload nginx: run them as root." >&2; exit 1; }
-	tests/packages.sh chromium default-jre-headless libnss3-tools
 	pytest $(PARALLEL) --durations=25 tests/integration tests/gate
+
+coverage: $(VENV)/.openbao $(VENV)/.collections $(COLLECTION) packages-integration  ## which branches the unit and integration tests reach (root)
+	@[[ $$EUID -eq 0 ]] || { echo "The integration tests start and reload nginx: run them as root." >&2; exit 1; }
+	python tests/branches.py $(PARALLEL) tests/unit tests/integration tests/gate
 
 screenshots: $(VENV)/.dev $(COLLECTION)  ## a sample of each page, and pictures of it in build/screenshots; PAGES="status-mixed" takes these alone (root)
 	tests/packages.sh chromium fonts-dejavu-core
@@ -104,8 +118,17 @@ help:  ## this list
 	  /^##@ / {printf "\n%s\n", substr($$0, 5)} \
 	  /^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+# Phases of `make test`, ahead of what needs them.
+environment:
+	requirements/venv.sh $(VENV)
+
+requirements: $(VENV)/.dev $(VENV)/.openbao $(VENV)/.molecule $(COLLECTION)
+
 packages:
 	@tests/packages.sh
+
+packages-integration:
+	@tests/packages.sh chromium default-jre-headless libnss3-tools
 
 $(VENV)/.controller: requirements/controller.txt
 	requirements/venv.sh $(VENV)
@@ -136,4 +159,4 @@ $(COLLECTION):
 	mkdir -p $(@D)
 	ln -sfn ../../../.. $@
 
-.PHONY: demo demo-clean test test-long lint changelog-lint docs-lint ci-lint sanity unit fuzz integration molecule matrix matrix-ends screenshots bench build clean help packages
+.PHONY: demo demo-clean test test-long lint changelog-lint docs-lint ci-lint sanity unit fuzz integration coverage images molecule matrix matrix-ends matrix-environments screenshots bench build clean help environment requirements packages packages-integration

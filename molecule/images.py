@@ -13,7 +13,8 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,6 +93,25 @@ def image(platform: Platform) -> Image:
     return _rebuilt(platform)
 
 
+def build_ahead(platforms: Sequence[Platform]) -> None:
+    """Rebuild now what `image` would rebuild. Where an official image can be pulled, so can all. Raises NoImage."""
+    bases = {platform: os.environ.get(f"MTLS_BASE_{platform.variable}", "") for platform in platforms}
+    rebuilt = [platform for platform, base in bases.items() if base == REBUILD]
+    free = [platform for platform, base in bases.items() if base == ""]
+    if free and not _pulled(free[0]):
+        rebuilt += free
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        list(pool.map(_tarball, rebuilt))
+
+
+def _pulled(platform: Platform) -> bool:
+    try:
+        _docker("pull", "--quiet", platform.official, seconds=_SECONDS_TO_PULL)
+    except NoImage:
+        return False
+    return True
+
+
 def _docker(*arguments: str, given: str | None = None, seconds: int | None = None) -> str:
     try:
         return subprocess.run(
@@ -123,14 +143,20 @@ def _rebuilt(platform: Platform) -> Image:
         )
     else:
         made = Image(f"mtls-test/{platform.name}", f"rebuilt from the packages of {platform.suite}")
-    tarball = CACHE / f"{made.tag.partition('/')[2]}-{_recipe_digest(platform)}.tar"
+    _docker("import", "--change", f'LABEL {_LABEL}="{made.origin}"', str(_tarball(platform)), made.tag)
+    return made
+
+
+def _tarball(platform: Platform) -> Path:
+    """The platform's root file system, from the cache or built."""
+    name = f"{platform.name}-stand-in" if platform.stand_in else platform.name
+    tarball = CACHE / f"{name}-{_recipe_digest(platform)}.tar"
     if not tarball.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
-        for old in CACHE.glob(f"{made.tag.partition('/')[2]}-????????????.tar"):
+        for old in CACHE.glob(f"{name}-????????????.tar"):
             old.unlink()
         _bootstrap(platform, tarball)
-    _docker("import", "--change", f'LABEL {_LABEL}="{made.origin}"', str(tarball), made.tag)
-    return made
+    return tarball
 
 
 def _recipe_digest(platform: Platform) -> str:

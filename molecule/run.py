@@ -1,9 +1,10 @@
 # Copyright (c) 2026, the mtls.nginx authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""run.py SCENARIO…: `molecule test` of each, with an engine and the images that it needs.
+"""run.py [--images] SCENARIO…: `molecule test` of each, with an engine and the images that it needs.
 
-Without an engine nothing is tested, and the reason is said: that is no failure.
+With `--images`, the images that have to be built here are built, and nothing is tested. Without an engine nothing is
+done, and the reason is said: that is no failure.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FrameType
 
@@ -22,6 +24,7 @@ from engine import NoEngine, control_groups, engine
 
 HERE = Path(__file__).resolve().parent
 WORK = HERE.parent / "build" / "molecule"
+AT_ONCE = 2  # scenarios: each waits much, and their networks and hosts have names of their own
 
 
 def needed(scenarios: list[str]) -> list[images.Platform]:
@@ -42,24 +45,46 @@ def bring(platforms: list[images.Platform]) -> dict[str, images.Image]:
 
 
 def test(scenario: str, environment: dict[str, str]) -> bool:
+    """Whether it passed; what it says is shown at its end, since others run beside it."""
     started = time.monotonic()
     folder = WORK / scenario
     done = subprocess.run(
         ["molecule", "test", "--scenario-name", scenario],
         cwd=HERE.parent,
         env={**environment, "MOLECULE_EPHEMERAL_DIRECTORY": str(folder)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
         check=False,
     )
     passed = done.returncode == 0
-    print(f"scenario {scenario}: {'passed' if passed else 'FAILED'} ({time.monotonic() - started:.0f} s)", flush=True)
+    said = f"scenario {scenario}: {'passed' if passed else 'FAILED'} ({time.monotonic() - started:.0f} s)"
+    print(done.stdout, said, sep="\n", flush=True)
     return passed
 
 
-def main(scenarios: list[str]) -> int:
+def test_all(scenarios: list[str], environment: dict[str, str]) -> bool:
+    """The first runs alone: Molecule links the collection into `.ansible/` then, and two at once would be in each
+    other's way.
+    """
+    first, *others = scenarios
+    results = [test(first, environment)]
+    with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
+        results += pool.map(lambda scenario: test(scenario, environment), others)
+    return all(results)
+
+
+def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGTERM, interrupted)
+    scenarios = [argument for argument in arguments if argument != "--images"]
     try:
         with control_groups() as groups, engine(WORK / "dockerd.log") as which:
             print(f"Docker: {which}", flush=True)
+            if "--images" in arguments:
+                images.build_ahead(needed(scenarios))
+                return 0
             made = bring(needed(scenarios))
             environment = {
                 **os.environ,
@@ -68,14 +93,14 @@ def main(scenarios: list[str]) -> int:
                 "HOME": str(WORK / "home"),  # Molecule and its modules keep caches there
                 "ANSIBLE_HOME": str(WORK / "home" / ".ansible"),
             }
-            failed = [scenario for scenario in scenarios if not test(scenario, environment)]
+            passed = test_all(scenarios, environment)
     except NoEngine as reason:
         print(f"Molecule's scenarios were skipped ({', '.join(scenarios)}): {reason}.", flush=True)
         return 0
     except images.NoImage as reason:
         print(reason, file=sys.stderr)
         return 1
-    return 1 if failed else 0
+    return 0 if passed else 1
 
 
 def interrupted(number: int, frame: FrameType | None) -> None:

@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Unit tests and the whole workflow on each supported ansible-core, with the Pythons that this machine has.
 
-`matrix.py --ends` takes the oldest pair and the newest one only. Other arguments are pytest's.
+`matrix.py --ends` takes the oldest pair and the newest one only; with `--environments` their virtual environments are
+made, and nothing is tested. Other arguments are pytest's.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ CORES = {
     "2.19": ("3.11", "3.13"),
     "2.20": ("3.12", "3.14"),
     "2.21": ("3.12", "3.14"),
+    "2.22": ("3.13", "3.14"),
 }
+CANDIDATES = {"2.22": "ansible-core>=2.22.0rc1,<2.23"}  # release candidates too: there was nothing else yet
 OLDEST = {"2.17": "cryptography==42.*"}  # the oldest of everything together
 PACKAGES = ("hypothesis", "pkilint", "pytest", "pytest-xdist", "python-pkcs11")
 TESTS = (
@@ -65,14 +68,19 @@ def pairs() -> list[tuple[str, str]]:
     return chosen
 
 
-def run(core: str, minor: str, options: list[str]) -> bool:
+def environment_of(core: str, minor: str) -> Path:
+    """The folder of the pair's virtual environment, made unless it is there."""
     folder = WORK / f"{core}-py{minor}"
-    interpreter = folder / "bin" / "python"
     if not (folder / "complete").exists():
         subprocess.run([str(python(minor)), "-m", "venv", "--clear", folder], check=True)
-        packages = [f"ansible-core=={core}.*", OLDEST.get(core, "cryptography>=42"), *PACKAGES]
-        subprocess.run([interpreter, "-m", "pip", "install", "--quiet", *packages], check=True)
+        packages = [CANDIDATES.get(core, f"ansible-core=={core}.*"), OLDEST.get(core, "cryptography>=42"), *PACKAGES]
+        subprocess.run([folder / "bin" / "python", "-m", "pip", "install", "--quiet", *packages], check=True)
         (folder / "complete").touch()
+    return folder
+
+
+def run(core: str, minor: str, options: list[str]) -> bool:
+    folder = environment_of(core, minor)
     environment = {
         **os.environ,
         "PATH": f"{folder / 'bin'}:{os.environ['PATH']}",
@@ -80,7 +88,7 @@ def run(core: str, minor: str, options: list[str]) -> bool:
     }
     started = time.monotonic()
     cache = f"--override-ini=cache_dir={folder / 'cache'}"
-    command = [interpreter, "-m", "pytest", "--quiet", *options, cache, *TESTS]
+    command = [folder / "bin" / "python", "-m", "pytest", "--quiet", *options, cache, *TESTS]
     passed = subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode == 0
     took = time.monotonic() - started
     print(f"ansible-core {core}, Python {minor}: {'passed' if passed else 'FAILED'} ({took:.0f} s)", flush=True)
@@ -92,6 +100,10 @@ def main() -> int:
     if "--ends" in options:
         options.remove("--ends")
         chosen = list(dict.fromkeys([*chosen[:1], *chosen[-1:]]))
+    if "--environments" in options:
+        for core, minor in chosen:
+            environment_of(core, minor)
+        return 0
     results = [run(core, minor, options) for core, minor in chosen]
     return 0 if results and all(results) else 1
 

@@ -20,6 +20,8 @@ from dataclasses import dataclass, field
 
 from ansible.plugins.callback import CallbackBase
 
+from ansible_collections.mtls.nginx.plugins.module_utils.site.answers import printable
+
 _WIDTH = 110
 _EVERY_SERVICE = "(all)"
 _FILES = (
@@ -174,7 +176,7 @@ class CallbackModule(CallbackBase):
             report.take_site(values)
         elif action == "mtls.nginx.tls_probe":
             report.attempts = None if values.get("skipped") else values.get("attempts")
-        elif action == "ansible.builtin.package" and values.get("changed"):
+        elif action == "mtls.nginx.nginx_install" and values.get("changed"):
             report.installed = True
         elif action == "mtls.nginx.client_cert":
             self._authorities += _of_clients(values)
@@ -182,8 +184,10 @@ class CallbackModule(CallbackBase):
             self._diagnoses.append(values["msg"])
         elif action == "mtls.nginx.status":
             self._status = {key: values[key] for key in ("due", "summary", "page", "document")}
-        elif action == "mtls.nginx.crl" and values.get("changed"):
-            self._authorities.append(f"{'CRL would be written' if self._check else 'CRL written'}")
+
+    def v2_runner_item_on_ok(self, result: t.Any) -> None:
+        if result._task.action == "mtls.nginx.crl" and result._result.get("changed"):
+            self._authorities.append("CRL would be written" if self._check else "CRL written")
 
     def v2_runner_on_failed(self, result: t.Any, ignore_errors: bool = False) -> None:
         if ignore_errors:
@@ -191,7 +195,7 @@ class CallbackModule(CallbackBase):
         report = self._reports.setdefault(result._host.get_name(), HostReport())
         if result._task.action == "mtls.nginx.tls_probe" and result._result.get("attempts"):
             report.attempts = result._result["attempts"]
-        report.failure = str(result._result.get("msg") or "see above")
+        report.failure = printable(str(result._result.get("msg") or "see above"))
 
     def v2_runner_on_unreachable(self, result: t.Any) -> None:
         report = self._reports.setdefault(result._host.get_name(), HostReport())

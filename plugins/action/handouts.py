@@ -5,14 +5,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import typing as t
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.layout import Layout
+from ansible_collections.mtls.nginx.plugins.module_utils.common import files
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.site.handouts import Handouts, Template
+from ansible_collections.mtls.nginx.plugins.plugin_utils.facts import refuse_facts
 from ansible_collections.mtls.nginx.plugins.plugin_utils.hostvars import PAGE_DIR
 
 ARGUMENTS = {
@@ -43,13 +47,17 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         result = super().run(tmp, task_vars)
         _validation, arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)
+        task_vars = task_vars or {}
         try:
-            handouts = Handouts(
-                arguments["ca_path"], arguments["services"], Template(PAGE_DIR, arguments["template"] or None)
-            )
-            outcome = handouts.reconcile(
-                wanted=arguments["state"] == "present", check=self._task.check_mode, foreseen=arguments["foreseen"]
-            )
+            refuse_facts(task_vars, [task_vars["inventory_hostname"]])
+            # Another run may be at the same pages.
+            with self._lock(arguments["ca_path"]):
+                handouts = Handouts(
+                    arguments["ca_path"], arguments["services"], Template(PAGE_DIR, arguments["template"] or None)
+                )
+                outcome = handouts.reconcile(
+                    wanted=arguments["state"] == "present", check=self._task.check_mode, foreseen=arguments["foreseen"]
+                )
         except MtlsError as error:
             raise AnsibleActionFail(str(error)) from error
         except OSError as error:
@@ -63,3 +71,8 @@ class ActionModule(ActionBase):
             diff={"before": "".join(outcome.before), "after": "".join(outcome.after)},
         )
         return result
+
+    def _lock(self, ca_path: str) -> contextlib.AbstractContextManager[None]:
+        if self._task.check_mode or not os.path.isdir(ca_path):
+            return contextlib.nullcontext()
+        return files.lock(Layout(ca_path).lock)

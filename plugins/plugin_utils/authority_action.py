@@ -7,17 +7,25 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import sys
 import typing as t
 from types import ModuleType
 
+from ansible.errors import AnsibleActionFail
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible.module_utils.common.parameters import remove_values
 from ansible.module_utils.errors import AnsibleValidationErrorMultiple, UnsupportedError
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common import entry
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.plugin_utils.facts import refuse_facts
 from ansible_collections.mtls.nginx.plugins.plugin_utils.plain import plain
+
+# Since 2.22, Ansible masks what an argument specification calls secret wherever it shows or logs something, and warns
+# of results that are masked by hand.
+if _MASKED_BY_HAND := importlib.util.find_spec("ansible.module_utils.secrets") is None:
+    from ansible.module_utils.common.parameters import remove_values
 
 
 @dataclasses.dataclass
@@ -48,6 +56,13 @@ class AuthorityAction(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         result = super().run(tmp, task_vars)
         self._task_vars = task_vars or {}
+        try:
+            refuse_facts(self._task_vars, [self._task_vars["inventory_hostname"]])
+        except MtlsError as error:
+            raise AnsibleActionFail(str(error)) from error
+        if self._task.get_vars().get("ansible_become") is False:
+            # `-e ansible_become=true` is meant for the hosts, yet Ansible has it outrank what the task says.
+            self._connection.set_become_plugin(None)
         result.update(self._result())
         return result
 
@@ -61,12 +76,12 @@ class AuthorityAction(ActionBase):
             result = {"failed": True, "msg": self._refusal(validation.errors)}
         else:
             result = entry.result_of(lambda: self.MODULE.work(call))
-        # Results have no secrets in them, but a message may cite what was given.
-        secrets = validation._no_log_values
-        if "msg" in result:
-            result["msg"] = remove_values(result["msg"], secrets)
         if call.warnings:
-            result["warnings"] = remove_values(call.warnings, secrets)
+            result["warnings"] = call.warnings
+        if _MASKED_BY_HAND:
+            # Results have no secrets in them, but a message may cite what was given.
+            shown = {name: result[name] for name in ("msg", "warnings") if name in result}
+            result.update(remove_values(shown, validation._no_log_values))
         return result
 
     def _refusal(self, errors: AnsibleValidationErrorMultiple) -> str:

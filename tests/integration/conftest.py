@@ -109,6 +109,7 @@ class Site:
         (self.inventory / "group_vars" / "all").mkdir(parents=True)
         (self.inventory / "host_vars").mkdir()
         self.hosts: dict[str, Nginx] = {}
+        self.started_by: tuple[str, ...] = ()  # a program that starts ansible-playbook
         self.all_vars = {
             "mtls_ca_subject": {"C": "ES", "O": "Test", "CN": "Test Root CA"},
             "mtls_ca_passphrase": PASSPHRASE,
@@ -150,7 +151,7 @@ class Site:
             "ANSIBLE_LOCALHOST_WARNING": "0",
         }
         done = subprocess.run(
-            ["ansible-playbook", "-i", self.source, playbook, *arguments],
+            [*self.started_by, "ansible-playbook", "-i", self.source, playbook, *arguments],
             cwd=self.folder,
             env=environment,
             stdin=subprocess.DEVNULL,

@@ -450,7 +450,7 @@ def test_denied_names_path_and_capability(authority, controller, lacking, subjec
             "does not sign for CN=phone: common name phone not allowed by this role",
         ),
         ({"key_type": "rsa", "key_bits": 2048}, "role requires keys of type rsa"),
-        ({"not_after": "2026-12-31T00:00:00Z"}, "it ends on|does not sign"),
+        ({"not_after": "2026-12-31T00:00:00Z"}, "it expires on|does not sign"),
         ({"not_after_bound": "ttl-limited", "ttl": "24h"}, "does not sign for CN=phone: not_after_bound"),
     ],
 )

@@ -110,3 +110,12 @@ def test_a_host_that_cannot_be_reached_does_not_keep_the_others_from_a_revocatio
     assert [fleet.status(fleet.ports[name], client="phone") for name in ("h1", "h3", "h4", "h5", "h6")] == [400] * 5
     assert "h2 FAILED: it cannot be reached" in summary(run)
     assert "clients revoked: phone" in summary(run)
+
+
+def test_no_setting_of_the_strategy_lets_the_next_batch_start_after_a_failure(fleet, monkeypatch):
+    monkeypatch.setenv("ANSIBLE_STRATEGY", "free")
+    fleet.hosts["h1"].conf.write_text("nonsense;\n")
+    stopped = fleet.run()
+    assert stopped.returncode != 0
+    assert batches(stopped) == [["h1"]]
+    assert [host.pid for host in fleet.hosts.values()] == [None] * 6

@@ -138,13 +138,13 @@ def test_below_a_root_that_is_on_no_network(guarded):
     # The root's CRL nears its end: said each time, and still shipped. At last it is too late, and is not.
     by_hand(root, "-gencrl", "-crldays", "20", "-out", brought / "root.crl")
     said = " ".join(site.run(playbook=REFRESH).text.split())
-    assert "the CRL of CN=Root ends on" in said
+    assert "the CRL of CN=Root expires on" in said
     assert statuses(site, "phone", "tablet") == [400, 200]
     end = ("-crl_lastupdate", "20260101000000Z", "-crl_nextupdate", "20260201000000Z")
     shipped = site.hosts["nas"].folder / "client-certs" / "crl.pem"
     before = shipped.read_bytes()
     by_hand(root, "-gencrl", *end, "-out", brought / "root.crl")
-    assert "the CRL of CN=Root ended on 2026-02-01T00:00:00Z" in site.refused()
+    assert "the CRL of CN=Root expired on 2026-02-01T00:00:00Z" in site.refused()
     assert shipped.read_bytes() == before
 
     # The root revokes the authority: nobody gets in any more.

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,24 +29,34 @@ def names(folder: Path) -> list[str]:
     return sorted(path.stem for path in folder.glob("*.py"))
 
 
+def tracked(checkout: Path) -> list[str]:
+    """The files that git knows, as far as they are there."""
+    command = ["git", "ls-files", "-z", "--cached", "--deduplicate"]
+    listed = subprocess.run(command, cwd=checkout, stdout=subprocess.PIPE, text=True, check=True).stdout
+    return [name for name in listed.split("\0") if name and os.path.lexists(checkout / name)]
+
+
+def build(checkout: Path, folder: Path) -> Path:
+    """Build the collection from the tracked files only: whoever tries it out here may keep an authority beside them."""
+    with tempfile.TemporaryDirectory(prefix="mtls-build-") as temporary:
+        for name in tracked(checkout):
+            target = Path(temporary, name)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(checkout / name, target, follow_symlinks=False)
+        run("ansible-galaxy", "collection", "build", "--force", "--output-path", str(folder), temporary)
+    (tarball,) = folder.glob("mtls-nginx-*.tar.gz")
+    return tarball
+
+
 def main() -> int:
     for old in BUILD.glob("mtls-nginx-*.tar.gz"):
         old.unlink()
     shutil.rmtree(INSTALLED, ignore_errors=True)
-    run("ansible-galaxy", "collection", "build", "--output-path", str(BUILD), str(ROOT))
-    (tarball,) = BUILD.glob("mtls-nginx-*.tar.gz")
-
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    ).stdout.splitlines()
+    tarball = build(ROOT, BUILD)
     with tarfile.open(tarball) as archive:
         packed = {member.name for member in archive if not member.isdir()}
-    if strangers := sorted(packed - set(listed) - {"MANIFEST.json", "FILES.json"}):
-        print(f"{tarball.name} holds what git ignores: {', '.join(strangers)}", file=sys.stderr)
+    if strangers := sorted(packed - set(tracked(ROOT)) - {"MANIFEST.json", "FILES.json"}):
+        print(f"{tarball.name} holds what git does not know: {', '.join(strangers)}", file=sys.stderr)
         return 1
 
     run("ansible-galaxy", "collection", "install", "--offline", "--collections-path", str(INSTALLED), str(tarball))

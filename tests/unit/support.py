@@ -6,9 +6,7 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.access import Access
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import clients
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client import Client
 from ansible_collections.mtls.nginx.plugins.module_utils.common import times
+from ansible_collections.mtls.nginx.tests.unit import module_server
 
 SUBJECT = {"C": "ES", "O": "Acme", "CN": "Test CA"}
 
@@ -38,16 +37,18 @@ def openssl(*arguments: str, cwd: Path, ok: bool | None = True) -> str:
 def run_module(name: str, check: bool = False, diff: bool = False, **options) -> dict:
     """Run a module as Ansible does, in a process of its own, and return its result with the raw output."""
     arguments = {"ANSIBLE_MODULE_ARGS": {**options, "_ansible_check_mode": check, "_ansible_diff": diff}}
-    done = subprocess.run(
-        [sys.executable, "-m", f"ansible_collections.mtls.nginx.plugins.modules.{name}"],
-        input=json.dumps(arguments),
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.stdout, done.stderr
-    return {**json.loads(done.stdout), "raw": done.stdout + done.stderr}
+    output, errors = module_server.run(f"ansible_collections.mtls.nginx.plugins.modules.{name}", json.dumps(arguments))
+    assert output, errors
+    result = result_of(output)
+    return {**result, "raw": json.dumps(result) + errors}
+
+
+def result_of(output: str) -> dict:
+    """Return a module's result as Ansible shows it: since 2.22 the module only says what is to be masked in it."""
+    result = json.loads(output)
+    for secret in result.pop("_ansible_new_secrets", ()):
+        result = json.loads(json.dumps(result).replace(json.dumps(secret)[1:-1], "$REDACTED$"))
+    return result
 
 
 def later(monkeypatch, **distance) -> None:

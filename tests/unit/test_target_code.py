@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,6 +48,7 @@ def imported(tree: ast.Module) -> Iterator[str]:
         yield from (name for name in names if node not in optional or name.startswith(MODULE_UTILS))
 
 
+@functools.cache
 def shipped() -> dict[Path, ast.Module]:
     """Every file that Ansible sends to a target, as Python 3.9 reads it."""
     found: dict[Path, ast.Module] = {}

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from cryptography import x509
 
 
-REASONS = (  # RFC 5280, 5.3.1, in openssl's spelling; removeFromCRL belongs to delta CRLs
+REASONS = (  # RFC 5280, 5.3.1, as openssl spells them; removeFromCRL belongs to delta CRLs
     "unspecified",
     "keyCompromise",
     "CACompromise",
@@ -36,7 +36,7 @@ HOLD = "certificateHold"  # the one reason that can be taken back
 
 @dataclass(frozen=True)
 class Entry:
-    """What the authority recorded of one certificate; ``subject`` in the spelling of ``index.txt``."""
+    """What the authority recorded of one certificate; ``subject`` as in ``index.txt``."""
 
     serial: str
     subject: str
@@ -58,25 +58,32 @@ class Record(Protocol):
 
     def __contains__(self, serial: str) -> bool: ...
 
-    def get(self, serial: str) -> Entry | None: ...
+    def get(self, serial: str) -> Entry | None:
+        """Return what is recorded of a serial, or None."""
 
-    def is_valid(self, serial: str) -> bool: ...
+    def is_valid(self, serial: str) -> bool:
+        """Tell whether a serial is recorded and not revoked; its certificate may have expired."""
 
-    def live(self, now: datetime, besides: Container[str] = ()) -> Iterable[tuple[str, str]]: ...
+    def live(self, now: datetime, besides: Container[str] = ()) -> Iterable[tuple[str, str]]:
+        """Yield serial and ``index.txt`` subject of what is neither revoked nor expired, without ``besides``."""
 
-    def namesakes(self, subject: str) -> list[str]: ...
+    def namesakes(self, subject: str) -> list[str]:
+        """Return the serials, oldest first, whose subjects differ from ``subject`` in case at most."""
 
-    def revocations(self, ended_by: datetime | None = None) -> Mapping[tuple[str, str | None], Sequence[str]]: ...
+    def revocations(self, ended_by: datetime | None = None) -> Mapping[tuple[str, str | None], Sequence[str]]:
+        """Return the revoked serials by time (as ASN.1 text) and reason, without what had expired by ``ended_by``."""
 
 
 class Holder(Protocol):
-    """Somebody with a certificate: its serial, and its subject in nginx's spelling."""
+    """Somebody with a certificate: its serial, and its subject in nginx's DN format."""
 
     @property
-    def serial(self) -> str: ...
+    def serial(self) -> str:
+        """In the spelling of numbers.hexadecimal; empty where an external CA has issued it."""
 
     @property
-    def dn(self) -> str: ...
+    def dn(self) -> str:
+        """The subject."""
 
 
 class Published(Protocol):
@@ -150,9 +157,9 @@ class Authority(Protocol):
         """Return what the current CRL says, or None when there is none that can be read."""
 
     def crl_due(self, refresh_before: int, *, prune: bool = True) -> str | None:
-        """Return why a new CRL is needed (it ends within ``refresh_before`` days, or lists others), or None.
+        """Return why a new CRL is needed (it expires within ``refresh_before`` days, or lists others), or None.
 
-        With ``prune`` it need not list certificates that have ended long enough ago.
+        With ``prune`` it need not list certificates that have expired long enough ago.
         """
 
     def take_crls(self, pem: bytes, path: str) -> None:

@@ -30,7 +30,7 @@ class WantedAuthority:
     Its private key is in ca.key unless ``key_at`` says otherwise. Its certificate is signed by itself, by ``parent``,
     or elsewhere: then it comes back, with those above it, in the file ``certificate``.
 
-    ``old_passphrase`` and ``decrypt`` are those of protection.py. A CA certificate that ends within ``renew_before``
+    ``old_passphrase`` and ``decrypt`` are those of protection.py. A CA certificate that expires within ``renew_before``
     days is renewed for ``days``; with 0 it never is.
     """
 
@@ -50,9 +50,9 @@ class WantedAuthority:
 
 @dataclass
 class Ensured:
-    """What was done, or in check mode would be: ``added`` names the files, and a key that is in none; ``updated`` tells
-    what became of others.
+    """What was done, or in check mode would be.
 
+    ``added`` names the files, and a key that is in none; ``updated`` tells what became of others.
     ``certificate`` is None when it would have been made. ``pending`` says what somebody has to do before there is one.
     """
 

@@ -64,7 +64,7 @@ def _all_dates(pem: bytes) -> list[tuple[int, int]]:
 
 
 def _dates(is_crl: bool, encoded: bytes) -> tuple[int, int] | None:
-    """notBefore and notAfter of a certificate (RFC 5280, 4.1), thisUpdate and nextUpdate of a CRL (5.1)."""
+    """NotBefore and notAfter of a certificate (RFC 5280, 4.1), thisUpdate and nextUpdate of a CRL (5.1)."""
     try:
         (whole,) = der.elements(binascii.a2b_base64(encoded))
         tbs = next(der.elements(whole.content))

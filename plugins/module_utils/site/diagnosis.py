@@ -613,7 +613,7 @@ def _state(span: _Span, moment: datetime) -> str:
 
 
 def _verified(verify: str) -> str:
-    """nginx's $ssl_client_verify without what a person need not see."""
+    """Nginx's $ssl_client_verify without what a person need not see."""
     return {"NONE": "no certificate", "SUCCESS": "a good certificate"}.get(verify, verify.replace("FAILED:", ""))
 
 

@@ -2,7 +2,8 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the inventory and the authorities know of one client at one service. Needs neither an authority's key nor its
-passphrase; `diagnosis.py` judges it."""
+passphrase; `diagnosis.py` judges it.
+"""
 
 from __future__ import annotations
 

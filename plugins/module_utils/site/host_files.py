@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os.path
 import typing as t
 from collections.abc import Mapping, Sequence
@@ -14,13 +15,14 @@ from dataclasses import dataclass, field
 
 try:
     import jinja2
+    import jinja2.sandbox
 except ImportError:  # only on targets, where nothing is rendered
     pass
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.common.probe import GATE_PATH
 from ansible_collections.mtls.nginx.plugins.module_utils.host import comparison
-from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_conf import nginx_quote
+from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_conf import literal_key, nginx_quote
 from ansible_collections.mtls.nginx.plugins.module_utils.host.request import FILE_MODE, SECRET_MODE
 from ansible_collections.mtls.nginx.plugins.module_utils.host.shutdown import parse_time
 from ansible_collections.mtls.nginx.plugins.module_utils.site import crl_maps, error_pages, host_paths
@@ -94,6 +96,7 @@ class HostFiles:
     probes: list[dict[str, t.Any]] = field(default_factory=list)
     shutdown_timeout: int | None = None
     textfile: dict[str, t.Any] | None = None
+    close_rejected: bool = False
 
     def as_options(self) -> dict[str, t.Any]:
         return dataclasses.asdict(self)
@@ -214,11 +217,12 @@ def host_files(
 def crl_files(
     conf_dir: str, services: Sequence[Service], crls: Mapping[str, str], textfile_dir: str | None
 ) -> HostFiles:
-    """New CRLs, by `Service.trust`, and their end dates, and nothing else: for a host whose services are set up."""
-    trusts = {name: TrustPaths.of(conf_dir, name) for name in crls}
+    """New CRLs, by `Service.trust`, and all end dates, and nothing else: for a host whose services are set up."""
+    trusts = {name: TrustPaths.of(conf_dir, name) for name in trusts_of(services)}
     return HostFiles(
-        files=[item for name, trust in trusts.items() for item in _crl_files(trust, crls[name])],
+        files=[item for name, crl in crls.items() for item in _crl_files(trusts[name], crl)],
         textfile=_textfile(conf_dir, services, trusts, textfile_dir),
+        close_rejected=True,
     )
 
 
@@ -247,8 +251,9 @@ def _textfile(
     }
 
 
+@functools.cache  # a process that renders several hosts reads and compiles the templates once
 def _environment(template_dir: str, cache_dir: str | None) -> jinja2.Environment:
-    environment = jinja2.Environment(
+    environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
         loader=jinja2.FileSystemLoader(template_dir),
         bytecode_cache=jinja2.FileSystemBytecodeCache(cache_dir) if cache_dir else None,
         undefined=jinja2.StrictUndefined,
@@ -258,6 +263,7 @@ def _environment(template_dir: str, cache_dir: str | None) -> jinja2.Environment
         autoescape=False,  # nginx configuration, not HTML: everything is checked or quoted by nginx_quote
     )
     environment.filters["nginx_quote"] = nginx_quote
+    environment.filters["literal_key"] = literal_key
     return environment
 
 

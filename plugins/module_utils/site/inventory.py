@@ -364,7 +364,7 @@ class _Collector:
             )
 
     def _refuse_lookalikes(self) -> None:
-        """nginx's maps ignore case, so names or subjects that differ in nothing else are one client to nginx."""
+        """Nginx's maps ignore case, so names or subjects that differ in nothing else are one client to nginx."""
         by_name: dict[str, str] = {}
         by_dn: dict[str, str] = {}
         for name, defined in self._clients.items():

@@ -68,7 +68,7 @@ class Listen:
 
     @property
     def sockets(self) -> tuple[str, ...]:
-        """nginx's `listen` parameters; the second, if any, is the IPv6 twin of a port on every address."""
+        """Nginx's `listen` parameters; the second, if any, is the IPv6 twin of a port on every address."""
         if self.address is None:
             return (str(self.port), f"[::]:{self.port}")
         host = f"[{self.address}]" if ":" in self.address else self.address

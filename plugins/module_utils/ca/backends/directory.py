@@ -83,7 +83,7 @@ def open_directory(
 
 
 class DirectoryAuthority(Directory):
-    """Implements authority.Authority; to be had from ``open_directory``."""
+    """Implements authority.Authority; ``open_directory`` returns it."""
 
     chunk = 500
     shared = False
@@ -95,7 +95,7 @@ class DirectoryAuthority(Directory):
         first = chains.first_to_end(chains.check(self.chain, place.certificate, times.now()))
         if first != self.chain[0]:
             self.warnings.append(
-                f"{place.certificate}: {subjects.nginx_dn(first.subject)} ends before the authority itself, on "
+                f"{place.certificate}: {subjects.nginx_dn(first.subject)} expires before the authority itself, on "
                 f"{times.iso(first.not_valid_after_utc)}, and nobody gets in from then on; have it renewed"
             )
         self._issuer = profiles.Issuer(self.chain[0], ca_key.load_for(key, self.chain, place.certificate))
@@ -258,7 +258,7 @@ class DirectoryAuthority(Directory):
             return "there is none by this authority"
         state = crls.state_of(own)
         if state.next_update <= times.in_days(now, refresh_before, self._layout.crl):
-            return f"it ends on {times.iso(state.next_update)}"
+            return f"it expires on {times.iso(state.next_update)}"
         if state.last_update > now:
             return f"it begins only on {times.iso(state.last_update)}"
         if not self._lists_what_it_should(own, prune):

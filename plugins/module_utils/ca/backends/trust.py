@@ -131,7 +131,7 @@ def _fetch_crl(source: str) -> bytes:
 
 @contextlib.contextmanager
 def open_trusted(path: str, source: Source, *, read_only: bool) -> Iterator[TrustedAuthority]:
-    """Open somebody else's authority.
+    """Open an external CA.
 
     :raises MtlsError: it is not there yet.
     """
@@ -143,7 +143,7 @@ def open_trusted(path: str, source: Source, *, read_only: bool) -> Iterator[Trus
 
 
 class TrustedAuthority:
-    """Implements authority.Authority; to be had from ``open_trusted``."""
+    """Implements authority.Authority; ``open_trusted`` returns it."""
 
     issues = False
     chunk = 1
@@ -205,7 +205,7 @@ class TrustedAuthority:
     def crl_due(self, refresh_before: int, *, prune: bool = True) -> str | None:
         """Return why crl.pem is to be replaced by what its source has, or None.
 
-        :raises MtlsError: the source has nothing good, and the CRL here ends within ``refresh_before`` days.
+        :raises MtlsError: the source has nothing good, and the CRL here expires within ``refresh_before`` days.
         """
         pem = self.crl()
         try:
@@ -214,7 +214,7 @@ class TrustedAuthority:
             if pem is None or self._earliest_end(pem) <= times.in_days(times.now(), refresh_before, self.path):
                 raise
             self.warnings.append(
-                f"{error} (the CRL that is here stays; it ends on {times.iso(self._earliest_end(pem))})"
+                f"{error} (the CRL that is here stays; it expires on {times.iso(self._earliest_end(pem))})"
             )
             return None
         return None if fetched == pem else f"{', '.join(self._source.crls)} has another one"

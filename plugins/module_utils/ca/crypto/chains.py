@@ -59,8 +59,8 @@ def arrange(found: Sequence[x509.Certificate], public_key: bytes, path: str, now
     for lower, upper in zip(chain, chain[1:]):
         if upper.not_valid_after_utc < lower.not_valid_after_utc:
             raise MtlsError(
-                f"{path}: {_dn(upper)} ends on {times.iso(upper.not_valid_after_utc)}, before {_dn(lower)} below it; "
-                f"have that one signed for less time, or {_dn(upper)} renewed first"
+                f"{path}: {_dn(upper)} expires on {times.iso(upper.not_valid_after_utc)}, before {_dn(lower)} below "
+                f"it; have that one signed for less time, or {_dn(upper)} renewed first"
             )
     return tuple(chain)
 
@@ -99,7 +99,7 @@ def check_above(certificate: x509.Certificate, below: int, path: str, now: datet
 
 
 def first_to_end(chain: Sequence[x509.Certificate]) -> x509.Certificate:
-    """Return the certificate that ends first: nothing below it is good for longer."""
+    """Return the certificate that expires first: nothing below it is good for longer."""
     return min(chain, key=lambda certificate: certificate.not_valid_after_utc)
 
 

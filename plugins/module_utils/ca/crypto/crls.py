@@ -157,7 +157,7 @@ def check_size(entries: int, most: int, path: str) -> str | None:
 
 
 def prunes(state: CrlState) -> datetime:
-    """Return until when a certificate must have ended to be left out of a CRL with these dates.
+    """Return until when a certificate must have expired to be left out of a CRL with these dates.
 
     RFC 5280, 3.3: an entry stays until it was on one regularly scheduled CRL issued after the certificate's end. Each
     CRL is replaced before its own end, so within as long as one is valid there was another before it.
@@ -237,10 +237,10 @@ def newest_by(issuer: x509.Certificate, crls: Sequence[Crl]) -> Crl | None:
 
 
 def check_above(chain: Sequence[x509.Certificate], crls: Sequence[Crl], path: str, warn_days: int) -> list[str]:
-    """Return warnings: a CRL of a CA above the first of ``chain`` ends within ``warn_days``, or lists a CA of it.
+    """Return warnings: a CRL of a CA above the first of ``chain`` expires within ``warn_days``, or lists a CA of it.
 
     :arg crls: one of each CA above, as far as there are any; they go into the file ``path``.
-    :raises MtlsError: one has none, or one that has ended: nginx would refuse every client.
+    :raises MtlsError: one has none, or one that has expired: nginx would refuse every client.
     """
     now, remedy = times.now(), "put it into the file that mtls_ca_parent_crl names"
     warnings = []
@@ -252,13 +252,13 @@ def check_above(chain: Sequence[x509.Certificate], crls: Sequence[Crl], path: st
         end = state_of(crl).next_update
         if end <= now:
             raise MtlsError(
-                f"{path}: the CRL of {name} ended on {times.iso(end)}, and nginx refuses every client; have it sign a "
-                f"new one, and {remedy}"
+                f"{path}: the CRL of {name} expired on {times.iso(end)}, and nginx refuses every client; have it sign "
+                f"a new one, and {remedy}"
             )
         if end <= times.in_days(now, warn_days, "parent_crl_warn_days"):
             warnings.append(
-                f"{path}: the CRL of {name} ends on {times.iso(end)}, and nobody gets in from then on; have it sign a "
-                f"new one, and {remedy}"
+                f"{path}: the CRL of {name} expires on {times.iso(end)}, and from then on nobody gets in; have it "
+                f"sign a new one, and {remedy}"
             )
         if crl.parsed.get_revoked_certificate_by_serial_number(lower.serial_number) is not None:
             warnings.append(

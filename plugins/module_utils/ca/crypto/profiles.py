@@ -13,7 +13,6 @@ import ipaddress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import keys
 from ansible_collections.mtls.nginx.plugins.module_utils.common import times
@@ -24,9 +23,6 @@ try:
     from cryptography.hazmat.primitives import hashes
     from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 except ImportError:  # reported by entry.require_cryptography
-    pass
-
-if TYPE_CHECKING:
     pass
 
 CLIENT, SERVER = "client", "server"
@@ -48,7 +44,7 @@ class Issuer:
 
 @dataclass(frozen=True)
 class Validity:
-    """The two ends of a certificate's life."""
+    """When a certificate begins to be valid, and when it expires."""
 
     not_before: datetime
     not_after: datetime
@@ -110,7 +106,7 @@ def ca_certificate(key: keys.PrivateKey, subject: x509.Name, serial: int, validi
 
 
 def ca_request(key: keys.PrivateKey, subject: x509.Name) -> x509.CertificateSigningRequest:
-    """Return what somebody else's authority is asked to sign: an intermediate CA."""
+    """Return what an external CA is asked to sign: an intermediate CA."""
     return (
         x509.CertificateSigningRequestBuilder(subject)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
@@ -226,7 +222,7 @@ def path_length(certificate: x509.Certificate) -> int | None:
 
 
 def check_ca(certificate: x509.Certificate, path: str, now: datetime) -> None:
-    """Raise MtlsError unless ``certificate`` is a CA of today that may sign certificates and CRLs.
+    """Raise MtlsError unless ``certificate`` is a currently valid CA certificate with keyCertSign and cRLSign.
 
     A CA without keyUsage may do both (RFC 5280, 4.2.1.3): the usual manual procedure makes such.
     """

@@ -262,7 +262,7 @@ def _utf8(value: bytes) -> der.Element:
 
 
 def alike(dn: str, other: str) -> bool:
-    """Tell whether a person takes two subjects in nginx's spelling for the same.
+    """Tell whether a person takes two subjects in nginx's DN format for the same.
 
     They differ in the order of their attributes, in case, accents or spaces at most.
     """

@@ -421,7 +421,7 @@ class Planner:
         return "the certificate is revoked"
 
     def _check_dns(self, steps: Iterable[Step]) -> None:
-        """nginx maps ignore case, and a DN is all they see."""
+        """Nginx maps ignore case, and a DN is all they see."""
         seen: dict[str, str] = {}
         for step in steps:
             if step.client.revoked:

@@ -49,7 +49,7 @@ class TokenKey:
     mismatch = "give the label of the key that belongs to it"
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
-        """``settings`` are the options ``pkcs11`` of the modules.
+        """Take the options ``pkcs11`` of the modules.
 
         :raises MtlsError: python-pkcs11 is missing.
         """

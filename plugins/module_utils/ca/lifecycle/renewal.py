@@ -70,7 +70,7 @@ def check_may_follow(place: layout.Layout, ca: ca_key.CaKey) -> None:
     if profiles.subject_key_identifier(current) not in (None, usual) or _is_named_by_serial(place, current):
         raise MtlsError(
             f"{place.certificate}: certificates that are in use name it by its serial or by a key identifier that its "
-            "parent would not repeat; begin a roll-over instead (playbook mtls.nginx.rollover)"
+            "parent would not repeat; begin a rollover instead (playbook mtls.nginx.rollover)"
         )
 
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the mtls.nginx authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The end of a roll-over: the next authority takes the place of the old one in its directory.
+"""The end of a rollover: the next authority takes the place of the old one in its directory.
 
 Everything of the old authority moves to ``former/<SERIAL of its CA certificate>/``, then everything in ``next/`` moves
 up. That is many renames, so a journal says how far it has come, and whoever opens the directory next completes it.
@@ -28,7 +28,7 @@ def next_path(path: str) -> str:
 
 
 def is_begun(path: str) -> bool:
-    """Tell whether a roll-over is under way: there is an authority to follow the one in ``path``."""
+    """Tell whether a rollover is under way: there is an authority to follow the one in ``path``."""
     return os.path.exists(layout.Layout(next_path(path)).certificate)
 
 
@@ -38,16 +38,16 @@ def is_interrupted(path: str) -> bool:
 
 
 def complete_interrupted(path: str) -> None:
-    """Complete a hand-over that was interrupted; ``path`` may be no authority at all."""
+    """Complete a handover that was interrupted; ``path`` may be no authority at all."""
     if is_interrupted(path):
         with files.lock(os.path.join(path, _LOCK)):
             _carry_on(path)
 
 
 def refuse_interrupted(path: str) -> None:
-    """Raise MtlsError for a directory in which nothing can be read before a hand-over is completed."""
+    """Raise MtlsError for a directory in which nothing can be read before a handover is completed."""
     if is_interrupted(path):
-        raise MtlsError(f"{path}: a roll-over was interrupted; run site.yml without --check, which completes it")
+        raise MtlsError(f"{path}: a rollover was interrupted; run site.yml without --check, which completes it")
 
 
 def take_over(path: str, serial: str) -> str:

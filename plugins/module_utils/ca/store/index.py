@@ -82,12 +82,12 @@ class Index:
         return None if line is None else _entry(line)
 
     def is_valid(self, serial: str) -> bool:
-        """Tell whether a serial is recorded and not revoked; its certificate may have ended."""
+        """Tell whether a serial is recorded and not revoked; its certificate may have expired."""
         line = self._lines.get(serial)
         return line is not None and line[0] != "R"
 
     def live(self, now: datetime, besides: Container[str] = ()) -> Iterator[tuple[str, str]]:
-        """Yield serial and subject of what was issued, is not revoked and has not ended, without some serials.
+        """Yield serial and subject of what was issued, is not revoked and has not expired, without some serials.
 
         Oldest first.
         """
@@ -124,7 +124,7 @@ class Index:
         return found
 
     def revocations(self, ended_by: datetime | None = None) -> Revocations:
-        """Return what was revoked, without those certificates that had ended ``ended_by`` then."""
+        """Return what was revoked, without certificates that had expired by ``ended_by``."""
         moment = ended_by.strftime("%Y%m%d%H%M%SZ") if ended_by else ""
         by_note: dict[str, list[str]] = {}
         for serial, line in self._lines.items():

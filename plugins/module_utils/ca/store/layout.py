@@ -132,7 +132,7 @@ class Layout:
     trusted = property(lambda self: self.file("trusted.json"))
 
     def is_trusted(self) -> bool:
-        """Tell whether the directory is that of somebody else's authority: trust.py marks it."""
+        """Tell whether the directory is that of an external CA: trust.py marks it."""
         return os.path.exists(self.trusted)
 
     def issued_certificate(self, serial: str) -> str:

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What is public of an authority in a directory: neither its key nor its lock is needed.
 
-During a roll-over that is two authorities, the old one and the next, and the hosts trust both.
+During a rollover that is two authorities, the old one and the next, and the hosts trust both.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class PublishedDirectory:
 def read_published(path: str) -> PublishedDirectory | PublishedRollover:
     """Return what the authority in ``path`` has published, and the one that is to follow it, if there is one.
 
-    :raises MtlsError: a roll-over was interrupted in the middle of its end.
+    :raises MtlsError: a rollover was interrupted in the middle of its end.
     """
     handover.refuse_interrupted(path)
     old = PublishedDirectory(path)

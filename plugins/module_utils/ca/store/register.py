@@ -1,8 +1,7 @@
 # Copyright (c) 2026, the mtls.nginx authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""``clients/register.json`` and ``servers/register.json``: what is known of the files below, so that they need
-not be opened to be known.
+"""``clients/register.json`` and ``servers/register.json``: what is known of the files below, without opening them.
 
 The register is derived: lost, damaged or out of date, it is made again from the certificates. It has mode 0600,
 as the private keys beside it, because it holds keyed digests of what the inventory says, passwords included.
@@ -74,8 +73,8 @@ class RegisterEntry(NamedTuple):
     """
 
     serial: str
-    subject: str  # spelling of index.txt
-    dn: str  # spelling of nginx
+    subject: str  # as in index.txt
+    dn: str  # in nginx's DN format
     not_after: str  # 2026-11-23T14:39:00Z
     fingerprint: str  # SHA-1, as in nginx's $ssl_client_fingerprint
     definition: str = ""

@@ -30,16 +30,19 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.clients impo
     describe_unmanaged,
     unmanaged_serials,
 )
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.options import TRUST
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.layout import Layout
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.register import SERVERS, Register, RegisterEntry
 from ansible_collections.mtls.nginx.plugins.module_utils.common import times
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.site import answers
 from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import AuthorityPlan
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service
 from ansible_collections.mtls.nginx.plugins.module_utils.site.status.model import (
     ACT_NOW,
     ACT_SOON,
     ANSWERS,
+    ELSEWHERE,
     ENDED,
     NONE,
     NOT_ASKED,
@@ -171,6 +174,7 @@ class _Judge:
     ) -> None:
         self._plan = plan
         self._published = published
+        self._issues = plan.settings.get("backend") != TRUST
         self._record: Record = published.record
         self._clients = clients
         self._servers = servers
@@ -232,7 +236,7 @@ class _Judge:
         if end <= self._settings.limit(self._now, 0):
             self._find(ACT_SOON, "authority_soon", "The authority's own certificate ends soon", remedy, about)
             return Certificate(SOON, serial, end)
-        if end < times.in_days(self._now, longest, "days"):
+        if self._issues and end < times.in_days(self._now, longest, "days"):
             title = f"Certificates for {longest} days would outlive the authority's own, so none is renewed"
             self._find(ACT_SOON, "authority_short", title, f"{remedy} Until then, ask for fewer days.", about)
             return Certificate(SOON, serial, end)
@@ -362,7 +366,7 @@ class _Judge:
             renew_before = client.get("renew_before")
             if renew_before is None:
                 renew_before = self._plan.settings["client_renew_before"]
-            certificate = self._certificate(entry, renew_before)
+            certificate = self._certificate(entry, renew_before) if self._issues else Certificate(ELSEWHERE)
             opens = tuple(sorted((*everybody, *listed.get(client["name"], ())), key=order.__getitem__))
             enters, waits = (opens, ()) if certificate.works else ((), opens)
             found.append(ClientStatus(client["name"], entry.dn if entry else None, certificate, enters, waits))
@@ -448,20 +452,24 @@ def host_status(name: str, answer: Mapping[str, t.Any] | None) -> HostStatus:
     """
     if answer is None:
         return HostStatus(name, NOT_ASKED)
-    facts, probe = answer.get("facts") or {}, answer.get("probe") or {}
-    attempts = tuple(probe.get("attempts") or ())
+    try:
+        found = answers.read_live(name, answer)
+    except MtlsError as error:
+        return HostStatus(name, WRONG, None, (), (str(error),))
+    facts, probe = found["facts"], found["probe"]
+    attempts = tuple(probe["attempts"] or ())
     wrong = [
         f"{attempt['service']}: {attempt['who']} got {attempt['got']} instead of {attempt['expected']}"
         for attempt in attempts
         if not attempt["ok"]
     ]
-    if probe.get("msg") and not attempts and not probe.get("skipped"):
-        wrong.append(str(probe["msg"]))
-    if facts.get("unreachable"):
-        return HostStatus(name, UNREACHABLE, None, attempts, (str(facts.get("msg") or "no connection"), *wrong))
-    nginx = (facts.get("ansible_facts") or {}).get("mtls_nginx")
+    if probe["msg"] and not attempts and not probe["skipped"]:
+        wrong.append(probe["msg"])
+    if facts["unreachable"]:
+        return HostStatus(name, UNREACHABLE, None, attempts, (facts["msg"] or "no connection", *wrong))
+    nginx = facts["nginx"]
     if nginx is None:
-        return HostStatus(name, WRONG, None, attempts, (str(facts.get("msg") or "gave no facts"), *wrong))
+        return HostStatus(name, WRONG, None, attempts, (facts["msg"] or "gave no facts", *wrong))
     if not nginx["installed"]:
         wrong.insert(0, "nginx is not installed")
     elif not nginx["running"]:

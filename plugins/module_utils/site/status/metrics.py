@@ -15,6 +15,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.status.model impor
     ACT_NOW,
     ACT_SOON,
     ANSWERS,
+    ELSEWHERE,
     ENDED,
     NONE,
     NOT_ASKED,
@@ -23,6 +24,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.status.model impor
     SOON,
     UNRECORDED,
     VALID,
+    AuthorityStatus,
     Certificate,
     Status,
 )
@@ -84,7 +86,7 @@ def _metrics(status: Status, generated: datetime) -> Iterable[tuple[str, str, It
                 [client.certificate.state for client in each.clients].count(state),
             )
             for each in authorities
-            for state in (VALID, SOON, ENDED, REVOKED, UNRECORDED, NONE)
+            for state in _states(each)
         ],
     )
     yield (
@@ -125,6 +127,13 @@ def _metrics(status: Status, generated: datetime) -> Iterable[tuple[str, str, It
         "Whether a host that was asked does what it should.",
         [({"host": host.name}, int(host.state == ANSWERS)) for host in status.hosts if host.state != NOT_ASKED],
     )
+
+
+def _states(authority: AuthorityStatus) -> tuple[str, ...]:
+    """The states to count; an external CA has one more."""
+    states = (VALID, SOON, ENDED, REVOKED, UNRECORDED, NONE)
+    elsewhere = any(client.certificate.state == ELSEWHERE for client in authority.clients)
+    return (*states, ELSEWHERE) if elsewhere else states
 
 
 def _end(labels: dict[str, str], certificate: Certificate) -> Iterable[Sample]:

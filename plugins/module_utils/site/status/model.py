@@ -15,8 +15,10 @@ from datetime import datetime
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.clients import Unmanaged
 
-# How a certificate stands. UNRECORDED is one that the authority's record does not know.
+# How a certificate stands. UNRECORDED is one that the authority's record does not know, ELSEWHERE one of an external
+# CA, which alone knows it.
 VALID, SOON, ENDED, REVOKED, UNRECORDED, NONE = "valid", "soon", "ended", "revoked", "unrecorded", "none"
+ELSEWHERE = "elsewhere"
 # How urgent a finding is: somebody is or will be shut out or let in wrongly; it will be so; it is good to know.
 ACT_NOW, ACT_SOON, NOTE = "now", "soon", "note"
 # How a host stands, when asked.
@@ -25,7 +27,7 @@ NOT_ASKED, ANSWERS, WRONG, UNREACHABLE = "not asked", "as it should be", "wrong"
 
 @dataclass(frozen=True)
 class Certificate:
-    """A certificate as it stands; without one (`none`) there is no serial and no end."""
+    """A certificate as it stands; without one, and of one issued elsewhere, there is no serial and no end."""
 
     state: str
     serial: str | None = None
@@ -33,7 +35,7 @@ class Certificate:
 
     @property
     def works(self) -> bool:
-        return self.state in (VALID, SOON)
+        return self.state in (VALID, SOON, ELSEWHERE)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import pytest
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.host.request import GateProbe, Textfile, WantedFile
 from ansible_collections.mtls.nginx.plugins.modules import nginx_config, nginx_facts
+from ansible_collections.mtls.nginx.tests.unit.support import result_of
 
 KEY = "-----BEGIN PRIVATE KEY-----\nMIG\n-----END PRIVATE KEY-----\n"
 EMPTY = {
@@ -22,6 +23,7 @@ EMPTY = {
     "probes": [],
     "shutdown_timeout": None,
     "textfile": None,
+    "close_rejected": False,
     "reload": False,
 }
 
@@ -76,7 +78,7 @@ def called(module, capsys, **args):
     testing = pytest.importorskip("ansible.module_utils.testing", reason="not yet in this ansible-core")
     with testing.patch_module_args(args), pytest.raises(SystemExit):
         module.main()
-    return json.loads(capsys.readouterr().out)
+    return result_of(capsys.readouterr().out)
 
 
 def test_nginx_is_not_installed(tmp_path, capsys):
@@ -110,7 +112,7 @@ def test_no_diff_unless_asked(tmp_path, capsys):
 
 
 def test_facts_without_nginx(tmp_path, capsys):
-    facts = called(nginx_facts, capsys, binary=str(tmp_path / "nginx"))["ansible_facts"]["mtls_nginx"]
+    facts = called(nginx_facts, capsys, binary=str(tmp_path / "nginx"))["nginx"]
     assert (facts["installed"], facts["running"], facts["version"], facts["includes_conf_d"]) == (
         False,
         False,
@@ -126,6 +128,6 @@ def test_facts_of_a_host_without_configuration(tmp_path, capsys):
     program.write_text("#!/bin/sh\necho 'nginx version: nginx/1.2.3' >&2\n")
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     answer = called(nginx_facts, capsys, binary=str(program), conf_path=str(tmp_path / "nginx.conf"))
-    facts = answer["ansible_facts"]["mtls_nginx"]
+    facts = answer["nginx"]
     assert facts["version"] == "1.2.3"
     assert facts["config_error"] == f"{tmp_path}/nginx.conf: No such file or directory"

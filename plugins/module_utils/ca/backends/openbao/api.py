@@ -104,7 +104,7 @@ class Server:
                 said = _quote(answer)
                 raise MtlsError(
                     f"{self.url}: the AppRole was not accepted ({said}); check role_id and secret_id, which may have "
-                    "been used up or have ended, and that approle is enabled"
+                    "been used up or have expired, and that approle is enabled"
                 )
             self._login_token = True
             return str(answer.data["client_token"])
@@ -198,7 +198,7 @@ class Server:
         if answer.status == 403:
             return MtlsError(
                 f"{self.url}: {method} {path} is denied; the token's policy must grant {_CAPABILITIES[method]} on "
-                f"{path}, or the token has ended (`bao token lookup`)"
+                f"{path}, or the token has expired (`bao token lookup`)"
             )
         if answer.status == 404 and "no handler for route" in said:
             return MtlsError(f"{self.url}: nothing is mounted at {path}; correct the mount in mtls_ca_openbao")

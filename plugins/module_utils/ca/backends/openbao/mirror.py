@@ -160,7 +160,7 @@ def open_openbao(path: str, settings: Mapping[str, object], *, read_only: bool) 
 
 
 class OpenBaoAuthority(Directory):
-    """Implements authority.Authority; to be had from ``open_openbao``."""
+    """Implements authority.Authority; ``open_openbao`` returns it."""
 
     chunk = 250
     shared = True
@@ -361,7 +361,7 @@ class OpenBaoAuthority(Directory):
         return self.certificate(serial) if os.path.exists(self._layout.issued_certificate(serial)) else None
 
     def crl_due(self, refresh_before: int, *, prune: bool = True) -> str | None:
-        """Return why crl.pem must be written anew, or None; what has ended, the server leaves out by itself.
+        """Return why crl.pem must be written anew, or None; what has expired, the server leaves out by itself.
 
         For how long a CRL is good is the server's to say. If that is less than twice ``refresh_before``, a new one is
         due when half its time has passed, or every run would want one.
@@ -377,7 +377,7 @@ class OpenBaoAuthority(Directory):
                 f"{refresh_before} days before the end; `bao write {self._mount.path}/config/crl expiry=720h`"
             )
         if state.next_update - min(wanted, (state.next_update - state.last_update) / 2) <= now:
-            return f"it ends on {times.iso(state.next_update)}"
+            return f"it expires on {times.iso(state.next_update)}"
         if state.last_update > now:
             return f"it begins only on {times.iso(state.last_update)}"
         if self._not_listed(own):
@@ -439,7 +439,7 @@ class OpenBaoAuthority(Directory):
         return found
 
     def _not_listed(self, crl: crls.Crl) -> list[str]:
-        """Return the revoked serials that a CRL lacks; of what has ended none needs to be there."""
+        """Return the revoked serials that a CRL lacks; of what has expired none needs to be there."""
         listed = {entry.serial_number for entry in crl.parsed}
         revoked = self.record.revocations(times.now()).values()
         return [serial for serials in revoked for serial in serials if int(serial, 16) not in listed]
@@ -489,7 +489,8 @@ def _fault(certificate: x509.Certificate, order: Order, issuer: x509.Certificate
     if not profiles.is_only_for(certificate, order.profile):
         return f"it is not for {order.profile}s alone"
     if certificate.not_valid_after_utc != order.validity.not_after:
-        return f"it ends on {times.iso(certificate.not_valid_after_utc)}, not on {times.iso(order.validity.not_after)}"
+        expected = times.iso(order.validity.not_after)
+        return f"it expires on {times.iso(certificate.not_valid_after_utc)}, not on {expected}"
     if certificate.not_valid_before_utc > times.now():
         return f"it begins only on {times.iso(certificate.not_valid_before_utc)}: not_before_duration is too short"
     return None

@@ -161,6 +161,7 @@ def _plain_common_name(subject: x509.Name) -> str | None:
 
 
 def colons(serial: str) -> str:
+    """Return a serial as the server spells it."""
     return ":".join(serial[start : start + 2] for start in range(0, len(serial), 2)).lower()
 
 

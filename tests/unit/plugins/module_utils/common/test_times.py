@@ -52,7 +52,7 @@ def test_iso_both_ways(moment):
 
 @pytest.mark.parametrize("text", ["261332000000Z", "260230000000Z", "", "2611", "abcdefghijklZ"])
 def test_a_date_that_does_not_exist(text):
-    with pytest.raises(ValueError):  # noqa: PT011
+    with pytest.raises(ValueError, match=r"."):
         times.from_asn1(text)
 
 

@@ -243,7 +243,7 @@ def test_the_crl_is_rewritten_only_when_it_must_be(pki, monkeypatch):
     later(monkeypatch, days=22, hours=23)
     assert refresh_crl(pki) is None
     later(monkeypatch, hours=2)
-    assert refresh_crl(pki).startswith("it ends on ")
+    assert refresh_crl(pki).startswith("it expires on ")
     with pki.open() as authority:
         assert authority.crl_state().number == first.number + 1
     assert (pki.path / "crlnumber").read_text() == "03\n"
@@ -265,7 +265,7 @@ def test_what_has_ended_leaves_the_crl_after_it_was_on_one_more(pki, monkeypatch
     later(monkeypatch, days=9)
     for crl in (["long", "short"], ["long"], ["long"]):
         later(monkeypatch, days=24)
-        assert refresh_crl(pki).startswith("it ends on ")
+        assert refresh_crl(pki).startswith("it expires on ")
         assert refresh_crl(pki) is None, "the second run has nothing to do"
         assert listed(pki) == crl
     assert [row[0] for row in pki.index()] == ["R", "R"], "the record forgets nothing"
@@ -281,7 +281,7 @@ def test_what_ended_while_there_was_no_crl_is_on_the_next_one(pki, monkeypatch):
     pki.one(Client("short", revoked=True))
     refresh_crl(pki)
     later(monkeypatch, days=100)
-    assert refresh_crl(pki).startswith("it ends on ")
+    assert refresh_crl(pki).startswith("it expires on ")
     assert listed(pki) == ["short"]
 
 

@@ -363,7 +363,7 @@ def changed(root, path, **fields) -> str:
         ),
         ({"subject": x509.Name([])}, f"is signed for , and ca.csr asks for {BELOW_DN}"),
         ({"age": 9, "days": -1}, "the authority's certificate expired on"),
-        ({"days": 3700}, f"{ROOT_DN} ends on 20"),
+        ({"days": 3700}, f"{ROOT_DN} expires on 20"),
     ],
     ids=["key", "no CA", "keyCertSign", "cRLSign", "purpose", "subject", "expired", "outlives its parent"],
 )
@@ -429,7 +429,7 @@ def test_a_parent_that_ends_first_is_warned_of(pki, tmp_path):
     )
     lower = changed(pki, path, days=3700)
     (path / "ca.crt").write_text(lower + (pki.path / "ca.crt").read_text())
-    assert f"{ROOT_DN} ends before the authority itself, on 20" in make(path).warnings[0]
+    assert f"{ROOT_DN} expires before the authority itself, on 20" in make(path).warnings[0]
 
 
 # The CRL of a root that is on no network
@@ -468,8 +468,8 @@ def test_the_root_s_crl_is_brought_by_hand(root, offline):
 def test_the_end_of_the_root_s_crl_is_seen_coming(root, offline):
     path, file = offline
     root.ca("-gencrl", "-crldays", "20", "-out", str(file))
-    assert f"the CRL of {ROOT_DN} ends on" in renew_crl(path, parent_crl=str(file))["raw"]
-    assert "ends on" not in renew_crl(path, parent_crl=str(file), parent_crl_warn_days=10)["raw"]
+    assert f"the CRL of {ROOT_DN} expires on" in renew_crl(path, parent_crl=str(file))["raw"]
+    assert "expires on" not in renew_crl(path, parent_crl=str(file), parent_crl_warn_days=10)["raw"]
     root.ca(
         "-gencrl",
         "-crlsec",
@@ -484,7 +484,7 @@ def test_the_end_of_the_root_s_crl_is_seen_coming(root, offline):
     before = tree(path)
     for check in (True, False):
         ended = run_module("crl", check=check, ca_path=str(path), parent_crl=str(file))
-        assert f"the CRL of {ROOT_DN} ended on 2026-02-01T00:00:00Z, and nginx refuses every client" in ended["msg"]
+        assert f"the CRL of {ROOT_DN} expired on 2026-02-01T00:00:00Z, and nginx refuses every client" in ended["msg"]
     assert tree(path) == before
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import plistlib
+import shutil
 import stat
 
 import pytest
@@ -26,15 +27,23 @@ def profile(pki, name: str = "phone") -> dict:
     return plistlib.loads(pki.file(name, ".mobileconfig").read_bytes())
 
 
-@pytest.fixture(params=["rsa:2048", "ec"])
-def signer(request, tmp_path):
-    """A signing certificate from a CA of its own, and the two paths."""
+@pytest.fixture(scope="module", params=["rsa:2048", "ec"])
+def signing(request, tmp_path_factory):
+    """A folder with a signing certificate and the CA that issued it."""
+    folder = tmp_path_factory.mktemp("signing")
     curve = ("-pkeyopt", "ec_paramgen_curve:P-256") if request.param == "ec" else ()
     new = ("-newkey", request.param, *curve, "-nodes")
-    openssl("req", "-x509", *new, "-subj", "/CN=Signing CA", "-keyout", "top.key", "-out", "top.crt", cwd=tmp_path)
-    openssl("req", "-new", *new, "-subj", "/CN=profiles.lan", "-keyout", "s.key", "-out", "s.csr", cwd=tmp_path)
+    openssl("req", "-x509", *new, "-subj", "/CN=Signing CA", "-keyout", "top.key", "-out", "top.crt", cwd=folder)
+    openssl("req", "-new", *new, "-subj", "/CN=profiles.lan", "-keyout", "s.key", "-out", "s.csr", cwd=folder)
     by_top = ("-CA", "top.crt", "-CAkey", "top.key")
-    openssl("x509", "-req", "-in", "s.csr", *by_top, "-out", "s.crt", "-days", "30", cwd=tmp_path)
+    openssl("x509", "-req", "-in", "s.csr", *by_top, "-out", "s.crt", "-days", "30", cwd=folder)
+    return folder
+
+
+@pytest.fixture
+def signer(signing, tmp_path):
+    """A copy of the folder in the test's own, and the paths of certificate and key in it."""
+    shutil.copytree(signing, tmp_path, dirs_exist_ok=True)
     return str(tmp_path / "s.crt"), str(tmp_path / "s.key")
 
 

@@ -1,0 +1,120 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What anybody may know of an authority: without its key, without its lock, and nothing that nginx must not get."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import keys
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client import Client
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.lifecycle import creation
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.store import handover
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.published import PublishedRollover, read_published
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.wanted import WantedAuthority
+from ansible_collections.mtls.nginx.plugins.module_utils.common import files, times
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
+from ansible_collections.mtls.nginx.tests.unit.support import Pki, later
+
+
+@pytest.fixture
+def served(pki):
+    pki.serve(Client("a"), Client("b", revoked=True))
+    return pki
+
+
+def test_it_needs_no_key_and_takes_no_lock(served):
+    (served.path / "ca.key").unlink()
+    with files.lock(str(served.path / ".lock")):
+        published = read_published(str(served.path))
+        assert [holder.dn for holder in published.holders("a")] == ["CN=a"]
+        assert published.holders("nobody") == []
+        assert list(published.names()) == ["a"]
+        assert published.record.is_valid(published.holders("a")[0].serial)
+        assert b"BEGIN CERTIFICATE" in published.chain()
+
+
+def test_the_crl_is_checked_and_can_be_had_unchecked(served, monkeypatch):
+    with served.open() as authority:
+        authority.write_crl(10)
+    published = read_published(str(served.path))
+    assert published.crl() == published.crl_as_it_is()
+
+    later(monkeypatch, days=11)
+    with pytest.raises(MtlsError, match=r"expired on .*, and nginx would refuse every client"):
+        published.crl()
+    assert published.crl_as_it_is() is not None
+
+
+def test_a_crl_that_is_missing(served):
+    (served.path / "crl.pem").unlink(missing_ok=True)
+    published = read_published(str(served.path))
+
+    assert published.crl_as_it_is() is None
+    with pytest.raises(MtlsError, match=r"crl.pem: is missing; run mtls.nginx.crl on the controller"):
+        published.crl()
+
+
+@pytest.fixture
+def rolling(served) -> tuple[Pki, Pki]:
+    """An authority and the one that is to follow it."""
+    path = handover.next_path(str(served.path))
+    wanted = WantedAuthority(path, {"CN": "Next CA"}, keys.KeyKind("ecdsa"), None, 3650, 30)
+    creation.ensure(wanted, check=False)
+    follower = Pki(served.path / "next")
+    follower.serve(Client("a"), Client("new"))
+    return served, follower
+
+
+def test_during_a_rollover_both_count(rolling):
+    old, _follower = rolling
+    published = read_published(str(old.path))
+
+    assert isinstance(published, PublishedRollover)
+    assert len(published.holders("a")) == 2
+    assert set(published.names()) == {"a", "new"}
+    assert published.chain().count(b"BEGIN CERTIFICATE") == 2
+    serials = {holder.serial for holder in published.holders("a")}
+    assert all(serial in published.record and published.record.is_valid(serial) for serial in serials)
+    assert len(published.record) == sum(len(pki.index()) for pki in rolling)
+    assert {serial for serial, _subject in published.record.live(times.now())} >= serials
+
+
+def test_the_next_one_takes_the_others_place_and_nothing_is_lost(rolling):
+    old, _follower = rolling
+    before = [pki.index() for pki in rolling]
+    former = handover.take_over(str(old.path), "0A")
+
+    assert former == os.path.join(str(old.path), handover.FORMER, "0A")
+    assert Pki(old.path).index() == before[1]
+    assert Pki(old.path / "former" / "0A").index() == before[0]
+    assert not handover.is_begun(str(old.path))
+    assert isinstance(read_published(str(old.path)).chain(), bytes)
+
+
+@pytest.mark.parametrize("killed_at", range(1, 9))
+def test_killed_in_the_middle_it_is_completed_by_the_next_run(rolling, monkeypatch, killed_at):
+    old, _follower = rolling
+    before = [pki.index() for pki in rolling]
+    renames = iter(range(1, 1000))
+    rename = os.rename
+
+    def mortal(source: str, target: str) -> None:
+        if next(renames) == killed_at:
+            raise KeyboardInterrupt
+        rename(source, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "rename", mortal)
+        with pytest.raises(KeyboardInterrupt):
+            handover.take_over(str(old.path), "0A")
+
+    assert handover.is_interrupted(str(old.path))
+    with pytest.raises(MtlsError, match=r"was interrupted; run site.yml without --check, which completes it"):
+        read_published(str(old.path))
+    handover.complete_interrupted(str(old.path))
+    assert Pki(old.path).index() == before[1]
+    assert Pki(old.path / "former" / "0A").index() == before[0]
