@@ -23,7 +23,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.host import comparison
 from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_conf import literal_key, nginx_quote
 from ansible_collections.mtls.nginx.plugins.module_utils.host.request import FILE_MODE, SECRET_MODE
 from ansible_collections.mtls.nginx.plugins.module_utils.host.shutdown import parse_time
-from ansible_collections.mtls.nginx.plugins.module_utils.site import crl_maps, error_pages, host_paths
+from ansible_collections.mtls.nginx.plugins.module_utils.site import crl_maps, error_pages, host_paths, plain_paths
 from ansible_collections.mtls.nginx.plugins.module_utils.site.host_paths import TrustPaths, trusts_of
 from ansible_collections.mtls.nginx.plugins.module_utils.site.host_view import (
     Bundle,
@@ -35,21 +35,6 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.host_view import (
 from ansible_collections.mtls.nginx.plugins.module_utils.site.publication import Publication
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service
 
-# Raw request paths that some upstream could read otherwise than nginx does: dot segments, doubled slashes, path
-# parameters, and escapes of dots, slashes, backslashes, semicolons, percent signs, white space, control characters and
-# of what Unicode normalisation turns into one of them.
-_UNPLAIN_PATH = (
-    r"~*^[^?]*(?:/\.(?![\w-])|/\.\.|//|[;\\#]|[\x01-\x20\x7f-\xff]"
-    r"|%(?:[01]|2[35ef]|3[bf]|5c|7f|u|c[01]|e0%[89]|e2%80%a[4-6]|ef%bc|f0%8))"
-)
-# UTF-8 of the characters that Unicode's case folding or compatibility forms turn into ASCII ones: with one of them, a
-# path could lead others to a path that has a list of its own. (German sharp s stays: it is a letter of its own.)
-_FOLDING = (
-    r"~\xC2[\xAA\xB2\xB3\xB9-\xBE]|\xC4[\xB0-\xB3\xBF]|\xC5[\x80\x89\xBF]|\xC7[\x84-\x8C\xB0-\xB3]|\xCA[\xB0-\xB8]"
-    r"|\xCB[\xA1-\xA3]|\xCD\xBE|\xE1(?:[\xB4-\xB6]|\xBA[\x96-\x9E])|\xE2(?:\x80[\xA4-\xA6]|\x81[\x80-\xBF]"
-    r"|\x82[\x80-\x9C\xA8]|[\x84\x85\x91-\x93]|\x86\x89|\xB1[\xBC\xBD])|\xE3[\x89-\x8F]|\xEA\x9F"
-    r"|\xEF(?:[\xAC\xB9\xBC\xBD]|\xB8[\x94\x99\xB0-\xBF])|\xF0(?:\x90\x9E|\x9D|\x9F[\x84-\x87\xAF])"
-)
 # Other names under which applications expect to hear of a client certificate or of another path: nobody may send them.
 # nginx cannot remove headers by pattern.
 _FORGEABLE = (
@@ -171,8 +156,7 @@ def host_files(
             "content": jinja.get_template("mtls.conf.j2").render(
                 services=views,
                 trusts=[(trust, bundles[name].issuers) for name, trust in trusts.items()],
-                unplain_path=_UNPLAIN_PATH,
-                folding=_FOLDING,
+                plain=plain_paths,
                 **common,
                 **hash_sizes(host, views, bundles.values()),
             ),

@@ -174,7 +174,7 @@ def _clients(service: Service, client_dns: Mapping[str, Sequence[str]]) -> list[
 
 
 def _zones(service: Service) -> list[dict[str, str]]:
-    """Patterns for "$mtls_plain_path:$uri". `near` is what some upstreams take for the path: `/Admin/`, `/admin.`."""
+    """Patterns for "$mtls_plain_letters:$uri". `near` is what some upstreams take for the path: `/Admin/`, `/admin.`."""
     numbered = sorted(enumerate(service.paths), key=lambda item: -len(item[1].path))
     stems = [(number, re.escape(item.path.rstrip("/"))) for number, item in numbered]
     return [
