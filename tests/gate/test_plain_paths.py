@@ -161,7 +161,7 @@ def test_ours_no_segment_begins_with_a_space(ours):
 
 def test_ours_every_ascii_character(ours):
     """As it is, and escaped: what RFC 3986 calls reserved or unreserved, and what browsers send besides."""
-    plain = set(map(chr, range(0x21, 0x7F))) - set('./\\;%?#')
+    plain = set(map(chr, range(0x21, 0x7F))) - set("./\\;%?#")
     found = let_in(ours, "nas.test", (f"/open/x{one}y" for one in sorted(plain)), ours.guest)
     assert len(found) == len(plain)
     octets = {f"/open/x%{code:02{case}}y": chr(code) for code in range(0x80) for case in "xX"}

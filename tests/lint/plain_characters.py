@@ -5,8 +5,8 @@
 
     python tests/lint/plain_characters.py
 
-The result is the same on each Python whose `unicodedata` is of the same Unicode version. It stays safe with a newer one:
-what is unassigned here, in a block of which nothing is known or that holds compatibility forms, is not plain.
+The result is the same on each Python whose `unicodedata` is of the same Unicode version. A newer one adds nothing to
+what must not be plain: what is unassigned now, in a block that is empty or holds compatibility forms, is not either.
 """
 
 from __future__ import annotations
