@@ -23,7 +23,13 @@ from ansible_collections.mtls.nginx.plugins.module_utils.host import comparison
 from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_conf import literal_key, nginx_quote
 from ansible_collections.mtls.nginx.plugins.module_utils.host.request import FILE_MODE, SECRET_MODE
 from ansible_collections.mtls.nginx.plugins.module_utils.host.shutdown import parse_time
-from ansible_collections.mtls.nginx.plugins.module_utils.site import crl_maps, error_pages, host_paths, plain_paths
+from ansible_collections.mtls.nginx.plugins.module_utils.site import (
+    crl_maps,
+    error_pages,
+    host_paths,
+    identity_headers,
+    plain_paths,
+)
 from ansible_collections.mtls.nginx.plugins.module_utils.site.host_paths import TrustPaths, trusts_of
 from ansible_collections.mtls.nginx.plugins.module_utils.site.host_view import (
     Bundle,
@@ -34,36 +40,6 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.host_view import (
 )
 from ansible_collections.mtls.nginx.plugins.module_utils.site.publication import Publication
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service
-
-# Other names under which applications expect to hear of a client certificate or of another path: nobody may send them.
-# nginx cannot remove headers by pattern.
-_FORGEABLE = (
-    "X-SSL-Client-Cert",
-    "X-SSL-Client-CN",
-    "X-SSL-Client-S-DN",
-    "X-SSL-Client-I-DN",
-    "X-SSL-Client-Issuer",
-    "X-SSL-Client-Subject",
-    "X-SSL-Client-SHA1",
-    "X-SSL-Client-Not-Before",
-    "X-SSL-Client-Not-After",
-    "X-SSL-Client-Session-ID",
-    "X-SSL-Client-Has-Cert",
-    "X-SSL-Client-Used",
-    "X-SSL-Cert",
-    "X-Client-Cert",
-    "X-Client-DN",
-    "X-Client-Verify",
-    "SSL-Client-Cert",
-    "SSL-Client-Verify",
-    "SSL-Client-Subject-DN",
-    "X-Forwarded-Client-Cert",
-    "X-Forwarded-Tls-Client-Cert",
-    "X-Original-URL",
-    "X-Rewrite-URL",
-    "X-Original-URI",
-    "X-Forwarded-Uri",
-)
 
 _DEFAULT_HEADER_TIMEOUT = "60s"
 
@@ -137,7 +113,8 @@ def host_files(
         "gate_path": GATE_PATH,
         "http2_directive": host.version >= (1, 25, 1),
         "header_timeout": _header_timeout(host),
-        "forgeable": _FORGEABLE,
+        "forgeable": identity_headers.FORGEABLE,
+        "client_cert": identity_headers.CLIENT_CERT,
         "conf_command": host.version >= (1, 19, 4),
         "sessions_cross": host.version < (1, 22) or share_a_name(bundles.values()),
     }
@@ -157,6 +134,7 @@ def host_files(
                 services=views,
                 trusts=[(trust, bundles[name].issuers) for name, trust in trusts.items()],
                 plain=plain_paths,
+                pem=identity_headers.pem(),
                 **common,
                 **hash_sizes(host, views, bundles.values()),
             ),
