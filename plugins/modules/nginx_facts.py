@@ -140,6 +140,7 @@ ansible_facts:
             map_hash_bucket_size: "128"
             map_hash_max_size: null
             resolver: null
+            variables_hash_bucket_size: null
             set_real_ip_from: null
             ssl_session_cache: shared:SSL:10m
             worker_shutdown_timeout: null
@@ -202,6 +203,7 @@ _DIRECTIVES = {
     "map_hash_bucket_size": ("http",),
     "map_hash_max_size": ("http",),
     "resolver": ("http",),
+    "variables_hash_bucket_size": ("http",),
     "set_real_ip_from": ("http",),
     "ssl_session_cache": ("http",),
     "worker_shutdown_timeout": (),

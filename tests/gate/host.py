@@ -26,7 +26,7 @@ from .nginxes import REPOSITORY, Build
 
 _TEMPLATES = str(REPOSITORY / "roles" / "server" / "templates")
 _SECONDS = 15
-_DIRECTIVES = ("map_hash_bucket_size", "map_hash_max_size", "resolver")
+_DIRECTIVES = ("map_hash_bucket_size", "map_hash_max_size", "resolver", "variables_hash_bucket_size")
 _PAGES = ("index.html", "secret", "api/secret", "page.php", "exact", "exactly", "open/index.html", "open/page")
 
 # Workers as root: the folder is below pytest's, which nobody else may enter.

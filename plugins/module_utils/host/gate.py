@@ -58,7 +58,7 @@ def state(gate: Gate, serial: str, dn: str) -> dict[str, t.Any]:
 
 
 def _allow(gate: Gate) -> dict[str, t.Any] | None:
-    """Who may enter by the map `$mtls_svc_<service>_list`: everybody with a good certificate, or these subjects."""
+    """Who may enter by the map `$mtls_<service>_list`: everybody with a good certificate, or these subjects."""
     content = files.read_if_there(gate.maps)
     if content is None:
         return None

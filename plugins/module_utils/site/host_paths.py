@@ -27,7 +27,7 @@ class TrustPaths:
     @classmethod
     def of(cls, conf_dir: str, name: str) -> TrustPaths:
         """`name` is empty for the host's own authority."""
-        variable = "_".join(["mtls_ca", *([name.replace("-", "_")] if name else [])])
+        variable = "_".join(["mtls", *([name.replace("-", "_")] if name else [])])
         return cls(os.path.join(conf_dir, "client-certs", name).rstrip("/"), variable)
 
     @property

@@ -323,6 +323,10 @@ def hash_sizes(
         "hash_max_size": max_size
         if max_size > _DEFAULT_MAX_SIZE and not host.directives.get("map_hash_max_size")
         else None,
+        # For the many variables of a certificate's lines, or nginx warns.
+        "variables_bucket_size": _DEFAULT_BUCKET * 2
+        if any(view["client_cert"] for view in views) and not host.directives.get("variables_hash_bucket_size")
+        else None,
     }
 
 

@@ -119,12 +119,13 @@ class Service:
 
     @property
     def variable(self) -> str:
-        """Prefix of the service's nginx variables; what follows is an underscore and a word of four letters or less.
+        """Prefix of the service's nginx variables.
 
-        Authorities have another (`TrustPaths.variable`), and no other variable of ours begins with either. A name of 32
-        fits nginx's default variables_hash_bucket_size.
+        The last word of each variable tells what it is of: a service's are sni, zone, list, open, any, net, near, gate
+        and home, an authority's (`TrustPaths.variable`) rev, end, alien, bad, state, dn, sn, fp and cert. No other
+        variable of ours ends in one of these, so that no two have one name, whatever anything is called.
         """
-        return "mtls_svc_" + self.name.replace("-", "_")
+        return "mtls_" + self.name.replace("-", "_")
 
     @property
     def plain_listen(self) -> Listen:

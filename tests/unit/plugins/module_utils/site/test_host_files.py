@@ -192,7 +192,7 @@ def test_no_ipv6_socket_where_the_host_can_open_none():
 def test_a_service_by_address_is_the_first_of_its_socket():
     by_address = {**NAS, "server_names": ["192.0.2.7"]}
     assert "listen 443 ssl http2 default_server;" in block(by_address)
-    assert re.search(r'map \$ssl_server_name \$mtls_svc_nas_sni \{[^}]*"" 1;', maps(by_address))
+    assert re.search(r'map \$ssl_server_name \$mtls_nas_sni \{[^}]*"" 1;', maps(by_address))
     assert '"" 1;' not in maps(NAS)
 
 
@@ -210,7 +210,7 @@ def test_a_client_that_is_revoked_gets_no_line():
 def test_an_empty_allow_list_lets_nobody_in():
     text = maps({**NAS, "allow": []})
     assert "default 0;\n}" in text
-    assert " 1;" not in text.split("$mtls_svc_nas_list {")[1].split("}")[0]
+    assert " 1;" not in text.split("$mtls_nas_list {")[1].split("}")[0]
 
 
 def test_without_public_paths_a_certificate_is_asked_of_everybody():
@@ -388,12 +388,12 @@ def test_a_template_that_is_not_there(tmp_path):
 
 def test_exempt_networks_need_to_know_who_asks():
     near = {**NAS, "exempt_networks": ["192.168.1.0/24"]}
-    assert "geo $realip_remote_addr $mtls_svc_nas_net" in maps(near)
+    assert "geo $realip_remote_addr $mtls_nas_net" in maps(near)
     with pytest.raises(MtlsError, match=r"service nas: exempt_networks .*set_real_ip_from 10.0.0.0/8"):
         render(near, set_real_ip_from="10.0.0.0/8")
     behind = {**near, "proxy_protocol_from": ["10.0.0.9"]}
     text = maps(behind, set_real_ip_from="10.0.0.0/8")
-    assert "geo $remote_addr $mtls_svc_nas_net" in text
+    assert "geo $remote_addr $mtls_nas_net" in text
     assert "10.0.0.9/32 0;" in text
     assert "listen 443 ssl http2 proxy_protocol;" in block(behind)
     assert render(behind).probes[0]["proxy_protocol"] is True
