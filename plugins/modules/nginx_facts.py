@@ -49,6 +49,24 @@ options:
       textfile:
         description: As O(mtls.nginx.nginx_config#module:textfile).
         type: dict
+      snippets:
+        description: As O(mtls.nginx.nginx_config#module:snippets).
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          service:
+            description: Name of the service.
+            type: str
+            required: true
+          path:
+            description: The file.
+            type: path
+            required: true
+          exempt:
+            description: Whether it knows exempt networks.
+            type: bool
+            default: false
   names:
     description: Host names for RV(ansible_facts.mtls_nginx.names).
     type: list
@@ -180,6 +198,11 @@ ansible_facts:
               description: As RV(mtls.nginx.nginx_config#module:own_shutdown_timeout).
               type: dict
               sample: null
+            unguarded:
+              description: As RV(mtls.nginx.nginx_config#module:unguarded).
+              type: list
+              elements: dict
+              sample: []
         init_script:
           description: Path of nginx's init script, null where there is none.
           type: str
@@ -196,7 +219,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mtls.nginx.plugins.module_utils.common.entry import run_module
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.host import comparison, nginx_conf, nginx_process, resolver
-from ansible_collections.mtls.nginx.plugins.module_utils.host.request import ChangeRequest, textfile_from
+from ansible_collections.mtls.nginx.plugins.module_utils.host.request import ChangeRequest, Snippet, textfile_from
 
 _DIRECTIVES = {
     "client_header_timeout": ("http",),
@@ -263,12 +286,14 @@ def compare(conf_path: str, options: dict) -> dict:
         owned=options["owned"],
         shutdown_timeout=options["shutdown_timeout"],
         textfile=textfile_from(options["textfile"]),
+        snippets=[Snippet(**snippet) for snippet in options["snippets"]],
     )
     found = comparison.look(conf_path, options["paths"], request)
     return {
         "settled": found.settled,
         "fingerprints": found.fingerprints,
         "own_shutdown_timeout": dataclasses.asdict(found.own_bound) if found.own_bound else None,
+        "unguarded": [{"service": snippet.service, "path": snippet.path} for snippet in found.unguarded],
     }
 
 
@@ -311,6 +336,16 @@ def main() -> None:
                     "owned": {"type": "list", "elements": "path", "default": []},
                     "shutdown_timeout": {"type": "int"},
                     "textfile": {"type": "dict"},
+                    "snippets": {
+                        "type": "list",
+                        "elements": "dict",
+                        "default": [],
+                        "options": {
+                            "service": {"type": "str", "required": True},
+                            "path": {"type": "path", "required": True},
+                            "exempt": {"type": "bool", "default": False},
+                        },
+                    },
                 },
             },
         },

@@ -53,6 +53,7 @@ class HostFiles:
     absent: list[str] = field(default_factory=list)
     owned: list[str] = field(default_factory=list)
     probes: list[dict[str, t.Any]] = field(default_factory=list)
+    snippets: list[dict[str, t.Any]] = field(default_factory=list)
     shutdown_timeout: int | None = None
     textfile: dict[str, t.Any] | None = None
     close_rejected: bool = False
@@ -80,6 +81,7 @@ def to_compare(
     return {
         "paths": list(dict.fromkeys([*trusted, host_paths.maps_path(conf_dir), host_paths.pages_path(conf_dir), *own])),
         "owned": host_paths.owned(conf_dir),
+        "snippets": _snippets(conf_dir, services),
         "shutdown_timeout": _bound(services, shutdown_timeout),
         "textfile": _textfile(conf_dir, services, trusts, textfile_dir),
     }
@@ -169,6 +171,7 @@ def host_files(
     )
     wanted.absent = [path for path in ours if path not in kept]
     wanted.owned = host_paths.owned(host.conf_dir)
+    wanted.snippets = _snippets(host.conf_dir, services)
     wanted.shutdown_timeout = _bound(services, host.shutdown_timeout)
     wanted.textfile = _textfile(host.conf_dir, services, trusts, host.textfile_dir)
     return wanted
@@ -192,6 +195,18 @@ def _crl_files(trust: TrustPaths, crl: str) -> list[dict[str, str]]:
         {"path": trust.crl, "content": crl},
         {"path": trust.revoked, "content": crl_maps.revoked_lines(crl, trust.crl)},
         {"path": trust.ended, "content": crl_maps.ended_lines(crl, trust.crl)},
+    ]
+
+
+def _snippets(conf_dir: str, services: Sequence[Service]) -> list[dict[str, t.Any]]:
+    return [
+        {
+            "service": service.name,
+            "path": host_paths.snippet_path(conf_dir, service),
+            "exempt": bool(service.exempt_networks),
+        }
+        for service in services
+        if service.present and service.snippet
     ]
 
 
