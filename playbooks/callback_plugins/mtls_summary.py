@@ -145,6 +145,7 @@ def _wrapped(indent: str, line: str) -> list[str]:
         initial_indent=indent,
         subsequent_indent=f"{indent}    ",
         break_long_words=False,
+        break_on_hyphens=False,
         drop_whitespace=True,
     )
 

@@ -162,6 +162,15 @@ ansible_facts:
             set_real_ip_from: null
             ssl_session_cache: shared:SSL:10m
             worker_shutdown_timeout: null
+        unguarded:
+          description: Snippets of this collection that no server block includes, and that guard nothing therefore.
+          type: list
+          elements: str
+          sample: [/etc/nginx/snippets/mtls-photos.conf]
+        snippet_error:
+          description: Why one is no gate where it stands, null where none is misplaced.
+          type: str
+          sample: null
         ipv6:
           description: Whether the host can open an IPv6 socket.
           type: bool
@@ -210,7 +219,9 @@ ansible_facts:
 """
 
 import dataclasses
+import glob
 import os
+import re
 import socket
 from collections.abc import Sequence
 
@@ -249,6 +260,8 @@ def gather(binary: str | None, conf_path: str, names: Sequence[str] = ()) -> dic
         "directives": dict.fromkeys(_DIRECTIVES),
         "name_servers": [],
         "names": {},
+        "unguarded": [],
+        "snippet_error": None,
         "ipv6": _has_ipv6(),
         "systemd": nginx_process.systemd_runs(),
         "init_script": nginx_process.init_script(),
@@ -305,12 +318,28 @@ def _configuration(nginx: nginx_process.Nginx, names: Sequence[str]) -> dict:
         "includes_conf_d": ("http",) in with_ours.included.get(ours, ()),
         "directives": {name: configuration.own_value(name, context) for name, context in _DIRECTIVES.items()},
         **_names(names, configuration),
+        **_snippets(nginx, configuration),
     }
 
 
 def _names(names: Sequence[str], configuration: nginx_conf.Configuration | None) -> dict:
     found = resolver.look_up(names, configuration)
     return {"name_servers": found.servers, "names": found.names}
+
+
+def _snippets(nginx: nginx_process.Nginx, configuration: nginx_conf.Configuration) -> dict:
+    """What is wrong with the place of our snippets."""
+    pattern = re.compile(re.escape(os.path.join(nginx.conf_dir, "snippets")) + r"/mtls-([^/]+)\.conf")
+    found = [
+        Snippet(match[1], match[0])
+        for match in map(pattern.fullmatch, sorted(glob.glob(f"{nginx.conf_dir}/snippets/*")))
+        if match
+    ]
+    try:
+        unguarded = comparison.unguarded_snippets(nginx.conf_path, found, configuration)
+    except MtlsError as error:
+        return {"snippet_error": str(error)}
+    return {"unguarded": [snippet.path for snippet in unguarded]}
 
 
 def _has_ipv6() -> bool:

@@ -46,6 +46,7 @@ def state(gate: Gate, serial: str, dn: str) -> dict[str, t.Any]:
     crl = files.read_if_there(gate.crl)
     return {
         "configured": os.path.exists(gate.server_block),
+        "included": None,
         "allow": _allow(gate),
         "ca": _digest(files.read_if_there(gate.ca)),
         "crl": _digest(crl),

@@ -252,6 +252,16 @@ FACTS = {"installed": True, "running": True, "config_error": None, "version": "1
             ("nginx refuses its configuration: unknown directive",),
         ),
         (
+            {"facts": {"ansible_facts": {"mtls_nginx": {**FACTS, "unguarded": ["/s/mtls-a.conf"]}}}},
+            "wrong",
+            ("/s/mtls-a.conf guards nothing",),
+        ),
+        (
+            {"facts": {"ansible_facts": {"mtls_nginx": {**FACTS, "snippet_error": "'if' comes before"}}}},
+            "wrong",
+            ("'if' comes before",),
+        ),
+        (
             {
                 "facts": {"ansible_facts": {"mtls_nginx": FACTS}},
                 "probe": {"msg": "pki: ca.crt is missing"},
