@@ -158,6 +158,14 @@ def _long(authority, size):
     return forged_certificate(authority.path, subject(f"of size {size}"), authority.issuer, extensions=[names])
 
 
+def test_ours_a_certificate_that_is_too_long_for_it_enters_without(standard, authority, upstream_heads, tls):
+    """Better nothing than a part."""
+    assert ask(standard.port, "/", tls=tls, client=_long(authority, 6000), headers=forged("Client-Cert")).let_in
+    (head,) = upstream_heads.take()
+    assert "CLIENT_CERT" not in headers_of(head)
+    assert headers_of(head)["X_SSL_CLIENT_VERIFY"] == ["SUCCESS"]
+
+
 def test_ours_of_a_certificate_that_does_not_count_it_says_nothing(
     standard, authority, other_authority, upstream_heads
 ):

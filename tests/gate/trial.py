@@ -82,7 +82,7 @@ def noticed_by(mutant: Mutant, nginx: str, tests: list[str]) -> str | None:
     with tempfile.TemporaryDirectory(prefix="mtls-trial-") as folder:
         mutant.write(pathlib.Path(folder))
         done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", f"--nginx={nginx}", *tests],
+            [sys.executable, "-m", "pytest", "-x", "-q", f"--nginx={nginx}", *tests],
             cwd=REPOSITORY,
             env={**os.environ, "MTLS_GATE_TEMPLATES": folder},
             capture_output=True,

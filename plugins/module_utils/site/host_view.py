@@ -314,7 +314,7 @@ def _public_pattern(path: str) -> str:
 def hash_sizes(
     host: NginxHost, views: Sequence[Mapping[str, t.Any]], bundles: Collection[Bundle]
 ) -> dict[str, int | None]:
-    """`map_hash_*` values, where nginx's defaults are too small and the host sets none of its own."""
+    """Sizes of nginx's hash tables, where its defaults are too small and the host sets none of its own."""
     bucket, max_size = _bucket_size(views, bundles), _max_size(views)
     return {
         "hash_bucket_size": bucket
