@@ -98,7 +98,8 @@ options:
         default: false
   snippets:
     description:
-      - Those of O(files) that belong into server blocks of the host's own, which include them.
+      - Those of O(files) that belong into server blocks of the host's own, which include them; and those with a server
+        block that knows exempt networks.
       - One that comes after a C(rewrite), C(if), C(break) or C(return) of its block is an error, since it would be no
         gate. One that is included nowhere is written all the same, and RV(unguarded) and a warning say so.
     type: list

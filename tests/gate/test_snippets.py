@@ -196,3 +196,36 @@ def test_exempt_networks_without_a_proxy(new_host, build, authority, tls):
     assert ask(host.port, "/index.html", tls=tls, source=LAN).status == 200
     assert ask(host.port, "/index.html", tls=tls, source="127.0.0.3").status == 400
     assert verdict(host, exempt=True) == []
+
+
+@pytest.mark.parametrize(
+    "what", ["the PROXY protocol, by another block", "a trusted header, in another block of the socket"]
+)
+def test_a_server_block_of_ours_shares_its_socket_with_one_behind_a_proxy(new_host, build, authority, tls, what):
+    """`proxy_protocol` of one block is that of all on its socket."""
+    if not build.has_geo:
+        pytest.skip(f"{build} is built without geo")
+    parts, _http, directive = FRONT[what]
+    host = new_host()
+    service = {"name": "nas", "server_names": ["nas.test"], "root": f"{host.folder}/www", "allow": []}
+    host.ours([service], authority, neighbours={"site": parts["others"]}, exempt=["127.0.0.2/32"])
+    host.start()
+    before = b"PROXY TCP4 203.0.113.9 10.0.0.1 1000 443\r\n" if "PROXY" in what else b""
+    assert ask(host.port, "/index.html", tls=tls, source=LAN, before=before).status == 200
+    configuration = nginx_conf.load(str(host.folder / "nginx.conf"))
+    ours = Snippet("nas", str(host.folder / "conf.d" / "mtls-nas.conf"), exempt=True)
+    with pytest.raises(MtlsError, match=f"exempt_networks .*'{directive}' in {host.folder}/conf.d/site.conf, line "):
+        snippets.included_nowhere(configuration, [ours])
+
+
+def test_the_redirect_beside_a_server_block_of_ours_is_no_gate(new_host, build, authority):
+    """What is in front of port 80 does not matter."""
+    if not build.has_geo:
+        pytest.skip(f"{build} is built without geo")
+    host = new_host()
+    service = {"name": "nas", "server_names": ["nas.test"], "root": f"{host.folder}/www", "redirect_http": True}
+    front = "server { listen 127.0.0.1:80 proxy_protocol; server_name other.test; }"
+    host.ours([service], authority, neighbours={"site": front}, exempt=["127.0.0.2/32"])
+    configuration = nginx_conf.load(str(host.folder / "nginx.conf"))
+    ours = Snippet("nas", str(host.folder / "conf.d" / "mtls-nas.conf"), exempt=True)
+    assert snippets.included_nowhere(configuration, [ours]) == []

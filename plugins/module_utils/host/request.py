@@ -58,7 +58,7 @@ class Textfile:
 
 @dataclass(frozen=True)
 class Snippet:
-    """A file of ours that belongs into a server block of the host's own.
+    """A file of ours that belongs into a server block of the host's own, or is one of ours with exempt networks.
 
     With `exempt`, it lets in without a certificate whoever comes from some networks.
     """

@@ -91,6 +91,8 @@ def _refuse_proxies(
     snippet: Snippet, block: Sequence[Statement], blocks: Sequence[Sequence[Statement]], configuration: Configuration
 ) -> None:
     """Behind a proxy everybody comes from the proxy's address, which may be in an exempt network."""
+    if not any(statement.directive.name == "ssl_verify_client" for statement in block):
+        return  # the redirect beside a gate of ours
     sockets = set(_sockets(block))
     for other in blocks:
         if sockets.isdisjoint(_sockets(other)):
@@ -98,9 +100,8 @@ def _refuse_proxies(
         for statement in _about_proxies(configuration, other[0].server):
             raise MtlsError(
                 f"service {snippet.service}: exempt_networks needs to know who asks, and '{statement.directive.name}'"
-                f" in {statement.place} says that there is a proxy in front of the server block that includes"
-                f" {snippet.path}: remove exempt_networks, or have a service with an upstream and proxy_protocol_from"
-                " in the snippet's place"
+                f" in {statement.place} says that there is a proxy in front of the server block with {snippet.path}:"
+                " remove exempt_networks, or use a service with an upstream and proxy_protocol_from"
             )
 
 

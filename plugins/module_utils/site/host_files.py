@@ -199,14 +199,15 @@ def _crl_files(trust: TrustPaths, crl: str) -> list[dict[str, str]]:
 
 
 def _snippets(conf_dir: str, services: Sequence[Service]) -> list[dict[str, t.Any]]:
+    """What must be looked at where it stands: snippets, and server blocks that need to know who asks."""
     return [
         {
             "service": service.name,
-            "path": host_paths.snippet_path(conf_dir, service),
+            "path": (host_paths.snippet_path if service.snippet else host_paths.conf_path)(conf_dir, service),
             "exempt": bool(service.exempt_networks),
         }
         for service in services
-        if service.present and service.snippet
+        if service.present and (service.snippet or (service.exempt_networks and not service.proxy_protocol_from))
     ]
 
 
