@@ -30,8 +30,12 @@ TEMPLATES = REPOSITORY / "roles" / "server" / "templates"
 FILES = ("gate.j2", "mtls.conf.j2", "service.conf.j2", "snippet.conf.j2", "pages.conf.j2")
 # What a map says where it says nothing else, and the opposite.
 TURNED = {"0": "1", "1": "0", "refuse": "open", "every": "rest", "NONE": "SUCCESS", "upgrade": '""', '""': "upgrade"}
-# Lines without which everything fails closed, or which no request can show, by what they begin with.
+# Lines without which everything fails closed, or which no request can show: what they begin with, in a map after its
+# variable.
 KNOWN = {
+    "$mtls_plain_request default 0": "an empty verdict is no 1: nothing is plain then",
+    "$mtls_plain_path default 0": "the same",
+    "$mtls_plain_letters default 0": "the same",
     "access_log": "where requests are logged, not which are let in",
     "error_log": "where refusals are logged",
     "map_hash_": "without it nginx only warns, or starts slowly; tests/gate/test_map_scale.py",
@@ -42,12 +46,13 @@ KNOWN = {
 
 @dataclass(frozen=True)
 class Mutant:
-    """One line of a template, and what stands in its place (empty: nothing)."""
+    """One line of a template, and what stands in its place (empty: nothing). `of` is the variable of its map."""
 
     file: str
     number: int
     line: str
     instead: str = ""
+    of: str = ""
 
     def __str__(self) -> str:
         change = f"-> {self.instead.strip()}" if self.instead else "away"
@@ -61,20 +66,28 @@ class Mutant:
 
     @property
     def known(self) -> str | None:
-        return next((why for start, why in KNOWN.items() if self.line.strip().startswith(start)), None)
+        if self.instead:
+            return None
+        said = f"{self.of} {self.line.strip()}".strip()
+        return next((why for start, why in KNOWN.items() if said.startswith(start)), None)
 
 
 def mutants() -> Iterator[Mutant]:
     """Each directive that is one line of a template."""
     for file in FILES:
+        of = ""
         for number, line in enumerate((TEMPLATES / file).read_text().split("\n"), 1):
             text = re.sub(r"\{%.*?%\}", "", line).strip()
+            if begin := re.match(r"(?:map|geo) .*?(\$\S+|\{\{.*\}\}\S*) \{$", text):
+                of = begin[1].rpartition(" ")[2].removeprefix("}}")
+            if text == "}":
+                of = ""
             if not text.endswith(";") or text.startswith(("#", "{#")):
                 continue
-            yield Mutant(file, number, line)
+            yield Mutant(file, number, line, of=of)
             default = re.fullmatch(r"(\s*default\s+)(\S+);", line)
             if default and default[2] in TURNED:
-                yield Mutant(file, number, line, f"{default[1]}{TURNED[default[2]]};")
+                yield Mutant(file, number, line, f"{default[1]}{TURNED[default[2]]};", of)
 
 
 def noticed_by(mutant: Mutant, nginx: str, tests: list[str]) -> str | None:
