@@ -104,7 +104,7 @@ def noticed_by(mutant: Mutant, nginx: str, tests: list[str]) -> str | None:
         )
     if done.returncode == 0:
         return None
-    found = re.search(r"(?m)^(?:FAILED|ERROR) (\S+)", done.stdout)
+    found = re.search(r"(?m)^(?:FAILED|ERROR) (.+?)(?: - .*)?$", done.stdout)
     if done.returncode != 1 or found is None:
         raise RuntimeError(
             f"{mutant}: pytest ended with {done.returncode}:\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
