@@ -17,7 +17,7 @@ from .client import ask
 
 # The words that variables are made of now, those that they were made of once, and names that people give.
 WORDS = [
-    *("svc", "ca", "sni", "zone", "list", "open", "any", "net", "near", "gate", "home"),
+    *("svc", "ca", "sni", "zone", "list", "open", "any", "net", "near", "gate", "home", "upstream", "host"),
     *("rev", "end", "alien", "bad", "state", "dn", "sn", "fp", "cert", "pem", "acme", "page", "plain-path", "one-host"),
     *("allowed", "public", "anyway", "revoked", "crl-ended", "foreign", "outdated", "verify", "serial", "fingerprint"),
     *("nas", "plain", "one", "crl", "upgrade", "connection", "preflight"),

@@ -150,9 +150,7 @@ class _Transaction:
             self._closed = closing.in_place(self._nginx.conf_dir)
         if running and not any(map(_is_served, changes)) and not self._swap.unfinished and not self._request.reload:
             unguarded = comparison.unguarded_snippets(self._nginx.conf_path, self._request.snippets)
-            outcome = Outcome(
-                changes, bool(changes), own_bound=own_bound, unguarded=unguarded, warnings=warnings
-            )
+            outcome = Outcome(changes, bool(changes), own_bound=own_bound, unguarded=unguarded, warnings=warnings)
             if changes:
                 outcome.message = f"{changes[0].path}: {changes[0].kind}; nginx is running"
             return outcome, None
