@@ -9,7 +9,7 @@ module: nginx_facts
 short_description: What a role must know of a host's nginx
 description:
   - Reports the installed nginx, its configuration and whether it runs, in one light call.
-  - It replaces M(ansible.builtin.setup) in plays that need nothing else of the host.
+  - Returns no facts. What a host answers never becomes a variable, which could replace one of the inventory.
   - Changes nothing. It needs root to read private keys, as C(nginx -t) does.
 version_added: 0.1.0
 author: the mtls.nginx authors (@mtls-nginx)
@@ -23,13 +23,13 @@ options:
     type: path
     default: /etc/nginx/nginx.conf
   test:
-    description: Asks C(nginx -t) for RV(ansible_facts.mtls_nginx.config_error), which else is null.
+    description: Asks C(nginx -t) for RV(nginx.config_error), which else is null.
     type: bool
     default: true
   compare:
     description:
       - What M(mtls.nginx.nginx_config) is going to be asked for, but for the contents of files.
-        RV(ansible_facts.mtls_nginx.comparison) says how the host differs from it.
+        RV(nginx.comparison) says how the host differs from it.
       - For M(mtls.nginx.nginx_site), which needs no second call where nothing differs.
     type: dict
     suboptions:
@@ -79,9 +79,6 @@ attributes:
   diff_mode:
     description: Has nothing to show in diff mode.
     support: none
-  facts:
-    description: Returns facts.
-    support: full
   platform:
     description: Target systems it runs on.
     support: full
@@ -94,128 +91,124 @@ EXAMPLES = r"""
 - name: Look at nginx
   mtls.nginx.nginx_facts:
   become: true
+  register: looked
 
 - name: Stop where the host's own configuration is broken
   ansible.builtin.assert:
-    that: mtls_nginx.config_error is none
-    fail_msg: "{{ mtls_nginx.config_error }}"
+    that: looked.nginx.config_error is none
+    fail_msg: "{{ looked.nginx.config_error }}"
 """
 
 RETURN = r"""
-ansible_facts:
-  description: Facts to add to the host's.
+nginx:
+  description: nginx on this host.
   returned: always
   type: dict
   contains:
-    mtls_nginx:
-      description: nginx on this host.
-      returned: always
+    installed:
+      description: Whether the program was found. What depends on it is null where it was not.
+      type: bool
+      sample: true
+    binary:
+      description: Path of the program.
+      type: str
+      sample: /usr/sbin/nginx
+    version:
+      description: Its version.
+      type: str
+      sample: 1.22.1
+    conf_path:
+      description: The main configuration file.
+      type: str
+      sample: /etc/nginx/nginx.conf
+    conf_dir:
+      description: The folder of the main configuration file.
+      type: str
+      sample: /etc/nginx
+    running:
+      description: Whether nginx runs with that configuration file.
+      type: bool
+      sample: true
+    upgrading:
+      description: Whether worker processes of another master answer on its sockets, as in a binary upgrade.
+      type: bool
+      sample: false
+    includes_conf_d:
+      description: Whether files like C(conf.d/mtls.conf) in that folder are included in the C(http) block.
+      type: bool
+      sample: true
+    config_error:
+      description: What C(nginx -t) says of the host's configuration as it is; null when it accepts it.
+      type: str
+      sample: '[emerg] unknown directive "sever" in /etc/nginx/sites-enabled/shop:1'
+    directives:
+      description:
+        - Values that the host's own files set in the C(http) block (worker_shutdown_timeout in the main context),
+          null where there is none. What this collection wrote does not count.
+      type: dict
+      sample:
+        client_header_timeout: null
+        map_hash_bucket_size: "128"
+        map_hash_max_size: null
+        resolver: null
+        set_real_ip_from: null
+        ssl_session_cache: shared:SSL:10m
+        variables_hash_bucket_size: null
+        worker_shutdown_timeout: null
+    unguarded:
+      description: Snippets of this collection that no server block includes, and that guard nothing therefore.
+      type: list
+      elements: str
+      sample: [/etc/nginx/snippets/mtls-photos.conf]
+    snippet_error:
+      description: Why one is no gate where it stands, null where none is misplaced.
+      type: str
+      sample: null
+    ipv6:
+      description: Whether the host can open an IPv6 socket.
+      type: bool
+      sample: true
+    systemd:
+      description: Whether systemd runs the host's services.
+      type: bool
+      sample: true
+    name_servers:
+      description: The name servers in C(/etc/resolv.conf) as nginx writes them, where O(names) are given.
+      type: list
+      elements: str
+      sample: [192.0.2.53, "[2001:db8::53]"]
+    names:
+      description: What to ask name servers for, for each of O(names) - with a search domain, where one counts - and
+        null where the host knows it in another way, by C(/etc/hosts), as C(.local), or as an C(upstream) of nginx.
+      type: dict
+      sample: {app.example.com: app.example.com, app: app.example.com, localhost: null}
+    comparison:
+      description: How the host differs from O(compare), null where that was not given or nginx is not installed.
       type: dict
       contains:
-        installed:
-          description: Whether the program was found. What depends on it is null where it was not.
+        settled:
+          description: Whether nothing but the files of O(compare.paths) can differ.
           type: bool
           sample: true
-        binary:
-          description: Path of the program.
-          type: str
-          sample: /usr/sbin/nginx
-        version:
-          description: Its version.
-          type: str
-          sample: 1.22.1
-        conf_path:
-          description: The main configuration file.
-          type: str
-          sample: /etc/nginx/nginx.conf
-        conf_dir:
-          description: The folder of the main configuration file.
-          type: str
-          sample: /etc/nginx
-        running:
-          description: Whether nginx runs with that configuration file.
-          type: bool
-          sample: true
-        upgrading:
-          description: Whether worker processes of another master answer on its sockets, as in a binary upgrade.
-          type: bool
-          sample: false
-        includes_conf_d:
-          description: Whether files like C(conf.d/mtls.conf) in that folder are included in the C(http) block.
-          type: bool
-          sample: true
-        config_error:
-          description: What C(nginx -t) says of the host's configuration as it is; null when it accepts it.
-          type: str
-          sample: '[emerg] unknown directive "sever" in /etc/nginx/sites-enabled/shop:1'
-        directives:
-          description:
-            - Values that the host's own files set in the C(http) block (worker_shutdown_timeout in the main context),
-              null where there is none. What this collection wrote does not count.
+        fingerprints:
+          description: Mode and SHA-256 of each file that belongs to whoever runs this, null where there is none.
           type: dict
           sample:
-            client_header_timeout: null
-            map_hash_bucket_size: "128"
-            map_hash_max_size: null
-            resolver: null
-            variables_hash_bucket_size: null
-            set_real_ip_from: null
-            ssl_session_cache: shared:SSL:10m
-            worker_shutdown_timeout: null
-        unguarded:
-          description: Snippets of this collection that no server block includes, and that guard nothing therefore.
-          type: list
-          elements: str
-          sample: [/etc/nginx/snippets/mtls-photos.conf]
-        snippet_error:
-          description: Why one is no gate where it stands, null where none is misplaced.
-          type: str
+            /etc/nginx/client-certs/crl.pem: 0644 4355a46b19d348dc2f57c046f8ef63d4538ebb936000f3c9ee954a27460dd865
+            /etc/nginx/snippets/mtls-nas.conf: null
+        own_shutdown_timeout:
+          description: As RV(mtls.nginx.nginx_config#module:own_shutdown_timeout).
+          type: dict
           sample: null
-        ipv6:
-          description: Whether the host can open an IPv6 socket.
-          type: bool
-          sample: true
-        systemd:
-          description: Whether systemd runs the host's services.
-          type: bool
-          sample: true
-        name_servers:
-          description: The name servers in C(/etc/resolv.conf) as nginx writes them, where O(names) are given.
+        unguarded:
+          description: As RV(mtls.nginx.nginx_config#module:unguarded).
           type: list
-          elements: str
-          sample: [192.0.2.53, "[2001:db8::53]"]
-        names:
-          description: What to ask name servers for, for each of O(names) - with a search domain, where one counts - and
-            null where the host knows it in another way, by C(/etc/hosts), as C(.local), or as an C(upstream) of nginx.
-          type: dict
-          sample: {app.example.com: app.example.com, app: app.example.com, localhost: null}
-        comparison:
-          description: How the host differs from O(compare), null where that was not given or nginx is not installed.
-          type: dict
-          contains:
-            settled:
-              description: Whether nothing but the files of O(compare.paths) can differ.
-              type: bool
-              sample: true
-            fingerprints:
-              description: Mode and SHA-256 of each file that belongs to whoever runs this, null where there is none.
-              type: dict
-              sample:
-                /etc/nginx/client-certs/crl.pem: 0644 4355a46b19d348dc2f57c046f8ef63d4538ebb936000f3c9ee954a27460dd865
-                /etc/nginx/snippets/mtls-nas.conf: null
-            own_shutdown_timeout:
-              description: As RV(mtls.nginx.nginx_config#module:own_shutdown_timeout).
-              type: dict
-              sample: null
-            unguarded:
-              description: As RV(mtls.nginx.nginx_config#module:unguarded).
-              type: list
-              elements: dict
-              sample: []
-        init_script:
-          description: Path of nginx's init script, null where there is none.
-          type: str
-          sample: /etc/init.d/nginx
+          elements: dict
+          sample: []
+    init_script:
+      description: Path of nginx's init script, null where there is none.
+      type: str
+      sample: /etc/init.d/nginx
 """
 
 import dataclasses
@@ -294,7 +287,7 @@ def config_error(binary: str, conf_path: str, scratch_parent: str | None) -> str
 
 
 def compare(conf_path: str, options: dict) -> dict:
-    """The fact `comparison`."""
+    """The value `comparison`."""
     request = ChangeRequest(
         owned=options["owned"],
         shutdown_timeout=options["shutdown_timeout"],
@@ -391,7 +384,7 @@ def main() -> None:
             facts["comparison"] = compare(conf_path, module.params["compare"])
             if facts["upgrading"]:  # who carries the request out says what to do
                 facts["comparison"]["settled"] = False
-        return {"changed": False, "ansible_facts": {"mtls_nginx": facts}}
+        return {"changed": False, "nginx": facts}
 
     run_module(module, work)
 

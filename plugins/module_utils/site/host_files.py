@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 try:
     import jinja2
+    import jinja2.sandbox
 except ImportError:  # only on targets, where nothing is rendered
     pass
 
@@ -228,7 +229,7 @@ def _textfile(
 
 
 def _environment(template_dir: str, cache_dir: str | None) -> jinja2.Environment:
-    environment = jinja2.Environment(
+    environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
         loader=jinja2.FileSystemLoader(template_dir),
         bytecode_cache=jinja2.FileSystemBytecodeCache(cache_dir) if cache_dir else None,
         undefined=jinja2.StrictUndefined,
