@@ -252,12 +252,12 @@ FACTS = {"installed": True, "running": True, "config_error": None, "version": "1
             ("nginx refuses its configuration: unknown directive",),
         ),
         (
-            {"facts": {"ansible_facts": {"mtls_nginx": {**FACTS, "unguarded": ["/s/mtls-a.conf"]}}}},
+            {"facts": {"nginx": {**FACTS, "unguarded": ["/s/mtls-a.conf"]}}},
             "wrong",
             ("/s/mtls-a.conf guards nothing",),
         ),
         (
-            {"facts": {"ansible_facts": {"mtls_nginx": {**FACTS, "snippet_error": "'if' comes before"}}}},
+            {"facts": {"nginx": {**FACTS, "snippet_error": "'if' comes before"}}},
             "wrong",
             ("'if' comes before",),
         ),
