@@ -44,18 +44,20 @@ class HostReport:
     seen: bool = False
     attempts: list[Mapping[str, t.Any]] | None = None
     failure: str | None = None
+    unguarded: list[tuple[str, str]] = field(default_factory=list)  # service, path of its snippet
 
     def take_site(self, result: Mapping[str, t.Any]) -> None:
         self.seen = True
         self.accepted = result.get("accepted")
         self.changes += [(*_about(file["path"]), file["change"]) for file in result.get("files") or []]
+        self.unguarded = [(item["service"], item["path"]) for item in result.get("unguarded") or []]
         if result.get("started"):
             self.changes.append((_EVERY_SERVICE, "nginx", "started"))
 
     @property
     def quiet(self) -> bool:
         """Whether there is nothing to be told but that all is well."""
-        return not (self.changes or self.installed or self.failure) and all(
+        return not (self.changes or self.installed or self.failure or self.unguarded) and all(
             attempt["ok"] for attempt in self.attempts or []
         )
 
@@ -71,6 +73,9 @@ class HostReport:
         told = [
             f"{service:{width}}  {'; '.join(part for part in (changed or 'nothing changed', probed) if part)}"
             for service, changed, probed in rows
+        ]
+        told[:0] = [
+            f"{service}: GUARDS NOTHING until a server block includes {path}" for service, path in self.unguarded
         ]
         if self.installed:
             told.insert(0, "nginx would be installed" if check else "nginx installed")
@@ -142,6 +147,7 @@ def _wrapped(indent: str, line: str) -> list[str]:
         initial_indent=indent,
         subsequent_indent=f"{indent}    ",
         break_long_words=False,
+        break_on_hyphens=False,
         drop_whitespace=True,
     )
 

@@ -102,6 +102,7 @@ def _gate_options(found: evidence.Evidence, arguments: dict[str, t.Any]) -> dict
         "service": service.name,
         "variable": service.variable,
         **gate_files(os.path.dirname(os.path.normpath(arguments["conf_path"])), service),
+        "snippet": service.snippet,
         "serial": certificate.serial if certificate else "",
         "dn": certificate.dn if certificate else "",
         **{name: arguments[name] for name in ("binary", "conf_path", "log_dir")},
@@ -118,7 +119,7 @@ def _state(gate: dict[str, t.Any], before: float, after: float) -> HostState:
         crl_end=_moment(gate["crl_end"]),
         **{
             name: gate[name]
-            for name in ("running", "configured", "allow", "ca", "crl", "revoked", "requests", "errors")
+            for name in ("running", "configured", "included", "allow", "ca", "crl", "revoked", "requests", "errors")
         },
     )
 

@@ -12,6 +12,7 @@ from ansible import constants as C
 from ansible.utils.display import Display
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.host.request import Snippet
 from ansible_collections.mtls.nginx.plugins.module_utils.host.shutdown import OwnBound
 from ansible_collections.mtls.nginx.plugins.module_utils.host.transaction import Outcome
 from ansible_collections.mtls.nginx.plugins.module_utils.site import answers
@@ -124,6 +125,8 @@ class ActionModule(HostAction):
         else:
             result = unchanged.as_result()
             self._warn(unchanged.own_bound, wanted)
+            for snippet in unchanged.unguarded:
+                display.warning(snippet.warning)
         refused = {name: who for publication in publications.values() for name, who in publication.refused.items()}
         return {**result, "installed": facts["installed"], "systemd": facts["systemd"], "refused": refused}
 
@@ -171,7 +174,10 @@ def _unchanged(facts: dict[str, t.Any], wanted: HostFiles) -> Outcome | None:
     if compared["fingerprints"] != wanted.fingerprints():
         return None
     own = compared["own_shutdown_timeout"]
-    return Outcome(own_bound=OwnBound(**own) if own else None)
+    return Outcome(
+        own_bound=OwnBound(**own) if own else None,
+        unguarded=[Snippet(item["service"], item["path"]) for item in compared["unguarded"]],
+    )
 
 
 def _nginx_host(facts: dict[str, t.Any], arguments: dict[str, t.Any], base: str | None) -> NginxHost:

@@ -96,6 +96,29 @@ options:
         description: Whether the port expects a line of the PROXY protocol before TLS.
         type: bool
         default: false
+  snippets:
+    description:
+      - Those of O(files) that belong into server blocks of the host's own, which include them; and those with a server
+        block that knows exempt networks.
+      - One that comes after a C(rewrite), C(if), C(break) or C(return) of its block is an error, since it would be no
+        gate. One that is included nowhere is written all the same, and RV(unguarded) and a warning say so.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      service:
+        description: Name of the service.
+        type: str
+        required: true
+      path:
+        description: The file.
+        type: path
+        required: true
+      exempt:
+        description: Whether it lets in without a certificate whoever comes from some networks. Where the PROXY
+          protocol or C(set_real_ip_from) says that there is a proxy in front, that is an error.
+        type: bool
+        default: false
   shutdown_timeout:
     description:
       - Seconds after which old worker processes end the connections that outlive a reload - websockets, running
@@ -267,6 +290,20 @@ own_shutdown_timeout:
       description: Where.
       type: str
       sample: /etc/nginx/nginx.conf
+unguarded:
+  description: Those of O(snippets) that no server block includes, and that guard nothing therefore.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    service:
+      description: Name of the service.
+      type: str
+      sample: photos
+    path:
+      description: The snippet.
+      type: str
+      sample: /etc/nginx/snippets/mtls-photos.conf
 nginx:
   description: The host's nginx.
   returned: success
@@ -295,6 +332,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.host.request import (
     SECRET_MODE,
     ChangeRequest,
     GateProbe,
+    Snippet,
     WantedFile,
     textfile_from,
 )
@@ -315,6 +353,7 @@ def request_from(params: dict, check: bool, scratch_parent: str | None) -> Chang
         absent=params["absent"],
         owned=params["owned"],
         gates=[GateProbe(**probe) for probe in params["probes"]],
+        snippets=[Snippet(**snippet) for snippet in params["snippets"]],
         shutdown_timeout=params["shutdown_timeout"],
         textfile=textfile_from(params["textfile"]),
         close_rejected=params["close_rejected"],
@@ -365,6 +404,16 @@ def main() -> None:
                     "server_name": {"type": "str", "required": True},
                     "expect": {"type": "int", "default": 400},
                     "proxy_protocol": {"type": "bool", "default": False},
+                },
+            },
+            "snippets": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "service": {"type": "str", "required": True},
+                    "path": {"type": "path", "required": True},
+                    "exempt": {"type": "bool", "default": False},
                 },
             },
             "shutdown_timeout": {"type": "int"},
@@ -418,6 +467,8 @@ def main() -> None:
             module.warn(warning)
         for warning in outcome.warnings:
             module.warn(warning)
+        for snippet in outcome.unguarded:
+            module.warn(snippet.warning)
         result = outcome.as_result()
         if module._diff:
             result["diff"] = transaction.diff(outcome.changes)

@@ -38,7 +38,12 @@ from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_process impo
     Process,
     Verdict,
 )
-from ansible_collections.mtls.nginx.plugins.module_utils.host.request import ChangeRequest, GateProbe, WantedFile
+from ansible_collections.mtls.nginx.plugins.module_utils.host.request import (
+    ChangeRequest,
+    GateProbe,
+    Snippet,
+    WantedFile,
+)
 
 _SECRET_TEXT = "<private key, not shown>"
 _LONGEST_DIFF = 104448  # Ansible's own default, max_file_size_for_diff
@@ -52,7 +57,8 @@ _ENDING_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 class Outcome:
     """What was done, or in check mode would be. `accepted` is None when nginx was not asked.
 
-    `own_bound` is the host's own `worker_shutdown_timeout`, which was left alone.
+    `own_bound` is the host's own `worker_shutdown_timeout`, which was left alone. `unguarded` are the snippets that
+    stand in no server block.
     """
 
     changes: list[Change] = field(default_factory=list)
@@ -62,6 +68,7 @@ class Outcome:
     accepted: bool | None = None
     version: str | None = None
     own_bound: shutdown.OwnBound | None = None
+    unguarded: Sequence[Snippet] = ()
     message: str = "nothing differs, nginx is running"
     warnings: list[str] = field(default_factory=list)
 
@@ -75,6 +82,7 @@ class Outcome:
             "accepted": self.accepted,
             "own_shutdown_timeout": asdict(self.own_bound) if self.own_bound else None,
             "nginx": {"version": self.version},
+            "unguarded": [{"service": snippet.service, "path": snippet.path} for snippet in self.unguarded],
             "message": self.message,
         }
 
@@ -141,7 +149,8 @@ class _Transaction:
         if self._request.close_rejected:
             self._closed = closing.in_place(self._nginx.conf_dir)
         if running and not any(map(_is_served, changes)) and not self._swap.unfinished and not self._request.reload:
-            outcome = Outcome(changes, bool(changes), own_bound=own_bound, warnings=warnings)
+            unguarded = comparison.unguarded_snippets(self._nginx.conf_path, self._request.snippets)
+            outcome = Outcome(changes, bool(changes), own_bound=own_bound, unguarded=unguarded, warnings=warnings)
             if changes:
                 outcome.message = f"{changes[0].path}: {changes[0].kind}; nginx is running"
             return outcome, None
@@ -150,6 +159,7 @@ class _Transaction:
         overlay = {change.path: change.wanted.content if change.wanted else None for change in served}
         configuration = nginx_conf.load(self._nginx.conf_path, overlay)
         self._refuse_not_included(configuration)
+        unguarded = comparison.unguarded_snippets(self._nginx.conf_path, self._request.snippets, configuration)
         if not self._request.close_rejected:  # else nothing of ours comes to listen
             self._refuse_taken_ports(configuration)
         changes = [*changes, *self._ask_about(served, overlay, configuration)]
@@ -161,6 +171,7 @@ class _Transaction:
             accepted=True,
             version=self._nginx.version(),
             own_bound=own_bound,
+            unguarded=unguarded,
             message=_message(changes, running, self._request.check),
             warnings=warnings,
         )

@@ -188,8 +188,11 @@ _DIRECTIVES = (
     "resolver",
     "set_real_ip_from",
     "ssl_session_cache",
+    "variables_hash_bucket_size",
     "worker_shutdown_timeout",
 )
+
+_UNGUARDED = Each(Record({"service": Text(most=64), "path": Text()}))
 
 _NGINX = Record(
     {
@@ -203,6 +206,8 @@ _NGINX = Record(
         "includes_conf_d": Maybe(Flag()),
         "config_error": Maybe(Message()),
         "directives": Record(dict.fromkeys(_DIRECTIVES, Maybe(Text(r"[ -~]*", most=256)))),
+        "unguarded": Maybe(Each(Text())),
+        "snippet_error": Maybe(Message()),
         "ipv6": Flag(),
         "systemd": Flag(),
         "name_servers": Each(Text(r"[0-9.]{7,15}|\[[0-9A-Fa-f:.]+\]"), most=3),
@@ -213,6 +218,7 @@ _NGINX = Record(
                     "settled": Flag(),
                     "fingerprints": Table(Text(), Maybe(Text(r"not ours|[0-7]{4} [0-9a-f]{64}"))),
                     "own_shutdown_timeout": Maybe(_OWN_BOUND),
+                    "unguarded": _UNGUARDED,
                 }
             )
         ),
@@ -229,6 +235,7 @@ NGINX_CONFIG = Record(
         "started": Flag(),
         "accepted": Maybe(Flag()),
         "own_shutdown_timeout": Maybe(_OWN_BOUND),
+        "unguarded": _UNGUARDED,
         "nginx": Record({"version": Maybe(_VERSION)}),
         "message": Message(),
         "warnings": _WARNINGS,
@@ -255,6 +262,7 @@ NGINX_GATE = Record(
                 "clock": Moment(),
                 "running": Flag(),
                 "configured": Flag(),
+                "included": Maybe(Flag()),
                 "allow": Maybe(Record({"everybody": Flag(), "subjects": Each(Message())})),
                 "ca": Maybe(_SHA256),
                 "crl": Maybe(_SHA256),
@@ -310,7 +318,15 @@ LIVE = Record(
                 "unreachable": Maybe(Flag()),
                 "msg": Maybe(Message()),
                 "nginx": Maybe(
-                    Record({name: _NGINX.fields[name] for name in ("installed", "running", "version", "config_error")})
+                    Record(
+                        {
+                            name: _NGINX.fields[name]
+                            for name in (
+                                *("installed", "running", "version", "config_error"),
+                                *("unguarded", "snippet_error"),
+                            )
+                        }
+                    )
                 ),
             }
         ),

@@ -88,11 +88,15 @@ class Record:
 
 @dataclass(frozen=True)
 class HostState:
-    """What the host's files and logs say; see the module `nginx_gate`. `offset` is its clock less ours."""
+    """What the host's files and logs say; see the module `nginx_gate`. `offset` is its clock less ours.
+
+    `included` is whether a snippet stands in a server block, None for a server block of ours.
+    """
 
     offset: timedelta = timedelta()
     running: bool = True
     configured: bool = True
+    included: bool | None = None
     allow: Mapping[str, t.Any] | None = None
     ca: str | None = None
     crl: str | None = None
@@ -216,6 +220,8 @@ class _Case:
     def let_in(self, findings: Iterable[Finding]) -> bool | None:
         """What the gate does: as it answered the client, or else as follows from what is known."""
         answer = self.reality.answer
+        if self._guards_nothing:
+            return True
         if answer is not None and answer.status is not None and (self.reality.as_client or self._is_open):
             return answer.status == probe.LET_IN
         if any(finding.keeps_out for finding in findings):
@@ -225,7 +231,14 @@ class _Case:
     @property
     def _is_open(self) -> bool:
         answer = self.reality.answer
-        return answer is not None and not self.reality.as_client and answer.status == probe.LET_IN
+        return self._guards_nothing or (
+            answer is not None and not self.reality.as_client and answer.status == probe.LET_IN
+        )
+
+    @property
+    def _guards_nothing(self) -> bool:
+        """A snippet is included nowhere: whatever server block it is meant for asks nobody for a certificate."""
+        return self.host is not None and self.host.included is False
 
     def findings(self) -> Iterator[Finding]:
         """Every cause. First what keeps everybody out, then what is this client's own, then what is only odd."""
@@ -267,6 +280,12 @@ class _Case:
     def _open(self) -> Finding | None:
         if not self._is_open:
             return None
+        if self._guards_nothing:
+            text = "no server block there includes the service's snippet, so it guards nothing"
+            remedy = (
+                f"put the line 'include …/snippets/mtls-{self.intent.service}.conf;' at the top of its server block"
+            )
+            return Finding("guards_nothing", text, remedy, keeps_out=False)
         text = f"{self.where} let in a request without any certificate"
         return Finding("open_gate", text, self.site, keeps_out=False)
 
