@@ -49,6 +49,13 @@ options:
       textfile:
         description: As O(mtls.nginx.nginx_config#module:textfile).
         type: dict
+  expected:
+    description:
+      - Files of CA certificates and of CRLs, each with the fingerprint that it is going to have, see
+        RV(ansible_facts.mtls_nginx.comparison.fingerprints); null where that is not known.
+      - RV(ansible_facts.mtls_nginx.trust) tells what is in those that are not like that.
+    type: dict
+    default: {}
 attributes:
   check_mode:
     description: Can run in check mode and return the same.
@@ -159,6 +166,36 @@ ansible_facts:
               description: As RV(mtls.nginx.nginx_config#module:own_shutdown_timeout).
               type: dict
               sample: null
+        trust:
+          description: What the host trusts by now.
+          type: dict
+          contains:
+            clock:
+              description: The host's time, in seconds since 1970.
+              type: float
+              sample: 1796310000.5
+            held:
+              description: The certificates and CRLs in those files of O(expected) that are there and are not as expected.
+              type: dict
+              sample:
+                /etc/nginx/client-certs/ca.crt:
+                  certificates:
+                    - subject: CN=Acme Root CA,O=Acme
+                      fingerprint: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+                      key: 2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae
+                      begin: 1796300000
+                      end: 2111660000
+                  crls: []
+                /etc/nginx/client-certs/crl.pem:
+                  certificates: []
+                  crls:
+                    - issuer: CN=Acme Root CA,O=Acme
+                      name: fcde2b2edba56bf408601fb721fe9b5c338d10ee429ea04fae5511b68fbf8fb9
+                      key_identifier: 6f1d2e3c4b5a69788796a5b4c3d2e1f00f1e2d3c
+                      number: 12
+                      begin: 1796300000
+                      end: 1798900000
+                      content: baa5a0964d3320fbc0c6a922140453c8513ea24ab8fd0577034804a967248096
         init_script:
           description: Path of nginx's init script, null where there is none.
           type: str
@@ -168,6 +205,7 @@ ansible_facts:
 import dataclasses
 import os
 import socket
+import time
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -278,6 +316,7 @@ def main() -> None:
                     "textfile": {"type": "dict"},
                 },
             },
+            "expected": {"type": "dict", "default": {}},
         },
         supports_check_mode=True,
     )
@@ -290,6 +329,7 @@ def main() -> None:
             facts["config_error"] = facts["config_error"] or config_error(binary, conf_path, module.tmpdir)
         if binary is not None and module.params["compare"]:
             facts["comparison"] = compare(conf_path, module.params["compare"])
+        facts["trust"] = {"clock": time.time(), "held": comparison.held(module.params["expected"])}
         return {"changed": False, "ansible_facts": {"mtls_nginx": facts}}
 
     run_module(module, work)

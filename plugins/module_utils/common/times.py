@@ -30,6 +30,15 @@ def in_days(moment: datetime, days: int, owner: str) -> datetime:
         raise MtlsError(f"{owner}: {days} days end after the year 9999; use less") from None
 
 
+def distance(span: timedelta) -> str:
+    """Return how long that is, either way, in the largest unit that it is two of at least."""
+    seconds = int(abs(span).total_seconds())
+    for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * size:
+            return f"{round(seconds / size)} {unit}"
+    return f"{seconds} seconds"
+
+
 def iso(moment: datetime) -> str:
     """Return ``2026-11-23T14:39:00Z``."""
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -10,7 +10,8 @@ import glob
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.host import nginx_conf, shutdown, swap
@@ -120,6 +121,22 @@ def look(conf_path: str, paths: Sequence[str], request: ChangeRequest) -> Look:
         raise
     except (MtlsError, OSError):
         return Look(False, {})
+
+
+def held(expected: Mapping[str, str | None]) -> dict[str, dict[str, Any]]:
+    """What certificates and CRLs are in those files that are not as `expected`: fingerprints, by path.
+
+    See `certificates.Contents`, of which these are dictionaries. A file that is not there is left out.
+    """
+    found = {}
+    for path, fingerprinted in expected.items():
+        content = None if _fingerprint(path) == fingerprinted else read(path)
+        if content is not None:
+            # Only here: an unchanged host need not load what reads certificates.
+            from ansible_collections.mtls.nginx.plugins.module_utils.host import certificates
+
+            found[path] = asdict(certificates.read(content))
+    return found
 
 
 def _status(path: str) -> os.stat_result | None:

@@ -301,7 +301,7 @@ class _Case:
         ]
         direction = "ahead of" if there > here else "behind"
         text = (
-            f"the clock of {self.intent.host} is {_distance(self.host.offset)} {direction} that of this machine"
+            f"the clock of {self.intent.host} is {times.distance(self.host.offset)} {direction} that of this machine"
             f" ({_date(there)} there, {_date(here)} here)"
         )
         if turned:
@@ -623,14 +623,6 @@ def _some(hosts: Sequence[str]) -> str:
 
 def _date(moment: datetime | None) -> str:
     return moment.strftime("%Y-%m-%d %H:%M UTC") if moment else "a date that is not known"
-
-
-def _distance(span: timedelta) -> str:
-    seconds = int(abs(span).total_seconds())
-    for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
-        if seconds >= 2 * size:
-            return f"{round(seconds / size)} {unit}"
-    return f"{seconds} seconds"
 
 
 def _capital(text: str) -> str:
