@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import time
 import typing as t
 
 from ansible import constants as C
@@ -32,6 +33,14 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.publication import
     rehearse,
 )
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service
+from ansible_collections.mtls.nginx.plugins.module_utils.site.standing import (
+    Answer,
+    Standing,
+    check,
+    expected,
+    guard_options,
+    may_forget,
+)
 from ansible_collections.mtls.nginx.plugins.plugin_utils.hostvars import (
     TEMPLATE_DIR,
     base_dir,
@@ -47,6 +56,7 @@ ARGUMENTS = {
     "log_dir": {"type": "path", "default": "/var/log/nginx"},
     "crl_only": {"type": "bool", "default": False},
     "crl_min_days": {"type": "int", "default": 3},
+    "replace_authority": {"type": "bool", "default": False},
     "error_pages": {"type": "bool", "default": True},
     "error_page_template": {"type": "str"},
     "shutdown_timeout": {"type": "int", "default": 60},
@@ -99,21 +109,30 @@ class ActionModule(ActionBase):
         min_days = 0 if self._task.check_mode else self._arguments["crl_min_days"]
         crls = {trust: publish_crl(path, min_days) for trust, (path, _entered) in self._authorities(services).items()}
         wanted = crl_files(self._conf_dir, services, crls, self._arguments["textfile_dir"])
-        return {**self._put_in_place(wanted), "refused": {}}
+        # ca.crt stays as it is: with another CA's CRL beside it nobody would get in.
+        result = self._put_in_place(wanted, self._standings(services), replace_authority=False)
+        return {**result, "refused": {}}
 
     def _bring_all(self, services: list[Service]) -> dict[str, t.Any]:
         publications = self._publications(services)
-        looked = self._look(services)
+        standings = self._standings(services)
+        before = time.time()
+        looked = self._look(services, standings)
         if "mtls_nginx" not in looked.get("ansible_facts", {}):  # failed; a discovered interpreter is a fact too
             return looked
         facts = looked["ansible_facts"]["mtls_nginx"]
         if not facts["installed"] and not self._arguments["require_nginx"]:
             return {"changed": False, "installed": False, "message": "nginx is not installed"}
+        replace_authority = self._arguments["replace_authority"]
+        now = time.time()
+        answer = Answer.of(facts["trust"], before, now)
+        if warning := check(self._host, answer, standings, now, replace_authority=replace_authority):
+            display.warning(warning)
         nginx = _nginx_host(facts, self._arguments, base_dir(self._task_vars))
         wanted = host_files(nginx, services, publications, TEMPLATE_DIR, C.DEFAULT_LOCAL_TMP)
         unchanged = _unchanged(facts, wanted)
         if unchanged is None:
-            result = self._put_in_place(wanted)
+            result = self._put_in_place(wanted, standings, replace_authority=replace_authority)
             if result.get("failed") and "map_hash_bucket_size" in result.get("msg", ""):
                 result["msg"] += bucket_advice(nginx, services, publications) or ""
         else:
@@ -136,14 +155,30 @@ class ActionModule(ActionBase):
             for trust, (path, entered) in authorities.items()
         }
 
-    def _look(self, services: list[Service]) -> dict[str, t.Any]:
+    def _standings(self, services: list[Service]) -> list[Standing]:
+        return [
+            Standing.of(self._conf_dir, trust, path) for trust, (path, _entered) in self._authorities(services).items()
+        ]
+
+    def _look(self, services: list[Service], standings: list[Standing]) -> dict[str, t.Any]:
         compare = to_compare(
             self._conf_dir, services, self._arguments["shutdown_timeout"], self._arguments["textfile_dir"]
         )
-        return self._call("mtls.nginx.nginx_facts", {"test": False, "compare": compare})
+        return self._call(
+            "mtls.nginx.nginx_facts", {"test": False, "compare": compare, "expected": expected(standings)}
+        )
 
-    def _put_in_place(self, wanted: HostFiles) -> dict[str, t.Any]:
-        return self._call("mtls.nginx.nginx_config", wanted.as_options())
+    def _put_in_place(
+        self, wanted: HostFiles, standings: list[Standing], *, replace_authority: bool
+    ) -> dict[str, t.Any]:
+        guard = guard_options(self._host, standings, time.time(), replace_authority=replace_authority)
+        options = wanted.as_options()
+        result = self._call("mtls.nginx.nginx_config", {**options, "guard": guard})
+        forgotten = result.get("forgotten")
+        if forgotten and may_forget(forgotten, standings):
+            guard["forgettable"] = list(forgotten)
+            result = self._call("mtls.nginx.nginx_config", {**options, "guard": guard})
+        return result
 
     def _call(self, module: str, options: dict[str, t.Any]) -> dict[str, t.Any]:
         where = {name: self._arguments[name] for name in ("binary", "conf_path")}

@@ -178,6 +178,21 @@ def refuse_clock(host: str, there: float, here: float | None, files: Mapping[str
             )
 
 
+def clock_warning(host: str, offset: float) -> str | None:
+    """What there is to say of a clock that is so many seconds ahead, or None."""
+    if abs(offset) <= times.CLOCK_SKEW.total_seconds():
+        return None
+    direction, meaning = (
+        ("behind", "what is issued now is not valid there for as long")
+        if offset < 0
+        else ("ahead of", "certificates and the CRL expire there so much earlier")
+    )
+    return (
+        f"the clock of {host} is {times.distance(timedelta(seconds=offset))} {direction} that of the controller, so that"
+        f" {meaning}; set the clock that is wrong (timedatectl set-ntp true)"
+    )
+
+
 def _is_good(each: Certificate | Crl, moment: float) -> bool:
     return each.begin <= moment and (each.end is None or moment < each.end)
 
