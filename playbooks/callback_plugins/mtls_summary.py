@@ -156,6 +156,7 @@ class CallbackModule(CallbackBase):
         self._reports: dict[str, HostReport] = {}
         self._hosts: dict[str, None] = {}
         self._authorities: list[str] = []
+        self._not_asked: list[str] = []
         self._diagnoses: list[str] = []
         self._check = False
 
@@ -173,6 +174,8 @@ class CallbackModule(CallbackBase):
             report.attempts = None if values.get("skipped") else values.get("attempts")
         elif action == "ansible.builtin.package" and values.get("changed"):
             report.installed = True
+        elif action == "mtls.nginx.ca_init" and values.get("created"):
+            self._authorities.append(_of_creation(values["path"], self._not_asked, check=self._check))
         elif action == "mtls.nginx.client_cert":
             self._authorities += _of_clients(values)
         elif action == "mtls.nginx.doctor":
@@ -189,6 +192,8 @@ class CallbackModule(CallbackBase):
         report.failure = str(result._result.get("msg") or "see above")
 
     def v2_runner_on_unreachable(self, result: t.Any) -> None:
+        if result._task.action == "mtls.nginx.trust_check":
+            self._not_asked.append(result._host.get_name())
         self._reports.setdefault(result._host.get_name(), HostReport()).failure = "it cannot be reached"
 
     def v2_playbook_on_stats(self, stats: t.Any) -> None:
@@ -201,6 +206,14 @@ class CallbackModule(CallbackBase):
         self._display.banner("MTLS PLAN" if self._check else "MTLS SUMMARY")
         for line in render(self._reports, self._hosts, self._authorities, check=self._check):
             self._display.display(line)
+
+
+def _of_creation(path: str, not_asked: list[str], *, check: bool) -> str:
+    """That there was no authority; `not_asked` are hosts that could not say whether they trust another one."""
+    line = f"authority {'would be created' if check else 'created'}: {path}"
+    if not_asked:
+        line += f", without having asked {', '.join(not_asked)}"
+    return textwrap.fill(line, _WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 def _of_clients(values: Mapping[str, t.Any]) -> list[str]:

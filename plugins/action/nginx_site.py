@@ -23,9 +23,8 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.host_files import 
     host_files,
     to_compare,
 )
-from ansible_collections.mtls.nginx.plugins.module_utils.site.host_paths import trusts_of
 from ansible_collections.mtls.nginx.plugins.module_utils.site.host_view import NginxHost, bucket_advice
-from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import authority_path, beside_inventory
+from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import beside_inventory
 from ansible_collections.mtls.nginx.plugins.module_utils.site.publication import (
     Publication,
     publish,
@@ -43,6 +42,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.standing import (
 )
 from ansible_collections.mtls.nginx.plugins.plugin_utils.hostvars import (
     TEMPLATE_DIR,
+    authorities_of,
     base_dir,
     inventory_reader,
     read_plan,
@@ -96,14 +96,7 @@ class ActionModule(ActionBase):
         return os.path.dirname(self._arguments["conf_path"])
 
     def _authorities(self, services: list[Service]) -> dict[str, tuple[str, list[Service]]]:
-        """The authorities of the host by `Service.trust`: the directory, and the services that its clients enter."""
-        present = [service for service in services if service.present]
-        entered = {trust: [each for each in present if each.trust == trust] for trust in trusts_of(services)}
-        own, base = self._arguments["authority"], base_dir(self._task_vars)
-        return {
-            trust: (authority_path((each[0].authority if each else None) or own, base), each)
-            for trust, each in entered.items()
-        }
+        return authorities_of(services, self._arguments["authority"], base_dir(self._task_vars))
 
     def _bring_crl(self, services: list[Service]) -> dict[str, t.Any]:
         min_days = 0 if self._task.check_mode else self._arguments["crl_min_days"]

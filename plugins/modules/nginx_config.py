@@ -174,7 +174,7 @@ options:
             type: str
             required: true
           ca:
-            description: Path of the CA certificates on the host. If there are any, one must be of O(guard.authorities[].certificates).
+            description: Path of the CA certificates on the host. If there are any, one must be among the authority's.
             type: path
             required: true
           crl:

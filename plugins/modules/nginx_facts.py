@@ -175,7 +175,7 @@ ansible_facts:
               type: float
               sample: 1796310000.5
             held:
-              description: The certificates and CRLs in those files of O(expected) that are there and are not as expected.
+              description: The certificates and CRLs in those files of O(expected) that are there and are not like that.
               type: dict
               sample:
                 /etc/nginx/client-certs/ca.crt:

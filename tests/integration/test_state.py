@@ -168,9 +168,14 @@ def test_a_service_with_an_authority_of_its_own_is_looked_at_too(running):
     site = running
     service = {**site.host_vars["nas"]["mtls_services"][0], "name": "partners", "server_names": ["partners.lan"]}
     site.all_vars["mtls_authorities"] = [
-        {"name": "partners", "dir": "pki-partners", "subject": {"CN": "Partners"}, "key_type": "ecdsa"}
+        {
+            "ca_dir": "pki-partners",
+            "ca_subject": {"CN": "Partners"},
+            "ca_key_type": "ecdsa",
+            "clients": [{"name": "pepe"}],
+        }
     ]
-    site.host_vars["nas"]["mtls_services"].append({**service, "authority": "partners"})
+    site.host_vars["nas"]["mtls_services"].append({**service, "authority": "pki-partners"})
     site.ok()
     there = site.inventory / "pki-partners"
     ours = fingerprint(there / "ca.crt")

@@ -12,6 +12,8 @@ from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import Mt
 # A host whose clock is behind must not find a new certificate or CRL "not yet valid": nginx would then refuse
 # every client.
 CLOCK_SKEW = timedelta(minutes=10)
+# A CRL that begins too late locks out everybody, so it begins a day before it is made, as those of public CAs do.
+CRL_BACKDATED = timedelta(days=1)
 
 
 def now() -> datetime:

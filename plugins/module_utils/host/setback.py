@@ -160,7 +160,7 @@ def _refuse_forgotten(guard: Guard, path: str, held: bytes, source: str, content
 def refuse_clock(host: str, there: float, here: float | None, files: Mapping[str, Contents]) -> None:
     """Raise MtlsError where the host's time `there` is outside the dates of CAs and CRLs that it is to have.
 
-    `here` is the controller's time, None where nobody knows it: what is not good by that either is not the clock's fault.
+    `here` is the controller's time, None where nobody knows it. What is not good by that either is no fault of a clock.
     """
     for path, contents in files.items():
         for what, each in [
@@ -188,8 +188,8 @@ def clock_warning(host: str, offset: float) -> str | None:
         else ("ahead of", "certificates and the CRL expire there so much earlier")
     )
     return (
-        f"the clock of {host} is {times.distance(timedelta(seconds=offset))} {direction} that of the controller, so that"
-        f" {meaning}; set the clock that is wrong (timedatectl set-ntp true)"
+        f"the clock of {host} is {times.distance(timedelta(seconds=offset))} {direction} that of the controller, so"
+        f" that {meaning}; set the clock that is wrong (timedatectl set-ntp true)"
     )
 
 

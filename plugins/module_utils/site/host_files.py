@@ -211,12 +211,6 @@ def host_files(
     return wanted
 
 
-def trusted_files(conf_dir: str, name: str) -> tuple[str, str]:
-    """Where a host has the CA certificates and the CRLs of an authority; `name` is `Service.trust`."""
-    trust = TrustPaths.of(conf_dir, name)
-    return trust.ca, trust.crl
-
-
 def crl_files(
     conf_dir: str, services: Sequence[Service], crls: Mapping[str, str], textfile_dir: str | None
 ) -> HostFiles:

@@ -20,7 +20,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.common import times
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.host import certificates, comparison, setback
 from ansible_collections.mtls.nginx.plugins.module_utils.host.request import FILE_MODE
-from ansible_collections.mtls.nginx.plugins.module_utils.site.host_files import trusted_files
+from ansible_collections.mtls.nginx.plugins.module_utils.site.host_paths import TrustPaths
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,11 @@ class Standing:
     @classmethod
     def of(cls, conf_dir: str, trust: str, directory: str) -> Standing:
         """What is in `directory` now; `trust` is `Service.trust`. Raises MtlsError where it cannot be read."""
-        ca_path, crl_path = trusted_files(conf_dir, trust)
+        paths = TrustPaths.of(conf_dir, trust)
         if not os.path.exists(Layout(directory).certificate):
-            return cls(directory, ca_path, crl_path, None, None)
+            return cls(directory, paths.ca, paths.crl, None, None)
         published = read_authority(directory)
-        return cls(directory, ca_path, crl_path, published.chain(), published.crl_as_it_is())
+        return cls(directory, paths.ca, paths.crl, published.chain(), published.crl_as_it_is())
 
     def explains(self, serial: str, issuer: str) -> bool:
         """Whether a certificate need not be on a CRL any more, as far as anybody here can know.

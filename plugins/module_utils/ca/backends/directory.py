@@ -67,7 +67,7 @@ def open_directory(
         handover.complete_interrupted(path)
     place = layout.Layout(path)
     if not os.path.exists(place.certificate):
-        raise MtlsError(f"{path}: there is no authority (ca.crt is missing); run mtls.nginx.ca_init first")
+        raise layout.absent(path)
     with contextlib.nullcontext() if read_only else files.lock(place.lock):
         absent = [name for name in layout.missing(place) if name in layout.ESSENTIAL]
         if absent:
@@ -295,7 +295,7 @@ class DirectoryAuthority(Directory):
         return state
 
     def _crl_begin(self, now: datetime) -> datetime:
-        return max(now - times.CLOCK_SKEW, self.chain[0].not_valid_before_utc)
+        return max(now - times.CRL_BACKDATED, self.chain[0].not_valid_before_utc)
 
     def _revoked(self, ended_by: datetime | None) -> crls.Revoked:
         revocations = self.record.revocations(ended_by)
