@@ -174,6 +174,8 @@ class CallbackModule(CallbackBase):
             report.attempts = None if values.get("skipped") else values.get("attempts")
         elif action == "ansible.builtin.package" and values.get("changed"):
             report.installed = True
+        elif action == "mtls.nginx.trust_check" and not values.get("asked", True) and values.get("msg"):
+            self._not_asked.append(result._host.get_name())
         elif action == "mtls.nginx.ca_init" and values.get("created"):
             self._authorities.append(_of_creation(values["path"], self._not_asked, check=self._check))
         elif action == "mtls.nginx.client_cert":
@@ -192,8 +194,6 @@ class CallbackModule(CallbackBase):
         report.failure = str(result._result.get("msg") or "see above")
 
     def v2_runner_on_unreachable(self, result: t.Any) -> None:
-        if result._task.action == "mtls.nginx.trust_check":
-            self._not_asked.append(result._host.get_name())
         self._reports.setdefault(result._host.get_name(), HostReport()).failure = "it cannot be reached"
 
     def v2_playbook_on_stats(self, stats: t.Any) -> None:

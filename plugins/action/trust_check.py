@@ -9,7 +9,7 @@ import os
 import time
 import typing as t
 
-from ansible.errors import AnsibleActionFail
+from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
@@ -43,7 +43,7 @@ class ActionModule(ActionBase):
                 if path in arguments["missing"]
             ]
             if not standings or arguments["replace_authority"]:
-                return {**result, "changed": False}
+                return {**result, "changed": False, "asked": False}
             before = time.time()
             options = {
                 "test": False,
@@ -51,7 +51,11 @@ class ActionModule(ActionBase):
                 "conf_path": conf_path,
                 "expected": expected(standings),
             }
-            looked = self._execute_module("mtls.nginx.nginx_facts", options, task_vars=task_vars)
+            try:
+                looked = self._execute_module("mtls.nginx.nginx_facts", options, task_vars=task_vars)
+            except AnsibleConnectionFailure as error:
+                # Not `unreachable`: with any_errors_fatal one host that is down would keep all others from their files.
+                return {**result, "changed": False, "asked": False, "msg": f"host {host} cannot be reached: {error}"}
             if "mtls_nginx" not in looked.get("ansible_facts", {}):  # failed
                 return looked
             now = time.time()
@@ -59,4 +63,4 @@ class ActionModule(ActionBase):
             check(host, answer, standings, now, replace_authority=False)
         except MtlsError as error:
             raise AnsibleActionFail(str(error)) from error
-        return {**result, "changed": False}
+        return {**result, "changed": False, "asked": True}

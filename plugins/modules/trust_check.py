@@ -59,4 +59,10 @@ EXAMPLES = r"""
   become: true
 """
 
-RETURN = ""
+RETURN = r"""
+asked:
+  description: Whether the host was asked. One that cannot be reached is not, which is no failure.
+  returned: success
+  type: bool
+  sample: true
+"""

@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import check_on_hold
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Entry, check_on_hold
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends.base import Directory
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import chains, crls, numbers, profiles, subjects
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.chains import read_certificates, was_issued_by
@@ -249,6 +249,31 @@ class DirectoryAuthority(Directory):
             events.append({"did": audit.RELEASED, "serial": serial, "subject": entry.subject})
         with self._audit.noting(events):
             self.record.save()
+        self._encoded.clear()
+
+    def note_recovered(self, entries: Sequence[Entry], number: int) -> None:
+        """Store what the record was given from CRL ``number``, which this directory did not know; the next is above.
+
+        Nobody knows which serials were issued meanwhile, so a directory that counts them goes on with random ones.
+        """
+        self._require_writable()
+        self.begin()
+        if numbers.is_sequential(numbers.read_number(self._layout.serial)):
+            numbers.write_number(self._layout.serial, numbers.random_serial())
+        numbers.write_number(self._layout.crl_number, max(numbers.read_number(self._layout.crl_number), number + 1))
+        events = [
+            {
+                "did": audit.REVOKED,
+                "serial": each.serial,
+                "subject": each.subject,
+                "reason": each.reason,
+                "from_crl": number,
+            }
+            for each in entries
+        ]
+        if events:
+            with self._audit.noting(events):
+                self.record.save()
         self._encoded.clear()
 
     def crl_due(self, refresh_before: int, *, prune: bool = True) -> str | None:
