@@ -50,6 +50,7 @@ def bring_forward(authority: DirectoryAuthority, found: Sequence[crls.Crl], *, c
     """
     ca, own = authority.chain[0], authority.crl_state()
     ours = [crl for crl in found if crls.is_by(crl, ca)]
+    ours.sort(key=lambda crl: crls.state_of(crl).number, reverse=True)
     newest = crls.newest_by(ca, ours)
     if newest is None:
         return Recovery()
