@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 
 import pytest
@@ -239,3 +240,18 @@ def test_no_host_goes_back_to_an_older_crl(running):
     assert crl_number(on_host) > newer
     assert "nothing to recover" in played(site, "recover", "-e", "mtls_recover_confirm=true")
     assert site.ok().changed == 0
+
+
+def test_who_has_expired_may_leave_the_crl(running):
+    site = running
+    played(site, "revoke", "-e", "mtls_revoke=laptop")
+    on_host = site.hosts["nas"].folder / "client-certs" / "crl.pem"
+    number = crl_number(on_host)
+    assert len(x509.load_pem_x509_crl(on_host.read_bytes())) == 1
+    index = site.pki / "index.txt"
+    index.write_text(re.sub(r"^R\t\w+", "R\t200101000000Z", index.read_text(), flags=re.MULTILINE))
+    due = ["-e", '{"mtls_crl_days": 60, "mtls_crl_refresh_before": 40}']
+    for arguments in ([*due, "--check"], due):
+        played(site, "refresh_crl", *arguments)
+    assert crl_number(on_host) > number
+    assert len(x509.load_pem_x509_crl(on_host.read_bytes())) == 0
