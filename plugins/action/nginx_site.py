@@ -119,8 +119,8 @@ class ActionModule(ActionBase):
         replace_authority = self._arguments["replace_authority"]
         now = time.time()
         answer = Answer.of(facts["trust"], before, now)
-        if warning := check(self._host, answer, standings, now, replace_authority=replace_authority):
-            display.warning(warning)
+        if about_clock := check(self._host, answer, standings, now, replace_authority=replace_authority):
+            display.warning(about_clock)
         nginx = _nginx_host(facts, self._arguments, base_dir(self._task_vars))
         wanted = host_files(nginx, services, publications, TEMPLATE_DIR, C.DEFAULT_LOCAL_TMP)
         unchanged = _unchanged(facts, wanted)

@@ -45,6 +45,7 @@ class ActionModule(ActionBase):
             if not standings or arguments["replace_authority"]:
                 return {**result, "changed": False, "asked": False}
             before = time.time()
+            looked: dict[str, t.Any]
             options = {
                 "test": False,
                 "binary": arguments["binary"],

@@ -116,18 +116,19 @@ def refuse_older(host: str, path: str, held: Sequence[Crl], source: str, ours: S
         before, after = _newest(one, held), _newest(one, ours)
         if after is None or before is None or before.content == after.content:
             continue
-        numbers = (before.number, after.number)
         if before.number is None or after.number is None:
-            numbers = (before.begin, after.begin)
-            if before.begin == after.begin:
+            known, given = before.begin, after.begin
+            if known == given:
                 continue
-        if numbers[0] == numbers[1]:
+        else:
+            known, given = before.number, after.number
+        if known == given:
             raise MtlsError(
                 f"{host} has {_label(before)} of {before.issuer} in {path}, and {source} has {_label(after)} with"
                 " another content under the same number: it is an older copy, or two copies of it are in use. Whoever"
                 f" was revoked elsewhere would get in again; {_BRING_FORWARD}"
             )
-        if numbers[1] < numbers[0]:
+        if given < known:
             raise MtlsError(
                 f"{host} has {_label(before)} of {before.issuer} in {path}, and {source} has {_label(after)}, which is"
                 f" older: whoever was revoked in between would get in again; {_BRING_FORWARD}"
@@ -163,12 +164,11 @@ def refuse_clock(host: str, there: float, here: float | None, files: Mapping[str
     `here` is the controller's time, None where nobody knows it. What is not good by that either is no fault of a clock.
     """
     for path, contents in files.items():
-        for what, each in [
-            *(("the CA certificate", ca) for ca in contents.certificates),
-            *(("the CRL", crl) for crl in contents.crls),
-        ]:
+        dated: tuple[Certificate | Crl, ...] = (*contents.certificates, *contents.crls)
+        for each in dated:
             if _is_good(each, there) or (here is not None and not _is_good(each, here)):
                 continue
+            what = "the CRL" if isinstance(each, Crl) else "the CA certificate"
             early = there < each.begin
             bound = f"is not valid before {_iso(each.begin)}" if early else f"has expired, on {_iso(each.end or 0)}"
             raise MtlsError(

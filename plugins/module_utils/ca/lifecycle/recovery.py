@@ -87,7 +87,7 @@ def honour(crl: crls.Crl, index: Index, ca: x509.Certificate, *, holds: bool = T
         if serial not in index:
             index.add(serial, ca.not_valid_after_utc, _UNKNOWN)
         entry = index.get(serial)
-        if entry.status != "revoked" or (entry.on_hold and reason != HOLD):
+        if entry is None or entry.status != "revoked" or (entry.on_hold and reason != HOLD):
             index.revoke(serial, revoked.revocation_date_utc, reason)
             changed.append(serial)
     return changed
