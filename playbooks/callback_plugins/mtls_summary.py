@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 
 from ansible.plugins.callback import CallbackBase
 
+from ansible_collections.mtls.nginx.plugins.module_utils.site.answers import printable
+
 _WIDTH = 110
 _EVERY_SERVICE = "(all)"
 _FILES = (
@@ -172,7 +174,7 @@ class CallbackModule(CallbackBase):
             report.take_site(values)
         elif action == "mtls.nginx.tls_probe":
             report.attempts = None if values.get("skipped") else values.get("attempts")
-        elif action == "ansible.builtin.package" and values.get("changed"):
+        elif action == "mtls.nginx.nginx_install" and values.get("changed"):
             report.installed = True
         elif action == "mtls.nginx.trust_check" and not values.get("asked", True) and values.get("msg"):
             self._not_asked.append(result._host.get_name())
@@ -191,7 +193,7 @@ class CallbackModule(CallbackBase):
         report = self._reports.setdefault(result._host.get_name(), HostReport())
         if result._task.action == "mtls.nginx.tls_probe" and result._result.get("attempts"):
             report.attempts = result._result["attempts"]
-        report.failure = str(result._result.get("msg") or "see above")
+        report.failure = printable(str(result._result.get("msg") or "see above"))
 
     def v2_runner_on_unreachable(self, result: t.Any) -> None:
         self._reports.setdefault(result._host.get_name(), HostReport()).failure = "it cannot be reached"

@@ -10,16 +10,16 @@ import time
 import typing as t
 from datetime import datetime, timedelta, timezone
 
-from ansible.errors import AnsibleActionFail, AnsibleError
-from ansible.plugins.action import ActionBase
+from ansible.errors import AnsibleError
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common import probe, times
-from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError, one_line
-from ansible_collections.mtls.nginx.plugins.module_utils.site import evidence
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.site import answers, evidence
 from ansible_collections.mtls.nginx.plugins.module_utils.site.diagnosis import Diagnosis, HostState, Reality, diagnose
 from ansible_collections.mtls.nginx.plugins.module_utils.site.host_paths import gate_files
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service
 from ansible_collections.mtls.nginx.plugins.module_utils.site.standing import clock_offset
+from ansible_collections.mtls.nginx.plugins.plugin_utils.host_action import HostAction
 from ansible_collections.mtls.nginx.plugins.plugin_utils.hostvars import probe_address, read_plan
 
 ARGUMENTS = {
@@ -34,31 +34,23 @@ ARGUMENTS = {
 _VERDICTS = {True: "let in", False: "not let in", None: "unknown"}
 
 
-class ActionModule(ActionBase):
+class ActionModule(HostAction):
     """Says why a client is or is not let in to a service of a host."""
 
-    TRANSFERS_FILES = False
-
-    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
-        result = super().run(tmp, task_vars)
-        task_vars = task_vars or {}
+    def _result(self) -> dict[str, t.Any]:
         _validation, arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)
-        try:
-            plans = read_plan(task_vars)
-            found = evidence.gather(_question(arguments, task_vars["inventory_hostname"], plans), plans)
-        except MtlsError as error:
-            raise AnsibleActionFail(str(error)) from error
-        diagnosis = diagnose(found.intent, found.record, self._reality(found, arguments, task_vars))
-        result.update(changed=False, **_as_result(diagnosis))
-        return result
+        plans = read_plan(self._task_vars)
+        found = evidence.gather(_question(arguments, self._host, plans), plans)
+        diagnosis = diagnose(found.intent, found.record, self._reality(found, arguments))
+        return {"changed": False, **_as_result(diagnosis)}
 
-    def _reality(self, found: evidence.Evidence, arguments: dict[str, t.Any], task_vars: dict[str, t.Any]) -> Reality:
+    def _reality(self, found: evidence.Evidence, arguments: dict[str, t.Any]) -> Reality:
         if found.service is None:
             return Reality(now=times.now())
-        address = probe_address(arguments["address"], found.service, task_vars)
+        address = probe_address(arguments["address"], found.service, self._task_vars)
         # Before the host is looked at, so that its log tells of this request too.
         answer = None if found.service.snippet else _ask(found, address)
-        host, trouble = self._look(found, arguments, task_vars)
+        host, trouble = self._look(found, arguments)
         return Reality(
             now=times.now(),
             host=host,
@@ -68,22 +60,16 @@ class ActionModule(ActionBase):
             as_client=found.identity is not None,
         )
 
-    def _look(
-        self, found: evidence.Evidence, arguments: dict[str, t.Any], task_vars: dict[str, t.Any]
-    ) -> tuple[HostState | None, str | None]:
+    def _look(self, found: evidence.Evidence, arguments: dict[str, t.Any]) -> tuple[HostState | None, str | None]:
         """What the host says of itself, or why it says nothing."""
         before = time.time()
         try:
-            answer = self._execute_module(
-                module_name="mtls.nginx.nginx_gate",
-                module_args=_gate_options(found, arguments),
-                task_vars=task_vars,
-            )
-        except AnsibleError as error:  # no connection, no privileges
-            return None, one_line(str(error).strip())
+            answer = self._ask("nginx_gate", _gate_options(found, arguments), answers.NGINX_GATE)
+        except (AnsibleError, MtlsError) as error:  # no connection, no privileges, a lie
+            return None, answers.printable(str(error).strip())
         after = time.time()
-        if "gate" not in answer:
-            return None, one_line(str(answer.get("msg") or "it gave no answer").strip())
+        if answer.get("failed"):
+            return None, answers.printable(answer["msg"].strip())
         return _state(answer["gate"], before, after), None
 
 

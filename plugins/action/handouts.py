@@ -13,6 +13,7 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.site.handouts import Handouts, Template
+from ansible_collections.mtls.nginx.plugins.plugin_utils.facts import refuse_facts
 from ansible_collections.mtls.nginx.plugins.plugin_utils.hostvars import PAGE_DIR
 
 ARGUMENTS = {
@@ -43,7 +44,9 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         result = super().run(tmp, task_vars)
         _validation, arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)
+        task_vars = task_vars or {}
         try:
+            refuse_facts(task_vars, [task_vars["inventory_hostname"]])
             handouts = Handouts(
                 arguments["ca_path"], arguments["services"], Template(PAGE_DIR, arguments["template"] or None)
             )

@@ -10,20 +10,18 @@ import time
 import typing as t
 
 from ansible import constants as C
-from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.host.shutdown import OwnBound
 from ansible_collections.mtls.nginx.plugins.module_utils.host.transaction import Outcome
+from ansible_collections.mtls.nginx.plugins.module_utils.site import answers
 from ansible_collections.mtls.nginx.plugins.module_utils.site.host_files import (
     HostFiles,
     crl_files,
     host_files,
     to_compare,
 )
-from ansible_collections.mtls.nginx.plugins.module_utils.site.host_view import NginxHost, bucket_advice
+from ansible_collections.mtls.nginx.plugins.module_utils.site.host_view import NginxHost, bucket_advice, host_names
 from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import beside_inventory
 from ansible_collections.mtls.nginx.plugins.module_utils.site.publication import (
     Publication,
@@ -40,6 +38,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.standing import (
     guard_options,
     may_forget,
 )
+from ansible_collections.mtls.nginx.plugins.plugin_utils.host_action import HostAction
 from ansible_collections.mtls.nginx.plugins.plugin_utils.hostvars import (
     TEMPLATE_DIR,
     authorities_of,
@@ -67,29 +66,18 @@ ARGUMENTS = {
 display = Display()
 
 
-class ActionModule(ActionBase):
+class ActionModule(HostAction):
     """Files are made here, where the authority is.
 
     The module `nginx_facts` looks at the host, and only where something differs `nginx_config` is called to change it.
     """
 
-    TRANSFERS_FILES = False
-
-    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
-        super().run(tmp, task_vars)
+    def _result(self) -> dict[str, t.Any]:
         _validation, arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)
         self._arguments = {**arguments, "conf_path": os.path.normpath(arguments["conf_path"])}
-        self._task_vars = task_vars or {}
-        try:
-            services = inventory_reader().services(self._host, {"mtls_services": arguments["services"]})
-            bring = self._bring_crl if arguments["crl_only"] else self._bring_all
-            return bring(services)
-        except MtlsError as error:
-            raise AnsibleActionFail(str(error)) from error
-
-    @property
-    def _host(self) -> str:
-        return self._task_vars["inventory_hostname"]
+        services = inventory_reader().services(self._host, {"mtls_services": arguments["services"]})
+        bring = self._bring_crl if arguments["crl_only"] else self._bring_all
+        return bring(services)
 
     @property
     def _conf_dir(self) -> str:
@@ -111,11 +99,16 @@ class ActionModule(ActionBase):
         standings = self._standings(services)
         before = time.time()
         looked = self._look(services, standings)
-        if "mtls_nginx" not in looked.get("ansible_facts", {}):  # failed; a discovered interpreter is a fact too
+        if looked.get("failed"):
             return looked
-        facts = looked["ansible_facts"]["mtls_nginx"]
+        facts = looked["nginx"]
         if not facts["installed"] and not self._arguments["require_nginx"]:
-            return {"changed": False, "installed": False, "message": "nginx is not installed"}
+            return {
+                "changed": False,
+                "installed": False,
+                "systemd": facts["systemd"],
+                "message": "nginx is not installed",
+            }
         replace_authority = self._arguments["replace_authority"]
         now = time.time()
         answer = Answer.of(facts["trust"], before, now)
@@ -130,10 +123,9 @@ class ActionModule(ActionBase):
                 result["msg"] += bucket_advice(nginx, services, publications) or ""
         else:
             result = unchanged.as_result()
-            if warning := unchanged.own_bound and unchanged.own_bound.warning(wanted.shutdown_timeout):
-                display.warning(warning)
+            self._warn(unchanged.own_bound, wanted)
         refused = {name: who for publication in publications.values() for name, who in publication.refused.items()}
-        return {**result, "installed": facts["installed"], "refused": refused}
+        return {**result, "installed": facts["installed"], "systemd": facts["systemd"], "refused": refused}
 
     def _publications(self, services: list[Service]) -> dict[str, Publication]:
         authorities = self._authorities(services)
@@ -157,25 +149,37 @@ class ActionModule(ActionBase):
         compare = to_compare(
             self._conf_dir, services, self._arguments["shutdown_timeout"], self._arguments["textfile_dir"]
         )
-        return self._call(
-            "mtls.nginx.nginx_facts", {"test": False, "compare": compare, "expected": expected(standings)}
-        )
+        options = {
+            "test": False,
+            "compare": compare,
+            "expected": expected(standings),
+            "names": host_names(services),
+            **self._where,
+        }
+        return self._ask("nginx_facts", options, answers.NGINX_FACTS)
 
     def _put_in_place(
         self, wanted: HostFiles, standings: list[Standing], *, replace_authority: bool
     ) -> dict[str, t.Any]:
         guard = guard_options(self._host, standings, time.time(), replace_authority=replace_authority)
-        options = wanted.as_options()
-        result = self._call("mtls.nginx.nginx_config", {**options, "guard": guard})
+        options = {**wanted.as_options(), **self._where, "guard": guard}
+        result = self._ask("nginx_config", options, answers.NGINX_CONFIG)
         forgotten = result.get("forgotten")
         if forgotten and may_forget(forgotten, standings):
             guard["forgettable"] = list(forgotten)
-            result = self._call("mtls.nginx.nginx_config", {**options, "guard": guard})
+            result = self._ask("nginx_config", options, answers.NGINX_CONFIG)
+        own = result.get("own_shutdown_timeout")
+        self._warn(OwnBound(**own) if own else None, wanted)
         return result
 
-    def _call(self, module: str, options: dict[str, t.Any]) -> dict[str, t.Any]:
-        where = {name: self._arguments[name] for name in ("binary", "conf_path")}
-        return self._execute_module(module_name=module, module_args={**options, **where}, task_vars=self._task_vars)
+    @property
+    def _where(self) -> dict[str, t.Any]:
+        return {name: self._arguments[name] for name in ("binary", "conf_path")}
+
+    @staticmethod
+    def _warn(own: OwnBound | None, wanted: HostFiles) -> None:
+        if warning := own and own.warning(wanted.shutdown_timeout):
+            display.warning(warning)
 
 
 def _unchanged(facts: dict[str, t.Any], wanted: HostFiles) -> Outcome | None:
@@ -200,5 +204,7 @@ def _nginx_host(facts: dict[str, t.Any], arguments: dict[str, t.Any], base: str 
         shutdown_timeout=arguments["shutdown_timeout"],
         textfile_dir=arguments["textfile_dir"],
         error_pages=arguments["error_pages"],
+        name_servers=facts["name_servers"],
+        names=facts["names"],
         error_page_template=template and beside_inventory("mtls_error_page_template", template, base),
     )

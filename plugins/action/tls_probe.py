@@ -16,7 +16,12 @@ from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import Mt
 from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import authority_path
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service
 from ansible_collections.mtls.nginx.plugins.module_utils.site.witnesses import Witnesses
-from ansible_collections.mtls.nginx.plugins.plugin_utils.hostvars import base_dir, inventory_reader, probe_address
+from ansible_collections.mtls.nginx.plugins.plugin_utils.facts import refuse_facts
+from ansible_collections.mtls.nginx.plugins.plugin_utils.hostvars import (
+    base_dir,
+    inventory_reader,
+    probe_address,
+)
 
 ARGUMENTS = {
     "authority": {"type": "path", "required": True},
@@ -46,6 +51,7 @@ class ActionModule(ActionBase):
             }
         host = task_vars["inventory_hostname"]
         try:
+            refuse_facts(task_vars, [host])
             services = inventory_reader().services(host, {"mtls_services": arguments["services"]})
             present = [service for service in services if service.present]
             witnesses = {

@@ -9,11 +9,11 @@ import os
 import time
 import typing as t
 
-from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
-from ansible.plugins.action import ActionBase
+from ansible.errors import AnsibleConnectionFailure
 
-from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.site import answers
 from ansible_collections.mtls.nginx.plugins.module_utils.site.standing import Answer, Standing, check, expected
+from ansible_collections.mtls.nginx.plugins.plugin_utils.host_action import HostAction
 from ansible_collections.mtls.nginx.plugins.plugin_utils.hostvars import authorities_of, base_dir, inventory_reader
 
 ARGUMENTS = {
@@ -26,42 +26,34 @@ ARGUMENTS = {
 }
 
 
-class ActionModule(ActionBase):
-    TRANSFERS_FILES = False
-
-    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
-        result = super().run(tmp, task_vars)
-        task_vars = task_vars or {}
+class ActionModule(HostAction):
+    def _result(self) -> dict[str, t.Any]:
         _validation, arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)
-        host, conf_path = task_vars["inventory_hostname"], os.path.normpath(arguments["conf_path"])
+        conf_path = os.path.normpath(arguments["conf_path"])
+        services = inventory_reader().services(self._host, {"mtls_services": arguments["services"]})
+        authorities = authorities_of(services, arguments["authority"], base_dir(self._task_vars))
+        standings = [
+            Standing.of(os.path.dirname(conf_path), trust, path)
+            for trust, (path, _entered) in authorities.items()
+            if path in arguments["missing"]
+        ]
+        if not standings or arguments["replace_authority"]:
+            return {"changed": False, "asked": False}
+        options = {
+            "test": False,
+            "binary": arguments["binary"],
+            "conf_path": conf_path,
+            "expected": expected(standings),
+        }
+        before = time.time()
         try:
-            services = inventory_reader().services(host, {"mtls_services": arguments["services"]})
-            authorities = authorities_of(services, arguments["authority"], base_dir(task_vars))
-            standings = [
-                Standing.of(os.path.dirname(conf_path), trust, path)
-                for trust, (path, _entered) in authorities.items()
-                if path in arguments["missing"]
-            ]
-            if not standings or arguments["replace_authority"]:
-                return {**result, "changed": False, "asked": False}
-            before = time.time()
-            looked: dict[str, t.Any]
-            options = {
-                "test": False,
-                "binary": arguments["binary"],
-                "conf_path": conf_path,
-                "expected": expected(standings),
-            }
-            try:
-                looked = self._execute_module("mtls.nginx.nginx_facts", options, task_vars=task_vars)
-            except AnsibleConnectionFailure as error:
-                # Not `unreachable`: with any_errors_fatal one host that is down would keep all others from their files.
-                return {**result, "changed": False, "asked": False, "msg": f"host {host} cannot be reached: {error}"}
-            if "mtls_nginx" not in looked.get("ansible_facts", {}):  # failed
-                return looked
-            now = time.time()
-            answer = Answer.of(looked["ansible_facts"]["mtls_nginx"]["trust"], before, now)
-            check(host, answer, standings, now, replace_authority=False)
-        except MtlsError as error:
-            raise AnsibleActionFail(str(error)) from error
-        return {**result, "changed": False, "asked": True}
+            looked = self._ask("nginx_facts", options, answers.NGINX_FACTS)
+        except AnsibleConnectionFailure as error:
+            # Not `unreachable`: with any_errors_fatal one host that is down would keep all others from their files.
+            return {"changed": False, "asked": False, "msg": f"host {self._host} cannot be reached: {error}"}
+        if looked.get("failed"):
+            return looked
+        now = time.time()
+        answer = Answer.of(looked["nginx"]["trust"], before, now)
+        check(self._host, answer, standings, now, replace_authority=False)
+        return {"changed": False, "asked": True}

@@ -12,8 +12,9 @@ short_description: Which client certificates came to the services of a host
 version_added: "0.1.0"
 description:
   - Reads the access logs that the server blocks of this collection write, rotated and compressed ones too.
-  - Only certificates that nginx has verified count. A service that is a snippet in a server block of yours has no log
-    of ours.
+  - Only certificates that nginx has verified count, and not the requests that this collection makes to probe a gate.
+  - A service that is a snippet in a server block of yours has no log of ours.
+  - Symbolic links and whatever else is no regular file are not read, and a warning names them.
 options:
   services:
     description: The names of the services.
@@ -88,6 +89,7 @@ callers:
 """
 
 import time
+from collections.abc import Callable
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -108,13 +110,15 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    entry.run_module(module, lambda: _work(module.params))
+    entry.run_module(module, lambda: _work(module.params, module.warn))
 
 
-def _work(options: dict) -> dict:
+def _work(options: dict, warn: Callable[[str], None]) -> dict:
     entry.check_at_least_one(options, "days")
     since = int(time.time()) - options["days"] * _DAY
-    found = [caller for name in options["services"] for caller in access_log.callers(options["log_dir"], name, since)]
+    found = [
+        caller for name in options["services"] for caller in access_log.callers(options["log_dir"], name, since, warn)
+    ]
     return {
         "changed": False,
         "callers": [

@@ -14,6 +14,8 @@ description:
     C(nginx -t), reloads nginx (or starts it, where it does not run), waits until new worker processes have taken over,
     and at last makes the requests in O(probes).
   - If any step fails, all files are byte for byte what they were, nginx serves with them, and the error quotes nginx.
+  - A change that is in place, but that some worker process does not have, because a binary upgrade of nginx is under
+    way, is an error that says how to end that.
     A run that was killed in the middle is undone by the next one, before anything else.
   - In check mode nothing is written, but nginx is asked all the same, and a configuration that it rejects is an error.
 version_added: 0.1.0
@@ -108,6 +110,7 @@ options:
     description:
       - Writes the end dates of CRL and certificates for the textfile collector of Prometheus' node exporter,
         readable by everybody. They are read on the host.
+      - Written last, when nginx serves. A symbolic link of that name is replaced; what cannot be replaced is a warning.
       - The metrics are C(mtls_nginx_crl_next_update_timestamp_seconds), C(mtls_nginx_ca_not_after_timestamp_seconds)
         and C(mtls_nginx_server_certificate_not_after_timestamp_seconds) with the label C(service).
     type: dict
@@ -194,6 +197,17 @@ options:
         type: list
         elements: str
         default: []
+  close_rejected:
+    description:
+      - For files that must get in, as a CRL must, whatever else is wrong on the host.
+      - Where nginx rejects the host's configuration as it is without these files too, the server blocks of this
+        collection that it rejects are closed - they refuse everybody - and the others get the files.
+      - Where nginx rejects something that is not in such a block, the files are put in place for its next start, and
+        the next run reloads it, if it can by then.
+      - The task fails in both cases, and says which file is broken and what nginx says of it.
+    type: bool
+    default: false
+    version_added: 0.1.0
   reload:
     description: Reloads nginx even if no file differs, for use in a handler.
     type: bool
@@ -354,6 +368,7 @@ def request_from(params: dict, check: bool, scratch_parent: str | None) -> Chang
         gates=[GateProbe(**probe) for probe in params["probes"]],
         shutdown_timeout=params["shutdown_timeout"],
         textfile=textfile_from(params["textfile"]),
+        close_rejected=params["close_rejected"],
         reload=params["reload"],
         check=check,
         scratch_parent=scratch_parent,
@@ -449,6 +464,7 @@ def main() -> None:
                     "forgettable": {"type": "list", "elements": "str", "default": []},
                 },
             },
+            "close_rejected": {"type": "bool", "default": False},
             "reload": {"type": "bool", "default": False},
             "binary": {"type": "str", "default": "nginx"},
             "conf_path": {"type": "path", "default": DEFAULT_CONF},
@@ -471,6 +487,8 @@ def main() -> None:
             )
         warning = outcome.own_bound.warning(request.shutdown_timeout) if outcome.own_bound else None
         if warning:
+            module.warn(warning)
+        for warning in outcome.warnings:
             module.warn(warning)
         result = outcome.as_result()
         if module._diff:

@@ -9,7 +9,7 @@ module: nginx_facts
 short_description: What a role must know of a host's nginx
 description:
   - Reports the installed nginx, its configuration and whether it runs, in one light call.
-  - It replaces M(ansible.builtin.setup) in plays that need nothing else of the host.
+  - Returns no facts. What a host answers never becomes a variable, which could replace one of the inventory.
   - Changes nothing. It needs root to read private keys, as C(nginx -t) does.
 version_added: 0.1.0
 author: the mtls.nginx authors (@mtls-nginx)
@@ -23,13 +23,13 @@ options:
     type: path
     default: /etc/nginx/nginx.conf
   test:
-    description: Asks C(nginx -t) for RV(ansible_facts.mtls_nginx.config_error), which else is null.
+    description: Asks C(nginx -t) for RV(nginx.config_error), which else is null.
     type: bool
     default: true
   compare:
     description:
       - What M(mtls.nginx.nginx_config) is going to be asked for, but for the contents of files.
-        RV(ansible_facts.mtls_nginx.comparison) says how the host differs from it.
+        RV(nginx.comparison) says how the host differs from it.
       - For M(mtls.nginx.nginx_site), which needs no second call where nothing differs.
     type: dict
     suboptions:
@@ -52,10 +52,15 @@ options:
   expected:
     description:
       - Files of CA certificates and of CRLs, each with the fingerprint that it is going to have, see
-        RV(ansible_facts.mtls_nginx.comparison.fingerprints); null where that is not known.
-      - RV(ansible_facts.mtls_nginx.trust) tells what is in those that are not like that.
+        RV(nginx.comparison.fingerprints); null where that is not known.
+      - RV(nginx.trust) tells what is in those that are not like that.
     type: dict
     default: {}
+  names:
+    description: Host names for RV(nginx.names).
+    type: list
+    elements: str
+    default: []
 attributes:
   check_mode:
     description: Can run in check mode and return the same.
@@ -63,9 +68,6 @@ attributes:
   diff_mode:
     description: Has nothing to show in diff mode.
     support: none
-  facts:
-    description: Returns facts.
-    support: full
   platform:
     description: Target systems it runs on.
     support: full
@@ -78,153 +80,166 @@ EXAMPLES = r"""
 - name: Look at nginx
   mtls.nginx.nginx_facts:
   become: true
+  register: looked
 
 - name: Stop where the host's own configuration is broken
   ansible.builtin.assert:
-    that: mtls_nginx.config_error is none
-    fail_msg: "{{ mtls_nginx.config_error }}"
+    that: looked.nginx.config_error is none
+    fail_msg: "{{ looked.nginx.config_error }}"
 """
 
 RETURN = r"""
-ansible_facts:
-  description: Facts to add to the host's.
+nginx:
+  description: nginx on this host.
   returned: always
   type: dict
   contains:
-    mtls_nginx:
-      description: nginx on this host.
-      returned: always
+    installed:
+      description: Whether the program was found. What depends on it is null where it was not.
+      type: bool
+      sample: true
+    binary:
+      description: Path of the program.
+      type: str
+      sample: /usr/sbin/nginx
+    version:
+      description: Its version.
+      type: str
+      sample: 1.22.1
+    conf_path:
+      description: The main configuration file.
+      type: str
+      sample: /etc/nginx/nginx.conf
+    conf_dir:
+      description: The folder of the main configuration file.
+      type: str
+      sample: /etc/nginx
+    running:
+      description: Whether nginx runs with that configuration file.
+      type: bool
+      sample: true
+    upgrading:
+      description: Whether worker processes of another master answer on its sockets, as in a binary upgrade.
+      type: bool
+      sample: false
+    includes_conf_d:
+      description: Whether files like C(conf.d/mtls.conf) in that folder are included in the C(http) block.
+      type: bool
+      sample: true
+    config_error:
+      description: What C(nginx -t) says of the host's configuration as it is; null when it accepts it.
+      type: str
+      sample: '[emerg] unknown directive "sever" in /etc/nginx/sites-enabled/shop:1'
+    directives:
+      description:
+        - Values that the host's own files set in the C(http) block (worker_shutdown_timeout in the main context),
+          null where there is none. What this collection wrote does not count.
+      type: dict
+      sample:
+        client_header_timeout: null
+        map_hash_bucket_size: "128"
+        map_hash_max_size: null
+        resolver: null
+        set_real_ip_from: null
+        ssl_session_cache: shared:SSL:10m
+        worker_shutdown_timeout: null
+    ipv6:
+      description: Whether the host can open an IPv6 socket.
+      type: bool
+      sample: true
+    systemd:
+      description: Whether systemd runs the host's services.
+      type: bool
+      sample: true
+    name_servers:
+      description: The name servers in C(/etc/resolv.conf) as nginx writes them, where O(names) are given.
+      type: list
+      elements: str
+      sample: [192.0.2.53, "[2001:db8::53]"]
+    names:
+      description: What to ask name servers for, for each of O(names) - with a search domain, where one counts - and
+        null where the host knows it in another way, by C(/etc/hosts), as C(.local), or as an C(upstream) of nginx.
+      type: dict
+      sample: {app.example.com: app.example.com, app: app.example.com, localhost: null}
+    comparison:
+      description: How the host differs from O(compare), null where that was not given or nginx is not installed.
       type: dict
       contains:
-        installed:
-          description: Whether the program was found. What depends on it is null where it was not.
+        settled:
+          description: Whether nothing but the files of O(compare.paths) can differ.
           type: bool
           sample: true
-        binary:
-          description: Path of the program.
-          type: str
-          sample: /usr/sbin/nginx
-        version:
-          description: Its version.
-          type: str
-          sample: 1.22.1
-        conf_path:
-          description: The main configuration file.
-          type: str
-          sample: /etc/nginx/nginx.conf
-        conf_dir:
-          description: The folder of the main configuration file.
-          type: str
-          sample: /etc/nginx
-        running:
-          description: Whether nginx runs with that configuration file.
-          type: bool
-          sample: true
-        includes_conf_d:
-          description: Whether files like C(conf.d/mtls.conf) in that folder are included in the C(http) block.
-          type: bool
-          sample: true
-        config_error:
-          description: What C(nginx -t) says of the host's configuration as it is; null when it accepts it.
-          type: str
-          sample: '[emerg] unknown directive "sever" in /etc/nginx/sites-enabled/shop:1'
-        directives:
-          description:
-            - Values that the host's own files set in the C(http) block (worker_shutdown_timeout in the main context),
-              null where there is none. What this collection wrote does not count.
+        fingerprints:
+          description: Mode and SHA-256 of each file that belongs to whoever runs this, null where there is none.
           type: dict
           sample:
-            client_header_timeout: null
-            map_hash_bucket_size: "128"
-            map_hash_max_size: null
-            set_real_ip_from: null
-            ssl_session_cache: shared:SSL:10m
-            worker_shutdown_timeout: null
-        ipv6:
-          description: Whether the host can open an IPv6 socket.
-          type: bool
-          sample: true
-        systemd:
-          description: Whether systemd runs the host's services.
-          type: bool
-          sample: true
-        comparison:
-          description: How the host differs from O(compare), null where that was not given or nginx is not installed.
+            /etc/nginx/client-certs/crl.pem: 0644 4355a46b19d348dc2f57c046f8ef63d4538ebb936000f3c9ee954a27460dd865
+            /etc/nginx/snippets/mtls-nas.conf: null
+        own_shutdown_timeout:
+          description: As RV(mtls.nginx.nginx_config#module:own_shutdown_timeout).
           type: dict
-          contains:
-            settled:
-              description: Whether nothing but the files of O(compare.paths) can differ.
-              type: bool
-              sample: true
-            fingerprints:
-              description: Mode and SHA-256 of each file that belongs to whoever runs this, null where there is none.
-              type: dict
-              sample:
-                /etc/nginx/client-certs/crl.pem: 0644 4355a46b19d348dc2f57c046f8ef63d4538ebb936000f3c9ee954a27460dd865
-                /etc/nginx/snippets/mtls-nas.conf: null
-            own_shutdown_timeout:
-              description: As RV(mtls.nginx.nginx_config#module:own_shutdown_timeout).
-              type: dict
-              sample: null
-        trust:
-          description: What the host trusts by now.
+          sample: null
+    trust:
+      description: What the host trusts by now.
+      type: dict
+      contains:
+        clock:
+          description: The host's time, in seconds since 1970.
+          type: float
+          sample: 1796310000.5
+        held:
+          description: The certificates and CRLs in those files of O(expected) that are there and are not like that.
           type: dict
-          contains:
-            clock:
-              description: The host's time, in seconds since 1970.
-              type: float
-              sample: 1796310000.5
-            held:
-              description: The certificates and CRLs in those files of O(expected) that are there and are not like that.
-              type: dict
-              sample:
-                /etc/nginx/client-certs/ca.crt:
-                  certificates:
-                    - subject: CN=Acme Root CA,O=Acme
-                      fingerprint: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
-                      key: 2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae
-                      begin: 1796300000
-                      end: 2111660000
-                  crls: []
-                /etc/nginx/client-certs/crl.pem:
-                  certificates: []
-                  crls:
-                    - issuer: CN=Acme Root CA,O=Acme
-                      name: fcde2b2edba56bf408601fb721fe9b5c338d10ee429ea04fae5511b68fbf8fb9
-                      key_identifier: 6f1d2e3c4b5a69788796a5b4c3d2e1f00f1e2d3c
-                      number: 12
-                      begin: 1796300000
-                      end: 1798900000
-                      content: baa5a0964d3320fbc0c6a922140453c8513ea24ab8fd0577034804a967248096
-        init_script:
-          description: Path of nginx's init script, null where there is none.
-          type: str
-          sample: /etc/init.d/nginx
+          sample:
+            /etc/nginx/client-certs/ca.crt:
+              certificates:
+                - subject: CN=Acme Root CA,O=Acme
+                  fingerprint: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+                  key: 2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae
+                  begin: 1796300000
+                  end: 2111660000
+              crls: []
+            /etc/nginx/client-certs/crl.pem:
+              certificates: []
+              crls:
+                - issuer: CN=Acme Root CA,O=Acme
+                  name: fcde2b2edba56bf408601fb721fe9b5c338d10ee429ea04fae5511b68fbf8fb9
+                  key_identifier: 6f1d2e3c4b5a69788796a5b4c3d2e1f00f1e2d3c
+                  number: "c"
+                  begin: 1796300000
+                  end: 1798900000
+                  content: baa5a0964d3320fbc0c6a922140453c8513ea24ab8fd0577034804a967248096
+    init_script:
+      description: Path of nginx's init script, null where there is none.
+      type: str
+      sample: /etc/init.d/nginx
 """
 
 import dataclasses
 import os
 import socket
 import time
+from collections.abc import Sequence
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common.entry import run_module
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
-from ansible_collections.mtls.nginx.plugins.module_utils.host import comparison, nginx_conf, nginx_process
+from ansible_collections.mtls.nginx.plugins.module_utils.host import comparison, nginx_conf, nginx_process, resolver
 from ansible_collections.mtls.nginx.plugins.module_utils.host.request import ChangeRequest, textfile_from
 
 _DIRECTIVES = {
     "client_header_timeout": ("http",),
     "map_hash_bucket_size": ("http",),
     "map_hash_max_size": ("http",),
+    "resolver": ("http",),
     "set_real_ip_from": ("http",),
     "ssl_session_cache": ("http",),
     "worker_shutdown_timeout": (),
 }
 
 
-def gather(binary: str | None, conf_path: str) -> dict:
+def gather(binary: str | None, conf_path: str, names: Sequence[str] = ()) -> dict:
     """The facts that need no test of the configuration; `binary` is None where nginx is not installed."""
     facts = {
         "installed": binary is not None,
@@ -233,21 +248,25 @@ def gather(binary: str | None, conf_path: str) -> dict:
         "conf_path": conf_path,
         "conf_dir": os.path.dirname(conf_path),
         "running": False,
+        "upgrading": False,
         "includes_conf_d": None,
         "config_error": None,
         "comparison": None,
         "directives": dict.fromkeys(_DIRECTIVES),
+        "name_servers": [],
+        "names": {},
         "ipv6": _has_ipv6(),
         "systemd": nginx_process.systemd_runs(),
         "init_script": nginx_process.init_script(),
     }
     if binary is None:
-        return facts
+        return {**facts, **_names(names, None)}
     nginx = nginx_process.Nginx(binary, conf_path)
     facts["version"] = nginx.version()
     facts["running"] = nginx.master() is not None
+    facts["upgrading"] = bool(nginx.strangers())
     try:
-        facts.update(_configuration(nginx))
+        facts.update(_configuration(nginx, names))
     except OSError as error:
         facts["config_error"] = f"{error.filename}: {error.strerror}"
     return facts
@@ -268,7 +287,7 @@ def config_error(binary: str, conf_path: str, scratch_parent: str | None) -> str
 
 
 def compare(conf_path: str, options: dict) -> dict:
-    """The fact `comparison`."""
+    """The value `comparison`."""
     request = ChangeRequest(
         owned=options["owned"],
         shutdown_timeout=options["shutdown_timeout"],
@@ -282,14 +301,20 @@ def compare(conf_path: str, options: dict) -> dict:
     }
 
 
-def _configuration(nginx: nginx_process.Nginx) -> dict:
+def _configuration(nginx: nginx_process.Nginx, names: Sequence[str]) -> dict:
     ours = os.path.join(nginx.conf_dir, "conf.d", "mtls.conf")
     configuration = nginx_conf.load(nginx.conf_path)
     with_ours = nginx_conf.load(nginx.conf_path, {ours: nginx_conf.MARKER.encode()})
     return {
         "includes_conf_d": ("http",) in with_ours.included.get(ours, ()),
         "directives": {name: configuration.own_value(name, context) for name, context in _DIRECTIVES.items()},
+        **_names(names, configuration),
     }
+
+
+def _names(names: Sequence[str], configuration: nginx_conf.Configuration | None) -> dict:
+    found = resolver.look_up(names, configuration)
+    return {"name_servers": found.servers, "names": found.names}
 
 
 def _has_ipv6() -> bool:
@@ -307,6 +332,7 @@ def main() -> None:
             "binary": {"type": "str", "default": "nginx"},
             "conf_path": {"type": "path", "default": nginx_process.DEFAULT_CONF},
             "test": {"type": "bool", "default": True},
+            "names": {"type": "list", "elements": "str", "default": []},
             "compare": {
                 "type": "dict",
                 "options": {
@@ -324,13 +350,15 @@ def main() -> None:
     def work() -> dict:
         binary = module.get_bin_path(module.params["binary"], opt_dirs=nginx_process.PROGRAM_DIRS)
         conf_path = module.params["conf_path"]
-        facts = gather(binary, conf_path)
+        facts = gather(binary, conf_path, module.params["names"])
         if binary is not None and module.params["test"]:
             facts["config_error"] = facts["config_error"] or config_error(binary, conf_path, module.tmpdir)
         if binary is not None and module.params["compare"]:
             facts["comparison"] = compare(conf_path, module.params["compare"])
+            if facts["upgrading"]:  # who carries the request out says what to do
+                facts["comparison"]["settled"] = False
         facts["trust"] = {"clock": time.time(), "held": comparison.held(module.params["expected"])}
-        return {"changed": False, "ansible_facts": {"mtls_nginx": facts}}
+        return {"changed": False, "nginx": facts}
 
     run_module(module, work)
 

@@ -116,6 +116,11 @@ installed:
   type: bool
   returned: success, unless O(crl_only=true)
   sample: true
+systemd:
+  description: Whether systemd runs the host's services.
+  type: bool
+  returned: success, unless O(crl_only=true)
+  sample: true
 refused:
   description: Clients that are on an allow list but revoked, by service.
   type: dict

@@ -27,6 +27,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import (
 )
 from ansible_collections.mtls.nginx.plugins.module_utils.site.rollover_plan import Move, with_next
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service
+from ansible_collections.mtls.nginx.plugins.plugin_utils.facts import refuse_facts
 from ansible_collections.mtls.nginx.plugins.plugin_utils.plain import plain
 
 COLLECTION_DIR = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -50,6 +51,7 @@ def read_plan(
     """
     reader = inventory_reader()
     hostvars = task_vars["hostvars"]
+    refuse_facts(task_vars, task_vars["groups"]["all"])
     hosts, base_dirs = {}, {}
     for host in task_vars["groups"]["all"]:  # hostvars may hold an implicit localhost too
         variables = hostvars[host]  # computed at each access

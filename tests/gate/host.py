@@ -26,7 +26,7 @@ from .nginxes import REPOSITORY, Build
 
 _TEMPLATES = str(REPOSITORY / "roles" / "server" / "templates")
 _SECONDS = 15
-_DIRECTIVES = ("map_hash_bucket_size", "map_hash_max_size")
+_DIRECTIVES = ("map_hash_bucket_size", "map_hash_max_size", "resolver")
 _PAGES = ("index.html", "secret", "api/secret", "page.php", "exact", "exactly", "open/index.html", "open/page")
 
 # Workers as root: the folder is below pytest's, which nobody else may enter.
@@ -69,6 +69,8 @@ class Host:
         self.port = free_port()
         self.plain_port = free_port()
         self.error_pages = True
+        self.name_servers: Sequence[str] = ()
+        self.names: Mapping[str, str | None] = {}
         self._words = {"PORT": str(self.port), "PLAIN": str(self.plain_port), "FOLDER": str(folder), **words}
         self._process: subprocess.Popen[bytes] | None = None
         for name in ("conf.d", "log", "tmp", "own", "www/open/deeper", "www/api"):
@@ -83,7 +85,16 @@ class Host:
         configuration = nginx_conf.load(conf_path)
         directives = {name: configuration.own_value(name, ("http",)) for name in _DIRECTIVES}
         log_dir = str(self.folder / "log")
-        return NginxHost(self.build.version, False, conf_path, log_dir, directives, error_pages=self.error_pages)
+        return NginxHost(
+            self.build.version,
+            False,
+            conf_path,
+            log_dir,
+            directives,
+            error_pages=self.error_pages,
+            name_servers=self.name_servers,
+            names=self.names,
+        )
 
     def write(self, path: str, text: str) -> None:
         for word, value in self._words.items():

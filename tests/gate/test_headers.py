@@ -178,3 +178,15 @@ def test_ours_the_upstream_hears_the_host_that_the_gate_heard(ours, authority, u
         assert path_of(head) in ("/", "//files.test/")
     else:
         assert heads == []
+
+
+@pytest.mark.parametrize("target", ["https://files.test/x", "https://FILES.test:1/x", "http://files.test/x"])
+def test_ours_the_upstream_hears_a_host_over_http_1_0_too(ours, authority, upstream_heads, tls, target):
+    """There the request line may be all that names it, and upstreams that serve several names tell them apart by it."""
+    request = f"GET {target} HTTP/1.0\r\n\r\n"
+    answer = ask(ours.port, tls=tls, host="files.test", client=authority.client("guest"), request=request)
+    assert answer.status == 200
+    (head,) = upstream_heads.take()
+    found = headers_of(head)
+    assert found["HOST"] == found["X_FORWARDED_HOST"] == [f"files.test:{ours.port}"]
+    assert path_of(head) == "/x"

@@ -231,3 +231,21 @@ def test_ours_a_snippet_in_a_block_that_also_listens_without_tls(new_host, autho
     host.start()
     assert not ask_plainly(host.plain_port, "/secret").let_in
     assert ask(host.port, "/secret", tls=tls, client=people["admin"]).let_in
+
+
+@pytest.mark.parametrize("name", ["default", "include"])
+def test_ours_a_server_name_that_is_a_word_of_nginx(new_host, authority, upstream, upstream_heads, tls, name):
+    """`default` would let every other server name in, and `include` be taken for a file."""
+    host = new_host()
+    services = [
+        {"name": "nas", "server_names": [name], "upstream": upstream.url, "allow": ["admin"]},
+        {"name": "files", "server_names": ["files.test", name + "s"], "upstream": upstream.url},
+    ]
+    host.ours(services, authority)
+    host.start()
+    admin = authority.client("admin")
+    assert ask(host.port, tls=tls, host=name, client=admin).status == 200
+    assert ask(host.port, tls=tls, host=name, client=authority.client("guest")).status == 403
+    for sni in ("files.test", "unknown.test", None, "1"):
+        assert ask(host.port, tls=tls, host=name, sni=sni, client=admin).status in (421, 400, None)
+    assert len(upstream_heads.take()) == 1

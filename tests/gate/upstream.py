@@ -10,7 +10,7 @@ import threading
 
 
 class Upstream:
-    """`heads` are the requests that came through, as text; `url` is where."""
+    """`heads` are the requests that came through, as text; `url` is where. `X-Elsewhere` asks for a redirect."""
 
     def __init__(self) -> None:
         self.heads: list[str] = []
@@ -40,6 +40,11 @@ class Upstream:
         if protocol:
             start = f"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: {protocol[0]}\r\n\r\n"
             handler.wfile.write(start.encode() + b"tunnel")
+            return
+        elsewhere = _header(head, "x-elsewhere")
+        if elsewhere:
+            start = f"HTTP/1.1 302 Found\r\nLocation: {elsewhere[0]}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+            handler.wfile.write(start.encode())
             return
         body = b"UPSTREAM " + head.encode("latin-1")
         handler.wfile.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body)

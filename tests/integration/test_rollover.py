@@ -5,20 +5,24 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
+import re
 import shutil
 
 import pytest
 from cryptography import x509
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store import handover
+from ansible_collections.mtls.nginx.plugins.module_utils.common.probe import USER_AGENT
 from ansible_collections.mtls.nginx.tests.ports import free_port
 
 from .conftest import REPOSITORY, tree
 
 ROLLOVER = REPOSITORY / "playbooks" / "rollover.yml"
 REFRESH = REPOSITORY / "playbooks" / "refresh_crl.yml"
+FORMAT = "%d/%b/%Y:%H:%M:%S %z"
 CLIENTS = ("phone", "laptop", "tablet")
 
 
@@ -65,6 +69,22 @@ def entering(site, devices, service="nas"):
         name: site.ask(site.port, identity=identity, host=f"{service}.lan").status for name, identity in devices.items()
     }
     return {name for name, status in statuses.items() if status == 200}
+
+
+def logs(site):
+    return list((site.hosts["nas"].folder / "log").glob("mtls-*.access.log"))
+
+
+def a_week_later(site):
+    """For the access logs."""
+
+    def earlier(match):
+        then = datetime.datetime.strptime(match[1], FORMAT) - datetime.timedelta(days=8)
+        return f"[{then.strftime(FORMAT)}]"
+
+    for path in logs(site):
+        text = path.read_text()
+        path.write_text(re.sub(r"\[([^]]+)\]", earlier, text))
 
 
 @pytest.mark.parametrize("subject", [None, {"CN": "Test Root CA 2036"}], ids=["same name", "new name"])
@@ -122,10 +142,15 @@ def test_step_by_step_and_nobody_loses_access(rolling, subject):
     assert "certificates of the old authority within the last 7 days" in said
     assert tree(site.pki).keys() == before.keys()
 
-    # The end. An interrupted one is completed by whoever comes next.
+    # The end, a week later. Our own probe has shown old certificates since, and counts for nobody.
+    a_week_later(site)
+    probed = sum(path.read_text().count(USER_AGENT) for path in logs(site))
+    site.ok()
+    assert sum(path.read_text().count(USER_AGENT) for path in logs(site)) > probed
+    assert "tablet at nas on nas, last on" in step(site, "report")
     if subject:
         site.all_vars["mtls_ca_subject"] = subject
-    step(site, "finish", mtls_rollover_force=True, **naming)
+    step(site, "finish", **naming)
     assert entering(site, new) == set(CLIENTS)
     assert entering(site, old) == set()
     assert site.ok().changed == 0

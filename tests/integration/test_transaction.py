@@ -30,6 +30,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.host import (
     comparison,
     nginx_process,
     ports,
+    resolver,
     shutdown,
     swap,
     transaction,
@@ -353,6 +354,347 @@ def test_end_dates_are_those_of_what_is_put_in_place(serving, tmp_path):
     serving.serve(202, textfile=textfile)
     end = int(x509.load_pem_x509_certificate(new).not_valid_after_utc.timestamp())
     assert f"\nmtls_nginx_ca_not_after_timestamp_seconds {end}\n" in (folder / "mtls_nginx.prom").read_text()
+
+
+# What others can put in the way
+
+
+def test_what_has_the_metrics_name_is_replaced_unread(serving, tmp_path):
+    folder, secret = tmp_path / "textfiles", tmp_path / "secret"
+    folder.mkdir()
+    path = folder / "mtls_nginx.prom"
+    textfile = Textfile(str(path), [("", serving.path("client-certs/ca.crt"), "/nowhere")])
+    serving.serve(201, textfile=textfile)
+    text, workers = path.read_text(), serving.workers()
+    secret.write_text("root only")
+    for plant in (lambda: path.symlink_to(secret), lambda: os.mkfifo(path), lambda: path.symlink_to(path)):
+        path.unlink()
+        plant()
+        assert not unchanged(serving, textfile=textfile)
+        outcome = serving.serve(201, textfile=textfile)
+        assert "root only" not in str(transaction.diff(outcome.changes))
+        assert ([change.path for change in outcome.changes], outcome.warnings) == ([str(path)], [])
+        assert not path.is_symlink()
+        assert path.read_text() == text
+        assert secret.read_text() == "root only"
+    assert serving.workers() == workers  # they are nothing to nginx
+    for name in (path, folder / ".mtls_nginx.prom.new"):
+        path.unlink()
+        name.mkdir()
+        assert not unchanged(serving, textfile=textfile)
+        outcome = serving.serve(202, textfile=textfile)
+        assert [str(name) in text and "metrics were not written" in text for text in outcome.warnings] == [True]
+        assert serving.status() == "202"
+        name.rmdir()
+        serving.serve(201, textfile=textfile)
+    assert unchanged(serving, textfile=textfile)
+
+
+def test_a_fifo_among_the_files_is_refused(serving):
+    path = pathlib.Path(serving.path("client-certs/ca.crt"))
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(MtlsError, match=r"ca\.crt: is no regular file; move it away"):
+        serving.serve(202)
+    assert serving.status() == "201"
+
+
+@pytest.fixture
+def forger(serving):
+    """Somebody whose requests write lines into nginx's main error log that look like nginx's own refusal."""
+    port, over = free_port(), threading.Event()
+    (serving.conf / "sites-enabled" / "open").write_text(f"server {{ listen 127.0.0.1:{port}; root /nowhere; }}\n")
+    serving.apply(reload=True)
+    forged = f"{time.strftime('%Y/%m/%d %H:%M:%S')} [emerg] {serving.nginx.master().pid}#0: forged"
+    request = f"GET /x HTTP/1.0\r\nReferer: \f{forged}\f {forged}\r\n\r\n".encode()
+
+    def forge():
+        while not over.is_set():
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)) as connection:
+                connection.sendall(request)
+                connection.recv(100)
+
+    thread = threading.Thread(target=forge)
+    thread.start()
+    yield forged
+    over.set()
+    thread.join()
+
+
+def test_forged_lines_in_the_log_undo_nothing(serving, forger):
+    for status in (202, 203, 204):
+        serving.serve(status)
+        assert serving.status() == str(status)
+    assert forger in (serving.root / "log" / "error.log").read_text()
+
+
+@pytest.mark.parametrize("leads", ["to the log", "elsewhere"])
+def test_an_error_log_that_is_a_link(serving, monkeypatch, leads):
+    """What nginx itself has open is read, wherever the link leads."""
+    monkeypatch.setattr(Nginx, "test", lambda *_args: Verdict(True, ()))
+    monkeypatch.setattr(nginx_process, "RELOAD_TIMEOUT", 1.0)
+    log = serving.root / "log" / "error.log"
+    log.rename(log.with_suffix(".real"))
+    log.symlink_to(log.with_suffix(".real" if leads == "to the log" else ".other"))
+    junk = WantedFile(serving.path("client-certs/crl.pem"), b"junk\n")
+    with pytest.raises(MtlsError, match=r"the reload failed: .*crl\.pem"):
+        serving.apply(*serving.wanted(202, f"ssl_crl {junk.path};"), junk)
+    assert serving.status() == "201"
+
+
+# Other masters
+
+
+@pytest.fixture
+def upgrading(serving):
+    """A host whose nginx is being upgraded: the old master and its workers answer beside the new one's."""
+    old = serving.nginx.master()
+    os.kill(old.pid, signal.SIGUSR2)
+    deadline = time.monotonic() + 10
+    while serving.nginx._find_master() in (None, old) or len(serving.workers()) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    serving.nginx = Nginx(serving.nginx.binary, serving.nginx.conf_path)
+    yield old
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(old.pid, signal.SIGQUIT)
+
+
+def statuses(host: Host) -> set[str]:
+    return {host.status() for _ in range(60)}
+
+
+def test_a_binary_upgrade_under_way(serving, upgrading, monkeypatch):
+    monkeypatch.setattr(transaction, "_UPGRADE_TIMEOUT", 0.2)
+    assert serving.nginx.master().parent == upgrading.pid
+    said = (
+        rf"a binary upgrade of nginx is under way: .* old master process {upgrading.pid} .*'kill -QUIT {upgrading.pid}'"
+    )
+    with pytest.raises(MtlsError, match=said):
+        serving.serve(202, check=True)
+    assert statuses(serving) == {"201"}
+    with pytest.raises(MtlsError, match=rf"nginx reloaded, but {said}"):
+        serving.apply(*serving.wanted(202))
+    assert "202" in statuses(serving)  # brought all the same
+    assert "201" in statuses(serving)
+    with pytest.raises(MtlsError, match=f"nothing differs, nginx is running, but {said}"):
+        serving.apply(*serving.wanted(202))
+    assert nginx_facts.gather(str(BINARY), str(serving.main))["upgrading"]
+    os.kill(upgrading.pid, signal.SIGQUIT)
+    monkeypatch.undo()
+    assert not serving.apply(*serving.wanted(202)).changed  # it waits that long
+    assert statuses(serving) == {"202"}
+    assert not nginx_facts.gather(str(BINARY), str(serving.main))["upgrading"]
+
+
+def test_an_old_master_without_workers_is_no_obstacle(serving, upgrading):
+    os.kill(upgrading.pid, signal.SIGWINCH)
+    assert serving.serve(202).reloaded
+    assert statuses(serving) == {"202"}
+
+
+def test_workers_of_a_killed_master(serving, upgrading, monkeypatch):
+    monkeypatch.setattr(transaction, "_UPGRADE_TIMEOUT", 0.2)
+    orphans = sorted(worker.pid for worker in serving.nginx.workers(upgrading))
+    os.kill(upgrading.pid, signal.SIGKILL)
+    pids = " ".join(map(str, orphans))
+    with pytest.raises(MtlsError, match=rf"processes without a master \({pids}\).*'kill -QUIT {pids}'"):
+        serving.apply(*serving.wanted(202))
+    for pid in orphans:
+        os.kill(pid, signal.SIGQUIT)
+    monkeypatch.undo()
+    serving.apply(*serving.wanted(202))
+    assert statuses(serving) == {"202"}
+
+
+def test_another_nginx_is_nothing_to_us(serving, tmp_path, pair):
+    other = Host(tmp_path / "other", pair)
+    other.serve(201)
+    try:
+        assert serving.nginx.strangers() == []
+        assert serving.serve(202).reloaded
+    finally:
+        other.nginx.stop()
+
+
+# Services of ours that nginx rejects
+
+
+def beside(host: Host, name: str, more: str = "") -> WantedFile:
+    """Another service of ours on the same socket."""
+    text = host.server(203).content.decode().replace("a.test", f"{name}.test")
+    return WantedFile(host.path(f"conf.d/mtls-{name}.conf"), text.replace("server {", f"server {{ {more}").encode())
+
+
+def answer(host: Host, name: str) -> str:
+    return probe.ask(probe.Target("127.0.0.1", host.port, name), probe.Attempt("no certificate", 200)).got
+
+
+@pytest.fixture
+def crl(serving):
+    """A file that must get in; the service refuses to answer 201 once it is read, by way of `ssl_crl`'s like."""
+    path = serving.path("client-certs/new.map")
+    maps = WantedFile(
+        serving.path("conf.d/mtls.conf"),
+        f"{MARKER}map $ssl_server_name $answer {{ default 1; include {path}; }}\n".encode(),
+    )
+    serving.apply(WantedFile(path, b"# none\n"), maps, *serving.wanted(201, "if ($answer = 2) { return 418; }"))
+    text = serving.server(201).content.replace(b"return 201;", b"if ($answer = 2) { return 418; } return 201;")
+    serving.apply(WantedFile(serving.server().path, text), beside(serving, "b"), beside(serving, "c"))
+    assert (serving.status(), answer(serving, "b.test")) == ("201", "203")
+    return WantedFile(path, b"a.test 2;\n")
+
+
+def vanished_certificate(host: Host, name: str) -> str:
+    gone = host.conf / f"{name}.crt"
+    gone.write_bytes(host.certificate)
+    text = beside(host, name).content.replace(f"{host.path('server-certs/a.crt')}".encode(), str(gone).encode())
+    host.apply(WantedFile(beside(host, name).path, text))
+    gone.unlink()
+    return f"{gone}"
+
+
+def unresolvable_upstream(host: Host, name: str) -> str:
+    """As a version of ours wrote it that had nginx resolve names at its start."""
+    path = pathlib.Path(beside(host, name).path)
+    path.write_bytes(beside(host, name, "location /up { proxy_pass http://gone.invalid:81; }").content)
+    return "gone.invalid"
+
+
+def unusable_socket(host: Host, name: str) -> str:
+    """Even a closed block would be rejected for this one."""
+    path = pathlib.Path(beside(host, name).path)
+    path.write_bytes(beside(host, name, "listen 127.0.0.1:1 nonsense;").content)
+    return "nonsense"
+
+
+@pytest.mark.parametrize("breaking", [vanished_certificate, unresolvable_upstream, unusable_socket])
+@pytest.mark.parametrize("broken", ["b", "0"], ids=["another", "the socket's first"])
+def test_a_broken_service_is_closed_and_the_others_get_the_crl(serving, crl, breaking, broken):
+    if broken == "0":
+        serving.apply(beside(serving, "0"))
+    words = breaking(serving, broken)
+    path = pathlib.Path(beside(serving, broken).path)
+    with pytest.raises(MtlsError, match=rf"rejects this host's configuration as it is, because of {path}.*{words}"):
+        serving.serve(202)
+    assert serving.status() == "201"
+    before = serving.tree()
+    with pytest.raises(MtlsError, match=rf"service {broken} would be closed: .*{path}: .*{words}"):
+        serving.apply(crl, close_rejected=True, check=True)
+    assert serving.tree() == before
+
+    said = rf"service {broken} is closed: nobody gets in there until it is fixed and site.yml has run \(.*{words}"
+    with pytest.raises(MtlsError, match=rf"nginx reloaded, but .*{said}") as caught:
+        serving.apply(crl, close_rejected=True)
+    assert "before any change of ours" not in str(caught.value)
+    assert (serving.status(), answer(serving, "c.test")) == ("418", "203")
+    assert not answer(serving, f"{broken}.test").isdigit() or breaking is unusable_socket
+    assert serving.accepts()
+    # And so again and again, until it is repaired.
+    with pytest.raises(MtlsError, match=rf"nothing differs, nginx is running, but .*{said}"):
+        serving.apply(crl, close_rejected=True)
+    assert serving.apply(beside(serving, broken)).reloaded
+    assert answer(serving, f"{broken}.test") == "203"
+    assert not serving.apply(crl, close_rejected=True).changed
+
+
+def test_a_snippet_is_never_emptied(serving, crl):
+    """Without its lines the server block around it would be open."""
+    snippet = serving.conf / "snippets" / "mtls-d.conf"
+    snippet.parent.mkdir()
+    snippet.write_text(f"{MARKER}if ($answer = 1) {{ return 403; }}\n")
+    own = serving.conf / "conf.d" / "own.conf"
+    own.write_text(beside(serving, "own", f"include {snippet};").content.decode().removeprefix(MARKER))
+    serving.apply(reload=True)
+    assert answer(serving, "own.test") == "403"
+    text = f"{MARKER}nonsense; if ($answer = 1) {{ return 403; }}\n"
+    snippet.write_text(text)
+    with pytest.raises(MtlsError, match=rf"the CRL is in place, but .*because of {snippet}, .*nonsense"):
+        serving.apply(crl, close_rejected=True)
+    assert snippet.read_text() == text
+    assert answer(serving, "own.test") == "403"
+
+
+def test_a_certificate_that_is_none_keeps_no_crl_out(serving, crl, tmp_path):
+    odd = tmp_path / "odd"
+    os.mkfifo(odd)
+    textfile = Textfile(str(tmp_path / "m.prom"), [("", str(tmp_path), str(odd))], [("x", str(odd))])
+    assert serving.apply(crl, close_rejected=True, textfile=textfile).reloaded
+    assert serving.status() == "418"
+
+
+def test_several_broken_services(serving, crl):
+    vanished_certificate(serving, "b")
+    unresolvable_upstream(serving, "c")
+    with pytest.raises(MtlsError, match=r"service b, c is closed: .*mtls-b.conf.*\.crt.*mtls-c.conf.*gone\.invalid"):
+        serving.apply(crl, close_rejected=True)
+    assert serving.status() == "418"
+
+
+def test_a_host_that_is_down_for_a_broken_service(serving, crl):
+    vanished_certificate(serving, "b")
+    serving.nginx.stop()
+    with pytest.raises(MtlsError, match=r"nginx started, but .*service b is closed"):
+        serving.apply(crl, close_rejected=True)
+    assert serving.status() == "418"
+
+
+def test_what_is_not_ours_is_broken(serving, crl):
+    """No reload is possible: the CRL is there for when it is, and nobody may take the run for a success."""
+    foreign = serving.conf / "sites-enabled" / "shop"
+    foreign.write_text("sever {}\n")
+    workers = serving.workers()
+    words = r"in what is not ours.*unknown directive \"sever\" in .*/sites-enabled/shop:1"
+    before = serving.tree()
+    with pytest.raises(MtlsError, match=rf"the CRL would be put in place, but .*{words}"):
+        serving.apply(crl, close_rejected=True, check=True)
+    assert serving.tree() == before
+    for _run in range(2):
+        with pytest.raises(MtlsError, match=rf"the CRL is in place, .*lets in who was revoked since: .*{words}"):
+            serving.apply(crl, close_rejected=True)
+        assert pathlib.Path(crl.path).read_bytes() == crl.content
+        assert (serving.workers(), serving.status()) == (workers, "201")
+        assert not unchanged(serving)
+    # An ordinary run that fails forgets nothing of it.
+    with pytest.raises(MtlsError, match="before any change of ours"):
+        serving.serve(202)
+    foreign.unlink()
+    assert serving.apply(crl, close_rejected=True).reloaded
+    assert serving.status() == "418"
+    assert not serving.apply(crl, close_rejected=True).changed
+
+
+def test_what_is_not_ours_is_mended_before_an_ordinary_run(serving, crl):
+    foreign = serving.conf / "sites-enabled" / "shop"
+    foreign.write_text("sever {}\n")
+    with pytest.raises(MtlsError, match="the CRL is in place"):
+        serving.apply(crl, close_rejected=True)
+    foreign.unlink()
+    assert serving.apply(crl).reloaded
+    assert serving.status() == "418"
+
+
+def test_a_stopped_host_with_what_is_not_ours_broken(serving, crl):
+    (serving.conf / "sites-enabled" / "shop").write_text("sever {}\n")
+    serving.nginx.stop()
+    with pytest.raises(MtlsError, match="the CRL is in place, and nginx does not run: "):
+        serving.apply(crl, close_rejected=True)
+    (serving.conf / "sites-enabled" / "shop").unlink()
+    subprocess.run([serving.nginx.binary, "-c", serving.main], check=True)
+    assert serving.status() == "418"
+
+
+def test_the_running_nginx_cannot_be_reloaded_at_all(serving, crl):
+    """`nginx -t` finds nothing, and the running one refuses."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        foreign = serving.conf / "sites-enabled" / "shop"
+        foreign.write_text(f"server {{ listen localhost:{other.getsockname()[1]}; }}\n")
+        with pytest.raises(MtlsError, match=r"the CRL is in place, .*the reload failed.*failed \(98"):
+            serving.apply(crl, close_rejected=True)
+        assert pathlib.Path(crl.path).read_bytes() == crl.content
+        assert serving.status() == "201"
+    assert serving.apply(crl, close_rejected=True).reloaded
+    assert serving.status() == "418"
 
 
 # Refusals before anything is touched
@@ -854,6 +1196,15 @@ def test_facts(serving):
     assert nginx_facts.config_error(str(BINARY), str(serving.main), None) is None
     assert facts["directives"]["map_hash_bucket_size"] == "128"
     assert facts["directives"]["worker_shutdown_timeout"] is None
+
+
+def test_facts_about_names(serving):
+    (serving.conf / "conf.d" / "own.conf").write_text("upstream pool { server 127.0.0.1:1; }\nresolver 192.0.2.1;\n")
+    facts = nginx_facts.gather(str(BINARY), str(serving.main), ["localhost", "pool", "app.example.com"])
+    assert facts["names"] == {"localhost": None, "pool": None, "app.example.com": "app.example.com"}
+    assert facts["name_servers"] == resolver.name_servers(pathlib.Path("/etc/resolv.conf").read_text()).addresses
+    assert facts["directives"]["resolver"] == "192.0.2.1"
+    assert nginx_facts.gather(None, str(serving.main), ["app.example.com"])["names"].keys() == {"app.example.com"}
 
 
 def test_facts_of_a_broken_host(serving):

@@ -157,9 +157,9 @@ def mixed_answers() -> dict[str, dict]:
     ]
     bad = [{"service": "wiki", "who": "nobody (no certificate)", "expected": "400", "got": "200", "ok": False}]
     return {
-        "nas": {"facts": {"ansible_facts": {"mtls_nginx": facts}}, "probe": {"attempts": good}},
+        "nas": {"facts": {"nginx": facts}, "probe": {"attempts": good}},
         "home": {"facts": {"unreachable": True, "msg": "ssh: connect to host home port 22: No route to host"}},
-        "web": {"facts": {"ansible_facts": {"mtls_nginx": facts}}, "probe": {"attempts": bad}},
+        "web": {"facts": {"nginx": facts}, "probe": {"attempts": bad}},
     }
 
 

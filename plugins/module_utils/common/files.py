@@ -10,8 +10,10 @@ standard library only: targets use this too.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
+import stat
 import time
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO, Union
@@ -131,6 +133,39 @@ def read_if_there(path: Path) -> bytes | None:
             return stream.read()
     except FileNotFoundError:
         return None
+
+
+def open_regular(path: Path, *, follow: bool = False) -> BinaryIO:
+    """Open what others may have put there: a regular file, not a symbolic link unless told to ``follow`` one.
+
+    Raises OSError for anything else. Never waits, as opening a FIFO would.
+    """
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW)
+    descriptor = os.open(path, flags)
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        number = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
+        raise OSError(number, "is a directory" if number == errno.EISDIR else "is no regular file", os.fspath(path))
+    return open(descriptor, "rb")
+
+
+def last_lines(path: Path, size: int, *, since: int = 0) -> list[bytes]:
+    """Return the lines of a log that begin in its last ``size`` bytes, and not before the offset ``since``.
+
+    Lines end at a line feed and nowhere else: what callers send is in them, and can hold all other characters. A log
+    that cannot be read, or is no regular file, has none.
+    """
+    try:
+        with open_regular(path) as stream:
+            start = max(since, stream.seek(0, os.SEEK_END) - size)
+            stream.seek(max(start - 1, 0))
+            content = stream.read(size + 1)
+    except OSError:
+        return []
+    lines = content.split(b"\n")
+    # From the byte before on, the first piece is the rest of a line that began earlier, or nothing.
+    return [line for line in (lines[1:] if start else lines) if line]
 
 
 def status(path: Path) -> os.stat_result | None:

@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 import ssl
+import time
 import typing as t
 from dataclasses import dataclass
 
@@ -92,7 +94,7 @@ def ask(target: Target, attempt: Attempt, *, timeout: float = 10.0) -> Outcome:
                 raw.sendall(_PROXY_LINE)
             with context.wrap_socket(raw, server_hostname=_sni(target)) as connection:
                 connection.sendall(_request(target, attempt.path))
-                return Outcome(attempt, _status(connection))
+                return Outcome(attempt, _status(connection, time.monotonic() + timeout))
     except TimeoutError:
         return Outcome(attempt, None, f"no answer within {timeout:.0f} s")
     except ssl.SSLError as error:
@@ -115,15 +117,17 @@ def _request(target: Target, path: str) -> bytes:
     return f"GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: {USER_AGENT}\r\nConnection: close\r\n\r\n".encode()
 
 
-def _status(connection: ssl.SSLSocket) -> int:
+def _status(connection: ssl.SSLSocket, deadline: float) -> int:
+    """The answer's status; raises TimeoutError where its first line has not come by `deadline`, byte by byte or not."""
     line = b""
     while b"\r\n" not in line and len(line) < 4096:
+        connection.settimeout(max(deadline - time.monotonic(), 0.001))
         received = connection.recv(4096)
         if not received:
             break
         line += received
     parts = line.split(b" ", 2)
-    if len(parts) < 2 or not parts[0].startswith(b"HTTP/") or not parts[1].isdigit():
+    if len(parts) < 2 or not parts[0].startswith(b"HTTP/") or not re.fullmatch(rb"[1-9]\d\d", parts[1]):
         raise OSError(0, "the answer is not HTTP" if line else "connection closed without an answer")
     return int(parts[1])
 

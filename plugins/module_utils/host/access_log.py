@@ -1,25 +1,52 @@
 # Copyright (c) 2026, the mtls.nginx authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which certificates the services of a host let in, by the access logs that their server blocks write."""
+"""The access logs that the server blocks of services write: which certificates came, and what they were answered.
+
+Whoever may write in the log folder is not trusted: only regular files are read, and lines end at line feeds alone.
+"""
 
 from __future__ import annotations
 
 import calendar
-import glob
 import gzip
 import os
 import re
+import stat
 import time
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-# As the service template's log_format writes it. nginx escapes quotes in what callers send, so nobody can forge an end.
+from ansible_collections.mtls.nginx.plugins.module_utils.common import files
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.common.probe import USER_AGENT
+
+# As the service template's log_format writes it. nginx escapes quotes, backslashes and control characters in what
+# callers send (ngx_http_log_escape), so no caller can forge the end of a field.
 _LINE = re.compile(
-    rb'\[(?P<when>[^\]]{20,26})\] "[^"]*" (?P<status>\d{3}) .*'
-    rb' verify="(?P<verify>[^"]*)" dn="(?P<dn>[^"]*)" serial=(?P<serial>[0-9A-F]+)$'
+    rb'\S+ - [^"]* \[(?P<when>[^\]"]{20,26})\] "[^"]*" (?P<status>\d{3}) \d+ "[^"]*" "(?P<agent>[^"]*)"'
+    rb' sni="[^"]*" verify="(?P<verify>[^"]*)" dn="(?P<dn>[^"]*)" serial=(?P<serial>[0-9A-F]+|-)'
 )
+_VERIFIED = b' verify="SUCCESS" '
 _MONTHS = {name.encode(): number for number, name in enumerate(calendar.month_abbr) if name}
+
+
+@dataclass(frozen=True)
+class LoggedRequest:
+    """A line of an access log. `dn` is as logged, `serial` is "-" without a certificate, `probe`: it was our own."""
+
+    when: str
+    status: int
+    probe: bool
+    verify: str
+    dn: str
+    serial: str
+
+    @property
+    def moment(self) -> int | None:
+        """Seconds since 1970, None for a date that is none."""
+        return _seconds(self.when.encode())
 
 
 @dataclass
@@ -34,37 +61,71 @@ class Caller:
     status: int = 0
 
 
-def callers(log_dir: str, service: str, since: int) -> list[Caller]:
+def parse(line: bytes) -> LoggedRequest | None:
+    """Return what a line without its line feed says, None for one that nginx did not write so."""
+    match = _LINE.fullmatch(line)
+    if match is None:
+        return None
+    return LoggedRequest(
+        when=match["when"].decode("utf-8", "replace"),
+        status=int(match["status"]),
+        probe=match["agent"] == USER_AGENT.encode(),
+        verify=match["verify"].decode("utf-8", "replace"),
+        dn=match["dn"].decode("utf-8", "replace"),
+        serial=match["serial"].decode("ascii"),
+    )
+
+
+def callers(log_dir: str, service: str, since: int, warn: Callable[[str], None]) -> list[Caller]:
     """Return the verified certificates that came to ``service`` after ``since``, those seen last first.
 
-    Rotated logs count too, compressed ones as well; a log that is not there counts for nothing.
+    Rotated logs count too, compressed ones as well; a log that is not there counts for nothing. Nor do the
+    collection's own probes, which show the certificates of clients that may be asleep. ``warn`` is told of links and
+    the like that bear a log's name and were not read.
+
+    :raises MtlsError: a compressed log is not complete.
     """
     found: dict[str, Caller] = {}
-    for path in _logs(log_dir, service, since):
+    for path in _logs(log_dir, service, since, warn):
         for line in _lines(path):
-            match = _LINE.search(line.rstrip())
-            if match is None or match["verify"] != b"SUCCESS":
+            # Before the line is taken apart: logs are long, and most of what is in them may be refused.
+            request = parse(line) if _VERIFIED in line else None
+            if request is None or request.probe or request.verify != "SUCCESS" or request.serial == "-":
                 continue
-            when = _seconds(match["when"])
+            when = request.moment
             if when is None or when < since:
                 continue
-            serial = match["serial"].decode("ascii")
-            caller = found.setdefault(serial, Caller(service, serial, match["dn"].decode("utf-8", "replace"), when))
+            caller = found.setdefault(request.serial, Caller(service, request.serial, request.dn, when))
             caller.requests += 1
             if when >= caller.last:
-                caller.last, caller.status = when, int(match["status"])
+                caller.last, caller.status = when, request.status
     return sorted(found.values(), key=lambda caller: caller.last, reverse=True)
 
 
-def _logs(log_dir: str, service: str, since: int) -> list[str]:
+def _logs(log_dir: str, service: str, since: int, warn: Callable[[str], None]) -> list[str]:
     """The service's log and the rotated ones that were written to after ``since``."""
-    paths = glob.glob(os.path.join(glob.escape(log_dir), f"mtls-{service}.access.log*"))
-    return [path for path in paths if os.path.isfile(path) and os.path.getmtime(path) >= since]
+    prefix, found = f"mtls-{service}.access.log", []
+    for name in os.listdir(log_dir) if os.path.isdir(log_dir) else ():
+        path = os.path.join(log_dir, name)
+        if not name.startswith(prefix):
+            continue
+        status = os.lstat(path)
+        if not stat.S_ISREG(status.st_mode):
+            warn(f"{path}: was not read, since it is no regular file; move it away if it is no log")
+        elif status.st_mtime >= since:
+            found.append(path)
+    return found
 
 
 def _lines(path: str) -> Iterator[bytes]:
-    with gzip.open(path, "rb") if path.endswith(".gz") else open(path, "rb") as stream:
-        yield from stream
+    try:
+        with files.open_regular(path) as stream:
+            for line in gzip.GzipFile(fileobj=stream) if path.endswith(".gz") else stream:
+                yield line[:-1] if line.endswith(b"\n") else line
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise MtlsError(
+            f"{path}: cannot be decompressed ({error}); run again when it is complete, or move it away"
+        ) from error
 
 
 def _seconds(text: bytes) -> int | None:

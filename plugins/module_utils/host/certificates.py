@@ -12,7 +12,7 @@ from __future__ import annotations
 import binascii
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common import der, times
@@ -78,12 +78,20 @@ class Contents:
     certificates: tuple[Certificate, ...] = ()
     crls: tuple[Crl, ...] = ()
 
+    def as_answer(self) -> dict[str, Any]:
+        """What a host says of it. Numbers of CRLs, of up to 20 octets, are hexadecimal text."""
+        answer = asdict(self)
+        for crl in answer["crls"]:
+            crl["number"] = None if crl["number"] is None else f"{crl['number']:x}"
+        return answer
+
     @classmethod
     def of(cls, answer: Mapping[str, Any]) -> Contents:
-        """What a host said, as `dataclasses.asdict` made it; raises KeyError and TypeError."""
-        return cls(
-            tuple(Certificate(**each) for each in answer["certificates"]), tuple(Crl(**each) for each in answer["crls"])
-        )
+        """What `as_answer` made; raises KeyError, TypeError and ValueError."""
+        crls = [
+            {**each, "number": None if each["number"] is None else int(each["number"], 16)} for each in answer["crls"]
+        ]
+        return cls(tuple(Certificate(**each) for each in answer["certificates"]), tuple(Crl(**each) for each in crls))
 
 
 def read(pem: bytes) -> Contents:

@@ -6,16 +6,19 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import hashlib
 import os
+import stat
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
+from ansible_collections.mtls.nginx.plugins.module_utils.common import files
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.host import nginx_conf, shutdown, swap
-from ansible_collections.mtls.nginx.plugins.module_utils.host.request import ChangeRequest, WantedFile
+from ansible_collections.mtls.nginx.plugins.module_utils.host.request import ChangeRequest, Textfile, WantedFile
 
 
 @dataclass(frozen=True)
@@ -32,15 +35,28 @@ class Change:
 def with_textfile(request: ChangeRequest) -> ChangeRequest:
     """The request with the metrics of what it will have put in place."""
     textfile = request.textfile
-    if textfile is None:
+    if textfile is None or folder_in_the_way(textfile):
         return request
     # Only here: most hosts have none, and need not load what reads certificates.
     from ansible_collections.mtls.nginx.plugins.module_utils.host import end_dates
 
     new: dict[str, bytes | None] = {wanted.path: wanted.content for wanted in request.wanted}
     new.update(dict.fromkeys(request.absent))
-    content = end_dates.render(textfile, lambda path: new[path] if path in new else read(path))
-    return replace(request, wanted=[*request.wanted, WantedFile(textfile.path, content)])
+    content = end_dates.render(textfile, lambda path: new[path] if path in new else _read_if_possible(path))
+    return replace(request, wanted=[*request.wanted, WantedFile(textfile.path, content, shared_folder=True)])
+
+
+def _read_if_possible(path: str) -> bytes | None:
+    """For the metrics: what is wrong with a certificate of the host's own is no reason to keep a CRL out."""
+    try:
+        return read(path)
+    except (MtlsError, OSError):
+        return None
+
+
+def folder_in_the_way(textfile: Textfile) -> bool:
+    """Whether the metrics cannot be written: whoever may write in their folder must not keep a CRL out with that."""
+    return os.path.isdir(textfile.path) and not os.path.islink(textfile.path)
 
 
 def with_bound(request: ChangeRequest, conf_path: str) -> tuple[ChangeRequest, shutdown.OwnBound | None]:
@@ -61,8 +77,11 @@ def compare(request: ChangeRequest) -> list[Change]:
     """What has to be done to files."""
     changes = []
     for wanted in request.wanted:
-        status = _status(wanted.path)
-        before = read(wanted.path)
+        status = _status(wanted.path, follow=not wanted.shared_folder)
+        if status is not None and wanted.shared_folder and not stat.S_ISREG(status.st_mode):
+            changes.append(Change(wanted.path, "changed", None, None, wanted))
+            continue
+        before = read(wanted.path, follow=not wanted.shared_folder)
         if status is None:
             changes.append(Change(wanted.path, "created", None, None, wanted))
             continue
@@ -116,6 +135,8 @@ def look(conf_path: str, paths: Sequence[str], request: ChangeRequest) -> Look:
             refuse_strays(replace(request, absent=paths))
             beside, own_bound = with_bound(with_textfile(request), conf_path)
             settled = not swap.Swap(conf_dir).unfinished and not compare(beside)
+            if request.textfile is not None and folder_in_the_way(request.textfile):
+                settled = False  # who carries the request out says so
             return Look(settled, {path: _fingerprint(path) for path in paths}, own_bound)
     except swap.Busy:
         raise
@@ -126,7 +147,7 @@ def look(conf_path: str, paths: Sequence[str], request: ChangeRequest) -> Look:
 def held(expected: Mapping[str, str | None]) -> dict[str, dict[str, Any]]:
     """What certificates and CRLs are in those files that are not as `expected`: fingerprints, by path.
 
-    See `certificates.Contents`, of which these are dictionaries. A file that is not there is left out.
+    See `certificates.Contents.as_answer`. A file that is not there is left out.
     """
     found = {}
     for path, fingerprinted in expected.items():
@@ -135,25 +156,30 @@ def held(expected: Mapping[str, str | None]) -> dict[str, dict[str, Any]]:
             # Only here: an unchanged host need not load what reads certificates.
             from ansible_collections.mtls.nginx.plugins.module_utils.host import certificates
 
-            found[path] = asdict(certificates.read(content))
+            found[path] = certificates.read(content).as_answer()
     return found
 
 
-def _status(path: str) -> os.stat_result | None:
+def _status(path: str, *, follow: bool = True) -> os.stat_result | None:
     try:
-        return os.stat(path)
+        return os.stat(path, follow_symlinks=follow)
     except FileNotFoundError:
         return os.lstat(path) if os.path.islink(path) else None
 
 
-def read(path: str) -> bytes | None:
+def read(path: str, *, follow: bool = True) -> bytes | None:
+    """The content of a regular file, None where there is none; raises MtlsError for anything else of that name."""
     try:
-        with open(path, "rb") as handle:
+        with files.open_regular(path, follow=follow) as handle:
             return handle.read()
     except FileNotFoundError:
         return None
-    except IsADirectoryError:
-        raise MtlsError(f"{path}: there is a directory of that name; move it away") from None
+    except OSError as error:
+        if error.errno == errno.EISDIR:
+            raise MtlsError(f"{path}: there is a directory of that name; move it away") from None
+        if error.errno in (errno.EINVAL, errno.ELOOP, errno.ENXIO):
+            raise MtlsError(f"{path}: is no regular file; move it away") from None
+        raise
 
 
 def refuse_strays(request: ChangeRequest) -> None:

@@ -9,24 +9,22 @@ import hashlib
 import os
 import re
 import typing as t
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common import files
-from ansible_collections.mtls.nginx.plugins.module_utils.common.probe import USER_AGENT
-from ansible_collections.mtls.nginx.plugins.module_utils.host import end_dates, nginx_conf
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import one_line
+from ansible_collections.mtls.nginx.plugins.module_utils.host import access_log, end_dates, nginx_conf
 
 _TAIL = 1 << 20  # bytes of each log that are looked at, the last ones
 _MOST_REQUESTS = 10
 _MOST_ERRORS = 5
-# As the service template's log_format writes it. nginx escapes quotes in what callers send, so nobody can forge an end.
-_REQUEST = re.compile(
-    r'\[(?P<when>[^\]]{20,26})\] "[^"]*" (?P<status>\d{3}) .* "(?P<agent>[^"]*)"'
-    r' sni="[^"]*" verify="(?P<verify>[^"]*)" dn="(?P<dn>[^"]*)" serial=(?P<serial>[0-9A-F]+|-)$'
+# nginx's own words in an error log are before the first quote and before `, client: `: the rest is the caller's.
+_ABOUT_TLS = re.compile(
+    rb'\d{4}/\d\d/\d\d \d\d:\d\d:\d\d \[[a-z]+\] \d+#\d+: (?:(?!, client: )[^"])*(?:SSL|certificate)'
 )
 # What stands before it where paths have lists of their own: `rest` is what has none.
 _WHOLE_SERVICE = ("", "rest:", "~^rest:")
-_ABOUT_TLS = re.compile(r"SSL|certificate")
 
 
 @dataclass(frozen=True)
@@ -82,16 +80,16 @@ def _requests(gate: Gate, serial: str, dn: str) -> list[dict[str, t.Any]]:
     logged = _as_logged(dn).lower()
     found = []
     for line in _log_lines(gate, "access"):
-        match = _REQUEST.search(line)
-        if match is None or (match["serial"] != serial and (not logged or match["dn"].lower() != logged)):
+        request = access_log.parse(line)
+        if request is None or (request.serial != serial and (not logged or request.dn.lower() != logged)):
             continue
         found.append(
             {
-                "when": match["when"],
-                "status": int(match["status"]),
-                "verify": match["verify"],
-                "serial": match["serial"],
-                "probe": match["agent"] == USER_AGENT,
+                "when": request.when,
+                "status": request.status,
+                "verify": request.verify,
+                "serial": request.serial,
+                "probe": request.probe,
             }
         )
     return found[-_MOST_REQUESTS:]
@@ -99,7 +97,8 @@ def _requests(gate: Gate, serial: str, dn: str) -> list[dict[str, t.Any]]:
 
 def _errors(gate: Gate) -> list[str]:
     """The last lines of the error log that are about TLS; they do not say of which certificate."""
-    return [line for line in _log_lines(gate, "error") if _ABOUT_TLS.search(line)][-_MOST_ERRORS:]
+    lines = [line for line in _log_lines(gate, "error") if _ABOUT_TLS.match(line)]
+    return [one_line(line.decode("utf-8", "replace")) for line in lines[-_MOST_ERRORS:]]
 
 
 def _as_logged(dn: str) -> str:
@@ -107,22 +106,11 @@ def _as_logged(dn: str) -> str:
     return dn.replace("\\", "\\x5C").replace('"', "\\x22")
 
 
-def _log_lines(gate: Gate, kind: str) -> Iterator[str]:
+def _log_lines(gate: Gate, kind: str) -> Iterator[bytes]:
     """The last lines of a log, with those before it was rotated."""
     path = os.path.join(gate.log_dir, f"mtls-{gate.service}.{kind}.log")
     for part in (f"{path}.1", path):
-        yield from _tail(part)
-
-
-def _tail(path: str) -> Sequence[str]:
-    try:
-        with open(path, "rb") as stream:
-            size = stream.seek(0, os.SEEK_END)
-            stream.seek(max(0, size - _TAIL))
-            lines = stream.read().decode("utf-8", "replace").splitlines()
-    except OSError:
-        return []
-    return lines[1:] if size > _TAIL else lines
+        yield from files.last_lines(part, _TAIL)
 
 
 def _digest(content: bytes | None) -> str | None:

@@ -326,3 +326,8 @@ def nginx_quote(text: str) -> str:
     """
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
+
+
+def literal_key(text: str) -> str:
+    """Return the key of a `map` that stands for ``text`` itself, also where that is a word of nginx's (fact 1.4)."""
+    return f"\\{text}" if text in ("default", "include") else text

@@ -19,6 +19,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from ansible_collections.mtls.nginx.plugins.module_utils.common import files
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.host import nginx_conf
 
@@ -40,10 +41,14 @@ SETTLE_TIME = 0.2
 _FIRST_POLL, _POLL = 0.02, 0.05
 _TITLE_TIMEOUT = 3.0
 
+_NGINX = "nginx:"
 _MASTER = "nginx: master process"
 _WORKER = "nginx: worker process"
 _LEAVING = "is shutting down"
-_LOG_LINE = re.compile(r"\[(?P<level>emerg|alert|crit)\] (?P<pid>\d+)#\d+: (?P<text>.*)")
+# From its start: further on there may be what a caller has sent, such as a Referer.
+_LOG_LINE = re.compile(
+    r"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d \[(?P<level>emerg|alert|crit)\] (?P<pid>\d+)#\d+: (?P<text>[^\n]*)"
+)
 # Some builds put the date before the level, and the process after it.
 _PROBLEM = re.compile(r"^.*?\[(emerg|alert|crit|error|warn)\] (?:\d+#\d+: )?(.*)$", re.MULTILINE)
 # nginx tries a taken port five times, half a second apart, before it gives up.
@@ -92,25 +97,20 @@ class LogTail:
         found = []
         for path, start in self._starts.items():
             inode, size = self._stat(path)
-            offset = start[1] if inode == start[0] and size >= start[1] else 0
-            try:
-                with open(path, "rb") as handle:
-                    handle.seek(max(offset, size - _LONGEST_TAIL))
-                    text = handle.read(_LONGEST_TAIL).decode("utf-8", "replace")
-            except OSError:
-                continue
-            found += [match for match in map(_LOG_LINE.search, text.splitlines()) if match]
-        return found
+            since = start[1] if inode == start[0] and size >= start[1] else 0
+            lines = files.last_lines(path, _LONGEST_TAIL, since=since)
+            found += [_LOG_LINE.match(line.decode("utf-8", "replace")) for line in lines]
+        return [match for match in found if match]
 
     def quote(self) -> str:
         """The new lines in nginx's words, without repetitions."""
-        lines = dict.fromkeys(f"[{line['level']}] {line['text']}" for line in self.lines())
+        lines = dict.fromkeys(f"[{line['level']}] {_nginx_words(line['text'])}" for line in self.lines())
         return "; ".join(list(lines)[:_MOST_QUOTED])
 
     @staticmethod
     def _stat(path: str) -> tuple[int, int]:
         try:
-            status = os.stat(path)
+            status = os.lstat(path)
         except OSError:
             return 0, 0
         return status.st_ino, status.st_size
@@ -131,6 +131,7 @@ class Nginx:
         self.binary = binary
         self.conf_path = conf_path
         self._known: Process | None = None
+        self._scanned: list[Process] | None = None  # all of nginx's processes, as long as nothing was done to them
 
     @property
     def conf_dir(self) -> str:
@@ -182,7 +183,9 @@ class Nginx:
         return self._known
 
     def _find_master(self) -> Process | None:
-        found = [process for process in _processes(_MASTER) if self._is_ours(process)]
+        self._scanned = list(_processes(_NGINX))
+        masters = [process for process in self._scanned if process.title.startswith(_MASTER)]
+        found = [process for process in masters if self._is_ours(process)]
         if len(found) > 1:
             # A worker bears its master's title for an instant; during an upgrade of the program there are two masters.
             pid = self._pid_from_file()
@@ -199,6 +202,60 @@ class Nginx:
             if process.parent == master.pid and not process.title.endswith(_LEAVING)
         }
 
+    def strangers(self) -> list[Process]:
+        """Workers that accept connections on our sockets, and are not the master's.
+
+        While the program is upgraded there is another master (nginx.org/en/docs/control.html, "Upgrading executable"),
+        and one that was killed leaves workers. A reload reaches neither.
+        """
+        master = self.master()
+        if master is None:
+            return []
+        processes, self._scanned = self._scanned or _processes(_WORKER), None
+        others = [
+            process
+            for process in processes
+            if process.title.startswith(_WORKER)
+            and process.parent != master.pid
+            and not process.title.endswith(_LEAVING)
+        ]
+        if not others:
+            return []
+        # An upgrade may have begun since the master was looked for.
+        self._known = master = self._find_master()
+        self._scanned = None
+        others = [process for process in others if master and process.parent != master.pid]
+        # Only here: most hosts have but one nginx.
+        from ansible_collections.mtls.nginx.plugins.module_utils.host import ports
+
+        ours = ports.listeners() & ports.socket_inodes(master.pid) if master else set()
+        return [process for process in others if ours & ports.socket_inodes(process.pid)]
+
+    def upgrade(self, timeout: float = 0.0) -> str | None:
+        """Say who answers on our sockets with a configuration of before, after waiting that they end; None: nobody."""
+        deadline = time.monotonic() + timeout
+        while True:
+            strangers = self.strangers()
+            if not strangers:
+                return None
+            if time.monotonic() >= deadline:
+                break
+            time.sleep(_POLL)
+        parents = filter(None, map(_process, {process.parent for process in strangers}))
+        old = [process.pid for process in parents if process.title.startswith(_MASTER)]
+        if old:
+            pids = _pids(old)
+            return (
+                f"a binary upgrade of nginx is under way: the worker processes of the old master process {pids} still"
+                " answer, with the configuration that they had before, and let in who was revoked since."
+                f" End it with 'kill -QUIT {pids}', and run again"
+            )
+        pids = _pids(process.pid for process in strangers)
+        return (
+            f"worker processes without a master ({pids}) still answer on nginx's sockets, with the configuration that"
+            f" they had before, and let in who was revoked since. End them with 'kill -QUIT {pids}', and run again"
+        )
+
     def error_logs(self, configuration: nginx_conf.Configuration) -> list[str]:
         """The files in which nginx says why it cannot use a configuration."""
         values = [
@@ -214,6 +271,7 @@ class Nginx:
         master = self.master()
         if master is not None:
             paths += [path for path in [_link(f"/proc/{master.pid}/fd/2")] if path and os.path.isfile(path)]
+            paths = [_behind_link(path, master) for path in paths]
         return list(dict.fromkeys(paths))
 
     # What changes it
@@ -227,6 +285,7 @@ class Nginx:
         master = self.master()
         if master is None:
             raise MtlsError("nginx is not running")
+        self._scanned = None
         before = self.workers(master)
         if self._is_unit(master):
             self._call(["systemctl", "reload", UNIT], log)
@@ -236,6 +295,7 @@ class Nginx:
 
     def start(self, log: LogTail) -> None:
         """Start nginx and wait until its workers serve; raises MtlsError with nginx's words."""
+        self._scanned = None
         if self.conf_path != DEFAULT_CONF:
             self._call([self.binary, "-c", self.conf_path], log)
         elif systemd_runs() and _unit_property("LoadState") == "loaded":
@@ -384,7 +444,7 @@ def _process(pid: int) -> Process | None:
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as handle:
             title = handle.read().replace(b"\0", b" ").decode("utf-8", "replace").strip()
-        if not title.startswith("nginx:"):
+        if not title.startswith(_NGINX):
             return None
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as handle:
             # proc_pid_stat(5): the fields after the name in parentheses; the parent is the 4th, the start the 22nd.
@@ -401,6 +461,22 @@ def _link(path: str) -> str | None:
         return None
 
 
+def _behind_link(path: str, master: Process) -> str:
+    """A log that is a symbolic link is not read, unless it leads to a file that nginx itself has open."""
+    if not os.path.islink(path):
+        return path
+    real, folder = os.path.realpath(path), f"/proc/{master.pid}/fd"
+    try:
+        opened = {_link(f"{folder}/{name}") for name in os.listdir(folder)}
+    except OSError:
+        return path
+    return real if real in opened else path
+
+
+def _pids(pids: Iterable[int]) -> str:
+    return " ".join(map(str, sorted(pids)))
+
+
 def _signal(process: Process, number: signal.Signals) -> None:
     try:
         os.kill(process.pid, number)
@@ -410,6 +486,11 @@ def _signal(process: Process, number: signal.Signals) -> None:
         raise MtlsError(
             f"not permitted to signal nginx (process {process.pid}): run as its owner, usually with become: true"
         ) from None
+
+
+def _nginx_words(text: str) -> str:
+    """A line of the error log without what it says of a request, which is the caller's."""
+    return text.partition(", client: ")[0]
 
 
 def _refused(master: Process, log: LogTail) -> bool:

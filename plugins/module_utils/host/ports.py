@@ -22,11 +22,11 @@ def taken(listens: Iterable[Listen], nginx_pids: Collection[int]) -> Iterator[tu
 
     Yields each with the program's name and pid in words. What nginx holds itself counts as free.
     """
-    ours = {inode for pid in nginx_pids for inode in _socket_inodes(pid)}
+    ours = {inode for pid in nginx_pids for inode in socket_inodes(pid)}
     for listen in listens:
         if _can_bind(listen):
             continue
-        others = _listeners(listen.port) - ours
+        others = listeners(listen.port) - ours
         if others:
             yield listen, _program(others)
 
@@ -45,22 +45,24 @@ def _can_bind(listen: Listen) -> bool:
     return True
 
 
-def _listeners(port: int) -> set[int]:
-    """Inodes of the TCP sockets that listen on a port (proc_net_tcp(5))."""
-    found = set()
+def listeners(port: int | None = None) -> set[int]:
+    """Inodes of the TCP sockets that listen, on this port or on any (proc_net_tcp(5))."""
+    found: set[int] = set()
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         try:
             with open(table, encoding="ascii") as handle:
                 rows = [line.split() for line in handle.readlines()[1:]]
         except OSError:
             continue
-        found.update(int(row[9]) for row in rows if row[3] == _LISTENING and int(row[1].rpartition(":")[2], 16) == port)
+        found.update(
+            int(row[9]) for row in rows if row[3] == _LISTENING and port in (None, int(row[1].rpartition(":")[2], 16))
+        )
     return found
 
 
 def _program(inodes: set[int]) -> str:
     for name in os.listdir("/proc"):
-        if name.isdigit() and inodes & _socket_inodes(int(name)):
+        if name.isdigit() and inodes & socket_inodes(int(name)):
             try:
                 with open(f"/proc/{name}/comm", encoding="utf-8", errors="replace") as handle:
                     return f"{handle.read().strip()} (process {name})"
@@ -69,9 +71,10 @@ def _program(inodes: set[int]) -> str:
     return "a program that cannot be seen from here, perhaps in a container"
 
 
-def _socket_inodes(pid: int) -> set[int]:
+def socket_inodes(pid: int) -> set[int]:
+    """Inodes of the sockets that a process has; none where that may not be seen."""
     folder = f"/proc/{pid}/fd"
-    found = set()
+    found: set[int] = set()
     try:
         descriptors = os.listdir(folder)
     except OSError:

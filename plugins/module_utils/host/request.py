@@ -20,7 +20,8 @@ class WantedFile:
     """A file as it should be. A secret one never appears in a diff or in a scratch file.
 
     `owner` (user and group) is set for a file that is the host's own and of which we edit a line. Files of ours belong
-    to whoever runs this.
+    to whoever runs this. `shared_folder`: others may write beside it, so whatever has its name and is no regular file
+    is replaced without a look at what is behind it.
     """
 
     path: str
@@ -28,6 +29,7 @@ class WantedFile:
     mode: int = FILE_MODE
     secret: bool = False
     owner: tuple[int, int] | None = None
+    shared_folder: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,8 @@ class ChangeRequest:
     """What a host should have. `owned` are patterns of our files: one that is neither wanted nor absent is refused.
 
     `shutdown_timeout` is the bound in seconds for connections that outlive a reload, 0 takes ours away, None leaves it
-    alone. `textfile` is where the end dates are written for Prometheus.
+    alone. `textfile` is where the end dates are written for Prometheus. `close_rejected`: what is wanted must get in,
+    so services of ours that nginx rejects as they are on this host are closed.
     """
 
     wanted: Sequence[WantedFile] = ()
@@ -68,6 +71,7 @@ class ChangeRequest:
     gates: Sequence[GateProbe] = ()
     shutdown_timeout: int | None = None
     textfile: Textfile | None = None
+    close_rejected: bool = False
     reload: bool = False
     check: bool = False
     scratch_parent: str | None = None

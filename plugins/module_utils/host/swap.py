@@ -26,7 +26,7 @@ JOURNAL = ".mtls-nginx.journal"
 _LOCK_TIMEOUT = 120.0
 
 # How far a swap has come: nothing is replaced while PREPARING, everything is decided when DONE. RESTORED is never
-# written: undone, but nginx may not have read it yet.
+# written: undone, or decided, but nginx may not have read it yet.
 _PREPARING, _SWAPPING, _DONE, _RESTORED = "preparing", "swapping", "done", "restored"
 
 
@@ -91,7 +91,11 @@ class Swap:
         unfinished until `finish` is called. Raises OSError, and then the journal stays.
         """
         if self._state == _DONE:
-            self.finish()
+            if self._unread:
+                self._remove_leftovers()
+                self._state = _RESTORED
+            else:
+                self.finish()
             return
         if self._state == _SWAPPING:
             for path, existed in self._existed.items():
@@ -114,6 +118,13 @@ class Swap:
     def decide(self) -> None:
         """From here on, an interrupted run is completed and no longer undone."""
         self._save(_DONE)
+
+    def decide_unread(self) -> None:
+        """The files stay, though nginx cannot read them now: that the swap is unfinished tells the next run."""
+        self._unread = True
+        self.decide()
+        self._remove_leftovers()
+        self._sync()
 
     def finish(self) -> None:
         """Forget what was there before, once decided or undone."""

@@ -20,9 +20,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from ansible_collections.mtls.nginx.plugins.module_utils.common import entry
+from ansible_collections.mtls.nginx.plugins.module_utils.common import entry, files
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.host import (
+    closing,
     comparison,
     nginx_conf,
     nginx_stage,
@@ -36,12 +37,15 @@ from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_process impo
     LogTail,
     Nginx,
     Process,
+    Verdict,
 )
-from ansible_collections.mtls.nginx.plugins.module_utils.host.request import ChangeRequest, GateProbe
+from ansible_collections.mtls.nginx.plugins.module_utils.host.request import ChangeRequest, GateProbe, WantedFile
 
 _SECRET_TEXT = "<private key, not shown>"
 _LONGEST_DIFF = 104448  # Ansible's own default, max_file_size_for_diff
 _CONFLICT = re.compile(r'conflicting server name "(?P<name>[^"]*)" on (?P<socket>\S+), ignored')
+# A package's update ends by itself within seconds.
+_UPGRADE_TIMEOUT = 5.0
 _ENDING_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 
@@ -60,6 +64,7 @@ class Outcome:
     version: str | None = None
     own_bound: shutdown.OwnBound | None = None
     message: str = "nothing differs, nginx is running"
+    warnings: list[str] = field(default_factory=list)
 
     def as_result(self) -> dict[str, Any]:
         """What the module `nginx_config` returns."""
@@ -104,6 +109,9 @@ class _Transaction:
         self._guard = guard
         self._swap = swap.Swap(nginx.conf_dir)
         self._signals = _Signals()
+        self._closed: list[closing.Closed] = []
+        self._held: str | None = None  # why nginx cannot read what is put in place
+        self._stuck = False
 
     def run(self) -> Outcome:
         check = self._request.check
@@ -118,8 +126,14 @@ class _Transaction:
                     self._signals.ignore()
                     self._serve_what_is_there(was_running=self._nginx.master() is not None)
                 raise
-            if outcome.changed and not check:
-                self._commit(outcome, configuration)
+            if not check:
+                if self._held:
+                    self._put_in_place_unread(outcome.changes)
+                elif configuration is not None:
+                    self._commit(outcome, configuration)
+                if not self._held:
+                    _write_metrics(outcome)
+            self._refuse_to_call_it_done(outcome)
             return outcome
 
     def _plan(self) -> tuple[Outcome, nginx_conf.Configuration | None]:
@@ -128,15 +142,23 @@ class _Transaction:
         request, own_bound = comparison.with_bound(comparison.with_textfile(self._request), self._nginx.conf_path)
         changes = comparison.compare(request)
         running = self._nginx.master() is not None
-        if running and not changes and not self._swap.unfinished and not self._request.reload:
-            return Outcome(own_bound=own_bound), None
+        warnings = _warnings(self._request)
+        if self._request.close_rejected:
+            self._closed = closing.in_place(self._nginx.conf_dir)
+        if running and not any(map(_is_served, changes)) and not self._swap.unfinished and not self._request.reload:
+            outcome = Outcome(changes, bool(changes), own_bound=own_bound, warnings=warnings)
+            if changes:
+                outcome.message = f"{changes[0].path}: {changes[0].kind}; nginx is running"
+            return outcome, None
         _refuse_foreign(changes)
         _refuse_setback(changes, self._guard)
-        overlay = {change.path: change.wanted.content if change.wanted else None for change in changes}
+        served = [change for change in changes if _is_served(change)]
+        overlay = {change.path: change.wanted.content if change.wanted else None for change in served}
         configuration = nginx_conf.load(self._nginx.conf_path, overlay)
         self._refuse_not_included(configuration)
-        self._refuse_taken_ports(configuration)
-        self._ask_about(changes, overlay, configuration)
+        if not self._request.close_rejected:  # else nothing of ours comes to listen
+            self._refuse_taken_ports(configuration)
+        changes = [*changes, *self._ask_about(served, overlay, configuration)]
         outcome = Outcome(
             changes=changes,
             changed=True,
@@ -146,6 +168,7 @@ class _Transaction:
             version=self._nginx.version(),
             own_bound=own_bound,
             message=_message(changes, running, self._request.check),
+            warnings=warnings,
         )
         return outcome, configuration
 
@@ -173,24 +196,48 @@ class _Transaction:
 
     def _ask_about(
         self, changes: Sequence[Change], overlay: dict[str, bytes | None], configuration: nginx_conf.Configuration
-    ) -> None:
+    ) -> list[Change]:
+        """Raise MtlsError where nginx rejects the result; returns the changes without which it would."""
         secrets = {change.path for change in changes if change.wanted and change.wanted.secret}
-        verdict = nginx_stage.try_out(self._nginx, overlay, secrets, self._request.scratch_parent)
-        if not verdict.accepted:
-            hint = ""
-            if os.geteuid() != 0 and any("Permission denied" in problem for problem in verdict.problems):
-                hint = " (run as root, usually with become: true)"
-            as_it_is = nginx_stage.try_out(self._nginx, {}, (), self._request.scratch_parent)
-            if not as_it_is.accepted:
-                raise MtlsError(
-                    "nginx rejects this host's configuration as it is, before any change of ours; mend it first"
-                    f"{hint}. nginx says: {'; '.join(as_it_is.problems)}"
-                )
+
+        def attempt(contents: Mapping[str, bytes | None]) -> Verdict:
+            return nginx_stage.try_out(self._nginx, contents, secrets, self._request.scratch_parent)
+
+        verdict = attempt(overlay)
+        if verdict.accepted:
+            self._refuse_conflicting_names(verdict.problems, configuration)
+            return []
+        hint = ""
+        if os.geteuid() != 0 and any("Permission denied" in problem for problem in verdict.problems):
+            hint = " (run as root, usually with become: true)"
+        as_it_is = attempt({})
+        if as_it_is.accepted:
             raise MtlsError(
                 "nginx rejects the new configuration, so nothing was changed"
                 f"{hint}. nginx says: {'; '.join(verdict.problems)}"
             )
-        self._refuse_conflicting_names(verdict.problems, configuration)
+        ours = closing.files_of_ours(as_it_is.problems, nginx_conf.load(self._nginx.conf_path))
+        if not self._request.close_rejected:
+            raise MtlsError(
+                "nginx rejects this host's configuration as it is, because of "
+                f"{', '.join(ours)}, and with the changes of this run too; nothing was changed. refresh_crl.yml brings"
+                f" the CRL all the same, and closes what nginx rejects{hint}. nginx says: {'; '.join(verdict.problems)}"
+                if ours
+                else "nginx rejects this host's configuration as it is, before any change of ours; mend it first"
+                f"{hint}. nginx says: {'; '.join(as_it_is.problems)}"
+            )
+        found = closing.rejected(configuration, overlay, self._nginx.version(), attempt)
+        if found is None:
+            whose = f"because of {', '.join(ours)}" if ours else "in what is not ours"
+            self._held = (
+                f"nginx rejects this host's configuration as it is, {whose}, and cannot be reloaded{hint}."
+                f" nginx says: {closing.in_words(as_it_is.problems)}"
+            )
+            return []
+        self._closed += found
+        return comparison.compare(
+            ChangeRequest(wanted=[WantedFile(closed.path, content) for closed, content in found.items()])
+        )
 
     def _refuse_conflicting_names(self, problems: Sequence[str], configuration: nginx_conf.Configuration) -> None:
         """Nginx only warns of a server name that is taken, and ignores the second block: ours, or another one."""
@@ -210,6 +257,43 @@ class _Transaction:
 
     # The change itself
 
+    def _put_in_place_unread(self, changes: Sequence[Change]) -> None:
+        """For the next start of nginx, and for the next run, which reloads it if it can."""
+        try:
+            if any(map(_is_served, changes)):
+                self._swap.apply([_new_file(change) for change in changes if _is_served(change)])
+            self._signals.ignore()
+            if self._swap.unfinished:
+                self._swap.decide_unread()
+        except BaseException as error:
+            self._signals.ignore()
+            if self._swap.unfinished:
+                self._swap.undo()
+            if isinstance(error, OSError):
+                raise MtlsError(f"the files could not be put in place: {_words(error)}. {self._held}") from error
+            raise
+
+    def _refuse_to_call_it_done(self, outcome: Outcome) -> None:
+        """Raise MtlsError where somebody may get in, or nobody where somebody should, after all has been done."""
+        check = self._request.check
+        reasons = []
+        if self._held:
+            goes_on = (
+                "but the nginx that runs goes on with the one that it has read, and lets in who was revoked since:"
+                f" {self._held}. Fix that and run again; to keep everybody out until then, stop nginx"
+                if self._nginx.master()
+                else f"and nginx does not run: {self._held}. Fix that and run again"
+            )
+            reasons.append(f"the CRL {'would be put' if check else 'is'} in place, {goes_on}")
+        if self._closed:
+            reasons.append(closing.message(self._closed, check))
+        upgrade = self._nginx.upgrade(0 if check else _UPGRADE_TIMEOUT)
+        if upgrade:
+            reasons.append(upgrade)
+        if reasons:
+            done = "" if self._held else f"{outcome.message}, but "
+            raise MtlsError(done + "; and ".join(reasons))
+
     def _commit(self, outcome: Outcome, configuration: nginx_conf.Configuration) -> None:
         log = LogTail(self._nginx.error_logs(configuration))
         touched = self._swap.unfinished
@@ -217,8 +301,8 @@ class _Transaction:
         workers = None if touched else self._workers()
         step = "the files could not be put in place"
         try:
-            if outcome.changes:
-                self._swap.apply([_new_file(change) for change in outcome.changes])
+            if any(map(_is_served, outcome.changes)):
+                self._swap.apply([_new_file(change) for change in outcome.changes if _is_served(change)])
             step = "nginx rejects the configuration in place"
             verdict = self._nginx.test()
             if not verdict.accepted:
@@ -239,6 +323,10 @@ class _Transaction:
         except BaseException as error:
             self._signals.ignore()
             state = self._roll_back(outcome.reloaded, touched, workers)
+            if self._stuck and self._request.close_rejected and isinstance(error, MtlsError):
+                self._held = f"the reload failed: {error}, with the old files as well"
+                self._put_in_place_unread(outcome.changes)
+                return
             if isinstance(error, MtlsError):
                 raise MtlsError(f"{step}: {error}. {state}") from error
             if isinstance(error, OSError):
@@ -273,6 +361,7 @@ class _Transaction:
             if not workers or workers != self._workers():
                 return f"but nginx did not go back to them ({error}); the next run tries again."
             # Each reload was refused, so nginx has never left what it had read before.
+            self._stuck = True
             state = (
                 "and nginx goes on serving as before. It cannot be reloaded with the old configuration either:"
                 f" mend that first ({error})."
@@ -410,6 +499,28 @@ def _refuse_setback(changes: Sequence[Change], guard: Mapping[str, Any] | None) 
         if change.wanted is not None and not change.wanted.secret
     }
     setback.refuse(setback.Guard.of(guard) if guard else setback.Guard(), new, time.time(), comparison.read)
+
+
+def _is_served(change: Change) -> bool:
+    """Whether nginx reads the file; the metrics are nothing to it."""
+    return change.wanted is None or not change.wanted.shared_folder
+
+
+def _warnings(request: ChangeRequest) -> list[str]:
+    if request.textfile is not None and comparison.folder_in_the_way(request.textfile):
+        return [f"{request.textfile.path}: the metrics were not written, since there is a folder of that name"]
+    return []
+
+
+def _write_metrics(outcome: Outcome) -> None:
+    """Last, and no reason to fail: whoever may write in their folder could keep a CRL out with that."""
+    for change in outcome.changes:
+        if change.wanted is not None and not _is_served(change):
+            try:
+                files.make_directory(os.path.dirname(change.path), 0o755)
+                files.write_file(change.path, change.wanted.content, change.wanted.mode)
+            except OSError as error:
+                outcome.warnings.append(f"the metrics were not written: {_words(error)}")
 
 
 def _new_file(change: Change) -> swap.NewFile:

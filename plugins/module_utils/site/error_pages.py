@@ -100,7 +100,10 @@ def pages(environment: jinja2.Environment, template_path: str | None) -> list[di
 def _load(environment: jinja2.Environment, path: str) -> jinja2.Template:
     try:
         with open(path, encoding="utf-8") as handle:
-            return environment.from_string(handle.read())
+            text = handle.read()
+        if "PRIVATE KEY-----" in text:  # everybody would read it who is refused
+            raise MtlsError(f"mtls_error_page_template {path}: holds a private key; name an HTML file")
+        return environment.from_string(text)
     except (OSError, UnicodeDecodeError) as error:
         said = error.strerror if isinstance(error, OSError) else "is not UTF-8"
         raise MtlsError(f"mtls_error_page_template {path}: {said}; name a readable HTML file") from error

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 
 try:
     import jinja2
+    import jinja2.sandbox
 except ImportError:  # only on targets, where nothing is rendered
     pass
 
@@ -90,7 +91,7 @@ class Template:
     def __init__(self, own_dir: str, path: str | None) -> None:
         self._path = path or os.path.join(own_dir, "handout.html.j2")
         folder, name = os.path.split(self._path)
-        environment = jinja2.Environment(
+        environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
             loader=jinja2.FileSystemLoader([folder, own_dir]),
             undefined=jinja2.StrictUndefined,
             trim_blocks=True,
@@ -126,7 +127,7 @@ class Template:
                 pem_curl=_curl_argument(f"{name}.pem"),
                 crt_curl=_curl_argument(f"{name}.crt"),
             ).encode()
-        except jinja2.TemplateError as error:
+        except Exception as error:  # whatever a template of the user's can do
             raise MtlsError(f"{self._path}: cannot be rendered for client {name!r}: {error}") from None
 
 

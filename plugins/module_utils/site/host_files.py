@@ -14,13 +14,14 @@ from dataclasses import dataclass, field
 
 try:
     import jinja2
+    import jinja2.sandbox
 except ImportError:  # only on targets, where nothing is rendered
     pass
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.common.probe import GATE_PATH
 from ansible_collections.mtls.nginx.plugins.module_utils.host import comparison
-from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_conf import nginx_quote
+from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_conf import literal_key, nginx_quote
 from ansible_collections.mtls.nginx.plugins.module_utils.host.request import FILE_MODE, SECRET_MODE
 from ansible_collections.mtls.nginx.plugins.module_utils.host.shutdown import parse_time
 from ansible_collections.mtls.nginx.plugins.module_utils.site import crl_maps, error_pages, host_paths
@@ -94,6 +95,7 @@ class HostFiles:
     probes: list[dict[str, t.Any]] = field(default_factory=list)
     shutdown_timeout: int | None = None
     textfile: dict[str, t.Any] | None = None
+    close_rejected: bool = False
 
     def as_options(self) -> dict[str, t.Any]:
         return dataclasses.asdict(self)
@@ -219,6 +221,7 @@ def crl_files(
     return HostFiles(
         files=[item for name, trust in trusts.items() for item in _crl_files(trust, crls[name])],
         textfile=_textfile(conf_dir, services, trusts, textfile_dir),
+        close_rejected=True,
     )
 
 
@@ -248,7 +251,7 @@ def _textfile(
 
 
 def _environment(template_dir: str, cache_dir: str | None) -> jinja2.Environment:
-    environment = jinja2.Environment(
+    environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
         loader=jinja2.FileSystemLoader(template_dir),
         bytecode_cache=jinja2.FileSystemBytecodeCache(cache_dir) if cache_dir else None,
         undefined=jinja2.StrictUndefined,
@@ -258,6 +261,7 @@ def _environment(template_dir: str, cache_dir: str | None) -> jinja2.Environment
         autoescape=False,  # nginx configuration, not HTML: everything is checked or quoted by nginx_quote
     )
     environment.filters["nginx_quote"] = nginx_quote
+    environment.filters["literal_key"] = literal_key
     return environment
 
 

@@ -5,16 +5,18 @@
 
 from __future__ import annotations
 
+import ipaddress
 import itertools
 import os.path
 import re
 import typing as t
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import chains
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.subjects import nginx_dn
 from ansible_collections.mtls.nginx.plugins.module_utils.common.probe import GATE_PATH
+from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_conf import literal_key
 from ansible_collections.mtls.nginx.plugins.module_utils.site import host_paths
 from ansible_collections.mtls.nginx.plugins.module_utils.site.host_paths import TrustPaths
 from ansible_collections.mtls.nginx.plugins.module_utils.site.publication import Publication
@@ -38,7 +40,8 @@ class NginxHost:
     """What rendering must know of the host's nginx.
 
     `shutdown_timeout` bounds connections that outlive a reload, in seconds; `textfile_dir` is the folder for end dates.
-    `error_page_template` is a file on the controller, None for our own.
+    `error_page_template` is a file on the controller, None for our own. `name_servers` are the host's, as nginx writes
+    their addresses, and `names` says what to ask them for: None for a name that the host knows in another way.
     """
 
     version: tuple[int, ...]
@@ -50,6 +53,8 @@ class NginxHost:
     textfile_dir: str | None = None
     error_pages: bool = True
     error_page_template: str | None = None
+    name_servers: Sequence[str] = ()
+    names: Mapping[str, str | None] = field(default_factory=dict)
 
     @property
     def conf_dir(self) -> str:
@@ -93,7 +98,8 @@ def views_of(
 def _view(host: NginxHost, service: Service, client_dns: Mapping[str, Sequence[str]]) -> dict[str, t.Any]:
     """A service in the words of the templates."""
     certificate, key = host_paths.certificate_paths(host.conf_dir, service)
-    base, prefix = split_upstream(service.upstream) if service.upstream else (None, "")
+    upstream = Upstream.of(host, service.upstream, f"${service.variable}_upstream")
+    acme = Upstream.of(host, service.acme_upstream, f"${service.variable}_acme")
     zone_key = f"${service.variable}_zone:" if service.paths else ""
     exempt = bool(service.exempt_networks)
     return {
@@ -105,9 +111,13 @@ def _view(host: NginxHost, service: Service, client_dns: Mapping[str, Sequence[s
         "sni_names": [*map(_sni_pattern, service.server_names), *([""] if service.by_address else [])],
         "listens": _listens(host, service),
         "root": service.root,
-        "base": base,
-        "prefix": prefix,
-        "locations": _locations(service),
+        "base": upstream and upstream.passed,
+        "prefix": upstream and upstream.prefix,
+        "redirect": upstream and upstream.redirect("/"),
+        "names": [each for each in (upstream, acme) if each and each.asked],
+        "resolver": _resolver(host, upstream),
+        "acme_resolver": _resolver(host, acme),
+        "locations": _locations(service, upstream),
         "certificate": certificate,
         "certificate_key": key,
         "allow": service.allow,
@@ -139,7 +149,8 @@ def _view(host: NginxHost, service: Service, client_dns: Mapping[str, Sequence[s
         "plain_listens": _sockets(host, service.plain_listen),
         "port_suffix": "" if service.listen.port == 443 else f":{service.listen.port}",
         "acme_root": service.acme_root,
-        "acme_upstream": service.acme_upstream,
+        "acme_upstream": acme and acme.passed,
+        "acme_redirect": acme and acme.redirect("/"),
     }
 
 
@@ -172,12 +183,74 @@ def _zones(service: Service) -> list[dict[str, str]]:
     ]
 
 
+@dataclass(frozen=True)
+class Upstream:
+    """An upstream: `base` without its path, and that path, `prefix`, without a last slash.
+
+    `asked` is the name, with its port, for which nginx asks name servers at each request, in `variable`. None where it
+    is an address, or a name that the host knows in another way, which nginx reads with its configuration.
+    """
+
+    base: str
+    prefix: str
+    has_path: bool
+    asked: str | None
+    variable: str
+
+    @classmethod
+    def of(cls, host: NginxHost, upstream: str | None, variable: str) -> Upstream | None:
+        if upstream is None:
+            return None
+        base, prefix = split_upstream(upstream)
+        asked = None
+        name = host_name(upstream)
+        # An escape in the path would be escaped again where the request's path is put together.
+        if name and (host.name_servers or host.directives.get("resolver")) and "%" not in prefix:
+            absolute = host.names.get(name)
+            asked = absolute and base.partition("://")[2].replace(name, absolute, 1)
+        return cls(base, prefix, upstream != base, asked, variable)
+
+    @property
+    def passed(self) -> str:
+        """What `proxy_pass` takes where the request's path is no part of it."""
+        return f"{self.base.partition('://')[0]}://{self.variable}" if self.asked else self.base
+
+    def redirect(self, location: str) -> str | None:
+        """What `proxy_redirect` would be by default, and is not with a variable in `proxy_pass`."""
+        return f"{self.base}{self.prefix}{location} {location}" if self.asked else None
+
+
 def split_upstream(upstream: str) -> tuple[str, str]:
     """An upstream without its path, as `proxy_pass` takes it in a named location, and the path without a last slash."""
     match = re.fullmatch(r"(https?://(?:unix:[^:]+|[^/]+))(/.*)?", upstream)
     if match is None:
         raise ValueError(upstream)
     return match[1], (match[2] or "").rstrip("/")
+
+
+def host_name(upstream: str) -> str | None:
+    """The host name in an upstream, None for an address or a socket."""
+    match = re.fullmatch(r"https?://(?!unix:)([\w.-]+)(?::\d+)?(?:/.*)?", upstream)
+    if match is None:
+        return None
+    try:
+        ipaddress.ip_address(match[1])
+    except ValueError:
+        return match[1]
+    return None
+
+
+def host_names(services: Collection[Service]) -> list[str]:
+    """The host names in the upstreams of services: the option `names` of `nginx_facts`."""
+    upstreams = [each for service in services if service.present for each in (service.upstream, service.acme_upstream)]
+    return list(dict.fromkeys(filter(None, (host_name(upstream) for upstream in upstreams if upstream))))
+
+
+def _resolver(host: NginxHost, upstream: Upstream | None) -> str | None:
+    """Where the host has no `resolver` of its own, its name servers."""
+    if upstream is None or upstream.asked is None or host.directives.get("resolver"):
+        return None
+    return " ".join(host.name_servers) + ("" if host.ipv6 else " ipv6=off")
 
 
 def _sni_pattern(name: str) -> str:
@@ -187,7 +260,7 @@ def _sni_pattern(name: str) -> str:
     map would match such a name although another server block has verified.
     """
     if not name.startswith("*."):
-        return name
+        return literal_key(name)
     return rf"~*^(?:[a-z0-9_-]+\.)+{re.escape(name[2:])}\.?\z"
 
 
@@ -207,20 +280,26 @@ def _sockets(host: NginxHost, listen: Listen) -> list[str]:
     return [socket for socket in listen.sockets if host.ipv6 or listen.address or not socket.startswith("[::]:")]
 
 
-def _locations(service: Service) -> list[dict[str, str]]:
-    """`location` lines. A public path is passed on as nginx normalised it, so that upstream sees what was checked."""
-    if service.upstream is None:
+def _locations(service: Service, upstream: Upstream | None) -> list[dict[str, str | None]]:
+    """`location` lines. A public path is passed on as nginx normalised it, so that upstream sees what was checked.
+
+    `rewrite` is there where `proxy_pass` has a variable: a path beside one would take the place of the request's.
+    """
+    if upstream is None:
         return [{"match": "/"}]
-    base, prefix = split_upstream(service.upstream)
-    # After a socket's path, nginx wants a colon before the path of the request.
-    start = base + (":" if "://unix:" in base else "")
-    public = [
-        {"match": f"{'^~' if path.endswith('/') else '='} {path}", "proxy_pass": start + prefix + path}
-        for path in service.public_paths
-    ]
-    # With a path of its own the upstream gets that, a slash and the rest; without one, the request as it came.
-    has_path = service.upstream != base
-    return [*public, {"match": "/", "proxy_pass": f"{start}{prefix}/" if has_path else base}]
+    paths = [(f"{'^~' if path.endswith('/') else '='} {path}", path) for path in service.public_paths]
+    lines: list[tuple[str, str, str | None, str | None]]
+    if upstream.asked:
+        rewrite = f"{upstream.prefix}$uri"
+        lines = [(match, upstream.passed, rewrite, upstream.redirect(path)) for match, path in paths]
+        lines.append(("/", upstream.passed, rewrite if upstream.has_path else None, upstream.redirect("/")))
+    else:
+        # After a socket's path, nginx wants a colon before the path of the request.
+        start = upstream.base + (":" if "://unix:" in upstream.base else "") + upstream.prefix
+        lines = [(match, start + path, None, None) for match, path in paths]
+        # With a path of its own the upstream gets that, a slash and the rest; without one, the request as it came.
+        lines.append(("/", f"{start}/" if upstream.has_path else upstream.base, None, None))
+    return [dict(zip(("match", "proxy_pass", "rewrite", "redirect"), line, strict=True)) for line in lines]
 
 
 def _public_pattern(path: str) -> str:

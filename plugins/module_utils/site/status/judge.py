@@ -34,6 +34,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.layout import 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.register import SERVERS, Register, RegisterEntry
 from ansible_collections.mtls.nginx.plugins.module_utils.common import times
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.site import answers
 from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import AuthorityPlan
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service
 from ansible_collections.mtls.nginx.plugins.module_utils.site.status.model import (
@@ -444,20 +445,24 @@ def host_status(name: str, answer: Mapping[str, t.Any] | None) -> HostStatus:
     """
     if answer is None:
         return HostStatus(name, NOT_ASKED)
-    facts, probe = answer.get("facts") or {}, answer.get("probe") or {}
-    attempts = tuple(probe.get("attempts") or ())
+    try:
+        found = answers.read_live(name, answer)
+    except MtlsError as error:
+        return HostStatus(name, WRONG, None, (), (str(error),))
+    facts, probe = found["facts"], found["probe"]
+    attempts = tuple(probe["attempts"] or ())
     wrong = [
         f"{attempt['service']}: {attempt['who']} got {attempt['got']} instead of {attempt['expected']}"
         for attempt in attempts
         if not attempt["ok"]
     ]
-    if probe.get("msg") and not attempts and not probe.get("skipped"):
-        wrong.append(str(probe["msg"]))
-    if facts.get("unreachable"):
-        return HostStatus(name, UNREACHABLE, None, attempts, (str(facts.get("msg") or "no connection"), *wrong))
-    nginx = (facts.get("ansible_facts") or {}).get("mtls_nginx")
+    if probe["msg"] and not attempts and not probe["skipped"]:
+        wrong.append(probe["msg"])
+    if facts["unreachable"]:
+        return HostStatus(name, UNREACHABLE, None, attempts, (facts["msg"] or "no connection", *wrong))
+    nginx = facts["nginx"]
     if nginx is None:
-        return HostStatus(name, WRONG, None, attempts, (str(facts.get("msg") or "gave no facts"), *wrong))
+        return HostStatus(name, WRONG, None, attempts, (facts["msg"] or "gave no facts", *wrong))
     if not nginx["installed"]:
         wrong.insert(0, "nginx is not installed")
     elif not nginx["running"]:

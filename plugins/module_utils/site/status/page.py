@@ -19,6 +19,7 @@ from datetime import datetime, timedelta
 
 try:
     import jinja2
+    import jinja2.sandbox
     from markupsafe import Markup
 except ImportError:  # only on targets, where nothing is rendered
     pass
@@ -95,7 +96,7 @@ class Group:
 
 def render(status: Status, generated: datetime, template_dir: str) -> bytes:
     """The file's content. Every name in it is somebody's input, and is escaped."""
-    environment = jinja2.Environment(
+    environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
         loader=jinja2.FileSystemLoader(template_dir),
         undefined=jinja2.StrictUndefined,
         autoescape=True,

@@ -22,6 +22,7 @@ EMPTY = {
     "probes": [],
     "shutdown_timeout": None,
     "textfile": None,
+    "close_rejected": False,
     "reload": False,
 }
 
@@ -110,7 +111,7 @@ def test_no_diff_unless_asked(tmp_path, capsys):
 
 
 def test_facts_without_nginx(tmp_path, capsys):
-    facts = called(nginx_facts, capsys, binary=str(tmp_path / "nginx"))["ansible_facts"]["mtls_nginx"]
+    facts = called(nginx_facts, capsys, binary=str(tmp_path / "nginx"))["nginx"]
     assert (facts["installed"], facts["running"], facts["version"], facts["includes_conf_d"]) == (
         False,
         False,
@@ -126,6 +127,6 @@ def test_facts_of_a_host_without_configuration(tmp_path, capsys):
     program.write_text("#!/bin/sh\necho 'nginx version: nginx/1.2.3' >&2\n")
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     answer = called(nginx_facts, capsys, binary=str(program), conf_path=str(tmp_path / "nginx.conf"))
-    facts = answer["ansible_facts"]["mtls_nginx"]
+    facts = answer["nginx"]
     assert facts["version"] == "1.2.3"
     assert facts["config_error"] == f"{tmp_path}/nginx.conf: No such file or directory"

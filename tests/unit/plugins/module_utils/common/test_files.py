@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import signal
 import stat
 import time
@@ -136,3 +137,35 @@ def test_many_directories_at_once_get_their_mode_and_leave_existing_ones_alone(t
     files.make_directories([str(tmp_path / name) for name in ("old", "a", "b")], 0o700)
     modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
     assert modes == {"old": 0o755, "a": 0o700, "b": 0o700}
+
+
+def test_only_a_regular_file_is_opened(tmp_path):
+    file, link, fifo = tmp_path / "file", tmp_path / "link", tmp_path / "fifo"
+    file.write_bytes(b"content")
+    link.symlink_to(file)
+    os.mkfifo(fifo)
+    for path, follow in ((file, False), (file, True), (link, True)):
+        with files.open_regular(path, follow=follow) as stream:
+            assert stream.read() == b"content"
+    for path, follow in ((link, False), (fifo, False), (fifo, True), (tmp_path, True), (tmp_path / "none", True)):
+        with pytest.raises(OSError, match=re.escape(str(path))):
+            files.open_regular(path, follow=follow)
+
+
+@pytest.mark.parametrize(
+    ("size", "since", "expected"),
+    [
+        (100, 0, [b"one", b"t\fw\ro\xc2\x85", b"three"]),
+        (100, 4, [b"t\fw\ro\xc2\x85", b"three"]),
+        (100, 5, [b"three"]),
+        (5, 0, [b"three"]),
+        (4, 0, []),
+        (100, 18, []),
+        (0, 0, []),
+    ],
+)
+def test_last_lines(tmp_path, size, since, expected):
+    log = tmp_path / "log"
+    log.write_bytes(b"one\nt\fw\ro\xc2\x85\nthree")
+    assert files.last_lines(log, size, since=since) == expected
+    assert files.last_lines(tmp_path / "none", size, since=since) == []

@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import datetime
 import random
-from dataclasses import asdict
 
 import pytest
 from cryptography import x509
@@ -104,7 +103,7 @@ def test_several_of_both_and_the_way_through_json():
     text = pem(certificate()) + pem(crl(1)) + pem(crl(2)) + pem(certificate())
     read = certificates.read(text)
     assert (len(read.certificates), [each.number for each in read.crls]) == (2, [1, 2])
-    assert certificates.Contents.of(asdict(read)) == read
+    assert certificates.Contents.of(read.as_answer()) == read
 
 
 def test_whose_crl_it_is():

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import pathlib
 
 import pytest
@@ -119,13 +120,32 @@ def test_the_last_requests_of_a_client(host, tmp_path):
     ]
 
 
+WHEN = "2026/11/23 10:00:00"
+REFUSED = f"{WHEN} [info] 7#7: *1 client SSL certificate verify error: (23:certificate revoked)"
+
+
 def test_what_the_error_log_says_of_tls(host, tmp_path):
+    caller = ', client: 192.0.2.1, server: nas.lan, request: "GET /SSL HTTP/1.1", referrer: "\f'
     (tmp_path / "log" / "mtls-my-nas.error.log").write_text(
-        "2026/11/23 [info] client SSL certificate verify error: (23:certificate revoked)\n2026/11/23 [error] no file\n"
+        f"{REFUSED}, client: 192.0.2.1\n"
+        f'{WHEN} [error] 7#7: *2 open() "/srv/SSL" failed (2: No such file){caller}{REFUSED}"\n'
+        f'{WHEN} [error] 7#7: *3 upstream timed out{caller}{REFUSED}\x85{REFUSED}"\n'
+        f'{WHEN} [info] 7#7: *4 client sent no required SSL certificate{caller}\x1b[2J"\n'
     )
-    assert look(tmp_path, host["my-nas"])["errors"] == [
-        "2026/11/23 [info] client SSL certificate verify error: (23:certificate revoked)"
-    ]
+    found = look(tmp_path, host["my-nas"])["errors"]
+    assert [line.split("#7: ")[1][:2] for line in found] == ["*1", "*4"]
+    assert all(line.isprintable() for line in found)
+
+
+@pytest.mark.parametrize("kind", ["access", "error"])
+def test_a_log_that_is_none(host, tmp_path, kind):
+    """A FIFO would hold the run up, and what is behind a link may be for root only."""
+    secret = tmp_path / "secret"
+    secret.write_text(line(1, "0B", LOGGED) + REFUSED + "\n")
+    os.mkfifo(tmp_path / "log" / f"mtls-my-nas.{kind}.log")
+    (tmp_path / "log" / f"mtls-my-nas.{kind}.log.1").symlink_to(secret)
+    found = look(tmp_path, host["my-nas"], "0B")
+    assert (found["requests"], found["errors"]) == ([], [])
 
 
 def test_only_the_end_of_a_long_log_is_read(host, tmp_path):

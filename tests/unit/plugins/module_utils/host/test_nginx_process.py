@@ -15,6 +15,8 @@ from ansible_collections.mtls.nginx.plugins.module_utils.host import nginx_conf,
 from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_conf import Listen
 from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_process import LogTail, Nginx, Process
 
+WHEN = "2026/11/23 15:00:00"
+
 
 def program(path, text):
     path.write_text(f"#!/bin/sh\n{text}\n")
@@ -95,27 +97,59 @@ def test_warnings_are_accepted_and_told(fake):
 
 def test_log_tail_is_what_came_after(tmp_path):
     log = tmp_path / "error.log"
-    log.write_text("2026/11/23 15:00:00 [emerg] 1#1: of yesterday\n")
+    log.write_text("2026/11/23 15:00:00 [emerg] 1#1: of yesterday, and a long one\n")
     tail = LogTail([str(log), str(tmp_path / "later.log")])
     assert tail.quote() == ""
     with log.open("a") as handle:
-        handle.write("2026/11/23 [notice] 1#1: signal\n2026/11/23 [emerg] 7#7: bind() failed\n" * 2)
-    (tmp_path / "later.log").write_text("2026/11/23 [alert] 7#7: worker died\n")
+        handle.write(f"{WHEN} [notice] 1#1: signal\n{WHEN} [emerg] 7#7: bind() failed\n" * 2)
+    (tmp_path / "later.log").write_text(f"{WHEN} [alert] 7#7: worker died\n")
     assert tail.quote() == "[emerg] bind() failed; [alert] worker died"
     assert {line["pid"] for line in tail.lines()} == {"7"}
     log.unlink()
-    log.write_text("2026/11/23 [crit] 7#7: after rotation\n")
+    log.write_text(f"{WHEN} [crit] 7#7: after rotation\n")
     assert tail.quote() == "[crit] after rotation; [alert] worker died"
 
 
 def test_a_taken_port_is_retried_before_the_reload_is_given_up(tmp_path):
     log = tmp_path / "error.log"
     tail, master = LogTail([str(log)]), Process(7, 1, 1, "")
-    log.write_text("[emerg] 7#7: bind() to 0.0.0.0:443 failed (98: Address already in use)\n[emerg] 8#8: of another\n")
+    in_use = "bind() to 0.0.0.0:443 failed (98: Address already in use)"
+    log.write_text(f"{WHEN} [emerg] 7#7: {in_use}\n{WHEN} [emerg] 8#8: of another\n")
     assert not nginx_process._refused(master, tail)
     with log.open("a") as handle:
-        handle.write("[emerg] 7#7: still could not bind()\n")
+        handle.write(f"{WHEN} [emerg] 7#7: still could not bind()\n")
     assert nginx_process._refused(master, tail)
+
+
+@pytest.mark.parametrize("separator", ["", " ", "\f", "\r", "\v", "\x1c", "\x85", "\u2028"])
+def test_what_a_caller_sends_is_not_taken_for_nginx(tmp_path, separator):
+    log = tmp_path / "error.log"
+    log.write_text("")
+    tail, master = LogTail([str(log)]), Process(7, 1, 1, "")
+    forged = f"{separator}{WHEN} [emerg] 7#7: forged" * 4000
+    request = f'{WHEN} [error] 9#9: *1 open() "/x" failed, client: 192.0.2.1, referrer: "{forged}"\n'
+    log.write_text(request)
+    assert tail.lines() == []
+    # Nor when only the end of such a line is read.
+    for cut in range(len(WHEN) + 30):
+        log.write_text("x" * cut + request)
+        assert tail.lines() == []
+    with log.open("a") as handle:
+        handle.write(f"{WHEN} [emerg] 7#7: true, client: 192.0.2.1, request: GET\n")
+    assert nginx_process._refused(master, tail)
+    assert tail.quote() == "[emerg] true"
+
+
+def test_only_regular_logs_are_read(tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_text("")
+    for name in ("link", "fifo", "folder"):
+        path = tmp_path / name
+        {"link": lambda p: p.symlink_to(secret), "fifo": os.mkfifo, "folder": lambda p: p.mkdir()}[name](path)
+        tail = LogTail([str(path)])
+        secret.write_text(f"{WHEN} [emerg] 7#7: secret\n")
+        assert tail.quote() == ""
+        secret.write_text("")
 
 
 @pytest.mark.parametrize(

@@ -276,6 +276,13 @@ def test_a_template_of_your_own(pki, tmp_path):
     own.write_text("{{ nobody }}")
     with pytest.raises(MtlsError, match=r"mine\.j2: cannot be rendered for client 'phone': 'nobody' is undefined"):
         make(pki, template=str(own))
+    for unsafe in ("{{ name.__class__.__mro__ }}", "{{ cycler.__init__.__globals__.os.popen('id').read() }}"):
+        own.write_text(unsafe)
+        with pytest.raises(MtlsError, match=r"mine\.j2: cannot be rendered for client 'phone': .*unsafe"):
+            make(pki, template=str(own))
+    own.write_text("{{ 1 / 0 }}")
+    with pytest.raises(MtlsError, match=r"mine\.j2: cannot be rendered for client 'phone': division by zero"):
+        make(pki, template=str(own))
     own.write_text("{% if %}")
     with pytest.raises(MtlsError, match=r"mine\.j2: cannot be used as template of the handouts"):
         make(pki, template=str(own))

@@ -388,6 +388,13 @@ def test_a_page_of_ones_own(tmp_path):
         ("x" * 300_000, "larger than 256 KiB"),
         ("a\0b", "NUL"),
         ("5 $", "&#36;"),
+        ("{{ title.__class__.__mro__[1].__subclasses__() }}", "unsafe"),
+        ("{{ ''.format.__globals__ }}", "unsafe"),
+        ("{{ '{0.__class__.__mro__}'.format(title) }}", "unsafe"),
+        ("{{ cycler.__init__.__globals__.os.popen('id').read() }}", "unsafe"),
+        ("{{ self._TemplateReference__context.environment }}", "unsafe"),
+        ("{% for one in range(10**9) %}{% endfor %}", "range"),
+        ("-----BEGIN ENCRYPTED PRIVATE KEY-----", "holds a private key"),
     ],
 )
 def test_a_template_that_is_none(tmp_path, text, said):

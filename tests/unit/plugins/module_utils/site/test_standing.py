@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 import pytest
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client import Client
@@ -30,7 +28,7 @@ def standing(pki):
 
 
 def answer(held=None, clock=1000.0, before=999.0, after=1001.0):
-    trust = {"clock": clock, "held": {path: asdict(certificates.read(pem)) for path, pem in (held or {}).items()}}
+    trust = {"clock": clock, "held": {path: certificates.read(pem).as_answer() for path, pem in (held or {}).items()}}
     return Answer.of(trust, before, after)
 
 

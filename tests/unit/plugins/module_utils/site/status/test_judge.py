@@ -229,10 +229,10 @@ FACTS = {"installed": True, "running": True, "config_error": None, "version": "1
     ("answer", "state", "troubles"),
     [
         (None, "not asked", ()),
-        ({"facts": {"ansible_facts": {"mtls_nginx": FACTS}}, "probe": {"attempts": []}}, "as it should be", ()),
+        ({"facts": {"nginx": FACTS}, "probe": {"attempts": []}}, "as it should be", ()),
         (
             {
-                "facts": {"ansible_facts": {"mtls_nginx": FACTS}},
+                "facts": {"nginx": FACTS},
                 "probe": {"skipped": True, "msg": "nothing was asked in check mode", "attempts": []},
             },
             "as it should be",
@@ -240,20 +240,20 @@ FACTS = {"installed": True, "running": True, "config_error": None, "version": "1
         ),
         ({"facts": {"unreachable": True, "msg": "no route"}}, "unreachable", ("no route",)),
         ({"facts": {"msg": "sudo: a password is required"}}, "wrong", ("sudo: a password is required",)),
-        ({"facts": {"ansible_facts": {"mtls_nginx": {**FACTS, "running": False}}}}, "wrong", ("nginx does not run",)),
+        ({"facts": {"nginx": {**FACTS, "running": False}}}, "wrong", ("nginx does not run",)),
         (
-            {"facts": {"ansible_facts": {"mtls_nginx": {**FACTS, "installed": False, "version": None}}}},
+            {"facts": {"nginx": {**FACTS, "installed": False, "version": None}}},
             "wrong",
             ("nginx is not installed",),
         ),
         (
-            {"facts": {"ansible_facts": {"mtls_nginx": {**FACTS, "config_error": "unknown directive"}}}},
+            {"facts": {"nginx": {**FACTS, "config_error": "unknown directive"}}},
             "wrong",
             ("nginx refuses its configuration: unknown directive",),
         ),
         (
             {
-                "facts": {"ansible_facts": {"mtls_nginx": FACTS}},
+                "facts": {"nginx": FACTS},
                 "probe": {"msg": "pki: ca.crt is missing"},
             },
             "wrong",

@@ -1,0 +1,131 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Which names in upstreams nginx can ask the host's name servers for while it runs.
+
+A name in a literal `proxy_pass` is resolved when nginx reads its configuration, and one that cannot be keeps it from
+starting and from reloading. With a variable there, nginx asks its `resolver` at each request instead. But that knows
+name servers only: what the host knows in another way stays literal.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import socket
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from ansible_collections.mtls.nginx.plugins.module_utils.common import files
+from ansible_collections.mtls.nginx.plugins.module_utils.host import nginx_conf
+
+_MOST_SERVERS = 3  # MAXNS of resolv.conf(5)
+# Answered without a name server: RFC 6761, section 6.3, and RFC 6762, section 3.
+_LOCAL_NAME = re.compile(r"(?:.*\.)?(?:localhost|local)\.?", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class NameServers:
+    """What resolv.conf(5) says: addresses as nginx writes them, search domains, and how many dots do without them."""
+
+    addresses: tuple[str, ...] = ()
+    search: tuple[str, ...] = ()
+    dots: int = 1
+
+
+@dataclass(frozen=True)
+class Names:
+    """`servers` are the host's name servers, and `names` says for each name what to ask them for; None: nothing."""
+
+    servers: Sequence[str] = ()
+    names: dict[str, str | None] = field(default_factory=dict)
+
+
+def look_up(
+    names: Iterable[str],
+    configuration: nginx_conf.Configuration | None,
+    resolv_conf: str = "/etc/resolv.conf",
+    hosts: str = "/etc/hosts",
+) -> Names:
+    """Return what is to be asked for these host names; `configuration` may define some as groups of servers.
+
+    :raises OSError: one of the files is there and cannot be read.
+    """
+    wanted = {name: name.lower().rstrip(".") for name in names}
+    if not wanted:
+        return Names()
+    servers = name_servers(_text(resolv_conf))
+    known = _names_in(_text(hosts), set(wanted.values())) | {socket.gethostname().lower()}
+    if configuration is not None:
+        groups = configuration.find("upstream", ("http",))
+        known |= {statement.directive.values[0].lower() for statement in groups if statement.directive.args}
+    return Names(
+        servers.addresses,
+        {
+            name: None if plain in known or _LOCAL_NAME.fullmatch(plain) else _absolute(name, servers)
+            for name, plain in wanted.items()
+        },
+    )
+
+
+def name_servers(text: str) -> NameServers:
+    """Return what a resolv.conf(5) says."""
+    addresses: list[str] = []
+    search: tuple[str, ...] = ()
+    dots = 1
+    for line in text.split("\n"):
+        keyword, *values = line.split() or [""]
+        if keyword == "nameserver" and values:
+            address = _address(values[0])
+            if address is not None:
+                addresses.append(address)
+        elif keyword in ("search", "domain"):
+            search = tuple(value.strip(".") for value in values if value != ".")
+        elif keyword == "options":
+            dots = next((int(value[6:]) for value in values if re.fullmatch(r"ndots:\d+", value)), dots)
+    return NameServers(tuple(addresses[:_MOST_SERVERS]), search, dots)
+
+
+def _address(text: str) -> str | None:
+    """As nginx takes it: not with the zone of a link-local address."""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    if address.version == 4:
+        return text
+    return None if "%" in text else f"[{text}]"
+
+
+def _absolute(name: str, servers: NameServers) -> str:
+    """The name with the search domain that counts for it, which nginx's resolver would not add."""
+    if name.endswith(".") or name.count(".") >= servers.dots or not servers.search:
+        return name
+    candidates = [f"{name}.{domain}" for domain in servers.search]
+    if len(candidates) == 1 and "." not in name:
+        return candidates[0]
+    return next(filter(_resolves, [*candidates, name]), candidates[0])
+
+
+def _resolves(name: str) -> bool:
+    try:
+        return bool(socket.getaddrinfo(f"{name}.", None, type=socket.SOCK_STREAM))
+    except (OSError, UnicodeError):
+        return False
+
+
+def _names_in(text: str, wanted: set[str]) -> set[str]:
+    """Those of the wanted names that hosts(5) has an address for."""
+    found: set[str] = set()
+    for line in text.split("\n"):
+        found.update(wanted.intersection(line.partition("#")[0].lower().split()[1:]))
+    return found
+
+
+def _text(path: str) -> str:
+    try:
+        with files.open_regular(path, follow=True) as stream:
+            return stream.read().decode("utf-8", "replace")
+    except FileNotFoundError:
+        return ""

@@ -1,0 +1,76 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Facts outrank the inventory, and a compromised host says in them what it likes: they have no say in our variables."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+from collections.abc import Iterable, Iterator, Mapping
+
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
+
+# Ours, what holds secrets of ours by the usual naming (`vault_mtls_ca_passphrase`), and where relative paths start.
+# A fact of an interface `mtls-br0` is `ansible_mtls_br0`, and stands in for nothing.
+_OURS = re.compile(r"(?!ansible_)(?:.*_)?mtls_.*|inventory_dir|inventory_file", re.DOTALL)
+# What `ansible.builtin.setup` and the search for a Python leave beside facts named `ansible_…`.
+_USUAL = re.compile(r"ansible_.*|facter_.*|ohai_.*|module_setup|gather_subset|discovered_interpreter_\w+", re.DOTALL)
+_NAME = re.compile(r"[A-Za-z_]\w*")
+
+
+def refuse_facts(task_vars: Mapping[str, t.Any], hosts: Iterable[str]) -> None:
+    """Raise MtlsError where a host's facts, a fact cache's included, hold a name of ours or stand in for another
+    variable that a value of ours refers to.
+
+    What a task of the user's own sets with `set_fact` is no fact, unless it is `cacheable`.
+    """
+    hostvars = task_vars["hostvars"]
+    for host in hosts:
+        facts = _facts_of(hostvars, host)
+        found = [name for name in facts if _OURS.fullmatch(name)]
+        if not found and (others := [name for name in facts if not _USUAL.fullmatch(name)]):
+            raw = task_vars if host == task_vars["inventory_hostname"] else hostvars.raw_get(host)
+            needed = _referred_to(raw)
+            found = [name for name in others if name in needed and raw[name] == facts[name]]
+        if found:
+            names = ", ".join(name[:60] for name in sorted(found)[:5])
+            raise MtlsError(
+                f"host {host}: its facts hold {names}, and no host has a say in that. If a task of yours did it"
+                " (set_fact with cacheable), write it into the inventory instead; if none did, find out what on that"
+                " host has been altered. --flush-cache forgets cached facts"
+            )
+
+
+def _facts_of(hostvars: t.Any, host: str) -> Mapping[str, t.Any]:
+    """As they are cached: of the variable `ansible_facts` nobody can tell a fact `fqdn` from a fact `ansible_fqdn`."""
+    try:
+        return hostvars._variable_manager._fact_cache.get(host) or {}
+    except KeyError:
+        return {}
+
+
+def _referred_to(raw: Mapping[str, t.Any]) -> set[str]:
+    """The variables whose values may be part of those of `mtls_*`."""
+    found: set[str] = set()
+    waiting = [name for name in raw if name.startswith("mtls_")]
+    while waiting:
+        name = waiting.pop()
+        if name in raw and name not in found:
+            found.add(name)
+            waiting += _names_in(raw[name])
+    return found
+
+
+def _names_in(value: t.Any) -> Iterator[str]:
+    if isinstance(value, str):
+        if "{{" in value or "{%" in value:
+            yield from _NAME.findall(value)
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _names_in(key)
+            yield from _names_in(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _names_in(item)

@@ -1,0 +1,95 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Actions that ask a host, and believe of its answer what `site/answers.py` lets through."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.site import answers
+from ansible_collections.mtls.nginx.plugins.plugin_utils.facts import refuse_facts
+
+# Ansible's own, about the Python that it has found on the host, come after what the answer held.
+_OF_THE_CONTROLLER = ("warnings", "deprecations")
+
+
+class HostAction(ActionBase):
+    """Has modules run on the host."""
+
+    TRANSFERS_FILES = False
+
+    _expected: tuple[str, answers.Record] | None = None
+    _answer: dict[str, t.Any] | None = None
+
+    def __init__(self, *arguments: t.Any, **options: t.Any) -> None:
+        super().__init__(*arguments, **options)
+        self._found_python: dict[str, t.Any] = {}
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        result = super().run(tmp, task_vars)
+        self._task_vars = task_vars or {}
+        try:
+            refuse_facts(self._task_vars, [self._host])
+            result.update(self._result())
+            if self._found_python:  # else Ansible would look for a Python before each task
+                result["ansible_facts"] = self._found_python
+        except MtlsError as error:
+            result.update(failed=True, msg=str(error))  # not raised, so that a task's `failed_when` has a say
+        return result
+
+    def _result(self) -> dict[str, t.Any]:
+        """The result of the task; raises MtlsError."""
+        raise NotImplementedError
+
+    @property
+    def _host(self) -> str:
+        return self._task_vars["inventory_hostname"]
+
+    def _ask(self, module: str, options: dict[str, t.Any], spec: answers.Record) -> dict[str, t.Any]:
+        """What the host answers to `module`, whose name is short where it is ours; raises MtlsError for a lie."""
+        name = module if "." in module else f"mtls.nginx.{module}"
+        self._expected, self._answer = (module, spec), None
+        try:
+            result = self._execute_module(module_name=name, module_args=options, task_vars=self._task_vars)
+        finally:
+            self._expected = None
+        if self._answer is None:
+            raise MtlsError(
+                f"host {self._host}: this ansible-core does not show the answer to {module} before using it"
+            )
+        self._found_python.update(
+            (name, value)
+            for name, value in (result.get("ansible_facts") or {}).items()
+            if name.startswith("discovered_interpreter_")
+        )
+        return {**self._answer, **{name: result[name] for name in _OF_THE_CONTROLLER if name in result}}
+
+    def _low_level_execute_command(self, *arguments: t.Any, **options: t.Any) -> dict[str, t.Any]:
+        """Ansible prints what surrounds a module's answer: a terminal is to obey nothing in it."""
+        result = super()._low_level_execute_command(*arguments, **options)
+        for stream in ("stdout", "stderr"):
+            text = result.get(stream) or ""
+            if len(text) > answers.LARGEST:
+                what = self._expected[0] if self._expected else "a command"
+                raise answers.refusal(self._host, what, f"it has {len(text)} characters")
+            result[stream] = answers.printable(text, lines=True, most=answers.LARGEST)
+        return result
+
+    def _parse_returned_data(self, *arguments: t.Any) -> dict[str, t.Any]:
+        """Nothing but the named values comes out of here, before Ansible itself makes anything of the rest."""
+        if self._expected is None:
+            return super()._parse_returned_data(*arguments)
+        module, spec = self._expected
+        try:
+            data = super()._parse_returned_data(*arguments)
+        except Exception as error:  # whatever an answer can do to a decoder: nested too deeply, for one
+            raise answers.refusal(self._host, module, f"it cannot be read ({type(error).__name__})") from error
+        self._answer = answers.read(self._host, module, spec, data)
+        if not self._answer.get("warnings", True):
+            del self._answer["warnings"]  # Ansible wants a list, if anything
+        return {**self._answer, "_ansible_parsed": data.get("_ansible_parsed", False)}

@@ -1,0 +1,153 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One service is broken on a host: a revocation reaches the others all the same, and the run says which it is."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import ssl
+import subprocess
+import time
+
+import pytest
+
+from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_process import Nginx
+from ansible_collections.mtls.nginx.tests.ports import free_port
+
+from .conftest import REPOSITORY
+
+REVOKE = REPOSITORY / "playbooks" / "revoke.yml"
+REFRESH = REPOSITORY / "playbooks" / "refresh_crl.yml"
+
+
+@pytest.fixture
+def two(site, upstream):
+    """A host with a service of its own certificate, `broken`, and another one on the same socket."""
+    site.port = free_port()
+    host = site.add_host("nas", mtls_clients=[{"name": "phone"}, {"name": "lost"}, {"name": "stolen"}])
+    site.certificate = host.folder / "own.pem"
+    made = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "9"]
+    files = ["-keyout", host.folder / "own.key", "-out", site.certificate]
+    subprocess.run([*made, "-subj", "/CN=broken.lan", *files], check=True, capture_output=True)
+    own = {"certificate": {"path": str(site.certificate), "key": str(host.folder / "own.key")}}
+    site.host_vars["nas"]["mtls_services"] = [
+        {
+            "name": name,
+            "server_names": [f"{name}.lan"],
+            "listen": f"127.0.0.1:{site.port}",
+            "upstream": upstream,
+            **more,
+        }
+        for name, more in (("nas", {}), ("broken", own))
+    ]
+    site.ok()
+    return site
+
+
+def revoked(site, client, playbook=REVOKE):
+    run = site.run("-e", f"mtls_revoke={client}", playbook=playbook)
+    assert "Traceback" not in run.text
+    return run.returncode, " ".join(run.text.split())
+
+
+def test_a_certificate_that_is_gone_and_then_what_is_not_ours(two):
+    site, host = two, two.hosts["nas"]
+    kept = site.certificate.read_bytes()
+    site.certificate.unlink()
+    assert {site.status(site.port, client="lost", host=f"{name}.lan") for name in ("nas", "broken")} == {200}
+    # site.yml cannot do anything here, and says what can.
+    site.host_vars["nas"]["mtls_clients"].append({"name": "watch"})
+    site.host_vars["nas"]["mtls_services"][0]["allow"] = ["phone", "lost", "stolen"]
+    said = site.refused()
+    assert f"because of {host.folder}/conf.d/mtls-broken.conf" in said
+    assert "refresh_crl.yml brings the CRL all the same" in said
+    assert "before any change of ours" not in said
+    del site.host_vars["nas"]["mtls_services"][0]["allow"]
+
+    code, said = revoked(site, "lost")
+    assert code != 0
+    assert "service broken is closed: nobody gets in there until it is fixed and site.yml has run" in said
+    assert str(site.certificate) in said
+    assert site.status(site.port, client="lost") == 400
+    assert site.status(site.port, client="phone") == 200
+    with pytest.raises(ssl.SSLError):
+        site.status(site.port, client="phone", host="broken.lan")
+    run = site.run(playbook=REFRESH)
+    assert run.returncode != 0
+    assert "service broken is closed" in " ".join(run.text.split())
+    # A restart, as after a boot, is no longer held up.
+    host.stop()
+    subprocess.run(["nginx", "-c", host.conf], check=True)
+    assert site.status(site.port, client="phone") == 200
+    site.certificate.write_bytes(kept)
+    site.ok()
+    assert site.status(site.port, client="phone", host="broken.lan") == 200
+    assert site.run(playbook=REFRESH).returncode == 0
+
+    foreign = host.folder / "conf.d" / "shop.conf"
+    foreign.write_text("sever {}\n")
+    code, said = revoked(site, "stolen")
+    assert code != 0
+    assert "the CRL is in place, but the nginx that runs goes on with the one that it has read" in said
+    assert (
+        f'in what is not ours, and cannot be reloaded. nginx says: [emerg] unknown directive "sever" in {foreign}:1'
+        in said
+    )
+    assert site.run(playbook=REFRESH).returncode != 0
+    foreign.unlink()
+    assert site.status(site.port, client="stolen") == 200
+    assert site.run(playbook=REFRESH).returncode == 0
+    assert site.status(site.port, client="stolen") == 400
+
+
+def test_an_upstream_that_nobody_knows(site, upstream):
+    """By the host's own `resolver` here, so that it is not asked of the world."""
+    port = free_port()
+    host = site.add_host("nas", mtls_clients=[{"name": "phone"}])
+    host.write_conf("resolver 127.0.0.1:9 ipv6=off; resolver_timeout 1s; include conf.d/*.conf;")
+    site.host_vars["nas"]["mtls_services"] = [
+        {"name": name, "server_names": [f"{name}.lan"], "listen": f"127.0.0.1:{port}", "upstream": url}
+        for name, url in (("nas", upstream.replace("127.0.0.1", "localhost")), ("gone", "http://gone.invalid:81/app"))
+    ]
+    site.ok()
+    assert site.status(port, client="phone") == 200
+    assert site.status(port, client="phone", host="gone.lan") == 502
+    assert site.status(port, host="gone.lan") == 400
+    assert "proxy_pass http://localhost:" in (host.folder / "conf.d" / "mtls-nas.conf").read_text()
+    assert site.ok().changed == 0
+
+
+def test_a_revocation_while_nginx_is_upgraded(two):
+    site, host = two, two.hosts["nas"]
+    old = host.pid
+    os.kill(old, signal.SIGUSR2)
+    deadline = time.monotonic() + 10
+    while host.pid in (None, old) or not _workers(host):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    try:
+        code, said = revoked(site, "lost")
+        assert code != 0
+        assert f"a binary upgrade of nginx is under way: the worker processes of the old master process {old}" in said
+        assert f"End it with 'kill -QUIT {old}', and run again" in said
+        statuses = {site.status(site.port, client="lost") for _ in range(60)}
+        assert statuses == {200, 400}  # the old workers, and the new ones
+        # Nothing differs any more, and it is still not done.
+        assert revoked(site, "lost")[0] != 0
+        assert "a binary upgrade of nginx is under way" in site.refused()
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(old, signal.SIGQUIT)
+    assert revoked(site, "lost")[0] == 0
+    assert {site.status(site.port, client="lost") for _ in range(60)} == {400}
+    site.host_vars["nas"]["mtls_clients"].pop(1)
+    site.ok()
+
+
+def _workers(host):
+    nginx = Nginx(shutil.which("nginx"), str(host.conf))
+    return nginx.workers(nginx.master())

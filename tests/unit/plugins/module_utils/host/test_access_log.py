@@ -1,0 +1,100 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who came, by logs as nginx writes them: plain, rotated, compressed, forged and planted."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import time
+
+import pytest
+
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.common.probe import USER_AGENT
+from ansible_collections.mtls.nginx.plugins.module_utils.host import access_log
+
+NOW = int(time.time())
+DAY = 86400
+
+
+def line(
+    ago=0, serial="0A", dn="CN=phone", verify="SUCCESS", status=200, agent="Firefox", user="-", request="GET / HTTP/1.1"
+):
+    when = time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime(NOW - ago))
+    return (
+        f'192.0.2.1 - {user} [{when}] "{request}" {status} 5 "-" "{agent}" sni="nas.lan" verify="{verify}"'
+        f' dn="{dn}" serial={serial}\n'
+    )
+
+
+@pytest.fixture
+def log(tmp_path):
+    return tmp_path / "mtls-nas.access.log"
+
+
+def callers(log, days=7):
+    warnings = []
+    found = access_log.callers(str(log.parent), "nas", NOW - days * DAY, warnings.append)
+    return {caller.serial: (caller.dn, caller.requests, caller.status, NOW - caller.last) for caller in found}, warnings
+
+
+def test_who_came_by_all_logs(log):
+    log.write_text(line(10) + line(5, "0B", "CN=laptop", status=403) + line(9, "-", "-", "NONE", 400))
+    log.with_name(f"{log.name}.1").write_text(line(100, status=404) + line(8 * DAY, "0C"))
+    log.with_name(f"{log.name}.2.gz").write_bytes(gzip.compress(line(200).encode()))
+    log.with_name("mtls-nas2.access.log").write_text(line(1, "0D"))
+    assert callers(log) == ({"0B": ("CN=laptop", 1, 403, 5), "0A": ("CN=phone", 3, 200, 10)}, [])
+
+
+def test_nobody_where_there_is_no_log(tmp_path):
+    assert callers(tmp_path / "nowhere" / "log") == ({}, [])
+
+
+def test_our_own_probe_is_nobody(log):
+    log.write_text(line(20) + line(1, agent=USER_AGENT) + line(1, "0B", agent=USER_AGENT))
+    assert callers(log)[0] == {"0A": ("CN=phone", 1, 200, 20)}
+
+
+@pytest.mark.parametrize("separator", ["\f", "\r", "\v", "\x1c", "\x85", "\u2028"])
+def test_lines_end_at_line_feeds_alone(log, separator):
+    log.write_text(f"{separator}{line(1, '0B')[:-1]}{separator}{line(2)}")
+    assert callers(log)[0] == {}
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        {"user": 'me [01/Jan/2026:00:00:00 +0000] "GET / HTTP/1.1" 200 5 "-" "-"'},
+        {"agent": f'x" sni="nas.lan" verify="SUCCESS" dn="CN=other" serial=0B "{USER_AGENT}'},
+        {"request": 'GET / HTTP/1.1" 200 5 "-" "-" sni="nas.lan" verify="SUCCESS" dn="CN=other" serial=0B "'},
+    ],
+    ids=lambda forged: next(iter(forged)),
+)
+def test_a_line_that_nginx_would_not_write(log, forged):
+    """nginx escapes the quotes without which this cannot be said; with them, it is no line of ours."""
+    log.write_text(line(1, **forged))
+    assert callers(log)[0] == {}
+    log.write_text(line(1, **{name: text.replace('"', "\\x22") for name, text in forged.items()}))
+    assert callers(log)[0] == {"0A": ("CN=phone", 1, 200, 1)}
+
+
+def test_what_is_no_regular_file(log, tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_text(line(1, "0B"))
+    log.write_text(line(1))
+    log.with_name(f"{log.name}.1").symlink_to(secret)
+    os.mkfifo(log.with_name(f"{log.name}.2"))
+    log.with_name(f"{log.name}.3").mkdir()
+    found, warnings = callers(log)
+    assert set(found) == {"0A"}
+    assert sorted(text.split(": was not read")[0][-2:] for text in warnings) == [".1", ".2", ".3"]
+
+
+def test_half_a_compressed_log(log):
+    path = log.with_name(f"{log.name}.2.gz")
+    for content in (gzip.compress(line(1).encode())[:-9], b"junk"):
+        path.write_bytes(content)
+        with pytest.raises(MtlsError, match=r"access\.log\.2\.gz: cannot be decompressed"):
+            callers(log)

@@ -1,0 +1,342 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What hosts may answer: an honest answer passes as it is, and a lie in any field of it is refused or made harmless."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+
+import pytest
+
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.host.shutdown import OwnBound, parse_time
+from ansible_collections.mtls.nginx.plugins.module_utils.site import answers
+
+OWN = {"value": "10m", "file": "/etc/nginx/nginx.conf"}
+HONEST = {
+    "nginx_facts": (
+        answers.NGINX_FACTS,
+        {
+            "changed": False,
+            "nginx": {
+                "installed": True,
+                "binary": "/usr/sbin/nginx",
+                "version": "1.22.1",
+                "conf_path": "/etc/nginx/nginx.conf",
+                "conf_dir": "/etc/nginx",
+                "running": True,
+                "upgrading": False,
+                "includes_conf_d": True,
+                "config_error": '[emerg] unknown directive "sever" in /etc/nginx/sites-enabled/shop:1',
+                "directives": {
+                    "client_header_timeout": None,
+                    "map_hash_bucket_size": "128",
+                    "map_hash_max_size": None,
+                    "resolver": "192.0.2.53 valid=10s",
+                    "set_real_ip_from": None,
+                    "ssl_session_cache": "shared:SSL:10m",
+                    "worker_shutdown_timeout": None,
+                },
+                "ipv6": True,
+                "systemd": True,
+                "name_servers": ["192.0.2.53", "[2001:db8::53]"],
+                "names": {"app.example.com": "app.example.com", "localhost": None},
+                "comparison": {
+                    "settled": True,
+                    "fingerprints": {
+                        "/etc/nginx/client-certs/ca.crt": f"0644 {'0' * 64}",
+                        "/etc/nginx/conf.d/mtls.conf": "not ours",
+                        "/etc/nginx/snippets/mtls-nas.conf": None,
+                    },
+                    "own_shutdown_timeout": OWN,
+                },
+                "trust": {
+                    "clock": 1796310000.5,
+                    "held": {
+                        "/etc/nginx/client-certs/ca.crt": {
+                            "certificates": [
+                                {"subject": "CN=CA", "fingerprint": "1" * 64, "key": "2" * 64, "begin": 0, "end": 9}
+                            ],
+                            "crls": [
+                                {
+                                    "issuer": "CN=CA",
+                                    "name": "3" * 64,
+                                    "key_identifier": "",
+                                    "number": "8000000000000001",
+                                    "begin": 0,
+                                    "end": None,
+                                    "content": "4" * 64,
+                                }
+                            ],
+                        }
+                    },
+                },
+                "init_script": None,
+            },
+        },
+    ),
+    "nginx_config": (
+        answers.NGINX_CONFIG,
+        {
+            "changed": True,
+            "warnings": ["/var/lib/metrics/mtls_nginx.prom: permission denied"],
+            "files": [{"path": "/etc/nginx/conf.d/mtls.conf", "change": "created"}],
+            "reloaded": True,
+            "started": False,
+            "accepted": True,
+            "own_shutdown_timeout": OWN,
+            "nginx": {"version": "1.25.3.1"},
+            "message": "files: 1 created; nginx reloaded",
+            "diff": [{"before_header": "a", "after_header": "b (mode 0644)", "before": "", "after": "map {\n\t}\n"}],
+        },
+    ),
+    "nginx_gate": (
+        answers.NGINX_GATE,
+        {
+            "changed": False,
+            "gate": {
+                "clock": 1796310000.5,
+                "running": True,
+                "configured": True,
+                "allow": {"everybody": False, "subjects": ["CN=iphone-admin"]},
+                "ca": "0" * 64,
+                "crl": None,
+                "crl_begin": 1796300000,
+                "crl_end": 1798900000,
+                "revoked": False,
+                "requests": [
+                    {
+                        "when": "23/Nov/2026:18:33:01 +0000",
+                        "status": 400,
+                        "verify": "FAILED:certificate revoked",
+                        "serial": "02",
+                        "probe": False,
+                    }
+                ],
+                "errors": ["2026/11/23 18:33:01 [info] 7#7: *1 SSL_do_handshake() failed"],
+            },
+        },
+    ),
+    "access_log": (
+        answers.ACCESS_LOG,
+        {
+            "changed": False,
+            "warnings": ["log/mtls-nas.access.log.2.gz: is a symbolic link, and is not read"],
+            "callers": [
+                {
+                    "service": "photos",
+                    "serial": "5A3F1D0C4B9E8877665544332211009988776655",
+                    "dn": "CN=iphone-admin",
+                    "last": "2026-11-23T14:39:00Z",
+                    "status": 200,
+                    "requests": 42,
+                }
+            ],
+        },
+    ),
+    "setup": (answers.PACKAGE_MANAGER, {"ansible_facts": {"ansible_pkg_mgr": "apt"}}),
+    "apt": (answers.CHANGED, {"changed": True}),
+    "live": (
+        answers.LIVE,
+        {
+            "facts": {
+                "unreachable": None,
+                "msg": None,
+                "nginx": {"installed": True, "running": True, "version": "1.22.1", "config_error": None},
+            },
+            "probe": {
+                "msg": None,
+                "skipped": None,
+                "attempts": [{"service": "nas", "who": "nobody", "expected": "400", "got": "400", "ok": True}],
+            },
+        },
+    ),
+}
+NESTED: list = []
+for _depth in range(500):
+    NESTED = [NESTED]
+LIES = {
+    "null": None,
+    "true": True,
+    "a number": 1,
+    "a huge number": 10**400,
+    "a negative number": -1,
+    "not a number": float("nan"),
+    "infinity": float("inf"),
+    "text": "text",
+    "nothing": "",
+    "a template": "{{ lookup('pipe', 'touch /tmp/harmless') }}",
+    "an escape": "a\x1b[2J\x9b31mb",
+    "a line more": "1.22.1\n",
+    "another direction": "a\u202eb",
+    "half a pair": "\ud800",
+    "huge text": "9" * (answers.LARGEST // 1000),
+    "digits of elsewhere": "\u0661.\u0662",
+    "a superscript": "²",
+    "a list": ["text"],
+    "nested deeply": NESTED,
+    "a dictionary": {"a\x1b": {}},
+    "variables": {"mtls_ca_dir": "/nowhere", "ansible_connection": "local"},
+}
+
+
+def places(value: object, path: tuple = ()) -> Iterator[tuple]:
+    """The way to each value of an answer, and to the answer itself."""
+    yield path
+    for key, item in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        yield from places(item, (*path, key))
+
+
+def with_lie(answer: object, path: tuple, lie: object) -> object:
+    if not path:
+        return lie
+    answer = copy.deepcopy(answer)
+    place = answer
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = lie
+    return answer
+
+
+def assert_harmless(value: object, *, lines: bool = False) -> None:
+    """Whatever is let through can be printed, written and reckoned with."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            assert_harmless(key)
+            assert_harmless(item, lines=key in ("before", "after", "msg", "module_stdout", "module_stderr"))
+    elif isinstance(value, list):
+        for item in value:
+            assert_harmless(item)
+    elif isinstance(value, str):
+        assert type(value) is str
+        assert (value.replace("\n", "").replace("\t", "") if lines else value).isprintable()
+        value.encode()
+    else:
+        assert value is None or type(value) in (bool, int, float)
+        assert value is None or -(2**53) <= value <= 2**53
+    json.dumps(value, allow_nan=False)
+
+
+def outcome(work: Callable[[], dict]) -> tuple[dict | None, str]:
+    """What was read, or why not."""
+    try:
+        return work(), ""
+    except MtlsError as error:
+        return None, str(error)
+
+
+def lied_to(module: str, lie: object) -> Iterator[tuple[dict | None, str]]:
+    """What comes of an honest answer with the lie in one place after the other."""
+    spec, answer = HONEST[module]
+    for path in places(answer):
+        lying = with_lie(answer, path, lie)
+        yield outcome(lambda lying=lying: answers.read("nas", module, spec, lying))
+
+
+@pytest.mark.parametrize("module", HONEST)
+def test_an_honest_answer_passes_as_it_is(module):
+    spec, answer = HONEST[module]
+    assert answers.read("nas", module, spec, answer) == answer
+    # Whatever else is in it is dropped, in every place.
+    noise = {"ansible_facts": {"mtls_ca_dir": "/nowhere"}, "deprecations": ["\x1b"], "add_host": {}, "invocation": {}}
+    if module != "setup":
+        assert answers.read("nas", module, spec, {**answer, **noise}) == answer
+    more = copy.deepcopy(answer)
+    for path in places(answer):
+        place = more
+        for key in path:
+            place = place[key]
+        if isinstance(place, dict) and path[-1:] not in (("fingerprints",), ("held",), ("names",)):
+            place["mtls_more"] = "{{ 1 }}"
+    assert answers.read("nas", module, spec, more) == answer
+
+
+@pytest.mark.parametrize("lie", LIES)
+@pytest.mark.parametrize("module", HONEST)
+def test_a_lie_in_any_place_is_refused_or_made_harmless(module, lie):
+    outcomes = list(lied_to(module, LIES[lie]))
+    for found, said in outcomes:
+        assert_harmless(found)
+        if found is None:
+            assert said.startswith(f"host nas: its answer to {module} is not to be believed: ")
+            assert len(said) < 1000
+            assert said.isprintable()
+    assert any(said for _found, said in outcomes), f"no place of {module} has anything against {lie}"
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_what_is_let_through_can_be_reckoned_with(lie):
+    """The places where the controller computes with what a host says."""
+    for found, _said in lied_to("nginx_facts", LIES[lie]):
+        if found is None:
+            continue
+        nginx = found["nginx"]
+        tuple(int(part) for part in (nginx["version"] or "0").split("."))
+        for value in filter(None, nginx["directives"].values()):
+            parse_time(value)
+            assert not value.isdigit() or int(value) >= 0
+        if nginx["comparison"] and nginx["comparison"]["own_shutdown_timeout"]:
+            OwnBound(**nginx["comparison"]["own_shutdown_timeout"]).warning(60)
+    for found, _said in lied_to("nginx_gate", LIES[lie]):
+        for name in ("clock", "crl_begin", "crl_end") if found else ():
+            assert datetime.fromtimestamp(found["gate"][name] or 0, UTC).year <= 9999
+
+
+@pytest.mark.parametrize("left_out", [path for path in places(HONEST["nginx_facts"][1]) if path and path[-1] != 0])
+def test_what_is_left_out_is_null_or_refused(left_out):
+    answer = copy.deepcopy(HONEST["nginx_facts"][1])
+    place = answer
+    for key in left_out[:-1]:
+        place = place[key]
+    del place[left_out[-1]]
+    found, said = outcome(lambda: answers.read("nas", "nginx_facts", answers.NGINX_FACTS, answer))
+    assert_harmless(found)
+    assert found or left_out[-1] in said
+
+
+def test_a_failure_is_its_message_and_no_more():
+    failure = {
+        "failed": True,
+        "msg": "nginx: \x1b[31mno\nsuch file",
+        "rc": 1,
+        "module_stderr": "Traceback \x9b2J\n",
+        "exception": "Traceback",
+        "ansible_facts": {"mtls_revoke": "phone"},
+        "invocation": {"module_args": {}},
+        "warnings": ["\x1b"],
+        "results": [],
+    }
+    assert answers.read("nas", "nginx_config", answers.NGINX_CONFIG, failure) == {
+        "failed": True,
+        "changed": False,
+        "msg": "nginx: \\x1b[31mno\nsuch file",
+        "rc": 1,
+        "module_stderr": "Traceback \\x9b2J\n",
+    }
+    silent = answers.read("nas", "nginx_config", answers.NGINX_CONFIG, {"failed": {"a": 1}})
+    assert silent == {"failed": True, "changed": False, "msg": "nginx_config failed on nas and did not say why"}
+    for lie in LIES.values():
+        for name in failure:
+            lying = {**failure, name: lie}
+            found, _said = outcome(lambda lying=lying: answers.read("nas", "nginx_config", answers.NGINX_CONFIG, lying))
+            assert_harmless(found)
+
+
+def test_text_for_people():
+    assert answers.printable("grün\r\n\tend", lines=True) == "grün\n\tend"
+    assert answers.printable("a\rb\n", lines=True) == "a\\rb\n"
+    assert answers.printable("a\nb") == "a\\nb"
+    assert answers.printable("x" * 12, most=10) == "xxxxxxxxxx… (2 more characters)"
+
+
+def test_a_live_answer_may_lack_a_task():
+    assert answers.read_live("nas", {})["facts"]["nginx"] is None
+    assert answers.read_live("nas", {"facts": {"unreachable": True, "msg": "no\x1b"}})["facts"]["msg"] == "no\\x1b"
+    for lie in LIES.values():
+        found, said = outcome(lambda lie=lie: answers.read_live("nas", lie))
+        assert_harmless(found)
+        assert found or said.startswith("host nas: its answer to status is not to be believed: ")
