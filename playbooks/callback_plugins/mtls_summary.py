@@ -99,7 +99,7 @@ class HostReport:
         wrong = [f"{a['who']} got {a['got']} instead of {a['expected']}" for a in asked if not a["ok"]]
         if wrong:
             return f"PROBE: {'; '.join(wrong)}"
-        let_in = sum(attempt["expected"].startswith("2") for attempt in asked)
+        let_in = sum(not attempt["expected"].startswith("4") for attempt in asked)
         return f"probe as expected: {let_in} let in, {len(asked) - let_in} kept out" if asked else ""
 
 
@@ -164,6 +164,7 @@ class CallbackModule(CallbackBase):
         self._reports: dict[str, HostReport] = {}
         self._hosts: dict[str, None] = {}
         self._authorities: list[str] = []
+        self._not_asked: list[str] = []
         self._diagnoses: list[str] = []
         self._check = False
 
@@ -181,6 +182,10 @@ class CallbackModule(CallbackBase):
             report.attempts = None if values.get("skipped") else values.get("attempts")
         elif action == "mtls.nginx.nginx_install" and values.get("changed"):
             report.installed = True
+        elif action == "mtls.nginx.trust_check" and not values.get("asked", True) and values.get("msg"):
+            self._not_asked.append(result._host.get_name())
+        elif action == "mtls.nginx.ca_init" and values.get("created"):
+            self._authorities.append(_of_creation(values["path"], self._not_asked, check=self._check))
         elif action == "mtls.nginx.client_cert":
             self._authorities += _of_clients(values)
         elif action == "mtls.nginx.doctor":
@@ -211,6 +216,14 @@ class CallbackModule(CallbackBase):
         self._display.banner("MTLS PLAN" if self._check else "MTLS SUMMARY")
         for line in render(self._reports, self._hosts, self._authorities, check=self._check):
             self._display.display(line)
+
+
+def _of_creation(path: str, not_asked: list[str], *, check: bool) -> str:
+    """That there was no authority; `not_asked` are hosts that could not say whether they trust another one."""
+    line = f"authority {'would be created' if check else 'created'}: {path}"
+    if not_asked:
+        line += f", without having asked {', '.join(not_asked)}"
+    return textwrap.fill(line, _WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 def _of_clients(values: Mapping[str, t.Any]) -> list[str]:

@@ -174,6 +174,52 @@ options:
             description: Path of the certificate.
             type: path
             required: true
+  guard:
+    description:
+      - What the host must not be given, by what it has. It is looked at right before the files are put in place.
+      - Whether this is given or not, a file of CRLs never takes the place of a newer one by the same CA - one with a
+        higher number, with the same number and another content, or one that lists more. Where a CRL has no number, its
+        beginning counts. Nor is one put in place that is not good by the host's clock.
+    type: dict
+    suboptions:
+      host:
+        description: The host's name, for messages.
+        type: str
+        default: this host
+      clock:
+        description: The controller's time in seconds since 1970, to say by how much the host's clock is off.
+        type: float
+      authorities:
+        description: The authorities whose clients enter.
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          directory:
+            description: The authority's directory on the controller, for messages.
+            type: str
+            required: true
+          ca:
+            description: Path of the CA certificates on the host. If there are any, one must be among the authority's.
+            type: path
+            required: true
+          crl:
+            description: Path of the CRLs on the host.
+            type: path
+            required: true
+          certificates:
+            description: The authority's CA certificates, in PEM.
+            type: str
+            required: true
+      replace_authority:
+        description: Lets another CA take the place of the one that the host trusts.
+        type: bool
+        default: false
+      forgettable:
+        description: Serial numbers that the host's CRL lists and a newer one need not, because they have expired.
+        type: list
+        elements: str
+        default: []
   close_rejected:
     description:
       - For files that must get in, as a CRL must, whatever else is wrong on the host.
@@ -313,6 +359,11 @@ nginx:
       description: Its version, null when it was not asked.
       type: str
       sample: 1.22.1
+forgotten:
+  description: Serial numbers that the host's CRL lists and the new one does not, each with its issuer.
+  returned: if that is why it failed
+  type: dict
+  sample: {"1003": "CN=Acme Devices,O=Acme"}
 message:
   description: What was done, in words.
   returned: success
@@ -442,6 +493,26 @@ def main() -> None:
                     },
                 },
             },
+            "guard": {
+                "type": "dict",
+                "options": {
+                    "host": {"type": "str", "default": "this host"},
+                    "clock": {"type": "float"},
+                    "authorities": {
+                        "type": "list",
+                        "elements": "dict",
+                        "default": [],
+                        "options": {
+                            "directory": {"type": "str", "required": True},
+                            "ca": {"type": "path", "required": True},
+                            "crl": {"type": "path", "required": True},
+                            "certificates": {"type": "str", "required": True},
+                        },
+                    },
+                    "replace_authority": {"type": "bool", "default": False},
+                    "forgettable": {"type": "list", "elements": "str", "default": []},
+                },
+            },
             "close_rejected": {"type": "bool", "default": False},
             "reload": {"type": "bool", "default": False},
             "binary": {"type": "str", "default": "nginx"},
@@ -453,10 +524,11 @@ def main() -> None:
     def work() -> dict:
         request = request_from(module.params, module.check_mode, module.tmpdir)
         binary = module.get_bin_path(module.params["binary"], opt_dirs=PROGRAM_DIRS)
+        guard = module.params["guard"]
         if binary is not None:
-            outcome = transaction.run(Nginx(binary, module.params["conf_path"]), request)
+            outcome = transaction.run(Nginx(binary, module.params["conf_path"]), request, guard)
         elif module.check_mode:
-            outcome = transaction.preview(request)
+            outcome = transaction.preview(request, guard)
         else:
             raise MtlsError(
                 f"nginx is not installed: there is no program '{module.params['binary']}'."

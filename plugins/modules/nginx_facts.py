@@ -67,8 +67,15 @@ options:
             description: Whether it knows exempt networks.
             type: bool
             default: false
+  expected:
+    description:
+      - Files of CA certificates and of CRLs, each with the fingerprint that it is going to have, see
+        RV(nginx.comparison.fingerprints); null where that is not known.
+      - RV(nginx.trust) tells what is in those that are not like that.
+    type: dict
+    default: {}
   names:
-    description: Host names for RV(ansible_facts.mtls_nginx.names).
+    description: Host names for RV(nginx.names).
     type: list
     elements: str
     default: []
@@ -205,6 +212,36 @@ nginx:
           type: list
           elements: dict
           sample: []
+    trust:
+      description: What the host trusts by now.
+      type: dict
+      contains:
+        clock:
+          description: The host's time, in seconds since 1970.
+          type: float
+          sample: 1796310000.5
+        held:
+          description: The certificates and CRLs in those files of O(expected) that are there and are not like that.
+          type: dict
+          sample:
+            /etc/nginx/client-certs/ca.crt:
+              certificates:
+                - subject: CN=Acme Root CA,O=Acme
+                  fingerprint: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+                  key: 2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae
+                  begin: 1796300000
+                  end: 2111660000
+              crls: []
+            /etc/nginx/client-certs/crl.pem:
+              certificates: []
+              crls:
+                - issuer: CN=Acme Root CA,O=Acme
+                  name: fcde2b2edba56bf408601fb721fe9b5c338d10ee429ea04fae5511b68fbf8fb9
+                  key_identifier: 6f1d2e3c4b5a69788796a5b4c3d2e1f00f1e2d3c
+                  number: "c"
+                  begin: 1796300000
+                  end: 1798900000
+                  content: baa5a0964d3320fbc0c6a922140453c8513ea24ab8fd0577034804a967248096
     init_script:
       description: Path of nginx's init script, null where there is none.
       type: str
@@ -216,6 +253,7 @@ import glob
 import os
 import re
 import socket
+import time
 from collections.abc import Sequence
 
 from ansible.module_utils.basic import AnsibleModule
@@ -370,6 +408,7 @@ def main() -> None:
                     },
                 },
             },
+            "expected": {"type": "dict", "default": {}},
         },
         supports_check_mode=True,
     )
@@ -384,6 +423,7 @@ def main() -> None:
             facts["comparison"] = compare(conf_path, module.params["compare"])
             if facts["upgrading"]:  # who carries the request out says what to do
                 facts["comparison"]["settled"] = False
+        facts["trust"] = {"clock": time.time(), "held": comparison.held(module.params["expected"])}
         return {"changed": False, "nginx": facts}
 
     run_module(module, work)

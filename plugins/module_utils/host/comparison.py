@@ -13,6 +13,7 @@ import os
 import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common import files
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
@@ -164,6 +165,22 @@ def unguarded_snippets(
     from ansible_collections.mtls.nginx.plugins.module_utils.host import snippets
 
     return snippets.included_nowhere(configuration or nginx_conf.load(conf_path), wanted)
+
+
+def held(expected: Mapping[str, str | None]) -> dict[str, dict[str, Any]]:
+    """What certificates and CRLs are in those files that are not as `expected`: fingerprints, by path.
+
+    See `certificates.Contents.as_answer`. A file that is not there is left out.
+    """
+    found = {}
+    for path, fingerprinted in expected.items():
+        content = None if _fingerprint(path) == fingerprinted else read(path)
+        if content is not None:
+            # Only here: an unchanged host need not load what reads certificates.
+            from ansible_collections.mtls.nginx.plugins.module_utils.host import certificates
+
+            found[path] = certificates.read(content).as_answer()
+    return found
 
 
 def _status(path: str, *, follow: bool = True) -> os.stat_result | None:

@@ -14,6 +14,7 @@ import os
 import re
 import signal
 import threading
+import time
 import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -87,29 +88,33 @@ class Outcome:
         }
 
 
-def preview(request: ChangeRequest) -> Outcome:
+def preview(request: ChangeRequest, guard: Mapping[str, Any] | None = None) -> Outcome:
     """What a host without nginx would get: a comparison, since nobody can be asked."""
     _check_request(request)
     comparison.refuse_strays(request)
     changes = comparison.compare(comparison.with_textfile(request))
     _refuse_foreign(changes)
+    _refuse_setback(changes, guard)
     return Outcome(changes, changed=bool(changes), message="nginx is not installed, so it could not be asked")
 
 
-def run(nginx: Nginx, request: ChangeRequest) -> Outcome:
+def run(nginx: Nginx, request: ChangeRequest, guard: Mapping[str, Any] | None = None) -> Outcome:
     """Carry out a request, or with `check` only say what would happen, having asked nginx.
+
+    `guard` is the option of that name: what the host must not be set back behind, see setback.py.
 
     Raises MtlsError in nginx's words when something fails: then all is as it was, or the message says what is not.
     """
     _check_request(request)
     with swap.exclusive(nginx.conf_dir):
-        return _Transaction(nginx, request).run()
+        return _Transaction(nginx, request, guard).run()
 
 
 class _Transaction:
-    def __init__(self, nginx: Nginx, request: ChangeRequest) -> None:
+    def __init__(self, nginx: Nginx, request: ChangeRequest, guard: Mapping[str, Any] | None) -> None:
         self._nginx = nginx
         self._request = request
+        self._guard = guard
         self._swap = swap.Swap(nginx.conf_dir)
         self._signals = _Signals()
         self._closed: list[closing.Closed] = []
@@ -155,6 +160,7 @@ class _Transaction:
                 outcome.message = f"{changes[0].path}: {changes[0].kind}; nginx is running"
             return outcome, None
         _refuse_foreign(changes)
+        _refuse_setback(changes, self._guard)
         served = [change for change in changes if _is_served(change)]
         overlay = {change.path: change.wanted.content if change.wanted else None for change in served}
         configuration = nginx_conf.load(self._nginx.conf_path, overlay)
@@ -490,6 +496,20 @@ def _refuse_foreign(changes: Sequence[Change]) -> None:
                 f"{change.path}: this file was not written by mtls.nginx (it lacks the line '{nginx_conf.MARKER}');"
                 " move it away, or rename the service"
             )
+
+
+def _refuse_setback(changes: Sequence[Change], guard: Mapping[str, Any] | None) -> None:
+    if not changes:
+        return
+    # Only here: an unchanged host need not load what reads certificates.
+    from ansible_collections.mtls.nginx.plugins.module_utils.host import setback
+
+    new = {
+        change.path: change.wanted.content
+        for change in changes
+        if change.wanted is not None and not change.wanted.secret
+    }
+    setback.refuse(setback.Guard.of(guard) if guard else setback.Guard(), new, time.time(), comparison.read)
 
 
 def _is_served(change: Change) -> bool:

@@ -193,6 +193,29 @@ _DIRECTIVES = (
 )
 
 _UNGUARDED = Each(Record({"service": Text(most=64), "path": Text()}))
+_DATE = Whole(least=-_LAST_SECOND, most=_LAST_SECOND)
+_PEM = Record(
+    {
+        "certificates": Each(
+            Record({"subject": Message(), "fingerprint": _SHA256, "key": _SHA256, "begin": _DATE, "end": _DATE}),
+            most=1000,
+        ),
+        "crls": Each(
+            Record(
+                {
+                    "issuer": Message(),
+                    "name": _SHA256,
+                    "key_identifier": Text(r"[0-9a-f]*"),
+                    "number": Maybe(Text(r"[0-9a-f]{1,42}")),
+                    "begin": _DATE,
+                    "end": Maybe(_DATE),
+                    "content": _SHA256,
+                }
+            ),
+            most=1000,
+        ),
+    }
+)
 
 _NGINX = Record(
     {
@@ -222,6 +245,7 @@ _NGINX = Record(
                 }
             )
         ),
+        "trust": Record({"clock": Moment(), "held": Table(Text(), _PEM)}),
         "init_script": Maybe(Text()),
     }
 )
@@ -358,6 +382,7 @@ _FAILURE = Record(
         "rc": Maybe(Whole(-(2**31), 2**32)),
         "module_stdout": Maybe(Message(lines=True)),
         "module_stderr": Maybe(Message(lines=True)),
+        "forgotten": Maybe(Table(Text(_SERIAL), Message())),
     }
 )
 

@@ -128,7 +128,7 @@ def _read(plan: AuthorityPlan, now: datetime, settings: Settings) -> AuthoritySt
             ACT_NOW,
             "authority_missing",
             "There is no authority yet",
-            "The first run makes it, and everybody's certificate.",
+            "If there was one, restore that directory, or correct mtls_ca_dir. Else the first run makes it.",
             (plan.path,),
             settings.playbook("site"),
             plan.path,

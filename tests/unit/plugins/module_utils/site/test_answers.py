@@ -59,6 +59,27 @@ HONEST = {
                     "own_shutdown_timeout": OWN,
                     "unguarded": [UNGUARDED],
                 },
+                "trust": {
+                    "clock": 1796310000.5,
+                    "held": {
+                        "/etc/nginx/client-certs/ca.crt": {
+                            "certificates": [
+                                {"subject": "CN=CA", "fingerprint": "1" * 64, "key": "2" * 64, "begin": 0, "end": 9}
+                            ],
+                            "crls": [
+                                {
+                                    "issuer": "CN=CA",
+                                    "name": "3" * 64,
+                                    "key_identifier": "",
+                                    "number": "8000000000000001",
+                                    "begin": 0,
+                                    "end": None,
+                                    "content": "4" * 64,
+                                }
+                            ],
+                        }
+                    },
+                },
                 "init_script": None,
             },
         },
@@ -243,7 +264,7 @@ def test_an_honest_answer_passes_as_it_is(module):
         place = more
         for key in path:
             place = place[key]
-        if isinstance(place, dict) and path[-1:] not in [("fingerprints",), ("names",)]:  # tables of any name
+        if isinstance(place, dict) and path[-1:] not in (("fingerprints",), ("held",), ("names",)):  # tables
             place["mtls_more"] = "{{ 1 }}"
     assert answers.read("nas", module, spec, more) == answer
 

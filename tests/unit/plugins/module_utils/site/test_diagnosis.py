@@ -304,6 +304,15 @@ CASES = {
         ["not_rolled_out"],
         "web1 has not got the service yet",
     ),
+    "the authority's directory is not there": (
+        INTENT,
+        record(authority="", certificate=None, ca=None, crl=None, ca_end=None, crl_end=None, allow_dns={}),
+        reality(status=None),
+        None,
+        False,
+        ["authority_missing"],
+        "restore that directory, or correct mtls_ca_dir",
+    ),
     "not rolled out: the CA": (INTENT, RECORD, reality(host(ca="old"), status=400), OUT, False, ["not_rolled_out"], ""),
     "not rolled out: no CRL": (
         INTENT,
