@@ -46,18 +46,20 @@ class HostReport:
     attempts: list[Mapping[str, t.Any]] | None = None
     failure: str | None = None
     unreachable: bool = False
+    unguarded: list[tuple[str, str]] = field(default_factory=list)  # service, path of its snippet
 
     def take_site(self, result: Mapping[str, t.Any]) -> None:
         self.seen = True
         self.accepted = result.get("accepted")
         self.changes += [(*_about(file["path"]), file["change"]) for file in result.get("files") or []]
+        self.unguarded = [(item["service"], item["path"]) for item in result.get("unguarded") or []]
         if result.get("started"):
             self.changes.append((_EVERY_SERVICE, "nginx", "started"))
 
     @property
     def quiet(self) -> bool:
         """Whether there is nothing to be told but that all is well."""
-        return not (self.changes or self.installed or self.failure) and all(
+        return not (self.changes or self.installed or self.failure or self.unguarded) and all(
             attempt["ok"] for attempt in self.attempts or []
         )
 
@@ -73,6 +75,9 @@ class HostReport:
         told = [
             f"{service:{width}}  {'; '.join(part for part in (changed or 'nothing changed', probed) if part)}"
             for service, changed, probed in rows
+        ]
+        told[:0] = [
+            f"{service}: GUARDS NOTHING until a server block includes {path}" for service, path in self.unguarded
         ]
         if self.installed:
             told.insert(0, "nginx would be installed" if check else "nginx installed")
@@ -96,7 +101,7 @@ class HostReport:
         wrong = [f"{a['who']} got {a['got']} instead of {a['expected']}" for a in asked if not a["ok"]]
         if wrong:
             return f"PROBE: {'; '.join(wrong)}"
-        let_in = sum(attempt["expected"].startswith("2") for attempt in asked)
+        let_in = sum(not attempt["expected"].startswith("4") for attempt in asked)
         return f"probe as expected: {let_in} let in, {len(asked) - let_in} kept out" if asked else ""
 
 
@@ -144,6 +149,7 @@ def _wrapped(indent: str, line: str) -> list[str]:
         initial_indent=indent,
         subsequent_indent=f"{indent}    ",
         break_long_words=False,
+        break_on_hyphens=False,
         drop_whitespace=True,
     )
 
@@ -160,6 +166,7 @@ class CallbackModule(CallbackBase):
         self._reports: dict[str, HostReport] = {}
         self._hosts: dict[str, None] = {}
         self._authorities: list[str] = []
+        self._not_asked: list[str] = []
         self._diagnoses: list[str] = []
         self._status: dict[str, t.Any] | None = None
         self._check = False
@@ -178,6 +185,10 @@ class CallbackModule(CallbackBase):
             report.attempts = None if values.get("skipped") else values.get("attempts")
         elif action == "mtls.nginx.nginx_install" and values.get("changed"):
             report.installed = True
+        elif action == "mtls.nginx.trust_check" and not values.get("asked", True) and values.get("msg"):
+            self._not_asked.append(result._host.get_name())
+        elif action == "mtls.nginx.ca_init" and values.get("created"):
+            self._authorities.append(_of_creation(values["path"], self._not_asked, check=self._check))
         elif action == "mtls.nginx.client_cert":
             self._authorities += _of_clients(values)
         elif action == "mtls.nginx.doctor":
@@ -223,6 +234,14 @@ class CallbackModule(CallbackBase):
         }
         with open(path, "w", encoding="utf-8") as stream:
             json.dump(result, stream)
+
+
+def _of_creation(path: str, not_asked: list[str], *, check: bool) -> str:
+    """That there was no authority; `not_asked` are hosts that could not say whether they trust another one."""
+    line = f"authority {'would be created' if check else 'created'}: {path}"
+    if not_asked:
+        line += f", without having asked {', '.join(not_asked)}"
+    return textwrap.fill(line, _WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 def _of_clients(values: Mapping[str, t.Any]) -> list[str]:

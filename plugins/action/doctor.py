@@ -18,6 +18,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site import answers, ev
 from ansible_collections.mtls.nginx.plugins.module_utils.site.diagnosis import Diagnosis, HostState, Reality, diagnose
 from ansible_collections.mtls.nginx.plugins.module_utils.site.host_paths import gate_files
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service
+from ansible_collections.mtls.nginx.plugins.module_utils.site.standing import clock_offset
 from ansible_collections.mtls.nginx.plugins.plugin_utils.host_action import HostAction
 from ansible_collections.mtls.nginx.plugins.plugin_utils.hostvars import probe_address, read_plan
 
@@ -102,6 +103,7 @@ def _gate_options(found: evidence.Evidence, arguments: dict[str, t.Any]) -> dict
         "service": service.name,
         "variable": service.variable,
         **gate_files(os.path.dirname(os.path.normpath(arguments["conf_path"])), service),
+        "snippet": service.snippet,
         "serial": certificate.serial if certificate else "",
         "dn": certificate.dn if certificate else "",
         **{name: arguments[name] for name in ("binary", "conf_path", "log_dir")},
@@ -110,15 +112,14 @@ def _gate_options(found: evidence.Evidence, arguments: dict[str, t.Any]) -> dict
 
 def _state(gate: dict[str, t.Any], before: float, after: float) -> HostState:
     """The host read its clock some time between `before` and `after`."""
-    clock = gate["clock"]
-    offset = clock - before if clock < before else max(0.0, clock - after)
+    offset = clock_offset(gate["clock"], before, after)
     return HostState(
         offset=timedelta(seconds=offset),
         crl_begin=_moment(gate["crl_begin"]),
         crl_end=_moment(gate["crl_end"]),
         **{
             name: gate[name]
-            for name in ("running", "configured", "allow", "ca", "crl", "revoked", "requests", "errors")
+            for name in ("running", "configured", "included", "allow", "ca", "crl", "revoked", "requests", "errors")
         },
     )
 

@@ -6,12 +6,15 @@
 
 from __future__ import annotations
 
+import os
 import typing as t
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.options import DIRECTORY, PKCS11
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store import handover
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.layout import Layout
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import AuthorityPlan, authority_path
 from ansible_collections.mtls.nginx.plugins.module_utils.site.rollover_plan import Move
@@ -43,10 +46,17 @@ class ActionModule(ActionBase):
         except MtlsError as error:
             raise AnsibleActionFail(str(error)) from error
         result["changed"] = False
+        result["missing"] = [path for path, plan in plans.items() if _would_be_made(plan)]
         result["authorities"] = {path: plan.as_options() for path, plan in plans.items()}
         # Passphrases and export passwords are in it: shown at no verbosity, yet a failure above keeps its message.
         result["_ansible_no_log"] = True
         return result
+
+
+def _would_be_made(plan: AuthorityPlan) -> bool:
+    """Whether there is no authority yet, and nobody else has one that this directory would mirror."""
+    made_here = plan.settings["backend"] in (DIRECTORY, PKCS11)
+    return made_here and not os.path.exists(Layout(plan.path).certificate)
 
 
 def _only(path: str, plans: dict[str, AuthorityPlan]) -> dict[str, AuthorityPlan]:

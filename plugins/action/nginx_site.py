@@ -6,12 +6,15 @@
 from __future__ import annotations
 
 import os
+import time
 import typing as t
+from collections.abc import Container
 
 from ansible import constants as C
 from ansible.utils.display import Display
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.host.request import Snippet
 from ansible_collections.mtls.nginx.plugins.module_utils.host.shutdown import OwnBound
 from ansible_collections.mtls.nginx.plugins.module_utils.host.transaction import Outcome
 from ansible_collections.mtls.nginx.plugins.module_utils.site import answers
@@ -21,9 +24,8 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.host_files import 
     host_files,
     to_compare,
 )
-from ansible_collections.mtls.nginx.plugins.module_utils.site.host_paths import trusts_of
 from ansible_collections.mtls.nginx.plugins.module_utils.site.host_view import NginxHost, bucket_advice, host_names
-from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import authority_path, beside_inventory
+from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import beside_inventory
 from ansible_collections.mtls.nginx.plugins.module_utils.site.publication import (
     Publication,
     publish,
@@ -31,9 +33,18 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.publication import
     rehearse,
 )
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service
+from ansible_collections.mtls.nginx.plugins.module_utils.site.standing import (
+    Answer,
+    Standing,
+    check,
+    expected,
+    guard_options,
+    may_forget,
+)
 from ansible_collections.mtls.nginx.plugins.plugin_utils.host_action import HostAction
 from ansible_collections.mtls.nginx.plugins.plugin_utils.hostvars import (
     TEMPLATE_DIR,
+    authorities_of,
     base_dir,
     inventory_reader,
     read_plan,
@@ -47,6 +58,7 @@ ARGUMENTS = {
     "log_dir": {"type": "path", "default": "/var/log/nginx"},
     "crl_only": {"type": "bool", "default": False},
     "crl_min_days": {"type": "int", "default": 3},
+    "replace_authority": {"type": "bool", "default": False},
     "error_pages": {"type": "bool", "default": True},
     "error_page_template": {"type": "str"},
     "shutdown_timeout": {"type": "int", "default": 60},
@@ -75,14 +87,7 @@ class ActionModule(HostAction):
         return os.path.dirname(self._arguments["conf_path"])
 
     def _authorities(self, services: list[Service]) -> dict[str, tuple[str, list[Service]]]:
-        """The authorities of the host by `Service.trust`: the directory, and the services that its clients enter."""
-        present = [service for service in services if service.present]
-        entered = {trust: [each for each in present if each.trust == trust] for trust in trusts_of(services)}
-        own, base = self._arguments["authority"], base_dir(self._task_vars)
-        return {
-            trust: (authority_path((each[0].authority if each else None) or own, base), each)
-            for trust, each in entered.items()
-        }
+        return authorities_of(services, self._arguments["authority"], base_dir(self._task_vars))
 
     def _bring_crl(self, services: list[Service]) -> dict[str, t.Any]:
         min_days = 0 if self._task.check_mode else self._arguments["crl_min_days"]
@@ -95,15 +100,20 @@ class ActionModule(HostAction):
         if missing and not crls:
             raise MtlsError("; ".join(missing))
         wanted = crl_files(self._conf_dir, services, crls, self._arguments["textfile_dir"])
-        result = {**self._put_in_place(wanted), "refused": {}}
+        # ca.crt stays as it is: with another CA's CRL beside it nobody would get in.
+        standings = self._standings(services, crls)
+        placed = self._put_in_place(wanted, standings, replace_authority=False)
+        result = {**placed, "refused": {}}
         if missing:
-            placed = [result["msg"]] if result.get("failed") else ["the CRLs of the other authorities are in place"]
-            result.update(failed=True, msg="; ".join([*missing, *placed]))
+            said = [result["msg"]] if result.get("failed") else ["the CRLs of the other authorities are in place"]
+            result.update(failed=True, msg="; ".join([*missing, *said]))
         return result
 
     def _bring_all(self, services: list[Service]) -> dict[str, t.Any]:
         publications = self._publications(services)
-        looked = self._look(services)
+        standings = self._standings(services, publications)
+        before = time.time()
+        looked = self._look(services, standings)
         if looked.get("failed"):
             return looked
         facts = looked["nginx"]
@@ -114,16 +124,23 @@ class ActionModule(HostAction):
                 "systemd": facts["systemd"],
                 "message": "nginx is not installed",
             }
+        replace_authority = self._arguments["replace_authority"]
+        now = time.time()
+        answer = Answer.of(facts["trust"], before, now)
+        if about_clock := check(self._host, answer, standings, now, replace_authority=replace_authority):
+            display.warning(about_clock)
         nginx = _nginx_host(facts, self._arguments, base_dir(self._task_vars))
         wanted = host_files(nginx, services, publications, TEMPLATE_DIR, C.DEFAULT_LOCAL_TMP)
         unchanged = _unchanged(facts, wanted)
         if unchanged is None:
-            result = self._put_in_place(wanted)
+            result = self._put_in_place(wanted, standings, replace_authority=replace_authority)
             if result.get("failed") and "map_hash_bucket_size" in result.get("msg", ""):
                 result["msg"] += bucket_advice(nginx, services, publications) or ""
         else:
             result = unchanged.as_result()
             self._warn(unchanged.own_bound, wanted)
+            for snippet in unchanged.unguarded:
+                display.warning(snippet.warning)
         refused = {name: who for publication in publications.values() for name, who in publication.refused.items()}
         return {**result, "installed": facts["installed"], "systemd": facts["systemd"], "refused": refused}
 
@@ -140,15 +157,37 @@ class ActionModule(HostAction):
             for trust, (path, entered) in authorities.items()
         }
 
-    def _look(self, services: list[Service]) -> dict[str, t.Any]:
+    def _standings(self, services: list[Service], published: Container[str]) -> list[Standing]:
+        """Return how those authorities stand that have `published` something good, by `Service.trust`."""
+        return [
+            Standing.of(self._conf_dir, trust, path)
+            for trust, (path, _entered) in self._authorities(services).items()
+            if trust in published
+        ]
+
+    def _look(self, services: list[Service], standings: list[Standing]) -> dict[str, t.Any]:
         compare = to_compare(
             self._conf_dir, services, self._arguments["shutdown_timeout"], self._arguments["textfile_dir"]
         )
-        options = {"test": False, "compare": compare, "names": host_names(services), **self._where}
+        options = {
+            "test": False,
+            "compare": compare,
+            "expected": expected(standings),
+            "names": host_names(services),
+            **self._where,
+        }
         return self._ask("nginx_facts", options, answers.NGINX_FACTS)
 
-    def _put_in_place(self, wanted: HostFiles) -> dict[str, t.Any]:
-        result = self._ask("nginx_config", {**wanted.as_options(), **self._where}, answers.NGINX_CONFIG)
+    def _put_in_place(
+        self, wanted: HostFiles, standings: list[Standing], *, replace_authority: bool
+    ) -> dict[str, t.Any]:
+        guard = guard_options(self._host, standings, time.time(), replace_authority=replace_authority)
+        options = {**wanted.as_options(), **self._where, "guard": guard}
+        result = self._ask("nginx_config", options, answers.NGINX_CONFIG)
+        forgotten = result.get("forgotten")
+        if forgotten and may_forget(forgotten, standings):
+            guard["forgettable"] = list(forgotten)
+            result = self._ask("nginx_config", options, answers.NGINX_CONFIG)
         own = result.get("own_shutdown_timeout")
         self._warn(OwnBound(**own) if own else None, wanted)
         return result
@@ -171,7 +210,10 @@ def _unchanged(facts: dict[str, t.Any], wanted: HostFiles) -> Outcome | None:
     if compared["fingerprints"] != wanted.fingerprints():
         return None
     own = compared["own_shutdown_timeout"]
-    return Outcome(own_bound=OwnBound(**own) if own else None)
+    return Outcome(
+        own_bound=OwnBound(**own) if own else None,
+        unguarded=[Snippet(item["service"], item["path"]) for item in compared["unguarded"]],
+    )
 
 
 def _nginx_host(facts: dict[str, t.Any], arguments: dict[str, t.Any], base: str | None) -> NginxHost:

@@ -27,6 +27,7 @@ ARGUMENTS = {
     "authority": {"type": "path", "required": True},
     "services": {"type": "list", "elements": "dict", "required": True},
     "address": {"type": "str"},
+    "crl_only": {"type": "bool", "default": False},
 }
 
 
@@ -59,17 +60,18 @@ class ActionModule(ActionBase):
                 )
                 for service in present
             }
+            ask = _ask_about_crl if arguments["crl_only"] else _ask
             outcomes = [
                 (service, outcome)
                 for service in present
                 if not service.snippet
-                for outcome in _ask(service, witnesses, probe_address(arguments["address"], service, task_vars))
+                for outcome in ask(service, witnesses, probe_address(arguments["address"], service, task_vars))
             ]
         except MtlsError as error:
             raise AnsibleActionFail(str(error)) from error
         result.update(changed=False, attempts=[probe.summary(service.name, outcome) for service, outcome in outcomes])
         wrong = [
-            f"service {service.name}: {outcome.attempt.who} got {outcome.got} instead of {outcome.attempt.expect}"
+            f"service {service.name}: {outcome.attempt.who} got {outcome.got} instead of {outcome.expected}"
             for service, outcome in outcomes
             if not outcome.ok
         ]
@@ -78,8 +80,20 @@ class ActionModule(ActionBase):
         return result
 
 
+def _target(service: Service, address: str) -> probe.Target:
+    return probe.Target(address, service.listen.port, service.probe_name, bool(service.proxy_protocol_from))
+
+
+def _ask_about_crl(service: Service, witnesses: Mapping[str | None, Witnesses], address: str) -> list[probe.Outcome]:
+    """Nothing is asked of a service that does not want a certificate: it waits for site.yml."""
+    target = _target(service, address)
+    first, *others = witnesses[service.authority].certificate_attempts()
+    outcome = probe.ask(target, first)
+    return [outcome, *(probe.ask(target, attempt) for attempt in others)] if outcome.ok else []
+
+
 def _ask(service: Service, witnesses: Mapping[str | None, Witnesses], address: str) -> list[probe.Outcome]:
-    target = probe.Target(address, service.listen.port, service.probe_name, bool(service.proxy_protocol_from))
+    target = _target(service, address)
     own = witnesses[service.authority]
     with own.attempts(service, [other for other in witnesses.values() if other is not own]) as attempts:
         return [probe.ask(target, attempt) for attempt in attempts]

@@ -151,6 +151,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+path:
+  description: The directory of the authority.
+  returned: success
+  type: str
+  sample: /srv/inventory/pki
 created:
   description: Whether a new authority was made.
   returned: success
@@ -287,6 +292,7 @@ def work(call: entry.Call) -> dict:
         call.warn(warning)
     return {
         "changed": bool(outcome.added or outcome.updated),
+        "path": options["path"],
         "created": outcome.created and not outcome.pending,
         "adopted": bool(outcome.added) and not outcome.created,
         "added": outcome.added,

@@ -30,7 +30,7 @@ options:
       - Whether certificates that have ended are left out of a new CRL. They stay in C(index.txt), and nginx refuses
         them as expired.
       - Each is listed by at least one CRL that was written after its end, as RFC 5280 wants it. It is left out of the
-        first one written when its end is at least as long ago as a CRL is valid, see O(days).
+        first one written when its end is two days longer ago than a CRL is valid, see O(days).
       - A current CRL that lists them still is good until the next one is due.
     type: bool
     default: true
@@ -103,7 +103,7 @@ crl:
       type: int
       sample: 12
     last_update:
-      description: The beginning of the CRL.
+      description: From when on it is valid. That is a day before it is signed, for hosts whose clocks are slow.
       type: str
       sample: "2026-11-23T14:29:00Z"
     next_update:

@@ -58,4 +58,10 @@ authorities:
       clients: [{name: iphone-admin, state: present}]
       servers: [{host: nas, name: nas, server_names: [nas.example.com]}]
       revoked: []
+missing:
+  description: The directories of those that would be made, because there is no authority yet.
+  type: list
+  elements: str
+  returned: success
+  sample: []
 """

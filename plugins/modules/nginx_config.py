@@ -96,6 +96,29 @@ options:
         description: Whether the port expects a line of the PROXY protocol before TLS.
         type: bool
         default: false
+  snippets:
+    description:
+      - Those of O(files) that belong into server blocks of the host's own, which include them; and those with a server
+        block that knows exempt networks.
+      - One that comes after a C(rewrite), C(if), C(break) or C(return) of its block is an error, since it would be no
+        gate. One that is included nowhere is written all the same, and RV(unguarded) and a warning say so.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      service:
+        description: Name of the service.
+        type: str
+        required: true
+      path:
+        description: The file.
+        type: path
+        required: true
+      exempt:
+        description: Whether it lets in without a certificate whoever comes from some networks. Where the PROXY
+          protocol or C(set_real_ip_from) says that there is a proxy in front, that is an error.
+        type: bool
+        default: false
   shutdown_timeout:
     description:
       - Seconds after which old worker processes end the connections that outlive a reload - websockets, running
@@ -152,6 +175,52 @@ options:
             description: Path of the certificate.
             type: path
             required: true
+  guard:
+    description:
+      - What the host must not be given, by what it has. It is looked at right before the files are put in place.
+      - Whether this is given or not, a file of CRLs never takes the place of a newer one by the same CA - one with a
+        higher number, with the same number and another content, or one that lists more. Where a CRL has no number, its
+        beginning counts. Nor is one put in place that is not good by the host's clock.
+    type: dict
+    suboptions:
+      host:
+        description: The host's name, for messages.
+        type: str
+        default: this host
+      clock:
+        description: The controller's time in seconds since 1970, to say by how much the host's clock is off.
+        type: float
+      authorities:
+        description: The authorities whose clients enter.
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          directory:
+            description: The authority's directory on the controller, for messages.
+            type: str
+            required: true
+          ca:
+            description: Path of the CA certificates on the host. If there are any, one must be among the authority's.
+            type: path
+            required: true
+          crl:
+            description: Path of the CRLs on the host.
+            type: path
+            required: true
+          certificates:
+            description: The authority's CA certificates, in PEM.
+            type: str
+            required: true
+      replace_authority:
+        description: Lets another CA take the place of the one that the host trusts.
+        type: bool
+        default: false
+      forgettable:
+        description: Serial numbers that the host's CRL lists and a newer one need not, because they have expired.
+        type: list
+        elements: str
+        default: []
   close_rejected:
     description:
       - For files that must get in, as a CRL must, whatever else is wrong on the host.
@@ -268,6 +337,20 @@ own_shutdown_timeout:
       description: Where.
       type: str
       sample: /etc/nginx/nginx.conf
+unguarded:
+  description: Those of O(snippets) that no server block includes, and that guard nothing therefore.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    service:
+      description: Name of the service.
+      type: str
+      sample: photos
+    path:
+      description: The snippet.
+      type: str
+      sample: /etc/nginx/snippets/mtls-photos.conf
 nginx:
   description: The host's nginx.
   returned: success
@@ -277,6 +360,11 @@ nginx:
       description: Its version, null when it was not asked.
       type: str
       sample: 1.22.1
+forgotten:
+  description: Serial numbers that the host's CRL lists and the new one does not, each with its issuer.
+  returned: if that is why it failed
+  type: dict
+  sample: {"1003": "CN=Acme Devices,O=Acme"}
 message:
   description: What was done, in words.
   returned: success
@@ -296,6 +384,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.host.request import (
     SECRET_MODE,
     ChangeRequest,
     GateProbe,
+    Snippet,
     WantedFile,
     textfile_from,
 )
@@ -316,6 +405,7 @@ def request_from(params: dict, check: bool, scratch_parent: str | None) -> Chang
         absent=params["absent"],
         owned=params["owned"],
         gates=[GateProbe(**probe) for probe in params["probes"]],
+        snippets=[Snippet(**snippet) for snippet in params["snippets"]],
         shutdown_timeout=params["shutdown_timeout"],
         textfile=textfile_from(params["textfile"]),
         close_rejected=params["close_rejected"],
@@ -368,6 +458,16 @@ def main() -> None:
                     "proxy_protocol": {"type": "bool", "default": False},
                 },
             },
+            "snippets": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "service": {"type": "str", "required": True},
+                    "path": {"type": "path", "required": True},
+                    "exempt": {"type": "bool", "default": False},
+                },
+            },
             "shutdown_timeout": {"type": "int"},
             "textfile": {
                 "type": "dict",
@@ -394,6 +494,26 @@ def main() -> None:
                     },
                 },
             },
+            "guard": {
+                "type": "dict",
+                "options": {
+                    "host": {"type": "str", "default": "this host"},
+                    "clock": {"type": "float"},
+                    "authorities": {
+                        "type": "list",
+                        "elements": "dict",
+                        "default": [],
+                        "options": {
+                            "directory": {"type": "str", "required": True},
+                            "ca": {"type": "path", "required": True},
+                            "crl": {"type": "path", "required": True},
+                            "certificates": {"type": "str", "required": True},
+                        },
+                    },
+                    "replace_authority": {"type": "bool", "default": False},
+                    "forgettable": {"type": "list", "elements": "str", "default": []},
+                },
+            },
             "close_rejected": {"type": "bool", "default": False},
             "reload": {"type": "bool", "default": False},
             "binary": {"type": "str", "default": "nginx"},
@@ -405,10 +525,11 @@ def main() -> None:
     def work() -> dict:
         request = request_from(module.params, module.check_mode, module.tmpdir)
         binary = module.get_bin_path(module.params["binary"], opt_dirs=PROGRAM_DIRS)
+        guard = module.params["guard"]
         if binary is not None:
-            outcome = transaction.run(Nginx(binary, module.params["conf_path"]), request)
+            outcome = transaction.run(Nginx(binary, module.params["conf_path"]), request, guard)
         elif module.check_mode:
-            outcome = transaction.preview(request)
+            outcome = transaction.preview(request, guard)
         else:
             raise MtlsError(
                 f"nginx is not installed: there is no program '{module.params['binary']}'."
@@ -419,6 +540,8 @@ def main() -> None:
             module.warn(warning)
         for warning in outcome.warnings:
             module.warn(warning)
+        for snippet in outcome.unguarded:
+            module.warn(snippet.warning)
         result = outcome.as_result()
         if module._diff:
             result["diff"] = transaction.diff(outcome.changes)

@@ -49,8 +49,33 @@ options:
       textfile:
         description: As O(mtls.nginx.nginx_config#module:textfile).
         type: dict
+      snippets:
+        description: As O(mtls.nginx.nginx_config#module:snippets).
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          service:
+            description: Name of the service.
+            type: str
+            required: true
+          path:
+            description: The file.
+            type: path
+            required: true
+          exempt:
+            description: Whether it knows exempt networks.
+            type: bool
+            default: false
+  expected:
+    description:
+      - Files of CA certificates and of CRLs, each with the fingerprint that it is going to have, see
+        RV(nginx.comparison.fingerprints); null where that is not known.
+      - RV(nginx.trust) tells what is in those that are not like that.
+    type: dict
+    default: {}
   names:
-    description: Host names for RV(ansible_facts.mtls_nginx.names).
+    description: Host names for RV(nginx.names).
     type: list
     elements: str
     default: []
@@ -135,7 +160,17 @@ nginx:
         resolver: null
         set_real_ip_from: null
         ssl_session_cache: shared:SSL:10m
+        variables_hash_bucket_size: null
         worker_shutdown_timeout: null
+    unguarded:
+      description: Snippets of this collection that no server block includes, and that guard nothing therefore.
+      type: list
+      elements: str
+      sample: [/etc/nginx/snippets/mtls-photos.conf]
+    snippet_error:
+      description: Why one is no gate where it stands, null where none is misplaced.
+      type: str
+      sample: null
     ipv6:
       description: Whether the host can open an IPv6 socket.
       type: bool
@@ -172,6 +207,41 @@ nginx:
           description: As RV(mtls.nginx.nginx_config#module:own_shutdown_timeout).
           type: dict
           sample: null
+        unguarded:
+          description: As RV(mtls.nginx.nginx_config#module:unguarded).
+          type: list
+          elements: dict
+          sample: []
+    trust:
+      description: What the host trusts by now.
+      type: dict
+      contains:
+        clock:
+          description: The host's time, in seconds since 1970.
+          type: float
+          sample: 1796310000.5
+        held:
+          description: The certificates and CRLs in those files of O(expected) that are there and are not like that.
+          type: dict
+          sample:
+            /etc/nginx/client-certs/ca.crt:
+              certificates:
+                - subject: CN=Acme Root CA,O=Acme
+                  fingerprint: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+                  key: 2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae
+                  begin: 1796300000
+                  end: 2111660000
+              crls: []
+            /etc/nginx/client-certs/crl.pem:
+              certificates: []
+              crls:
+                - issuer: CN=Acme Root CA,O=Acme
+                  name: fcde2b2edba56bf408601fb721fe9b5c338d10ee429ea04fae5511b68fbf8fb9
+                  key_identifier: 6f1d2e3c4b5a69788796a5b4c3d2e1f00f1e2d3c
+                  number: "c"
+                  begin: 1796300000
+                  end: 1798900000
+                  content: baa5a0964d3320fbc0c6a922140453c8513ea24ab8fd0577034804a967248096
     init_script:
       description: Path of nginx's init script, null where there is none.
       type: str
@@ -179,8 +249,11 @@ nginx:
 """
 
 import dataclasses
+import glob
 import os
+import re
 import socket
+import time
 from collections.abc import Sequence
 
 from ansible.module_utils.basic import AnsibleModule
@@ -188,13 +261,14 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mtls.nginx.plugins.module_utils.common.entry import run_module
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.host import comparison, nginx_conf, nginx_process, resolver
-from ansible_collections.mtls.nginx.plugins.module_utils.host.request import ChangeRequest, textfile_from
+from ansible_collections.mtls.nginx.plugins.module_utils.host.request import ChangeRequest, Snippet, textfile_from
 
 _DIRECTIVES = {
     "client_header_timeout": ("http",),
     "map_hash_bucket_size": ("http",),
     "map_hash_max_size": ("http",),
     "resolver": ("http",),
+    "variables_hash_bucket_size": ("http",),
     "set_real_ip_from": ("http",),
     "ssl_session_cache": ("http",),
     "worker_shutdown_timeout": (),
@@ -217,6 +291,8 @@ def gather(binary: str | None, conf_path: str, names: Sequence[str] = ()) -> dic
         "directives": dict.fromkeys(_DIRECTIVES),
         "name_servers": [],
         "names": {},
+        "unguarded": [],
+        "snippet_error": None,
         "ipv6": _has_ipv6(),
         "systemd": nginx_process.systemd_runs(),
         "init_script": nginx_process.init_script(),
@@ -254,12 +330,14 @@ def compare(conf_path: str, options: dict) -> dict:
         owned=options["owned"],
         shutdown_timeout=options["shutdown_timeout"],
         textfile=textfile_from(options["textfile"]),
+        snippets=[Snippet(**snippet) for snippet in options["snippets"]],
     )
     found = comparison.look(conf_path, options["paths"], request)
     return {
         "settled": found.settled,
         "fingerprints": found.fingerprints,
         "own_shutdown_timeout": dataclasses.asdict(found.own_bound) if found.own_bound else None,
+        "unguarded": [{"service": snippet.service, "path": snippet.path} for snippet in found.unguarded],
     }
 
 
@@ -271,12 +349,28 @@ def _configuration(nginx: nginx_process.Nginx, names: Sequence[str]) -> dict:
         "includes_conf_d": ("http",) in with_ours.included.get(ours, ()),
         "directives": {name: configuration.own_value(name, context) for name, context in _DIRECTIVES.items()},
         **_names(names, configuration),
+        **_snippets(nginx, configuration),
     }
 
 
 def _names(names: Sequence[str], configuration: nginx_conf.Configuration | None) -> dict:
     found = resolver.look_up(names, configuration)
     return {"name_servers": found.servers, "names": found.names}
+
+
+def _snippets(nginx: nginx_process.Nginx, configuration: nginx_conf.Configuration) -> dict:
+    """What is wrong with the place of our snippets."""
+    pattern = re.compile(re.escape(os.path.join(nginx.conf_dir, "snippets")) + r"/mtls-([^/]+)\.conf")
+    found = [
+        Snippet(match[1], match[0])
+        for match in map(pattern.fullmatch, sorted(glob.glob(f"{nginx.conf_dir}/snippets/*")))
+        if match
+    ]
+    try:
+        unguarded = comparison.unguarded_snippets(nginx.conf_path, found, configuration)
+    except MtlsError as error:
+        return {"snippet_error": str(error)}
+    return {"unguarded": [snippet.path for snippet in unguarded]}
 
 
 def _has_ipv6() -> bool:
@@ -302,8 +396,19 @@ def main() -> None:
                     "owned": {"type": "list", "elements": "path", "default": []},
                     "shutdown_timeout": {"type": "int"},
                     "textfile": {"type": "dict"},
+                    "snippets": {
+                        "type": "list",
+                        "elements": "dict",
+                        "default": [],
+                        "options": {
+                            "service": {"type": "str", "required": True},
+                            "path": {"type": "path", "required": True},
+                            "exempt": {"type": "bool", "default": False},
+                        },
+                    },
                 },
             },
+            "expected": {"type": "dict", "default": {}},
         },
         supports_check_mode=True,
     )
@@ -318,6 +423,7 @@ def main() -> None:
             facts["comparison"] = compare(conf_path, module.params["compare"])
             if facts["upgrading"]:  # who carries the request out says what to do
                 facts["comparison"]["settled"] = False
+        facts["trust"] = {"clock": time.time(), "held": comparison.held(module.params["expected"])}
         return {"changed": False, "nginx": facts}
 
     run_module(module, work)

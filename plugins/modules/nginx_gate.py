@@ -43,6 +43,10 @@ options:
     description: Path of the map lines of revoked serials.
     type: path
     required: true
+  snippet:
+    description: Whether O(server_block) is a snippet for a server block of the host's own.
+    type: bool
+    default: false
   serial:
     description: The serial number of the client's certificate, in nginx's spelling.
     type: str
@@ -110,6 +114,10 @@ gate:
       description: Whether the service's server block or snippet is there.
       type: bool
       sample: true
+    included:
+      description: Whether a server block includes the snippet; null without one.
+      type: bool
+      sample: null
     allow:
       description: Whom the service's map lets in - everybody with a good certificate, or the holders of these subjects.
         Null where there is no map.
@@ -154,7 +162,7 @@ import time
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common.entry import run_module
-from ansible_collections.mtls.nginx.plugins.module_utils.host import nginx_process
+from ansible_collections.mtls.nginx.plugins.module_utils.host import nginx_conf, nginx_process, snippets
 from ansible_collections.mtls.nginx.plugins.module_utils.host.gate import Gate, state
 
 _PATHS = ("server_block", "maps", "ca", "crl", "revoked")
@@ -166,6 +174,7 @@ def main() -> None:
             "service": {"type": "str", "required": True},
             "variable": {"type": "str", "required": True},
             **{name: {"type": "path", "required": True} for name in _PATHS},
+            "snippet": {"type": "bool", "default": False},
             "serial": {"type": "str", "default": ""},
             "dn": {"type": "str", "default": ""},
             "binary": {"type": "str", "default": "nginx"},
@@ -185,6 +194,8 @@ def main() -> None:
             **{name: options[name] for name in _PATHS},
         )
         found = state(gate, options["serial"], options["dn"])
+        if options["snippet"] and found["configured"]:
+            found["included"] = snippets.is_included(nginx_conf.load(options["conf_path"]), options["server_block"])
         running = binary is not None and nginx_process.Nginx(binary, options["conf_path"]).master() is not None
         return {"changed": False, "gate": {"clock": time.time(), "running": running, **found}}
 

@@ -14,6 +14,8 @@ description:
     Private keys of clients and of the CA stay there.
   - The host is asked once where nothing differs. The role P(mtls.nginx.server#role) uses it.
   - Ships no CRL that has ended or soon will, that another CA signed, or that holds anything but a CRL.
+  - Refuses, in check mode too, what would set the host back - another CA than it trusts, a CRL that is older than its
+    own, has its number and another content, or has forgotten somebody, and a CRL or CA that is not good by its clock.
 options:
   authority:
     description: The authority's directory on the controller. A relative path starts at the inventory's directory.
@@ -45,6 +47,13 @@ options:
       where the run that is foreseen may renew it.
     type: int
     default: 3
+  replace_authority:
+    description:
+      - Lets another CA take the place of the one that the host trusts, which locks out every client that has a
+        certificate. Otherwise that is refused, unless one of the CAs stays, as while one authority follows another.
+      - Not with O(crl_only=true).
+    type: bool
+    default: false
   error_pages:
     description: Whether people who are refused read a page in plain words. The status is the same.
     type: bool

@@ -29,6 +29,13 @@ options:
       - Address to connect to. By default C(ansible_host), or 127.0.0.1 where the connection is local.
       - A service that listens on one address only is asked there when the connection is local.
     type: str
+  crl_only:
+    description:
+      - Asks only what a new CRL could have changed - as a client whose certificate is good, who must not get status
+        400, whatever the allow list says of it, and as a revoked one, who must.
+      - A service that does not refuse a request without a certificate is left out. It may wait to be set up.
+    type: bool
+    default: false
 attributes:
   check_mode:
     description: Asks nothing with C(--check), because what would be asked may not be there yet.

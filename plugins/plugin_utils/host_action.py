@@ -89,7 +89,16 @@ class HostAction(ActionBase):
             data = super()._parse_returned_data(*arguments)
         except Exception as error:  # whatever an answer can do to a decoder: nested too deeply, for one
             raise answers.refusal(self._host, module, f"it cannot be read ({type(error).__name__})") from error
+        if isinstance(data.get("warnings"), list):
+            data["warnings"] = [_words(warning) for warning in data["warnings"]]
         self._answer = answers.read(self._host, module, spec, data)
         if not self._answer.get("warnings", True):
             del self._answer["warnings"]  # Ansible wants a list, if anything
         return {**self._answer, "_ansible_parsed": data.get("_ansible_parsed", False)}
+
+
+def _words(warning: t.Any) -> t.Any:
+    """A module's warning as text: from ansible-core 2.19 on it is an object, of details or of an event."""
+    if details := getattr(warning, "details", None):
+        return " ".join(detail.msg for detail in details)
+    return getattr(getattr(warning, "event", None), "msg", warning)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import typing as t
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 from ansible import constants as C
@@ -19,7 +19,12 @@ from ansible.inventory.manager import IGNORED
 from ansible.module_utils.common.yaml import yaml_load
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
-from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import AuthorityPlan, InventoryReader
+from ansible_collections.mtls.nginx.plugins.module_utils.site.host_paths import trusts_of
+from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import (
+    AuthorityPlan,
+    InventoryReader,
+    authority_path,
+)
 from ansible_collections.mtls.nginx.plugins.module_utils.site.rollover_plan import Move, with_next
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service
 from ansible_collections.mtls.nginx.plugins.plugin_utils.facts import refuse_facts
@@ -97,6 +102,19 @@ def _values(variables: Mapping[str, t.Any], host: str, names: list[str]) -> dict
 def base_dir(variables: Mapping[str, t.Any]) -> str | None:
     """Where relative paths start: the inventory's directory; None where the inventory is a bare list of hosts."""
     return variables.get("inventory_dir")
+
+
+def authorities_of(services: Sequence[Service], own: str, base: str | None) -> dict[str, tuple[str, list[Service]]]:
+    """The authorities of a host by `Service.trust`: the directory, and the services that its clients enter.
+
+    `own` is the host's `mtls_ca_dir`.
+    """
+    present = [service for service in services if service.present]
+    entered = {trust: [each for each in present if each.trust == trust] for trust in trusts_of(services)}
+    return {
+        trust: (authority_path((each[0].authority if each else None) or own, base), each)
+        for trust, each in entered.items()
+    }
 
 
 def probe_address(given: str | None, service: Service, variables: Mapping[str, t.Any]) -> str:

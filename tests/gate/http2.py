@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import socket
 import ssl
+from collections.abc import Mapping
 
 from .client import VERSIONS
 from .pki import Identity
 
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-_HEADERS, _RST_STREAM, _SETTINGS, _GOAWAY = 0x1, 0x3, 0x4, 0x7
+_DATA, _HEADERS, _RST_STREAM, _SETTINGS, _GOAWAY = 0x0, 0x1, 0x3, 0x4, 0x7
 _END_STREAM, _END_HEADERS = 0x1, 0x4
 _INDEXED_STATUS = {8: 200, 9: 204, 10: 206, 11: 304, 12: 400, 13: 404, 14: 500}  # RFC 7541, appendix A
 _HUFFMAN_DIGITS = {f"{digit:05b}": str(digit) for digit in range(3)}
@@ -28,11 +29,18 @@ def get(
     client: Identity | None,
     authority: str | None,
     host: str | None = None,
+    method: str = "GET",
+    headers: Mapping[str, str] | None = None,
+    body: bytes = b"",
 ) -> int | None:
-    """The status of one GET; None where the server ends the stream or the connection instead."""
-    fields = [(":method", "GET"), (":scheme", "https"), (":path", path)]
+    """The status of one request; None where the server ends the stream or the connection instead.
+
+    No Content-Length says how long a body is.
+    """
+    fields = [(":method", method), (":scheme", "https"), (":path", path)]
     fields += [(":authority", authority)] if authority else []
     fields += [("host", host)] if host else []
+    fields += (headers or {}).items()
     block = b"".join(b"\x10" + _text(name) + _text(value) for name, value in fields)
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     made.check_hostname = False
@@ -46,7 +54,9 @@ def get(
         made.wrap_socket(raw, server_hostname=sni) as connection,
     ):
         assert connection.selected_alpn_protocol() == "h2"
-        request = _frame(_SETTINGS, 0, 0, b"") + _frame(_HEADERS, _END_STREAM | _END_HEADERS, 1, block)
+        ends = _END_HEADERS if body else _END_STREAM | _END_HEADERS
+        request = _frame(_SETTINGS, 0, 0, b"") + _frame(_HEADERS, ends, 1, block)
+        request += _frame(_DATA, _END_STREAM, 1, body) if body else b""
         connection.sendall(_PREFACE + request)
         stream = connection.makefile("rb")
         while len(head := stream.read(9)) == 9:

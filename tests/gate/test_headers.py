@@ -5,10 +5,18 @@
 
 from __future__ import annotations
 
+import base64
+
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from ansible_collections.mtls.nginx.plugins.module_utils.site import identity_headers
 
 from .client import ask
 from .host import USUAL_HTTP
+from .pki import forged as forged_certificate
+from .pki import subject
 from .upstream import headers_of, path_of
 
 # The usual way: one header is set, in the location where the author thought of it.
@@ -31,29 +39,6 @@ server {
 UNDERSCORES = USUAL_HTTP + "underscores_in_headers on; ignore_invalid_headers off;"
 
 TOLD = ["Verify", "DN", "Serial", "Fingerprint"]  # by our configuration
-KNOWN = [  # to one product or another as the proxy's word on the client's certificate
-    "X-SSL-Client-Cert",
-    "X-SSL-Client-CN",
-    "X-SSL-Client-S-DN",
-    "X-SSL-Client-I-DN",
-    "X-SSL-Client-Issuer",
-    "X-SSL-Client-Subject",
-    "X-SSL-Client-SHA1",
-    "X-SSL-Client-Not-Before",
-    "X-SSL-Client-Not-After",
-    "X-SSL-Client-Session-ID",
-    "X-SSL-Client-Has-Cert",
-    "X-SSL-Client-Used",
-    "X-SSL-Cert",
-    "X-Client-Cert",
-    "X-Client-DN",
-    "X-Client-Verify",
-    "SSL-Client-Cert",
-    "SSL-Client-Verify",
-    "SSL-Client-Subject-DN",
-    "X-Forwarded-Client-Cert",
-    "X-Forwarded-Tls-Client-Cert",
-]
 LIE = "SUCCESS:CN=forged"
 
 
@@ -108,11 +93,96 @@ def test_ours_upstreams_are_told_the_truth(ours, upstream_heads, tls, path, name
             assert len(values) == 1
 
 
-@pytest.mark.parametrize("name", KNOWN)
-def test_ours_other_names_for_a_client_certificate_are_dropped(ours, upstream_heads, name):
-    ask(ours.port, "/open/", tls="TLSv1.3", headers=forged(name))
+@pytest.mark.parametrize("names", identity_headers.SOURCES.values(), ids=lambda names: names[0])
+def test_ours_other_names_for_a_client_certificate_are_dropped(ours, upstream_heads, names):
+    """On a public path, with and without a certificate, and behind the gate."""
+    for path, client in (("/open/", None), ("/open/", ours.admin), ("/", ours.admin)):
+        for name in names:
+            ask(ours.port, path, tls="TLSv1.3", client=client, headers=forged(name))
+            (head,) = upstream_heads.take()
+            assert LIE not in head
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("Client-Cert", "Client-Cert-Chain", "X-Forwarded-Tls-Client-Cert-Info", "X-ARR-ClientCert"),
+        *("SSL-Client-Issuer-DN", "SSL-Client-I-DN", "X-SSL-Client-Subject-DN", "X-SSL-Client-Issuer-DN"),
+        *("X-Amzn-Mtls-Clientcert", "X-Amzn-Mtls-Clientcert-Subject", "X-Forwarded-Client-Cert", "X-Client-Cert"),
+    ],
+)
+def test_ours_the_standard_and_the_best_known_are_among_them(ours, upstream_heads, name):
+    ask(ours.port, "/open/", tls="TLSv1.3", headers=f"{name}: {LIE}\r\n")
     (head,) = upstream_heads.take()
+    assert name.lower() not in head.lower()
     assert LIE not in head
+
+
+def test_nginx_finds_room_for_all_of_them(ours):
+    assert "proxy_headers_hash" not in (ours.folder / "log" / "start").read_text()
+
+
+# --- the standard's own header, where it is wanted (RFC 9440)
+
+
+@pytest.fixture(scope="module")
+def standard(module_host, authority, upstream):
+    host = module_host()
+    common = {"upstream": upstream.url, "identity_headers": "rfc9440", "public_paths": ["/open/"]}
+    host.ours(
+        [
+            {"name": "nas", "server_names": ["nas.test"], "cors_preflight": True, **common},
+            {"name": "files", "server_names": ["files.test"], "upstream": upstream.url},
+        ],
+        authority,
+    )
+    return host.start()
+
+
+@pytest.mark.parametrize("size", [0, 1, 40, 600, 3400])
+def test_ours_the_certificate_as_rfc_9440_has_it(standard, authority, upstream_heads, tls, size):
+    """Of any length that people have: the lines of its PEM form are one."""
+    units = {"OU": "x" * min(size, 64)} if size else {}
+    subject = {"CN": f"of size {size}", **units}
+    client = authority.client(f"of size {size}", subject) if size < 600 else _long(authority, size)
+    for path in ("/", "/open/"):
+        assert ask(standard.port, path, tls=tls, client=client, headers=forged("Client-Cert")).let_in
+        (head,) = upstream_heads.take()
+        (value,) = headers_of(head)["CLIENT_CERT"]
+        assert value[0] == value[-1] == ":"
+        assert base64.b64decode(value[1:-1], validate=True) == client.certificate.public_bytes(Encoding.DER)
+
+
+def _long(authority, size):
+    names = x509.SubjectAlternativeName([x509.DNSName(f"{'x' * 50}.{number}.test") for number in range(size // 60)])
+    return forged_certificate(authority.path, subject(f"of size {size}"), authority.issuer, extensions=[names])
+
+
+def test_ours_a_certificate_that_is_too_long_for_it_enters_without(standard, authority, upstream_heads, tls):
+    """Better nothing than a part."""
+    assert ask(standard.port, "/", tls=tls, client=_long(authority, 6000), headers=forged("Client-Cert")).let_in
+    (head,) = upstream_heads.take()
+    assert "CLIENT_CERT" not in headers_of(head)
+    assert headers_of(head)["X_SSL_CLIENT_VERIFY"] == ["SUCCESS"]
+
+
+def test_ours_of_a_certificate_that_does_not_count_it_says_nothing(
+    standard, authority, other_authority, upstream_heads
+):
+    lost = authority.client("lost with the standard")
+    authority.revoke(lost)
+    for client in (None, other_authority.client("stranger")):
+        assert ask(standard.port, "/open/", tls="TLSv1.3", client=client, headers=forged("Client-Cert")).let_in
+        (head,) = upstream_heads.take()
+        assert "CLIENT_CERT" not in headers_of(head)
+        assert LIE not in head
+
+
+def test_ours_without_the_option_there_is_no_such_header(standard, authority, upstream_heads):
+    client = authority.client("admin")
+    assert ask(standard.port, "/", tls="TLSv1.3", host="files.test", client=client).let_in
+    (head,) = upstream_heads.take()
+    assert "CLIENT_CERT" not in headers_of(head)
 
 
 @pytest.mark.parametrize("header", ["X-Original-URL", "X-Rewrite-URL", "X-Original-URI", "X-Forwarded-Uri"])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pytest
 
+from . import http2
 from .client import ask, curl
 
 # Any OPTIONS request, as the tutorials have it.
@@ -40,6 +41,11 @@ NONE = {
     "a body": ("OPTIONS", "/api", PREFLIGHT, "x=y"),
     "an empty body": ("OPTIONS", "/api", PREFLIGHT + "Content-Length: 0\r\n", ""),
     "chunks": ("OPTIONS", "/api", PREFLIGHT + "Transfer-Encoding: chunked\r\n", "0\r\n\r\n"),
+    "credentials for a proxy": ("OPTIONS", "/api", PREFLIGHT + "Proxy-Authorization: Basic eDp5\r\n", ""),
+    "an API key": ("OPTIONS", "/api", PREFLIGHT + "X-Api-Key: x\r\n", ""),
+    "an API key of another name": ("OPTIONS", "/api", PREFLIGHT + "Api-Key: x\r\n", ""),
+    "a token": ("OPTIONS", "/api", PREFLIGHT + "X-Auth-Token: x\r\n", ""),
+    "another token": ("OPTIONS", "/api", PREFLIGHT + "X-Access-Token: x\r\n", ""),
     "an upgrade": ("OPTIONS", "/api", PREFLIGHT + "Upgrade: websocket\r\n", ""),
     "GET in disguise": ("OPTIONS", "/api", PREFLIGHT + "X-HTTP-Method-Override: GET\r\n", ""),
     "GET in another disguise": ("OPTIONS", "/api", PREFLIGHT + "X-Method-Override: GET\r\n", ""),
@@ -58,6 +64,22 @@ def ours(module_host, authority, running_app):
         [
             {"name": "nas", "server_names": ["nas.test"], "cors_preflight": True, **common},
             {"name": "closed", "server_names": ["closed.test"], **common},
+            {
+                "name": "uploads",
+                "server_names": ["uploads.test"],
+                "cors_preflight": True,
+                "request_buffering": False,
+                "public_paths": ["/open/"],
+                **common,
+            },
+            {"name": "plain", "server_names": ["plain.test"], "cors_preflight": True, **common},
+            {
+                "name": "below",
+                "server_names": ["below.test"],
+                "cors_preflight": True,
+                **common,
+                "upstream": f"{running_app.url}/app",
+            },
         ],
         authority,
     )
@@ -82,6 +104,68 @@ def test_ours_a_preflight_gets_in(ours, app, tls):
     seen = app.take()
     assert {(one.method, one.size, one.headers["x-ssl-client-verify"]) for one in seen} == {("OPTIONS", 0, "NONE")}
     assert seen[0].headers["access-control-request-method"] == "PUT"
+
+
+def fields(text: str) -> dict[str, str]:
+    return {name.lower(): value for name, value in (line.split(": ", 1) for line in text.strip().split("\r\n"))}
+
+
+def test_usual_a_body_comes_along_over_http2(new_host, authority, app, tls):
+    host = new_host(APP=app.url)
+    usual = USUAL.replace("$request_method:", "$request_method$http_content_length:")
+    listen = "ssl" if host.build.version >= (1, 25, 1) else "ssl http2"
+    directive = "http2 on;" if host.build.version >= (1, 25, 1) else ""
+    host.by_hand(usual.replace("@PORT@ ssl;", f"@PORT@ {listen}; {directive}"), authority=authority)
+    host.start()
+    asked = {"tls": tls, "sni": "nas.test", "client": None, "authority": "nas.test", "method": "OPTIONS"}
+    assert http2.get(host.port, "/api", headers=fields(PREFLIGHT), body=b"x=y", **asked) == 200
+    assert [(one.method, one.size) for one in app.take()] == [("OPTIONS", 3)]
+
+
+@pytest.mark.parametrize("name", ["nas.test", "uploads.test", "plain.test"])
+def test_ours_no_body_is_handed_on(ours, app, tls, name):
+    """Over HTTP/2 one may come without a word about its length."""
+    asked = {"tls": tls, "sni": name, "client": None, "authority": name, "method": "OPTIONS"}
+    for body in (b"", b"x=y", b"x" * 8000):
+        assert http2.get(ours.port, "/api?x=y", headers=fields(PREFLIGHT), body=body, **asked) == 200
+    seen = app.take()
+    assert {(one.method, one.path, one.size) for one in seen} == {("OPTIONS", "/api?x=y", 0)}
+    assert not [one for one in seen if "content-length" in one.headers or "transfer-encoding" in one.headers]
+
+
+def test_ours_nothing_is_handed_on_but_what_a_preflight_says(ours, app, tls):
+    """Whatever else an application may take for credentials, or for another request."""
+    secret = "".join(f"{name}: SECRET\r\n" for name in ("X-My-Token", "X-Session", "Forwarded", "X-Forwarded-For"))
+    polite = "Accept: */*\r\nUser-Agent: Test\r\nReferer: https://photos.test/\r\n"
+    headers = PREFLIGHT + "Access-Control-Request-Private-Network: true\r\n" + polite
+    assert ask(ours.port, "/api", tls=tls, method="OPTIONS", headers=headers + secret).let_in
+    (seen,) = app.take()
+    assert "SECRET" not in seen.headers.values()
+    assert fields(headers).items() <= seen.headers.items()
+    assert seen.headers["host"] == seen.headers["x-forwarded-host"] == "nas.test"
+    assert seen.headers["x-forwarded-proto"] == "https"
+
+
+def test_ours_below_a_path_of_the_upstream(ours, app, tls):
+    assert ask(ours.port, "/a%20b?x=y", tls=tls, host="below.test", method="OPTIONS", headers=PREFLIGHT).let_in
+    (seen,) = app.take()
+    assert seen.path == "/app/a%20b?x=y"
+
+
+def test_ours_an_allowed_clients_own_options_request_is_his(ours, authority, app, tls):
+    """With a certificate it is a request like any other, with what belongs to it."""
+    answer = ask(
+        ours.port, "/api", tls=tls, client=authority.client("admin"), method="OPTIONS", headers=PREFLIGHT, body="x=y"
+    )
+    assert answer.let_in
+    (seen,) = app.take()
+    assert (seen.size, seen.headers["x-ssl-client-verify"]) == (3, "SUCCESS")
+
+
+def test_ours_an_upstreams_own_418_is_its_own(ours, authority, app, tls):
+    answer = ask(ours.port, "/status/418", tls=tls, client=authority.client("admin"))
+    assert answer.status == 418
+    assert ask(ours.port, "/status/418", tls=tls, method="OPTIONS", headers=PREFLIGHT).status == 418
 
 
 @pytest.mark.parametrize("what", NONE)

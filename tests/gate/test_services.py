@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import random
 import re
+import socket
 
 import pytest
 
@@ -203,6 +204,60 @@ def test_acme_challenges_from_a_program(new_host, authority, app, address):
     assert [(seen.path, seen.headers["host"]) for seen in app.take()] == [
         ("/.well-known/acme-challenge/token", "nas.test")
     ]
+
+
+# Whoever may come on port 80 says what he likes.
+NO_CHALLENGES = [
+    *("POST /.well-known/acme-challenge/token", "PUT /.well-known/acme-challenge/token"),
+    *("DELETE /.well-known/acme-challenge/token", "OPTIONS /.well-known/acme-challenge/token"),
+    *("GET /.well-known/acme-challenge/", "GET /.well-known/acme-challenge/a/b", "GET /.well-known/acme-challenge/a.b"),
+    *("GET /.well-known/acme-challenge/token?x=y", "GET /.well-known/acme-challenge/%74oken"),
+    *("GET /.well-known/acme-challenge/token%0a", "GET /.well-known/acme-challenge//token"),
+    *("GET /.well-known/acme-challenge/..%2f..%2fsecret", "GET /.well-known/acme-challenge/..;/secret"),
+    *("GET /.well-known/acme-challenge/x/../token", "GET //.well-known/acme-challenge/token"),
+]
+
+
+def said(address: str, request: str, headers: str = "", body: str = "") -> int:
+    with socket.create_connection((address, 80), timeout=10) as connection:
+        head = f"{request} HTTP/1.1\r\nHost: nas.test\r\nConnection: close\r\n{headers}"
+        head += f"Content-Length: {len(body)}\r\n" if body else ""
+        connection.sendall(f"{head}\r\n{body}".encode())
+        return int(connection.makefile("rb").readline().split()[1])
+
+
+def test_acme_upstreams_hear_of_challenges_only(new_host, authority, app, address):
+    common = {"server_names": ["nas.test"], "acme_upstream": app.url}
+    plain(new_host, authority, app, address, {"name": "nas", **common})
+    assert {said(address, request, body="x=y" * request.startswith("P")) for request in NO_CHALLENGES} <= {
+        301,
+        404,
+        405,
+    }
+    assert app.take() == []
+    assert said(address, "HEAD /.well-known/acme-challenge/token_1-X") == 200
+    assert [(one.method, one.path) for one in app.take()] == [("HEAD", "/.well-known/acme-challenge/token_1-X")]
+
+
+def test_acme_upstreams_hear_nothing_of_the_callers(new_host, authority, app, address):
+    """Neither forged headers nor a body."""
+    common = {"server_names": ["nas.test"], "acme_upstream": app.url}
+    odd = {"a-foreign": f"server {{ listen {address}:80; server_name x; underscores_in_headers on; }}"}
+    host = new_host()
+    authority.client("admin")
+    service = {"name": "nas", "upstream": app.url, "allow": ["admin"], "redirect_http": True, **common}
+    odd["z"] = "server { listen 127.0.0.1:@PORT@; }"
+    host.ours([{"listen": f"{address}:443", **service}], authority, neighbours=odd)
+    host.start()
+    names = ["X-SSL-Client-Verify", "X-SSL-Client-DN", "X_SSL_CLIENT_DN", "Client-Cert", "X-Original-URL", "Cookie"]
+    names += ["X-Forwarded-For", "X-Forwarded-Proto", "Authorization", "Expect-CT", "X-Anything"]
+    headers = "".join(f"{name}: FORGED\r\n" for name in names)
+    assert said(address, "GET /.well-known/acme-challenge/token", headers, "x=y") == 200
+    (seen,) = app.take()
+    assert (seen.size, {name: value for name, value in seen.headers.items() if name != "connection"}) == (
+        0,
+        {"host": "nas.test"},
+    )
 
 
 def test_acme_challenges_without_either_fail_plainly(new_host, authority, app, address):

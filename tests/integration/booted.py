@@ -73,11 +73,11 @@ class Booted:
         with self._log.open("wb") as log:
             self._unshare = subprocess.Popen(
                 [
+                    *("sh", "-c", 'echo 0 >"$0/cgroup.procs" && exec "$@"', self._group),
                     *("setpriv", "--pdeathsig", "KILL"),
                     *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--uts", "--ipc", "--net", "--cgroup"),
                     *("sh", "-c", _BOOT, "boot", self._place, *shared),
                 ],
-                preexec_fn=self._enter_group,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -88,9 +88,6 @@ class Booted:
         except BaseException:
             self.off()
             raise
-
-    def _enter_group(self) -> None:
-        (self._group / "cgroup.procs").write_text("0")
 
     def _wait(self) -> None:
         deadline = time.monotonic() + 60

@@ -513,6 +513,51 @@ def test_a_damaged_mirror_is_mended(authority, controller):
     assert len(controller.recorded()) == 2
 
 
+def crl_number(controller: Backend) -> int:
+    return crl_of(controller).extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
+
+
+def test_a_controller_takes_the_newer_crl_that_another_one_had_made(authority, controller):
+    """Hosts have it by then, and take none that is older."""
+    controller.serve(Client("phone"))
+    controller.refresh_crl()
+    other = authority.controller("other")
+    other.ensure()
+    other.refresh_crl()
+    assert other.actions(Client("phone", revoked=True)) == ["revoked"]
+    other.refresh_crl()
+    authority.server.ask("GET", f"{authority.mount}/crl/rotate")
+    other.refresh_crl()
+    controller.serve()
+    controller.refresh_crl()
+    assert crl_of(controller) == crl_of(other)
+    with controller.open(read_only=True) as opened:
+        assert opened.crl_due(7) is None
+
+
+def test_numbers_of_crls_go_on_where_the_directory_ended(openbao, tmp_path):
+    path = tmp_path / "pki"
+    before = Backend(Access(str(path)))
+    before.ensure()
+    before.serve(Client("phone"), Client("lost"))
+    with before.open() as opened:
+        for _again in range(4):
+            opened.write_crl(30)
+    number = crl_number(before)
+    settings = openbao.authority(root=False)
+    commands = block("sh", "issuers/import").replace("write pki/", f"write {settings['mount']}/")
+    openbao.shell(f"cd {tmp_path}\n{commands}")
+    after = Backend(Access(str(path), backend="openbao", settings=settings))
+    after.ensure()
+    (path / "ca.key").unlink()
+    assert after.actions(Client("phone"), Client("lost", revoked=True)) == ["unchanged", "revoked"]
+    after.refresh_crl()
+    moved = crl_number(after)
+    assert moved > number
+    assert after.refresh_crl() is None
+    assert crl_number(after) == moved
+
+
 def test_from_directory_to_openbao(openbao, authority, tmp_path):
     path = tmp_path / "pki"
     before = Backend(Access(str(path)))

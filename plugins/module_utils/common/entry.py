@@ -58,7 +58,7 @@ def result_of(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     try:
         return work()
     except MtlsError as error:
-        return {"failed": True, "msg": str(error)}
+        return {**error.result, "failed": True, "msg": str(error)}
     except OSError as error:
         if error.filename is None:
             raise

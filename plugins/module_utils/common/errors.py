@@ -5,17 +5,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 
 class MtlsError(Exception):
     """A mistake or obstacle the user can remove.
 
     The text names the host, client or file, says what is wrong with it and what to do about it.
     ``entry.result_of`` makes it the task's failure message, without a traceback. It is one line, whatever
-    characters are in the names it quotes.
+    characters are in the names it quotes. ``result`` is what the failed task returns beside it.
     """
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, result: Mapping[str, Any] | None = None) -> None:
         super().__init__(one_line(text))
+        self.result = dict(result or {})
 
 
 def one_line(text: str) -> str:

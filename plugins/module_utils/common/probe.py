@@ -40,11 +40,13 @@ class Target:
 class Attempt:
     """Somebody asking for a path. `expect` is the status that the gate must answer.
 
+    None: any but that for a bad certificate, where only that is in question.
+
     `key` is left out where it is in the certificate's file.
     """
 
     who: str
-    expect: int
+    expect: int | None
     certificate: str | None = None
     key: str | None = None
     path: str = GATE_PATH
@@ -66,7 +68,14 @@ class Outcome:
     @property
     def ok(self) -> bool:
         """Whether the gate did what it must."""
+        if self.attempt.expect is None:
+            return self.status not in (None, NO_OR_BAD_CERTIFICATE)
         return self.status == self.attempt.expect
+
+    @property
+    def expected(self) -> str:
+        expect = self.attempt.expect
+        return str(expect) if expect is not None else f"anything but {NO_OR_BAD_CERTIFICATE}"
 
 
 def ask(target: Target, attempt: Attempt, *, timeout: float = 10.0) -> Outcome:
@@ -128,7 +137,7 @@ def summary(service: str, outcome: Outcome) -> dict[str, t.Any]:
     return {
         "service": service,
         "who": outcome.attempt.who,
-        "expected": str(outcome.attempt.expect),
+        "expected": outcome.expected,
         "got": outcome.got,
         "ok": outcome.ok,
     }

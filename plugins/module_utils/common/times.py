@@ -14,6 +14,8 @@ from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import Mt
 # A host whose clock is behind must not find a new certificate or CRL "not yet valid": nginx would then refuse
 # every client.
 CLOCK_SKEW = timedelta(minutes=10)
+# A CRL that begins too late locks out everybody, so it begins a day before it is made, as those of public CAs do.
+CRL_BACKDATED = timedelta(days=1)
 
 
 def now() -> datetime:
@@ -38,6 +40,15 @@ def in_days(moment: datetime, days: int, owner: str) -> datetime:
         return moment + timedelta(days=days)
     except OverflowError:
         raise MtlsError(f"{owner}: {days} days end after the year 9999; use less") from None
+
+
+def distance(span: timedelta) -> str:
+    """Return how long that is, either way, in the largest unit that it is two of at least."""
+    seconds = int(abs(span).total_seconds())
+    for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * size:
+            return f"{round(seconds / size)} {unit}"
+    return f"{seconds} seconds"
 
 
 def iso(moment: datetime) -> str:

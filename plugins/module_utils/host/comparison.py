@@ -13,11 +13,17 @@ import os
 import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common import files
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.host import nginx_conf, shutdown, swap
-from ansible_collections.mtls.nginx.plugins.module_utils.host.request import ChangeRequest, Textfile, WantedFile
+from ansible_collections.mtls.nginx.plugins.module_utils.host.request import (
+    ChangeRequest,
+    Snippet,
+    Textfile,
+    WantedFile,
+)
 
 
 @dataclass(frozen=True)
@@ -115,11 +121,13 @@ class Look:
     """What a host has: `fingerprints` by path, None where there is no file.
 
     `settled`: nothing else differs from what was asked for. `own_bound` is the host's own `worker_shutdown_timeout`.
+    `unguarded` are the snippets that stand in no server block.
     """
 
     settled: bool
     fingerprints: Mapping[str, str | None]
     own_bound: shutdown.OwnBound | None = None
+    unguarded: Sequence[Snippet] = ()
 
 
 def look(conf_path: str, paths: Sequence[str], request: ChangeRequest) -> Look:
@@ -136,11 +144,43 @@ def look(conf_path: str, paths: Sequence[str], request: ChangeRequest) -> Look:
             settled = not swap.Swap(conf_dir).unfinished and not compare(beside)
             if request.textfile is not None and folder_in_the_way(request.textfile):
                 settled = False  # who carries the request out says so
-            return Look(settled, {path: _fingerprint(path) for path in paths}, own_bound)
+            unguarded = unguarded_snippets(conf_path, request.snippets)
+            return Look(settled, {path: _fingerprint(path) for path in paths}, own_bound, unguarded)
     except swap.Busy:
         raise
     except (MtlsError, OSError):
         return Look(False, {})
+
+
+def unguarded_snippets(
+    conf_path: str, wanted: Sequence[Snippet], configuration: nginx_conf.Configuration | None = None
+) -> list[Snippet]:
+    """The snippets that stand in no server block of this configuration, or of that on the disk.
+
+    :raises MtlsError: for one that is no gate where it stands.
+    """
+    if not wanted:
+        return []
+    # Only here: most hosts have none, and need not load what looks for them.
+    from ansible_collections.mtls.nginx.plugins.module_utils.host import snippets
+
+    return snippets.included_nowhere(configuration or nginx_conf.load(conf_path), wanted)
+
+
+def held(expected: Mapping[str, str | None]) -> dict[str, dict[str, Any]]:
+    """What certificates and CRLs are in those files that are not as `expected`: fingerprints, by path.
+
+    See `certificates.Contents.as_answer`. A file that is not there is left out.
+    """
+    found = {}
+    for path, fingerprinted in expected.items():
+        content = None if _fingerprint(path) == fingerprinted else read(path)
+        if content is not None:
+            # Only here: an unchanged host need not load what reads certificates.
+            from ansible_collections.mtls.nginx.plugins.module_utils.host import certificates
+
+            found[path] = certificates.read(content).as_answer()
+    return found
 
 
 def _status(path: str, *, follow: bool = True) -> os.stat_result | None:

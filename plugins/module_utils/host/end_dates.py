@@ -9,17 +9,10 @@ Read on the host, because a service's certificate may be the host's own, renewed
 
 from __future__ import annotations
 
-import binascii
-import re
 from collections.abc import Callable
-from itertools import islice
 
-from ansible_collections.mtls.nginx.plugins.module_utils.common import der, times
+from ansible_collections.mtls.nginx.plugins.module_utils.host import certificates
 from ansible_collections.mtls.nginx.plugins.module_utils.host.request import Textfile
-
-_PEM_BLOCK = re.compile(rb"-----BEGIN (X509 CRL|CERTIFICATE)-----(.*?)-----END \1-----", re.DOTALL)
-_TBS_FIELDS = 7  # as far as the dates are
-_VERSION_TAG = 0xA0
 
 _CRL = ("mtls_nginx_crl_next_update_timestamp_seconds", "When the CRL ends and nginx refuses every client.")
 _CA = ("mtls_nginx_ca_not_after_timestamp_seconds", "When the first CA certificate in ca.crt ends.")
@@ -59,29 +52,5 @@ def latest_begin(pem: bytes) -> int | None:
 
 
 def _all_dates(pem: bytes) -> list[tuple[int, int]]:
-    dates = [_dates(match[1] == b"X509 CRL", match[2]) for match in _PEM_BLOCK.finditer(pem)]
-    return [pair for pair in dates if pair is not None]
-
-
-def _dates(is_crl: bool, encoded: bytes) -> tuple[int, int] | None:
-    """NotBefore and notAfter of a certificate (RFC 5280, 4.1), thisUpdate and nextUpdate of a CRL (5.1)."""
-    try:
-        (whole,) = der.elements(binascii.a2b_base64(encoded))
-        tbs = next(der.elements(whole.content))
-        fields = list(islice(der.elements(tbs.content), _TBS_FIELDS))
-        if is_crl:
-            # version (absent in version 1), signature, issuer, thisUpdate, nextUpdate
-            first = 3 if fields[0].tag == der.INTEGER else 2
-            begin, end = fields[first : first + 2]
-        else:
-            # version (absent in version 1), serialNumber, signature, issuer, validity
-            begin, end = der.elements(fields[4 if fields[0].tag == _VERSION_TAG else 3].content)
-        if end.tag not in (der.UTC_TIME, der.GENERALIZED_TIME):
-            return None
-        return _seconds(begin), _seconds(end)
-    except (ValueError, IndexError, StopIteration):
-        return None
-
-
-def _seconds(time: der.Element) -> int:
-    return int(times.from_asn1(time.content.decode("ascii")).timestamp())
+    contents = certificates.read(pem)
+    return [(each.begin, each.end) for each in (*contents.certificates, *contents.crls) if each.end is not None]

@@ -46,6 +46,7 @@ def state(gate: Gate, serial: str, dn: str) -> dict[str, t.Any]:
     crl = files.read_if_there(gate.crl)
     return {
         "configured": os.path.exists(gate.server_block),
+        "included": None,
         "allow": _allow(gate),
         "ca": _digest(files.read_if_there(gate.ca)),
         "crl": _digest(crl),
@@ -58,7 +59,7 @@ def state(gate: Gate, serial: str, dn: str) -> dict[str, t.Any]:
 
 
 def _allow(gate: Gate) -> dict[str, t.Any] | None:
-    """Who may enter by the map `$mtls_<service>_allowed`: everybody with a good certificate, or these subjects."""
+    """Who may enter by the map `$mtls_<service>_list`: everybody with a good certificate, or these subjects."""
     content = files.read_if_there(gate.maps)
     if content is None:
         return None
@@ -67,7 +68,7 @@ def _allow(gate: Gate) -> dict[str, t.Any] | None:
     except nginx_conf.ConfSyntaxError:
         return None
     for directive in directives:
-        if directive.name == "map" and directive.values[1:] == [f"${gate.variable}_allowed"]:
+        if directive.name == "map" and directive.values[1:] == [f"${gate.variable}_list"]:
             # A key ends in the result of the verification, and where there is a list, in a colon and the subject.
             keys = [line.name.partition("SUCCESS") for line in directive.block or () if line.values == ["1"]]
             found = [rest[1:] for zone, success, rest in keys if success and zone in _WHOLE_SERVICE]

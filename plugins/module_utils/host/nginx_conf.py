@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import fnmatch
 import glob
+import itertools
 import os.path
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -51,11 +52,15 @@ class Token:
 
 @dataclass(frozen=True)
 class Directive:
-    """One directive. `block` holds the directives between its braces, and is None where it ends with a semicolon."""
+    """One directive. `block` holds the directives between its braces, and is None where it ends with a semicolon.
+
+    `start` is the character at which it begins.
+    """
 
     name: str
     args: tuple[Token, ...]
     block: list[Directive] | None = None
+    start: int = 0
 
     @property
     def values(self) -> list[str]:
@@ -89,7 +94,7 @@ def parse(text: str) -> list[Directive]:
         if not words:
             raise ConfSyntaxError(f"unexpected {mark} in line {_line(text, match.start())}")
         block: list[Directive] | None = [] if mark == "{" else None
-        blocks[-1].append(Directive(words[0].value, tuple(words[1:]), block))
+        blocks[-1].append(Directive(words[0].value, tuple(words[1:]), block, words[0].start))
         if block is not None:
             if words[0].value.endswith("_by_lua_block"):
                 position = _end_of_lua(text, position)
@@ -123,11 +128,20 @@ class ConfFile:
 
 @dataclass(frozen=True)
 class Statement:
-    """A directive where it takes effect: in `context`, for example ("http", "server"), written in `file`."""
+    """A directive where it takes effect: in `context`, for example ("http", "server"), written in `file`.
+
+    `server` is the number of the server block around it, None outside of any.
+    """
 
     directive: Directive
     context: tuple[str, ...]
     file: ConfFile
+    server: int | None = None
+
+    @property
+    def place(self) -> str:
+        """File and line, in words."""
+        return f"{self.file.path}, line {_line(self.file.text, self.directive.start)}"
 
     @property
     def managed(self) -> bool:
@@ -190,10 +204,11 @@ class _Loader:
         self._configuration = Configuration(conf_path)
         self._overlay = overlay
         self._main_context_only = main_context_only
+        self._servers = itertools.count()
 
     def load(self) -> Configuration:
         main = self._parse(self._configuration.conf_path, self._read(self._configuration.conf_path))
-        self._walk(main, main.directives, (), 0)
+        self._walk(main, main.directives, (), 0, None)
         return self._configuration
 
     def _read(self, path: str) -> bytes:
@@ -212,16 +227,24 @@ class _Loader:
         self._configuration.files[path] = file
         return file
 
-    def _walk(self, file: ConfFile, directives: Iterable[Directive], context: tuple[str, ...], depth: int) -> None:
+    def _walk(
+        self,
+        file: ConfFile,
+        directives: Iterable[Directive],
+        context: tuple[str, ...],
+        depth: int,
+        server: int | None,
+    ) -> None:
         for directive in directives:
-            self._configuration.statements.append(Statement(directive, context, file))
+            self._configuration.statements.append(Statement(directive, context, file, server))
             if directive.name == "include" and len(directive.args) == 1 and depth < _DEEPEST_INCLUDE:
                 for path in self._expand(directive.args[0].value):
-                    self._include(path, context, depth + 1)
+                    self._include(path, context, depth + 1, server)
             elif directive.block and not self._main_context_only:
-                self._walk(file, directive.block, (*context, directive.name), depth)
+                inside = next(self._servers) if directive.name == "server" and server is None else server
+                self._walk(file, directive.block, (*context, directive.name), depth, inside)
 
-    def _include(self, path: str, context: tuple[str, ...], depth: int) -> None:
+    def _include(self, path: str, context: tuple[str, ...], depth: int, server: int | None) -> None:
         file = self._configuration.files.get(path)
         if file is None:
             try:
@@ -229,7 +252,7 @@ class _Loader:
             except OSError:
                 return
         self._configuration.included.setdefault(path, []).append(context)
-        self._walk(file, file.directives, context, depth)
+        self._walk(file, file.directives, context, depth, server)
 
     def _expand(self, pattern: str) -> list[str]:
         """The files that `include` names, in nginx's order; like glob(3), a `*` does not match a leading dot."""

@@ -57,6 +57,26 @@ class Textfile:
 
 
 @dataclass(frozen=True)
+class Snippet:
+    """A file of ours that belongs into a server block of the host's own, or is one of ours with exempt networks.
+
+    With `exempt`, it lets in without a certificate whoever comes from some networks.
+    """
+
+    service: str
+    path: str
+    exempt: bool = False
+
+    @property
+    def warning(self) -> str:
+        """What is to be said where no server block includes it."""
+        return (
+            f"service {self.service}: no server block includes {self.path}, so it guards nothing yet; put the line"
+            f" 'include {self.path};' at the top of the server block that it is for"
+        )
+
+
+@dataclass(frozen=True)
 class ChangeRequest:
     """What a host should have. `owned` are patterns of our files: one that is neither wanted nor absent is refused.
 
@@ -69,6 +89,7 @@ class ChangeRequest:
     absent: Sequence[str] = ()
     owned: Sequence[str] = ()
     gates: Sequence[GateProbe] = ()
+    snippets: Sequence[Snippet] = ()
     shutdown_timeout: int | None = None
     textfile: Textfile | None = None
     close_rejected: bool = False

@@ -15,6 +15,7 @@ import os
 import re
 import signal
 import threading
+import time
 import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -39,7 +40,12 @@ from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_process impo
     Process,
     Verdict,
 )
-from ansible_collections.mtls.nginx.plugins.module_utils.host.request import ChangeRequest, GateProbe, WantedFile
+from ansible_collections.mtls.nginx.plugins.module_utils.host.request import (
+    ChangeRequest,
+    GateProbe,
+    Snippet,
+    WantedFile,
+)
 
 _SECRET_TEXT = "<private key, not shown>"
 _LONGEST_DIFF = 104448  # Ansible's own default, max_file_size_for_diff
@@ -53,7 +59,8 @@ _ENDING_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 class Outcome:
     """What was done, or in check mode would be. `accepted` is None when nginx was not asked.
 
-    `own_bound` is the host's own `worker_shutdown_timeout`, which was left alone.
+    `own_bound` is the host's own `worker_shutdown_timeout`, which was left alone. `unguarded` are the snippets that
+    stand in no server block.
     """
 
     changes: list[Change] = field(default_factory=list)
@@ -63,6 +70,7 @@ class Outcome:
     accepted: bool | None = None
     version: str | None = None
     own_bound: shutdown.OwnBound | None = None
+    unguarded: Sequence[Snippet] = ()
     message: str = "nothing differs, nginx is running"
     warnings: list[str] = field(default_factory=list)
 
@@ -76,33 +84,38 @@ class Outcome:
             "accepted": self.accepted,
             "own_shutdown_timeout": asdict(self.own_bound) if self.own_bound else None,
             "nginx": {"version": self.version},
+            "unguarded": [{"service": snippet.service, "path": snippet.path} for snippet in self.unguarded],
             "message": self.message,
         }
 
 
-def preview(request: ChangeRequest) -> Outcome:
+def preview(request: ChangeRequest, guard: Mapping[str, Any] | None = None) -> Outcome:
     """What a host without nginx would get: a comparison, since nobody can be asked."""
     _check_request(request)
     comparison.refuse_strays(request)
     changes = comparison.compare(comparison.with_textfile(request))
     _refuse_foreign(changes)
+    _refuse_setback(changes, guard)
     return Outcome(changes, changed=bool(changes), message="nginx is not installed, so it could not be asked")
 
 
-def run(nginx: Nginx, request: ChangeRequest) -> Outcome:
+def run(nginx: Nginx, request: ChangeRequest, guard: Mapping[str, Any] | None = None) -> Outcome:
     """Carry out a request, or with `check` only say what would happen, having asked nginx.
+
+    `guard` is the option of that name: what the host must not be set back behind, see setback.py.
 
     Raises MtlsError in nginx's words when something fails: then all is as it was, or the message says what is not.
     """
     _check_request(request)
     with swap.exclusive(nginx.conf_dir):
-        return _Transaction(nginx, request).run()
+        return _Transaction(nginx, request, guard).run()
 
 
 class _Transaction:
-    def __init__(self, nginx: Nginx, request: ChangeRequest) -> None:
+    def __init__(self, nginx: Nginx, request: ChangeRequest, guard: Mapping[str, Any] | None) -> None:
         self._nginx = nginx
         self._request = request
+        self._guard = guard
         self._swap = swap.Swap(nginx.conf_dir)
         self._signals = _Signals()
         self._closed: list[closing.Closed] = []
@@ -143,15 +156,18 @@ class _Transaction:
         if self._request.close_rejected:
             self._closed = closing.in_place(self._nginx.conf_dir)
         if running and not any(map(_is_served, changes)) and not self._swap.unfinished and not self._request.reload:
-            outcome = Outcome(changes, bool(changes), own_bound=own_bound, warnings=warnings)
+            unguarded = comparison.unguarded_snippets(self._nginx.conf_path, self._request.snippets)
+            outcome = Outcome(changes, bool(changes), own_bound=own_bound, unguarded=unguarded, warnings=warnings)
             if changes:
                 outcome.message = f"{changes[0].path}: {changes[0].kind}; nginx is running"
             return outcome, None
         _refuse_foreign(changes)
+        _refuse_setback(changes, self._guard)
         served = [change for change in changes if _is_served(change)]
         overlay = {change.path: change.wanted.content if change.wanted else None for change in served}
         configuration = nginx_conf.load(self._nginx.conf_path, overlay)
         self._refuse_not_included(configuration)
+        unguarded = comparison.unguarded_snippets(self._nginx.conf_path, self._request.snippets, configuration)
         if not self._request.close_rejected:  # else nothing of ours comes to listen
             self._refuse_taken_ports(configuration)
         changes = [*changes, *self._ask_about(served, overlay, configuration)]
@@ -163,6 +179,7 @@ class _Transaction:
             accepted=True,
             version=self._nginx.version(),
             own_bound=own_bound,
+            unguarded=unguarded,
             message=_message(changes, running, self._request.check),
             warnings=warnings,
         )
@@ -481,6 +498,20 @@ def _refuse_foreign(changes: Sequence[Change]) -> None:
                 f"{change.path}: this file was not written by mtls.nginx (it lacks the line '{nginx_conf.MARKER}');"
                 " move it away, or rename the service"
             )
+
+
+def _refuse_setback(changes: Sequence[Change], guard: Mapping[str, Any] | None) -> None:
+    if not changes:
+        return
+    # Only here: an unchanged host need not load what reads certificates.
+    from ansible_collections.mtls.nginx.plugins.module_utils.host import setback
+
+    new = {
+        change.path: change.wanted.content
+        for change in changes
+        if change.wanted is not None and not change.wanted.secret
+    }
+    setback.refuse(setback.Guard.of(guard) if guard else setback.Guard(), new, time.time(), comparison.read)
 
 
 def _is_served(change: Change) -> bool:

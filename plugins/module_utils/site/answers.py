@@ -188,7 +188,33 @@ _DIRECTIVES = (
     "resolver",
     "set_real_ip_from",
     "ssl_session_cache",
+    "variables_hash_bucket_size",
     "worker_shutdown_timeout",
+)
+
+_UNGUARDED = Each(Record({"service": Text(most=64), "path": Text()}))
+_DATE = Whole(least=-_LAST_SECOND, most=_LAST_SECOND)
+_PEM = Record(
+    {
+        "certificates": Each(
+            Record({"subject": Message(), "fingerprint": _SHA256, "key": _SHA256, "begin": _DATE, "end": _DATE}),
+            most=1000,
+        ),
+        "crls": Each(
+            Record(
+                {
+                    "issuer": Message(),
+                    "name": _SHA256,
+                    "key_identifier": Text(r"[0-9a-f]*"),
+                    "number": Maybe(Text(r"[0-9a-f]{1,42}")),
+                    "begin": _DATE,
+                    "end": Maybe(_DATE),
+                    "content": _SHA256,
+                }
+            ),
+            most=1000,
+        ),
+    }
 )
 
 _NGINX = Record(
@@ -203,6 +229,8 @@ _NGINX = Record(
         "includes_conf_d": Maybe(Flag()),
         "config_error": Maybe(Message()),
         "directives": Record(dict.fromkeys(_DIRECTIVES, Maybe(Text(r"[ -~]*", most=256)))),
+        "unguarded": Maybe(Each(Text())),
+        "snippet_error": Maybe(Message()),
         "ipv6": Flag(),
         "systemd": Flag(),
         "name_servers": Each(Text(r"[0-9.]{7,15}|\[[0-9A-Fa-f:.]+\]"), most=3),
@@ -213,9 +241,11 @@ _NGINX = Record(
                     "settled": Flag(),
                     "fingerprints": Table(Text(), Maybe(Text(r"not ours|[0-7]{4} [0-9a-f]{64}"))),
                     "own_shutdown_timeout": Maybe(_OWN_BOUND),
+                    "unguarded": _UNGUARDED,
                 }
             )
         ),
+        "trust": Record({"clock": Moment(), "held": Table(Text(), _PEM)}),
         "init_script": Maybe(Text()),
     }
 )
@@ -229,6 +259,7 @@ NGINX_CONFIG = Record(
         "started": Flag(),
         "accepted": Maybe(Flag()),
         "own_shutdown_timeout": Maybe(_OWN_BOUND),
+        "unguarded": _UNGUARDED,
         "nginx": Record({"version": Maybe(_VERSION)}),
         "message": Message(),
         "warnings": _WARNINGS,
@@ -255,6 +286,7 @@ NGINX_GATE = Record(
                 "clock": Moment(),
                 "running": Flag(),
                 "configured": Flag(),
+                "included": Maybe(Flag()),
                 "allow": Maybe(Record({"everybody": Flag(), "subjects": Each(Message())})),
                 "ca": Maybe(_SHA256),
                 "crl": Maybe(_SHA256),
@@ -310,7 +342,15 @@ LIVE = Record(
                 "unreachable": Maybe(Flag()),
                 "msg": Maybe(Message()),
                 "nginx": Maybe(
-                    Record({name: _NGINX.fields[name] for name in ("installed", "running", "version", "config_error")})
+                    Record(
+                        {
+                            name: _NGINX.fields[name]
+                            for name in (
+                                *("installed", "running", "version", "config_error"),
+                                *("unguarded", "snippet_error"),
+                            )
+                        }
+                    )
                 ),
             }
         ),
@@ -342,6 +382,7 @@ _FAILURE = Record(
         "rc": Maybe(Whole(-(2**31), 2**32)),
         "module_stdout": Maybe(Message(lines=True)),
         "module_stderr": Maybe(Message(lines=True)),
+        "forgotten": Maybe(Table(Text(_SERIAL), Message())),
     }
 )
 

@@ -20,6 +20,8 @@ from ansible_collections.mtls.nginx.plugins.module_utils.common.names import nea
 
 SITE = "ansible-playbook mtls.nginx.site"
 REFRESH_CRL = "ansible-playbook mtls.nginx.refresh_crl"
+RECOVER = "ansible-playbook mtls.nginx.recover"
+_RESTORE = "restore that directory, or correct mtls_ca_dir"
 
 _LONGEST_QUOTE = 300
 _WHY_STILL_IN = frozenset({"revoked", "not_rolled_out"})
@@ -88,11 +90,15 @@ class Record:
 
 @dataclass(frozen=True)
 class HostState:
-    """What the host's files and logs say; see the module `nginx_gate`. `offset` is its clock less ours."""
+    """What the host's files and logs say; see the module `nginx_gate`. `offset` is its clock less ours.
+
+    `included` is whether a snippet stands in a server block, None for a server block of ours.
+    """
 
     offset: timedelta = timedelta()
     running: bool = True
     configured: bool = True
+    included: bool | None = None
     allow: Mapping[str, t.Any] | None = None
     ca: str | None = None
     crl: str | None = None
@@ -216,16 +222,25 @@ class _Case:
     def let_in(self, findings: Iterable[Finding]) -> bool | None:
         """What the gate does: as it answered the client, or else as follows from what is known."""
         answer = self.reality.answer
+        if self._guards_nothing:
+            return True
         if answer is not None and answer.status is not None and (self.reality.as_client or self._is_open):
             return answer.status == probe.LET_IN
         if any(finding.keeps_out for finding in findings):
             return False
-        return True if self.host else None
+        return True if self.host and not self._is_lost else None
 
     @property
     def _is_open(self) -> bool:
         answer = self.reality.answer
-        return answer is not None and not self.reality.as_client and answer.status == probe.LET_IN
+        return self._guards_nothing or (
+            answer is not None and not self.reality.as_client and answer.status == probe.LET_IN
+        )
+
+    @property
+    def _guards_nothing(self) -> bool:
+        """A snippet is included nowhere: whatever server block it is meant for asks nobody for a certificate."""
+        return self.host is not None and self.host.included is False
 
     def findings(self) -> Iterator[Finding]:
         """Every cause. First what keeps everybody out, then what is this client's own, then what is only odd."""
@@ -237,6 +252,7 @@ class _Case:
             self._clock,
             self._no_answer,
             self._crl,
+            self._authority_missing,
             self._authority_ended,
             self._not_rolled_out,
             self._no_certificate,
@@ -267,6 +283,12 @@ class _Case:
     def _open(self) -> Finding | None:
         if not self._is_open:
             return None
+        if self._guards_nothing:
+            text = "no server block there includes the service's snippet, so it guards nothing"
+            remedy = (
+                f"put the line 'include …/snippets/mtls-{self.intent.service}.conf;' at the top of its server block"
+            )
+            return Finding("guards_nothing", text, remedy, keeps_out=False)
         text = f"{self.where} let in a request without any certificate"
         return Finding("open_gate", text, self.site, keeps_out=False)
 
@@ -301,7 +323,7 @@ class _Case:
         ]
         direction = "ahead of" if there > here else "behind"
         text = (
-            f"the clock of {self.intent.host} is {_distance(self.host.offset)} {direction} that of this machine"
+            f"the clock of {self.intent.host} is {times.distance(self.host.offset)} {direction} that of this machine"
             f" ({_date(there)} there, {_date(here)} here)"
         )
         if turned:
@@ -332,6 +354,17 @@ class _Case:
         text = f"the CRL {place} ended on {_date(self._crl_span[1])}, and nginx lets nobody in without one that is good"
         return Finding("crl_ended", text, self.refresh_crl)
 
+    @property
+    def _is_lost(self) -> bool:
+        """Whether the host trusts an authority, and there is none on the controller to know who may enter."""
+        return not self.record.authority and self.host is not None and self.host.ca is not None
+
+    def _authority_missing(self) -> Finding | None:
+        if not self._is_lost:
+            return None
+        text = f"there is no authority in {self.record.path}, and {self.intent.host} trusts one"
+        return Finding("authority_missing", text, _RESTORE, keeps_out=False)
+
     def _authority_ended(self) -> Finding | None:
         if self._is_bad((None, self.record.ca_end)) is None:
             return None
@@ -348,6 +381,8 @@ class _Case:
             text = f"{'ca.crt' if host.ca is None else 'crl.pem'} is missing on {self.intent.host}"
         elif self.record.ca is not None and host.ca != self.record.ca:
             text = f"the CA certificates on {self.intent.host} are not those of {self.record.path}"
+            remedy = f"if that is the wrong directory, {_RESTORE}; if it is the right one, {self.site}"
+            return Finding("not_rolled_out", text, remedy)
         else:
             return None
         return Finding("not_rolled_out", text, self.site)
@@ -355,7 +390,7 @@ class _Case:
     # What is the client's own
 
     def _no_certificate(self) -> Finding | None:
-        if self.certificate is not None:
+        if self.certificate is not None or self._is_lost:
             return None
         if self.intent.revoked:
             return Finding("no_certificate", "it is revoked in the inventory and has no certificate", None)
@@ -398,7 +433,11 @@ class _Case:
         text = f"{self.it} was revoked{when}{why}"
         if not self.record.revoked:
             text = f"the CRL on {self.intent.host} lists {self.it}, which {self.record.path} holds valid"
-            return Finding("revoked", text, self.refresh_crl)
+            remedy = (
+                f"if it was on hold and is released, {self.refresh_crl}; else that is an older copy of the directory:"
+                f" restore the newest one, or {RECOVER}"
+            )
+            return Finding("revoked", text, remedy)
         if self.host and not self.host.revoked:
             text += f", and the CRL on {self.intent.host} does not say so yet"
             return Finding("revoked", text, self.refresh_crl, keeps_out=False)
@@ -623,14 +662,6 @@ def _some(hosts: Sequence[str]) -> str:
 
 def _date(moment: datetime | None) -> str:
     return moment.strftime("%Y-%m-%d %H:%M UTC") if moment else "a date that is not known"
-
-
-def _distance(span: timedelta) -> str:
-    seconds = int(abs(span).total_seconds())
-    for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
-        if seconds >= 2 * size:
-            return f"{round(seconds / size)} {unit}"
-    return f"{seconds} seconds"
 
 
 def _capital(text: str) -> str:

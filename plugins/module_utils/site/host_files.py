@@ -25,7 +25,13 @@ from ansible_collections.mtls.nginx.plugins.module_utils.host import comparison
 from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_conf import literal_key, nginx_quote
 from ansible_collections.mtls.nginx.plugins.module_utils.host.request import FILE_MODE, SECRET_MODE
 from ansible_collections.mtls.nginx.plugins.module_utils.host.shutdown import parse_time
-from ansible_collections.mtls.nginx.plugins.module_utils.site import crl_maps, error_pages, host_paths
+from ansible_collections.mtls.nginx.plugins.module_utils.site import (
+    crl_maps,
+    error_pages,
+    host_paths,
+    identity_headers,
+    plain_paths,
+)
 from ansible_collections.mtls.nginx.plugins.module_utils.site.host_paths import TrustPaths, trusts_of
 from ansible_collections.mtls.nginx.plugins.module_utils.site.host_view import (
     Bundle,
@@ -36,51 +42,6 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.host_view import (
 )
 from ansible_collections.mtls.nginx.plugins.module_utils.site.publication import Publication
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service
-
-# Raw request paths that some upstream could read otherwise than nginx does: dot segments, doubled slashes, path
-# parameters, and escapes of dots, slashes, backslashes, semicolons, percent signs, white space, control characters and
-# of what Unicode normalisation turns into one of them.
-_UNPLAIN_PATH = (
-    r"~*^[^?]*(?:/\.(?![\w-])|/\.\.|//|[;\\#]|[\x01-\x20\x7f-\xff]"
-    r"|%(?:[01]|2[35ef]|3[bf]|5c|7f|u|c[01]|e0%[89]|e2%80%a[4-6]|ef%bc|f0%8))"
-)
-# UTF-8 of the characters that Unicode's case folding or compatibility forms turn into ASCII ones: with one of them, a
-# path could lead others to a path that has a list of its own. (German sharp s stays: it is a letter of its own.)
-_FOLDING = (
-    r"~\xC2[\xAA\xB2\xB3\xB9-\xBE]|\xC4[\xB0-\xB3\xBF]|\xC5[\x80\x89\xBF]|\xC7[\x84-\x8C\xB0-\xB3]|\xCA[\xB0-\xB8]"
-    r"|\xCB[\xA1-\xA3]|\xCD\xBE|\xE1(?:[\xB4-\xB6]|\xBA[\x96-\x9E])|\xE2(?:\x80[\xA4-\xA6]|\x81[\x80-\xBF]"
-    r"|\x82[\x80-\x9C\xA8]|[\x84\x85\x91-\x93]|\x86\x89|\xB1[\xBC\xBD])|\xE3[\x89-\x8F]|\xEA\x9F"
-    r"|\xEF(?:[\xAC\xB9\xBC\xBD]|\xB8[\x94\x99\xB0-\xBF])|\xF0(?:\x90\x9E|\x9D|\x9F[\x84-\x87\xAF])"
-)
-# Other names under which applications expect to hear of a client certificate or of another path: nobody may send them.
-# nginx cannot remove headers by pattern.
-_FORGEABLE = (
-    "X-SSL-Client-Cert",
-    "X-SSL-Client-CN",
-    "X-SSL-Client-S-DN",
-    "X-SSL-Client-I-DN",
-    "X-SSL-Client-Issuer",
-    "X-SSL-Client-Subject",
-    "X-SSL-Client-SHA1",
-    "X-SSL-Client-Not-Before",
-    "X-SSL-Client-Not-After",
-    "X-SSL-Client-Session-ID",
-    "X-SSL-Client-Has-Cert",
-    "X-SSL-Client-Used",
-    "X-SSL-Cert",
-    "X-Client-Cert",
-    "X-Client-DN",
-    "X-Client-Verify",
-    "SSL-Client-Cert",
-    "SSL-Client-Verify",
-    "SSL-Client-Subject-DN",
-    "X-Forwarded-Client-Cert",
-    "X-Forwarded-Tls-Client-Cert",
-    "X-Original-URL",
-    "X-Rewrite-URL",
-    "X-Original-URI",
-    "X-Forwarded-Uri",
-)
 
 _DEFAULT_HEADER_TIMEOUT = "60s"
 
@@ -94,6 +55,7 @@ class HostFiles:
     absent: list[str] = field(default_factory=list)
     owned: list[str] = field(default_factory=list)
     probes: list[dict[str, t.Any]] = field(default_factory=list)
+    snippets: list[dict[str, t.Any]] = field(default_factory=list)
     shutdown_timeout: int | None = None
     textfile: dict[str, t.Any] | None = None
     close_rejected: bool = False
@@ -121,6 +83,7 @@ def to_compare(
     return {
         "paths": list(dict.fromkeys([*trusted, host_paths.maps_path(conf_dir), host_paths.pages_path(conf_dir), *own])),
         "owned": host_paths.owned(conf_dir),
+        "snippets": _snippets(conf_dir, services),
         "shutdown_timeout": _bound(services, shutdown_timeout),
         "textfile": _textfile(conf_dir, services, trusts, textfile_dir),
     }
@@ -154,7 +117,8 @@ def host_files(
         "gate_path": GATE_PATH,
         "http2_directive": host.version >= (1, 25, 1),
         "header_timeout": _header_timeout(host),
-        "forgeable": _FORGEABLE,
+        "forgeable": identity_headers.FORGEABLE,
+        "client_cert": identity_headers.CLIENT_CERT,
         "conf_command": host.version >= (1, 19, 4),
         "sessions_cross": host.version < (1, 22) or share_a_name(bundles.values()),
     }
@@ -173,8 +137,8 @@ def host_files(
             "content": jinja.get_template("mtls.conf.j2").render(
                 services=views,
                 trusts=[(trust, bundles[name].issuers) for name, trust in trusts.items()],
-                unplain_path=_UNPLAIN_PATH,
-                folding=_FOLDING,
+                plain=plain_paths,
+                pem=identity_headers.pem(),
                 **common,
                 **hash_sizes(host, views, bundles.values()),
             ),
@@ -209,6 +173,7 @@ def host_files(
     )
     wanted.absent = [path for path in ours if path not in kept]
     wanted.owned = host_paths.owned(host.conf_dir)
+    wanted.snippets = _snippets(host.conf_dir, services)
     wanted.shutdown_timeout = _bound(services, host.shutdown_timeout)
     wanted.textfile = _textfile(host.conf_dir, services, trusts, host.textfile_dir)
     return wanted
@@ -232,6 +197,19 @@ def _crl_files(trust: TrustPaths, crl: str) -> list[dict[str, str]]:
         {"path": trust.crl, "content": crl},
         {"path": trust.revoked, "content": crl_maps.revoked_lines(crl, trust.crl)},
         {"path": trust.ended, "content": crl_maps.ended_lines(crl, trust.crl)},
+    ]
+
+
+def _snippets(conf_dir: str, services: Sequence[Service]) -> list[dict[str, t.Any]]:
+    """What must be looked at where it stands: snippets, and server blocks that need to know who asks."""
+    return [
+        {
+            "service": service.name,
+            "path": (host_paths.snippet_path if service.snippet else host_paths.conf_path)(conf_dir, service),
+            "exempt": bool(service.exempt_networks),
+        }
+        for service in services
+        if service.present and (service.snippet or (service.exempt_networks and not service.proxy_protocol_from))
     ]
 
 

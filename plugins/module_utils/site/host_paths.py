@@ -19,16 +19,16 @@ def trusts_of(services: Sequence[Service]) -> list[str]:
 
 @dataclass(frozen=True)
 class TrustPaths:
-    """Where an authority's files are on a host, and what its nginx variables end in."""
+    """Where an authority's files are on a host, and what its nginx variables begin with (see `Service.variable`)."""
 
     folder: str
-    suffix: str
+    variable: str
 
     @classmethod
     def of(cls, conf_dir: str, name: str) -> TrustPaths:
         """`name` is empty for the host's own authority."""
-        suffix = f"_{name.replace('-', '_')}" if name else ""
-        return cls(os.path.join(conf_dir, "client-certs", name).rstrip("/"), suffix)
+        variable = "_".join(["mtls", *([name.replace("-", "_")] if name else [])])
+        return cls(os.path.join(conf_dir, "client-certs", name).rstrip("/"), variable)
 
     @property
     def ca(self) -> str:

@@ -19,6 +19,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.common.probe import GAT
 from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_conf import literal_key
 from ansible_collections.mtls.nginx.plugins.module_utils.site import host_paths
 from ansible_collections.mtls.nginx.plugins.module_utils.site.host_paths import TrustPaths
+from ansible_collections.mtls.nginx.plugins.module_utils.site.identity_headers import RFC9440
 from ansible_collections.mtls.nginx.plugins.module_utils.site.publication import Publication
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Listen, Service
 
@@ -128,7 +129,7 @@ def _view(host: NginxHost, service: Service, client_dns: Mapping[str, Sequence[s
         "optional": bool(service.public_paths or exempt or service.cors_preflight),
         "public_paths": service.public_paths,
         "public_patterns": [_public_pattern(path) for path in service.public_paths],
-        "public_key": f"${service.variable}_public$mtls_plain_path" if service.public_paths else "00",
+        "public_key": f"${service.variable}_open$mtls_plain_path" if service.public_paths else "00",
         "exempt_key": (f"${service.variable}_near" if exempt else "0")
         + (":$mtls_preflight" if service.cors_preflight else ":0"),
         "exempt_networks": service.exempt_networks,
@@ -142,6 +143,9 @@ def _view(host: NginxHost, service: Service, client_dns: Mapping[str, Sequence[s
         "max_body_size": service.max_body_size,
         "request_buffering": service.request_buffering,
         "read_timeout": service.read_timeout,
+        "client_cert": service.identity_headers == RFC9440,
+        # In a server block of the host's own there is nothing of ours behind the gate.
+        "hands_preflights_on": service.cors_preflight and service.upstream is not None,
         "redirect_http": service.redirect_http,
         "homes": [name for name in service.server_names if not name.startswith("*.")]
         or [service.server_names[0].replace("*.", "")],
@@ -174,7 +178,7 @@ def _clients(service: Service, client_dns: Mapping[str, Sequence[str]]) -> list[
 
 
 def _zones(service: Service) -> list[dict[str, str]]:
-    """Patterns for "$mtls_plain_path:$uri". `near` is what some upstreams take for the path: `/Admin/`, `/admin.`."""
+    """Patterns for "$mtls_plain_letters:$uri". `near` is what some upstreams take for it: `/Admin/`, `/admin.`."""
     numbered = sorted(enumerate(service.paths), key=lambda item: -len(item[1].path))
     stems = [(number, re.escape(item.path.rstrip("/"))) for number, item in numbered]
     return [
@@ -310,7 +314,7 @@ def _public_pattern(path: str) -> str:
 def hash_sizes(
     host: NginxHost, views: Sequence[Mapping[str, t.Any]], bundles: Collection[Bundle]
 ) -> dict[str, int | None]:
-    """`map_hash_*` values, where nginx's defaults are too small and the host sets none of its own."""
+    """Sizes of nginx's hash tables, where its defaults are too small and the host sets none of its own."""
     bucket, max_size = _bucket_size(views, bundles), _max_size(views)
     return {
         "hash_bucket_size": bucket
@@ -318,6 +322,10 @@ def hash_sizes(
         else None,
         "hash_max_size": max_size
         if max_size > _DEFAULT_MAX_SIZE and not host.directives.get("map_hash_max_size")
+        else None,
+        # For the many variables of a certificate's lines, or nginx warns.
+        "variables_bucket_size": _DEFAULT_BUCKET * 2
+        if any(view["client_cert"] for view in views) and not host.directives.get("variables_hash_bucket_size")
         else None,
     }
 

@@ -31,7 +31,7 @@ HTTP_PORT = 80
 
 # What only a server block of ours has, and what only one that hands requests on.
 _BLOCK_OPTIONS = ("preset", "redirect_http", "acme_root", "acme_upstream", "hsts", "proxy_protocol_from")
-_UPSTREAM_OPTIONS = ("max_body_size", "request_buffering", "read_timeout")
+_UPSTREAM_OPTIONS = ("max_body_size", "request_buffering", "read_timeout", "identity_headers")
 
 
 @dataclass(frozen=True)
@@ -104,6 +104,7 @@ class Service:
     max_body_size: str | None = None
     request_buffering: bool | None = None
     read_timeout: int | None = None
+    identity_headers: str | None = None
 
     @property
     def trust(self) -> str:
@@ -118,7 +119,12 @@ class Service:
 
     @property
     def variable(self) -> str:
-        """Prefix of the service's nginx variables."""
+        """Prefix of the service's nginx variables.
+
+        The last word of each variable tells what it is of: a service's are sni, zone, list, open, any, net, near, gate,
+        home, upstream and acme, an authority's (`TrustPaths.variable`) rev, end, alien, bad, state, dn, sn, fp and
+        cert. No other variable of ours ends in one of these, so that no two have one name, whatever anything is called.
+        """
         return "mtls_" + self.name.replace("-", "_")
 
     @property
@@ -203,6 +209,7 @@ def _parse_service(host: str, raw: Mapping[str, t.Any]) -> Service:
         max_body_size=_body_size(where, raw.get("max_body_size")),
         request_buffering=raw.get("request_buffering"),
         read_timeout=raw.get("read_timeout"),
+        identity_headers=raw.get("identity_headers"),
     )
     if service.present:
         _check_content(where, service)

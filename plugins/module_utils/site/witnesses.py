@@ -78,6 +78,22 @@ class Witnesses:
             who = f"somebody with the name of '{allowed}' from a CA of the same name"
             yield [*attempts, probe.Attempt(who, probe.NO_OR_BAD_CERTIFICATE, identity)]
 
+    def certificate_attempts(self) -> list[probe.Attempt]:
+        """What to try where only the CRL may have changed: nobody, a good certificate, and one that is revoked.
+
+        What the good one opens is for the allow list to say, and a newer one may wait in the inventory.
+        """
+        attempts = [probe.Attempt("nobody (no certificate)", probe.NO_OR_BAD_CERTIFICATE)]
+        for name, who, expect in (
+            (self._first(self._may_enter), "client '{}', whose certificate is good,", None),
+            (self._first(self._is_revoked), "client '{}', who is revoked,", probe.NO_OR_BAD_CERTIFICATE),
+        ):
+            if name is not None:
+                attempts.append(
+                    probe.Attempt(who.format(name), expect, self._file(name, "crt"), self._file(name, "key"))
+                )
+        return attempts
+
     def strangers(self, to: Witnesses) -> list[probe.Attempt]:
         """A client of this authority, who may enter nothing of another one that does not trust this one too."""
         name = self._first(self._may_enter)

@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import check_on_hold
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Entry, check_on_hold
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends.base import Directory
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import chains, crls, numbers, profiles, subjects
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.chains import read_certificates, was_issued_by
@@ -67,7 +67,7 @@ def open_directory(
         handover.complete_interrupted(path)
     place = layout.Layout(path)
     if not os.path.exists(place.certificate):
-        raise MtlsError(f"{path}: there is no authority (ca.crt is missing); run mtls.nginx.ca_init first")
+        raise layout.absent(path)
     with contextlib.nullcontext() if read_only else files.lock(place.lock):
         absent = [name for name in layout.missing(place) if name in layout.ESSENTIAL]
         if absent:
@@ -251,6 +251,31 @@ class DirectoryAuthority(Directory):
             self.record.save()
         self._encoded.clear()
 
+    def note_recovered(self, entries: Sequence[Entry], number: int) -> None:
+        """Store what the record was given from CRL ``number``, which this directory did not know; the next is above.
+
+        Nobody knows which serials were issued meanwhile, so a directory that counts them goes on with random ones.
+        """
+        self._require_writable()
+        self.begin()
+        if numbers.is_sequential(numbers.read_number(self._layout.serial)):
+            numbers.write_number(self._layout.serial, numbers.random_serial())
+        numbers.write_number(self._layout.crl_number, max(numbers.read_number(self._layout.crl_number), number + 1))
+        events = [
+            {
+                "did": audit.REVOKED,
+                "serial": each.serial,
+                "subject": each.subject,
+                "reason": each.reason,
+                "from_crl": number,
+            }
+            for each in entries
+        ]
+        if events:
+            with self._audit.noting(events):
+                self.record.save()
+        self._encoded.clear()
+
     def crl_due(self, refresh_before: int, *, prune: bool = True) -> str | None:
         """Return why crl.pem must be written anew, or None."""
         own, now = self._crls.own, times.now()
@@ -295,7 +320,7 @@ class DirectoryAuthority(Directory):
         return state
 
     def _crl_begin(self, now: datetime) -> datetime:
-        return max(now - times.CLOCK_SKEW, self.chain[0].not_valid_before_utc)
+        return max(now - times.CRL_BACKDATED, self.chain[0].not_valid_before_utc)
 
     def _revoked(self, ended_by: datetime | None) -> crls.Revoked:
         revocations = self.record.revocations(ended_by)

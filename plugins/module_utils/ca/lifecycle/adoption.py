@@ -24,7 +24,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import (
     subjects,
 )
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.chains import read_certificates
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.lifecycle import findings
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.lifecycle import findings, recovery
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store import audit, layout
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.audit import certificate_event
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.index import Index
@@ -40,8 +40,6 @@ try:
     from cryptography.x509.oid import NameOID
 except ImportError:  # reported by entry.require_cryptography
     pass
-
-_UNKNOWN = "/CN=known from the CRL only"
 
 
 @dataclass(frozen=True)
@@ -134,7 +132,7 @@ class _Survey:
                 index.add(serial, certificate.not_valid_after_utc, subject)
         found = [crl for crl in self._found.crls if crls.is_by(crl, ca)]
         for crl in found:
-            _honour(crl, index, ca)
+            recovery.honour(crl, index, ca)
         numbers_of_crls = [crls.state_of(crl).number for crl in found]
         plan = Plan(
             chain=self._chain(ca),
@@ -251,21 +249,6 @@ def _is_ca(certificate: x509.Certificate) -> bool:
         return bool(certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca)
     except (x509.ExtensionNotFound, ValueError):
         return False
-
-
-def _honour(crl: crls.Crl, index: Index, ca: x509.Certificate) -> None:
-    """Note in the index what a CRL says is revoked and the index does not."""
-    for revoked in crl.parsed:
-        serial = numbers.hexadecimal(revoked.serial_number)
-        try:
-            reason = revoked.extensions.get_extension_for_class(x509.CRLReason).value.reason.value
-        except x509.ExtensionNotFound:
-            reason = "unspecified"
-        reason = {"cACompromise": "CACompromise", "aACompromise": "unspecified"}.get(reason, reason)
-        if serial not in index:
-            index.add(serial, ca.not_valid_after_utc, _UNKNOWN)
-        if index.is_valid(serial):
-            index.revoke(serial, revoked.revocation_date_utc, reason)
 
 
 def _number_beside(index_path: str | None, name: str) -> int | None:

@@ -171,5 +171,5 @@ def _listed(names: Sequence[str]) -> str:
 def _old_certificate(path: str) -> x509.Certificate:
     place = layout.Layout(path)
     if not os.path.exists(place.certificate):
-        raise MtlsError(f"{path}: there is no authority (ca.crt is missing) that another one could follow")
+        raise layout.absent(path)
     return read_certificates(place.certificate)[0]

@@ -159,6 +159,14 @@ def check_path(path: str) -> None:
         raise MtlsError(f"{path!r}: cannot be the authority's directory; correct the path")
 
 
+def absent(path: str) -> MtlsError:
+    """Return what there is to say where no authority is: it may never have been made, or got lost, or be elsewhere."""
+    return MtlsError(
+        f"{path}: there is no authority (ca.crt is missing); if there was one, restore that directory, or correct "
+        "mtls_ca_dir; a new one is made by mtls.nginx.ca_init, as site.yml runs it"
+    )
+
+
 def missing(layout: Layout) -> list[str]:
     """Return the names of what ``complete`` would add or change, in order."""
     names = ["newcerts", "clients", "servers", "openssl.cnf", "serial", "crlnumber", "index.txt"]

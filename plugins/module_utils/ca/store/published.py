@@ -149,7 +149,7 @@ def read_chain(ca_path: str) -> bytes:
     """
     path = layout.Layout(ca_path).certificate
     if not os.path.exists(path):
-        raise MtlsError(f"{path}: is missing; run mtls.nginx.ca_init first")
+        raise layout.absent(ca_path)
     return chains.pem(read_certificates(path))
 
 
@@ -164,9 +164,10 @@ def read_crl(ca_path: str) -> bytes:
     :raises MtlsError: there is none, or nginx must not be given it.
     """
     path = layout.Layout(ca_path).crl
+    chain = read_chain(ca_path)
     if not os.path.exists(path):
         raise MtlsError(f"{path}: is missing; run mtls.nginx.crl on the controller")
     with open(path, "rb") as stream:
         pem = stream.read()
-    crls.check_shippable(pem, read_chain(ca_path), times.now(), path)
+    crls.check_shippable(pem, chain, times.now(), path)
     return pem

@@ -21,7 +21,6 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import number
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.chains import read_certificates
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store import layout
 from ansible_collections.mtls.nginx.plugins.module_utils.common import files, times
-from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 
 try:
     from cryptography import x509
@@ -104,7 +103,7 @@ class Register(Mapping[str, RegisterEntry]):
         """
         place = layout.Layout(ca_path)
         if not os.path.exists(place.certificate):
-            raise MtlsError(f"{place.certificate}: is missing; run mtls.nginx.ca_init first")
+            raise layout.absent(ca_path)
         chain = b"".join(ca.fingerprint(hashes.SHA256()) for ca in read_certificates(place.certificate))
         authority = hashlib.sha256(chain).hexdigest()
         directory = place.file(kind)

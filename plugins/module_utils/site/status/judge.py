@@ -118,7 +118,8 @@ def status_of(
     names = dict.fromkeys(host for plan in plans for host, service in plan.services if service.present)
     hosts = tuple(host_status(name, answers.get(name)) for name in names) if answers is not None else ()
     order = (ACT_NOW, ACT_SOON, NOTE)
-    findings = [finding for authority in authorities for finding in authority.findings]
+    # What stands open comes first.
+    findings = [*_open(hosts), *(finding for authority in authorities for finding in authority.findings)]
     findings += _host_findings(hosts, settings)
     findings += _upkeep_findings(upkeep, now)
     findings.sort(key=lambda finding: order.index(finding.level))
@@ -131,7 +132,7 @@ def _read(plan: AuthorityPlan, now: datetime, settings: Settings) -> AuthoritySt
             ACT_NOW,
             "authority_missing",
             "There is no authority yet",
-            "The first run makes it, and everybody's certificate.",
+            "If there was one, restore that directory, or correct mtls_ca_dir. Else the first run makes it.",
             (plan.path,),
             settings.playbook("site"),
             plan.path,
@@ -476,7 +477,18 @@ def host_status(name: str, answer: Mapping[str, t.Any] | None) -> HostStatus:
         wrong.insert(0, "nginx does not run")
     if nginx["config_error"]:
         wrong.insert(0, f"nginx refuses its configuration: {nginx['config_error']}")
-    return HostStatus(name, WRONG if wrong else ANSWERS, nginx["version"], attempts, tuple(wrong))
+    if nginx.get("snippet_error"):
+        wrong.insert(0, nginx["snippet_error"])
+    unguarded = tuple(nginx.get("unguarded") or ())
+    wrong += [f"{path} guards nothing" for path in unguarded]
+    return HostStatus(name, WRONG if wrong else ANSWERS, nginx["version"], attempts, tuple(wrong), unguarded)
+
+
+def _open(hosts: Sequence[HostStatus]) -> Iterator[Finding]:
+    about = tuple(f"{host.name} ({', '.join(host.unguarded)})" for host in hosts if host.unguarded)
+    if about:
+        remedy = "Whoever comes there is asked for no certificate. Include each in the server block that it is for."
+        yield Finding(ACT_NOW, "guards_nothing", "Snippets that no server block includes guard nothing", remedy, about)
 
 
 def _host_findings(hosts: Sequence[HostStatus], settings: Settings) -> Iterator[Finding]:

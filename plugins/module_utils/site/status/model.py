@@ -131,13 +131,17 @@ class AuthorityStatus:
 
 @dataclass(frozen=True)
 class HostStatus:
-    """What a host was found to be; `nginx` is its version, `attempts` are those of the probe."""
+    """What a host was found to be; `nginx` is its version, `attempts` are those of the probe.
+
+    `unguarded` are the paths of snippets that no server block includes.
+    """
 
     name: str
     state: str
     nginx: str | None = None
     attempts: tuple[Mapping[str, t.Any], ...] = ()
     troubles: tuple[str, ...] = ()
+    unguarded: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import stat
 import pytest
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
-from ansible_collections.mtls.nginx.plugins.module_utils.host.request import GateProbe, Textfile, WantedFile
+from ansible_collections.mtls.nginx.plugins.module_utils.host.request import GateProbe, Snippet, Textfile, WantedFile
 from ansible_collections.mtls.nginx.plugins.modules import nginx_config, nginx_facts
 from ansible_collections.mtls.nginx.tests.unit.support import result_of
 
@@ -21,6 +21,7 @@ EMPTY = {
     "absent": [],
     "owned": [],
     "probes": [],
+    "snippets": [],
     "shutdown_timeout": None,
     "textfile": None,
     "close_rejected": False,
@@ -42,6 +43,7 @@ def test_options_become_a_request():
             files=[file()],
             secrets=[{"path": "/k", "content": KEY}],
             probes=[{"address": "127.0.0.1", "port": 443, "server_name": "a.test", "expect": 400}],
+            snippets=[{"service": "nas", "path": "/s", "exempt": True}],
             shutdown_timeout=7,
             textfile={
                 "path": "/t",
@@ -57,6 +59,7 @@ def test_options_become_a_request():
         WantedFile("/k", KEY.encode(), 0o600, secret=True),
     ]
     assert request.gates == [GateProbe("127.0.0.1", 443, "a.test", 400)]
+    assert request.snippets == [Snippet("nas", "/s", exempt=True)]
     assert request.shutdown_timeout == 7
     assert request.textfile == Textfile("/t", [("", "/ca", "/crl")], [("nas", "/c")])
     assert (request.check, request.scratch_parent) == (True, "/tmp")

@@ -49,6 +49,7 @@ except ImportError:  # reported by entry.require_cryptography
 
 _OTHERS = "openbao.json"
 _CLOCK_PATIENCE = 30  # seconds
+_MOST_ROTATIONS = 1000
 
 
 def ensure(wanted: WantedAuthority, settings: Mapping[str, object], *, check: bool) -> Ensured:
@@ -382,6 +383,9 @@ class OpenBaoAuthority(Directory):
             return f"it begins only on {times.iso(state.last_update)}"
         if self._not_listed(own):
             return "it does not list what index.txt says is revoked"
+        current = self._current_crl(f"{self._mount.name}, CRL")
+        if current is not None and _age(current) > _age(own):
+            return "the server has a newer one"  # which another controller may have installed by now
         return None
 
     def write_crl(self, days: int, *, prune: bool = True) -> CrlState:
@@ -397,6 +401,7 @@ class OpenBaoAuthority(Directory):
             own = self._current_crl(path)
         if own is None:
             raise MtlsError(f"{path}: there is none; `bao write {self._mount.path}/config/crl disable=false`")
+        own = self._counted_on(own, path)
         # It begins when it was made, and the server's clock may be a little ahead.
         ahead = (own.parsed.last_update_utc - times.now()).total_seconds()
         if 0 < ahead <= _CLOCK_PATIENCE:
@@ -417,6 +422,31 @@ class OpenBaoAuthority(Directory):
         files.write_file(self._layout.crl, crls.merge(pem, self._crls_above()), 0o644)
         self.__dict__.pop("_crls", None)
         return state
+
+    def _counted_on(self, current: crls.Crl, path: str) -> crls.Crl:
+        """Return the server's CRL with a number above that of another one by the same CA that is here.
+
+        A server counts from 1, also for a CA that has signed elsewhere, and no host takes a lower number than it has.
+
+        :raises MtlsError: that would take too many rotations.
+        """
+        here = self._crls.own
+        if here is None or here.signed_part == current.signed_part:
+            return current
+        known, number = crls.state_of(here).number, crls.state_of(current).number
+        if known - number >= _MOST_ROTATIONS:
+            raise MtlsError(
+                f"{path}: is number {number}, and hosts have number {known} from this CA and take none that is lower; "
+                f"have it rotated until it is above (`bao read {self._mount.path}/crl/rotate`)"
+            )
+        while (before := crls.state_of(current).number) <= known:
+            self._renew_lock()
+            self._mount.rotate_crl()
+            rotated = self._current_crl(path)
+            if rotated is None or crls.state_of(rotated).number <= before:
+                break  # it does not count, and hosts go by the dates then
+            current = rotated
+        return current
 
     def _current_crl(self, path: str) -> crls.Crl | None:
         pem = self._mount.crl()
@@ -455,6 +485,12 @@ def _read_others(path: str) -> set[str]:
             return {str(serial) for serial in json.load(stream)["others"]}
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return set()
+
+
+def _age(crl: crls.Crl) -> tuple[int, datetime]:
+    """Return what a newer CRL by the same CA has more of."""
+    state = crls.state_of(crl)
+    return state.number, state.last_update
 
 
 def _is_young(crl: crls.Crl, now: datetime) -> bool:

@@ -65,7 +65,7 @@ def test_what_is_rolled_out(host, tmp_path):
 
 def test_a_map_with_lists_for_paths(host, tmp_path):
     maps = tmp_path / "conf.d" / "mtls.conf"
-    every = 'map "$a:$ssl_client_verify:$ssl_client_s_dn" $mtls_all_allowed {\n volatile;\n default 0;\n'
+    every = 'map "$a:$ssl_client_verify:$ssl_client_s_dn" $mtls_all_list {\n volatile;\n default 0;\n'
     named = '"rest:SUCCESS:CN=a" 1;\n"p0:SUCCESS:CN=b" 1;\n"every:SUCCESS:CN=b" 1;\n}\n'
     maps.write_text(every + named)
     assert look(tmp_path, host["all"])["allow"] == {"everybody": False, "subjects": ["CN=a"]}

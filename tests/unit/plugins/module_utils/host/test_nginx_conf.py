@@ -228,3 +228,15 @@ def test_a_listen_in_a_map_is_no_socket(tmp_path):
     main = tmp_path / "nginx.conf"
     main.write_text("http { map $a $b { listen 80; } }")
     assert nginx_conf.listens(nginx_conf.load(str(main))) == []
+
+
+def test_statements_know_their_line_and_their_server_block(conf):
+    (conf / "sites" / "shop").write_text("# shop\nserver { listen 443 ssl;\n  break;\n}\nserver {\n break; }\n")
+    configuration = nginx_conf.load(str(conf / "nginx.conf"))
+    places = [(one.place, one.server) for one in configuration.find("break")]
+    assert [place for place, _server in places] == [f"{conf}/sites/shop, line 3", f"{conf}/sites/shop, line 6"]
+    assert len({server for _place, server in places}) == 2
+    (included,) = configuration.find("ssl_verify_client")
+    (around,) = (one for one in configuration.find("listen") if one.directive.values == ["80"])
+    assert included.server == around.server is not None
+    assert next(configuration.find("ssl_session_cache")).server is None

@@ -16,6 +16,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import Mt
 from ansible_collections.mtls.nginx.plugins.module_utils.host.shutdown import OwnBound, parse_time
 from ansible_collections.mtls.nginx.plugins.module_utils.site import answers
 
+UNGUARDED = {"service": "photos", "path": "/etc/nginx/snippets/mtls-photos.conf"}
 OWN = {"value": "10m", "file": "/etc/nginx/nginx.conf"}
 HONEST = {
     "nginx_facts": (
@@ -32,6 +33,8 @@ HONEST = {
                 "upgrading": False,
                 "includes_conf_d": True,
                 "config_error": '[emerg] unknown directive "sever" in /etc/nginx/sites-enabled/shop:1',
+                "unguarded": ["/etc/nginx/snippets/mtls-photos.conf"],
+                "snippet_error": None,
                 "directives": {
                     "client_header_timeout": None,
                     "map_hash_bucket_size": "128",
@@ -39,6 +42,7 @@ HONEST = {
                     "resolver": "192.0.2.53 valid=10s",
                     "set_real_ip_from": None,
                     "ssl_session_cache": "shared:SSL:10m",
+                    "variables_hash_bucket_size": None,
                     "worker_shutdown_timeout": None,
                 },
                 "ipv6": True,
@@ -53,6 +57,28 @@ HONEST = {
                         "/etc/nginx/snippets/mtls-nas.conf": None,
                     },
                     "own_shutdown_timeout": OWN,
+                    "unguarded": [UNGUARDED],
+                },
+                "trust": {
+                    "clock": 1796310000.5,
+                    "held": {
+                        "/etc/nginx/client-certs/ca.crt": {
+                            "certificates": [
+                                {"subject": "CN=CA", "fingerprint": "1" * 64, "key": "2" * 64, "begin": 0, "end": 9}
+                            ],
+                            "crls": [
+                                {
+                                    "issuer": "CN=CA",
+                                    "name": "3" * 64,
+                                    "key_identifier": "",
+                                    "number": "8000000000000001",
+                                    "begin": 0,
+                                    "end": None,
+                                    "content": "4" * 64,
+                                }
+                            ],
+                        }
+                    },
                 },
                 "init_script": None,
             },
@@ -68,6 +94,7 @@ HONEST = {
             "started": False,
             "accepted": True,
             "own_shutdown_timeout": OWN,
+            "unguarded": [UNGUARDED],
             "nginx": {"version": "1.25.3.1"},
             "message": "files: 1 created; nginx reloaded",
             "diff": [{"before_header": "a", "after_header": "b (mode 0644)", "before": "", "after": "map {\n\t}\n"}],
@@ -81,6 +108,7 @@ HONEST = {
                 "clock": 1796310000.5,
                 "running": True,
                 "configured": True,
+                "included": None,
                 "allow": {"everybody": False, "subjects": ["CN=iphone-admin"]},
                 "ca": "0" * 64,
                 "crl": None,
@@ -125,7 +153,14 @@ HONEST = {
             "facts": {
                 "unreachable": None,
                 "msg": None,
-                "nginx": {"installed": True, "running": True, "version": "1.22.1", "config_error": None},
+                "nginx": {
+                    "installed": True,
+                    "running": True,
+                    "version": "1.22.1",
+                    "config_error": None,
+                    "unguarded": [],
+                    "snippet_error": None,
+                },
             },
             "probe": {
                 "msg": None,
@@ -229,7 +264,7 @@ def test_an_honest_answer_passes_as_it_is(module):
         place = more
         for key in path:
             place = place[key]
-        if isinstance(place, dict) and path[-1:] not in [("fingerprints",), ("names",)]:  # tables of any name
+        if isinstance(place, dict) and path[-1:] not in (("fingerprints",), ("held",), ("names",)):  # tables
             place["mtls_more"] = "{{ 1 }}"
     assert answers.read("nas", module, spec, more) == answer
 

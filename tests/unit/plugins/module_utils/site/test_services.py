@@ -100,6 +100,7 @@ def test_reached_by_address(names):
         ({**SNIPPET, "proxy_protocol_from": ["10.0.0.9"]}, "proxy_protocol_from belongs into"),
         ({**SNIPPET, "request_buffering": False}, "request_buffering belongs into"),
         ({**SNIPPET, "read_timeout": 5}, "read_timeout belongs into"),
+        ({**SNIPPET, "identity_headers": "rfc9440"}, "identity_headers belongs into"),
         ({"upstream": None, "root": "/srv", "max_body_size": "1g"}, "max_body_size is about an upstream"),
         ({"upstream": None, "root": "/srv", "request_buffering": False}, "request_buffering is about an upstream"),
         ({"upstream": None, "root": "/srv", "preset": "immich"}, "max_body_size is about an upstream"),

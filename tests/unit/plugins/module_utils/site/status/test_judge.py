@@ -275,6 +275,16 @@ FACTS = {"installed": True, "running": True, "config_error": None, "version": "1
             ("nginx refuses its configuration: unknown directive",),
         ),
         (
+            {"facts": {"nginx": {**FACTS, "unguarded": ["/s/mtls-a.conf"]}}},
+            "wrong",
+            ("/s/mtls-a.conf guards nothing",),
+        ),
+        (
+            {"facts": {"nginx": {**FACTS, "snippet_error": "'if' comes before"}}},
+            "wrong",
+            ("'if' comes before",),
+        ),
+        (
             {
                 "facts": {"nginx": FACTS},
                 "probe": {"msg": "pki: ca.crt is missing"},

@@ -1,0 +1,59 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Controller side of `mtls.nginx.trust_check`: the host says what it trusts, and here is what that means."""
+
+from __future__ import annotations
+
+import os
+import time
+import typing as t
+
+from ansible.errors import AnsibleConnectionFailure
+
+from ansible_collections.mtls.nginx.plugins.module_utils.site import answers
+from ansible_collections.mtls.nginx.plugins.module_utils.site.standing import Answer, Standing, check, expected
+from ansible_collections.mtls.nginx.plugins.plugin_utils.host_action import HostAction
+from ansible_collections.mtls.nginx.plugins.plugin_utils.hostvars import authorities_of, base_dir, inventory_reader
+
+ARGUMENTS = {
+    "missing": {"type": "list", "elements": "path", "required": True},
+    "authority": {"type": "path", "required": True},
+    "services": {"type": "list", "elements": "dict", "required": True},
+    "binary": {"type": "str", "default": "nginx"},
+    "conf_path": {"type": "path", "default": "/etc/nginx/nginx.conf"},
+    "replace_authority": {"type": "bool", "default": False},
+}
+
+
+class ActionModule(HostAction):
+    def _result(self) -> dict[str, t.Any]:
+        _validation, arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)
+        conf_path = os.path.normpath(arguments["conf_path"])
+        services = inventory_reader().services(self._host, {"mtls_services": arguments["services"]})
+        authorities = authorities_of(services, arguments["authority"], base_dir(self._task_vars))
+        standings = [
+            Standing.of(os.path.dirname(conf_path), trust, path)
+            for trust, (path, _entered) in authorities.items()
+            if path in arguments["missing"]
+        ]
+        if not standings or arguments["replace_authority"]:
+            return {"changed": False, "asked": False}
+        options = {
+            "test": False,
+            "binary": arguments["binary"],
+            "conf_path": conf_path,
+            "expected": expected(standings),
+        }
+        before = time.time()
+        try:
+            looked = self._ask("nginx_facts", options, answers.NGINX_FACTS)
+        except AnsibleConnectionFailure as error:
+            # Not `unreachable`: with any_errors_fatal one host that is down would keep all others from their files.
+            return {"changed": False, "asked": False, "msg": f"host {self._host} cannot be reached: {error}"}
+        if looked.get("failed"):
+            return looked
+        now = time.time()
+        answer = Answer.of(looked["nginx"]["trust"], before, now)
+        check(self._host, answer, standings, now, replace_authority=False)
+        return {"changed": False, "asked": True}

@@ -1,0 +1,224 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Certificates and CRLs in PEM, as far as a host has to understand them: who, until when, which number.
+
+Nothing is verified here. That is done on the controller, before anything is sent, and by nginx.
+"""
+
+from __future__ import annotations
+
+import binascii
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ansible_collections.mtls.nginx.plugins.module_utils.common import der, times
+
+_CERTIFICATE, _CRL = b"CERTIFICATE", b"X509 CRL"
+_VERSION_TAG = _CRL_EXTENSIONS_TAG = 0xA0
+_KEY_IDENTIFIER_TAG = 0x80
+_TIMES = (der.UTC_TIME, der.GENERALIZED_TIME)
+_CRL_NUMBER, _AUTHORITY_KEY_IDENTIFIER = "2.5.29.20", "2.5.29.35"
+# reasonCode certificateHold, as DER has it (RFC 5280, 5.3.1)
+_ON_HOLD = der.encode(der.OID, b"\x55\x1d\x15") + der.encode(der.OCTET_STRING, der.encode(der.ENUMERATED, b"\x06"))
+_SHORT_NAMES = {
+    "2.5.4.3": "CN",
+    "2.5.4.5": "serialNumber",
+    "2.5.4.6": "C",
+    "2.5.4.7": "L",
+    "2.5.4.8": "ST",
+    "2.5.4.10": "O",
+    "2.5.4.11": "OU",
+    "0.9.2342.19200300.100.1.1": "UID",
+    "0.9.2342.19200300.100.1.25": "DC",
+    "1.2.840.113549.1.9.1": "emailAddress",
+}
+_ENCODINGS = {der.BMP_STRING: "utf-16-be", der.UNIVERSAL_STRING: "utf-32-be", der.T61_STRING: "latin-1"}
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """A certificate: its subject for people, SHA-256 of it and of its public key, its dates in seconds since 1970."""
+
+    subject: str
+    fingerprint: str
+    key: str
+    begin: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Crl:
+    """A CRL: `issuer` for people, SHA-256 of that name in DER, the issuer's key identifier (empty without one).
+
+    `number` is None in version 1, `end` where there is no nextUpdate; `content` is SHA-256 of what is signed.
+    """
+
+    issuer: str
+    name: str
+    key_identifier: str
+    number: int | None
+    begin: int
+    end: int | None
+    content: str
+
+    def is_of_the_issuer_of(self, other: Crl) -> bool:
+        """Whether both are by one CA. Two of the same name have different keys."""
+        same_key = self.key_identifier == other.key_identifier or not (self.key_identifier and other.key_identifier)
+        return self.name == other.name and same_key
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What is in a PEM file, in its order."""
+
+    certificates: tuple[Certificate, ...] = ()
+    crls: tuple[Crl, ...] = ()
+
+    def as_answer(self) -> dict[str, Any]:
+        """What a host says of it. Numbers of CRLs, of up to 20 octets, are hexadecimal text."""
+        answer = asdict(self)
+        for crl in answer["crls"]:
+            crl["number"] = None if crl["number"] is None else f"{crl['number']:x}"
+        return answer
+
+    @classmethod
+    def of(cls, answer: Mapping[str, Any]) -> Contents:
+        """What `as_answer` made; raises KeyError, TypeError and ValueError."""
+        crls = [
+            {**each, "number": None if each["number"] is None else int(each["number"], 16)} for each in answer["crls"]
+        ]
+        return cls(tuple(Certificate(**each) for each in answer["certificates"]), tuple(Crl(**each) for each in crls))
+
+
+def read(pem: bytes) -> Contents:
+    """What is in a PEM file. A damaged block counts as not there: nginx does not take the file then."""
+    certificates, crls = [], []
+    for kind, encoded in _blocks(pem):
+        try:
+            if kind == _CRL:
+                crls.append(_crl(encoded))
+            else:
+                certificates.append(_certificate(encoded))
+        except (ValueError, IndexError, StopIteration):
+            continue
+    return Contents(tuple(certificates), tuple(crls))
+
+
+def has_crl(pem: bytes) -> bool:
+    """Whether a file is one of CRLs."""
+    return b"-----BEGIN X509 CRL-----" in pem
+
+
+def revoked(pem: bytes) -> list[tuple[Crl, dict[str, bool]]]:
+    """The CRLs of a PEM file, each with the serials that it lists, in nginx's spelling, and whether one is on hold."""
+    found = []
+    for kind, encoded in _blocks(pem):
+        if kind != _CRL:
+            continue
+        try:
+            entries = {}
+            for entry in der.elements(_CrlFields.of(encoded).revoked):
+                serial = next(der.elements(entry.content)).content.lstrip(b"\0").hex().upper() or "00"
+                entries[serial] = _ON_HOLD in entry.encoded
+            found.append((_crl(encoded), entries))
+        except (ValueError, IndexError, StopIteration):
+            continue
+    return found
+
+
+def _blocks(pem: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Kind and DER of each block that is a certificate or a CRL."""
+    for part in pem.split(b"-----BEGIN ")[1:]:
+        kind, _dashes, rest = part.partition(b"-----")
+        text, ending, _rest = rest.partition(b"-----END " + kind + b"-----")
+        if kind in (_CERTIFICATE, _CRL) and ending:
+            try:
+                yield kind, binascii.a2b_base64(text)
+            except ValueError:
+                continue
+
+
+def _certificate(encoded: bytes) -> Certificate:
+    """RFC 5280, 4.1: version (absent in version 1), serialNumber, signature, issuer, validity, subject, key."""
+    fields = list(der.elements(_signed(encoded).content))
+    validity, subject, key = fields[4:7] if fields[0].tag == _VERSION_TAG else fields[3:6]
+    begin, end = der.elements(validity.content)
+    return Certificate(
+        _name(subject),
+        hashlib.sha256(encoded).hexdigest(),
+        hashlib.sha256(key.encoded).hexdigest(),
+        _seconds(begin),
+        _seconds(end),
+    )
+
+
+@dataclass(frozen=True)
+class _CrlFields:
+    """RFC 5280, 5.1: version (absent in version 1), signature, issuer, thisUpdate, nextUpdate, the list, extensions."""
+
+    signed: bytes
+    issuer: der.Element
+    begin: der.Element
+    end: der.Element | None
+    revoked: bytes
+    extensions: bytes
+
+    @classmethod
+    def of(cls, encoded: bytes) -> _CrlFields:
+        signed = _signed(encoded)
+        fields = list(der.elements(signed.content))
+        start = 2 if fields[0].tag == der.INTEGER else 1
+        issuer, begin, *rest = fields[start:]
+        end = next((field for field in rest[:1] if field.tag in _TIMES), None)
+        entries = next((field.content for field in rest if field.tag == der.SEQUENCE), b"")
+        extensions = next((field.content for field in rest if field.tag == _CRL_EXTENSIONS_TAG), b"")
+        return cls(signed.encoded, issuer, begin, end, entries, extensions)
+
+
+def _crl(encoded: bytes) -> Crl:
+    fields = _CrlFields.of(encoded)
+    number, key_identifier = None, ""
+    for extension in der.elements(next(der.elements(fields.extensions)).content) if fields.extensions else ():
+        oid, *_critical, value = der.elements(extension.content)
+        if der.dotted(oid.content) == _CRL_NUMBER:
+            number = int.from_bytes(next(der.elements(value.content)).content, "big")
+        elif der.dotted(oid.content) == _AUTHORITY_KEY_IDENTIFIER:
+            parts = der.elements(next(der.elements(value.content)).content)
+            key_identifier = next((part.content.hex() for part in parts if part.tag == _KEY_IDENTIFIER_TAG), "")
+    return Crl(
+        _name(fields.issuer),
+        hashlib.sha256(fields.issuer.encoded).hexdigest(),
+        key_identifier,
+        number,
+        _seconds(fields.begin),
+        _seconds(fields.end) if fields.end else None,
+        hashlib.sha256(fields.signed).hexdigest(),
+    )
+
+
+def _signed(encoded: bytes) -> der.Element:
+    """What is signed of a certificate or a CRL."""
+    (whole,) = der.elements(encoded)
+    return next(der.elements(whole.content))
+
+
+def _name(name: der.Element) -> str:
+    """A subject for people to read, in the order of RFC 4514."""
+    parts = []
+    for together in der.elements(name.content):
+        for attribute in der.elements(together.content):
+            kind, value = der.elements(attribute.content)
+            dotted = der.dotted(kind.content)
+            text = value.content.decode(_ENCODINGS.get(value.tag, "utf-8"), "replace")
+            parts.append(f"{_SHORT_NAMES.get(dotted, dotted)}={text}")
+    return ",".join(reversed(parts))
+
+
+def _seconds(time: der.Element) -> int:
+    if time.tag not in _TIMES:
+        raise ValueError("no date")
+    return int(times.from_asn1(time.content.decode("ascii")).timestamp())

@@ -1,0 +1,68 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+DOCUMENTATION = r"""
+module: trust_check
+short_description: No authority is made where a host trusts one already
+version_added: 0.1.0
+author: the mtls.nginx authors (@mtls-nginx)
+description:
+  - Asks a host which CAs it trusts, before an authority is made in a directory where there is none, and fails if there
+    are any. The directory may have got lost, or its name may be wrong, and a new authority would lock out every client.
+  - M(mtls.nginx.nginx_site) compares an authority that exists with what a host trusts.
+  - The role P(mtls.nginx.ca#role) uses it.
+options:
+  missing:
+    description: Directories without an authority.
+    type: list
+    elements: path
+    required: true
+  authority:
+    description: The directory of the host's own authority. A relative path starts at the inventory's directory.
+    type: path
+    required: true
+  services:
+    description: The host's services, as C(mtls_services) describes them.
+    type: list
+    elements: dict
+    required: true
+  binary:
+    description: nginx's program, by name or path.
+    type: str
+    default: nginx
+  conf_path:
+    description: nginx's main configuration file.
+    type: path
+    default: /etc/nginx/nginx.conf
+  replace_authority:
+    description: Whether another CA may take the place of the one that the host trusts. Then it is not asked.
+    type: bool
+    default: false
+attributes:
+  check_mode:
+    description: Can run in check mode and return the same.
+    support: full
+  diff_mode:
+    description: Has nothing to show in diff mode.
+    support: none
+seealso:
+  - module: mtls.nginx.nginx_site
+"""
+
+EXAMPLES = r"""
+- name: No host trusts another authority than the one that is about to be made
+  mtls.nginx.trust_check:
+    missing: ["{{ inventory_dir }}/pki"]
+    authority: "{{ mtls_ca_dir }}"
+    services: "{{ mtls_services }}"
+  become: true
+"""
+
+RETURN = r"""
+asked:
+  description: Whether the host was asked. One that cannot be reached is not, which is no failure.
+  returned: success
+  type: bool
+  sample: true
+"""

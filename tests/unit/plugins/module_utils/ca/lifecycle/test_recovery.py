@@ -1,0 +1,141 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An old copy of an authority's directory, and the CRLs of hosts that are ahead of it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import numbers
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client import Client
+from ansible_collections.mtls.nginx.tests.unit.support import Pki, openssl, run_module, tree
+
+
+@pytest.fixture
+def copies(pki):
+    """The directory as it was backed up, with a phone and a laptop in it; `pki` goes on."""
+    pki.serve(Client("phone"), Client("laptop"))
+    with pki.open() as authority:
+        authority.write_crl(30)
+    shutil.copytree(pki.path, pki.path.parent / "copy")
+    return pki, Pki(pki.path.parent / "copy")
+
+
+def revoke(pki, name, reason="keyCompromise"):
+    """Revoke a client's certificate, and return its serial and the new CRL."""
+    done = run_module("crl", ca_path=str(pki.path), revoked=[{"name": name, "reason": reason}])
+    assert not done.get("failed"), done["msg"]
+    return done["revoked"][0]["serial"], (pki.path / "crl.pem").read_text()
+
+
+def recover(pki, *crls, **options):
+    return run_module("ca_recover", ca_path=str(pki.path), crls=list(crls), **options)
+
+
+def state(pki):
+    with pki.open(read_only=True) as authority:
+        return authority.crl_state()
+
+
+def revoked(pki):
+    return {fields[3]: fields[2].partition(",")[2] for fields in pki.index() if fields[0] == "R"}
+
+
+def test_what_the_hosts_know_is_recorded(copies):
+    pki, copy = copies
+    phone, crl = revoke(pki, "phone")
+    pki.serve(Client("watch"))
+    watch, newest = revoke(pki, "watch", "superseded")
+    before, number = tree(copy.path), state(pki).number
+
+    plan = recover(copy, crl, newest, check=True)
+    assert plan["changed"]
+    assert tree(copy.path) == before
+    done = recover(copy, newest, crl)
+    assert done["revoked"] == plan["revoked"]
+    assert {item["serial"]: item["subject"] for item in done["revoked"]} == {
+        phone: "/CN=phone",
+        watch: "/CN=known from the CRL only",
+    }
+    assert (done["newest"], done["number"]) == (number, number + 1)
+    assert revoked(copy) == {phone: "keyCompromise", watch: "superseded"}
+    with copy.open(read_only=True) as authority:
+        assert authority.crl_due(7) is None
+    openssl("crl", "-in", "crl.pem", "-CAfile", "ca.crt", "-noout", cwd=copy.path)
+    assert f"{phone}=Revoked" in copy.ca("-status", phone, ok=None)
+    events = [json.loads(line) for line in (copy.path / "audit.log").read_text().splitlines()]
+    assert {event["serial"]: event["from_crl"] for event in events if "from_crl" in event} == {
+        phone: number,
+        watch: number,
+    }
+
+    again = recover(copy, newest, crl)
+    assert not again["changed"]
+    assert again["message"].endswith("nothing to recover")
+
+
+def test_a_directory_that_counts_its_serials_reuses_none(copies):
+    pki, copy = copies
+    for each in (pki, copy):
+        numbers.write_number(str(each.path / "serial"), 0x1005)
+    pki.serve(Client("watch"))
+    issued = {fields[3] for fields in pki.index()}
+    assert "1005" in issued
+    _serial, crl = revoke(pki, "phone")
+    recover(copy, crl)
+    copy.serve(Client("tablet"))
+    assert copy.index()[-1][3] not in issued
+
+
+def test_a_higher_number_that_has_forgotten_somebody_is_no_excuse(copies):
+    pki, copy = copies
+    phone, crl = revoke(pki, "phone")
+    revoke(copy, "laptop")
+    with copy.open() as authority:
+        authority.write_crl(30)
+    assert state(copy).number > state(pki).number
+    done = recover(copy, crl)
+    assert [item["serial"] for item in done["revoked"]] == [phone]
+    assert len(revoked(copy)) == 2
+    assert done["number"] > state(pki).number
+
+
+def test_a_hold_counts_while_nothing_newer_may_have_released_it(copies):
+    pki, copy = copies
+    phone, crl = revoke(pki, "phone", "certificateHold")
+    assert recover(copy, crl)["changed"]
+    assert revoked(copy) == {phone: "certificateHold"}
+    run_module("crl", ca_path=str(copy.path), revoked=[{"name": "phone", "state": "released"}])
+    assert not recover(copy, crl)["changed"]
+    assert revoked(copy) == {}
+    # One that was held is revoked for good.
+    revoke(copy, "phone", "certificateHold")
+    shutil.rmtree(pki.path)
+    shutil.copytree(copy.path, pki.path)
+    _serial, crl = revoke(pki, "phone", "keyCompromise")
+    recover(copy, crl)
+    assert revoked(copy) == {phone: "keyCompromise"}
+
+
+def test_crls_of_others_are_left_out(copies, tmp_path):
+    _pki, copy = copies
+    strange = Pki(tmp_path / "strange")
+    run_module("ca_init", path=str(strange.path), subject={"C": "ES", "O": "Acme", "CN": "Test CA"}, key_type="ecdsa")
+    strange.serve(Client("phone"))
+    _serial, crl = revoke(strange, "phone")
+    before = tree(copy.path)
+    done = recover(copy, crl)
+    assert not done["changed"]
+    assert done["message"] == "no host has a CRL of this authority: nothing to recover"
+    assert {path: content for path, content in tree(copy.path).items() if not path.endswith(".settled")} == {
+        path: content for path, content in before.items() if not path.endswith(".settled")
+    }
+    assert recover(copy, "junk")["msg"].startswith("crls, item 1: ")
+    assert (
+        "a recovery is for the backends"
+        in recover(copy, crl, ca_backend="openbao", ca_openbao={"url": "http://127.0.0.1:1"})["msg"]
+    )
