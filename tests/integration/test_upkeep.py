@@ -121,7 +121,7 @@ def test_it_is_installed_and_its_first_run_fails_and_notifies(home):
     home.site.all_vars["mtls_upkeep_vault_password_file"] = str(home.password)
     run = home.play("mtls.nginx.upkeep")
     assert run.returncode != 0
-    missing = f"{home.site.pki}/crl.pem: is missing"
+    missing = f"{home.site.pki}: there is no authority (ca.crt is missing)"
     assert "Upkeep is installed, and its first run failed. mtls.nginx.refresh_crl failed on nas" in line(run)
     assert missing in line(run)
     (message,) = home.told

@@ -75,9 +75,9 @@ class Problem:
         return self.text.partition("\n")[0]
 
 
-def key_of(*parts: str) -> str:
-    """What tells one event from another: numbers in messages (seconds, dates, processes) do not."""
-    return re.sub(r"\d+", "#", " ".join(parts))
+def key_of(what: str, message: str) -> str:
+    """What tells one event from another: what it is about, and its message but for seconds, dates and processes."""
+    return f"{what} {re.sub(r'[0-9]+', '#', message)}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,7 +144,7 @@ def problem_of_failure(playbook: str, outcome: Outcome, by_hand: str) -> Problem
         if len(hosts) > HOSTS_TOLD:
             lines.append(f"  and {len(hosts) - HOSTS_TOLD} more hosts")
         title = f"mtls.nginx.{playbook} failed on {', '.join(hosts[:5])}{' and others' if len(hosts) > 5 else ''}"
-        key = key_of(playbook, *(f"{host}:{failures[host]}" for host in hosts))
+        key = " ".join([playbook, *(key_of(host, failures[host]) for host in hosts)])
     else:
         title = f"mtls.nginx.{playbook} failed: {outcome.ending}"
         lines = [f"  {line}" for line in outcome.output.splitlines()[-15:]]
@@ -162,7 +162,7 @@ def problems_of_status(document: Mapping[str, Any]) -> list[Problem]:
         more = f" and {len(about) - HOSTS_TOLD} more" if len(about) > HOSTS_TOLD else ""
         names = f": {', '.join(about[:HOSTS_TOLD])}{more}" if about else ""
         lines = [f"{finding['title']}{names}", finding["remedy"], *([finding["command"]] if finding["command"] else [])]
-        key = key_of(_DUE, finding["kind"], finding["authority"] or "", *about)
+        key = " ".join([_DUE, finding["kind"], finding["authority"] or "", *about])
         found.append(Problem(key, "\n  ".join(_plain(line) for line in lines)))
     return found
 
@@ -389,11 +389,9 @@ def run(job: str, folder: Folder, log: Callable[[str], None]) -> int:
                 time.sleep(RETRY_SECONDS)
                 problems = work(job, ansible, settings, deadline, log)
         problems[job] = []
-    except Refused as error:
-        problems = {job: [Problem(key_of(job, str(error)), f"The {job} job cannot run: {error}")]}
-    except OSError as error:
-        text = f"{error.filename or 'the system'}: {error.strerror}"
-        problems = {job: [Problem(key_of(job, text), f"The {job} job cannot run: {text}")]}
+    except (Refused, OSError) as error:
+        problems = {job: [Problem(key_of(job, _words(error)), f"The {job} job cannot run: {_words(error)}")]}
+        log(problems[job][0].text)
     if not os.path.isdir(folder.path):
         return 0  # upkeep was removed while this ran
     # Also who did not get the other lock has something to tell.
@@ -754,6 +752,12 @@ def try_unattended(settings: Mapping[str, Any], vault: str | None) -> None:
 # Small things
 
 
+def _words(error: Refused | OSError) -> str:
+    if isinstance(error, OSError):
+        return f"{error.filename or 'the system'}: {error.strerror}"
+    return str(error)
+
+
 def _iso(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
@@ -809,11 +813,8 @@ def main(arguments: Sequence[str]) -> int:
             return 0
         if len(arguments) == 2 and arguments[0] == "run" and arguments[1] in JOBS:
             return run(arguments[1], Folder(os.path.dirname(os.path.abspath(__file__))), _logger())
-    except Refused as error:
-        _say(sys.stderr, str(error))
-        return 1
-    except OSError as error:
-        _say(sys.stderr, f"{error.filename or 'the system'}: {error.strerror}")
+    except (Refused, OSError) as error:
+        _say(sys.stderr, _words(error))
         return 1
     _say(sys.stderr, f"usage: upkeep.py run {'|'.join(JOBS)}")
     return 2

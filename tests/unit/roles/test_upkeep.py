@@ -151,6 +151,24 @@ def test_numbers_in_a_message_make_no_other_event(one, other, same):
     assert (upkeep.key_of("site", one) == upkeep.key_of("site", other)) is same
 
 
+@pytest.mark.parametrize(("one", "other", "same"), [("web-1", "web-2", False), ("web-1", "web-1", True)])
+def test_another_host_is_another_event(one, other, same):
+    keys = [
+        upkeep.problem_of_failure("site", upkeep.Outcome(2, "", {"failures": {host: "full"}}), "").key
+        for host in (one, other)
+    ]
+    assert (keys[0] == keys[1]) is same
+
+
+@pytest.mark.parametrize(("one", "other", "same"), [("phone-1", "phone-2", False), ("phone-1", "phone-1", True)])
+def test_another_client_is_another_event(one, other, same):
+    finding = {"level": "soon", "kind": "client_soon", "title": "", "remedy": "", "command": None, "authority": "/pki"}
+    ((first,), (second,)) = (
+        upkeep.problems_of_status({"findings": [{**finding, "about": [name]}]}) for name in (one, other)
+    )
+    assert (first.key == second.key) is same
+
+
 # A job
 
 
@@ -344,6 +362,7 @@ def test_an_inventory_that_vanished_is_told_before_anything_runs(home):
     home.inventory.unlink()
     assert home.run() == 1
     assert f"the inventory {home.inventory} is not there any more; bring it back" in home.told[0]
+    assert f"the inventory {home.inventory} is not there any more" in home.log[0]
     assert not home.status.exists()
 
 
@@ -580,3 +599,10 @@ def test_the_trial_has_nothing_of_the_callers_environment(home, given, monkeypat
     home.ansible.write_text(script)
     upkeep.check(given)
     assert "/only/here" not in (tmp_path / "environment").read_text()
+
+
+def test_a_folder_that_cannot_be_written_is_one_message(home):
+    home.status.write_text("a file in its place")
+    assert home.run() == 1
+    (message,) = home.told
+    assert f"The nightly job cannot run: {home.status}: File exists" in message
