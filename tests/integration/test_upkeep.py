@@ -105,6 +105,15 @@ def home(tmp_path_factory):
     made.machine.off()
 
 
+@pytest.fixture
+def settled(home):
+    """The same, with an authority and an nginx, whichever tests came before."""
+    if not home.site.pki.exists():
+        run = home.play("mtls.nginx.site")
+        assert run.returncode == 0, run.stdout
+    return home
+
+
 def line(run: subprocess.CompletedProcess[str]) -> str:
     assert "Traceback" not in run.stdout, run.stdout
     return " ".join(run.stdout.split())
@@ -203,9 +212,10 @@ def test_no_secret_is_in_a_unit_the_settings_or_the_journal(home):
 
 
 @pytest.mark.long
-def test_the_password_from_a_credential_that_only_systemd_can_read(home):
+def test_the_password_from_a_credential_that_only_systemd_can_read(settled):
+    home = settled
     home.machine.run("sh", "-c", f"systemd-creds encrypt --name=mtls-vault {home.password} /etc/mtls-vault.cred")
-    del home.site.all_vars["mtls_upkeep_vault_password_file"]
+    home.site.all_vars.pop("mtls_upkeep_vault_password_file", None)
     home.site.all_vars["mtls_upkeep_vault_credential"] = "/etc/mtls-vault.cred"
     run = home.play("mtls.nginx.upkeep")
     assert run.returncode == 0, run.stdout
@@ -215,7 +225,8 @@ def test_the_password_from_a_credential_that_only_systemd_can_read(home):
 
 
 @pytest.mark.long
-def test_where_there_is_no_systemd_cron_does_it(home):
+def test_where_there_is_no_systemd_cron_does_it(settled):
+    home = settled
     home.site.all_vars["mtls_upkeep_vault_password_file"] = str(home.password)
     home.site.all_vars.pop("mtls_upkeep_vault_credential", None)
     home.machine.run("mkdir", "-p", "/etc/cron.d")
@@ -243,7 +254,11 @@ def test_absent_removes_all_of_it_and_nothing_else(home):
 
 
 @pytest.mark.long
-def test_a_user_has_timers_of_their_own(home):
+def test_a_user_has_timers_of_their_own(settled):
+    home = settled
+    home.site.all_vars |= {"mtls_upkeep_vault_password_file": str(home.password)}
+    home.site.all_vars.pop("mtls_upkeep_vault_credential", None)
+    home.site.write()
     machine, folder = home.machine, Path("/home/ana")
     machine.run("useradd", "--create-home", "ana")
     uid = machine.run("id", "--user", "ana").stdout.strip()
