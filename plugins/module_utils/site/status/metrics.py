@@ -25,7 +25,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.status.model impor
     UNRECORDED,
     VALID,
     AuthorityStatus,
-    Certificate,
+    CertificateStatus,
     Status,
 )
 
@@ -107,7 +107,7 @@ def _metrics(status: Status, generated: datetime) -> Iterable[tuple[str, str, It
     )
     yield (
         "mtls_authority_unmanaged_certificates",
-        "Valid certificates of nobody in the inventory.",
+        "Valid certificates that are not in the inventory.",
         [({"authority": each.path}, len(each.unmanaged)) for each in authorities],
     )
     yield (
@@ -129,7 +129,7 @@ def _states(authority: AuthorityStatus) -> tuple[str, ...]:
     return (*states, ELSEWHERE) if elsewhere else states
 
 
-def _end(labels: dict[str, str], certificate: Certificate) -> Iterable[Sample]:
+def _end(labels: dict[str, str], certificate: CertificateStatus) -> Iterable[Sample]:
     return [(labels, _seconds(certificate.not_after))] if certificate.not_after else []
 
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.clients import Unmanaged
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.ownership import Unmanaged
 
 # How a certificate stands. UNRECORDED is one that the authority's record does not know, ELSEWHERE one of an external
 # CA, which alone knows it.
@@ -26,7 +26,7 @@ NOT_ASKED, ANSWERS, WRONG, UNREACHABLE = "not asked", "as it should be", "wrong"
 
 
 @dataclass(frozen=True)
-class Certificate:
+class CertificateStatus:
     """A certificate as it stands; without one, and of one issued elsewhere, there is no serial and no end."""
 
     state: str
@@ -49,7 +49,7 @@ class ServiceStatus:
     name: str
     server_names: tuple[str, ...]
     allow: tuple[str, ...] | None
-    certificate: Certificate | None
+    certificate: CertificateStatus | None
 
     @property
     def id(self) -> str:
@@ -62,7 +62,7 @@ class ClientStatus:
 
     name: str
     dn: str | None
-    certificate: Certificate
+    certificate: CertificateStatus
     enters: tuple[str, ...]
     waits: tuple[str, ...]
 
@@ -91,7 +91,7 @@ class CrlStatus:
 
 
 @dataclass(frozen=True)
-class Finding:
+class StatusFinding:
     """Something to be done, and how: `about` are the names it concerns, `command` what to run, if that helps."""
 
     level: str
@@ -115,13 +115,13 @@ class AuthorityStatus:
 
     path: str
     subject: str | None = None
-    certificate: Certificate = Certificate(NONE)
+    certificate: CertificateStatus = CertificateStatus(NONE)
     crls: tuple[CrlStatus, ...] = ()
     services: tuple[ServiceStatus, ...] = ()
     clients: tuple[ClientStatus, ...] = ()
     unmanaged: tuple[Unmanaged, ...] = ()
     revoked: tuple[RevokedStatus, ...] = ()
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[StatusFinding, ...] = ()
 
     @property
     def open_services(self) -> tuple[str, ...]:
@@ -152,7 +152,7 @@ class Status:
     warn_days: int | None
     authorities: tuple[AuthorityStatus, ...]
     hosts: tuple[HostStatus, ...] = ()
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[StatusFinding, ...] = ()
 
     @property
     def due(self) -> bool:

@@ -32,8 +32,8 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.status.model impor
     SOON,
     AuthorityStatus,
     ClientStatus,
-    Finding,
     Status,
+    StatusFinding,
 )
 
 MOST_LANES = 40  # certificates with a line each on the time axis; more are counted by week
@@ -166,9 +166,9 @@ class _View:
         return Markup("".join(cells))
 
 
-def _tasks(findings: Iterable[Finding]) -> list[list[Finding]]:
+def _tasks(findings: Iterable[StatusFinding]) -> list[list[StatusFinding]]:
     """The findings, those together that one command is the answer to; the most urgent first, as they come."""
-    by_command: dict[str, list[Finding]] = {}
+    by_command: dict[str, list[StatusFinding]] = {}
     for finding in findings:
         by_command.setdefault(finding.command or f"by hand {finding.level}", []).append(finding)
     return list(by_command.values())

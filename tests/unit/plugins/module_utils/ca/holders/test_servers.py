@@ -19,7 +19,7 @@ from ansible_collections.mtls.nginx.tests.unit.support import later, lint, opens
 NAS = Server("nas", "web", ("secure.example.com", "192.0.2.1", "2001:db8::1"))
 
 
-def serve(pki, *wanted: Server, check: bool = False) -> list[servers.Result]:
+def serve(pki, *wanted: Server, check: bool = False) -> list[servers.ServerResult]:
     with pki.open(read_only=check) as authority:
         return servers.reconcile(authority, wanted, new_key_type="ecdsa", check=check)
 
