@@ -36,11 +36,14 @@ HOLD = "certificateHold"  # the one reason that can be taken back
 
 @dataclass(frozen=True)
 class Entry:
-    """What the authority recorded of one certificate; ``subject`` as in ``index.txt``."""
+    """What the authority recorded of one certificate; ``subject`` in the format of ``index.txt``.
+
+    Whether it has expired is for ``not_after`` to say.
+    """
 
     serial: str
     subject: str
-    status: str  # valid, revoked or expired
+    status: str  # valid or revoked
     not_after: datetime
     revoked_at: datetime | None = None
     reason: str | None = None

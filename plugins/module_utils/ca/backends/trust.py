@@ -125,6 +125,7 @@ def _fetch_crl(source: str) -> bytes:
             data = x509.load_der_x509_crl(data).public_bytes(serialization.Encoding.PEM)
         except ValueError as error:
             raise MtlsError(f"{source}: is no CRL, neither in PEM nor in DER; check what is there") from error
+    data = data.replace(b"\r\n", b"\n")
     crls.parse_crls(data, source)
     return data if data.endswith(b"\n") else data + b"\n"
 

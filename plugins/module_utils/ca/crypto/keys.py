@@ -141,6 +141,15 @@ def check_strength(public_key: object, owner: str) -> None:
         raise MtlsError(f"{owner}: the key is neither RSA nor ECDSA; make one of these")
 
 
+def is_weak(public_key: object) -> bool:
+    """Tell whether ``check_strength`` would raise."""
+    try:
+        check_strength(public_key, "")
+    except MtlsError:
+        return True
+    return False
+
+
 def public_der(public_key: AnyPublicKey) -> bytes:
     """Return the SubjectPublicKeyInfo, by which public keys are compared."""
     return public_key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)

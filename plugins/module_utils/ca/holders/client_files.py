@@ -40,13 +40,15 @@ class Examined:
     """What was found on disk of one client.
 
     ``entry`` describes the certificate, if there is one by this authority; ``matches`` tells whether it is for
-    the client's public key, which is the CSR's or the private key's; ``key_at`` tells where that is.
+    the client's public key, which is the CSR's or the private key's; ``key_at`` tells where that is, ``key_is_weak``
+    whether nginx refuses it.
     """
 
     entry: RegisterEntry | None
     certificate: bytes | None
     public_key: bytes | None
     key_at: str | None
+    key_is_weak: bool
     matches: bool
     p12_good: bool
     profile_good: bool
@@ -86,6 +88,7 @@ def examine(
         certificate=certificate.public_bytes(serialization.Encoding.DER) if certificate is not None else None,
         public_key=public,
         key_at=key_at,
+        key_is_weak=public_key is not None and keys.is_weak(public_key),
         matches=matches,
         p12_good=matches and certificate is not None and _p12_is_good(client, place, certificate, chain),
         profile_good=_profile_is_good(client, place, maker, _read(place.p12), remembered),

@@ -43,6 +43,8 @@ except ImportError:  # reported by entry.require_cryptography
 
 UNCHANGED, ISSUED, RENEWED, UPDATED = "unchanged", "issued", "renewed", "updated"
 REVOKED, RELEASED = "revoked", "released"
+# Part of each definition, so that files are opened again when more is asked of them than when they were opened last.
+_EXAMINED_FOR = "weakness"
 
 
 class ClientStep(NamedTuple):
@@ -223,15 +225,25 @@ class Planner:
         if current is not None and usable:
             if subject is not None and current.subject != subject:
                 return self._issue(client, found, subject, f"the subject was {nginx_dn(current.subject)}")
-            if current.not_valid_after_utc <= self._soon(client):
+            because = self._why_renew(client, current)
+            if because is not None:
                 renewed = self._restorable(client, found, current.subject) if found.public_key is not None else None
-                if renewed is not None and renewed.not_valid_after_utc > self._soon(client):
+                if renewed is not None and self._why_renew(client, renewed) is None:
                     return self._touch_up(client, found, None, renewed)
-                ended = f"the certificate ends on {times.iso(current.not_valid_after_utc)}"
-                return self._issue(client, found, current.subject, ended, RENEWED)
+                action = ISSUED if found.key_is_weak else RENEWED
+                return self._issue(client, found, current.subject, because, action)
             return self._touch_up(client, found, entry, current)
         wanted = subject or (current.subject if current else self._plain_subject(client))
         return self._issue(client, found, wanted, self._why_new(client, found, lost), ISSUED)
+
+    def _why_renew(self, client: Client, certificate: x509.Certificate) -> str | None:
+        """Return why a certificate must be followed by another one, or None."""
+        weakness = profiles.weakness(certificate)
+        if weakness is not None:
+            return f"the certificate {weakness}, which nginx refuses"
+        if certificate.not_valid_after_utc <= self._soon(client):
+            return f"the certificate expires on {times.iso(certificate.not_valid_after_utc)}"
+        return None
 
     def _touch_up(
         self, client: Client, found: Examined, entry: RegisterEntry | None, current: x509.Certificate
@@ -281,7 +293,7 @@ class Planner:
         Return None when the key is here, or when nobody has a live certificate for the client: then it gets one here.
         """
         retired = self._retired_key(client, found, subject)
-        if found.public_key is not None and retired is None:
+        if found.public_key is not None and (retired is None or found.key_is_weak):
             return None
         found = replace(found, public_key=None)
         entry = found.entry if found.entry is not None and self._ownership.is_live(found.entry.serial) else None
@@ -296,7 +308,7 @@ class Planner:
         if current is None:
             return None
         step = self._touch_up(client, found, entry, current)
-        if current.subject != subject or current.not_valid_after_utc <= self._soon(client):
+        if current.subject != subject or self._why_renew(client, current) is not None:
             self._waiting.append(client.name)
             return step._replace(definition="")  # so that the next run looks again
         return step
@@ -322,7 +334,7 @@ class Planner:
         if entry is not None and index_subject(subject) != entry.subject and self._ownership.is_live(entry.serial):
             superseded = entry.serial
         if entry is not None and self._ownership.is_live(entry.serial):
-            because += f"; certificate {entry.serial} stays valid until it ends on {entry.not_after}"
+            because += f"; certificate {entry.serial} stays valid until it expires on {entry.not_after}"
         return ClientStep(
             client,
             action,
@@ -374,22 +386,24 @@ class Planner:
             if on_file or not self._ownership.may_be_of(client.name, serial):
                 continue
             certificate = self._authority.certificate(serial)
-            if not profiles.is_for(certificate, profiles.CLIENT):
+            if not profiles.is_for(certificate, profiles.CLIENT) or profiles.weakness(certificate) is not None:
                 continue
             if found.public_key in (None, keys.public_der(certificate.public_key())):
                 return certificate
         return None
 
     def _retired_key(self, client: Client, found: Examined, subject: x509.Name) -> str | None:
-        """Return the serial of a revoked certificate with the key that is here, if there is one.
+        """Return the serial of a certificate whose key is here and must not be used again: it was revoked.
 
-        A key that cannot be had out of its .p12 is given up with the certificate it was for.
+        A key that cannot be had out of its .p12 is given up with the certificate it was for, and so is a weak one.
         """
         if found.key_at == SEALED:
             remembered = found.entry or self._register.remembered(client.name)
             return remembered.serial if remembered is not None else None
         if found.public_key is None:
             return None
+        if found.entry is not None and found.matches and found.key_is_weak:
+            return found.entry.serial
         serials = [found.entry.serial] if found.entry is not None else []
         serials += self._authority.record.namesakes(index_subject(subject))
         for serial in dict.fromkeys(serials):
@@ -448,6 +462,7 @@ class Planner:
         subject = client.subject and json.dumps(dict(client.subject))
         profile = tuple(self._maker.definition) if client.has_profile else None
         definition = (
+            _EXAMINED_FOR,
             subject,
             client.key_type,
             client.csr,

@@ -40,6 +40,7 @@ except ImportError:  # reported by entry.require_cryptography
     pass
 
 UNCHANGED, ISSUED, RENEWED = "unchanged", "issued", "renewed"
+_EXAMINED_FOR = "weakness"  # as in client_plan.py
 _LONGEST_CN = 64
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _DNS_NAME = re.compile(rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*")
@@ -177,7 +178,7 @@ class _ServerWorker:
     def judge(self, server: Server) -> ServerStep:
         """Decide what is to be done, by the register and the files' stamps if they suffice."""
         certificate_path, key_path = self._paths(server)
-        definition = self._register.digest([list(server.names), server.key_type])
+        definition = self._register.digest([_EXAMINED_FOR, list(server.names), server.key_type])
         entry = self._register.remembered(server.id)
         if (
             entry is not None
@@ -195,6 +196,7 @@ class _ServerWorker:
         certificate_path, key_path = self._paths(server)
         current = read_certificates(certificate_path)[0] if os.path.exists(certificate_path) else None
         key = keys.load_key(key_path, validate=False).public_key() if os.path.exists(key_path) else None
+        weak_key = key is not None and keys.is_weak(key)
         found = keys.key_type(key) if key is not None else None
         if found is not None and server.key_type is not None and found != server.key_type:
             raise MtlsError(
@@ -212,10 +214,14 @@ class _ServerWorker:
             return self._issue(server, definition, entry, "the certificate is revoked", retired_key=retired)
         if not matches:
             return self._issue(server, definition, entry, "the certificate was for another key")
+        weakness = profiles.weakness(current)
+        if weakness is not None:
+            because, retired = f"the certificate {weakness}, which nginx refuses", entry.serial if weak_key else None
+            return self._issue(server, definition, entry, because, ISSUED if weak_key else RENEWED, retired)
         if _names_of(current) != _names_in(server):
             return self._issue(server, definition, entry, "the server names changed")
         if current.not_valid_after_utc <= self._soon(server):
-            return self._issue(server, definition, entry, f"the certificate ends on {entry.not_after}", RENEWED)
+            return self._issue(server, definition, entry, f"the certificate expires on {entry.not_after}", RENEWED)
         stamps = {**entry.files, "key": Stamp.of(key_path)}
         return ServerStep(server, UNCHANGED, "", entry._replace(definition=definition, files=stamps), definition)
 

@@ -142,8 +142,8 @@ def test_renewal_keeps_key_and_password_and_the_old_certificate_stays_valid(pki,
     assert pki.one(PEPE, check=True).action == "renewed"
     result = pki.one(PEPE)
     assert result.action == "renewed"
-    assert f"the certificate ends on {first.entry.not_after}" in result.because
-    assert "stays valid until it ends" in result.because
+    assert f"the certificate expires on {first.entry.not_after}" in result.because
+    assert "stays valid until it expires" in result.because
     assert statuses(pki) == ["V", "V"]
     assert {ending: pki.file("pepe", ending).read_bytes() for ending in kept} == kept
     assert result.entry.dn == first.entry.dn
