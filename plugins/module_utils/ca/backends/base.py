@@ -14,7 +14,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Ent
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import crls, numbers, profiles, subjects
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.chains import read_certificates
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.crls import CrlState
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.store import audit, issued, layout
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.store import audit, issued, layout, permissions
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.audit import certificate_event
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.index import Index
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.published import crl_as_it_is
@@ -34,7 +34,7 @@ class Directory:
 
     def __init__(self, place: layout.Layout, *, read_only: bool) -> None:
         self.path = place.path
-        self.warnings: list[str] = []
+        self.warnings: list[str] = permissions.check(place.path)
         self.chain = read_certificates(place.certificate)
         profiles.check_ca(self.chain[0], place.certificate, times.now())
         self._layout = place

@@ -25,7 +25,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import chains
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.chains import read_certificates, was_issued_by
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.crls import CrlState
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.profiles import Order
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.store import layout
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.store import layout, permissions
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.published import crl_as_it_is, read_chain, read_crl
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.register import RegisterEntry
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.wanted import Ensured
@@ -152,7 +152,7 @@ class TrustedAuthority:
 
     def __init__(self, path: str, source: Source) -> None:
         self.path = path
-        self.warnings: list[str] = []
+        self.warnings: list[str] = permissions.check(path)
         self.chain = read_certificates(layout.Layout(path).certificate)
         self.record = TrustedRecord()
         self._place = layout.Layout(path)

@@ -10,7 +10,6 @@ check mode does.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -30,6 +29,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client_files
 )
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.mobileconfig import ProfileMaker
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.ownership import LIVE, ON_HOLD, Ownership
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.store import permissions
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.layout import ClientFiles
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.register import SERVERS, Register, RegisterEntry
 from ansible_collections.mtls.nginx.plugins.module_utils.common import files, times
@@ -43,6 +43,7 @@ except ImportError:  # reported by entry.require_cryptography
 
 UNCHANGED, ISSUED, RENEWED, UPDATED = "unchanged", "issued", "renewed", "updated"
 REVOKED, RELEASED = "revoked", "released"
+_SECRET = frozenset({"key", "p12", "password", "mobileconfig"})  # kinds of files
 # Part of each definition, so that files are opened again when more is asked of them than when they were opened last.
 _EXAMINED_FOR = "weakness"
 
@@ -131,8 +132,11 @@ class Planner:
 
     def _warn_of_keys(self) -> None:
         if self._exposed:
-            listed = _some(self._exposed)
-            self.warnings.append(f"{len(self._exposed)} private keys can be read by others: {listed}; chmod 600 them")
+            exposed = permissions.listed(list(dict.fromkeys(self._exposed)))
+            self.warnings.append(
+                f"{exposed}: private keys, or passwords of such, that others can read; run "
+                f"`{permissions.remedy(self._authority.path)}`, and revoke them if somebody has read them"
+            )
         if self._keyless:
             remedy = "revoke a client and have it present again to give it a new key"
             if self._authority.shared:
@@ -165,8 +169,8 @@ class Planner:
             stamp, status = entry.files.get(kind), files.status(path)
             if not (stamp.fits(status) if stamp is not None else status is None):
                 return None
-            if kind == "key":
-                self._note_exposure(path, status)
+            if kind in _SECRET and permissions.is_exposed(status):
+                self._exposed.append(path)
         if client.revoked:
             return (
                 None
@@ -178,10 +182,6 @@ class Planner:
         if self._authority.shared and client.csr is None and "key" not in entry.files:
             self._keyless.append(client.name)
         return ClientStep(client, UNCHANGED, "", entry, known=True)
-
-    def _note_exposure(self, path: str, status: os.stat_result | None) -> None:
-        if status is not None and keys.readable_by_others(status):
-            self._exposed.append(path)
 
     def _judge(self, client: Client, found: Examined) -> ClientStep:
         release = self._to_release(client, found)
@@ -209,8 +209,9 @@ class Planner:
         current = found.parsed()
         subject = subject_name(client.subject, client.owner) if client.subject is not None else None
         keyless = client.csr is None and found.public_key is None
-        if client.csr is None:
-            self._note_exposure(self._place(client).key, files.status(self._place(client).key))
+        for kind, path in client_files.stamped_paths(client, self._place(client)).items():
+            if kind in _SECRET and permissions.is_exposed(files.status(path)):
+                self._exposed.append(path)
         lost = keyless and found.key_at != SEALED and self._remembers(client, "key", "csr", "p12")
         if self._authority.shared and client.csr is None and not lost:
             step = self._follow(client, found, subject or (current.subject if current else self._plain_subject(client)))

@@ -22,6 +22,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.chains import
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.profiles import Order
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.subjects import index_subject, subject_name
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import issuing
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.store import permissions
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.register import (
     SERVERS,
     Register,
@@ -156,6 +157,11 @@ def reconcile(authority: Authority, servers: Sequence[Server], *, new_key_type: 
         )
     worker = _ServerWorker(authority, new_key_type)
     steps = [worker.judge(server) for server in servers]
+    if worker.exposed:
+        authority.warnings.append(
+            f"{permissions.listed(worker.exposed)}: private keys that others can read; run "
+            f"`{permissions.remedy(authority.path)}`"
+        )
     return [worker.result(step, None) for step in steps] if check else worker.carry_out(steps)
 
 
@@ -174,10 +180,14 @@ class _ServerWorker:
         self._new_key_type = new_key_type
         self._register = Register.load(authority.path, SERVERS)
         self._now = times.now()
+        self.exposed: list[str] = []  # the private keys that others can read
 
     def judge(self, server: Server) -> ServerStep:
         """Decide what is to be done, by the register and the files' stamps if they suffice."""
         certificate_path, key_path = self._paths(server)
+        key_status = files.status(key_path)
+        if permissions.is_exposed(key_status):
+            self.exposed.append(key_path)
         definition = self._register.digest([_EXAMINED_FOR, list(server.names), server.key_type])
         entry = self._register.remembered(server.id)
         if (
@@ -185,7 +195,7 @@ class _ServerWorker:
             and entry.definition == definition
             and {"crt", "key"} <= set(entry.files)
             and entry.files["crt"].fits(files.status(certificate_path))
-            and entry.files["key"].fits(files.status(key_path))
+            and entry.files["key"].fits(key_status)
             and self._authority.record.is_valid(entry.serial)
             and entry.not_after > times.iso(self._soon(server))
         ):
