@@ -74,6 +74,8 @@ class ClientStep(NamedTuple):
 
     def order(self, pair: issuing.KeyPair) -> Order:
         """Return what is asked of the authority."""
+        if self.subject is None or self.validity is None:
+            raise RuntimeError("a client that needs no certificate was to be issued one")
         return Order(
             pair.public,
             self.subject,
@@ -101,8 +103,8 @@ class Planner:
         self._register = register
         self._now = times.now()
         self._ownership = Ownership(authority.record, register, Register.load(authority.path, SERVERS), self._now)
-        self._limits: dict[int, str] = {}  # by renew_before: what ends until then ends soon
-        self._digests: dict[tuple, str] = {}  # most clients are defined alike
+        self._limits: dict[int, str] = {}  # by renew_before: what expires until then is due
+        self._digests: dict[tuple[object, ...], str] = {}  # most clients are defined alike
         self._exposed: list[str] = []
         self._keyless: list[str] = []  # clients whose private keys are not here
         self._waiting: list[str] = []  # those of them that another controller has to see to
@@ -303,7 +305,9 @@ class Planner:
         if newest is not None and (
             current is None or current.subject != subject or newest.not_valid_after_utc > current.not_valid_after_utc
         ):
-            superseded = entry.serial if entry is not None and current.subject != subject else None
+            superseded = None
+            if entry is not None and current is not None and current.subject != subject:
+                superseded = entry.serial
             step = self._touch_up(client, found, None, newest)
             return step._replace(retired_key=retired, superseded=superseded)
         if current is None:
@@ -352,9 +356,9 @@ class Planner:
     def _judge_revoked(self, client: Client, found: Examined) -> ClientStep:
         entry = found.entry
         serials = self._live_serials(client, entry)
-        enter = entry is not None and entry.serial not in self._authority.record
-        if enter:
-            serials = (*serials, entry.serial)
+        enter = False
+        if entry is not None and entry.serial not in self._authority.record:
+            serials, enter = (*serials, entry.serial), True
         if not serials:
             because = "is revoked" if entry else "never had a certificate"
             return ClientStep(client, UNCHANGED, because, entry, self._definition(client))

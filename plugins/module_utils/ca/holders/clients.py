@@ -185,8 +185,8 @@ class _ClientWorker:
             self._register.save()
         results = []
         for step in steps:
-            entry = done.get(step.client.name, step.entry)
-            results.append(self._result(step, entry, entry.files if entry is not None else ()))
+            held = done.get(step.client.name, step.entry)
+            results.append(self._result(step, held, held.files if held is not None else ()))
         return results
 
     def foresee(self, step: ClientStep) -> ClientResult:
@@ -231,7 +231,10 @@ class _ClientWorker:
             csr = profiles.read_csr(client.csr, client.owner)
             return issuing.KeyPair(keys.public_der(csr.public_key()), csr=csr.public_bytes(serialization.Encoding.PEM))
         if step.key_in_p12:
-            return issuing.KeyPair.of(self._key_in_p12(step))
+            key = client_files.key_in_p12(client, place)
+            if key is None:
+                raise MtlsError(f"{client.owner}: {place.p12} was changed while this run was at work; run again")
+            return issuing.KeyPair.of(key)
         kind = keys.KeyKind(client.key_type or self._new_key_type)
         return issuing.key_pair(place.key, kind, client.owner, batch)
 

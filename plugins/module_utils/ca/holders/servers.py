@@ -88,6 +88,8 @@ class ServerStep:
 
     def order(self, pair: issuing.KeyPair) -> Order:
         """Return what is asked of the authority."""
+        if self.validity is None:
+            raise RuntimeError("a server that needs no certificate was to be issued one")
         return Order(
             pair.public,
             self.server.subject(),

@@ -78,8 +78,8 @@ class _Creation:
 class _Upkeep:
     """What is to be done to an authority that exists.
 
-    ``chain`` takes the place of ca.crt, ``change`` that of the key file. The certificate that follows is ``renewed``, or
-    the parent signs it for ``child`` in place of ``current``.
+    ``chain`` takes the place of ca.crt, ``change`` that of the key file. The CA certificate that is to follow is
+    ``renewed``, or the parent signs it for ``child`` in place of ``current``.
     """
 
     ensured: Ensured
@@ -117,7 +117,7 @@ def ensure(wanted: WantedAuthority, *, check: bool) -> Ensured:
     :raises MtlsError: what is there is another authority, is damaged, or must not be used.
     """
     layout.check_path(wanted.path)
-    for path in filter(None, (wanted.path, wanted.parent and wanted.parent.path)):
+    for path in [wanted.path, *([wanted.parent.path] if wanted.parent is not None else [])]:
         if check:
             handover.refuse_interrupted(path)
         else:
@@ -241,7 +241,7 @@ def _check_creatable(wanted: WantedAuthority, place: layout.Layout) -> x509.Name
 
 
 def _is_requested(place: layout.Layout, private: keys.PrivateKey, name: x509.Name) -> bool:
-    """Tell whether ca.csr is what somebody else should sign."""
+    """Tell whether ca.csr is what the CA above is to sign."""
     pem = files.read_if_there(place.request)
     try:
         request = x509.load_pem_x509_csr(pem or b"")
@@ -369,7 +369,7 @@ def _is_renewable(wanted: WantedAuthority, certificate: x509.Certificate) -> boo
 
 
 def _how_to_renew(wanted: WantedAuthority, place: layout.Layout, current: x509.Certificate) -> str:
-    by_variable = "renew it with mtls_ca_renew_before, the number of days before its end"
+    by_variable = "renew it with mtls_ca_renew_before, the number of days before it expires"
     if current.issuer == current.subject:
         return by_variable
     if wanted.parent is not None:

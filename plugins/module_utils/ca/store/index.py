@@ -19,7 +19,7 @@ from collections.abc import Container, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Union
 
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Entry
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import HOLD, Entry
 from ansible_collections.mtls.nginx.plugins.module_utils.common import files, times
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 
@@ -34,7 +34,7 @@ _STATUS = {"V": "valid", "R": "revoked", "E": "valid"}
 Revocations = dict[tuple[str, Union[str, None]], list[str]]
 _FEW_SEARCHES = 16  # as long as this many take, a dictionary of all subjects takes too
 # How `openssl ca` spells the reasons of RFC 5280, 5.3.1, and two of its own that carry a date.
-_REASONS_READ = {"keyTime": "keyCompromise", "CAkeyTime": "CACompromise", "holdInstruction": "certificateHold"}
+_REASONS_READ = {"keyTime": "keyCompromise", "CAkeyTime": "CACompromise", "holdInstruction": HOLD}
 
 
 class Index:

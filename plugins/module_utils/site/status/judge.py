@@ -73,7 +73,7 @@ _STATES = {
     ownership.REVOKED: REVOKED,
     ownership.UNRECORDED: UNRECORDED,
 }
-WARN_DAYS = 21  # a renewal 30 days before the end has then been due for more than a week
+WARN_DAYS = 21  # a renewal 30 days before has then been due for more than a week
 
 
 @dataclass(frozen=True)
@@ -87,10 +87,10 @@ class Settings:
         return f"{self.ansible} mtls.nginx.{name}"
 
     def limit(self, now: datetime, renew_before: int) -> datetime:
-        """What ends until then ends soon.
+        """What expires until then expires soon.
 
         Without `warn_days` that is when a certificate should have been renewed for some time: a run every week
-        renews it `renew_before` days before its end.
+        renews it `renew_before` days before it expires.
         """
         days = self.warn_days
         if days is None:
@@ -112,7 +112,7 @@ def status_of(
     """How all authorities and hosts of an inventory stand.
 
     :arg answers: what hosts said when asked live, see `host_status`; None when nobody was asked.
-    :raises MtlsError: warn_days ends after the year 9999.
+    :raises MtlsError: warn_days is beyond the year 9999.
     """
     plans = list(plans)
     authorities = tuple(_read(plan, now, settings) for plan in plans)
@@ -226,10 +226,10 @@ class _Judge:
         about = (f"{nginx_dn(self._chain[0].subject)} ({times.iso(end)})",)
         remedy = "Set up a new authority in another mtls_ca_dir, and hand out its certificates before then."
         if end <= self._now:
-            self._find(ACT_NOW, "authority_ended", "The authority's own certificate has ended", remedy, about)
+            self._find(ACT_NOW, "authority_ended", "The authority's own certificate has expired", remedy, about)
             return CertificateStatus(ENDED, serial, end)
         if end <= self._settings.limit(self._now, 0):
-            self._find(ACT_SOON, "authority_soon", "The authority's own certificate ends soon", remedy, about)
+            self._find(ACT_SOON, "authority_soon", "The authority's own certificate expires soon", remedy, about)
             return CertificateStatus(SOON, serial, end)
         if self._issues and end < times.in_days(self._now, longest, "days"):
             title = f"Certificates for {longest} days would outlive the authority's own, so none is renewed"
@@ -257,7 +257,7 @@ class _Judge:
                     )
 
     def _crl_judgement(self, end: datetime) -> str:
-        """A job renews it every night, `refresh_before` days before its end: two nights that failed are told."""
+        """A job renews it every night, `refresh_before` days before it expires: two nights that failed are told."""
         refresh_before = self._plan.settings["crl_refresh_before"]
         if end <= self._now:
             return ENDED
@@ -272,8 +272,8 @@ class _Judge:
             remedy = "The nightly job renews the CRL and ships it; see why it has not."
             self._find(ACT_NOW, "crl_unusable", title, remedy, (str(error),), "refresh_crl")
             return
-        own = next(crl for crl in found if crls.is_by(crl, self._chain[0]))
-        listed = {numbers.hexadecimal(entry.serial_number) for entry in own.parsed}
+        own = crls.newest_by(self._chain[0], found)
+        listed = {numbers.hexadecimal(entry.serial_number) for entry in own.parsed} if own is not None else set()
         revoked = {serial for serials in self._record.revocations(self._now).values() for serial in serials}
         if not revoked <= listed:
             title = "The CRL does not list what the record says is revoked"
@@ -307,10 +307,10 @@ class _Judge:
         """One finding for each way in which certificates are not as they should be."""
         remedies = {
             NONE: (ACT_NOW, f"{whose} without a certificate", "The next run issues it."),
-            UNRECORDED: (ACT_NOW, f"{whose} whose certificate the record does not know", "The next run mends it."),
+            UNRECORDED: (ACT_NOW, f"{whose} whose certificate is not in the record", "The next run fixes it."),
             REVOKED: (ACT_NOW, f"{whose} whose certificate is revoked", "The next run issues a new one."),
-            ENDED: (ACT_NOW, f"{whose} whose certificate has ended", "The next run renews it."),
-            SOON: (ACT_SOON, f"{whose} whose certificate ends soon", "The next run that finds it due renews it."),
+            ENDED: (ACT_NOW, f"{whose} whose certificate has expired", "The next run renews it."),
+            SOON: (ACT_SOON, f"{whose} whose certificate expires soon", "The next run that finds it due renews it."),
         }
         about: dict[str, list[tuple[datetime, str]]] = {}
         for name, certificate in held:
@@ -438,7 +438,7 @@ class _Judge:
                 NOTE,
                 "unmanaged",
                 "Valid certificates that are not in the inventory",
-                f"{enter}Name them in mtls_clients, with state: revoked if they are to end, or their serials in "
+                f"{enter}Name them in mtls_clients, with state: revoked if they are to be refused, or their serials in "
                 "mtls_revoked.",
                 [one.name for one in unmanaged],
             )
@@ -497,7 +497,7 @@ def _open(hosts: Sequence[HostStatus]) -> Iterator[Finding]:
 
 def _host_findings(hosts: Sequence[HostStatus], settings: Settings) -> Iterator[StatusFinding]:
     for level, state, kind, title, remedy in (
-        (ACT_NOW, WRONG, "host_wrong", "Hosts that do not do what they should", "The next run mends it or says why."),
+        (ACT_NOW, WRONG, "host_wrong", "Hosts that do not do what they should", "The next run fixes it or says why."),
         (ACT_SOON, UNREACHABLE, "host_unreachable", "Hosts that cannot be reached", "They miss what changes."),
     ):
         about = tuple(f"{host.name} ({'; '.join(host.troubles)})" for host in hosts if host.state == state)

@@ -55,13 +55,13 @@ def _metrics(status: Status, generated: datetime) -> Iterable[tuple[str, str, It
     )
     yield (
         "mtls_authority_not_after_timestamp_seconds",
-        "When the authority's own certificate ends.",
+        "When the authority's own certificate expires.",
         [end for each in authorities for end in _end({"authority": each.path}, each.certificate)],
     )
     crls = [({"authority": each.path, "issuer": crl.issuer}, crl) for each in authorities for crl in each.crls]
     yield (
         "mtls_authority_crl_next_update_timestamp_seconds",
-        "When the CRL on the controller ends.",
+        "When the CRL on the controller expires.",
         [(labels, _seconds(crl.next_update)) for labels, crl in crls],
     )
     yield ("mtls_authority_crl_number", "The CRL's number.", [(labels, crl.number) for labels, crl in crls])
@@ -84,7 +84,7 @@ def _metrics(status: Status, generated: datetime) -> Iterable[tuple[str, str, It
     )
     yield (
         "mtls_authority_client_certificate_not_after_timestamp_seconds",
-        "When a client's certificate ends.",
+        "When a client's certificate expires.",
         [
             end
             for each in authorities
@@ -94,7 +94,7 @@ def _metrics(status: Status, generated: datetime) -> Iterable[tuple[str, str, It
     )
     yield (
         "mtls_authority_server_certificate_not_after_timestamp_seconds",
-        "When a server certificate that the authority issued ends.",
+        "When a server certificate that the authority issued expires.",
         [
             end
             for each in authorities

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the mtls.nginx authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How things stand, as data: who may enter where, when everything ends, and what is to be done about it.
+"""How things stand, as data: who may enter where, when everything expires, and what is to be done about it.
 
 `judge.py` finds it out; `page.py`, `document.py` and `metrics.py` say it, each in its form.
 """
@@ -27,7 +27,7 @@ NOT_ASKED, ANSWERS, WRONG, UNREACHABLE = "not asked", "as it should be", "wrong"
 
 @dataclass(frozen=True)
 class CertificateStatus:
-    """A certificate as it stands; without one, and of one issued elsewhere, there is no serial and no end."""
+    """A certificate as it stands; without one, and of one issued elsewhere, there is no serial and no date."""
 
     state: str
     serial: str | None = None
