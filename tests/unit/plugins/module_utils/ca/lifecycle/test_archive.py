@@ -167,10 +167,9 @@ def test_what_is_no_archive_is_refused(packed, tmp_path, damage, complaint):
     assert tree(tmp_path) == before
 
 
-@pytest.mark.parametrize("name", ["../{}", "/tmp/{}"])
-def test_a_member_that_would_go_elsewhere_is_refused_by_the_archives_name(used, tmp_path, monkeypatch, name):
+def test_a_member_that_would_go_elsewhere_is_refused_by_the_archives_name(used, tmp_path, monkeypatch):
     add = archive._add_member
-    monkeypatch.setattr(archive, "_add_member", lambda tar, path, member: add(tar, path, name.format(member)))
+    monkeypatch.setattr(archive, "_add_member", lambda tar, path, member: add(tar, path, f"../{member}"))
     odd = str(tmp_path / "odd.tar")
     archive.export(str(used.path), odd, SECRET, check=False)
     with pytest.raises(MtlsError) as caught:
