@@ -433,7 +433,7 @@ class Planner:
         return "the certificate is revoked"
 
     def _check_dns(self, steps: Iterable[ClientStep]) -> None:
-        """nginx maps ignore case, and a DN is all they see."""
+        """Raise MtlsError for two subjects that differ in case at most, which nginx's maps ignore."""
         seen: dict[str, str] = {}
         for step in steps:
             if step.client.revoked:

@@ -1,8 +1,9 @@
 # Copyright (c) 2026, the mtls.nginx authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From one authority to the next, in steps that can be days apart. A client that installs its new certificate when
-asked never loses access.
+"""From one authority to the next, in steps that can be days apart.
+
+A client that installs its new certificate when asked never loses access.
 
 ``begin`` makes the next authority in ``next/`` beside the old one, and the hosts trust both. Clients get certificates
 of the next one, a batch after another, while their old ones stay good. ``report`` tells who has not moved. ``finish``

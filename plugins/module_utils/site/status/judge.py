@@ -84,6 +84,7 @@ class Settings:
     ansible: str = "ansible-playbook"
 
     def playbook(self, name: str) -> str:
+        """The command that runs one of the collection's playbooks."""
         return f"{self.ansible} mtls.nginx.{name}"
 
     def limit(self, now: datetime, renew_before: int) -> datetime:
@@ -174,6 +175,7 @@ class _Judge:
         settings: Settings,
     ) -> None:
         self._plan = plan
+        self._layout = Layout(plan.path)
         self._published = published
         self._issues = plan.settings.get("backend") != TRUST
         self._record: Record = published.record
@@ -409,7 +411,7 @@ class _Judge:
         return found.not_after > self._now and (found.unrecorded is not None or self._ownership.is_live(found.serial))
 
     def _finder(self) -> revoking.Finder:
-        newcerts = Layout(self._plan.path).issued
+        newcerts = self._layout.issued
         return revoking.Finder(
             self._plan.path,
             self._record,

@@ -35,6 +35,7 @@ class CertificateStatus:
 
     @property
     def works(self) -> bool:
+        """Whether it lets its holder in, as far as is known here."""
         return self.state in (VALID, SOON, ELSEWHERE)
 
 
@@ -53,6 +54,7 @@ class ServiceStatus:
 
     @property
     def id(self) -> str:
+        """Host and name: ``nas/photos``."""
         return f"{self.host}/{self.name}"
 
 
