@@ -490,11 +490,11 @@ def host_status(name: str, answer: Mapping[str, t.Any] | None) -> HostStatus:
     return HostStatus(name, WRONG if wrong else ANSWERS, nginx["version"], attempts, tuple(wrong), unguarded)
 
 
-def _open(hosts: Sequence[HostStatus]) -> Iterator[Finding]:
+def _open(hosts: Sequence[HostStatus]) -> Iterator[StatusFinding]:
     about = tuple(f"{host.name} ({', '.join(host.unguarded)})" for host in hosts if host.unguarded)
     if about:
         remedy = "Whoever comes there is asked for no certificate. Include each in the server block that it is for."
-        yield Finding(ACT_NOW, "guards_nothing", "Snippets that no server block includes guard nothing", remedy, about)
+        yield StatusFinding(ACT_NOW, "guards_nothing", "Snippets that no server block includes guard nothing", remedy, about)
 
 
 def _host_findings(hosts: Sequence[HostStatus], settings: Settings) -> Iterator[StatusFinding]:

@@ -23,6 +23,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.status.judge impor
 from ansible_collections.mtls.nginx.plugins.module_utils.site.status.model import ACT_NOW, ACT_SOON, NOTE
 from ansible_collections.mtls.nginx.tests.pages import samples
 
+
 def found(status):
     """Level, kind and names of each finding."""
     return [(finding.level, finding.kind, finding.about) for finding in status.findings]
