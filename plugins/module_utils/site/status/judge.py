@@ -494,7 +494,9 @@ def _open(hosts: Sequence[HostStatus]) -> Iterator[StatusFinding]:
     about = tuple(f"{host.name} ({', '.join(host.unguarded)})" for host in hosts if host.unguarded)
     if about:
         remedy = "Whoever comes there is asked for no certificate. Include each in the server block that it is for."
-        yield StatusFinding(ACT_NOW, "guards_nothing", "Snippets that no server block includes guard nothing", remedy, about)
+        yield StatusFinding(
+            ACT_NOW, "guards_nothing", "Snippets that no server block includes guard nothing", remedy, about
+        )
 
 
 def _host_findings(hosts: Sequence[HostStatus], settings: Settings) -> Iterator[StatusFinding]:
