@@ -12,7 +12,7 @@ from datetime import datetime
 from ansible_collections.mtls.nginx.plugins.module_utils.common import times
 from ansible_collections.mtls.nginx.plugins.module_utils.site.status.model import (
     AuthorityStatus,
-    Certificate,
+    CertificateStatus,
     Status,
     Upkeep,
 )
@@ -134,7 +134,7 @@ def _authority(authority: AuthorityStatus) -> dict[str, t.Any]:
     }
 
 
-def _certificate(certificate: Certificate) -> dict[str, t.Any]:
+def _certificate(certificate: CertificateStatus) -> dict[str, t.Any]:
     return {
         "state": certificate.state,
         "serial": certificate.serial,
