@@ -16,7 +16,7 @@ from ansible.utils.display import Display
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.host.request import Snippet
 from ansible_collections.mtls.nginx.plugins.module_utils.host.shutdown import OwnBound
-from ansible_collections.mtls.nginx.plugins.module_utils.host.transaction import Outcome
+from ansible_collections.mtls.nginx.plugins.module_utils.host.transaction import TransactionOutcome
 from ansible_collections.mtls.nginx.plugins.module_utils.site import answers
 from ansible_collections.mtls.nginx.plugins.module_utils.site.host_files import (
     HostFiles,
@@ -77,14 +77,14 @@ class ActionModule(HostAction):
 
     def _result(self) -> dict[str, t.Any]:
         _validation, arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)
-        self._arguments = {**arguments, "conf_path": os.path.normpath(arguments["conf_path"])}
+        self._arguments: dict[str, t.Any] = {**arguments, "conf_path": os.path.normpath(arguments["conf_path"])}
         services = inventory_reader().services(self._host, {"mtls_services": arguments["services"]})
         bring = self._bring_crl if arguments["crl_only"] else self._bring_all
         return bring(services)
 
     @property
     def _conf_dir(self) -> str:
-        return os.path.dirname(self._arguments["conf_path"])
+        return os.path.dirname(str(self._arguments["conf_path"]))
 
     def _authorities(self, services: list[Service]) -> dict[str, tuple[str, list[Service]]]:
         return authorities_of(services, self._arguments["authority"], base_dir(self._task_vars))
@@ -202,7 +202,7 @@ class ActionModule(HostAction):
             display.warning(warning)
 
 
-def _unchanged(facts: dict[str, t.Any], wanted: HostFiles) -> Outcome | None:
+def _unchanged(facts: dict[str, t.Any], wanted: HostFiles) -> TransactionOutcome | None:
     """What `nginx_config` would say of a host that is as it should be; None where it has to be asked."""
     compared = facts["comparison"]
     if not (facts["running"] and compared and compared["settled"]):
@@ -210,7 +210,7 @@ def _unchanged(facts: dict[str, t.Any], wanted: HostFiles) -> Outcome | None:
     if compared["fingerprints"] != wanted.fingerprints():
         return None
     own = compared["own_shutdown_timeout"]
-    return Outcome(
+    return TransactionOutcome(
         own_bound=OwnBound(**own) if own else None,
         unguarded=[Snippet(item["service"], item["path"]) for item in compared["unguarded"]],
     )

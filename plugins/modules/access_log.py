@@ -90,6 +90,7 @@ callers:
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -113,7 +114,7 @@ def main() -> None:
     entry.run_module(module, lambda: _work(module.params, module.warn))
 
 
-def _work(options: dict, warn: Callable[[str], None]) -> dict:
+def _work(options: dict[str, Any], warn: Callable[[str], None]) -> dict[str, Any]:
     entry.check_at_least_one(options, "days")
     since = int(time.time()) - options["days"] * _DAY
     found = [

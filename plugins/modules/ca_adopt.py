@@ -123,6 +123,8 @@ not_taken:
     /etc/openvpn/easy-rsa/pki/private/laptop.key: the key is encrypted; decrypt it to have it taken over, or leave it
 """
 
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import numbers, subjects
@@ -148,7 +150,7 @@ def main() -> None:
     entry.run_module(module, lambda: work(module))
 
 
-def work(call: entry.Call) -> dict:
+def work(call: entry.Call) -> dict[str, Any]:
     """Do what the task asks and return its result; raises MtlsError."""
     entry.require_cryptography()
     options = call.params
@@ -177,7 +179,7 @@ def work(call: entry.Call) -> dict:
     }
 
 
-def _describe(client: adoption.AdoptedClient) -> dict:
+def _describe(client: adoption.AdoptedClient) -> dict[str, Any]:
     return {
         "name": client.name,
         "serial": numbers.hexadecimal(client.certificate.serial_number),
@@ -190,7 +192,8 @@ def _listing(plan: adoption.AdoptionPlan) -> str:
     """Return what is taken over, and what is not, one thing a line."""
     lines = [f"authority {subjects.nginx_dn(plan.chain[0].subject)}"]
     for serial in plan.index:
-        entry_of_record = plan.index.get(serial)
+        if (entry_of_record := plan.index.get(serial)) is None:
+            continue
         revoked = f", revoked ({entry_of_record.reason or 'unspecified'})" if entry_of_record.revoked_at else ""
         lines.append(f"certificate {serial} {entry_of_record.subject}{revoked}")
     for client in plan.clients:

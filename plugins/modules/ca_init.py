@@ -221,6 +221,8 @@ ca:
       sample: true
 """
 
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.access import Access, ensure_authority
@@ -264,7 +266,7 @@ def main() -> None:
     entry.run_module(module, lambda: work(module))
 
 
-def work(call: entry.Call) -> dict:
+def work(call: entry.Call) -> dict[str, Any]:
     """Do what the task asks and return its result; raises MtlsError."""
     entry.require_cryptography()
     options = call.params
@@ -311,7 +313,7 @@ def _place(path: str, name: str) -> str:
     return name if name.startswith("pkcs11:") else f"{path}/{name}"
 
 
-def _describe(outcome: Ensured) -> dict | None:
+def _describe(outcome: Ensured) -> dict[str, Any] | None:
     certificate = outcome.certificate
     if certificate is None:
         return None

@@ -107,11 +107,13 @@ message:
   sample: "2 revocations of CRL 12 were not recorded"
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.access import Access, open_authority, require_directory
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.access import Access, open_kept_here
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.crls import CrlState
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.lifecycle import recovery
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.options import AUTHORITY_OPTIONS
 from ansible_collections.mtls.nginx.plugins.module_utils.common import entry
@@ -137,14 +139,13 @@ def main() -> None:
     entry.run_module(module, lambda: work(module))
 
 
-def work(call: entry.Call) -> dict:
+def work(call: entry.Call) -> dict[str, Any]:
     """Do what the task asks and return its result; raises MtlsError."""
     entry.require_cryptography()
     options = call.params
     entry.check_at_least_one(options, "days")
     access = Access.of(options)
-    require_directory(access, "a recovery")
-    with open_authority(access, read_only=call.check_mode) as authority:
+    with open_kept_here(access, "a recovery", read_only=call.check_mode) as authority:
         found, warnings = recovery.signed_by(authority.chain[0], _files(options["crls"]))
         recovered = recovery.bring_forward(authority, found, check=call.check_mode)
         before = authority.crl_state()
@@ -168,18 +169,8 @@ def work(call: entry.Call) -> dict:
         "number": after and after.number,
         "message": message,
         "diff": {
-            "before": f"CRL {before.number if before else 'none'}\n",
-            "after": "".join(
-                [
-                    f"a CRL above number {recovered.newest.number}\n",
-                    *(
-                        f"revoked: {each.serial} {each.subject} ({each.reason or 'no reason'})\n"
-                        for each in recovered.revoked
-                    ),
-                ]
-            )
-            if recovered.behind
-            else f"CRL {before.number if before else 'none'}\n",
+            "before": _line(before),
+            "after": "".join(_changes(recovered)) or _line(before),
         },
     }
 
@@ -187,6 +178,17 @@ def work(call: entry.Call) -> dict:
 def _files(items: list[dict[str, Any]]) -> list[tuple[str, bytes]]:
     """Return where each file is, and its content."""
     return [(f"host {item['host']}: {item['path']}", item["content"].encode()) for item in items]
+
+
+def _line(state: CrlState | None) -> str:
+    return f"CRL {state.number if state else 'none'}\n"
+
+
+def _changes(recovered: recovery.Recovery) -> Iterator[str]:
+    if recovered.behind and recovered.newest:
+        yield f"a CRL above number {recovered.newest.number}\n"
+        for each in recovered.revoked:
+            yield f"revoked: {each.serial} {each.subject} ({each.reason or 'no reason'})\n"
 
 
 def _message(recovered: recovery.Recovery) -> str:

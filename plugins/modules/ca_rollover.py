@@ -150,6 +150,8 @@ summary:
   sample: ["40 of 41 clients have a certificate of CN=Acme Root CA 2036", "without one: old-tablet"]
 """
 
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import keys
@@ -184,13 +186,13 @@ def main() -> None:
     entry.run_module(module, lambda: work(module))
 
 
-def work(call: entry.Call) -> dict:
+def work(call: entry.Call) -> dict[str, Any]:
     """Do what the task asks and return its result; raises MtlsError."""
     entry.require_cryptography()
     return {"begin": _begin, "report": _report, "finish": _finish}[call.params["step"]](call)
 
 
-def _begin(call: entry.Call) -> dict:
+def _begin(call: entry.Call) -> dict[str, Any]:
     options = call.params
     entry.check_at_least_one(options, "days", "crl_days")
     outcome = rollover.begin(
@@ -214,12 +216,12 @@ def _begin(call: entry.Call) -> dict:
     }
 
 
-def _report(call: entry.Call) -> dict:
+def _report(call: entry.Call) -> dict[str, Any]:
     found = _found(call)
     return {"changed": False, **_describe(call.params["ca_path"], found), "summary": rollover.summary(found)}
 
 
-def _finish(call: entry.Call) -> dict:
+def _finish(call: entry.Call) -> dict[str, Any]:
     options = call.params
     path = options["ca_path"]
     handover.refuse_interrupted(path) if call.check_mode else handover.complete_interrupted(path)
@@ -241,7 +243,7 @@ def _found(call: entry.Call) -> rollover.Report:
     return rollover.report(options["ca_path"], options["clients"], rollover.sightings_of(options["seen"]))
 
 
-def _describe(path: str, found: rollover.Report) -> dict:
+def _describe(path: str, found: rollover.Report) -> dict[str, Any]:
     return {
         "next": handover.next_path(path),
         "moved": len(found.moved),

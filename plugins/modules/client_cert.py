@@ -289,6 +289,7 @@ unmanaged_count:
 
 import contextlib
 import os
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -353,7 +354,7 @@ def main() -> None:
     entry.run_module(module, lambda: {**work(module), "invocation": {"module_args": sent_back}})
 
 
-def work(call: entry.Call) -> dict:
+def work(call: entry.Call) -> dict[str, Any]:
     """Do what the task asks and return its result; raises MtlsError."""
     entry.require_cryptography()
     options = call.params
@@ -398,9 +399,10 @@ def work(call: entry.Call) -> dict:
     }
 
 
-def _on_hold(authority: Authority, items: list[dict]) -> set[str]:
+def _on_hold(authority: Authority, items: list[dict[str, Any]]) -> set[str]:
     """Return the serials that are on hold by themselves."""
-    finder, serials = revoking.Finder.of(authority), set()
+    finder = revoking.Finder.of(authority)
+    serials: set[str] = set()
     for item in items:
         wanted = revoking.RevocationRequest.of(item)
         if wanted.reason == HOLD and not wanted.release:
@@ -409,7 +411,7 @@ def _on_hold(authority: Authority, items: list[dict]) -> set[str]:
     return serials
 
 
-def _client(raw: dict, options: dict) -> Client:
+def _client(raw: dict[str, Any], options: dict[str, Any]) -> Client:
     return Client(
         name=raw["name"],
         subject=raw["subject"],
@@ -426,7 +428,7 @@ def _client(raw: dict, options: dict) -> Client:
     )
 
 
-def _describe(result: clients.ClientResult) -> dict:
+def _describe(result: clients.ClientResult) -> dict[str, Any]:
     held = result.entry
     return {
         "name": result.client.name,

@@ -144,6 +144,7 @@ revoked:
 """
 
 import os
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -180,7 +181,7 @@ def main() -> None:
     entry.run_module(module, lambda: work(module))
 
 
-def work(call: entry.Call) -> dict:
+def work(call: entry.Call) -> dict[str, Any]:
     """Do what the task asks and return its result; raises MtlsError."""
     entry.require_cryptography()
     options = call.params
@@ -193,7 +194,7 @@ def work(call: entry.Call) -> dict:
             "so every run would write a new one; use less"
         )
     if call.check_mode and not os.path.exists(os.path.join(options["ca_path"], "ca.crt")):
-        due = "there is no authority yet"
+        due: str | None = "there is no authority yet"
         return {
             "changed": True,
             "crl": None,
@@ -220,8 +221,8 @@ def work(call: entry.Call) -> dict:
             call.warn(warning)
     # Last of all: a revocation that was asked for is recorded in any case.
     entries = (after.entries if after else 0) + (len(fresh) if call.check_mode else 0)
-    if warning := crls.check_size(entries, options["max_entries"], os.path.join(options["ca_path"], "crl.pem")):
-        call.warn(warning)
+    if about_size := crls.check_size(entries, options["max_entries"], os.path.join(options["ca_path"], "crl.pem")):
+        call.warn(about_size)
     return {
         "changed": bool(due),
         "crl": _describe(after),
@@ -243,7 +244,7 @@ def work(call: entry.Call) -> dict:
     }
 
 
-def _take_crls_above(authority: Authority, options: dict, *, check: bool) -> str | None:
+def _take_crls_above(authority: Authority, options: dict[str, Any], *, check: bool) -> str | None:
     """Have the authority know the CRLs of those above it, and say why one of them would be renewed in check mode."""
     pem = b""
     if options["parent"]:
@@ -269,9 +270,10 @@ def _take_crls_above(authority: Authority, options: dict, *, check: bool) -> str
     return None
 
 
-def _find(authority: Authority, options: dict) -> list[revoking.Found]:
+def _find(authority: Authority, options: dict[str, Any]) -> list[revoking.Found]:
     """Return each certificate that is to be revoked or released, once."""
-    finder, found = revoking.Finder.of(authority), {}
+    finder = revoking.Finder.of(authority)
+    found: dict[str, tuple[revoking.Found, revoking.RevocationRequest]] = {}
     for item in options["revoked"]:
         wanted = revoking.RevocationRequest.of(item)
         try:
@@ -285,7 +287,7 @@ def _find(authority: Authority, options: dict) -> list[revoking.Found]:
     return [each for each, wanted in found.values()]
 
 
-def _describe(state: CrlState | None) -> dict | None:
+def _describe(state: CrlState | None) -> dict[str, Any] | None:
     if state is None:
         return None
     return {

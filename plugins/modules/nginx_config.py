@@ -372,6 +372,7 @@ message:
 """
 
 import re
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -389,7 +390,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.host.request import (
 )
 
 
-def request_from(params: dict, check: bool, scratch_parent: str | None) -> ChangeRequest:
+def request_from(params: dict[str, Any], check: bool, scratch_parent: str | None) -> ChangeRequest:
     """The module's options as the transaction understands them; raises MtlsError for values that make no sense."""
     wanted = [
         WantedFile(item["path"], item["content"].encode("utf-8", "surrogateescape"), _mode(item["path"], item["mode"]))
@@ -521,7 +522,7 @@ def main() -> None:
         supports_check_mode=True,
     )
 
-    def work() -> dict:
+    def work() -> dict[str, Any]:
         request = request_from(module.params, module.check_mode, module.tmpdir)
         binary = module.get_bin_path(module.params["binary"], opt_dirs=PROGRAM_DIRS)
         guard = module.params["guard"]

@@ -255,6 +255,7 @@ import re
 import socket
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -275,9 +276,9 @@ _DIRECTIVES = {
 }
 
 
-def gather(binary: str | None, conf_path: str, names: Sequence[str] = ()) -> dict:
+def gather(binary: str | None, conf_path: str, names: Sequence[str] = ()) -> dict[str, Any]:
     """The facts that need no test of the configuration; `binary` is None where nginx is not installed."""
-    facts = {
+    facts: dict[str, Any] = {
         "installed": binary is not None,
         "binary": binary,
         "version": None,
@@ -324,7 +325,7 @@ def config_error(binary: str, conf_path: str, scratch_parent: str | None) -> str
     return None if verdict.accepted else "; ".join(verdict.problems)
 
 
-def compare(conf_path: str, options: dict) -> dict:
+def compare(conf_path: str, options: dict[str, Any]) -> dict[str, Any]:
     """The value `comparison`."""
     request = ChangeRequest(
         owned=options["owned"],
@@ -341,7 +342,7 @@ def compare(conf_path: str, options: dict) -> dict:
     }
 
 
-def _configuration(nginx: nginx_process.Nginx, names: Sequence[str]) -> dict:
+def _configuration(nginx: nginx_process.Nginx, names: Sequence[str]) -> dict[str, Any]:
     ours = os.path.join(nginx.conf_dir, "conf.d", "mtls.conf")
     configuration = nginx_conf.load(nginx.conf_path)
     with_ours = nginx_conf.load(nginx.conf_path, {ours: nginx_conf.MARKER.encode()})
@@ -353,12 +354,12 @@ def _configuration(nginx: nginx_process.Nginx, names: Sequence[str]) -> dict:
     }
 
 
-def _names(names: Sequence[str], configuration: nginx_conf.Configuration | None) -> dict:
+def _names(names: Sequence[str], configuration: nginx_conf.Configuration | None) -> dict[str, Any]:
     found = resolver.look_up(names, configuration)
     return {"name_servers": found.servers, "names": found.names}
 
 
-def _snippets(nginx: nginx_process.Nginx, configuration: nginx_conf.Configuration) -> dict:
+def _snippets(nginx: nginx_process.Nginx, configuration: nginx_conf.Configuration) -> dict[str, Any]:
     """What is wrong with the place of our snippets."""
     pattern = re.compile(re.escape(os.path.join(nginx.conf_dir, "snippets")) + r"/mtls-([^/]+)\.conf")
     found = [
@@ -413,7 +414,7 @@ def main() -> None:
         supports_check_mode=True,
     )
 
-    def work() -> dict:
+    def work() -> dict[str, Any]:
         binary = module.get_bin_path(module.params["binary"], opt_dirs=nginx_process.PROGRAM_DIRS)
         conf_path = module.params["conf_path"]
         facts = gather(binary, conf_path, module.params["names"])

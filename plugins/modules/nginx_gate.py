@@ -158,6 +158,7 @@ gate:
 """
 
 import time
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -185,7 +186,7 @@ def main() -> None:
     )
     options = module.params
 
-    def work() -> dict:
+    def work() -> dict[str, Any]:
         binary = module.get_bin_path(options["binary"], opt_dirs=nginx_process.PROGRAM_DIRS)
         gate = Gate(
             service=options["service"],

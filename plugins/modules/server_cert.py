@@ -137,6 +137,7 @@ servers:
 """
 
 import os
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -175,7 +176,7 @@ def main() -> None:
     entry.run_module(module, lambda: work(module))
 
 
-def work(call: entry.Call) -> dict:
+def work(call: entry.Call) -> dict[str, Any]:
     """Do what the task asks and return its result; raises MtlsError."""
     entry.require_cryptography()
     options = call.params
@@ -198,7 +199,7 @@ def work(call: entry.Call) -> dict:
     }
 
 
-def _server(raw: dict, options: dict) -> servers.Server:
+def _server(raw: dict[str, Any], options: dict[str, Any]) -> servers.Server:
     return servers.Server(
         host=raw["host"],
         name=raw["name"],
@@ -209,7 +210,7 @@ def _server(raw: dict, options: dict) -> servers.Server:
     )
 
 
-def _describe(result: servers.ServerResult) -> dict:
+def _describe(result: servers.ServerResult) -> dict[str, Any]:
     held = result.entry
     return {
         "host": result.server.host,

@@ -47,14 +47,14 @@ class AuthorityAction(ActionBase):
     any module does.
     """
 
-    MODULE: t.ClassVar[ModuleType]
+    MODULE: ModuleType
 
     TRANSFERS_FILES = False
     _supports_async = True
     _supports_check_mode = True
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
-        result = super().run(tmp, task_vars)
+        result: dict[str, t.Any] = super().run(tmp, task_vars)
         self._task_vars = task_vars or {}
         try:
             refuse_facts(self._task_vars, [self._task_vars["inventory_hostname"]])
@@ -68,7 +68,10 @@ class AuthorityAction(ActionBase):
 
     def _result(self) -> dict[str, t.Any]:
         if not self._is_alike():
-            return self._execute_module(task_vars=self._task_vars, wrap_async=bool(self._task.async_val))
+            done: dict[str, t.Any] = self._execute_module(
+                task_vars=self._task_vars, wrap_async=bool(self._task.async_val)
+            )
+            return done
         rules = {name: rule for name, rule in self.MODULE.SPEC.items() if name != "supports_check_mode"}
         validation = ArgumentSpecValidator(**rules).validate(plain(self._task.args))
         call = _Call(validation.validated_parameters, self._task.check_mode)
@@ -87,7 +90,7 @@ class AuthorityAction(ActionBase):
     def _refusal(self, errors: AnsibleValidationErrorMultiple) -> str:
         """What a module says of its arguments."""
         prefix = f"Unsupported parameters for ({self._task.action}) module: "
-        return (prefix if isinstance(errors[0], UnsupportedError) else "") + errors.msg
+        return f"{prefix if isinstance(errors[0], UnsupportedError) else ''}{errors.msg}"
 
     def _is_alike(self) -> bool:
         """Whether the module would run here, as this user, by this interpreter and in this environment."""
@@ -103,4 +106,5 @@ class AuthorityAction(ActionBase):
         variables = self._task_vars
         if self._task.delegate_to:
             variables = variables["ansible_delegated_vars"][self._task.delegate_to]
-        return self._templar.template(variables.get("ansible_python_interpreter"))
+        found: str | None = self._templar.template(variables.get("ansible_python_interpreter"))
+        return found

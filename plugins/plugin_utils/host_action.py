@@ -31,7 +31,7 @@ class HostAction(ActionBase):
         self._found_python: dict[str, t.Any] = {}
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
-        result = super().run(tmp, task_vars)
+        result: dict[str, t.Any] = super().run(tmp, task_vars)
         self._task_vars = task_vars or {}
         try:
             refuse_facts(self._task_vars, [self._host])
@@ -48,7 +48,8 @@ class HostAction(ActionBase):
 
     @property
     def _host(self) -> str:
-        return self._task_vars["inventory_hostname"]
+        name: str = self._task_vars["inventory_hostname"]
+        return name
 
     def _ask(self, module: str, options: dict[str, t.Any], spec: answers.Record) -> dict[str, t.Any]:
         """What the host answers to `module`, whose name is short where it is ours; raises MtlsError for a lie."""
@@ -71,7 +72,7 @@ class HostAction(ActionBase):
 
     def _low_level_execute_command(self, *arguments: t.Any, **options: t.Any) -> dict[str, t.Any]:
         """Ansible prints what surrounds a module's answer: a terminal is to obey nothing in it."""
-        result = super()._low_level_execute_command(*arguments, **options)
+        result: dict[str, t.Any] = super()._low_level_execute_command(*arguments, **options)
         for stream in ("stdout", "stderr"):
             text = result.get(stream) or ""
             if len(text) > answers.LARGEST:
@@ -82,8 +83,10 @@ class HostAction(ActionBase):
 
     def _parse_returned_data(self, *arguments: t.Any) -> dict[str, t.Any]:
         """Nothing but the named values comes out of here, before Ansible itself makes anything of the rest."""
+        data: dict[str, t.Any]
         if self._expected is None:
-            return super()._parse_returned_data(*arguments)
+            data = super()._parse_returned_data(*arguments)
+            return data
         module, spec = self._expected
         try:
             data = super()._parse_returned_data(*arguments)

@@ -103,7 +103,8 @@ def _role_options(role: str) -> dict[str, t.Any]:
 @cache
 def _argument_specs(path: str) -> dict[str, t.Any]:
     with open(path, encoding="utf-8") as stream:
-        return yaml_load(stream)["argument_specs"]
+        specs: dict[str, t.Any] = yaml_load(stream)["argument_specs"]
+    return specs
 
 
 def _values(variables: Mapping[str, t.Any], host: str, names: list[str]) -> dict[str, t.Any]:
@@ -141,4 +142,5 @@ def probe_address(given: str | None, service: Service, variables: Mapping[str, t
         return given
     if variables.get("ansible_connection") == "local":
         return service.local_address
-    return variables.get("ansible_host") or variables["inventory_hostname"]
+    found: str = variables.get("ansible_host") or variables["inventory_hostname"]
+    return found

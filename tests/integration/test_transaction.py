@@ -42,7 +42,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.host.request import (
     Textfile,
     WantedFile,
 )
-from ansible_collections.mtls.nginx.plugins.module_utils.host.transaction import Outcome
+from ansible_collections.mtls.nginx.plugins.module_utils.host.transaction import TransactionOutcome
 from ansible_collections.mtls.nginx.plugins.modules import nginx_facts
 
 BINARY = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:" + os.environ["PATH"])
@@ -116,10 +116,10 @@ class Host:
             WantedFile(self.path("server-certs/a.key"), self.key, 0o600, secret=True),
         ]
 
-    def apply(self, *wanted: WantedFile, **options: object) -> Outcome:
+    def apply(self, *wanted: WantedFile, **options: object) -> TransactionOutcome:
         return transaction.run(self.nginx, ChangeRequest(wanted=wanted, **options))
 
-    def serve(self, status: int, **options: object) -> Outcome:
+    def serve(self, status: int, **options: object) -> TransactionOutcome:
         """Make the service answer with a status."""
         return self.apply(*self.wanted(status), gates=[GateProbe("127.0.0.1", self.port, "a.test", status)], **options)
 

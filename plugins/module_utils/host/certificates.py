@@ -40,7 +40,7 @@ _ENCODINGS = {der.BMP_STRING: "utf-16-be", der.UNIVERSAL_STRING: "utf-32-be", de
 
 
 @dataclass(frozen=True)
-class Certificate:
+class HostCertificate:
     """A certificate: its subject for people, SHA-256 of it and of its public key, its dates in seconds since 1970."""
 
     subject: str
@@ -51,7 +51,7 @@ class Certificate:
 
 
 @dataclass(frozen=True)
-class Crl:
+class HostCrl:
     """A CRL: `issuer` for people, SHA-256 of that name in DER, the issuer's key identifier (empty without one).
 
     `number` is None in version 1, `end` where there is no nextUpdate; `content` is SHA-256 of what is signed.
@@ -65,7 +65,7 @@ class Crl:
     end: int | None
     content: str
 
-    def is_of_the_issuer_of(self, other: Crl) -> bool:
+    def is_of_the_issuer_of(self, other: HostCrl) -> bool:
         """Whether both are by one CA. Two of the same name have different keys."""
         same_key = self.key_identifier == other.key_identifier or not (self.key_identifier and other.key_identifier)
         return self.name == other.name and same_key
@@ -75,8 +75,8 @@ class Crl:
 class Contents:
     """What is in a PEM file, in its order."""
 
-    certificates: tuple[Certificate, ...] = ()
-    crls: tuple[Crl, ...] = ()
+    certificates: tuple[HostCertificate, ...] = ()
+    crls: tuple[HostCrl, ...] = ()
 
     def as_answer(self) -> dict[str, Any]:
         """What a host says of it. Numbers of CRLs, of up to 20 octets, are hexadecimal text."""
@@ -91,7 +91,9 @@ class Contents:
         crls = [
             {**each, "number": None if each["number"] is None else int(each["number"], 16)} for each in answer["crls"]
         ]
-        return cls(tuple(Certificate(**each) for each in answer["certificates"]), tuple(Crl(**each) for each in crls))
+        return cls(
+            tuple(HostCertificate(**each) for each in answer["certificates"]), tuple(HostCrl(**each) for each in crls)
+        )
 
 
 def read(pem: bytes) -> Contents:
@@ -113,7 +115,7 @@ def has_crl(pem: bytes) -> bool:
     return b"-----BEGIN X509 CRL-----" in pem
 
 
-def revoked(pem: bytes) -> list[tuple[Crl, dict[str, bool]]]:
+def revoked(pem: bytes) -> list[tuple[HostCrl, dict[str, bool]]]:
     """The CRLs of a PEM file, each with the serials that it lists, in nginx's spelling, and whether one is on hold."""
     found = []
     for kind, encoded in _blocks(pem):
@@ -142,12 +144,12 @@ def _blocks(pem: bytes) -> Iterator[tuple[bytes, bytes]]:
                 continue
 
 
-def _certificate(encoded: bytes) -> Certificate:
+def _certificate(encoded: bytes) -> HostCertificate:
     """RFC 5280, 4.1: version (absent in version 1), serialNumber, signature, issuer, validity, subject, key."""
     fields = list(der.elements(_signed(encoded).content))
     validity, subject, key = fields[4:7] if fields[0].tag == _VERSION_TAG else fields[3:6]
     begin, end = der.elements(validity.content)
-    return Certificate(
+    return HostCertificate(
         _name(subject),
         hashlib.sha256(encoded).hexdigest(),
         hashlib.sha256(key.encoded).hexdigest(),
@@ -179,7 +181,7 @@ class _CrlFields:
         return cls(signed.encoded, issuer, begin, end, entries, extensions)
 
 
-def _crl(encoded: bytes) -> Crl:
+def _crl(encoded: bytes) -> HostCrl:
     fields = _CrlFields.of(encoded)
     number, key_identifier = None, ""
     for extension in der.elements(next(der.elements(fields.extensions)).content) if fields.extensions else ():
@@ -189,7 +191,7 @@ def _crl(encoded: bytes) -> Crl:
         elif der.dotted(oid.content) == _AUTHORITY_KEY_IDENTIFIER:
             parts = der.elements(next(der.elements(value.content)).content)
             key_identifier = next((part.content.hex() for part in parts if part.tag == _KEY_IDENTIFIER_TAG), "")
-    return Crl(
+    return HostCrl(
         _name(fields.issuer),
         hashlib.sha256(fields.issuer.encoded).hexdigest(),
         key_identifier,

@@ -27,7 +27,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.host.request import (
 
 
 @dataclass(frozen=True)
-class Change:
+class FileChange:
     """One file that differs; `kind` is created, changed or removed, `before` None where there was no content."""
 
     path: str
@@ -78,26 +78,26 @@ def with_bound(request: ChangeRequest, conf_path: str) -> tuple[ChangeRequest, s
     return replace(request, wanted=[*request.wanted, *wanted], absent=[*request.absent, *absent]), plan.own
 
 
-def compare(request: ChangeRequest) -> list[Change]:
+def compare(request: ChangeRequest) -> list[FileChange]:
     """What has to be done to files."""
     changes = []
     for wanted in request.wanted:
         status = _status(wanted.path, follow=not wanted.shared_folder)
         if status is not None and wanted.shared_folder and not stat.S_ISREG(status.st_mode):
-            changes.append(Change(wanted.path, "changed", None, None, wanted))
+            changes.append(FileChange(wanted.path, "changed", None, None, wanted))
             continue
         before = read(wanted.path, follow=not wanted.shared_folder)
         if status is None:
-            changes.append(Change(wanted.path, "created", None, None, wanted))
+            changes.append(FileChange(wanted.path, "created", None, None, wanted))
             continue
         mode = status.st_mode & 0o7777
         owner = wanted.owner[0] if wanted.owner else os.geteuid()
         if (before, mode, status.st_uid) != (wanted.content, wanted.mode, owner):
-            changes.append(Change(wanted.path, "changed", before, mode, wanted))
+            changes.append(FileChange(wanted.path, "changed", before, mode, wanted))
     for path in request.absent:
         status = _status(path)
         if status is not None:
-            changes.append(Change(path, "removed", read(path), status.st_mode & 0o7777, None))
+            changes.append(FileChange(path, "removed", read(path), status.st_mode & 0o7777, None))
     return changes
 
 

@@ -53,4 +53,5 @@ def latest_begin(pem: bytes) -> int | None:
 
 def _all_dates(pem: bytes) -> list[tuple[int, int]]:
     contents = certificates.read(pem)
-    return [(each.begin, each.end) for each in (*contents.certificates, *contents.crls) if each.end is not None]
+    dates = [(each.begin, each.end) for each in contents.certificates]
+    return dates + [(crl.begin, crl.end) for crl in contents.crls if crl.end is not None]

@@ -284,7 +284,7 @@ def edit(text: str, edits: Iterable[tuple[int, int, str]]) -> str:
 
 
 @dataclass(frozen=True)
-class Listen:
+class ListenSocket:
     """A TCP socket that a `listen` directive asks for; `host` is "" for every address of its family."""
 
     host: str
@@ -298,9 +298,9 @@ class Listen:
         return f"[{host}]:{self.port}" if self.ipv6 else f"{host}:{self.port}"
 
 
-def listens(configuration: Configuration) -> list[Listen]:
+def listens(configuration: Configuration) -> list[ListenSocket]:
     """The TCP sockets that a configuration opens, less those given by a name, a range of ports, or a unix path."""
-    found: dict[str, Listen] = {}
+    found: dict[str, ListenSocket] = {}
     for statement in configuration.find("listen"):
         values = statement.directive.values
         if len(statement.context) != 2 or statement.context[1] != "server" or not values:
@@ -313,16 +313,16 @@ def listens(configuration: Configuration) -> list[Listen]:
     return list(found.values())
 
 
-def _listen(address: str, ipv6_only: bool, file: str) -> Listen | None:
+def _listen(address: str, ipv6_only: bool, file: str) -> ListenSocket | None:
     match = re.fullmatch(r"\[(?P<six>[0-9A-Fa-f:.]+)\](?::(?P<six_port>\d+))?", address)
     if match:
         host = match["six"] if match["six"].strip("0:") else ""
-        return Listen(host, int(match["six_port"] or 80), True, ipv6_only, file)
+        return ListenSocket(host, int(match["six_port"] or 80), True, ipv6_only, file)
     match = re.fullmatch(r"(?:(?P<host>\*|\d+\.\d+\.\d+\.\d+)(?::(?P<port>\d+))?|(?P<alone>\d+))", address)
     if match is None:
         return None
     host = match["host"] if match["host"] not in (None, "*", "0.0.0.0") else ""
-    return Listen(host, int(match["port"] or match["alone"] or 80), False, False, file)
+    return ListenSocket(host, int(match["port"] or match["alone"] or 80), False, False, file)
 
 
 def _unescape(raw: str) -> str:

@@ -387,14 +387,14 @@ class Nginx:
 
 
 @dataclass(frozen=True)
-class Result:
+class CommandResult:
     """A command's exit status, and its output and error output together."""
 
     code: int
     output: str
 
 
-def run(command: Sequence[str]) -> Result:
+def run(command: Sequence[str]) -> CommandResult:
     """Run a command to its end; raises MtlsError when it cannot be run or does not end."""
     environment = {**os.environ, "LC_ALL": "C"}
     # Not a pipe: a started nginx may keep its error output open, and its end would never be seen.
@@ -415,7 +415,7 @@ def run(command: Sequence[str]) -> Result:
         except subprocess.TimeoutExpired:
             raise MtlsError(f"'{' '.join(command)}' did not end within {COMMAND_TIMEOUT:.0f} seconds") from None
         output.seek(0)
-        return Result(code, output.read().decode("utf-8", "replace"))
+        return CommandResult(code, output.read().decode("utf-8", "replace"))
 
 
 def systemd_runs() -> bool:

@@ -37,7 +37,7 @@ def try_out(
     if configuration.main.error:
         raise MtlsError(f"{nginx.conf_path}: {configuration.main.error}; mend it, 'nginx -t' may say more")
     with tempfile.TemporaryDirectory(prefix="mtls-nginx-", dir=scratch_parent) as scratch:
-        stage = _Stage(nginx, configuration, changes, scratch)
+        stage = _Mirror(nginx, configuration, changes, scratch)
         descriptors = stage.build(secrets)
         try:
             has_pid = any(configuration.find("pid", ()))
@@ -48,7 +48,7 @@ def try_out(
         return Verdict(verdict.accepted, tuple(map(stage.real_paths, verdict.problems)))
 
 
-class _Stage:
+class _Mirror:
     def __init__(
         self, nginx: Nginx, configuration: nginx_conf.Configuration, changes: Mapping[str, bytes | None], scratch: str
     ) -> None:
@@ -119,7 +119,7 @@ class _Stage:
             for number, token in enumerate(statement.directive.args):
                 replacement = self._replacement(statement, number, token.value)
                 if replacement is not None:
-                    edits[token.start] = (token.start, token.end, _quote(replacement))
+                    edits[token.start] = (token.start, token.end, nginx_conf.nginx_quote(replacement))
         return list(edits.values())
 
     def _replacement(self, statement: nginx_conf.Statement, number: int, value: str) -> str | None:
@@ -146,8 +146,3 @@ class _Stage:
 
     def _inside(self, path: str) -> bool:
         return path.startswith(self._conf_dir + "/")
-
-
-def _quote(value: str) -> str:
-    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'

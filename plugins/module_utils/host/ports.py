@@ -12,12 +12,12 @@ import re
 import socket
 from collections.abc import Collection, Iterable, Iterator
 
-from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_conf import Listen
+from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_conf import ListenSocket
 
 _LISTENING = "0A"  # TCP_LISTEN of the kernel's include/net/tcp_states.h
 
 
-def taken(listens: Iterable[Listen], nginx_pids: Collection[int]) -> Iterator[tuple[Listen, str]]:
+def taken(listens: Iterable[ListenSocket], nginx_pids: Collection[int]) -> Iterator[tuple[ListenSocket, str]]:
     """The sockets that nginx could not open because a program other than these processes listens there.
 
     Yields each with the program's name and pid in words. What nginx holds itself counts as free.
@@ -31,7 +31,7 @@ def taken(listens: Iterable[Listen], nginx_pids: Collection[int]) -> Iterator[tu
             yield listen, _program(others)
 
 
-def _can_bind(listen: Listen) -> bool:
+def _can_bind(listen: ListenSocket) -> bool:
     """Whether the kernel gives out the address now. Any obstacle but "in use" is left for nginx to report."""
     family = socket.AF_INET6 if listen.ipv6 else socket.AF_INET
     try:

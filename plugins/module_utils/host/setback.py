@@ -18,7 +18,7 @@ from typing import Any
 from ansible_collections.mtls.nginx.plugins.module_utils.common import times
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.host import certificates
-from ansible_collections.mtls.nginx.plugins.module_utils.host.certificates import Certificate, Contents, Crl
+from ansible_collections.mtls.nginx.plugins.module_utils.host.certificates import Contents, HostCertificate, HostCrl
 
 _BRING_FORWARD = (
     "restore the newest copy of that directory, or bring it forward by what the hosts have (ansible-playbook"
@@ -28,7 +28,7 @@ _SHOWN = 5  # serials
 
 
 @dataclass(frozen=True)
-class Authority:
+class KnownAuthority:
     """An authority as it is on the controller, in `directory`, and where a host has its files."""
 
     directory: str
@@ -47,7 +47,7 @@ class Guard:
 
     host: str = "this host"
     clock: float | None = None
-    authorities: Sequence[Authority] = ()
+    authorities: Sequence[KnownAuthority] = ()
     replace_authority: bool = False
     forgettable: Collection[str] = ()
 
@@ -55,7 +55,7 @@ class Guard:
     def of(cls, options: Mapping[str, Any]) -> Guard:
         """What the option `guard` of `nginx_config` says."""
         authorities = [
-            Authority(**{**each, "certificates": each["certificates"].encode()}) for each in options["authorities"]
+            KnownAuthority(**{**each, "certificates": each["certificates"].encode()}) for each in options["authorities"]
         ]
         return cls(**{**options, "authorities": authorities})
 
@@ -86,7 +86,7 @@ def refuse(guard: Guard, new: Mapping[str, bytes], now: float, read: Callable[[s
 
 
 def refuse_another(
-    host: str, path: str, held: Sequence[Certificate], directory: str, ours: Sequence[Certificate] | None
+    host: str, path: str, held: Sequence[HostCertificate], directory: str, ours: Sequence[HostCertificate] | None
 ) -> None:
     """Raise MtlsError where a host trusts CAs, and none of them is ours; `ours` is None where there is no authority.
 
@@ -107,7 +107,7 @@ def refuse_another(
     )
 
 
-def refuse_older(host: str, path: str, held: Sequence[Crl], source: str, ours: Sequence[Crl]) -> None:
+def refuse_older(host: str, path: str, held: Sequence[HostCrl], source: str, ours: Sequence[HostCrl]) -> None:
     """Raise MtlsError where a CRL of `ours` is older than the one by the same CA that a host has.
 
     Of several by one CA the newest counts, as it does for nginx.
@@ -164,11 +164,11 @@ def refuse_clock(host: str, there: float, here: float | None, files: Mapping[str
     `here` is the controller's time, None where nobody knows it. What is not good by that either is no fault of a clock.
     """
     for path, contents in files.items():
-        dated: tuple[Certificate | Crl, ...] = (*contents.certificates, *contents.crls)
+        dated: tuple[HostCertificate | HostCrl, ...] = (*contents.certificates, *contents.crls)
         for each in dated:
             if _is_good(each, there) or (here is not None and not _is_good(each, here)):
                 continue
-            what = "the CRL" if isinstance(each, Crl) else "the CA certificate"
+            what = "the CRL" if isinstance(each, HostCrl) else "the CA certificate"
             early = there < each.begin
             bound = f"is not valid before {_iso(each.begin)}" if early else f"has expired, on {_iso(each.end or 0)}"
             raise MtlsError(
@@ -193,7 +193,7 @@ def clock_warning(host: str, offset: float) -> str | None:
     )
 
 
-def _is_good(each: Certificate | Crl, moment: float) -> bool:
+def _is_good(each: HostCertificate | HostCrl, moment: float) -> bool:
     return each.begin <= moment and (each.end is None or moment < each.end)
 
 
@@ -204,17 +204,17 @@ def _compared(there: float, here: float | None) -> str:
     return f", {times.distance(timedelta(seconds=there - here))} {direction} that of the controller"
 
 
-def _newest(by: Crl, crls: Sequence[Crl]) -> Crl | None:
+def _newest(by: HostCrl, crls: Sequence[HostCrl]) -> HostCrl | None:
     """The newest of those that the issuer of `by` signed."""
     same = [crl for crl in crls if crl.is_of_the_issuer_of(by)]
     return max(same, key=lambda crl: (crl.number if crl.number is not None else -1, crl.begin), default=None)
 
 
-def _label(crl: Crl) -> str:
+def _label(crl: HostCrl) -> str:
     return f"the CRL of {_iso(crl.begin)}" if crl.number is None else f"CRL {crl.number}"
 
 
-def _named(cas: Sequence[Certificate]) -> str:
+def _named(cas: Sequence[HostCertificate]) -> str:
     return " and ".join(f"{ca.subject} (SHA-256 {_colons(ca.fingerprint)})" for ca in cas)
 
 

@@ -56,7 +56,7 @@ class OwnBound:
 
 
 @dataclass(frozen=True)
-class Plan:
+class ShutdownPlan:
     """What is to be done: contents of files of ours (None: is not to be there), and the text of nginx.conf.
 
     `main` is None where nginx.conf stays as it is.
@@ -67,14 +67,14 @@ class Plan:
     own: OwnBound | None = None
 
 
-def plan(conf_path: str, seconds: int) -> Plan:
+def plan(conf_path: str, seconds: int) -> ShutdownPlan:
     """How the host gets the bound; with 0 seconds, how it loses what we wrote.
 
     Raises OSError when nginx.conf cannot be read, and MtlsError when it is not ours to edit.
     """
     configuration = nginx_conf.load(conf_path, main_context_only=True)
     if configuration.main.error:
-        return Plan()  # nginx will be asked, and says it better
+        return ShutdownPlan()  # nginx will be asked, and says it better
     own = next(
         (
             OwnBound(" ".join(statement.directive.values), statement.file.path)
@@ -91,13 +91,13 @@ def plan(conf_path: str, seconds: int) -> Plan:
     text = configuration.main.text
     new_text = _with_line(text, line if path is None else None)
     if new_text == text:
-        return Plan(files, None, own)
+        return ShutdownPlan(files, None, own)
     if os.path.islink(conf_path):
         raise MtlsError(
             f"{conf_path}: is a symbolic link, and is not edited for that reason; put '{DIRECTIVE} {seconds}s;' into"
             " it yourself, or leave connections that outlive a reload to it with mtls_shutdown_timeout: 0"
         )
-    return Plan(files, new_text.encode("utf-8", "surrogateescape"), own)
+    return ShutdownPlan(files, new_text.encode("utf-8", "surrogateescape"), own)
 
 
 def _path_of_ours(configuration: nginx_conf.Configuration) -> str | None:

@@ -31,7 +31,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.host import (
     shutdown,
     swap,
 )
-from ansible_collections.mtls.nginx.plugins.module_utils.host.comparison import Change
+from ansible_collections.mtls.nginx.plugins.module_utils.host.comparison import FileChange
 from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_process import (
     DyingWorkersError,
     LogTail,
@@ -55,14 +55,14 @@ _ENDING_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 
 @dataclass
-class Outcome:
+class TransactionOutcome:
     """What was done, or in check mode would be. `accepted` is None when nginx was not asked.
 
     `own_bound` is the host's own `worker_shutdown_timeout`, which was left alone. `unguarded` are the snippets that
     stand in no server block.
     """
 
-    changes: list[Change] = field(default_factory=list)
+    changes: list[FileChange] = field(default_factory=list)
     changed: bool = False
     reloaded: bool = False
     started: bool = False
@@ -88,17 +88,19 @@ class Outcome:
         }
 
 
-def preview(request: ChangeRequest, guard: Mapping[str, Any] | None = None) -> Outcome:
+def preview(request: ChangeRequest, guard: Mapping[str, Any] | None = None) -> TransactionOutcome:
     """What a host without nginx would get: a comparison, since nobody can be asked."""
     _check_request(request)
     comparison.refuse_strays(request)
     changes = comparison.compare(comparison.with_textfile(request))
     _refuse_foreign(changes)
     _refuse_setback(changes, guard)
-    return Outcome(changes, changed=bool(changes), message="nginx is not installed, so it could not be asked")
+    return TransactionOutcome(
+        changes, changed=bool(changes), message="nginx is not installed, so it could not be asked"
+    )
 
 
-def run(nginx: Nginx, request: ChangeRequest, guard: Mapping[str, Any] | None = None) -> Outcome:
+def run(nginx: Nginx, request: ChangeRequest, guard: Mapping[str, Any] | None = None) -> TransactionOutcome:
     """Carry out a request, or with `check` only say what would happen, having asked nginx.
 
     `guard` is the option of that name: what the host must not be set back behind, see setback.py.
@@ -121,7 +123,7 @@ class _Transaction:
         self._held: str | None = None  # why nginx cannot read what is put in place
         self._stuck = False
 
-    def run(self) -> Outcome:
+    def run(self) -> TransactionOutcome:
         check = self._request.check
         with self._signals:
             if self._swap.unfinished and not check:
@@ -144,7 +146,7 @@ class _Transaction:
             self._refuse_to_call_it_done(outcome)
             return outcome
 
-    def _plan(self) -> tuple[Outcome, nginx_conf.Configuration | None]:
+    def _plan(self) -> tuple[TransactionOutcome, nginx_conf.Configuration | None]:
         """What is to be done, and the configuration as it then is; None when there is nothing to do."""
         comparison.refuse_strays(self._request)
         request, own_bound = comparison.with_bound(comparison.with_textfile(self._request), self._nginx.conf_path)
@@ -155,7 +157,9 @@ class _Transaction:
             self._closed = closing.in_place(self._nginx.conf_dir)
         if running and not any(map(_is_served, changes)) and not self._swap.unfinished and not self._request.reload:
             unguarded = comparison.unguarded_snippets(self._nginx.conf_path, self._request.snippets)
-            outcome = Outcome(changes, bool(changes), own_bound=own_bound, unguarded=unguarded, warnings=warnings)
+            outcome = TransactionOutcome(
+                changes, bool(changes), own_bound=own_bound, unguarded=unguarded, warnings=warnings
+            )
             if changes:
                 outcome.message = f"{changes[0].path}: {changes[0].kind}; nginx is running"
             return outcome, None
@@ -169,7 +173,7 @@ class _Transaction:
         if not self._request.close_rejected:  # else nothing of ours comes to listen
             self._refuse_taken_ports(configuration)
         changes = [*changes, *self._ask_about(served, overlay, configuration)]
-        outcome = Outcome(
+        outcome = TransactionOutcome(
             changes=changes,
             changed=True,
             reloaded=running,
@@ -206,8 +210,8 @@ class _Transaction:
             )
 
     def _ask_about(
-        self, changes: Sequence[Change], overlay: dict[str, bytes | None], configuration: nginx_conf.Configuration
-    ) -> list[Change]:
+        self, changes: Sequence[FileChange], overlay: dict[str, bytes | None], configuration: nginx_conf.Configuration
+    ) -> list[FileChange]:
         """Raise MtlsError where nginx rejects the result; returns the changes without which it would."""
         secrets = {change.path for change in changes if change.wanted and change.wanted.secret}
 
@@ -268,7 +272,7 @@ class _Transaction:
 
     # The change itself
 
-    def _put_in_place_unread(self, changes: Sequence[Change]) -> None:
+    def _put_in_place_unread(self, changes: Sequence[FileChange]) -> None:
         """For the next start of nginx, and for the next run, which reloads it if it can."""
         try:
             if any(map(_is_served, changes)):
@@ -284,7 +288,7 @@ class _Transaction:
                 raise MtlsError(f"the files could not be put in place: {_words(error)}. {self._held}") from error
             raise
 
-    def _refuse_to_call_it_done(self, outcome: Outcome) -> None:
+    def _refuse_to_call_it_done(self, outcome: TransactionOutcome) -> None:
         """Raise MtlsError where somebody may get in, or nobody where somebody should, after all has been done."""
         check = self._request.check
         reasons = []
@@ -305,7 +309,7 @@ class _Transaction:
             done = "" if self._held else f"{outcome.message}, but "
             raise MtlsError(done + "; and ".join(reasons))
 
-    def _commit(self, outcome: Outcome, configuration: nginx_conf.Configuration) -> None:
+    def _commit(self, outcome: TransactionOutcome, configuration: nginx_conf.Configuration) -> None:
         log = LogTail(self._nginx.error_logs(configuration))
         touched = self._swap.unfinished
         # After an interrupted run nobody knows what these have read.
@@ -428,7 +432,7 @@ class _Signals:
             raise MtlsError(f"the run was ended by {signal.Signals(number).name}")
 
 
-def diff(changes: Sequence[Change]) -> list[dict[str, str]]:
+def diff(changes: Sequence[FileChange]) -> list[dict[str, str]]:
     """The changes in the form that Ansible's `--diff` shows."""
     shown = []
     for change in changes:
@@ -487,7 +491,7 @@ def _check_request(request: ChangeRequest) -> None:
             )
 
 
-def _refuse_foreign(changes: Sequence[Change]) -> None:
+def _refuse_foreign(changes: Sequence[FileChange]) -> None:
     for change in changes:
         if change.wanted is not None and change.wanted.owner is not None:
             continue
@@ -498,7 +502,7 @@ def _refuse_foreign(changes: Sequence[Change]) -> None:
             )
 
 
-def _refuse_setback(changes: Sequence[Change], guard: Mapping[str, Any] | None) -> None:
+def _refuse_setback(changes: Sequence[FileChange], guard: Mapping[str, Any] | None) -> None:
     if not changes:
         return
     # Only here: an unchanged host need not load what reads certificates.
@@ -512,7 +516,7 @@ def _refuse_setback(changes: Sequence[Change], guard: Mapping[str, Any] | None) 
     setback.refuse(setback.Guard.of(guard) if guard else setback.Guard(), new, time.time(), comparison.read)
 
 
-def _is_served(change: Change) -> bool:
+def _is_served(change: FileChange) -> bool:
     """Whether nginx reads the file; the metrics are nothing to it."""
     return change.wanted is None or not change.wanted.shared_folder
 
@@ -523,7 +527,7 @@ def _warnings(request: ChangeRequest) -> list[str]:
     return []
 
 
-def _write_metrics(outcome: Outcome) -> None:
+def _write_metrics(outcome: TransactionOutcome) -> None:
     """Last, and no reason to fail: whoever may write in their folder could keep a CRL out with that."""
     for change in outcome.changes:
         if change.wanted is not None and not _is_served(change):
@@ -534,7 +538,7 @@ def _write_metrics(outcome: Outcome) -> None:
                 outcome.warnings.append(f"the metrics were not written: {_words(error)}")
 
 
-def _new_file(change: Change) -> swap.NewFile:
+def _new_file(change: FileChange) -> swap.NewFile:
     if change.wanted is None:
         return swap.NewFile(change.path, None, 0)
     return swap.NewFile(change.path, change.wanted.content, change.wanted.mode, change.wanted.owner)
@@ -557,7 +561,7 @@ def _check_gate(gate: GateProbe) -> None:
         )
 
 
-def _message(changes: Sequence[Change], running: bool, check: bool) -> str:
+def _message(changes: Sequence[FileChange], running: bool, check: bool) -> str:
     counts = [
         f"{sum(change.kind == kind for change in changes)} {kind}"
         for kind in ("created", "changed", "removed")

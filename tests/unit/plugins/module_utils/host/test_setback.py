@@ -25,7 +25,7 @@ COMPROMISED, HOLD = x509.ReasonFlags.key_compromise, x509.ReasonFlags.certificat
 
 def refused(held, new, ca=None, now=NOW, **guard):
     """What is said of files that are to take the place of `held`, both by path; None when they may."""
-    authority = setback.Authority("/srv/pki", CA_PATH, CRL_PATH, ca or pem(certificate()))
+    authority = setback.KnownAuthority("/srv/pki", CA_PATH, CRL_PATH, ca or pem(certificate()))
     try:
         setback.refuse(setback.Guard("host nas", authorities=[authority], **guard), new, now, held.get)
     except MtlsError as error:
