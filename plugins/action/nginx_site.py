@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the mtls.nginx authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Controller side of `mtls.nginx.nginx_site`: renders what a host should have and has the host put it in place."""
+"""Controller side of ``mtls.nginx.nginx_site``: renders a host's files, and has the host put them in place."""
 
 from __future__ import annotations
 
@@ -70,9 +70,9 @@ display = Display()
 
 
 class ActionModule(HostAction):
-    """Files are made here, where the authority is.
+    """Renders the files on the controller, where the authority is.
 
-    The module `nginx_facts` looks at the host, and only where something differs `nginx_config` is called to change it.
+    The module ``nginx_facts`` looks at the host. Only where something differs, ``nginx_config`` is called to change it.
     """
 
     def _result(self) -> dict[str, t.Any]:
@@ -158,7 +158,7 @@ class ActionModule(HostAction):
         }
 
     def _standings(self, services: list[Service], published: Container[str]) -> list[Standing]:
-        """Return how those authorities stand that have `published` something good, by `Service.trust`."""
+        """Return the standing of each authority that has ``published`` its files, by ``Service.trust``."""
         return [
             Standing.of(self._conf_dir, trust, path)
             for trust, (path, _entered) in self._authorities(services).items()
@@ -203,7 +203,7 @@ class ActionModule(HostAction):
 
 
 def _unchanged(facts: dict[str, t.Any], wanted: HostFiles) -> TransactionOutcome | None:
-    """What `nginx_config` would say of a host that is as it should be; None where it has to be asked."""
+    """Return what ``nginx_config`` would say of a host on which nothing differs; None where it has to be asked."""
     compared = facts["comparison"]
     if not (facts["running"] and compared and compared["settled"]):
         return None

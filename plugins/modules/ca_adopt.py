@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Ansible module: an authority made elsewhere is taken over."""
+"""Ansible module: adopt an authority made elsewhere."""
 
 from __future__ import annotations
 
@@ -151,7 +151,10 @@ def main() -> None:
 
 
 def work(call: entry.Call) -> dict[str, Any]:
-    """Do what the task asks and return its result; raises MtlsError."""
+    """Return the result of the module for the arguments of ``call``.
+
+    :raises MtlsError: what was asked for cannot be done; the text says why.
+    """
     entry.require_cryptography()
     options = call.params
     entry.check_at_least_one(options, "crl_days")
@@ -189,7 +192,7 @@ def _describe(client: adoption.AdoptedClient) -> dict[str, Any]:
 
 
 def _listing(plan: adoption.AdoptionPlan) -> str:
-    """Return what is taken over, and what is not, one thing a line."""
+    """Return what is adopted, and what is not, one item a line."""
     lines = [f"authority {subjects.nginx_dn(plan.chain[0].subject)}"]
     for serial in plan.index:
         if (entry_of_record := plan.index.get(serial)) is None:

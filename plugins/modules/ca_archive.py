@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Ansible module: an authority is in an encrypted archive, or is restored from one."""
+"""Ansible module: archive an authority, or restore one."""
 
 from __future__ import annotations
 
@@ -101,7 +101,10 @@ def main() -> None:
 
 
 def work(call: entry.Call) -> dict[str, Any]:
-    """Do what the task asks and return its result; raises MtlsError."""
+    """Return the result of the module for the arguments of ``call``.
+
+    :raises MtlsError: what was asked for cannot be done; the text says why.
+    """
     entry.require_cryptography()
     options = call.params
     if not options["passphrase"]:

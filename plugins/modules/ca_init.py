@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Ansible module: an authority exists."""
+"""Ansible module: create an authority, or adopt one where it is."""
 
 from __future__ import annotations
 
@@ -267,7 +267,10 @@ def main() -> None:
 
 
 def work(call: entry.Call) -> dict[str, Any]:
-    """Do what the task asks and return its result; raises MtlsError."""
+    """Return the result of the module for the arguments of ``call``.
+
+    :raises MtlsError: what was asked for cannot be done; the text says why.
+    """
     entry.require_cryptography()
     options = call.params
     entry.check_at_least_one(options, "days", "crl_days")

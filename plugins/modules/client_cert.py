@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Ansible module: these clients have valid certificates, or are revoked."""
+"""Ansible module: issue, renew and revoke client certificates."""
 
 from __future__ import annotations
 
@@ -355,7 +355,10 @@ def main() -> None:
 
 
 def work(call: entry.Call) -> dict[str, Any]:
-    """Do what the task asks and return its result; raises MtlsError."""
+    """Return the result of the module for the arguments of ``call``.
+
+    :raises MtlsError: what was asked for cannot be done; the text says why.
+    """
     entry.require_cryptography()
     options = call.params
     wanted = [_client(raw, options) for raw in options["clients"]]
@@ -400,7 +403,7 @@ def work(call: entry.Call) -> dict[str, Any]:
 
 
 def _on_hold(authority: Authority, items: list[dict[str, Any]]) -> set[str]:
-    """Return the serials that are on hold by themselves."""
+    """Return the serials that ``revoked`` puts on hold."""
     finder = revoking.Finder.of(authority)
     serials: set[str] = set()
     for item in items:

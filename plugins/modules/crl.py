@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Ansible module: the CRL is complete and fresh."""
+"""Ansible module: revoke certificates, and write the CRL."""
 
 from __future__ import annotations
 
@@ -182,7 +182,10 @@ def main() -> None:
 
 
 def work(call: entry.Call) -> dict[str, Any]:
-    """Do what the task asks and return its result; raises MtlsError."""
+    """Return the result of the module for the arguments of ``call``.
+
+    :raises MtlsError: what was asked for cannot be done; the text says why.
+    """
     entry.require_cryptography()
     options = call.params
     entry.check_at_least_one(options, "days", "max_entries")
@@ -245,7 +248,7 @@ def work(call: entry.Call) -> dict[str, Any]:
 
 
 def _take_crls_above(authority: Authority, options: dict[str, Any], *, check: bool) -> str | None:
-    """Have the authority know the CRLs of those above it, and say why one of them would be renewed in check mode."""
+    """Give the authority the CRLs of those above it; in check mode return why one of them would be renewed."""
     pem = b""
     if options["parent"]:
         access = Access.of(options["parent"], prefix="")

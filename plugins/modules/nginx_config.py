@@ -391,7 +391,10 @@ from ansible_collections.mtls.nginx.plugins.module_utils.host.request import (
 
 
 def request_from(params: dict[str, Any], check: bool, scratch_parent: str | None) -> ChangeRequest:
-    """The module's options as the transaction understands them; raises MtlsError for values that make no sense."""
+    """Return the module's options as the transaction understands them.
+
+    :raises MtlsError: a value makes no sense.
+    """
     wanted = [
         WantedFile(item["path"], item["content"].encode("utf-8", "surrogateescape"), _mode(item["path"], item["mode"]))
         for item in params["files"]
@@ -422,6 +425,7 @@ def _mode(path: str, mode: str) -> int:
 
 
 def main() -> None:
+    """Run the module."""
     module = AnsibleModule(
         argument_spec={
             "files": {

@@ -277,7 +277,7 @@ _DIRECTIVES = {
 
 
 def gather(binary: str | None, conf_path: str, names: Sequence[str] = ()) -> dict[str, Any]:
-    """The facts that need no test of the configuration; `binary` is None where nginx is not installed."""
+    """Return the facts that need no test of the configuration; ``binary`` is None where nginx is not installed."""
     facts: dict[str, Any] = {
         "installed": binary is not None,
         "binary": binary,
@@ -312,7 +312,7 @@ def gather(binary: str | None, conf_path: str, names: Sequence[str] = ()) -> dic
 
 
 def config_error(binary: str, conf_path: str, scratch_parent: str | None) -> str | None:
-    """What nginx says of the configuration as it is; None when it accepts it."""
+    """Return what nginx says of the current configuration; None when it accepts it."""
     # Only here: where nginx is not asked, what asks it need not be loaded.
     from ansible_collections.mtls.nginx.plugins.module_utils.host import nginx_stage
 
@@ -326,7 +326,7 @@ def config_error(binary: str, conf_path: str, scratch_parent: str | None) -> str
 
 
 def compare(conf_path: str, options: dict[str, Any]) -> dict[str, Any]:
-    """The value `comparison`."""
+    """Return the value ``comparison``."""
     request = ChangeRequest(
         owned=options["owned"],
         shutdown_timeout=options["shutdown_timeout"],
@@ -360,7 +360,7 @@ def _names(names: Sequence[str], configuration: nginx_conf.Configuration | None)
 
 
 def _snippets(nginx: nginx_process.Nginx, configuration: nginx_conf.Configuration) -> dict[str, Any]:
-    """What is wrong with the place of our snippets."""
+    """Return what is wrong with where our snippets are included."""
     pattern = re.compile(re.escape(os.path.join(nginx.conf_dir, "snippets")) + r"/mtls-([^/]+)\.conf")
     found = [
         Snippet(match[1], match[0])
@@ -384,6 +384,7 @@ def _has_ipv6() -> bool:
 
 
 def main() -> None:
+    """Run the module."""
     module = AnsibleModule(
         argument_spec={
             "binary": {"type": "str", "default": "nginx"},

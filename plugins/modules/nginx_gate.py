@@ -170,6 +170,7 @@ _PATHS = ("server_block", "maps", "ca", "crl", "revoked")
 
 
 def main() -> None:
+    """Run the module."""
     module = AnsibleModule(
         argument_spec={
             "service": {"type": "str", "required": True},

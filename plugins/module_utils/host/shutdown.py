@@ -2,13 +2,13 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""`worker_shutdown_timeout`: how long a connection from before a reload may live on.
+"""``worker_shutdown_timeout``: how long a connection may live on after a reload.
 
 A websocket, a running download, and a connection that has not made its first request yet stay with the old worker
-processes, which know nothing of a revocation. This directive is what ends them, and the main context, where it
-belongs, has no `conf.d`. So it goes into a file of ours in a folder that the main context includes (`modules-enabled`
-in Debian's and Ubuntu's packages), and where there is none, into one marked line of nginx.conf. nginx takes the
-directive once only: a host that sets its own keeps it.
+processes, which know nothing of a revocation. This directive ends them, and the main context, where it belongs, has no
+``conf.d``. So it goes into a file of ours in a folder that the main context includes (``modules-enabled`` in Debian's
+and Ubuntu's packages), and where there is none, into one marked line of nginx.conf. nginx accepts the directive only
+once: a host that sets its own keeps it.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ _SECONDS = {"ms": 0.001, "": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604
 
 
 def parse_time(value: str) -> float:
-    """Seconds of a time as nginx writes it, for example 1m30s."""
+    """Return the seconds of a time as nginx writes it, for example 1m30s."""
     return sum(int(number) * _SECONDS[unit] for number, unit in _PART.findall(value))
 
 
 @dataclass(frozen=True)
 class OwnBound:
-    """The bound that the host sets itself: as it is written, and where."""
+    """The value that the host sets itself: as it is written, and in which file."""
 
     value: str
     file: str
 
     def warning(self, seconds: int | None) -> str | None:
-        """What to say where it lets connections live longer than the seconds asked for; 0 is no bound at all."""
+        """Return the warning where connections may live longer than ``seconds`` (0: no limit is wanted), or None."""
         own = parse_time(self.value)
         if not seconds or 0 < own <= seconds:
             return None
@@ -57,9 +57,9 @@ class OwnBound:
 
 @dataclass(frozen=True)
 class ShutdownPlan:
-    """What is to be done: contents of files of ours (None: is not to be there), and the text of nginx.conf.
+    """What is to be done: contents of files of ours (None: is to be removed), and the new nginx.conf.
 
-    `main` is None where nginx.conf stays as it is.
+    ``main`` is None where nginx.conf stays as it is.
     """
 
     files: Mapping[str, bytes | None] = field(default_factory=dict)
@@ -68,9 +68,10 @@ class ShutdownPlan:
 
 
 def plan(conf_path: str, seconds: int) -> ShutdownPlan:
-    """How the host gets the bound; with 0 seconds, how it loses what we wrote.
+    """Return how the host gets the limit; with 0 seconds, how it loses what we wrote.
 
-    Raises OSError when nginx.conf cannot be read, and MtlsError when it is not ours to edit.
+    ::raises OSError: nginx.conf cannot be read.
+    :raises MtlsError: nginx.conf would have to be edited and is a symbolic link.
     """
     configuration = nginx_conf.load(conf_path, main_context_only=True)
     if configuration.main.error:
@@ -101,7 +102,7 @@ def plan(conf_path: str, seconds: int) -> ShutdownPlan:
 
 
 def _path_of_ours(configuration: nginx_conf.Configuration) -> str | None:
-    """Where a file of ours is read in the main context, if anywhere in nginx's own folder."""
+    """Return where a file of ours is read in the main context, if anywhere in nginx's own folder."""
     for statement in configuration.find("include", ()):
         if len(statement.directive.args) != 1:
             continue
@@ -123,7 +124,7 @@ def _file_of_ours(line: str) -> bytes:
 
 
 def _with_line(text: str, line: str | None) -> str:
-    """nginx.conf with our line, where it stands already or else on top; or without it."""
+    """Return nginx.conf with our line, where it stands already or else on top; or without it."""
     marked = f"{line}  {nginx_conf.MARKER}\n" if line else ""
     if _OUR_LINE.search(text):
         return _OUR_LINE.sub(marked, text, count=1)

@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""One host's change as one transaction: compare, stage, check, swap, `nginx -t`, reload, ask the gate.
+"""One host's change as one transaction: compare, stage, check, swap, ``nginx -t``, reload, test request.
 
-Whatever fails, the files are afterwards what they were, byte for byte, and nginx serves with them.
+If anything fails, the files are what they were, byte for byte, and nginx serves with them.
 """
 
 from __future__ import annotations
@@ -56,10 +56,10 @@ _ENDING_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 @dataclass
 class TransactionOutcome:
-    """What was done, or in check mode would be. `accepted` is None when nginx was not asked.
+    """What was done, or would be in check mode. ``accepted`` is None when nginx was not asked.
 
-    `own_bound` is the host's own `worker_shutdown_timeout`, which was left alone. `unguarded` are the snippets that
-    stand in no server block.
+    ``own_bound`` is the host's own ``worker_shutdown_timeout``, which was left alone. ``unguarded`` are the snippets
+    that no server block includes.
     """
 
     changes: list[FileChange] = field(default_factory=list)
@@ -74,7 +74,7 @@ class TransactionOutcome:
     warnings: list[str] = field(default_factory=list)
 
     def as_result(self) -> dict[str, Any]:
-        """What the module `nginx_config` returns."""
+        """Return the result of the module ``nginx_config``."""
         return {
             "changed": self.changed,
             "files": [{"path": change.path, "change": change.kind} for change in self.changes],
@@ -89,7 +89,7 @@ class TransactionOutcome:
 
 
 def preview(request: ChangeRequest, guard: Mapping[str, Any] | None = None) -> TransactionOutcome:
-    """What a host without nginx would get: a comparison, since nobody can be asked."""
+    """Return what a host without nginx would get: a comparison, since there is no nginx to ask."""
     _check_request(request)
     comparison.refuse_strays(request)
     changes = comparison.compare(comparison.with_textfile(request))
@@ -101,11 +101,11 @@ def preview(request: ChangeRequest, guard: Mapping[str, Any] | None = None) -> T
 
 
 def run(nginx: Nginx, request: ChangeRequest, guard: Mapping[str, Any] | None = None) -> TransactionOutcome:
-    """Carry out a request, or with `check` only say what would happen, having asked nginx.
+    """Carry out a request, or with ``check`` only say what would happen, having asked nginx.
 
-    `guard` is the option of that name: what the host must not be set back behind, see setback.py.
+    ``guard`` is the option of that name: what the host must not be set back behind, see setback.py.
 
-    Raises MtlsError in nginx's words when something fails: then all is as it was, or the message says what is not.
+    :raises MtlsError: something failed, in nginx's words; everything is as it was, or the message says what is not.
     """
     _check_request(request)
     with swap.exclusive(nginx.conf_dir):
@@ -147,7 +147,7 @@ class _Transaction:
             return outcome
 
     def _plan(self) -> tuple[TransactionOutcome, nginx_conf.Configuration | None]:
-        """What is to be done, and the configuration as it then is; None when there is nothing to do."""
+        """Return what is to be done, and the configuration as it then is; None when there is nothing to do."""
         comparison.refuse_strays(self._request)
         request, own_bound = comparison.with_bound(comparison.with_textfile(self._request), self._nginx.conf_path)
         changes = comparison.compare(request)
@@ -212,7 +212,10 @@ class _Transaction:
     def _ask_about(
         self, changes: Sequence[FileChange], overlay: dict[str, bytes | None], configuration: nginx_conf.Configuration
     ) -> list[FileChange]:
-        """Raise MtlsError where nginx rejects the result; returns the changes without which it would."""
+        """Return the changes with which nginx accepts the result.
+
+        :raises MtlsError: nginx rejects it.
+        """
         secrets = {change.path for change in changes if change.wanted and change.wanted.secret}
 
         def attempt(contents: Mapping[str, bytes | None]) -> Verdict:
@@ -255,7 +258,10 @@ class _Transaction:
         )
 
     def _refuse_conflicting_names(self, problems: Sequence[str], configuration: nginx_conf.Configuration) -> None:
-        """Nginx only warns of a server name that is taken, and ignores the second block: ours, or another one."""
+        """Raise MtlsError where a server name is taken on a socket.
+
+        nginx only warns, and ignores the second block: ours, or another one.
+        """
         ours = {wanted.path for wanted in self._request.wanted}
         for match in filter(None, map(_CONFLICT.search, problems)):
             files = {
@@ -273,7 +279,7 @@ class _Transaction:
     # The change itself
 
     def _put_in_place_unread(self, changes: Sequence[FileChange]) -> None:
-        """For the next start of nginx, and for the next run, which reloads it if it can."""
+        """Put the files in place for the next start of nginx, and for the next run, which reloads it if it can."""
         try:
             if any(map(_is_served, changes)):
                 self._swap.apply([_new_file(change) for change in changes if _is_served(change)])
@@ -289,7 +295,10 @@ class _Transaction:
             raise
 
     def _refuse_to_call_it_done(self, outcome: TransactionOutcome) -> None:
-        """Raise MtlsError where somebody may get in, or nobody where somebody should, after all has been done."""
+        """Raise MtlsError where everything was done, and still not all of it is effective.
+
+        Somebody may get in who must not, or a service is closed.
+        """
         check = self._request.check
         reasons = []
         if self._held:
@@ -350,9 +359,9 @@ class _Transaction:
         self._swap.finish()
 
     def _roll_back(self, was_running: bool, touched: bool, workers: set[Process] | None) -> str:
-        """Put everything back; returns a sentence for the user about how things are now.
+        """Put everything back; return a sentence for the user about the state of the host.
 
-        `workers` are those that served before the change, None where nobody knows with which configuration.
+        ``workers`` are those that served before the change, None where their configuration is unknown.
         """
         try:
             if self._swap.unfinished:
@@ -369,7 +378,7 @@ class _Transaction:
         return "Every file is as it was before, " + self._serve_what_is_there(was_running, workers)
 
     def _serve_what_is_there(self, was_running: bool, workers: set[Process] | None = None) -> str:
-        """Bring nginx back to the files that are in place; returns the second half of a sentence about it."""
+        """Bring nginx back to the files that are in place; return the second half of a sentence about it."""
         try:
             state = self._bring_back(was_running)
         except (MtlsError, OSError) as error:
@@ -424,7 +433,7 @@ class _Signals:
             signal.signal(number, handler)
 
     def ignore(self) -> None:
-        """From here on the run goes to its end: it is putting things back, or has all but finished."""
+        """Ignore signals from here on: the run is putting things back, or has all but finished."""
         self._ignored = True
 
     def _raise(self, number: int, _frame: types.FrameType | None) -> None:
@@ -433,7 +442,7 @@ class _Signals:
 
 
 def diff(changes: Sequence[FileChange]) -> list[dict[str, str]]:
-    """The changes in the form that Ansible's `--diff` shows."""
+    """Return the changes in the form that Ansible's ``--diff`` shows."""
     shown = []
     for change in changes:
         before_header, after_header = _header(change.path, change.before_mode), change.path
@@ -468,7 +477,7 @@ def _shown(content: bytes | None, secret: bool, age: str) -> str:
 
 
 def _looks_secret(content: bytes | None) -> bool:
-    """A key that is removed, or lies where another file goes, was not announced as a secret."""
+    """Tell whether a file has a private key: one that is removed or replaced was not announced as a secret."""
     return content is not None and b"PRIVATE KEY-----" in content
 
 
@@ -517,7 +526,7 @@ def _refuse_setback(changes: Sequence[FileChange], guard: Mapping[str, Any] | No
 
 
 def _is_served(change: FileChange) -> bool:
-    """Whether nginx reads the file; the metrics are nothing to it."""
+    """Tell whether nginx reads the file; it does not read the metrics."""
     return change.wanted is None or not change.wanted.shared_folder
 
 
@@ -528,7 +537,10 @@ def _warnings(request: ChangeRequest) -> list[str]:
 
 
 def _write_metrics(outcome: TransactionOutcome) -> None:
-    """Last, and no reason to fail: whoever may write in their folder could keep a CRL out with that."""
+    """Write the metrics, last of all. A failure is a warning only.
+
+    Else whoever may write in their folder could keep a CRL from being installed.
+    """
     for change in outcome.changes:
         if change.wanted is not None and not _is_served(change):
             try:
