@@ -86,7 +86,7 @@ def _target(service: Service, address: str) -> probe.Target:
 
 
 def _ask_about_crl(service: Service, witnesses: Mapping[str | None, Witnesses], address: str) -> list[probe.Outcome]:
-    """Nothing is asked of a service that does not want a certificate: it waits for site.yml."""
+    """Ask what a new CRL can change; a service without a gate is left out, because it waits for site.yml."""
     target = _target(service, address)
     first, *others = witnesses[service.authority].certificate_attempts()
     outcome = probe.ask(target, first)
