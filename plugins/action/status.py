@@ -34,7 +34,7 @@ ARGUMENTS = {
     "answers": {"type": "dict"},
 }
 TEMPLATE_DIR = os.path.join(COLLECTION_DIR, "playbooks", "templates")
-# Who may enter where is nobody else's business; when things end is for the node exporter, which is another user.
+# Who may enter where is private; when things expire is for the node exporter, which is another user.
 _DIRECTORY_MODE, _FILE_MODE, _METRICS_MODE = 0o750, 0o640, 0o644
 
 

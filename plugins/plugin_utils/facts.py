@@ -40,8 +40,8 @@ def refuse_facts(task_vars: Mapping[str, t.Any], hosts: Iterable[str]) -> None:
         if found:
             names = ", ".join(name[:60] for name in sorted(found)[:5])
             raise MtlsError(
-                f"host {host}: its facts hold {names}, and no host has a say in that. If a task of yours did it"
-                " (set_fact with cacheable), write it into the inventory instead; if none did, find out what on that"
+                f"host {host}: its facts contain {names}, which no host may decide. If a task of yours set them"
+                " (set_fact with cacheable), write them into the inventory instead; if none did, find out what on that"
                 " host has been altered. --flush-cache forgets cached facts"
             )
 

@@ -99,7 +99,9 @@ def _all_options() -> frozenset[str]:
 
 
 def _role_options(role: str) -> dict[str, t.Any]:
-    return _argument_specs(os.path.join(COLLECTION_DIR, "roles", role, "meta", "argument_specs.yml"))["main"]["options"]
+    specs = _argument_specs(os.path.join(COLLECTION_DIR, "roles", role, "meta", "argument_specs.yml"))
+    options: dict[str, t.Any] = specs["main"]["options"]
+    return options
 
 
 @cache

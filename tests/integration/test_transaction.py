@@ -664,7 +664,7 @@ def test_what_is_not_ours_is_broken(serving, crl):
     assert not serving.apply(crl, close_rejected=True).changed
 
 
-def test_what_is_not_ours_is_mended_before_an_ordinary_run(serving, crl):
+def test_what_is_not_ours_is_fixed_before_an_ordinary_run(serving, crl):
     foreign = serving.conf / "sites-enabled" / "shop"
     foreign.write_text("sever {}\n")
     with pytest.raises(MtlsError, match="the CRL is in place"):

@@ -115,7 +115,7 @@ def _logs(log_dir: str, service: str, since: int, warn: Callable[[str], None]) -
             continue
         status = os.lstat(path)
         if not stat.S_ISREG(status.st_mode):
-            warn(f"{path}: was not read, since it is no regular file; move it away if it is no log")
+            warn(f"{path}: was not read, because it is not a regular file; move it away if it is not a log")
         elif status.st_mtime >= since:
             found.append(path)
     return found

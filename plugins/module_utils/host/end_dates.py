@@ -14,11 +14,11 @@ from collections.abc import Callable
 from ansible_collections.mtls.nginx.plugins.module_utils.host import certificates
 from ansible_collections.mtls.nginx.plugins.module_utils.host.request import Textfile
 
-_CRL = ("mtls_nginx_crl_next_update_timestamp_seconds", "When the CRL ends and nginx refuses every client.")
-_CA = ("mtls_nginx_ca_not_after_timestamp_seconds", "When the first CA certificate in ca.crt ends.")
+_CRL = ("mtls_nginx_crl_next_update_timestamp_seconds", "When the CRL expires and nginx refuses every client.")
+_CA = ("mtls_nginx_ca_not_after_timestamp_seconds", "When the first CA certificate in ca.crt expires.")
 _SERVER = (
     "mtls_nginx_server_certificate_not_after_timestamp_seconds",
-    "When a service's server certificate, or an intermediate one sent with it, ends.",
+    "When a service's server certificate, or an intermediate one sent with it, expires.",
 )
 
 

@@ -37,7 +37,7 @@ def try_out(
     """
     configuration = nginx_conf.load(nginx.conf_path, changes)
     if configuration.main.error:
-        raise MtlsError(f"{nginx.conf_path}: {configuration.main.error}; mend it, 'nginx -t' may say more")
+        raise MtlsError(f"{nginx.conf_path}: {configuration.main.error}; fix it ('nginx -t' may say more)")
     with tempfile.TemporaryDirectory(prefix="mtls-nginx-", dir=scratch_parent) as scratch:
         stage = _Mirror(nginx, configuration, changes, scratch)
         descriptors = stage.build(secrets)

@@ -21,7 +21,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.host import certificate
 from ansible_collections.mtls.nginx.plugins.module_utils.host.certificates import Contents, HostCertificate, HostCrl
 
 _BRING_FORWARD = (
-    "restore the newest copy of that directory, or bring it forward by what the hosts have (ansible-playbook"
+    "restore the newest copy of that directory, or restore the revocations from the hosts' CRLs (ansible-playbook"
     " mtls.nginx.recover). Nothing was changed on the host"
 )
 _SHOWN = 5  # serials
@@ -79,7 +79,7 @@ def refuse(guard: Guard, new: Mapping[str, bytes], now: float, read: Callable[[s
         held = read(path)
         if held is None:
             continue
-        source = by_crl[path].directory if path in by_crl else "what is to take its place"
+        source = by_crl[path].directory if path in by_crl else "the new file"
         refuse_older(guard.host, path, certificates.read(held).crls, source, certificates.read(content).crls)
         _refuse_forgotten(guard, path, held, source, content)
     refuse_clock(guard.host, now, guard.clock, {path: certificates.read(content) for path, content in dated.items()})
@@ -100,9 +100,9 @@ def refuse_another(
         else f"the authority in {directory} is {_named(ours)}, another CA: it would lock out"
     )
     raise MtlsError(
-        f"{host} trusts {_named(held)}, in {path}, and {here} every client that has a certificate today. If it is not"
-        " the right one or has got lost, restore that directory, or correct mtls_ca_dir. From one CA to another leads"
-        " the playbook mtls.nginx.rollover. Only if nobody needs the old one any more, set mtls_replace_authority to"
+        f"{host} trusts {_named(held)}, in {path}, and {here} every client that has a certificate today. If it is"
+        " the wrong one or was lost, restore that directory, or correct mtls_ca_dir. To change from one CA to another,"
+        " use the playbook mtls.nginx.rollover. Only if nobody needs the old CA any more, set mtls_replace_authority to"
         " true for one run. Nothing was changed on the host"
     )
 

@@ -118,7 +118,7 @@ def _path_of_ours(configuration: nginx_conf.Configuration) -> str | None:
 def _file_of_ours(line: str) -> bytes:
     return (
         f"{nginx_conf.MARKER}: changes made here are overwritten.\n"
-        "# Old worker processes end their last connections after this time, past which nobody revoked is connected.\n"
+        "# After this time old worker processes close their last connections, so no revoked client stays connected.\n"
         f"{line}\n"
     ).encode()
 

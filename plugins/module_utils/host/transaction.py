@@ -205,7 +205,7 @@ class _Transaction:
         pids = {master.pid} if master else set()
         for listen, program in ports.taken(nginx_conf.listens(configuration), pids):
             raise MtlsError(
-                f"port {listen.port} is held by {program}, and {listen.file} is to listen on {listen}:"
+                f"port {listen.port} is held by {program}, and {listen.file} should listen on {listen}:"
                 " stop that program, or give the service another port"
             )
 
@@ -238,10 +238,11 @@ class _Transaction:
         if not self._request.close_rejected:
             raise MtlsError(
                 "nginx rejects this host's configuration as it is, because of "
-                f"{', '.join(ours)}, and with the changes of this run too; nothing was changed. refresh_crl.yml brings"
-                f" the CRL all the same, and closes what nginx rejects{hint}. nginx says: {'; '.join(verdict.problems)}"
+                f"{', '.join(ours)}, and with the changes of this run too; nothing was changed. refresh_crl.yml"
+                f" installs the CRL all the same, and closes what nginx rejects{hint}."
+                f" nginx says: {'; '.join(verdict.problems)}"
                 if ours
-                else "nginx rejects this host's configuration as it is, before any change of ours; mend it first"
+                else "nginx rejects this host's configuration as it is, before any change of ours; fix it first"
                 f"{hint}. nginx says: {'; '.join(as_it_is.problems)}"
             )
         found = closing.rejected(configuration, overlay, self._nginx.version(), attempt)
@@ -303,7 +304,7 @@ class _Transaction:
         reasons = []
         if self._held:
             goes_on = (
-                "but the nginx that runs goes on with the one that it has read, and lets in who was revoked since:"
+                "but the running nginx keeps the one that it has read, and still lets in whoever was revoked since:"
                 f" {self._held}. Fix that and run again; to keep everybody out until then, stop nginx"
                 if self._nginx.master()
                 else f"and nginx does not run: {self._held}. Fix that and run again"
@@ -387,8 +388,8 @@ class _Transaction:
             # Each reload was refused, so nginx has never left what it had read before.
             self._stuck = True
             state = (
-                "and nginx goes on serving as before. It cannot be reloaded with the old configuration either:"
-                f" mend that first ({error})."
+                "and nginx keeps serving as before. It cannot be reloaded with the old configuration either:"
+                f" fix that first ({error})."
             )
         try:
             if self._swap.unfinished:
@@ -532,7 +533,7 @@ def _is_served(change: FileChange) -> bool:
 
 def _warnings(request: ChangeRequest) -> list[str]:
     if request.textfile is not None and comparison.folder_in_the_way(request.textfile):
-        return [f"{request.textfile.path}: the metrics were not written, since there is a folder of that name"]
+        return [f"{request.textfile.path}: the metrics were not written, because there is a folder of that name"]
     return []
 
 

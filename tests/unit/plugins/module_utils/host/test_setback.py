@@ -90,9 +90,7 @@ def test_who_is_forgotten_can_be_explained():
 
 def test_any_file_of_crls_is_looked_at_whoever_calls():
     path = "/etc/nginx/own.pem"
-    with pytest.raises(
-        MtlsError, match=r"this host has CRL 2 of .* in /etc/nginx/own\.pem, and what is to take its place"
-    ):
+    with pytest.raises(MtlsError, match=r"this host has CRL 2 of .* in /etc/nginx/own\.pem, and the new file"):
         setback.refuse(setback.Guard(), {path: pem(crl(1))}, NOW, {path: pem(crl(2))}.get)
 
 
