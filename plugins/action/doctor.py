@@ -48,7 +48,7 @@ class ActionModule(HostAction):
         if found.service is None:
             return Reality(now=times.now())
         address = probe_address(arguments["address"], found.service, self._task_vars)
-        # Before the host is looked at, so that its log tells of this request too.
+        # Before the host is looked at, so that its log has this request too.
         answer = None if found.service.snippet else _ask(found, address)
         host, trouble = self._look(found, arguments)
         return Reality(

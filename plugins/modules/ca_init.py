@@ -15,7 +15,7 @@ description:
     signed by an authority above it, see O(parent) and O(certificate).
   - A directory that was made by hand is adopted. What is missing is added, what exists stays as it is, and
     C(openssl ca -config openssl.cnf) keeps working in it.
-  - In an adopted directory, C(unique_subject) in C(index.txt.attr) is set to C(no), since otherwise C(openssl ca)
+  - In an adopted directory, C(unique_subject) in C(index.txt.attr) is set to C(no), because otherwise C(openssl ca)
     refuses the whole index once a certificate has been renewed.
   - With O(ca_backend=openbao), the directory mirrors the CA on the server. The module never creates one there.
 options:

@@ -454,7 +454,7 @@ def _about_unmanaged(ca_path: str, done: clients.Reconciled) -> str:
     more = f" and {count - _MOST_LISTED} more" if count > _MOST_LISTED else ""
     return (
         f"{ca_path}: {count} unmanaged: {listed}{more}. They have valid certificates but are not in the"
-        " inventory, and enter every service without an allow list; to end that, list them with state: revoked,"
+        " inventory, and enter every service without an allow list; to change that, list them with state: revoked,"
         " or their serials in mtls_revoked"
     )
 

@@ -195,7 +195,7 @@ class Nginx:
         masters = [process for process in self._scanned if process.title.startswith(_MASTER)]
         found = [process for process in masters if self._is_ours(process)]
         if len(found) > 1:
-            # A worker bears its master's title for an instant; during an upgrade of the program there are two masters.
+            # A worker has its master's title for an instant; during an upgrade of the program there are two masters.
             pid = self._pid_from_file()
             pids = {process.pid for process in found}
             named = [process for process in found if process.pid == pid]

@@ -137,7 +137,7 @@ class _Mirror:
 
     @staticmethod
     def _can_be_created(value: str) -> bool:
-        # Where nginx cannot create it, for want of the folder around it, it shall say so.
+        # If the folder around it is missing, nginx itself should say so.
         return value.startswith("/") and "$" not in value and os.path.isdir(os.path.dirname(value))
 
     def _set_aside(self, path: str) -> str:
