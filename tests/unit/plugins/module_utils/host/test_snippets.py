@@ -71,7 +71,7 @@ def test_where_it_protects_nothing(host, http, said):
         ("server { listen 443 ssl proxy_protocol; include snippets/mtls-nas.conf; }", True),
         ("set_real_ip_from 192.0.2.1; server { listen 443 ssl; include snippets/mtls-nas.conf; }", True),
         (
-            "server { listen 0.0.0.0:443 ssl; include snippets/mtls-nas.conf; } server { listen *:443 proxy_protocol; }",
+            "server { listen 0.0.0.0:443; include snippets/mtls-nas.conf; } server { listen *:443 proxy_protocol; }",
             True,
         ),
         (
