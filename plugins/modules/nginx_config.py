@@ -133,6 +133,7 @@ options:
     description:
       - Writes the expiry dates of the CRL and the certificates, as found on the host, for the textfile collector of
         Prometheus' node exporter. The file is readable by everybody.
+      - Every run sets the time of that file, so that its age shows when the host last heard from the controller.
       - It is written last. A symbolic link of that name is replaced. If it cannot be written, that is a warning.
       - The metrics are C(mtls_nginx_crl_next_update_timestamp_seconds), C(mtls_nginx_ca_not_after_timestamp_seconds)
         and C(mtls_nginx_server_certificate_not_after_timestamp_seconds) with the label C(service).
