@@ -653,7 +653,7 @@ def test_what_is_not_ours_is_broken(serving, crl):
         serving.apply(crl, close_rejected=True, check=True)
     assert serving.tree() == before
     for _run in range(2):
-        with pytest.raises(MtlsError, match=rf"the CRL is in place, .*lets in who was revoked since: .*{words}"):
+        with pytest.raises(MtlsError, match=rf"the CRL is in place, .*lets in whoever was revoked since: .*{words}"):
             serving.apply(crl, close_rejected=True)
         assert pathlib.Path(crl.path).read_bytes() == crl.content
         assert (serving.workers(), serving.status()) == (workers, "201")
