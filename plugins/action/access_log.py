@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Controller side of `mtls.nginx.access_log`: the module runs on the host, and its answer is read here."""
+"""Controller side of ``mtls.nginx.access_log``: the module runs on the host, and its answer is checked here."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ansible_collections.mtls.nginx.plugins.plugin_utils.host_action import Host
 
 
 class ActionModule(HostAction):
-    """A host speaks of its own services only."""
+    """Returns which client certificates came to the services of one host; no host has a say about another's."""
 
     def _result(self) -> dict[str, t.Any]:
         answer = self._ask("access_log", self._task.args, answers.ACCESS_LOG)

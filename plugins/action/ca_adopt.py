@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Controller side of `mtls.nginx.ca_adopt`."""
+"""Controller side of ``mtls.nginx.ca_adopt``."""
 
 from __future__ import annotations
 
@@ -11,4 +11,6 @@ from ansible_collections.mtls.nginx.plugins.plugin_utils.authority_action import
 
 
 class ActionModule(AuthorityAction):
+    """Adopts an authority made elsewhere."""
+
     MODULE = ca_adopt

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Controller side of `mtls.nginx.client_cert`: tells how far it is."""
+"""Controller side of ``mtls.nginx.client_cert``: shows the progress of long runs."""
 
 from __future__ import annotations
 
@@ -24,11 +24,15 @@ _TELL = 5.0  # seconds between two lines
 
 
 class ActionModule(AuthorityAction):
-    """A task prints nothing before its end, unless a thread of its own does."""
+    """Issues, renews and revokes client certificates, and shows the progress.
+
+    A task prints nothing before its end, unless a thread of its own does.
+    """
 
     MODULE = client_cert
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        """Return the task's result, having shown its progress meanwhile."""
         with self._progress_told():
             return super().run(tmp, task_vars)
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the mtls.nginx authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Controller side of `mtls.nginx.doctor`: inventory, record and a real request here, files and logs on the host."""
+"""Controller side of ``mtls.nginx.doctor``: inventory, record and a real request here, files and logs on the host."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _VERDICTS = {True: "let in", False: "not let in", None: "unknown"}
 
 
 class ActionModule(HostAction):
-    """Says why a client is or is not let in to a service of a host."""
+    """Says why a client gets into a service of a host, or does not."""
 
     def _result(self) -> dict[str, t.Any]:
         _validation, arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)
@@ -48,7 +48,7 @@ class ActionModule(HostAction):
         if found.service is None:
             return Reality(now=times.now())
         address = probe_address(arguments["address"], found.service, self._task_vars)
-        # Before the host is looked at, so that its log tells of this request too.
+        # Before the host is looked at, so that its log has this request too.
         answer = None if found.service.snippet else _ask(found, address)
         host, trouble = self._look(found, arguments)
         return Reality(
@@ -61,7 +61,7 @@ class ActionModule(HostAction):
         )
 
     def _look(self, found: evidence.Evidence, arguments: dict[str, t.Any]) -> tuple[HostState | None, str | None]:
-        """What the host says of itself, or why it says nothing."""
+        """Return what the host says of itself, or why it says nothing."""
         before = time.time()
         try:
             answer = self._ask("nginx_gate", _gate_options(found, arguments), answers.NGINX_GATE)
@@ -111,7 +111,7 @@ def _gate_options(found: evidence.Evidence, arguments: dict[str, t.Any]) -> dict
 
 
 def _state(gate: dict[str, t.Any], before: float, after: float) -> HostState:
-    """The host read its clock some time between `before` and `after`."""
+    """Return the diagnosis' view of what the host says; it read its clock between ``before`` and ``after``."""
     offset = clock_offset(gate["clock"], before, after)
     return HostState(
         offset=timedelta(seconds=offset),
@@ -129,7 +129,7 @@ def _moment(seconds: int | None) -> datetime | None:
 
 
 def _as_result(diagnosis: Diagnosis) -> dict[str, t.Any]:
-    """The diagnosis in the words of the module's return values."""
+    """Return the diagnosis in the words of the module's return values."""
     return {
         "msg": diagnosis.paragraph,
         "verdict": _VERDICTS[diagnosis.let_in],

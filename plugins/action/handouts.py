@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the mtls.nginx authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Controller side of `mtls.nginx.handouts`: the pages are made here, where the authority is."""
+"""Controller side of ``mtls.nginx.handouts``: the pages are made here, where the authority is."""
 
 from __future__ import annotations
 
@@ -39,13 +39,14 @@ ARGUMENTS = {
 
 
 class ActionModule(ActionBase):
-    """Writes one page a client, those that differ only."""
+    """Writes a page for each client, where it differs."""
 
     TRANSFERS_FILES = False
     _requires_connection = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
-        result = super().run(tmp, task_vars)
+        """Return which pages were written and removed, or would be."""
+        result: dict[str, t.Any] = super().run(tmp, task_vars)
         _validation, arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)
         task_vars = task_vars or {}
         try:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Controller side of `mtls.nginx.inventory_plan`: everything happens here, no host is asked."""
+"""Controller side of ``mtls.nginx.inventory_plan``: everything happens here, no host is asked."""
 
 from __future__ import annotations
 
@@ -35,7 +35,8 @@ class ActionModule(ActionBase):
     _requires_connection = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
-        result = super().run(tmp, task_vars)
+        """Return the plan of each authority; it is shown at no verbosity, because of the passphrases in it."""
+        result: dict[str, t.Any] = super().run(tmp, task_vars)
         task_vars = task_vars or {}
         _validation, arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)
         try:
@@ -54,13 +55,16 @@ class ActionModule(ActionBase):
 
 
 def _would_be_made(plan: AuthorityPlan) -> bool:
-    """Whether there is no authority yet, and nobody else has one that this directory would mirror."""
+    """Tell whether there is no authority yet, and none elsewhere that this directory would mirror."""
     made_here = plan.settings["backend"] in (DIRECTORY, PKCS11)
     return made_here and not os.path.exists(Layout(plan.path).certificate)
 
 
 def _only(path: str, plans: dict[str, AuthorityPlan]) -> dict[str, AuthorityPlan]:
-    """One authority, and the one that is to follow it."""
+    """Return the plan of one authority, and that of the authority which is to follow it.
+
+    :raises MtlsError: it is the authority of no host.
+    """
     if path not in plans:
         raise MtlsError(f"{path}: is the authority of no host; known are {', '.join(plans) or 'none'}")
     return {each: plans[each] for each in (path, handover.next_path(path)) if each in plans}

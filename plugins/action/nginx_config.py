@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Controller side of `mtls.nginx.nginx_config`: the module runs on the host, and its answer is read here."""
+"""Controller side of ``mtls.nginx.nginx_config``: the module runs on the host, and its answer is checked here."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ansible_collections.mtls.nginx.plugins.plugin_utils.host_action import Host
 
 
 class ActionModule(HostAction):
-    """Warns itself of what the host says of `worker_shutdown_timeout`: its own warnings are dropped."""
+    """Changes the host's files in one transaction, and warns of a ``worker_shutdown_timeout`` of its own."""
 
     def _result(self) -> dict[str, t.Any]:
         result = self._ask("nginx_config", self._task.args, answers.NGINX_CONFIG)

@@ -13,7 +13,7 @@ from ansible_collections.mtls.nginx.plugins.plugin_utils.host_action import Host
 
 
 class ActionModule(HostAction):
-    """Returns the host's CRLs, and whose they are."""
+    """Returns the host's CRLs, each with the host's name."""
 
     def _result(self) -> dict[str, t.Any]:
         answer = self._ask("nginx_crls", self._task.args, answers.NGINX_CRLS)

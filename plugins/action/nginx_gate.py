@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Controller side of `mtls.nginx.nginx_gate`: the module runs on the host, and its answer is read here."""
+"""Controller side of ``mtls.nginx.nginx_gate``: the module runs on the host, and its answer is checked here."""
 
 from __future__ import annotations
 
@@ -13,5 +13,7 @@ from ansible_collections.mtls.nginx.plugins.plugin_utils.host_action import Host
 
 
 class ActionModule(HostAction):
+    """Returns what the host's files and logs say of one service and one client."""
+
     def _result(self) -> dict[str, t.Any]:
         return self._ask("nginx_gate", self._task.args, answers.NGINX_GATE)

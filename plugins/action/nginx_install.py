@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Controller side of `mtls.nginx.nginx_install`: Ansible's own modules do the work on the host."""
+"""Controller side of ``mtls.nginx.nginx_install``: Ansible's own modules do the work on the host."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MANAGERS = frozenset(manager["name"] for manager in PKG_MGRS)
 
 
 class ActionModule(HostAction):
-    """Asks which package manager there is, and has it install nginx."""
+    """Finds the host's package manager, and has it install nginx."""
 
     def _result(self) -> dict[str, t.Any]:
         _validation, arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)

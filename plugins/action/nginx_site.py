@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the mtls.nginx authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Controller side of `mtls.nginx.nginx_site`: renders what a host should have and has the host put it in place."""
+"""Controller side of ``mtls.nginx.nginx_site``: renders a host's files, and has the host put them in place."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ansible.utils.display import Display
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.host.request import Snippet
 from ansible_collections.mtls.nginx.plugins.module_utils.host.shutdown import OwnBound
-from ansible_collections.mtls.nginx.plugins.module_utils.host.transaction import Outcome
+from ansible_collections.mtls.nginx.plugins.module_utils.host.transaction import TransactionOutcome
 from ansible_collections.mtls.nginx.plugins.module_utils.site import answers
 from ansible_collections.mtls.nginx.plugins.module_utils.site.host_files import (
     HostFiles,
@@ -70,21 +70,21 @@ display = Display()
 
 
 class ActionModule(HostAction):
-    """Files are made here, where the authority is.
+    """Renders the files on the controller, where the authority is.
 
-    The module `nginx_facts` looks at the host, and only where something differs `nginx_config` is called to change it.
+    The module ``nginx_facts`` looks at the host. Only where something differs, ``nginx_config`` is called to change it.
     """
 
     def _result(self) -> dict[str, t.Any]:
         _validation, arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)
-        self._arguments = {**arguments, "conf_path": os.path.normpath(arguments["conf_path"])}
+        self._arguments: dict[str, t.Any] = {**arguments, "conf_path": os.path.normpath(arguments["conf_path"])}
         services = inventory_reader().services(self._host, {"mtls_services": arguments["services"]})
         bring = self._bring_crl if arguments["crl_only"] else self._bring_all
         return bring(services)
 
     @property
     def _conf_dir(self) -> str:
-        return os.path.dirname(self._arguments["conf_path"])
+        return os.path.dirname(str(self._arguments["conf_path"]))
 
     def _authorities(self, services: list[Service]) -> dict[str, tuple[str, list[Service]]]:
         return authorities_of(services, self._arguments["authority"], base_dir(self._task_vars))
@@ -158,7 +158,7 @@ class ActionModule(HostAction):
         }
 
     def _standings(self, services: list[Service], published: Container[str]) -> list[Standing]:
-        """Return how those authorities stand that have `published` something good, by `Service.trust`."""
+        """Return the standing of each authority that has ``published`` its files, by ``Service.trust``."""
         return [
             Standing.of(self._conf_dir, trust, path)
             for trust, (path, _entered) in self._authorities(services).items()
@@ -202,15 +202,15 @@ class ActionModule(HostAction):
             display.warning(warning)
 
 
-def _unchanged(facts: dict[str, t.Any], wanted: HostFiles) -> Outcome | None:
-    """What `nginx_config` would say of a host that is as it should be; None where it has to be asked."""
+def _unchanged(facts: dict[str, t.Any], wanted: HostFiles) -> TransactionOutcome | None:
+    """Return what ``nginx_config`` would say of a host on which nothing differs; None where it has to be asked."""
     compared = facts["comparison"]
     if not (facts["running"] and compared and compared["settled"]):
         return None
     if compared["fingerprints"] != wanted.fingerprints():
         return None
     own = compared["own_shutdown_timeout"]
-    return Outcome(
+    return TransactionOutcome(
         own_bound=OwnBound(**own) if own else None,
         unguarded=[Snippet(item["service"], item["path"]) for item in compared["unguarded"]],
     )

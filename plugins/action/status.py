@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the mtls.nginx authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Controller side of `mtls.nginx.status`: everything happens here, no host is asked."""
+"""Controller side of ``mtls.nginx.status``: everything happens here, no host is asked."""
 
 from __future__ import annotations
 
@@ -34,18 +34,19 @@ ARGUMENTS = {
     "answers": {"type": "dict"},
 }
 TEMPLATE_DIR = os.path.join(COLLECTION_DIR, "playbooks", "templates")
-# Who may enter where is nobody else's business; when things end is for the node exporter, which is another user.
+# Who may enter where is private; when things expire is for the node exporter, which is another user.
 _DIRECTORY_MODE, _FILE_MODE, _METRICS_MODE = 0o750, 0o640, 0o644
 
 
 class ActionModule(ActionBase):
-    """Judges the whole inventory and writes page, document and metrics."""
+    """Checks the whole inventory, and writes page, document and metrics."""
 
     TRANSFERS_FILES = False
     _requires_connection = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
-        result = super().run(tmp, task_vars)
+        """Return where the status was written, and what is due."""
+        result: dict[str, t.Any] = super().run(tmp, task_vars)
         _validation, arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)
         try:
             result.update(self._report(arguments, task_vars or {}))
@@ -93,20 +94,20 @@ class _Report:
         self._old_moment = document.generated_at(self._old_document or b"")
 
     def changed(self, metrics_path: str) -> bool:
-        """Whether the last run, had it seen what this one sees, would have written something else."""
+        """Tell whether the last run would have written something else, had it seen what this one sees."""
         if self._old_moment is None:
             return True
         return any(_read(path) != content for path, content, _mode in self._contents(metrics_path, self._old_moment))
 
     def write(self, metrics_path: str) -> None:
-        """Write all of it, also when only the time differs: a reader is to know that it is not old."""
+        """Write all files, also when only the time differs, so that a reader sees that they are current."""
         files.make_directory(self._folder, _DIRECTORY_MODE)
         for path, content, mode in self._contents(metrics_path, self.status.now):
             there = files.status(path)
             files.write_file(path, content, mode if there is None else there.st_mode & 0o777)
 
     def diff(self) -> dict[str, str]:
-        """The document before and after, at the same time: the page says the same."""
+        """Return the document before and after, both as of the same time; the page says the same."""
         after = document.render(self.status, self._old_moment or self.status.now)
         return {
             "before_header": self.document,

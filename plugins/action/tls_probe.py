@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the mtls.nginx authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Controller side of `mtls.nginx.tls_probe`: the requests are made here, in this process."""
+"""Controller side of ``mtls.nginx.tls_probe``: the requests are made here, in this process."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ class ActionModule(ActionBase):
     _requires_connection = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
-        result = super().run(tmp, task_vars)
+        """Return the attempts; the task fails where an answer is not the expected one."""
+        result: dict[str, t.Any] = super().run(tmp, task_vars)
         task_vars = task_vars or {}
         _validation, arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)
         if self._task.check_mode:
@@ -85,7 +86,7 @@ def _target(service: Service, address: str) -> probe.Target:
 
 
 def _ask_about_crl(service: Service, witnesses: Mapping[str | None, Witnesses], address: str) -> list[probe.Outcome]:
-    """Nothing is asked of a service that does not want a certificate: it waits for site.yml."""
+    """Ask what a new CRL can change; a service without a gate is left out, because it waits for site.yml."""
     target = _target(service, address)
     first, *others = witnesses[service.authority].certificate_attempts()
     outcome = probe.ask(target, first)

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the mtls.nginx authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Controller side of `mtls.nginx.trust_check`: the host says what it trusts, and here is what that means."""
+"""Controller side of ``mtls.nginx.trust_check``: the host says which CAs it trusts, and they are compared here."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ ARGUMENTS = {
 
 
 class ActionModule(HostAction):
+    """Refuses to create an authority where a host already trusts another one."""
+
     def _result(self) -> dict[str, t.Any]:
         _validation, arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)
         conf_path = os.path.normpath(arguments["conf_path"])

@@ -19,7 +19,7 @@ attributes:
     description: Will return details on what has changed, or in C(check_mode) would change, when in diff mode.
     support: full
   idempotent:
-    description: Run again with the same options, it changes nothing.
+    description: A second run with the same options changes nothing.
     support: full
 """
 
@@ -30,7 +30,7 @@ requirements:
   - Python >= 3.11
 attributes:
   platform:
-    description: Where the module runs, by delegation to the controller as a rule.
+    description: Where the module runs, usually delegated to the controller.
     platforms: posix
     support: full
 """

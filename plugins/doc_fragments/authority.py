@@ -13,7 +13,7 @@ class ModuleDocFragment:
 options:
   ca_path:
     description:
-      - The directory of the authority, as M(mtls.nginx.ca_init) makes or adopts it.
+      - The directory of the authority, as M(mtls.nginx.ca_init) creates or adopts it.
     type: path
     required: true
   ca_passphrase:
@@ -31,8 +31,8 @@ options:
       - V(directory) is a file in the authority's directory.
       - V(pkcs11) is a token, described by O(ca_pkcs11).
       - V(openbao) is an OpenBao or Vault server, described by O(ca_openbao).
-      - V(trust) is somebody else, of whom only certificate and CRL are here, see O(ca_trust).
-      - Whoever it is, record, CRL and the holders' files are in the directory too.
+      - V(trust) is an external CA, of which only certificate and CRL are here, see O(ca_trust).
+      - In each case record, CRL and the holders' files are in the directory too.
     type: str
     choices: [directory, pkcs11, openbao, trust]
     default: directory
@@ -63,7 +63,7 @@ options:
     type: dict
     suboptions:
       url:
-        description: Where it is, for example V(https://bao.example.com:8200).
+        description: Its address, for example V(https://bao.example.com:8200).
         type: str
         required: true
       mount:
@@ -79,14 +79,14 @@ options:
         type: str
         default: server
       lock_mount:
-        description: The mount of a KV engine, version 2, in which controllers keep out of each other's way.
+        description: The mount of a KV engine, version 2, for the lock between controllers.
         type: str
         default: secret
       namespace:
-        description: The namespace, where the server has any.
+        description: The namespace, if the server has any.
         type: str
       ca_file:
-        description: The CA of the server's own certificate. Without it the system's are trusted.
+        description: The CA of the server's own certificate. Left out, the system's CAs are trusted.
         type: path
       token:
         description: A token.
@@ -101,7 +101,7 @@ options:
         description: The AppRole's secret.
         type: str
   ca_trust:
-    description: Somebody else's authority, for O(ca_backend=trust).
+    description: The external CA, for O(ca_backend=trust).
     type: dict
     suboptions:
       certificates:

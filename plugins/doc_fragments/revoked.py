@@ -13,17 +13,17 @@ class ModuleDocFragment:
 options:
   revoked:
     description:
-      - Certificates that are revoked, or are on hold no more. Each item names them in one of five ways.
+      - Certificates to revoke, or to release from a hold. Each item names them in one of five ways.
       - M(mtls.nginx.crl) revokes and releases them. M(mtls.nginx.client_cert) only needs to know which of them are on
-        hold, to leave them so.
-      - A client of the inventory is better revoked by O(mtls.nginx.client_cert#module:clients[].state=revoked), since
-        it would get a new certificate otherwise.
+        hold, to keep them so.
+      - For a client in the inventory, use O(mtls.nginx.client_cert#module:clients[].state=revoked), because otherwise
+        it would get a new certificate.
     type: list
     elements: dict
     default: []
     suboptions:
       serial:
-        description: The serial number in hexadecimal, as in C(index.txt), in quotes. Colons and C(0x) may be there.
+        description: The serial number in hexadecimal, as in C(index.txt), in quotes. Colons and C(0x) are allowed.
         type: str
       certificate:
         description: The path of the certificate, in PEM or DER, on the controller.
@@ -31,7 +31,7 @@ options:
       name:
         description:
           - The name of a client, for all of its certificates. It need not be in the inventory any more.
-          - They are looked for in C(clients/<name>/) and its register, and by the CN.
+          - They are searched in C(clients/<name>/) and its register, and by CN.
         type: str
       fingerprint:
         description:
@@ -39,19 +39,19 @@ options:
           - All issued certificates are searched for it, two seconds for 100,000. The serial is faster.
         type: str
       anything:
-        description: Any of the four. A text that fits two different things is refused.
+        description: Any of the four. A text that matches two different things is refused.
         type: str
       state:
         description:
-          - V(released) makes a certificate valid again that is on hold.
-          - Only the reason V(certificateHold) can be taken back.
+          - V(released) makes a certificate on hold valid again.
+          - Only the reason V(certificateHold) can be undone.
         type: str
         choices: [revoked, released]
         default: revoked
       reason:
         description:
           - Why it is revoked, one of the reasons of RFC 5280.
-          - The reason of an earlier revocation stays, but for V(certificateHold), after which any other is for good.
+          - The reason of an earlier revocation stays, except for V(certificateHold), which another replaces for good.
         type: str
         choices:
           - unspecified

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: access_log
-short_description: Which client certificates came to the services of a host
+short_description: List the client certificates that a host's services have seen
 version_added: "0.1.0"
 description:
   - Reads the access logs that the server blocks of this collection write, rotated and compressed ones too.
   - Only certificates that nginx has verified count, and not the requests that this collection makes to probe a gate.
-  - A service that is a snippet in a server block of yours has no log of ours.
-  - Symbolic links and whatever else is no regular file are not read, and a warning names them.
+  - A service that is a snippet has no such log, because the server block is yours.
+  - Only regular files are read. A warning names symbolic links and the like.
 options:
   services:
     description: The names of the services.
@@ -22,11 +22,11 @@ options:
     elements: str
     required: true
   host:
-    description: The host's name in the inventory, which comes back with each caller.
+    description: The host's name in the inventory. It is returned with each caller.
     type: str
     required: true
   log_dir:
-    description: The folder of nginx's logs.
+    description: Folder of nginx's logs.
     type: path
     default: /var/log/nginx
   days:
@@ -67,29 +67,30 @@ callers:
       type: str
       sample: photos
     serial:
-      description: The serial number in the spelling of nginx.
+      description: The serial number, hexadecimal, as nginx writes it.
       type: str
       sample: 5A3F1D0C4B9E8877665544332211009988776655
     dn:
-      description: The subject in the spelling of nginx.
+      description: The subject in nginx's DN format.
       type: str
       sample: CN=iphone-admin
     last:
-      description: When it came last.
+      description: When it was last seen.
       type: str
       sample: "2026-11-23T14:39:00Z"
     status:
-      description: What was answered then.
+      description: The status of that last response.
       type: int
       sample: 200
     requests:
-      description: How often it came.
+      description: How many requests it made.
       type: int
       sample: 42
 """
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -113,7 +114,7 @@ def main() -> None:
     entry.run_module(module, lambda: _work(module.params, module.warn))
 
 
-def _work(options: dict, warn: Callable[[str], None]) -> dict:
+def _work(options: dict[str, Any], warn: Callable[[str], None]) -> dict[str, Any]:
     entry.check_at_least_one(options, "days")
     since = int(time.time()) - options["days"] * _DAY
     found = [

@@ -2,24 +2,24 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Ansible module: an authority made elsewhere is taken over."""
+"""Ansible module: adopt an authority made elsewhere."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: ca_adopt
-short_description: A certificate authority made elsewhere is taken over
+short_description: Adopt a certificate authority made elsewhere
 version_added: "0.1.0"
 description:
   - Copies an authority into a new directory as M(mtls.nginx.ca_init) makes it. It may be a PKI of easy-rsa 3, a
     directory of C(openssl ca), a CA made with the modules of community.crypto or with any other tool that leaves PEM
     files, or a C(.p12) file.
-  - What the sources hold is known by its content, not by its name or place.
-  - All certificates of the authority that are found are in the new record, together with what C(index.txt) and the old
-    CRL say of them. Serial numbers and CRL numbers go on where they stood.
+  - Files are recognised by their content, not by name or place.
+  - The new record has all certificates of the authority that are found, and what C(index.txt) and the old CRL say of
+    them. Serial numbers and CRL numbers continue from there.
   - The newest certificate of each client that is not revoked, and its key, become C(clients/<name>/), where the name is
     the CN.
-  - Nothing of the sources is ever changed. Check mode shows what would be taken over.
+  - The sources are never changed. Check mode shows what would be adopted.
   - A directory of C(openssl ca) need not be copied. M(mtls.nginx.ca_init) adopts it where it is.
 options:
   path:
@@ -28,22 +28,21 @@ options:
     required: true
   source:
     description:
-      - Directories and files on the controller in which the authority's parts are. Directories are searched with
-        all that is below.
-      - For easy-rsa, its C(pki).
+      - Directories and files on the controller with the parts of the authority. Directories are searched recursively.
+      - For easy-rsa, its directory C(pki).
     type: list
     elements: path
     required: true
   certificate:
-    description: The CA's certificate, where there are several CAs with their keys in O(source).
+    description: The CA certificate to adopt, if O(source) has several CAs with their keys.
     type: path
   source_passphrase:
-    description: What opens the CA's private key, or the C(.p12) file.
+    description: The passphrase of the CA's private key, or of the C(.p12) file.
     type: str
   passphrase:
     description:
-      - The passphrase that the copy of the private key is encrypted with.
-      - Without one it is O(source_passphrase), and without both the key is stored in clear.
+      - The passphrase to encrypt the copy of the private key with.
+      - Left out, O(source_passphrase) is used. Without either the key is stored unencrypted.
     type: str
   crl_days:
     description: For how many days the first CRL is valid. Later ones are made by M(mtls.nginx.crl).
@@ -59,7 +58,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: The PKI of easy-rsa is taken over
+- name: Adopt the PKI of easy-rsa
   mtls.nginx.ca_adopt:
     path: "{{ inventory_dir }}/pki"
     source: /etc/openvpn/easy-rsa/pki
@@ -68,7 +67,7 @@ EXAMPLES = r"""
   delegate_to: localhost
   run_once: true
 
-- name: A CA made with community.crypto is taken over, and the certificates that it has signed
+- name: Adopt a CA made with community.crypto, and the certificates that it has signed
   mtls.nginx.ca_adopt:
     path: "{{ inventory_dir }}/pki"
     source: [/srv/ca/ca.pem, /srv/ca/ca.key, /srv/certificates]
@@ -94,7 +93,7 @@ revoked:
   type: int
   sample: 2
 clients:
-  description: The clients whose files are taken over.
+  description: The clients whose files were adopted.
   returned: success
   type: list
   elements: dict
@@ -108,7 +107,7 @@ clients:
       type: str
       sample: "1003"
     not_after:
-      description: The end of the certificate.
+      description: When the certificate expires.
       type: str
       sample: "2027-11-23T14:39:00Z"
     key:
@@ -116,12 +115,14 @@ clients:
       type: bool
       sample: true
 not_taken:
-  description: Why files of the sources were not taken over, or only into the record, by their paths.
+  description: Why files of the sources were not adopted, or only recorded, by path.
   returned: success
   type: dict
   sample:
     /etc/openvpn/easy-rsa/pki/private/laptop.key: the key is encrypted; decrypt it to have it taken over, or leave it
 """
+
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -148,8 +149,11 @@ def main() -> None:
     entry.run_module(module, lambda: work(module))
 
 
-def work(call: entry.Call) -> dict:
-    """Do what the task asks and return its result; raises MtlsError."""
+def work(call: entry.Call) -> dict[str, Any]:
+    """Return the result of the module for the arguments of ``call``.
+
+    :raises MtlsError: what was asked for cannot be done; the text says why.
+    """
     entry.require_cryptography()
     options = call.params
     entry.check_at_least_one(options, "crl_days")
@@ -177,7 +181,7 @@ def work(call: entry.Call) -> dict:
     }
 
 
-def _describe(client: adoption.AdoptedClient) -> dict:
+def _describe(client: adoption.AdoptedClient) -> dict[str, Any]:
     return {
         "name": client.name,
         "serial": numbers.hexadecimal(client.certificate.serial_number),
@@ -187,10 +191,11 @@ def _describe(client: adoption.AdoptedClient) -> dict:
 
 
 def _listing(plan: adoption.AdoptionPlan) -> str:
-    """Return what is taken over, and what is not, one thing a line."""
+    """Return what is adopted, and what is not, one item a line."""
     lines = [f"authority {subjects.nginx_dn(plan.chain[0].subject)}"]
     for serial in plan.index:
-        entry_of_record = plan.index.get(serial)
+        if (entry_of_record := plan.index.get(serial)) is None:
+            continue
         revoked = f", revoked ({entry_of_record.reason or 'unspecified'})" if entry_of_record.revoked_at else ""
         lines.append(f"certificate {serial} {entry_of_record.subject}{revoked}")
     for client in plan.clients:

@@ -2,38 +2,38 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Ansible module: an authority is in an encrypted archive, or is restored from one."""
+"""Ansible module: archive an authority, or restore one."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: ca_archive
-short_description: An authority is in one encrypted archive, or is restored from it
+short_description: Archive a certificate authority in one encrypted file, or restore it
 version_added: "0.1.0"
 description:
-  - Puts the whole directory of an authority into one encrypted file, to keep it or to move it to another controller.
+  - Puts the whole directory of an authority into one encrypted file, as a backup or to move it to another controller.
     That is the key, the record, the CRL, the files of all clients and servers, the register and the audit log.
-  - Puts such a directory back, with the modes and times of its files.
+  - Restores such a directory, with the modes and times of its files.
   - The archive is encrypted with AES-256 under a key that PBKDF2 makes of the passphrase, and has an HMAC-SHA256. It
     can be opened with C(tar) and C(openssl) alone, and says how in its C(README.txt).
-  - The private key of the authority stays encrypted with its own passphrase within.
+  - In it, the private key of the authority is still encrypted with its own passphrase.
 options:
   ca_path:
     description: The directory of the authority.
     type: path
     required: true
   archive:
-    description: The archive on the controller. It has the mode 0600, and is there completely or not at all.
+    description: The archive on the controller. It has mode 0600, and is written completely or not at all.
     type: path
     required: true
   passphrase:
-    description: The passphrase of the archive. It should be another one than that of the authority's key.
+    description: The passphrase of the archive. It should differ from that of the authority's key.
     type: str
     required: true
   state:
     description:
-      - With V(exported), the archive holds the authority as it is now. An archive that does stays as it is.
-      - With V(restored), O(ca_path) is what the archive holds. It must not exist, be empty, or be the same already.
+      - With V(exported), the archive has the current state of the authority. One that has it already is not rewritten.
+      - With V(restored), O(ca_path) is restored from the archive. It must be missing, empty, or the same already.
         Another authority, or another state of this one, is never replaced.
     type: str
     choices: [exported, restored]
@@ -48,7 +48,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: The authority is backed up
+- name: Back up the authority
   mtls.nginx.ca_archive:
     ca_path: "{{ inventory_dir }}/pki"
     archive: /srv/backup/pki.tar
@@ -57,7 +57,7 @@ EXAMPLES = r"""
   delegate_to: localhost
   run_once: true
 
-- name: The authority is on its new controller
+- name: Restore the authority on its new controller
   mtls.nginx.ca_archive:
     ca_path: "{{ inventory_dir }}/pki"
     archive: /root/pki.tar
@@ -69,11 +69,13 @@ EXAMPLES = r"""
 
 RETURN = r"""
 size:
-  description: The bytes of the archive; V(null) in check mode when there is none yet.
+  description: The size of the archive in bytes; V(null) in check mode when there is none yet.
   returned: success
   type: int
   sample: 184320
 """
+
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -98,8 +100,11 @@ def main() -> None:
     entry.run_module(module, lambda: work(module))
 
 
-def work(call: entry.Call) -> dict:
-    """Do what the task asks and return its result; raises MtlsError."""
+def work(call: entry.Call) -> dict[str, Any]:
+    """Return the result of the module for the arguments of ``call``.
+
+    :raises MtlsError: what was asked for cannot be done; the text says why.
+    """
     entry.require_cryptography()
     options = call.params
     if not options["passphrase"]:

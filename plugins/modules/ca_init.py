@@ -2,22 +2,22 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Ansible module: an authority exists."""
+"""Ansible module: create an authority, or adopt one where it is."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: ca_init
-short_description: A certificate authority exists
+short_description: Create a certificate authority, or adopt one where it is
 version_added: "0.1.0"
 description:
-  - Makes a certificate authority in a directory of C(openssl ca), complete with an empty CRL. It is self-signed, or
+  - Creates a certificate authority in a directory of C(openssl ca), with an empty CRL. It is self-signed, or
     signed by an authority above it, see O(parent) and O(certificate).
   - A directory that was made by hand is adopted. What is missing is added, what exists stays as it is, and
     C(openssl ca -config openssl.cnf) keeps working in it.
-  - In an adopted directory, C(unique_subject) in C(index.txt.attr) is set to C(no), since otherwise C(openssl ca)
+  - In an adopted directory, C(unique_subject) in C(index.txt.attr) is set to C(no), because otherwise C(openssl ca)
     refuses the whole index once a certificate has been renewed.
-  - With O(ca_backend=openbao), the directory mirrors the CA that the server has. The module never makes one there.
+  - With O(ca_backend=openbao), the directory mirrors the CA on the server. The module never creates one there.
 options:
   path:
     description: The directory of the authority. It is created with mode 0700.
@@ -30,12 +30,12 @@ options:
       - Required when there is no authority yet. When there is one with another subject, the module fails.
     type: dict
   key_type:
-    description: The kind of private key of a new authority. The key of an existing one stays.
+    description: The type of the private key of a new authority. The key of an existing one stays.
     type: str
     choices: [rsa, ecdsa]
     default: rsa
   key_size:
-    description: The bits of a new RSA key, at least 2048.
+    description: The size of a new RSA key in bits, at least 2048.
     type: int
     default: 4096
   curve:
@@ -45,34 +45,35 @@ options:
     default: P-256
   passphrase:
     description:
-      - The passphrase that a new private key is encrypted with, and that opens an existing one.
-      - Without one a new key is stored in clear, and the module says so in a warning.
-      - An existing key that is stored in clear is encrypted with it.
+      - The passphrase of the private key, of a new one or an existing one.
+      - Without one a new key is stored unencrypted, with a warning.
+      - An existing key that is stored unencrypted is encrypted with it.
     type: str
   old_passphrase:
     description:
-      - The passphrase that the key had until now, to change it. A key that O(passphrase) does not open and this one
-        does is encrypted anew with O(passphrase).
-      - Once that is done it may stay. Nothing happens then.
+      - The previous passphrase, to change it. A key that this one opens and O(passphrase) does not is encrypted with
+        O(passphrase).
+      - It may stay set after that, and does nothing then.
     type: str
   decrypt:
-    description: Store the key in clear from now on. Nothing else takes the encryption away.
+    description: Store the key unencrypted. Nothing else removes the encryption.
     type: bool
     default: false
   days:
-    description: For how many days the certificate of a new authority is valid, and a renewed one.
+    description: For how many days the certificate of the authority is valid, new or renewed.
     type: int
     default: 3650
   renew_before:
     description:
-      - Renew the certificate of the authority when it ends within so many days, or has ended. Key, subject and key
-        identifier stay, so that all it has signed stays valid, the CRL included. The old certificate is kept as
+      - Renew the certificate of the authority when it expires within this many days, or has expired. Key, subject and
+        key identifier stay, so that all it has signed stays valid, the CRL included. The old certificate is kept as
         C(ca-<SERIAL>.crt).
-      - With O(parent), that one signs the new certificate. Where the authority above is elsewhere, nothing can be
+      - With O(parent), that authority signs the new certificate. Where the authority above is elsewhere, nothing can be
         renewed here, and the module warns instead, see O(certificate).
-      - With V(0) it is never renewed. The module warns in its last quarter, 455 days before its end at most.
-      - The serial number is a new one, unless certificates that are still valid name it. OpenSSL would take them for
-        another authority's.
+      - With V(0) it is never renewed. The module warns in the last quarter of its validity, at
+        most 455 days before it expires.
+      - The serial number changes, unless certificates that are still valid name it. OpenSSL would take them for those
+        of another authority.
     type: int
     default: 0
   crl_days:
@@ -81,11 +82,11 @@ options:
     default: 30
   certificate:
     description:
-      - A file with the certificate of the authority, signed by somebody else, and those above it up to the root, in PEM
-        and in any order. The root's key may be on no network.
-      - As long as the file is not there, the module makes the private key and C(ca.csr), the request to be signed, and
+      - A file with the certificate of the authority, signed by an external CA, and those above it up to the root, in
+        PEM and in any order. The root can be offline.
+      - As long as the file is missing, the module creates the private key and C(ca.csr), the request to be signed, and
         returns RV(pending).
-      - A later certificate for the same key and subject takes the place of an earlier one.
+      - A later certificate for the same key and subject replaces the earlier one.
     type: path
 extends_documentation_fragment:
   - mtls.nginx.authority.backend
@@ -100,7 +101,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: The authority exists
+- name: Create the authority
   mtls.nginx.ca_init:
     path: "{{ inventory_dir }}/pki"
     subject: {C: ES, ST: Valencia, L: Valencia, O: Acme, OU: IT Services, CN: Acme Root CA}
@@ -108,7 +109,7 @@ EXAMPLES = r"""
   delegate_to: localhost
   run_once: true
 
-- name: A key that never leaves its token
+- name: Create an authority whose key never leaves its token
   mtls.nginx.ca_init:
     path: /root/ca
     subject: {O: Acme, CN: Acme Devices}
@@ -121,19 +122,19 @@ EXAMPLES = r"""
       pin_file: /root/token.pin
   delegate_to: localhost
 
-- name: An authority below a root that is on no network; as long as it has not signed, there is only a request
+- name: Create an authority below an offline root; until that has signed, there is only a request
   mtls.nginx.ca_init:
     path: /root/ca
     subject: {O: Acme, CN: Acme Devices}
     certificate: /root/from-the-root/devices.pem
   delegate_to: localhost
 
-- name: A directory made by hand is adopted, whatever its subject
+- name: Adopt a directory made by hand, whatever its subject
   mtls.nginx.ca_init:
     path: /root/ca
   delegate_to: localhost
 
-- name: The certificate of the authority is renewed two years before its end
+- name: Renew the certificate of the authority two years before it expires
   mtls.nginx.ca_init:
     path: "{{ inventory_dir }}/pki"
     passphrase: "{{ vault_mtls_ca_passphrase }}"
@@ -141,7 +142,7 @@ EXAMPLES = r"""
   delegate_to: localhost
   run_once: true
 
-- name: The key has a new passphrase
+- name: Change the passphrase of the key
   mtls.nginx.ca_init:
     path: "{{ inventory_dir }}/pki"
     passphrase: "{{ vault_mtls_ca_passphrase }}"
@@ -157,7 +158,7 @@ ca_path:
   type: str
   sample: /srv/inventory/pki
 created:
-  description: Whether a new authority was made.
+  description: Whether a new authority was created.
   returned: success
   type: bool
   sample: false
@@ -188,11 +189,11 @@ ca:
   type: dict
   contains:
     dn:
-      description: The subject in the spelling of nginx.
+      description: The subject in nginx's DN format.
       type: str
       sample: CN=Acme Root CA,OU=IT Services,O=Acme,L=Valencia,ST=Valencia,C=ES
     subject:
-      description: The subject in the spelling of C(index.txt).
+      description: The subject in the format of C(index.txt).
       type: str
       sample: /C=ES/ST=Valencia/L=Valencia/O=Acme/OU=IT Services/CN=Acme Root CA
     serial:
@@ -208,11 +209,11 @@ ca:
       type: str
       sample: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
     not_after:
-      description: The end of the certificate.
+      description: When the certificate expires.
       type: str
       sample: "2036-11-20T14:39:00Z"
     key_type:
-      description: The kind of the key.
+      description: The type of the key.
       type: str
       sample: rsa
     key_encrypted:
@@ -220,6 +221,8 @@ ca:
       type: bool
       sample: true
 """
+
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -264,8 +267,11 @@ def main() -> None:
     entry.run_module(module, lambda: work(module))
 
 
-def work(call: entry.Call) -> dict:
-    """Do what the task asks and return its result; raises MtlsError."""
+def work(call: entry.Call) -> dict[str, Any]:
+    """Return the result of the module for the arguments of ``call``.
+
+    :raises MtlsError: what was asked for cannot be done; the text says why.
+    """
     entry.require_cryptography()
     options = call.params
     entry.check_at_least_one(options, "days", "crl_days")
@@ -311,7 +317,7 @@ def _place(path: str, name: str) -> str:
     return name if name.startswith("pkcs11:") else f"{path}/{name}"
 
 
-def _describe(outcome: Ensured) -> dict | None:
+def _describe(outcome: Ensured) -> dict[str, Any] | None:
     certificate = outcome.certificate
     if certificate is None:
         return None

@@ -2,26 +2,25 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Ansible module: an authority that is older than its hosts knows again what they know."""
+"""Ansible module: restore revocations from the hosts' CRLs."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: ca_recover
-short_description: An old copy of an authority is brought forward by the CRLs of its hosts
+short_description: Restore revocations from the hosts' CRLs into an old copy of an authority
 version_added: "0.1.0"
 description:
-  - For a directory that was restored from a backup, or is another old copy. Hosts have a newer CRL, and take none that
-    is older.
-  - Takes those of O(crls) that this authority has signed. What they list as revoked is recorded as revoked, and a CRL
-    is written whose number is above theirs. A hold counts only if no newer CRL is here that may have released it.
-  - What is damaged or by another CA is skipped, with a warning that names it.
-  - Of a certificate that the record does not have, only the serial is known. It stays on the CRL as long as the
-    authority is valid.
-  - A directory that counts its serials up goes on with random ones, because nobody knows which were used meanwhile.
-  - Certificates that were issued meanwhile and not revoked are in no CRL. They stay valid, and their clients get new
+  - For a directory that was restored from a backup, or is another old copy. Hosts have a newer CRL, and refuse an older
+    one.
+  - Uses those of O(crls) that this authority has signed. Certificates that they list are recorded as revoked, and a CRL
+    with a higher number is written. A hold counts only if there is no newer CRL that may have released it.
+  - A CRL that is damaged or signed by another CA is skipped, with a warning that names it.
+  - If a certificate is not in the record, only its serial is known. It stays on the CRL until the authority expires.
+  - A directory with sequential serials uses random ones from then on, because those issued meanwhile are unknown.
+  - Certificates that were issued meanwhile and not revoked are on no CRL. They stay valid, and their clients get new
     ones with the next run of P(mtls.nginx.ca#role).
-  - The playbook C(mtls.nginx.recover) collects the CRLs and uses it.
+  - The playbook C(mtls.nginx.recover) collects the CRLs and runs this module.
 options:
   crls:
     description: Files with CRLs, as the hosts have them.
@@ -60,7 +59,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: What a host knows is known again
+- name: Restore the revocations that a host's CRL lists
   mtls.nginx.ca_recover:
     ca_path: "{{ inventory_dir }}/pki"
     ca_passphrase: "{{ vault_mtls_ca_passphrase }}"
@@ -73,7 +72,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 revoked:
-  description: The certificates that are recorded as revoked now, or would be in check mode.
+  description: The certificates that were recorded as revoked, or would be in check mode.
   returned: success
   type: list
   elements: dict
@@ -83,7 +82,7 @@ revoked:
       type: str
       sample: "1003"
     subject:
-      description: The subject in the spelling of C(index.txt); C(/CN=known from the CRL only) if the record has none.
+      description: The subject in the format of C(index.txt); C(/CN=known from the CRL only) if the record has none.
       type: str
       sample: /CN=lost-phone
     reason:
@@ -96,7 +95,7 @@ newest:
   type: int
   sample: 12
 number:
-  description: The number of the CRL that is in place; in check mode, of that which was before.
+  description: The number of the authority's CRL; in check mode, that of the present one.
   returned: success
   type: int
   sample: 13
@@ -107,11 +106,13 @@ message:
   sample: "2 revocations of CRL 12 were not recorded"
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.access import Access, open_authority, require_directory
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.access import Access, open_kept_here
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.crls import CrlState
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.lifecycle import recovery
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.options import AUTHORITY_OPTIONS
 from ansible_collections.mtls.nginx.plugins.module_utils.common import entry
@@ -137,14 +138,16 @@ def main() -> None:
     entry.run_module(module, lambda: work(module))
 
 
-def work(call: entry.Call) -> dict:
-    """Do what the task asks and return its result; raises MtlsError."""
+def work(call: entry.Call) -> dict[str, Any]:
+    """Return the result of the module for the arguments of ``call``.
+
+    :raises MtlsError: what was asked for cannot be done; the text says why.
+    """
     entry.require_cryptography()
     options = call.params
     entry.check_at_least_one(options, "days")
     access = Access.of(options)
-    require_directory(access, "a recovery")
-    with open_authority(access, read_only=call.check_mode) as authority:
+    with open_kept_here(access, "a recovery", read_only=call.check_mode) as authority:
         found, warnings = recovery.signed_by(authority.chain[0], _files(options["crls"]))
         recovered = recovery.bring_forward(authority, found, check=call.check_mode)
         before = authority.crl_state()
@@ -168,18 +171,8 @@ def work(call: entry.Call) -> dict:
         "number": after and after.number,
         "message": message,
         "diff": {
-            "before": f"CRL {before.number if before else 'none'}\n",
-            "after": "".join(
-                [
-                    f"a CRL above number {recovered.newest.number}\n",
-                    *(
-                        f"revoked: {each.serial} {each.subject} ({each.reason or 'no reason'})\n"
-                        for each in recovered.revoked
-                    ),
-                ]
-            )
-            if recovered.behind
-            else f"CRL {before.number if before else 'none'}\n",
+            "before": _line(before),
+            "after": "".join(_changes(recovered)) or _line(before),
         },
     }
 
@@ -187,6 +180,17 @@ def work(call: entry.Call) -> dict:
 def _files(items: list[dict[str, Any]]) -> list[tuple[str, bytes]]:
     """Return where each file is, and its content."""
     return [(f"host {item['host']}: {item['path']}", item["content"].encode()) for item in items]
+
+
+def _line(state: CrlState | None) -> str:
+    return f"CRL {state.number if state else 'none'}\n"
+
+
+def _changes(recovered: recovery.Recovery) -> Iterator[str]:
+    if recovered.behind and recovered.newest:
+        yield f"a CRL above number {recovered.newest.number}\n"
+        for each in recovered.revoked:
+            yield f"revoked: {each.serial} {each.subject} ({each.reason or 'no reason'})\n"
 
 
 def _message(recovered: recovery.Recovery) -> str:

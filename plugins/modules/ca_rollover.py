@@ -2,24 +2,24 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Ansible module: one authority follows another."""
+"""Ansible module: replace an authority by its successor, step by step."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: ca_rollover
-short_description: One authority follows another without a client losing access
+short_description: Replace a certificate authority without any client losing access
 version_added: "0.1.0"
 description:
-  - Takes one step of a roll-over. The playbook C(mtls.nginx.rollover) goes through them and brings each to the hosts.
-  - With O(step=begin) the next authority is made in C(next/) of the old one's directory, and the hosts trust both. It
-    may have the same subject.
-  - With O(step=report) nothing is changed. The result says who still needs the old authority.
-  - With O(step=finish) the next authority takes the old one's place, and the old one with all that belongs to it goes
-    to C(former/<SERIAL of its certificate>/). It is refused while somebody would be locked out.
+  - Takes one step of a rollover. The playbook C(mtls.nginx.rollover) takes them in order and applies each to the hosts.
+  - With O(step=begin) the next authority is created in C(next/) of the old one's directory, and the hosts trust both.
+    It may have the same subject.
+  - With O(step=report) nothing is changed. The result says which clients still need the old authority.
+  - With O(step=finish) the next authority replaces the old one, which is moved with all its files to
+    C(former/<SERIAL of its certificate>/). It is refused while a client would be locked out.
 options:
   ca_path:
-    description: The directory of the old authority. Its key must be in there.
+    description: The directory of the old authority. Its key must be in it.
     type: path
     required: true
   step:
@@ -31,15 +31,15 @@ options:
     description: The subject of the next authority, for O(step=begin), as for M(mtls.nginx.ca_init).
     type: dict
   passphrase:
-    description: The passphrase that the next authority's private key is encrypted with.
+    description: The passphrase of the next authority's private key.
     type: str
   key_type:
-    description: The kind of the next authority's private key.
+    description: The type of the next authority's private key.
     type: str
     choices: [rsa, ecdsa]
     default: rsa
   key_size:
-    description: The bits of an RSA key, at least 2048.
+    description: The size of an RSA key in bits, at least 2048.
     type: int
     default: 4096
   curve:
@@ -61,16 +61,17 @@ options:
     elements: str
     default: []
   seen:
-    description: The certificates that came to the hosts, as M(mtls.nginx.access_log) returns them.
+    description: The certificates that the hosts have seen, as M(mtls.nginx.access_log) returns them.
     type: list
     elements: dict
     default: []
   quiet_days:
-    description: How long no certificate of the old authority may have been seen, for O(step=finish).
+    description: How many days without any certificate of the old authority O(step=finish) asks for.
     type: int
     default: 7
   force:
-    description: Finishes although certificates of the old authority are still seen. Nobody is left without a new one.
+    description: Finish although certificates of the old authority are still seen. Each client must have a new one all
+      the same.
     type: bool
     default: false
 extends_documentation_fragment:
@@ -84,7 +85,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: The next authority exists beside the old one
+- name: Create the next authority beside the old one
   mtls.nginx.ca_rollover:
     ca_path: "{{ inventory_dir }}/pki"
     step: begin
@@ -117,7 +118,7 @@ not_moved:
   elements: str
   sample: [old-tablet]
 still_old:
-  description: Certificates of the old authority that came to the hosts, those seen last first.
+  description: Certificates of the old authority that the hosts have seen, those seen last first.
   returned: with O(step=report) and O(step=finish)
   type: list
   elements: dict
@@ -139,16 +140,18 @@ still_old:
       type: str
       sample: "1003"
     last:
-      description: When it came last.
+      description: When it was last seen.
       type: str
       sample: "2026-11-23T14:39:00Z"
 summary:
-  description: The same in words, a line each.
+  description: The same in words, one item a line.
   returned: with O(step=report)
   type: list
   elements: str
   sample: ["40 of 41 clients have a certificate of CN=Acme Root CA 2036", "without one: old-tablet"]
 """
+
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -184,13 +187,16 @@ def main() -> None:
     entry.run_module(module, lambda: work(module))
 
 
-def work(call: entry.Call) -> dict:
-    """Do what the task asks and return its result; raises MtlsError."""
+def work(call: entry.Call) -> dict[str, Any]:
+    """Return the result of the module for the arguments of ``call``.
+
+    :raises MtlsError: what was asked for cannot be done; the text says why.
+    """
     entry.require_cryptography()
     return {"begin": _begin, "report": _report, "finish": _finish}[call.params["step"]](call)
 
 
-def _begin(call: entry.Call) -> dict:
+def _begin(call: entry.Call) -> dict[str, Any]:
     options = call.params
     entry.check_at_least_one(options, "days", "crl_days")
     outcome = rollover.begin(
@@ -214,12 +220,12 @@ def _begin(call: entry.Call) -> dict:
     }
 
 
-def _report(call: entry.Call) -> dict:
+def _report(call: entry.Call) -> dict[str, Any]:
     found = _found(call)
     return {"changed": False, **_describe(call.params["ca_path"], found), "summary": rollover.summary(found)}
 
 
-def _finish(call: entry.Call) -> dict:
+def _finish(call: entry.Call) -> dict[str, Any]:
     options = call.params
     path = options["ca_path"]
     handover.refuse_interrupted(path) if call.check_mode else handover.complete_interrupted(path)
@@ -241,7 +247,7 @@ def _found(call: entry.Call) -> rollover.Report:
     return rollover.report(options["ca_path"], options["clients"], rollover.sightings_of(options["seen"]))
 
 
-def _describe(path: str, found: rollover.Report) -> dict:
+def _describe(path: str, found: rollover.Report) -> dict[str, Any]:
     return {
         "next": handover.next_path(path),
         "moved": len(found.moved),

@@ -2,26 +2,26 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Ansible module: these clients have valid certificates, or are revoked."""
+"""Ansible module: issue, renew and revoke client certificates."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: client_cert
-short_description: Clients have valid certificates, or are revoked
+short_description: Issue, renew and revoke client certificates
 version_added: "0.1.0"
 description:
-  - Takes the whole list of clients in one call and issues, renews or revokes what is needed.
+  - Takes the whole list of clients in one call, and issues, renews or revokes certificates as needed.
   - Keys, certificates and C(.p12) files are put into C(clients/<name>/) of the authority's directory. An existing
     private key is never overwritten, and an unchanged C(.p12) is not rewritten.
-  - A client inside O(renew_before) days of its end gets a new certificate with the same key. The old one stays valid
-    until it ends.
+  - A client whose certificate expires within O(renew_before) days gets a new one with the same key. The old one stays
+    valid until it expires.
   - A client that is revoked and then present again gets a new certificate with a new key. The old key is kept as
     C(<name>-<SERIAL>.key).
   - A client that is on hold (revoked with the reason V(certificateHold)) and then present again has the same
-    certificates as before. Any other reason, given later, revokes them for good.
-  - Revoking is complete on the hosts only with a new CRL, see M(mtls.nginx.crl).
-  - A run that issues 100 certificates or more tells every five seconds how far it is, when the authority is on the
+    certificates as before. Any other reason, given later, revokes them permanently.
+  - A revocation takes effect on the hosts with a new CRL only, see M(mtls.nginx.crl).
+  - A run that issues 100 certificates or more shows its progress every five seconds, if the authority is on the
     controller.
   - A client that is not in the list any more keeps its certificate and is returned in RV(unmanaged).
 options:
@@ -37,15 +37,15 @@ options:
         required: true
       subject:
         description:
-          - The full subject, in this order, by the names of openssl. A list as value makes one attribute of each
+          - The full subject, in this order, with openssl's names. A list as value makes one attribute of each
             element.
-          - When it changes, a new certificate is issued and the old one stays valid until it ends.
-          - When it is omitted and the client has a certificate, the subject of that one is kept.
+          - When it changes, a new certificate is issued, and the old one stays valid until it expires.
+          - Left out, the subject of an existing certificate is kept.
         type: dict
       key_type:
         description:
-          - The kind of private key to make.
-          - When it is omitted, an existing key is taken as it is and a new one is of O(key_type).
+          - The type of a new private key.
+          - Left out, an existing key is kept and a new one is of O(key_type).
         type: str
         choices: [rsa, ecdsa]
       csr:
@@ -57,12 +57,12 @@ options:
         description: For how many days a certificate is issued. Defaults to O(days).
         type: int
       renew_before:
-        description: Within how many days of its end a certificate is renewed. Defaults to O(renew_before).
+        description: A certificate is renewed when it expires within this many days. Defaults to O(renew_before).
         type: int
       p12:
         description:
           - The encoding of the C(.p12) file. V(compatible) is 3DES with SHA-1, which the devices of the last ten years
-            import. V(modern) is AES-256 with SHA-256; a device that does not know it says that the password is wrong.
+            import. V(modern) is AES-256 with SHA-256; a device without support for it says that the password is wrong.
           - A client with a O(clients[].csr) has no C(.p12).
         type: str
         choices: [compatible, modern, none]
@@ -70,7 +70,7 @@ options:
       p12_password:
         description:
           - The password of the C(.p12) file, in ASCII.
-          - When it is omitted, one is generated and kept in C(<name>.p12.password) with mode 0600.
+          - Left out, one is generated and kept in C(<name>.p12.password) with mode 0600.
         type: str
       mobileconfig:
         description: Whether there is a C(.mobileconfig) file. Defaults to O(mobileconfig).
@@ -93,15 +93,15 @@ options:
           - certificateHold
         default: unspecified
   days:
-    description: For how many days certificates are issued. They must end before the authority's own.
+    description: For how many days certificates are issued. They must expire before the authority's own.
     type: int
     default: 365
   renew_before:
-    description: Within how many days of its end a certificate is renewed.
+    description: A certificate is renewed when it expires within this many days.
     type: int
     default: 30
   key_type:
-    description: The kind of new private keys, RSA with 2048 bits or ECDSA on P-256.
+    description: The type of new private keys, RSA with 2048 bits or ECDSA on P-256.
     type: str
     choices: [rsa, ecdsa]
     default: rsa
@@ -109,19 +109,19 @@ options:
     description:
       - Whether each client with a C(.p12) also gets C(<name>.mobileconfig), a configuration profile for Apple devices
         with that C(.p12) in it, and without its password.
-      - It is made anew when the C(.p12), O(profile_ca) or O(profile_signer) changes.
+      - It is rewritten when the C(.p12), O(profile_ca) or O(profile_signer) changes.
     type: bool
     default: false
   profile_ca:
-    description: Whether profiles also have the device trust servers with certificates of this authority.
+    description: Whether profiles also make the device trust server certificates of this authority.
     type: bool
     default: false
   profile_signer:
-    description: What profiles are signed with. Without it they are not signed, and devices say so.
+    description: Certificate and key to sign profiles with. Without it they are not signed, and devices say so.
     type: dict
     suboptions:
       certificate:
-        description: The path of the certificate in PEM, and of those above it after it.
+        description: The path of the certificate in PEM, followed by those above it.
         type: path
         required: true
       key:
@@ -129,7 +129,7 @@ options:
         type: path
         required: true
       passphrase:
-        description: The passphrase of the key, where it has one.
+        description: The passphrase of the key, if it has one.
         type: str
   keep_keys:
     description:
@@ -138,7 +138,7 @@ options:
       - A certificate is then renewed with the key out of the C(.p12), as long as O(clients[].p12_password) or the file
         C(<name>.p12.password) opens it. Once that file has been removed, the client gets a new key at its next renewal,
         and the former C(.p12) is kept as C(<name>-<SERIAL>.p12).
-      - With V(true) again, the keys that can be had out of a C(.p12) are put into files again.
+      - With V(true) again, keys are extracted from each C(.p12) that can be opened.
     type: bool
     default: true
 extends_documentation_fragment:
@@ -155,7 +155,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: These clients have valid certificates, or are revoked
+- name: Issue, renew and revoke client certificates
   mtls.nginx.client_cert:
     ca_path: "{{ inventory_dir }}/pki"
     ca_passphrase: "{{ vault_mtls_ca_passphrase }}"
@@ -179,7 +179,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 clients:
-  description: One element for each of O(clients), in their order.
+  description: One element for each of O(clients), in that order.
   returned: success
   type: list
   elements: dict
@@ -189,7 +189,7 @@ clients:
       type: str
       sample: iphone-admin
     state:
-      description: The state that was asked for.
+      description: The requested state.
       type: str
       sample: present
     action:
@@ -199,13 +199,13 @@ clients:
     reason_for_action:
       description: Why it was done; empty when nothing was.
       type: str
-      sample: the certificate ends on 2026-12-01T09:00:00Z
+      sample: the certificate expires on 2026-12-01T09:00:00Z
     serial:
-      description: The serial number in the spelling of nginx and C(index.txt). V(null) without a certificate.
+      description: The serial number, hexadecimal, as in nginx and C(index.txt); V(null) without a certificate.
       type: str
       sample: 5A3F1D0C4B9E8877665544332211009988776655
     dn:
-      description: The subject in the spelling of nginx.
+      description: The subject in nginx's DN format.
       type: str
       sample: CN=iphone-admin
     fingerprint:
@@ -213,7 +213,7 @@ clients:
       type: str
       sample: 6f1d2e3c4b5a69788796a5b4c3d2e1f00f1e2d3c
     not_after:
-      description: The end of the certificate.
+      description: When the certificate expires.
       type: str
       sample: "2027-11-23T14:39:00Z"
     certificate:
@@ -229,7 +229,7 @@ clients:
       type: str
       sample: /srv/inventory/pki/clients/iphone-admin/iphone-admin.mobileconfig
 revoked:
-  description: What was revoked now, or would be in check mode, as M(mtls.nginx.crl) takes it in its option C(revoked).
+  description: What was revoked, or would be in check mode, as the option C(revoked) of M(mtls.nginx.crl) takes it.
   returned: success
   type: list
   elements: dict
@@ -243,7 +243,7 @@ revoked:
       type: str
       sample: keyCompromise
 released:
-  description: What was on hold until now, as M(mtls.nginx.crl) takes it in its option C(revoked).
+  description: What was on hold and was released, as the option C(revoked) of M(mtls.nginx.crl) takes it.
   returned: success
   type: list
   elements: dict
@@ -258,8 +258,8 @@ released:
       sample: released
 unmanaged:
   description:
-    - Live certificates of the authority that belong to none of O(clients), and not to a server.
-    - The oldest 100 of them; RV(unmanaged_count) tells how many there are, and M(mtls.nginx.status) lists all.
+    - Valid certificates of the authority that belong to none of O(clients), and to no server.
+    - The oldest 100 of them. RV(unmanaged_count) is their number, and M(mtls.nginx.status) lists all.
   returned: success
   type: list
   elements: dict
@@ -273,15 +273,15 @@ unmanaged:
       type: str
       sample: "1003"
     dn:
-      description: The subject in the spelling of nginx.
+      description: The subject in nginx's DN format.
       type: str
       sample: CN=old-tablet
     not_after:
-      description: The end of the certificate.
+      description: When the certificate expires.
       type: str
       sample: "2027-02-01T10:00:00Z"
 unmanaged_count:
-  description: How many certificates are unmanaged, also those that RV(unmanaged) has no room for.
+  description: How many certificates are unmanaged, including those that RV(unmanaged) does not list.
   returned: success
   type: int
   sample: 1
@@ -289,6 +289,7 @@ unmanaged_count:
 
 import contextlib
 import os
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -353,8 +354,11 @@ def main() -> None:
     entry.run_module(module, lambda: {**work(module), "invocation": {"module_args": sent_back}})
 
 
-def work(call: entry.Call) -> dict:
-    """Do what the task asks and return its result; raises MtlsError."""
+def work(call: entry.Call) -> dict[str, Any]:
+    """Return the result of the module for the arguments of ``call``.
+
+    :raises MtlsError: what was asked for cannot be done; the text says why.
+    """
     entry.require_cryptography()
     options = call.params
     wanted = [_client(raw, options) for raw in options["clients"]]
@@ -398,9 +402,10 @@ def work(call: entry.Call) -> dict:
     }
 
 
-def _on_hold(authority: Authority, items: list[dict]) -> set[str]:
-    """Return the serials that are on hold by themselves."""
-    finder, serials = revoking.Finder.of(authority), set()
+def _on_hold(authority: Authority, items: list[dict[str, Any]]) -> set[str]:
+    """Return the serials that ``revoked`` puts on hold."""
+    finder = revoking.Finder.of(authority)
+    serials: set[str] = set()
     for item in items:
         wanted = revoking.RevocationRequest.of(item)
         if wanted.reason == HOLD and not wanted.release:
@@ -409,7 +414,7 @@ def _on_hold(authority: Authority, items: list[dict]) -> set[str]:
     return serials
 
 
-def _client(raw: dict, options: dict) -> Client:
+def _client(raw: dict[str, Any], options: dict[str, Any]) -> Client:
     return Client(
         name=raw["name"],
         subject=raw["subject"],
@@ -426,7 +431,7 @@ def _client(raw: dict, options: dict) -> Client:
     )
 
 
-def _describe(result: clients.ClientResult) -> dict:
+def _describe(result: clients.ClientResult) -> dict[str, Any]:
     held = result.entry
     return {
         "name": result.client.name,
@@ -449,7 +454,7 @@ def _about_unmanaged(ca_path: str, done: clients.Reconciled) -> str:
     more = f" and {count - _MOST_LISTED} more" if count > _MOST_LISTED else ""
     return (
         f"{ca_path}: {count} unmanaged: {listed}{more}. They have valid certificates but are not in the"
-        " inventory, and enter every service without an allow list; to end that, list them with state: revoked,"
+        " inventory, and enter every service without an allow list; to change that, list them with state: revoked,"
         " or their serials in mtls_revoked"
     )
 

@@ -2,44 +2,44 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Ansible module: the CRL is complete and fresh."""
+"""Ansible module: revoke certificates, and write the CRL."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: crl
-short_description: The certificate revocation list is complete and fresh
+short_description: Revoke certificates, and keep the certificate revocation list current
 version_added: "0.1.0"
 description:
-  - Revokes certificates by name, serial, fingerprint or file, or releases them from a hold, when asked to.
-  - Writes C(crl.pem) when it is needed.
-  - A new CRL is written when what C(index.txt) lists as revoked differs from the current one, whoever revoked it, or
-    when the current one is about to end. Its number is counted up in C(crlnumber).
-  - Each CRL is checked for what nginx does not check (issuer, signature, dates) before it is put in place.
+  - Revokes certificates by name, serial, fingerprint or file, or releases them from a hold.
+  - Writes C(crl.pem) when needed.
+  - A new CRL is written when C(index.txt) lists other certificates as revoked than the current one, whoever revoked
+    them, or when the current one is about to expire. Its number is taken from C(crlnumber).
+  - Each CRL is checked for what nginx does not check (issuer, signature, dates) before it is published.
 options:
   days:
-    description: For how many days a new CRL is valid. When a CRL ends, nginx refuses every client.
+    description: For how many days a new CRL is valid. When a CRL expires, nginx refuses every client.
     type: int
     default: 30
   refresh_before:
-    description: A CRL that ends within this many days is replaced. Must be less than O(days).
+    description: A CRL that expires within this many days is replaced. Must be less than O(days).
     type: int
     default: 7
   prune:
     description:
-      - Whether certificates that have ended are left out of a new CRL. They stay in C(index.txt), and nginx refuses
-        them as expired.
-      - Each is listed by at least one CRL that was written after its end, as RFC 5280 wants it. It is left out of the
-        first one written when its end is two days longer ago than a CRL is valid, see O(days).
-      - A current CRL that lists them still is good until the next one is due.
+      - Whether expired certificates are left out of a new CRL. They stay in C(index.txt), and nginx refuses them as
+        expired.
+      - As RFC 5280 requires, each is on at least one CRL that was written after it expired. It is left out of the first
+        one written when it has been expired for two days longer than a CRL is valid, see O(days).
+      - A current CRL that still lists them is kept until the next one is due.
     type: bool
     default: true
   max_entries:
     description:
-      - From this many certificates in the CRL on the module fails, after it has revoked what was asked for and
-        written the CRL. So nothing is lost, but no host gets a CRL of that size unless that is wanted.
-      - nginx hashes the whole CRL at each full handshake, about 0.11 ms for each 1,000 certificates. From 10,000 on
-        there is a warning that tells how long that takes.
+      - With this many certificates on the CRL or more, the module fails after it has recorded the revocations and
+        written the CRL. Nothing is lost, but no host gets a CRL of that size unless you allow it here.
+      - nginx hashes the whole CRL at each full handshake, about 0.11 ms for each 1,000 certificates. From 10,000 on a
+        warning says how long that takes.
     type: int
     default: 100000
   parent_crl:
@@ -49,11 +49,11 @@ options:
       - The newest one of each is kept.
     type: path
   parent_crl_warn_days:
-    description: When a CRL of an authority above ends within this many days, the module says so in a warning.
+    description: The module warns when a CRL of an authority above expires within this many days.
     type: int
     default: 30
   ignore_unknown:
-    description: Take it as done when the authority has nothing of what an item of O(revoked) names.
+    description: Skip items of O(revoked) that match no certificate of the authority.
     type: bool
     default: false
 extends_documentation_fragment:
@@ -70,14 +70,14 @@ author:
 """
 
 EXAMPLES = r"""
-- name: The CRL is complete and fresh
+- name: Renew the CRL if it is due
   mtls.nginx.crl:
     ca_path: "{{ inventory_dir }}/pki"
     ca_passphrase: "{{ vault_mtls_ca_passphrase }}"
   delegate_to: localhost
   run_once: true
 
-- name: Revoke by whatever is known of the lost devices
+- name: Revoke by whatever is known about the lost devices
   mtls.nginx.crl:
     ca_path: /root/ca
     revoked:
@@ -94,7 +94,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 crl:
-  description: The CRL that is in place; V(null) in check mode when there is none yet.
+  description: The current CRL; V(null) in check mode when there is none yet.
   returned: success
   type: dict
   contains:
@@ -103,11 +103,11 @@ crl:
       type: int
       sample: 12
     last_update:
-      description: From when on it is valid. That is a day before it is signed, for hosts whose clocks are slow.
+      description: Its thisUpdate, a day before it is signed, for hosts whose clocks are slow.
       type: str
       sample: "2026-11-23T14:29:00Z"
     next_update:
-      description: The end of the CRL.
+      description: When the CRL expires.
       type: str
       sample: "2026-12-23T14:39:00Z"
     entries:
@@ -115,7 +115,7 @@ crl:
       type: int
       sample: 3
 written_because:
-  description: Why a new CRL was written, or would be in check mode; V(null) when the current one is good.
+  description: Why a new CRL was written, or would be in check mode; V(null) when the current one is kept.
   returned: success
   type: str
   sample: it does not list what index.txt says is revoked
@@ -130,7 +130,7 @@ revoked:
       type: str
       sample: "1003"
     subject:
-      description: The subject in the spelling of C(index.txt).
+      description: The subject in the format of C(index.txt).
       type: str
       sample: /CN=old-phone
     client:
@@ -138,12 +138,13 @@ revoked:
       type: str
       sample: old-phone
     action:
-      description: V(revoked) or V(released) now, or V(unchanged) when it was so before.
+      description: V(revoked) or V(released), or V(unchanged) if it was so before.
       type: str
       sample: revoked
 """
 
 import os
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -180,8 +181,11 @@ def main() -> None:
     entry.run_module(module, lambda: work(module))
 
 
-def work(call: entry.Call) -> dict:
-    """Do what the task asks and return its result; raises MtlsError."""
+def work(call: entry.Call) -> dict[str, Any]:
+    """Return the result of the module for the arguments of ``call``.
+
+    :raises MtlsError: what was asked for cannot be done; the text says why.
+    """
     entry.require_cryptography()
     options = call.params
     entry.check_at_least_one(options, "days", "max_entries")
@@ -193,7 +197,7 @@ def work(call: entry.Call) -> dict:
             "so every run would write a new one; use less"
         )
     if call.check_mode and not os.path.exists(os.path.join(options["ca_path"], "ca.crt")):
-        due = "there is no authority yet"
+        due: str | None = "there is no authority yet"
         return {
             "changed": True,
             "crl": None,
@@ -220,8 +224,8 @@ def work(call: entry.Call) -> dict:
             call.warn(warning)
     # Last of all: a revocation that was asked for is recorded in any case.
     entries = (after.entries if after else 0) + (len(fresh) if call.check_mode else 0)
-    if warning := crls.check_size(entries, options["max_entries"], os.path.join(options["ca_path"], "crl.pem")):
-        call.warn(warning)
+    if about_size := crls.check_size(entries, options["max_entries"], os.path.join(options["ca_path"], "crl.pem")):
+        call.warn(about_size)
     return {
         "changed": bool(due),
         "crl": _describe(after),
@@ -243,8 +247,8 @@ def work(call: entry.Call) -> dict:
     }
 
 
-def _take_crls_above(authority: Authority, options: dict, *, check: bool) -> str | None:
-    """Have the authority know the CRLs of those above it, and say why one of them would be renewed in check mode."""
+def _take_crls_above(authority: Authority, options: dict[str, Any], *, check: bool) -> str | None:
+    """Give the authority the CRLs of those above it; in check mode return why one of them would be renewed."""
     pem = b""
     if options["parent"]:
         access = Access.of(options["parent"], prefix="")
@@ -269,23 +273,24 @@ def _take_crls_above(authority: Authority, options: dict, *, check: bool) -> str
     return None
 
 
-def _find(authority: Authority, options: dict) -> list[revoking.Found]:
+def _find(authority: Authority, options: dict[str, Any]) -> list[revoking.Found]:
     """Return each certificate that is to be revoked or released, once."""
-    finder, found = revoking.Finder.of(authority), {}
+    finder = revoking.Finder.of(authority)
+    found: dict[str, tuple[revoking.Found, revoking.RevocationRequest]] = {}
     for item in options["revoked"]:
         wanted = revoking.RevocationRequest.of(item)
         try:
             for each in finder.find(wanted):
                 first = found.setdefault(each.serial, (each, wanted))
                 if first[1].release != wanted.release:
-                    raise MtlsError(f"serial {each.serial}: is to be revoked and to be released; remove one of them")
+                    raise MtlsError(f"serial {each.serial}: is both to be revoked and released; remove one of the two")
         except revoking.UnknownError:
             if not options["ignore_unknown"]:
                 raise
     return [each for each, wanted in found.values()]
 
 
-def _describe(state: CrlState | None) -> dict | None:
+def _describe(state: CrlState | None) -> dict[str, Any] | None:
     if state is None:
         return None
     return {

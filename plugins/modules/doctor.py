@@ -4,18 +4,18 @@
 
 DOCUMENTATION = r"""
 module: doctor
-short_description: Say why a client is or is not let in to a service
+short_description: Explain why a service lets a client in, or does not
 version_added: 0.1.0
 author: the mtls.nginx authors (@mtls-nginx)
 description:
-  - Compares what the inventory says, what the authority has on record, and what is - a real request to the service, and
-    the files, the clock and the logs of the host.
-  - The request is made from the controller with the client's own certificate where its private key is there, beside
-    the certificate and not encrypted. Otherwise one is made without a certificate, and the verdict follows from the
+  - Compares what the inventory says, what the authority has recorded, and the facts - a real request to the service,
+    and the files, the clock and the logs of the host.
+  - The request is made from the controller with the client's own certificate where its unencrypted private key is
+    beside the certificate. Otherwise one is made without a certificate, and the verdict follows from the
     record and the host's files.
-  - A host that cannot be reached is told as such, and what can be known without it is said.
+  - An unreachable host is reported as such; record and request are still shown.
   - Needs neither the authority's key nor its passphrase, and changes nothing.
-  - The playbook C(mtls.nginx.doctor) asks it.
+  - The playbook C(mtls.nginx.doctor) runs it.
 options:
   service:
     description: The service's name.
@@ -56,7 +56,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Ask why the phone does not get in
+- name: Find out why the phone does not get in
   mtls.nginx.doctor:
     service: nas
     client: iphone-admin
@@ -71,7 +71,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 msg:
-  description: The diagnosis in one paragraph - the verdict, why, how that is known, and the remedy.
+  description: The diagnosis in one paragraph - the verdict, the cause, the evidence, and the remedy.
   type: str
   returned: success
   sample: >-
@@ -89,12 +89,12 @@ intent:
   returned: success
   sample: let in
 as_intended:
-  description: Whether both are the same.
+  description: Whether RV(verdict) is what RV(intent) wants.
   type: bool
   returned: success
   sample: false
 causes:
-  description: Why, what weighs most first. Each cause has a name, a text and what to do about it.
+  description: The causes, most important first. Each has a name, a text and a remedy.
   type: list
   elements: dict
   returned: success

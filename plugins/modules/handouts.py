@@ -4,19 +4,19 @@
 
 DOCUMENTATION = r"""
 module: handouts
-short_description: Each client has a page that tells how to install its certificate
+short_description: Write a page for each client that explains how to install its certificate
 version_added: 0.1.0
 author: the mtls.nginx authors (@mtls-nginx)
 description:
   - Writes C(clients/<name>/<name>.html) for each client with a valid certificate, and removes it where there is none
-    any more. It tells in plain words how to install the certificate on each kind of device, what it opens and until
-    when, and what usual failures mean.
-  - A page is one file that needs no network and no JavaScript. It holds no password and no key.
+    any more. It explains how to install the certificate on each kind of device, which services it opens and until when,
+    and what common errors mean.
+  - A page is one file that needs no network and no JavaScript. It contains no password and no key.
   - Only pages that differ are written. Works on the controller, and needs no passphrase. The role P(mtls.nginx.ca#role)
     uses it.
 options:
   ca_path:
-    description: The directory of the authority. M(mtls.nginx.client_cert) comes first.
+    description: The directory of the authority. Run M(mtls.nginx.client_cert) first.
     type: path
     required: true
   services:
@@ -30,26 +30,26 @@ options:
         type: str
         required: true
       urls:
-        description: Where it is reached. One with an asterisk is shown as text.
+        description: Its addresses. One with an asterisk is shown as text.
         type: list
         elements: str
         required: true
       allow:
-        description: The clients that may enter. Omitted, all may.
+        description: The clients that may enter. Left out, all may.
         type: list
         elements: str
       issued_by_authority:
-        description: Whether the authority issued the server certificate, so that devices have to be told to trust it.
+        description: Whether the authority issued the server certificate, so that devices have to trust it.
         type: bool
         default: false
   template:
     description:
-      - The path of a Jinja template on the controller, instead of the collection's own. HTML in it is not escaped, what
-        it is given is.
-      - It is given what the collection's own uses, and can C(include "page.css").
+      - The path of a Jinja template on the controller, instead of the collection's own. HTML in it is not escaped,
+        its variables are.
+      - It gets the variables of the collection's own, and can C(include "page.css").
     type: path
   state:
-    description: Whether there are pages. V(absent) removes those of all clients.
+    description: V(absent) removes the pages of all clients.
     type: str
     choices: [present, absent]
     default: present
@@ -60,7 +60,7 @@ options:
     default: []
 attributes:
   check_mode:
-    description: Writes and removes nothing with C(--check), and says what it would.
+    description: Writes and removes nothing in check mode, and says what it would.
     support: full
   diff_mode:
     description: One line for each page that differs.
@@ -68,12 +68,12 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Read from the whole inventory who may enter what
+- name: Read from the whole inventory who may enter which service
   mtls.nginx.inventory_plan:
   run_once: true
   register: plan
 
-- name: Each client has its page
+- name: Write a page for each client
   mtls.nginx.handouts:
     ca_path: "{{ inventory_dir }}/pki"
     services: "{{ plan.authorities[inventory_dir + '/pki'].services }}"

@@ -9,27 +9,27 @@ version_added: 0.1.0
 author: the mtls.nginx authors (@mtls-nginx)
 description:
   - Reads C(mtls_clients), C(mtls_fleet_clients), C(mtls_services) and C(mtls_revoked) of B(all) hosts of the
-    inventory, whatever C(--limit) says, and returns what each authority (C(mtls_ca_dir)) has to make true.
-  - Refuses an inventory that contradicts itself, with the names of the hosts, before anything is touched.
-  - Works on the controller only. The role P(mtls.nginx.ca#role) uses it.
+    inventory, whatever C(--limit) says, and returns what each authority (C(mtls_ca_dir)) has to do.
+  - Fails if the inventory contradicts itself, and names the hosts, before anything is changed.
+  - Runs on the controller only. The role P(mtls.nginx.ca#role) uses it.
 options:
   only:
-    description: Returns this authority alone, and the one that is to follow it.
+    description: Returns this authority and its successor only.
     type: path
   move:
-    description: Lets clients move to the authority that is to follow theirs.
+    description: Moves clients to the successor of their authority.
     type: bool
     default: false
   move_clients:
-    description: Which ones, with O(move).
+    description: The clients to move, with O(move).
     type: list
     elements: str
     default: []
   move_count:
-    description: How many of those that have not moved, with O(move) and without O(move_clients). Left out, all of them.
+    description: How many clients to move, with O(move) and without O(move_clients). Left out, all that have not moved.
     type: int
 notes:
-  - The result holds passphrases and export passwords, so it is not shown at any verbosity.
+  - The result contains passphrases and export passwords, so it is not shown at any verbosity.
 attributes:
   check_mode:
     description: Changes nothing, with or without C(--check).
@@ -40,7 +40,7 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Read from the whole inventory who may enter what
+- name: Read from the whole inventory who may enter which service
   mtls.nginx.inventory_plan:
   run_once: true
   register: plan
@@ -48,7 +48,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 authorities:
-  description: What each authority has to make true, by its directory.
+  description: What each authority has to do, by its directory.
   type: dict
   returned: success
   sample:
@@ -59,7 +59,7 @@ authorities:
       servers: [{host: nas, name: nas, server_names: [nas.example.com]}]
       revoked: []
 missing:
-  description: The directories of those that would be made, because there is no authority yet.
+  description: The directories in which an authority would be created, because there is none yet.
   type: list
   elements: str
   returned: success

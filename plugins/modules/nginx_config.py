@@ -8,16 +8,16 @@ DOCUMENTATION = r"""
 module: nginx_config
 short_description: Change nginx's configuration in one transaction
 description:
-  - Puts a set of configuration files, certificates and keys in place together, and has nginx serve with them.
-  - Compares first; where nothing differs and nginx runs, that is all.
-  - Otherwise asks the host's nginx about the new configuration in a scratch folder, puts the files in place, runs
-    C(nginx -t), reloads nginx (or starts it, where it does not run), waits until new worker processes have taken over,
-    and at last makes the requests in O(probes).
+  - Installs a set of configuration files, certificates and keys together, and makes nginx serve with them.
+  - Compares first. If nothing differs and nginx runs, nothing else is done.
+  - Otherwise tests the new configuration with the host's nginx in a scratch folder, puts the files in place, runs
+    C(nginx -t), reloads nginx (or starts it, if it does not run), waits until new worker processes have taken over, and
+    finally makes the requests in O(probes).
   - If any step fails, all files are byte for byte what they were, nginx serves with them, and the error quotes nginx.
-  - A change that is in place, but that some worker process does not have, because a binary upgrade of nginx is under
-    way, is an error that says how to end that.
-    A run that was killed in the middle is undone by the next one, before anything else.
-  - In check mode nothing is written, but nginx is asked all the same, and a configuration that it rejects is an error.
+  - If the change is in place, but some worker process does not have it, because a binary upgrade of nginx is under way,
+    the module fails and says how to end the upgrade.
+  - A run that was killed is undone by the next one, before anything else.
+  - In check mode nothing is written, but nginx is asked all the same, and the module fails if it rejects the result.
 version_added: 0.1.0
 author: the mtls.nginx authors (@mtls-nginx)
 options:
@@ -63,8 +63,8 @@ options:
   owned:
     description:
       - Patterns of files that only this module writes, for example C(/etc/nginx/conf.d/mtls-*.conf).
-      - A file of ours that fits one and is neither in O(files) nor in O(absent) is an error, since it would be served
-        on unnoticed.
+      - A file of this collection that matches one and is neither in O(files) nor in O(absent) is an error, because
+        nginx would keep serving it unnoticed.
     type: list
     elements: path
     default: []
@@ -98,10 +98,10 @@ options:
         default: false
   snippets:
     description:
-      - Those of O(files) that belong into server blocks of the host's own, which include them; and those with a server
-        block that knows exempt networks.
-      - One that comes after a C(rewrite), C(if), C(break) or C(return) of its block is an error, since it would be no
-        gate. One that is included nowhere is written all the same, and RV(unguarded) and a warning say so.
+      - Those of O(files) that server blocks of the host's own include; and those with a server block that has exempt
+        networks.
+      - One that comes after a C(rewrite), C(if), C(break) or C(return) of its block is an error, because it would not
+        protect that block. One that is included nowhere is written all the same; RV(unguarded) and a warning say so.
     type: list
     elements: dict
     default: []
@@ -115,26 +115,26 @@ options:
         type: path
         required: true
       exempt:
-        description: Whether it lets in without a certificate whoever comes from some networks. Where the PROXY
-          protocol or C(set_real_ip_from) says that there is a proxy in front, that is an error.
+        description: Whether it lets in without a certificate whoever comes from some networks. Behind a proxy, by the
+          PROXY protocol or C(set_real_ip_from), that is an error.
         type: bool
         default: false
   shutdown_timeout:
     description:
       - Seconds after which old worker processes end the connections that outlive a reload - websockets, running
-        downloads, and connections that have not made a request yet. Until then they have what the old configuration
-        gave them, whatever the new one says, and without a bound they may have it for days.
+        downloads, and connections that have not made a request yet. Until then the old configuration applies to them,
+        and without a limit that may be for days.
       - Sets C(worker_shutdown_timeout), in a file of its own where nginx's main context includes a folder, else in a
-        marked line of O(conf_path). A worker process has the bound that was in force when it was started.
+        marked line of O(conf_path). A worker process keeps the limit with which it was started.
       - A host that sets C(worker_shutdown_timeout) itself keeps it, and if that is longer, a warning says so.
-      - V(0) removes what this module wrote; left out, nothing is done about it.
+      - V(0) removes what this module wrote. Left out, nothing is changed.
     type: int
   textfile:
     description:
-      - Writes the end dates of CRL and certificates for the textfile collector of Prometheus' node exporter,
-        readable by everybody. They are read on the host.
-      - Every run sets the time of that file, so that its age tells when the host last heard from the controller.
-      - Written last, when nginx serves. A symbolic link of that name is replaced; what cannot be replaced is a warning.
+      - Writes the expiry dates of the CRL and the certificates, as found on the host, for the textfile collector of
+        Prometheus' node exporter. The file is readable by everybody.
+      - Every run sets the time of that file, so that its age shows when the host last heard from the controller.
+      - It is written last. A symbolic link of that name is replaced. If it cannot be written, that is a warning.
       - The metrics are C(mtls_nginx_crl_next_update_timestamp_seconds), C(mtls_nginx_ca_not_after_timestamp_seconds)
         and C(mtls_nginx_server_certificate_not_after_timestamp_seconds) with the label C(service).
     type: dict
@@ -177,10 +177,10 @@ options:
             required: true
   guard:
     description:
-      - What the host must not be given, by what it has. It is looked at right before the files are put in place.
-      - Whether this is given or not, a file of CRLs never takes the place of a newer one by the same CA - one with a
-        higher number, with the same number and another content, or one that lists more. Where a CRL has no number, its
-        beginning counts. Nor is one put in place that is not good by the host's clock.
+      - Protects the host from older files than it has. It is checked just before the files are put in place.
+      - Whether this is given or not, a CRL never replaces a newer one by the same CA - one with a higher number, with
+        the same number and another content, or one that lists more. If a CRL has no number, its thisUpdate counts. Nor
+        is a CRL put in place that is not valid by the host's clock.
     type: dict
     suboptions:
       host:
@@ -213,22 +213,22 @@ options:
             type: str
             required: true
       replace_authority:
-        description: Lets another CA take the place of the one that the host trusts.
+        description: Whether another CA may replace the one that the host trusts.
         type: bool
         default: false
       forgettable:
-        description: Serial numbers that the host's CRL lists and a newer one need not, because they have expired.
+        description: Serial numbers on the host's CRL that a newer one need not list, because they have expired.
         type: list
         elements: str
         default: []
   close_rejected:
     description:
-      - For files that must get in, as a CRL must, whatever else is wrong on the host.
-      - Where nginx rejects the host's configuration as it is without these files too, the server blocks of this
-        collection that it rejects are closed - they refuse everybody - and the others get the files.
-      - Where nginx rejects something that is not in such a block, the files are put in place for its next start, and
-        the next run reloads it, if it can by then.
-      - The task fails in both cases, and says which file is broken and what nginx says of it.
+      - For files that must be installed whatever else is wrong on the host, such as a CRL.
+      - If nginx rejects the host's configuration even without these files, the server blocks of this collection that
+        it rejects are closed - they refuse everybody - and the others get the files.
+      - If nginx rejects something outside such a block, the files are put in place for its next start, and the next
+        run reloads nginx if possible.
+      - The task fails in both cases, and names the broken file and nginx's reason.
     type: bool
     default: false
     version_added: 0.1.0
@@ -243,8 +243,8 @@ options:
   conf_path:
     description:
       - nginx's main configuration file.
-      - With the default one, nginx is started by systemd or its init script, where the host has them. With any other,
-        the program is started with C(-c).
+      - With the default one, nginx is started by systemd or its init script, if the host has them. With any other, the
+        program is started with C(-c).
     type: path
     default: /etc/nginx/nginx.conf
 attributes:
@@ -252,7 +252,7 @@ attributes:
     description: Changes nothing in check mode, and says what would change and whether nginx would accept it.
     support: full
   diff_mode:
-    description: Shows what changes in the files, private keys excepted.
+    description: Shows what changes in the files, except for private keys.
     support: full
   platform:
     description: Target systems it runs on.
@@ -263,7 +263,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: A service behind client certificates
+- name: Protect a service with client certificates
   mtls.nginx.nginx_config:
     files:
       - path: /etc/nginx/client-certs/ca.crt
@@ -284,7 +284,7 @@ EXAMPLES = r"""
         expect: 400
   become: true
 
-- name: Take it away again
+- name: Remove it again
   mtls.nginx.nginx_config:
     absent:
       - /etc/nginx/conf.d/mtls-nas.conf
@@ -295,7 +295,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 files:
-  description: The files that were changed, or in check mode would be.
+  description: The files that were changed, or would be in check mode.
   returned: success
   type: list
   elements: dict
@@ -330,15 +330,15 @@ own_shutdown_timeout:
   type: dict
   contains:
     value:
-      description: As it is written.
+      description: The value, as it is written.
       type: str
       sample: 10m
     file:
-      description: Where.
+      description: The file that sets it.
       type: str
       sample: /etc/nginx/nginx.conf
 unguarded:
-  description: Those of O(snippets) that no server block includes, and that guard nothing therefore.
+  description: Those of O(snippets) that no server block includes, so that they protect nothing.
   returned: success
   type: list
   elements: dict
@@ -362,7 +362,7 @@ nginx:
       sample: 1.22.1
 forgotten:
   description: Serial numbers that the host's CRL lists and the new one does not, each with its issuer.
-  returned: if that is why it failed
+  returned: if the module failed for that reason
   type: dict
   sample: {"1003": "CN=Acme Devices,O=Acme"}
 message:
@@ -373,6 +373,7 @@ message:
 """
 
 import re
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -390,8 +391,11 @@ from ansible_collections.mtls.nginx.plugins.module_utils.host.request import (
 )
 
 
-def request_from(params: dict, check: bool, scratch_parent: str | None) -> ChangeRequest:
-    """The module's options as the transaction understands them; raises MtlsError for values that make no sense."""
+def request_from(params: dict[str, Any], check: bool, scratch_parent: str | None) -> ChangeRequest:
+    """Return the module's options as the transaction understands them.
+
+    :raises MtlsError: a value makes no sense.
+    """
     wanted = [
         WantedFile(item["path"], item["content"].encode("utf-8", "surrogateescape"), _mode(item["path"], item["mode"]))
         for item in params["files"]
@@ -422,6 +426,7 @@ def _mode(path: str, mode: str) -> int:
 
 
 def main() -> None:
+    """Run the module."""
     module = AnsibleModule(
         argument_spec={
             "files": {
@@ -522,7 +527,7 @@ def main() -> None:
         supports_check_mode=True,
     )
 
-    def work() -> dict:
+    def work() -> dict[str, Any]:
         request = request_from(module.params, module.check_mode, module.tmpdir)
         binary = module.get_bin_path(module.params["binary"], opt_dirs=PROGRAM_DIRS)
         guard = module.params["guard"]

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Ansible module: the CRLs that a host has."""
+"""Ansible module: read the CRLs that a host has."""
 
 from __future__ import annotations
 

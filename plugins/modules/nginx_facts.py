@@ -6,10 +6,10 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: nginx_facts
-short_description: What a role must know of a host's nginx
+short_description: Report a host's nginx and its configuration
 description:
-  - Reports the installed nginx, its configuration and whether it runs, in one light call.
-  - Returns no facts. What a host answers never becomes a variable, which could replace one of the inventory.
+  - Reports the installed nginx, its configuration and whether it runs, in one fast call.
+  - Returns no Ansible facts. A host's answer never becomes a variable, which could override one of the inventory.
   - Changes nothing. It needs root to read private keys, as C(nginx -t) does.
 version_added: 0.1.0
 author: the mtls.nginx authors (@mtls-nginx)
@@ -23,18 +23,18 @@ options:
     type: path
     default: /etc/nginx/nginx.conf
   test:
-    description: Asks C(nginx -t) for RV(nginx.config_error), which else is null.
+    description: Whether to run C(nginx -t) for RV(nginx.config_error). Otherwise that is null.
     type: bool
     default: true
   compare:
     description:
-      - What M(mtls.nginx.nginx_config) is going to be asked for, but for the contents of files.
-        RV(nginx.comparison) says how the host differs from it.
-      - For M(mtls.nginx.nginx_site), which needs no second call where nothing differs.
+      - What M(mtls.nginx.nginx_config) would be called with, without the contents of files. RV(nginx.comparison) says
+        how the host differs from it.
+      - For M(mtls.nginx.nginx_site), which then needs no second call if nothing differs.
     type: dict
     suboptions:
       paths:
-        description: The files that are to be there, or not to be there.
+        description: The files that must be there, or must not.
         type: list
         elements: path
         required: true
@@ -64,14 +64,14 @@ options:
             type: path
             required: true
           exempt:
-            description: Whether it knows exempt networks.
+            description: Whether it has exempt networks.
             type: bool
             default: false
   expected:
     description:
-      - Files of CA certificates and of CRLs, each with the fingerprint that it is going to have, see
-        RV(nginx.comparison.fingerprints); null where that is not known.
-      - RV(nginx.trust) tells what is in those that are not like that.
+      - Files of CA certificates and of CRLs, each with the fingerprint that it should have, see
+        RV(nginx.comparison.fingerprints); null if that is unknown.
+      - RV(nginx.trust) has the contents of those that differ.
     type: dict
     default: {}
   names:
@@ -84,7 +84,7 @@ attributes:
     description: Can run in check mode and return the same.
     support: full
   diff_mode:
-    description: Has nothing to show in diff mode.
+    description: There is nothing to show.
     support: none
   platform:
     description: Target systems it runs on.
@@ -113,7 +113,7 @@ nginx:
   type: dict
   contains:
     installed:
-      description: Whether the program was found. What depends on it is null where it was not.
+      description: Whether the program was found. Otherwise values that depend on it are null.
       type: bool
       sample: true
     binary:
@@ -145,7 +145,7 @@ nginx:
       type: bool
       sample: true
     config_error:
-      description: What C(nginx -t) says of the host's configuration as it is; null when it accepts it.
+      description: What C(nginx -t) says of the host's current configuration; null if it accepts it.
       type: str
       sample: '[emerg] unknown directive "sever" in /etc/nginx/sites-enabled/shop:1'
     directives:
@@ -163,12 +163,12 @@ nginx:
         variables_hash_bucket_size: null
         worker_shutdown_timeout: null
     unguarded:
-      description: Snippets of this collection that no server block includes, and that guard nothing therefore.
+      description: Snippets of this collection that no server block includes, so that they protect nothing.
       type: list
       elements: str
       sample: [/etc/nginx/snippets/mtls-photos.conf]
     snippet_error:
-      description: Why one is no gate where it stands, null where none is misplaced.
+      description: Why one does not protect the server block that includes it; null if none is misplaced.
       type: str
       sample: null
     ipv6:
@@ -185,8 +185,8 @@ nginx:
       elements: str
       sample: [192.0.2.53, "[2001:db8::53]"]
     names:
-      description: What to ask name servers for, for each of O(names) - with a search domain, where one counts - and
-        null where the host knows it in another way, by C(/etc/hosts), as C(.local), or as an C(upstream) of nginx.
+      description: What to ask name servers for, for each of O(names) - with a search domain, where one applies - and
+        null if the host knows it from elsewhere, from C(/etc/hosts), as C(.local), or as an C(upstream) of nginx.
       type: dict
       sample: {app.example.com: app.example.com, app: app.example.com, localhost: null}
     comparison:
@@ -213,7 +213,7 @@ nginx:
           elements: dict
           sample: []
     trust:
-      description: What the host trusts by now.
+      description: What the host trusts now.
       type: dict
       contains:
         clock:
@@ -221,7 +221,7 @@ nginx:
           type: float
           sample: 1796310000.5
         held:
-          description: The certificates and CRLs in those files of O(expected) that are there and are not like that.
+          description: The certificates and CRLs in those files of O(expected) that exist and differ.
           type: dict
           sample:
             /etc/nginx/client-certs/ca.crt:
@@ -255,6 +255,7 @@ import re
 import socket
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -275,9 +276,9 @@ _DIRECTIVES = {
 }
 
 
-def gather(binary: str | None, conf_path: str, names: Sequence[str] = ()) -> dict:
-    """The facts that need no test of the configuration; `binary` is None where nginx is not installed."""
-    facts = {
+def gather(binary: str | None, conf_path: str, names: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the facts that need no test of the configuration; ``binary`` is None where nginx is not installed."""
+    facts: dict[str, Any] = {
         "installed": binary is not None,
         "binary": binary,
         "version": None,
@@ -311,7 +312,7 @@ def gather(binary: str | None, conf_path: str, names: Sequence[str] = ()) -> dic
 
 
 def config_error(binary: str, conf_path: str, scratch_parent: str | None) -> str | None:
-    """What nginx says of the configuration as it is; None when it accepts it."""
+    """Return what nginx says of the current configuration; None when it accepts it."""
     # Only here: where nginx is not asked, what asks it need not be loaded.
     from ansible_collections.mtls.nginx.plugins.module_utils.host import nginx_stage
 
@@ -324,8 +325,8 @@ def config_error(binary: str, conf_path: str, scratch_parent: str | None) -> str
     return None if verdict.accepted else "; ".join(verdict.problems)
 
 
-def compare(conf_path: str, options: dict) -> dict:
-    """The value `comparison`."""
+def compare(conf_path: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Return the value ``comparison``."""
     request = ChangeRequest(
         owned=options["owned"],
         shutdown_timeout=options["shutdown_timeout"],
@@ -341,7 +342,7 @@ def compare(conf_path: str, options: dict) -> dict:
     }
 
 
-def _configuration(nginx: nginx_process.Nginx, names: Sequence[str]) -> dict:
+def _configuration(nginx: nginx_process.Nginx, names: Sequence[str]) -> dict[str, Any]:
     ours = os.path.join(nginx.conf_dir, "conf.d", "mtls.conf")
     configuration = nginx_conf.load(nginx.conf_path)
     with_ours = nginx_conf.load(nginx.conf_path, {ours: nginx_conf.MARKER.encode()})
@@ -353,13 +354,13 @@ def _configuration(nginx: nginx_process.Nginx, names: Sequence[str]) -> dict:
     }
 
 
-def _names(names: Sequence[str], configuration: nginx_conf.Configuration | None) -> dict:
+def _names(names: Sequence[str], configuration: nginx_conf.Configuration | None) -> dict[str, Any]:
     found = resolver.look_up(names, configuration)
     return {"name_servers": found.servers, "names": found.names}
 
 
-def _snippets(nginx: nginx_process.Nginx, configuration: nginx_conf.Configuration) -> dict:
-    """What is wrong with the place of our snippets."""
+def _snippets(nginx: nginx_process.Nginx, configuration: nginx_conf.Configuration) -> dict[str, Any]:
+    """Return what is wrong with where our snippets are included."""
     pattern = re.compile(re.escape(os.path.join(nginx.conf_dir, "snippets")) + r"/mtls-([^/]+)\.conf")
     found = [
         Snippet(match[1], match[0])
@@ -383,6 +384,7 @@ def _has_ipv6() -> bool:
 
 
 def main() -> None:
+    """Run the module."""
     module = AnsibleModule(
         argument_spec={
             "binary": {"type": "str", "default": "nginx"},
@@ -413,7 +415,7 @@ def main() -> None:
         supports_check_mode=True,
     )
 
-    def work() -> dict:
+    def work() -> dict[str, Any]:
         binary = module.get_bin_path(module.params["binary"], opt_dirs=nginx_process.PROGRAM_DIRS)
         conf_path = module.params["conf_path"]
         facts = gather(binary, conf_path, module.params["names"])

@@ -6,12 +6,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: nginx_gate
-short_description: What a host's files and logs say of one service and one client
+short_description: Report what a host's files and logs say of one service and one client
 version_added: 0.1.0
 author: the mtls.nginx authors (@mtls-nginx)
 description:
-  - Tells what decides on this host who enters a service - which CA and which CRL it has, whom its map lets in - and
-    what its logs say of the last requests of one client.
+  - Reports what decides on this host who enters a service - its CA, its CRL, and whom its map lets in - and what its
+    logs say of the last requests of one client.
   - Changes nothing. It needs root to read nginx's logs.
   - M(mtls.nginx.doctor) compares it with the inventory and the authority's record.
 options:
@@ -20,7 +20,7 @@ options:
     type: str
     required: true
   variable:
-    description: What the service's nginx variables begin with.
+    description: Prefix of the service's nginx variables.
     type: str
     required: true
   server_block:
@@ -48,11 +48,11 @@ options:
     type: bool
     default: false
   serial:
-    description: The serial number of the client's certificate, in nginx's spelling.
+    description: The serial number of the client's certificate, as nginx writes it.
     type: str
     default: ""
   dn:
-    description: Its subject, in nginx's spelling.
+    description: Its subject in nginx's DN format.
     type: str
     default: ""
   binary:
@@ -72,7 +72,7 @@ attributes:
     description: Can run in check mode and return the same.
     support: full
   diff_mode:
-    description: Has nothing to show in diff mode.
+    description: There is nothing to show.
     support: none
   platform:
     description: Target systems it runs on.
@@ -119,8 +119,8 @@ gate:
       type: bool
       sample: null
     allow:
-      description: Whom the service's map lets in - everybody with a good certificate, or the holders of these subjects.
-        Null where there is no map.
+      description: Whom the service's map lets in - everybody with a valid certificate, or the holders of these
+        subjects. Null without a map.
       type: dict
       sample: {everybody: false, subjects: [CN=iphone-admin]}
     ca:
@@ -132,11 +132,11 @@ gate:
       type: str
       sample: fcde2b2edba56bf408601fb721fe9b5c338d10ee429ea04fae5511b68fbf8fb9
     crl_begin:
-      description: From when on all of the CRLs are good, in seconds since 1970.
+      description: From when on all of the CRLs are valid, in seconds since 1970.
       type: int
       sample: 1796300000
     crl_end:
-      description: When the first of the CRLs ends, in seconds since 1970.
+      description: When the first of the CRLs expires, in seconds since 1970.
       type: int
       sample: 1798900000
     revoked:
@@ -158,6 +158,7 @@ gate:
 """
 
 import time
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -169,6 +170,7 @@ _PATHS = ("server_block", "maps", "ca", "crl", "revoked")
 
 
 def main() -> None:
+    """Run the module."""
     module = AnsibleModule(
         argument_spec={
             "service": {"type": "str", "required": True},
@@ -185,7 +187,7 @@ def main() -> None:
     )
     options = module.params
 
-    def work() -> dict:
+    def work() -> dict[str, Any]:
         binary = module.get_bin_path(options["binary"], opt_dirs=nginx_process.PROGRAM_DIRS)
         gate = Gate(
             service=options["service"],

@@ -10,7 +10,7 @@ author: the mtls.nginx authors (@mtls-nginx)
 description:
   - Installs nginx, and has systemd start it at boot.
   - Does what M(ansible.builtin.setup), M(ansible.builtin.package) and M(ansible.builtin.service) would, and keeps none
-    of the facts that the host tells on the way.
+    of the facts that the host reports meanwhile.
   - The role P(mtls.nginx.server#role) uses it.
 options:
   package:
@@ -18,7 +18,7 @@ options:
     type: str
     default: nginx
   systemd:
-    description: Whether systemd runs the host's services, and is to start nginx at boot.
+    description: Whether systemd runs the host's services, and should start nginx at boot.
     type: bool
     default: true
 attributes:
@@ -40,7 +40,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 changed:
-  description: Whether it was installed, or is started at boot from now on.
+  description: Whether nginx was installed, or enabled at boot.
   type: bool
   returned: success
   sample: true

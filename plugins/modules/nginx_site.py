@@ -4,18 +4,19 @@
 
 DOCUMENTATION = r"""
 module: nginx_site
-short_description: Guard a host's services with mutual TLS
+short_description: Protect a host's services with mutual TLS
 version_added: 0.1.0
 author: the mtls.nginx authors (@mtls-nginx)
 description:
   - Renders on the controller what a host should have - C(ca.crt), C(crl.pem), the maps, and a server block or a snippet
-    for each service - and hands it to M(mtls.nginx.nginx_config), which puts it in place as one transaction.
+    for each service - and passes it to M(mtls.nginx.nginx_config), which installs it in one transaction.
   - Reads the certificates of the clients on an allow list from the authority's directory on the controller.
     Private keys of clients and of the CA stay there.
-  - The host is asked once where nothing differs. The role P(mtls.nginx.server#role) uses it.
-  - Ships no CRL that has ended or soon will, that another CA signed, or that holds anything but a CRL.
-  - Refuses, in check mode too, what would set the host back - another CA than it trusts, a CRL that is older than its
-    own, has its number and another content, or has forgotten somebody, and a CRL or CA that is not good by its clock.
+  - If nothing differs, the host is asked once only. The role P(mtls.nginx.server#role) uses it.
+  - Installs no CRL that has expired or soon will, that another CA signed, or that contains anything but a CRL.
+  - Fails, in check mode too, instead of installing another CA than the host trusts, a CRL that is older than its own,
+    has its number and another content, or lacks a certificate that is still valid, and a CRL or CA that is not valid by
+    the host's clock.
 options:
   authority:
     description: The authority's directory on the controller. A relative path starts at the inventory's directory.
@@ -39,23 +40,23 @@ options:
     type: path
     default: /var/log/nginx
   crl_only:
-    description: Ships the CRL and nothing else, whatever else differs. For hosts whose services are set up already.
+    description: Installs the CRL and nothing else, whatever else differs. For hosts whose services are set up already.
     type: bool
     default: false
   crl_min_days:
-    description: A CRL that ends within so many days is not shipped, and the task fails. Not looked at in check mode,
-      where the run that is foreseen may renew it.
+    description: The task fails instead of installing a CRL that expires within this many days. Not in check mode,
+      because the real run may renew it.
     type: int
     default: 3
   replace_authority:
     description:
-      - Lets another CA take the place of the one that the host trusts, which locks out every client that has a
-        certificate. Otherwise that is refused, unless one of the CAs stays, as while one authority follows another.
+      - Whether another CA may replace the one that the host trusts, which locks out every client that has a
+        certificate. Otherwise that is refused, unless one of the CAs stays, as during a rollover.
       - Not with O(crl_only=true).
     type: bool
     default: false
   error_pages:
-    description: Whether people who are refused read a page in plain words. The status is the same.
+    description: Whether people who are refused see a page in plain words. The status is the same.
     type: bool
     default: true
   error_page_template:
@@ -65,26 +66,26 @@ options:
       - Left out, the collection's own is used.
     type: str
   shutdown_timeout:
-    description: Passed on to O(mtls.nginx.nginx_config#module:shutdown_timeout), as 0 where no service is left.
+    description: Passed to O(mtls.nginx.nginx_config#module:shutdown_timeout), as 0 if no service is left.
     type: int
     default: 60
   textfile_dir:
     description:
-      - Folder of the node exporter's textfile collector on the host. The end dates of CRL and certificates are written
-        there, to C(mtls_nginx.prom). See O(mtls.nginx.nginx_config#module:textfile).
-      - Left out, they are not.
+      - Folder of the node exporter's textfile collector on the host. The expiry dates of the CRL and the certificates
+        are written there, to C(mtls_nginx.prom). See O(mtls.nginx.nginx_config#module:textfile).
+      - Left out, none are written.
     type: path
   require_nginx:
     description:
-      - V(false) does nothing where nginx is not installed, so that it can be installed. RV(installed) tells.
-      - Otherwise that is an error, and in check mode everything is shown as new. So it is with O(crl_only=true).
+      - With V(false), nothing is done if nginx is not installed, so that it can be installed; see RV(installed).
+      - Otherwise that is an error, and in check mode everything is shown as new. The same holds for O(crl_only=true).
     type: bool
     default: true
 attributes:
   check_mode:
     description:
-      - Changes nothing, and says whether the host's nginx would accept the result. What the authority has yet to issue
-        is stood in for by certificates that exist during the check only.
+      - Changes nothing, and says whether the host's nginx would accept the result. Temporary certificates
+        stand in for those that the authority has not issued yet.
     support: full
   diff_mode:
     description: Shows every file but private keys.
@@ -94,7 +95,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Guard the services, as one transaction
+- name: Protect the services, in one transaction
   mtls.nginx.nginx_site:
     authority: "{{ inventory_dir }}/pki"
     services:
@@ -103,7 +104,7 @@ EXAMPLES = r"""
         upstream: http://127.0.0.1:5000
         allow: [iphone-admin]
 
-- name: Ship a renewed CRL
+- name: Install a renewed CRL
   mtls.nginx.nginx_site:
     authority: "{{ inventory_dir }}/pki"
     services: "{{ mtls_services }}"

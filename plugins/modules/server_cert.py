@@ -2,19 +2,19 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Ansible module: these services have server certificates of the authority."""
+"""Ansible module: issue the services' server certificates."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: server_cert
-short_description: Services have server certificates of the authority
+short_description: Issue and renew the services' server certificates
 version_added: "0.1.0"
 description:
-  - Takes all services of all hosts in one call and issues or renews the certificates that are needed.
+  - Takes all services of all hosts in one call, and issues or renews certificates as needed.
   - Key and certificate are C(servers/<host>/<name>.key) and C(servers/<host>/<name>.crt) in the authority's directory.
     The certificate is followed by the intermediate authorities, if there are any.
-  - The certificates are for servers only. None of them lets anybody in as a client.
+  - The certificates are for servers only. None of them is accepted as a client certificate.
 options:
   servers:
     description: The services, all of them in one list.
@@ -39,26 +39,26 @@ options:
         required: true
       key_type:
         description:
-          - The kind of private key to make.
-          - When it is omitted, an existing key is taken as it is and a new one is of O(key_type).
+          - The type of a new private key.
+          - Left out, an existing key is kept and a new one is of O(key_type).
         type: str
         choices: [rsa, ecdsa]
       days:
         description: For how many days the certificate is issued. Defaults to O(days).
         type: int
       renew_before:
-        description: Within how many days of its end the certificate is renewed. Defaults to O(renew_before).
+        description: The certificate is renewed when it expires within this many days. Defaults to O(renew_before).
         type: int
   days:
-    description: For how many days certificates are issued. They must end before the authority's own.
+    description: For how many days certificates are issued. They must expire before the authority's own.
     type: int
     default: 365
   renew_before:
-    description: Within how many days of its end a certificate is renewed.
+    description: A certificate is renewed when it expires within this many days.
     type: int
     default: 30
   key_type:
-    description: The kind of new private keys, ECDSA on P-256 or RSA with 2048 bits.
+    description: The type of new private keys, ECDSA on P-256 or RSA with 2048 bits.
     type: str
     choices: [rsa, ecdsa]
     default: ecdsa
@@ -75,7 +75,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: These services have server certificates
+- name: Issue the services' server certificates
   mtls.nginx.server_cert:
     ca_path: "{{ inventory_dir }}/pki"
     ca_passphrase: "{{ vault_mtls_ca_passphrase }}"
@@ -89,7 +89,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 servers:
-  description: One element for each of O(servers), in their order.
+  description: One element for each of O(servers), in that order.
   returned: success
   type: list
   elements: dict
@@ -115,7 +115,7 @@ servers:
       type: str
       sample: 5A3F1D0C4B9E8877665544332211009988776655
     dn:
-      description: The subject in the spelling of nginx.
+      description: The subject in nginx's DN format.
       type: str
       sample: CN=secure.example.com
     fingerprint:
@@ -123,7 +123,7 @@ servers:
       type: str
       sample: 6f1d2e3c4b5a69788796a5b4c3d2e1f00f1e2d3c
     not_after:
-      description: The end of the certificate.
+      description: When the certificate expires.
       type: str
       sample: "2027-11-23T14:39:00Z"
     certificate:
@@ -137,6 +137,7 @@ servers:
 """
 
 import os
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -175,8 +176,11 @@ def main() -> None:
     entry.run_module(module, lambda: work(module))
 
 
-def work(call: entry.Call) -> dict:
-    """Do what the task asks and return its result; raises MtlsError."""
+def work(call: entry.Call) -> dict[str, Any]:
+    """Return the result of the module for the arguments of ``call``.
+
+    :raises MtlsError: what was asked for cannot be done; the text says why.
+    """
     entry.require_cryptography()
     options = call.params
     wanted = [_server(raw, options) for raw in options["servers"]]
@@ -198,7 +202,7 @@ def work(call: entry.Call) -> dict:
     }
 
 
-def _server(raw: dict, options: dict) -> servers.Server:
+def _server(raw: dict[str, Any], options: dict[str, Any]) -> servers.Server:
     return servers.Server(
         host=raw["host"],
         name=raw["name"],
@@ -209,7 +213,7 @@ def _server(raw: dict, options: dict) -> servers.Server:
     )
 
 
-def _describe(result: servers.ServerResult) -> dict:
+def _describe(result: servers.ServerResult) -> dict[str, Any]:
     held = result.entry
     return {
         "host": result.server.host,

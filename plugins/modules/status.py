@@ -4,7 +4,7 @@
 
 DOCUMENTATION = r"""
 module: status
-short_description: Write down who may enter where, and when everything ends
+short_description: Report who may enter which service, and when everything expires
 version_added: 0.1.0
 author: the mtls.nginx authors (@mtls-nginx)
 description:
@@ -15,7 +15,7 @@ description:
   - Needs neither the authority's key nor its passphrase, and changes nothing but its own files.
   - Never fails for what it finds. RV(due) says whether there is something to do; the playbook C(mtls.nginx.status)
     fails then.
-  - Works on the controller only.
+  - Runs on the controller only.
 options:
   path:
     description:
@@ -29,31 +29,31 @@ options:
     type: path
   warn_days:
     description:
-      - What ends within so many days is to be told. The CRL is judged by C(mtls_crl_refresh_before) instead.
-      - Left out, it is 21 days, or 70 % of the days before its end at which a certificate is renewed, where that is
-        less. So nothing is told as long as C(mtls.nginx.site) runs every week.
+      - What expires within this many days is due. For the CRL, C(mtls_crl_refresh_before) applies instead.
+      - Left out, it is 21 days, or 70 % of the days before expiry at which a certificate is renewed, if that is less.
+        So nothing is due as long as C(mtls.nginx.site) runs every week.
     type: int
   answers:
     description:
-      - What hosts said when they were asked live. For each host the registered results of
+      - What hosts answered when they were asked live. For each host, the registered results of
         M(mtls.nginx.nginx_facts) as C(facts) and of M(mtls.nginx.tls_probe) as C(probe).
       - Left out, the hosts are not on the page.
     type: dict
 attributes:
   check_mode:
-    description: Writes nothing with C(--check), and tells the same.
+    description: Writes nothing in check mode, and returns the same.
     support: full
   diff_mode:
-    description: Shows how C(status.json) changes, which has all that the page has.
+    description: Shows how C(status.json) changes, which has everything that is on the page.
     support: full
   idempotent:
     description: RV(ignore:changed) says whether anything but the time differs. The files are written in any case, so
-      that their time tells that they are not old.
+      that their time shows that they are current.
     support: full
 """
 
 EXAMPLES = r"""
-- name: Write down how things stand
+- name: Write the status
   mtls.nginx.status:
     warn_days: 14
   run_once: true
@@ -73,7 +73,7 @@ due:
   returned: success
   sample: true
 summary:
-  description: One line, with what there is to do.
+  description: One line about what is due.
   type: str
   returned: success
   sample: "18 clients, 5 services: Clients whose certificate has expired: ben-phone (2026-11-08)"

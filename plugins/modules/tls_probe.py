@@ -4,16 +4,16 @@
 
 DOCUMENTATION = r"""
 module: tls_probe
-short_description: Ask services for a page, as those who may enter and as those who may not
+short_description: Test services with requests of clients that may enter and of those that may not
 version_added: 0.1.0
 author: the mtls.nginx authors (@mtls-nginx)
 description:
-  - Makes real requests from the controller to each service of a host and fails where the gate does not do what the
+  - Makes real requests from the controller to each service of a host, and fails if a service does not do what the
     inventory says.
-  - "Asks as: nobody (no certificate), a client on the allow list, a valid client that is not on it, a revoked client,
-    and somebody with the name of a real client from a self-made CA with the real CA's name. Who does not exist, or has
-    no key on the controller, is left out."
-  - What stands behind the gate may be down. That is told, but is not the gate's failure.
+  - "Requests are made: without a certificate, as a client on the allow list, as a valid client that is not on it, as
+    a revoked client, and with a real client's name in a certificate of a self-made CA that has the real CA's name.
+    Clients that do not exist, or have no key on the controller, are left out."
+  - The upstream may be down. That is reported, but is not a failure.
 options:
   authority:
     description: The authority's directory on the controller. A relative path starts at the inventory's directory.
@@ -31,14 +31,14 @@ options:
     type: str
   crl_only:
     description:
-      - Asks only what a new CRL could have changed - as a client whose certificate is good, who must not get status
-        400, whatever the allow list says of it, and as a revoked one, who must.
-      - A service that does not refuse a request without a certificate is left out. It may wait to be set up.
+      - Tests only what a new CRL can change - a client with a valid certificate must not get status 400, whatever the
+        allow list says, and a revoked one must.
+      - A service that does not refuse a request without a certificate is left out. It may not be set up yet.
     type: bool
     default: false
 attributes:
   check_mode:
-    description: Asks nothing with C(--check), because what would be asked may not be there yet.
+    description: Makes no request in check mode, because the service may not be there yet.
     support: full
   diff_mode:
     description: There is nothing to show.
@@ -46,7 +46,7 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Ask every service for a page
+- name: Test every service
   mtls.nginx.tls_probe:
     authority: "{{ inventory_dir }}/pki"
     services: "{{ mtls_services }}"
@@ -55,7 +55,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 attempts:
-  description: Who asked which service, and what the answer was - an HTTP status, or why there was none.
+  description: The requests, each with the service and the answer - an HTTP status, or why there was none.
   type: list
   elements: dict
   returned: always

@@ -4,13 +4,13 @@
 
 DOCUMENTATION = r"""
 module: trust_check
-short_description: No authority is made where a host trusts one already
+short_description: Refuse to create an authority where a host already trusts one
 version_added: 0.1.0
 author: the mtls.nginx authors (@mtls-nginx)
 description:
-  - Asks a host which CAs it trusts, before an authority is made in a directory where there is none, and fails if there
-    are any. The directory may have got lost, or its name may be wrong, and a new authority would lock out every client.
-  - M(mtls.nginx.nginx_site) compares an authority that exists with what a host trusts.
+  - Asks a host which CAs it trusts, before an authority is created in a directory without one, and fails if there are
+    any. The directory may be lost, or its name wrong, and a new authority would lock out every client.
+  - M(mtls.nginx.nginx_site) compares an existing authority with what a host trusts.
   - The role P(mtls.nginx.ca#role) uses it.
 options:
   missing:
@@ -36,7 +36,7 @@ options:
     type: path
     default: /etc/nginx/nginx.conf
   replace_authority:
-    description: Whether another CA may take the place of the one that the host trusts. Then it is not asked.
+    description: Whether another CA may replace the one that the host trusts. Then the host is not asked.
     type: bool
     default: false
 attributes:
@@ -44,14 +44,14 @@ attributes:
     description: Can run in check mode and return the same.
     support: full
   diff_mode:
-    description: Has nothing to show in diff mode.
+    description: There is nothing to show.
     support: none
 seealso:
   - module: mtls.nginx.nginx_site
 """
 
 EXAMPLES = r"""
-- name: No host trusts another authority than the one that is about to be made
+- name: Make sure that no host trusts an authority yet
   mtls.nginx.trust_check:
     missing: ["{{ inventory_dir }}/pki"]
     authority: "{{ mtls_ca_dir }}"
@@ -61,7 +61,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 asked:
-  description: Whether the host was asked. One that cannot be reached is not, which is no failure.
+  description: Whether the host was asked. An unreachable host is not a failure.
   returned: success
   type: bool
   sample: true

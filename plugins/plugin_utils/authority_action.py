@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The work of the authority's modules, done in Ansible's own process where that comes to the same."""
+"""The authority's modules, run in Ansible's own process where the result is the same."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if _MASKED_BY_HAND := importlib.util.find_spec("ansible.module_utils.secrets") i
 
 @dataclasses.dataclass
 class _Call:
-    """An `entry.Call` of a task."""
+    """An ``entry.Call`` made from a task."""
 
     params: dict[str, t.Any]
     check_mode: bool
@@ -41,20 +41,21 @@ class _Call:
 
 
 class AuthorityAction(ActionBase):
-    """Does what `MODULE` would, which takes a second less: packing it, and a Python that starts and compiles it.
+    """Runs ``MODULE`` in this process, which saves a second: packing it, and a Python that starts and compiles it.
 
-    On another host, as another user, with another interpreter or environment, or in the background the module runs as
-    any module does.
+    On another host, as another user, with another interpreter or environment, or in the background it runs as any
+    module does.
     """
 
-    MODULE: t.ClassVar[ModuleType]
+    MODULE: ModuleType
 
     TRANSFERS_FILES = False
     _supports_async = True
     _supports_check_mode = True
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
-        result = super().run(tmp, task_vars)
+        """Return the module's result."""
+        result: dict[str, t.Any] = super().run(tmp, task_vars)
         self._task_vars = task_vars or {}
         try:
             refuse_facts(self._task_vars, [self._task_vars["inventory_hostname"]])
@@ -68,7 +69,10 @@ class AuthorityAction(ActionBase):
 
     def _result(self) -> dict[str, t.Any]:
         if not self._is_alike():
-            return self._execute_module(task_vars=self._task_vars, wrap_async=bool(self._task.async_val))
+            done: dict[str, t.Any] = self._execute_module(
+                task_vars=self._task_vars, wrap_async=bool(self._task.async_val)
+            )
+            return done
         rules = {name: rule for name, rule in self.MODULE.SPEC.items() if name != "supports_check_mode"}
         validation = ArgumentSpecValidator(**rules).validate(plain(self._task.args))
         call = _Call(validation.validated_parameters, self._task.check_mode)
@@ -85,12 +89,12 @@ class AuthorityAction(ActionBase):
         return result
 
     def _refusal(self, errors: AnsibleValidationErrorMultiple) -> str:
-        """What a module says of its arguments."""
+        """Return what a module says of invalid arguments."""
         prefix = f"Unsupported parameters for ({self._task.action}) module: "
-        return (prefix if isinstance(errors[0], UnsupportedError) else "") + errors.msg
+        return f"{prefix if isinstance(errors[0], UnsupportedError) else ''}{errors.msg}"
 
     def _is_alike(self) -> bool:
-        """Whether the module would run here, as this user, by this interpreter and in this environment."""
+        """Tell whether the module would run here, as this user, with this interpreter and environment."""
         return (
             self._connection.transport == "local"
             and not self._connection.become
@@ -103,4 +107,5 @@ class AuthorityAction(ActionBase):
         variables = self._task_vars
         if self._task.delegate_to:
             variables = variables["ansible_delegated_vars"][self._task.delegate_to]
-        return self._templar.template(variables.get("ansible_python_interpreter"))
+        found: str | None = self._templar.template(variables.get("ansible_python_interpreter"))
+        return found

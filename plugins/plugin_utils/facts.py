@@ -2,7 +2,10 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Facts outrank the inventory, and a compromised host says in them what it likes: they have no say in our variables."""
+"""Facts outrank the inventory, and a compromised host decides what is in them.
+
+They must not become values of our variables.
+"""
 
 from __future__ import annotations
 
@@ -21,10 +24,10 @@ _NAME = re.compile(r"[A-Za-z_]\w*")
 
 
 def refuse_facts(task_vars: Mapping[str, t.Any], hosts: Iterable[str]) -> None:
-    """Raise MtlsError where a host's facts, a fact cache's included, hold a name of ours or stand in for another
-    variable that a value of ours refers to.
+    """Raise MtlsError where a host's facts, cached ones too, would decide about a variable of ours.
 
-    What a task of the user's own sets with `set_fact` is no fact, unless it is `cacheable`.
+    They hold a name of ours, or one that a value of ours refers to. What a task of the user's own sets with
+    ``set_fact`` is not a fact, unless it is ``cacheable``.
     """
     hostvars = task_vars["hostvars"]
     for host in hosts:
@@ -37,14 +40,17 @@ def refuse_facts(task_vars: Mapping[str, t.Any], hosts: Iterable[str]) -> None:
         if found:
             names = ", ".join(name[:60] for name in sorted(found)[:5])
             raise MtlsError(
-                f"host {host}: its facts hold {names}, and no host has a say in that. If a task of yours did it"
-                " (set_fact with cacheable), write it into the inventory instead; if none did, find out what on that"
+                f"host {host}: its facts contain {names}, which no host may decide. If a task of yours set them"
+                " (set_fact with cacheable), write them into the inventory instead; if none did, find out what on that"
                 " host has been altered. --flush-cache forgets cached facts"
             )
 
 
 def _facts_of(hostvars: t.Any, host: str) -> Mapping[str, t.Any]:
-    """As they are cached: of the variable `ansible_facts` nobody can tell a fact `fqdn` from a fact `ansible_fqdn`."""
+    """Return a host's facts as they are cached.
+
+    In the variable ``ansible_facts`` a fact ``fqdn`` cannot be told from a fact ``ansible_fqdn``.
+    """
     try:
         return hostvars._variable_manager._fact_cache.get(host) or {}
     except KeyError:
@@ -52,7 +58,7 @@ def _facts_of(hostvars: t.Any, host: str) -> Mapping[str, t.Any]:
 
 
 def _referred_to(raw: Mapping[str, t.Any]) -> set[str]:
-    """The variables whose values may be part of those of `mtls_*`."""
+    """Return the variables whose values may be part of those of ``mtls_*``."""
     found: set[str] = set()
     waiting = [name for name in raw if name.startswith("mtls_")]
     while waiting:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Actions that ask a host, and believe of its answer what `site/answers.py` lets through."""
+"""Actions that ask a host, and take from its answer only what ``site/answers.py`` lets through."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _OF_THE_CONTROLLER = ("warnings", "deprecations")
 
 
 class HostAction(ActionBase):
-    """Has modules run on the host."""
+    """Runs modules on the host, and checks their answers."""
 
     TRANSFERS_FILES = False
 
@@ -31,7 +31,8 @@ class HostAction(ActionBase):
         self._found_python: dict[str, t.Any] = {}
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
-        result = super().run(tmp, task_vars)
+        """Return the task's result; an MtlsError becomes its failure."""
+        result: dict[str, t.Any] = super().run(tmp, task_vars)
         self._task_vars = task_vars or {}
         try:
             refuse_facts(self._task_vars, [self._host])
@@ -43,15 +44,22 @@ class HostAction(ActionBase):
         return result
 
     def _result(self) -> dict[str, t.Any]:
-        """The result of the task; raises MtlsError."""
+        """Return the result of the task.
+
+        :raises MtlsError: the task fails with this text.
+        """
         raise NotImplementedError
 
     @property
     def _host(self) -> str:
-        return self._task_vars["inventory_hostname"]
+        name: str = self._task_vars["inventory_hostname"]
+        return name
 
     def _ask(self, module: str, options: dict[str, t.Any], spec: answers.Record) -> dict[str, t.Any]:
-        """What the host answers to `module`, whose name is short where it is ours; raises MtlsError for a lie."""
+        """Return the host's answer to ``module``, whose name is short where it is ours.
+
+        :raises MtlsError: it is not an answer that an honest host gives.
+        """
         name = module if "." in module else f"mtls.nginx.{module}"
         self._expected, self._answer = (module, spec), None
         try:
@@ -70,8 +78,8 @@ class HostAction(ActionBase):
         return {**self._answer, **{name: result[name] for name in _OF_THE_CONTROLLER if name in result}}
 
     def _low_level_execute_command(self, *arguments: t.Any, **options: t.Any) -> dict[str, t.Any]:
-        """Ansible prints what surrounds a module's answer: a terminal is to obey nothing in it."""
-        result = super()._low_level_execute_command(*arguments, **options)
+        """Escape control characters around a module's answer: Ansible prints them, and a terminal would obey."""
+        result: dict[str, t.Any] = super()._low_level_execute_command(*arguments, **options)
         for stream in ("stdout", "stderr"):
             text = result.get(stream) or ""
             if len(text) > answers.LARGEST:
@@ -81,9 +89,11 @@ class HostAction(ActionBase):
         return result
 
     def _parse_returned_data(self, *arguments: t.Any) -> dict[str, t.Any]:
-        """Nothing but the named values comes out of here, before Ansible itself makes anything of the rest."""
+        """Return the values named in the expected answer only, before Ansible itself uses any other."""
+        data: dict[str, t.Any]
         if self._expected is None:
-            return super()._parse_returned_data(*arguments)
+            data = super()._parse_returned_data(*arguments)
+            return data
         module, spec = self._expected
         try:
             data = super()._parse_returned_data(*arguments)
@@ -98,7 +108,7 @@ class HostAction(ActionBase):
 
 
 def _words(warning: t.Any) -> t.Any:
-    """A module's warning as text: from ansible-core 2.19 on it is an object, of details or of an event."""
+    """Return a module's warning as text: from ansible-core 2.19 on it is an object, of details or of an event."""
     if details := getattr(warning, "details", None):
         return " ".join(detail.msg for detail in details)
     return getattr(getattr(warning, "event", None), "msg", warning)

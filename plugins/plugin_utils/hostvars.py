@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The inventory's `mtls_*` variables, read from Ansible for the action plugins."""
+"""The inventory's ``mtls_*`` variables, read from Ansible for the action plugins."""
 
 from __future__ import annotations
 
@@ -39,17 +39,19 @@ PAGE_DIR = os.path.join(COLLECTION_DIR, "roles", "ca", "templates")
 
 @lru_cache(maxsize=1)
 def inventory_reader() -> InventoryReader:
-    """A reader that knows the argument specifications of the collection's roles."""
+    """Return a reader that knows the argument specifications of the collection's roles."""
     return InventoryReader(ca_spec=_role_options("ca"), server_spec=_role_options("server"))
 
 
 def read_plan(
     task_vars: Mapping[str, t.Any], move: Move | None = None, *, complete: bool = False
 ) -> dict[str, AuthorityPlan]:
-    """The plan of every authority, from all hosts of the inventory, those that are to follow others included.
+    """Return the plan of every authority, from all hosts of the inventory; successors of authorities are included.
 
-    `move` says which clients move to the next authority now; with `complete` a roll-over that was interrupted is
-    completed first. Raises MtlsError.
+    ``move`` says which clients move to the next authority now; with ``complete`` an interrupted rollover is completed
+    first.
+
+    :raises MtlsError: the inventory contradicts itself, or a variable cannot be read.
     """
     reader = inventory_reader()
     hostvars = task_vars["hostvars"]
@@ -68,9 +70,9 @@ def read_plan(
 
 
 def refuse_as_inventory(what: str, path: str) -> None:
-    """Ansible reads every file below an inventory folder as inventory: keys in vain, and passwords as host names.
+    """Raise MtlsError where the folder ``path``, with ``what``, is inside an inventory folder.
 
-    Raises MtlsError where `path`, a folder with `what`, would lie there.
+    Ansible reads every file there as inventory: keys in vain, and passwords as host names.
     """
     for source in context.CLIARGS.get("inventory") or C.DEFAULT_HOST_LIST:
         folder = os.path.realpath(source)
@@ -97,13 +99,16 @@ def _all_options() -> frozenset[str]:
 
 
 def _role_options(role: str) -> dict[str, t.Any]:
-    return _argument_specs(os.path.join(COLLECTION_DIR, "roles", role, "meta", "argument_specs.yml"))["main"]["options"]
+    specs = _argument_specs(os.path.join(COLLECTION_DIR, "roles", role, "meta", "argument_specs.yml"))
+    options: dict[str, t.Any] = specs["main"]["options"]
+    return options
 
 
 @cache
 def _argument_specs(path: str) -> dict[str, t.Any]:
     with open(path, encoding="utf-8") as stream:
-        return yaml_load(stream)["argument_specs"]
+        specs: dict[str, t.Any] = yaml_load(stream)["argument_specs"]
+    return specs
 
 
 def _values(variables: Mapping[str, t.Any], host: str, names: list[str]) -> dict[str, t.Any]:
@@ -118,14 +123,14 @@ def _values(variables: Mapping[str, t.Any], host: str, names: list[str]) -> dict
 
 
 def base_dir(variables: Mapping[str, t.Any]) -> str | None:
-    """Where relative paths start: the inventory's directory; None where the inventory is a bare list of hosts."""
+    """Return where relative paths start: the inventory's directory; None where it is a bare list of hosts."""
     return variables.get("inventory_dir")
 
 
 def authorities_of(services: Sequence[Service], own: str, base: str | None) -> dict[str, tuple[str, list[Service]]]:
-    """The authorities of a host by `Service.trust`: the directory, and the services that its clients enter.
+    """Return the authorities of a host by ``Service.trust``: the directory, and the services that its clients enter.
 
-    `own` is the host's `mtls_ca_dir`.
+    ``own`` is the host's ``mtls_ca_dir``.
     """
     present = [service for service in services if service.present]
     entered = {trust: [each for each in present if each.trust == trust] for trust in trusts_of(services)}
@@ -136,9 +141,10 @@ def authorities_of(services: Sequence[Service], own: str, base: str | None) -> d
 
 
 def probe_address(given: str | None, service: Service, variables: Mapping[str, t.Any]) -> str:
-    """Where the controller reaches a service: the address that was `given`, else that of the connection."""
+    """Return where the controller reaches a service: the ``given`` address, else that of the connection."""
     if given:
         return given
     if variables.get("ansible_connection") == "local":
         return service.local_address
-    return variables.get("ansible_host") or variables["inventory_hostname"]
+    found: str = variables.get("ansible_host") or variables["inventory_hostname"]
+    return found

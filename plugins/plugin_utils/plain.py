@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 
 def plain(value: t.Any) -> t.Any:
-    """A value without what ansible-core 2.19 and newer attach to it: where it stands in which file, mostly.
+    """Return a value without what ansible-core 2.19 and newer attach to it: mostly its file and line.
 
     The argument validator copies all of that for each value, which takes longer than all else for long lists.
     """

@@ -64,7 +64,7 @@ def test_a_certificate_that_is_gone_and_then_what_is_not_ours(two):
     site.host_vars["nas"]["mtls_services"][0]["allow"] = ["phone", "lost", "stolen"]
     said = site.refused()
     assert f"because of {host.folder}/conf.d/mtls-broken.conf" in said
-    assert "refresh_crl.yml brings the CRL all the same" in said
+    assert "refresh_crl.yml installs the CRL all the same" in said
     assert "before any change of ours" not in said
     del site.host_vars["nas"]["mtls_services"][0]["allow"]
 
@@ -92,7 +92,7 @@ def test_a_certificate_that_is_gone_and_then_what_is_not_ours(two):
     foreign.write_text("sever {}\n")
     code, said = revoked(site, "stolen")
     assert code != 0
-    assert "the CRL is in place, but the nginx that runs goes on with the one that it has read" in said
+    assert "the CRL is in place, but the running nginx keeps the one that it has read" in said
     assert (
         f'in what is not ours, and cannot be reloaded. nginx says: [emerg] unknown directive "sever" in {foreign}:1'
         in said

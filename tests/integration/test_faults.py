@@ -180,7 +180,7 @@ STEPS = {
     taken_port: [
         "the reload failed",
         "failed (98: Address already in use)",
-        "nginx goes on serving as before. It cannot be reloaded with the old configuration either",
+        "nginx keeps serving as before. It cannot be reloaded with the old configuration either",
     ],
     dying_workers: ["the reload failed", "worker processes die", "nginx serves with the old configuration"],
 }

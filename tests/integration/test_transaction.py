@@ -42,7 +42,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.host.request import (
     Textfile,
     WantedFile,
 )
-from ansible_collections.mtls.nginx.plugins.module_utils.host.transaction import Outcome
+from ansible_collections.mtls.nginx.plugins.module_utils.host.transaction import TransactionOutcome
 from ansible_collections.mtls.nginx.plugins.modules import nginx_facts
 
 BINARY = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:" + os.environ["PATH"])
@@ -116,10 +116,10 @@ class Host:
             WantedFile(self.path("server-certs/a.key"), self.key, 0o600, secret=True),
         ]
 
-    def apply(self, *wanted: WantedFile, **options: object) -> Outcome:
+    def apply(self, *wanted: WantedFile, **options: object) -> TransactionOutcome:
         return transaction.run(self.nginx, ChangeRequest(wanted=wanted, **options))
 
-    def serve(self, status: int, **options: object) -> Outcome:
+    def serve(self, status: int, **options: object) -> TransactionOutcome:
         """Make the service answer with a status."""
         return self.apply(*self.wanted(status), gates=[GateProbe("127.0.0.1", self.port, "a.test", status)], **options)
 
@@ -653,7 +653,7 @@ def test_what_is_not_ours_is_broken(serving, crl):
         serving.apply(crl, close_rejected=True, check=True)
     assert serving.tree() == before
     for _run in range(2):
-        with pytest.raises(MtlsError, match=rf"the CRL is in place, .*lets in who was revoked since: .*{words}"):
+        with pytest.raises(MtlsError, match=rf"the CRL is in place, .*lets in whoever was revoked since: .*{words}"):
             serving.apply(crl, close_rejected=True)
         assert pathlib.Path(crl.path).read_bytes() == crl.content
         assert (serving.workers(), serving.status()) == (workers, "201")
@@ -667,7 +667,7 @@ def test_what_is_not_ours_is_broken(serving, crl):
     assert not serving.apply(crl, close_rejected=True).changed
 
 
-def test_what_is_not_ours_is_mended_before_an_ordinary_run(serving, crl):
+def test_what_is_not_ours_is_fixed_before_an_ordinary_run(serving, crl):
     foreign = serving.conf / "sites-enabled" / "shop"
     foreign.write_text("sever {}\n")
     with pytest.raises(MtlsError, match="the CRL is in place"):

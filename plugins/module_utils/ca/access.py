@@ -23,6 +23,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import Mt
 
 if TYPE_CHECKING:
     from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends import trust
+    from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends.directory import DirectoryAuthority
     from ansible_collections.mtls.nginx.plugins.module_utils.ca.keystore.pkcs11 import TokenKey
 
 
@@ -90,6 +91,16 @@ def open_authority(access: Access, *, read_only: bool) -> AbstractContextManager
         from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends.openbao import mirror
 
         return mirror.open_openbao(access.path, access.settings or {}, read_only=read_only)
+    return open_directory(access.path, access.passphrase, read_only=read_only, key=_token_key(access))
+
+
+def open_kept_here(access: Access, what: str, *, read_only: bool) -> AbstractContextManager[DirectoryAuthority]:
+    """Open an authority that keeps its own record in the directory, as ``open_authority`` does.
+
+    :arg what: why it has to be one, for the message.
+    :raises MtlsError: its record is elsewhere, or it cannot be used.
+    """
+    require_directory(access, what)
     return open_directory(access.path, access.passphrase, read_only=read_only, key=_token_key(access))
 
 

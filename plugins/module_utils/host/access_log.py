@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the mtls.nginx authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The access logs that the server blocks of services write: which certificates came, and what they were answered.
+"""The access logs of the services' server blocks: which certificates came, and which status they got.
 
 Whoever may write in the log folder is not trusted: only regular files are read, and lines end at line feeds alone.
 """
@@ -34,7 +34,11 @@ _MONTHS = {name.encode(): number for number, name in enumerate(calendar.month_ab
 
 @dataclass(frozen=True)
 class LoggedRequest:
-    """A line of an access log. `dn` is as logged, `serial` is "-" without a certificate, `probe`: it was our own."""
+    """A line of an access log.
+
+    ``dn`` is as logged, ``serial`` is "-" without a certificate. ``probe``: the collection's own probe made the
+    request.
+    """
 
     when: str
     status: int
@@ -45,13 +49,13 @@ class LoggedRequest:
 
     @property
     def moment(self) -> int | None:
-        """Seconds since 1970, None for a date that is none."""
+        """Return the time in seconds since 1970, or None for an invalid date."""
         return _seconds(self.when.encode())
 
 
 @dataclass
 class Caller:
-    """A client certificate that came to a service: when last (seconds since 1970), how often, and how it was met."""
+    """A client certificate that came to a service: when last (seconds since 1970), how often, and the last status."""
 
     service: str
     serial: str
@@ -62,7 +66,7 @@ class Caller:
 
 
 def parse(line: bytes) -> LoggedRequest | None:
-    """Return what a line without its line feed says, None for one that nginx did not write so."""
+    """Return what a line without its line feed says, or None where it is not in our log format."""
     match = _LINE.fullmatch(line)
     if match is None:
         return None
@@ -79,9 +83,9 @@ def parse(line: bytes) -> LoggedRequest | None:
 def callers(log_dir: str, service: str, since: int, warn: Callable[[str], None]) -> list[Caller]:
     """Return the verified certificates that came to ``service`` after ``since``, those seen last first.
 
-    Rotated logs count too, compressed ones as well; a log that is not there counts for nothing. Nor do the
-    collection's own probes, which show the certificates of clients that may be asleep. ``warn`` is told of links and
-    the like that bear a log's name and were not read.
+    Rotated logs count too, compressed ones as well; a missing log counts for nothing. Nor do the collection's own
+    probes, which show the certificates of clients that may be asleep. ``warn`` is called for links and the like that
+    have a log's name and were not read.
 
     :raises MtlsError: a compressed log is not complete.
     """
@@ -103,7 +107,7 @@ def callers(log_dir: str, service: str, since: int, warn: Callable[[str], None])
 
 
 def _logs(log_dir: str, service: str, since: int, warn: Callable[[str], None]) -> list[str]:
-    """The service's log and the rotated ones that were written to after ``since``."""
+    """Return the service's log and the rotated ones that were written to after ``since``."""
     prefix, found = f"mtls-{service}.access.log", []
     for name in os.listdir(log_dir) if os.path.isdir(log_dir) else ():
         path = os.path.join(log_dir, name)
@@ -111,7 +115,7 @@ def _logs(log_dir: str, service: str, since: int, warn: Callable[[str], None]) -
             continue
         status = os.lstat(path)
         if not stat.S_ISREG(status.st_mode):
-            warn(f"{path}: was not read, since it is no regular file; move it away if it is no log")
+            warn(f"{path}: was not read, because it is not a regular file; move it away if it is not a log")
         elif status.st_mtime >= since:
             found.append(path)
     return found
@@ -129,7 +133,7 @@ def _lines(path: str) -> Iterator[bytes]:
 
 
 def _seconds(text: bytes) -> int | None:
-    """Seconds since 1970 of nginx's $time_local, ``23/Nov/2026:18:33:01 +0100``."""
+    """Return the seconds since 1970 of nginx's $time_local, ``23/Nov/2026:18:33:01 +0100``; None if it is invalid."""
     match = re.fullmatch(rb"(\d\d)/(\w{3})/(\d{4}):(\d\d):(\d\d):(\d\d) ([+-])(\d\d)(\d\d)", text)
     if match is None or match[2] not in _MONTHS:
         return None

@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Certificates and CRLs in PEM, as far as a host has to understand them: who, until when, which number.
+"""Certificates and CRLs in PEM, as far as a host has to understand them: names, dates, numbers.
 
-Nothing is verified here. That is done on the controller, before anything is sent, and by nginx.
+Nothing is verified here. The controller does that before anything is sent, and nginx does.
 """
 
 from __future__ import annotations
@@ -40,8 +40,11 @@ _ENCODINGS = {der.BMP_STRING: "utf-16-be", der.UNIVERSAL_STRING: "utf-32-be", de
 
 
 @dataclass(frozen=True)
-class Certificate:
-    """A certificate: its subject for people, SHA-256 of it and of its public key, its dates in seconds since 1970."""
+class HostCertificate:
+    """A certificate: subject (for display), SHA-256 of it and of its public key.
+
+    ``begin`` and ``end`` are notBefore and notAfter in seconds since 1970.
+    """
 
     subject: str
     fingerprint: str
@@ -51,10 +54,11 @@ class Certificate:
 
 
 @dataclass(frozen=True)
-class Crl:
-    """A CRL: `issuer` for people, SHA-256 of that name in DER, the issuer's key identifier (empty without one).
+class HostCrl:
+    """A CRL: issuer (for display), SHA-256 of that name in DER, and the issuer's key identifier (empty without one).
 
-    `number` is None in version 1, `end` where there is no nextUpdate; `content` is SHA-256 of what is signed.
+    ``number`` is None in version 1. ``begin`` and ``end`` are thisUpdate and nextUpdate in seconds since 1970, ``end``
+    is None without one. ``content`` is SHA-256 of the signed part.
     """
 
     issuer: str
@@ -65,21 +69,21 @@ class Crl:
     end: int | None
     content: str
 
-    def is_of_the_issuer_of(self, other: Crl) -> bool:
-        """Whether both are by one CA. Two of the same name have different keys."""
+    def is_of_the_issuer_of(self, other: HostCrl) -> bool:
+        """Tell whether both are by one CA. Two CAs of the same name have different keys."""
         same_key = self.key_identifier == other.key_identifier or not (self.key_identifier and other.key_identifier)
         return self.name == other.name and same_key
 
 
 @dataclass(frozen=True)
 class Contents:
-    """What is in a PEM file, in its order."""
+    """The certificates and CRLs of a PEM file, in its order."""
 
-    certificates: tuple[Certificate, ...] = ()
-    crls: tuple[Crl, ...] = ()
+    certificates: tuple[HostCertificate, ...] = ()
+    crls: tuple[HostCrl, ...] = ()
 
     def as_answer(self) -> dict[str, Any]:
-        """What a host says of it. Numbers of CRLs, of up to 20 octets, are hexadecimal text."""
+        """Return the form in which a host reports it; CRL numbers (up to 20 octets) are hexadecimal text."""
         answer = asdict(self)
         for crl in answer["crls"]:
             crl["number"] = None if crl["number"] is None else f"{crl['number']:x}"
@@ -87,15 +91,20 @@ class Contents:
 
     @classmethod
     def of(cls, answer: Mapping[str, Any]) -> Contents:
-        """What `as_answer` made; raises KeyError, TypeError and ValueError."""
+        """Return what ``as_answer`` was made of.
+
+        :raises KeyError, TypeError, ValueError: ``answer`` has another form.
+        """
         crls = [
             {**each, "number": None if each["number"] is None else int(each["number"], 16)} for each in answer["crls"]
         ]
-        return cls(tuple(Certificate(**each) for each in answer["certificates"]), tuple(Crl(**each) for each in crls))
+        return cls(
+            tuple(HostCertificate(**each) for each in answer["certificates"]), tuple(HostCrl(**each) for each in crls)
+        )
 
 
 def read(pem: bytes) -> Contents:
-    """What is in a PEM file. A damaged block counts as not there: nginx does not take the file then."""
+    """Return the contents of a PEM file. A damaged block counts as missing: nginx rejects such a file."""
     certificates, crls = [], []
     for kind, encoded in _blocks(pem):
         try:
@@ -109,12 +118,12 @@ def read(pem: bytes) -> Contents:
 
 
 def has_crl(pem: bytes) -> bool:
-    """Whether a file is one of CRLs."""
+    """Tell whether a PEM file contains a CRL."""
     return b"-----BEGIN X509 CRL-----" in pem
 
 
-def revoked(pem: bytes) -> list[tuple[Crl, dict[str, bool]]]:
-    """The CRLs of a PEM file, each with the serials that it lists, in nginx's spelling, and whether one is on hold."""
+def revoked(pem: bytes) -> list[tuple[HostCrl, dict[str, bool]]]:
+    """Return the CRLs of a PEM file, each with its serials as nginx writes them, and whether each is on hold."""
     found = []
     for kind, encoded in _blocks(pem):
         if kind != _CRL:
@@ -131,7 +140,7 @@ def revoked(pem: bytes) -> list[tuple[Crl, dict[str, bool]]]:
 
 
 def _blocks(pem: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Kind and DER of each block that is a certificate or a CRL."""
+    """Yield type and DER of each block that is a certificate or a CRL."""
     for part in pem.split(b"-----BEGIN ")[1:]:
         kind, _dashes, rest = part.partition(b"-----")
         text, ending, _rest = rest.partition(b"-----END " + kind + b"-----")
@@ -142,12 +151,15 @@ def _blocks(pem: bytes) -> Iterator[tuple[bytes, bytes]]:
                 continue
 
 
-def _certificate(encoded: bytes) -> Certificate:
-    """RFC 5280, 4.1: version (absent in version 1), serialNumber, signature, issuer, validity, subject, key."""
+def _certificate(encoded: bytes) -> HostCertificate:
+    """Return what a certificate in DER says.
+
+    RFC 5280, 4.1: version (absent in version 1), serialNumber, signature, issuer, validity, subject, key.
+    """
     fields = list(der.elements(_signed(encoded).content))
     validity, subject, key = fields[4:7] if fields[0].tag == _VERSION_TAG else fields[3:6]
     begin, end = der.elements(validity.content)
-    return Certificate(
+    return HostCertificate(
         _name(subject),
         hashlib.sha256(encoded).hexdigest(),
         hashlib.sha256(key.encoded).hexdigest(),
@@ -158,7 +170,10 @@ def _certificate(encoded: bytes) -> Certificate:
 
 @dataclass(frozen=True)
 class _CrlFields:
-    """RFC 5280, 5.1: version (absent in version 1), signature, issuer, thisUpdate, nextUpdate, the list, extensions."""
+    """The fields of a CRL.
+
+    RFC 5280, 5.1: version (absent in version 1), signature, issuer, thisUpdate, nextUpdate, the list, extensions.
+    """
 
     signed: bytes
     issuer: der.Element
@@ -179,7 +194,7 @@ class _CrlFields:
         return cls(signed.encoded, issuer, begin, end, entries, extensions)
 
 
-def _crl(encoded: bytes) -> Crl:
+def _crl(encoded: bytes) -> HostCrl:
     fields = _CrlFields.of(encoded)
     number, key_identifier = None, ""
     for extension in der.elements(next(der.elements(fields.extensions)).content) if fields.extensions else ():
@@ -189,7 +204,7 @@ def _crl(encoded: bytes) -> Crl:
         elif der.dotted(oid.content) == _AUTHORITY_KEY_IDENTIFIER:
             parts = der.elements(next(der.elements(value.content)).content)
             key_identifier = next((part.content.hex() for part in parts if part.tag == _KEY_IDENTIFIER_TAG), "")
-    return Crl(
+    return HostCrl(
         _name(fields.issuer),
         hashlib.sha256(fields.issuer.encoded).hexdigest(),
         key_identifier,
@@ -201,13 +216,13 @@ def _crl(encoded: bytes) -> Crl:
 
 
 def _signed(encoded: bytes) -> der.Element:
-    """What is signed of a certificate or a CRL."""
+    """Return the signed part of a certificate or a CRL."""
     (whole,) = der.elements(encoded)
     return next(der.elements(whole.content))
 
 
 def _name(name: der.Element) -> str:
-    """A subject for people to read, in the order of RFC 4514."""
+    """Return a name for display, in the order of RFC 4514."""
     parts = []
     for together in der.elements(name.content):
         for attribute in der.elements(together.content):

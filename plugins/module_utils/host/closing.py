@@ -2,11 +2,11 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Services that nginx rejects, and that would keep a revocation from all others.
+"""Services that nginx rejects, and that would keep a revocation from taking effect on all others.
 
-nginx takes a configuration as a whole or not at all: one server block with a certificate that is gone, and no CRL is
-read any more. So the server blocks of ours that nginx rejects are closed, which shuts nobody out who could get in
-after the next start of nginx, and the rest gets its CRL.
+nginx accepts its configuration as a whole or not at all: if the certificate of one server block is missing, no new CRL
+is read. So the server blocks of ours that nginx rejects are closed, and the rest gets its CRL. Nobody loses access who
+would have had any after the next start of nginx.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ Try = Callable[[Mapping[str, "bytes | None"]], Verdict]
 
 @dataclass(frozen=True)
 class Closed:
-    """A service's server block that nginx rejected, and in nginx's words why."""
+    """A service's server block that nginx rejected, and nginx's reason."""
 
     path: str
     words: str
 
     @property
     def service(self) -> str:
-        """The service's name."""
+        """Return the service's name."""
         match = _FILE_NAME.fullmatch(os.path.basename(self.path))
         return match["service"] if match else self.path
 
@@ -62,8 +62,8 @@ def rejected(
 ) -> dict[Closed, bytes] | None:
     """Return the server blocks of ours that have to be closed for the rest to be accepted, with their new content.
 
-    `configuration` is the one with `overlay`; `attempt` asks nginx about such changes. None where nginx rejects
-    something else besides.
+    ``configuration`` is the one with ``overlay``; ``attempt`` asks nginx about such changes. Returns None where nginx
+    rejects something else as well.
     """
     # Only whole server blocks: a snippet without its lines would be a server block of the host's own without a gate.
     files = [
@@ -111,12 +111,12 @@ def in_place(conf_dir: str) -> list[Closed]:
 
 
 def in_words(problems: Sequence[str]) -> str:
-    """What nginx rejected, without what it only warned of."""
+    """Return nginx's errors in one line, without its warnings where it gave errors."""
     return "; ".join([problem for problem in problems if problem.startswith("[emerg]")] or problems)
 
 
 def files_of_ours(problems: Sequence[str], configuration: nginx_conf.Configuration) -> list[str]:
-    """The files of ours that nginx's words are about: they name a line in it, or a path or host name from it."""
+    """Return the files of ours that nginx's errors name: by file and line, or by a path or host name in them."""
     words = in_words(problems)
     places = set(_PLACE.findall(words))
     quoted = {value for value in _QUOTED.findall(words) if value.startswith("/")}
@@ -130,7 +130,7 @@ def files_of_ours(problems: Sequence[str], configuration: nginx_conf.Configurati
 
 
 def message(services: Sequence[Closed], check: bool) -> str:
-    """What to say of services that are closed, or in check mode would be."""
+    """Return the message about services that are closed, or would be in check mode."""
     names = ", ".join(each.service for each in services)
     reasons = "; ".join(dict.fromkeys(f"{each.path}: {each.words}" for each in services))
     is_closed = "would be closed" if check else "is closed"
@@ -145,7 +145,7 @@ def _left_out(_file: nginx_conf.ConfFile, words: str) -> bytes:
 
 
 def _shut(file: nginx_conf.ConfFile, words: str) -> bytes:
-    """The sockets and names of a service's server blocks, with nothing behind them."""
+    """Return the server blocks of a service with sockets and names only."""
     lines = []
     for server in file.directives:
         if server.name != "server" or server.block is None:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a host should have against what it has. Reads, and changes nothing."""
+"""What a host should have, compared with what it has. Reads, and changes nothing."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from ansible_collections.mtls.nginx.plugins.module_utils.host.request import (
 
 
 @dataclass(frozen=True)
-class Change:
-    """One file that differs; `kind` is created, changed or removed, `before` None where there was no content."""
+class FileChange:
+    """One file that differs; ``kind`` is created, changed or removed, ``before`` is None where there was no content."""
 
     path: str
     kind: str
@@ -38,7 +38,7 @@ class Change:
 
 
 def with_textfile(request: ChangeRequest) -> ChangeRequest:
-    """The request with the metrics of what it will have put in place."""
+    """Return the request with the metrics of the files that it puts in place."""
     textfile = request.textfile
     if textfile is None or folder_in_the_way(textfile):
         return request
@@ -52,7 +52,10 @@ def with_textfile(request: ChangeRequest) -> ChangeRequest:
 
 
 def _read_if_possible(path: str) -> bytes | None:
-    """For the metrics: what is wrong with a certificate of the host's own is no reason to keep a CRL out."""
+    """Return what is in a file, or None where it cannot be read.
+
+    For the metrics: a broken certificate of the host's own must not keep a CRL from being installed.
+    """
     try:
         return read(path)
     except (MtlsError, OSError):
@@ -60,12 +63,15 @@ def _read_if_possible(path: str) -> bytes | None:
 
 
 def folder_in_the_way(textfile: Textfile) -> bool:
-    """Whether the metrics cannot be written: whoever may write in their folder must not keep a CRL out with that."""
+    """Tell whether there is a folder in the place of the metrics, so that they cannot be written.
+
+    Whoever may write there must not be able to keep a CRL from being installed.
+    """
     return os.path.isdir(textfile.path) and not os.path.islink(textfile.path)
 
 
 def with_bound(request: ChangeRequest, conf_path: str) -> tuple[ChangeRequest, shutdown.OwnBound | None]:
-    """The request with what bounds the life of connections that outlive a reload."""
+    """Return the request with ``worker_shutdown_timeout`` as it asks for it, and the host's own setting, if any."""
     if request.shutdown_timeout is None:
         return request, None
     plan = shutdown.plan(conf_path, request.shutdown_timeout)
@@ -78,31 +84,34 @@ def with_bound(request: ChangeRequest, conf_path: str) -> tuple[ChangeRequest, s
     return replace(request, wanted=[*request.wanted, *wanted], absent=[*request.absent, *absent]), plan.own
 
 
-def compare(request: ChangeRequest) -> list[Change]:
-    """What has to be done to files."""
+def compare(request: ChangeRequest) -> list[FileChange]:
+    """Return the files that differ.
+
+    :raises MtlsError: something else than a regular file is in the place of one.
+    """
     changes = []
     for wanted in request.wanted:
         status = _status(wanted.path, follow=not wanted.shared_folder)
         if status is not None and wanted.shared_folder and not stat.S_ISREG(status.st_mode):
-            changes.append(Change(wanted.path, "changed", None, None, wanted))
+            changes.append(FileChange(wanted.path, "changed", None, None, wanted))
             continue
         before = read(wanted.path, follow=not wanted.shared_folder)
         if status is None:
-            changes.append(Change(wanted.path, "created", None, None, wanted))
+            changes.append(FileChange(wanted.path, "created", None, None, wanted))
             continue
         mode = status.st_mode & 0o7777
         owner = wanted.owner[0] if wanted.owner else os.geteuid()
         if (before, mode, status.st_uid) != (wanted.content, wanted.mode, owner):
-            changes.append(Change(wanted.path, "changed", before, mode, wanted))
+            changes.append(FileChange(wanted.path, "changed", before, mode, wanted))
     for path in request.absent:
         status = _status(path)
         if status is not None:
-            changes.append(Change(path, "removed", read(path), status.st_mode & 0o7777, None))
+            changes.append(FileChange(path, "removed", read(path), status.st_mode & 0o7777, None))
     return changes
 
 
 def fingerprint(content: bytes, mode: int) -> str:
-    """What `look` tells of a file that is as `compare` wants it."""
+    """Return what ``look`` reports of a file that is as ``compare`` wants it."""
     return f"{mode:04o} {hashlib.sha256(content).hexdigest()}"
 
 
@@ -118,10 +127,10 @@ def _fingerprint(path: str) -> str | None:
 
 @dataclass(frozen=True)
 class Look:
-    """What a host has: `fingerprints` by path, None where there is no file.
+    """What a host has: ``fingerprints`` by path, None where there is no file.
 
-    `settled`: nothing else differs from what was asked for. `own_bound` is the host's own `worker_shutdown_timeout`.
-    `unguarded` are the snippets that stand in no server block.
+    ``settled``: nothing else differs from the request. ``own_bound`` is the host's own ``worker_shutdown_timeout``.
+    ``unguarded`` are the snippets that no server block includes.
     """
 
     settled: bool
@@ -131,10 +140,11 @@ class Look:
 
 
 def look(conf_path: str, paths: Sequence[str], request: ChangeRequest) -> Look:
-    """Compare what can be compared before there are contents: `paths` are those of all files, which `request` lacks.
+    """Compare what can be compared before the contents are known; ``paths`` are all files, which ``request`` lacks.
 
-    Whatever cannot be read, or would be refused, counts as not settled: who then carries the request out is told why.
-    Raises swap.Busy when another run does not let go of the host.
+    Whatever cannot be read, or would be refused, counts as not settled: the transaction then says why.
+
+    :raises swap.Busy: another run is working on the host.
     """
     conf_dir = os.path.dirname(conf_path)
     try:
@@ -155,9 +165,9 @@ def look(conf_path: str, paths: Sequence[str], request: ChangeRequest) -> Look:
 def unguarded_snippets(
     conf_path: str, wanted: Sequence[Snippet], configuration: nginx_conf.Configuration | None = None
 ) -> list[Snippet]:
-    """The snippets that stand in no server block of this configuration, or of that on the disk.
+    """Return the snippets that no server block includes, in this configuration or else in that on disk.
 
-    :raises MtlsError: for one that is no gate where it stands.
+    :raises MtlsError: one is included where it protects nothing.
     """
     if not wanted:
         return []
@@ -168,9 +178,9 @@ def unguarded_snippets(
 
 
 def held(expected: Mapping[str, str | None]) -> dict[str, dict[str, Any]]:
-    """What certificates and CRLs are in those files that are not as `expected`: fingerprints, by path.
+    """Return the certificates and CRLs of those files that are not as ``expected`` (fingerprints), by path.
 
-    See `certificates.Contents.as_answer`. A file that is not there is left out.
+    See ``certificates.Contents.as_answer``. Missing files are left out.
     """
     found = {}
     for path, fingerprinted in expected.items():
@@ -191,7 +201,10 @@ def _status(path: str, *, follow: bool = True) -> os.stat_result | None:
 
 
 def read(path: str, *, follow: bool = True) -> bytes | None:
-    """The content of a regular file, None where there is none; raises MtlsError for anything else of that name."""
+    """Return the content of a regular file, None where there is none.
+
+    :raises MtlsError: something else has that name.
+    """
     try:
         with files.open_regular(path, follow=follow) as handle:
             return handle.read()
@@ -206,7 +219,7 @@ def read(path: str, *, follow: bool = True) -> bytes | None:
 
 
 def refuse_strays(request: ChangeRequest) -> None:
-    """Raise MtlsError for files of ours that fit `owned`, and are neither wanted nor absent."""
+    """Raise MtlsError for files of ours that match ``owned``, and are neither wanted nor absent."""
     known = {wanted.path for wanted in request.wanted} | set(request.absent)
     found = sorted({path for pattern in request.owned for path in glob.glob(pattern)} - known)
     strays = [path for path in found if nginx_conf.is_managed(read(path) or b"")]

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the mtls.nginx authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the files and logs of a host say of one service's gate and of one client: nothing is changed."""
+"""What the files and logs of a host say of one service and one client. Reads, and changes nothing."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _WHOLE_SERVICE = ("", "rest:", "~^rest:")
 
 @dataclass(frozen=True)
 class Gate:
-    """A service's gate on this host: its nginx variables begin with `variable`, the other values are paths."""
+    """The files of a service on this host. Its nginx variables begin with ``variable``; the other values are paths."""
 
     service: str
     variable: str
@@ -42,7 +42,7 @@ class Gate:
 
 
 def state(gate: Gate, serial: str, dn: str) -> dict[str, t.Any]:
-    """The files' truth and the last requests of a client, in the words of the `nginx_gate` module's return value."""
+    """Return what the files say and the client's last requests, in the words of the module ``nginx_gate``."""
     crl = files.read_if_there(gate.crl)
     return {
         "configured": os.path.exists(gate.server_block),
@@ -59,7 +59,7 @@ def state(gate: Gate, serial: str, dn: str) -> dict[str, t.Any]:
 
 
 def _allow(gate: Gate) -> dict[str, t.Any] | None:
-    """Who may enter by the map `$mtls_<service>_list`: everybody with a good certificate, or these subjects."""
+    """Return who may enter by the map ``$mtls_<service>_list``: every valid certificate, or these subjects."""
     content = files.read_if_there(gate.maps)
     if content is None:
         return None
@@ -77,7 +77,7 @@ def _allow(gate: Gate) -> dict[str, t.Any] | None:
 
 
 def _requests(gate: Gate, serial: str, dn: str) -> list[dict[str, t.Any]]:
-    """The last requests with this certificate, or with one of the same subject, oldest first."""
+    """Return the last requests with this certificate, or with one of the same subject, oldest first."""
     logged = _as_logged(dn).lower()
     found = []
     for line in _log_lines(gate, "access"):
@@ -97,18 +97,18 @@ def _requests(gate: Gate, serial: str, dn: str) -> list[dict[str, t.Any]]:
 
 
 def _errors(gate: Gate) -> list[str]:
-    """The last lines of the error log that are about TLS; they do not say of which certificate."""
+    """Return the last lines of the error log that are about TLS; they do not name the certificate."""
     lines = [line for line in _log_lines(gate, "error") if _ABOUT_TLS.match(line)]
     return [one_line(line.decode("utf-8", "replace")) for line in lines[-_MOST_ERRORS:]]
 
 
 def _as_logged(dn: str) -> str:
-    """How log_format's default escaping writes a subject, which is printable ASCII (nginx's ngx_http_log_escape)."""
+    """Return a subject, which is printable ASCII, as log_format's default escaping writes it (ngx_http_log_escape)."""
     return dn.replace("\\", "\\x5C").replace('"', "\\x22")
 
 
 def _log_lines(gate: Gate, kind: str) -> Iterator[bytes]:
-    """The last lines of a log, with those before it was rotated."""
+    """Yield the last lines of a log, after those of the log rotated last."""
     path = os.path.join(gate.log_dir, f"mtls-{gate.service}.{kind}.log")
     for part in (f"{path}.1", path):
         yield from files.last_lines(part, _TAIL)

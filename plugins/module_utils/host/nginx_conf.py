@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Reading nginx's configuration: directives with their place in the text, across all included files.
+"""Reads nginx's configuration: directives with their position in the text, across all included files.
 
-Whether a configuration is right is nginx's to say. This reader answers what `nginx -t` does not: which file is
+Whether a configuration is valid is for nginx to say. This reader answers what ``nginx -t`` does not: which file is
 included where, what listens, what a directive's value is, and at which characters a path stands.
 """
 
@@ -38,12 +38,12 @@ _LUA = re.compile(r"""--[^\n]*|"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|[{}]""")
 
 
 class ConfSyntaxError(ValueError):
-    """Text that is no nginx configuration."""
+    """The text is not an nginx configuration."""
 
 
 @dataclass(frozen=True)
 class Token:
-    """A word: its value with quotes and escapes resolved, and the characters [start, end) that it takes up."""
+    """A word: its value with quotes and escapes resolved, and its characters [start, end)."""
 
     value: str
     start: int
@@ -52,9 +52,9 @@ class Token:
 
 @dataclass(frozen=True)
 class Directive:
-    """One directive. `block` holds the directives between its braces, and is None where it ends with a semicolon.
+    """One directive. ``block`` has the directives between its braces, and is None if it ends with a semicolon.
 
-    `start` is the character at which it begins.
+    ``start`` is the character at which it begins.
     """
 
     name: str
@@ -64,11 +64,15 @@ class Directive:
 
     @property
     def values(self) -> list[str]:
+        """Return the values of the arguments."""
         return [token.value for token in self.args]
 
 
 def parse(text: str) -> list[Directive]:
-    """Parse one file's text; raises ConfSyntaxError with the line number."""
+    """Return the directives of one file's text.
+
+    :raises ConfSyntaxError: with the line number.
+    """
     top: list[Directive] = []
     blocks = [top]
     words: list[Token] = []
@@ -107,14 +111,17 @@ def parse(text: str) -> list[Directive]:
 
 
 def is_managed(content: bytes) -> bool:
-    """Whether a configuration file carries our marker in its first lines."""
+    """Tell whether a configuration file has our marker in its first lines."""
     head = content.split(b"\n", _MARKER_LINES)[:_MARKER_LINES]
     return any(line.strip().startswith(MARKER.encode()) for line in head)
 
 
 @dataclass(frozen=True)
 class ConfFile:
-    """A file of the configuration, under the name by which nginx opens it. `error` says why it could not be parsed."""
+    """A file of the configuration, under the name by which nginx opens it.
+
+    ``error`` says why it could not be parsed.
+    """
 
     path: str
     text: str
@@ -123,14 +130,15 @@ class ConfFile:
 
     @property
     def managed(self) -> bool:
+        """Tell whether the file has our marker."""
         return is_managed(self.text.encode("utf-8", "surrogateescape"))
 
 
 @dataclass(frozen=True)
 class Statement:
-    """A directive where it takes effect: in `context`, for example ("http", "server"), written in `file`.
+    """A directive where it takes effect: in ``context``, for example ("http", "server"), written in ``file``.
 
-    `server` is the number of the server block around it, None outside of any.
+    ``server`` is the number of the server block around it, None outside of any.
     """
 
     directive: Directive
@@ -140,12 +148,12 @@ class Statement:
 
     @property
     def place(self) -> str:
-        """File and line, in words."""
+        """Return file and line, in words."""
         return f"{self.file.path}, line {_line(self.file.text, self.directive.start)}"
 
     @property
     def managed(self) -> bool:
-        """Whether we wrote it: it stands in a file of ours, or our marker ends its line."""
+        """Tell whether we wrote it: it is in a file of ours, or our marker ends its line."""
         if self.file.managed or not self.directive.args:
             return self.file.managed
         rest_of_line = self.file.text[self.directive.args[-1].end :].partition("\n")[0]
@@ -156,7 +164,7 @@ class Statement:
 class Configuration:
     """A main configuration file with everything it includes.
 
-    `included` names for each included file the contexts in which that happens. The folder of the main file is where
+    ``included`` names for each included file the contexts in which that happens. The folder of the main file is where
     relative includes start (measured: not the folder of the including file).
     """
 
@@ -167,20 +175,22 @@ class Configuration:
 
     @property
     def conf_dir(self) -> str:
+        """Return the folder of the main file."""
         return os.path.dirname(self.conf_path)
 
     @property
     def main(self) -> ConfFile:
+        """Return the main file."""
         return self.files[self.conf_path]
 
     def find(self, name: str, context: tuple[str, ...] | None = None) -> Iterator[Statement]:
-        """The statements of one directive, anywhere or in one context."""
+        """Yield the statements of one directive, anywhere or in one context."""
         for statement in self.statements:
             if statement.directive.name == name and context in (None, statement.context):
                 yield statement
 
     def own_value(self, name: str, context: tuple[str, ...]) -> str | None:
-        """The arguments of a directive as the host's own files set it in a context: what we wrote does not count."""
+        """Return a directive's arguments as the host's own files set it in a context, not those we wrote; or None."""
         for statement in self.find(name, context):
             if not statement.managed:
                 return " ".join(statement.directive.values)
@@ -190,11 +200,12 @@ class Configuration:
 def load(
     conf_path: str, overlay: Mapping[str, bytes | None] | None = None, *, main_context_only: bool = False
 ) -> Configuration:
-    """Read a configuration as it would be with the files of `overlay` in place (None: without that file).
+    """Read a configuration as it would be with the files of ``overlay`` in place (None: without that file).
 
-    With `main_context_only` nothing inside a block is looked at, and no file that is included there.
-    Included files that cannot be read or parsed are kept with their `error`: nginx will name what is wrong with them.
-    Raises OSError when the main file cannot be read.
+    With ``main_context_only`` nothing inside a block is looked at, and no file that is included there. Included files
+    that cannot be read or parsed are kept with their ``error``: nginx will report them.
+
+    :raises OSError: the main file cannot be read.
     """
     return _Loader(conf_path, overlay or {}, main_context_only).load()
 
@@ -255,7 +266,7 @@ class _Loader:
         self._walk(file, file.directives, context, depth, server)
 
     def _expand(self, pattern: str) -> list[str]:
-        """The files that `include` names, in nginx's order; like glob(3), a `*` does not match a leading dot."""
+        """Return the files that ``include`` names, in nginx's order; as in glob(3), ``*`` matches no leading dot."""
         pattern = os.path.join(self._configuration.conf_dir, pattern)
         if not glob.has_magic(pattern):
             return [pattern]
@@ -275,7 +286,7 @@ def _glob_matches(path: str, pattern: str) -> bool:
 
 
 def edit(text: str, edits: Iterable[tuple[int, int, str]]) -> str:
-    """Replace the characters [start, end) by another text, for each of the edits (which must not overlap)."""
+    """Return the text with the characters [start, end) replaced, for each of the edits (which must not overlap)."""
     pieces, position = [], 0
     for start, end, replacement in sorted(edits):
         pieces += [text[position:start], replacement]
@@ -284,8 +295,8 @@ def edit(text: str, edits: Iterable[tuple[int, int, str]]) -> str:
 
 
 @dataclass(frozen=True)
-class Listen:
-    """A TCP socket that a `listen` directive asks for; `host` is "" for every address of its family."""
+class ListenSocket:
+    """A TCP socket that a ``listen`` directive asks for; ``host`` is empty for every address of its family."""
 
     host: str
     port: int
@@ -298,9 +309,9 @@ class Listen:
         return f"[{host}]:{self.port}" if self.ipv6 else f"{host}:{self.port}"
 
 
-def listens(configuration: Configuration) -> list[Listen]:
-    """The TCP sockets that a configuration opens, less those given by a name, a range of ports, or a unix path."""
-    found: dict[str, Listen] = {}
+def listens(configuration: Configuration) -> list[ListenSocket]:
+    """Return the TCP sockets that a configuration opens, except those given by name, port range or unix path."""
+    found: dict[str, ListenSocket] = {}
     for statement in configuration.find("listen"):
         values = statement.directive.values
         if len(statement.context) != 2 or statement.context[1] != "server" or not values:
@@ -313,16 +324,16 @@ def listens(configuration: Configuration) -> list[Listen]:
     return list(found.values())
 
 
-def _listen(address: str, ipv6_only: bool, file: str) -> Listen | None:
+def _listen(address: str, ipv6_only: bool, file: str) -> ListenSocket | None:
     match = re.fullmatch(r"\[(?P<six>[0-9A-Fa-f:.]+)\](?::(?P<six_port>\d+))?", address)
     if match:
         host = match["six"] if match["six"].strip("0:") else ""
-        return Listen(host, int(match["six_port"] or 80), True, ipv6_only, file)
+        return ListenSocket(host, int(match["six_port"] or 80), True, ipv6_only, file)
     match = re.fullmatch(r"(?:(?P<host>\*|\d+\.\d+\.\d+\.\d+)(?::(?P<port>\d+))?|(?P<alone>\d+))", address)
     if match is None:
         return None
     host = match["host"] if match["host"] not in (None, "*", "0.0.0.0") else ""
-    return Listen(host, int(match["port"] or match["alone"] or 80), False, False, file)
+    return ListenSocket(host, int(match["port"] or match["alone"] or 80), False, False, file)
 
 
 def _unescape(raw: str) -> str:
@@ -352,5 +363,5 @@ def nginx_quote(text: str) -> str:
 
 
 def literal_key(text: str) -> str:
-    """Return the key of a `map` that stands for ``text`` itself, also where that is a word of nginx's (fact 1.4)."""
+    """Return the key of a ``map`` that stands for ``text`` itself, also where that is a word of nginx's (fact 1.4)."""
     return f"\\{text}" if text in ("default", "include") else text

@@ -60,7 +60,7 @@ _SILENCE = "its error log gives no reason"
 
 @dataclass(frozen=True)
 class Process:
-    """A process: `started`, in clock ticks since boot, tells it from a later one with the same pid."""
+    """A process: ``started``, in clock ticks since boot, tells it from a later one with the same pid."""
 
     pid: int
     started: int
@@ -70,7 +70,10 @@ class Process:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What `nginx -t` said: `problems` are its lines of level warn and above, such as "[emerg] unknown directive …"."""
+    """What ``nginx -t`` said.
+
+    ``problems`` are its lines of level warn and above, such as "[emerg] unknown directive …".
+    """
 
     accepted: bool
     problems: tuple[str, ...]
@@ -78,7 +81,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Compiled:
-    """Paths compiled into the program; `error_log` may be the word stderr."""
+    """Paths compiled into the program; ``error_log`` may be the word stderr."""
 
     conf_path: str
     error_log: str
@@ -93,7 +96,7 @@ class LogTail:
         self._starts = {path: self._stat(path) for path in paths}
 
     def lines(self) -> list[re.Match[str]]:
-        """The new lines of level crit and above, as matches with the groups level, pid and text."""
+        """Return the new lines of level crit and above, as matches with the groups level, pid and text."""
         found = []
         for path, start in self._starts.items():
             inode, size = self._stat(path)
@@ -103,7 +106,7 @@ class LogTail:
         return [match for match in found if match]
 
     def quote(self) -> str:
-        """The new lines in nginx's words, without repetitions."""
+        """Return the new lines in nginx's words, without repetitions."""
         lines = dict.fromkeys(f"[{line['level']}] {_nginx_words(line['text'])}" for line in self.lines())
         return "; ".join(list(lines)[:_MOST_QUOTED])
 
@@ -117,14 +120,14 @@ class LogTail:
 
 
 class DyingWorkersError(MtlsError):
-    """nginx took a configuration, and the worker processes that should serve with it ended at once."""
+    """nginx accepted a configuration, and the worker processes that should serve with it ended at once."""
 
 
 class Nginx:
-    """The nginx at `binary`, with the instance that runs with `conf_path`.
+    """The nginx at ``binary``, with the instance that runs with ``conf_path``.
 
-    With the packages' own configuration file the platform's service manager starts it (systemd where it runs, else
-    the init script), with any other the program itself.
+    With the package's own configuration file the platform's service manager starts it (systemd where it runs, else the
+    init script), with any other the program itself.
     """
 
     def __init__(self, binary: str, conf_path: str) -> None:
@@ -135,12 +138,16 @@ class Nginx:
 
     @property
     def conf_dir(self) -> str:
+        """Return the folder of the configuration file."""
         return os.path.dirname(self.conf_path)
 
     # What is installed
 
     def version(self) -> str:
-        """The version, for example 1.22.1."""
+        """Return the version, for example 1.22.1.
+
+        :raises MtlsError: the program is not nginx.
+        """
         output = run([self.binary, "-v"]).output
         match = re.search(r"nginx version: [^/]+/(\d+(?:\.\d+)+)", output)
         if match is None:
@@ -149,6 +156,7 @@ class Nginx:
 
     @functools.cached_property
     def compiled(self) -> Compiled:
+        """Return the paths compiled into the program."""
         options = dict(re.findall(r"--([a-z-]+)=('[^']*'|\S+)", run([self.binary, "-V"]).output))
         prefix = options.get("prefix", "/usr/local/nginx")
 
@@ -164,7 +172,7 @@ class Nginx:
         )
 
     def test(self, conf_path: str | None = None, extra: str | None = None) -> Verdict:
-        """Ask nginx about a configuration file, its own by default; `extra` are more main-level directives."""
+        """Ask nginx about a configuration file, its own by default; ``extra`` has more main-level directives."""
         command = [self.binary, "-t", "-q", "-c", conf_path or self.conf_path]
         result = run([*command, "-g", extra] if extra else command)
         problems = dict.fromkeys(f"[{line[1]}] {line[2]}" for line in _PROBLEM.finditer(result.output))
@@ -175,7 +183,7 @@ class Nginx:
     # What runs
 
     def master(self) -> Process | None:
-        """The master process of the instance that was started with our configuration file."""
+        """Return the master process of the instance that was started with our configuration file, or None."""
         # To look at one process is cheap, to look through all of them is not.
         known = _process(self._known.pid) if self._known else None
         if known is None or known != self._known or not known.title.startswith(_MASTER):
@@ -187,7 +195,7 @@ class Nginx:
         masters = [process for process in self._scanned if process.title.startswith(_MASTER)]
         found = [process for process in masters if self._is_ours(process)]
         if len(found) > 1:
-            # A worker bears its master's title for an instant; during an upgrade of the program there are two masters.
+            # A worker has its master's title for an instant; during an upgrade of the program there are two masters.
             pid = self._pid_from_file()
             pids = {process.pid for process in found}
             named = [process for process in found if process.pid == pid]
@@ -195,7 +203,7 @@ class Nginx:
         return found[0] if found else None
 
     def workers(self, master: Process) -> set[Process]:
-        """The master's workers that accept connections: those that are shutting down do not count."""
+        """Return the master's workers that accept connections: those that are shutting down do not count."""
         return {
             process
             for process in _processes(_WORKER)
@@ -203,7 +211,7 @@ class Nginx:
         }
 
     def strangers(self) -> list[Process]:
-        """Workers that accept connections on our sockets, and are not the master's.
+        """Return the workers that accept connections on our sockets, and are not the master's.
 
         While the program is upgraded there is another master (nginx.org/en/docs/control.html, "Upgrading executable"),
         and one that was killed leaves workers. A reload reaches neither.
@@ -232,7 +240,10 @@ class Nginx:
         return [process for process in others if ours & ports.socket_inodes(process.pid)]
 
     def upgrade(self, timeout: float = 0.0) -> str | None:
-        """Say who answers on our sockets with a configuration of before, after waiting that they end; None: nobody."""
+        """Wait up to ``timeout`` seconds for ``strangers`` to end; say who still answers with an old configuration.
+
+        None where nobody does.
+        """
         deadline = time.monotonic() + timeout
         while True:
             strangers = self.strangers()
@@ -257,7 +268,7 @@ class Nginx:
         )
 
     def error_logs(self, configuration: nginx_conf.Configuration) -> list[str]:
-        """The files in which nginx says why it cannot use a configuration."""
+        """Return the files in which nginx says why it cannot use a configuration."""
         values = [
             statement.directive.values[0]
             for statement in configuration.find("error_log", ())
@@ -277,10 +288,11 @@ class Nginx:
     # What changes it
 
     def reload(self, log: LogTail) -> None:
-        """Have nginx read its configuration, and wait until workers that know it serve and those before them do not.
+        """Have nginx read its configuration, and wait until new workers serve and no old ones do.
 
-        Raises MtlsError, with nginx's words, when it keeps its old workers (a taken port, a file that only the
-        running nginx cannot read), and DyingWorkersError when the new ones die.
+        ::raises MtlsError: it keeps its old workers, with nginx's words (a taken port, a file that only the running
+        nginx cannot read).
+        :raises DyingWorkersError: the new workers die.
         """
         master = self.master()
         if master is None:
@@ -294,7 +306,10 @@ class Nginx:
         self._wait(before, log, RELOAD_TIMEOUT, "nginx did not take over the configuration")
 
     def start(self, log: LogTail) -> None:
-        """Start nginx and wait until its workers serve; raises MtlsError with nginx's words."""
+        """Start nginx and wait until its workers serve.
+
+        :raises MtlsError: it does not start, with nginx's words.
+        """
         self._scanned = None
         if self.conf_path != DEFAULT_CONF:
             self._call([self.binary, "-c", self.conf_path], log)
@@ -307,7 +322,7 @@ class Nginx:
         self._wait(set(), log, START_TIMEOUT, "nginx did not start")
 
     def stop(self) -> None:
-        """End a running instance, as after a start that turned out wrong."""
+        """Stop a running instance, for example after a start that failed."""
         master = self.master()
         if master is None:
             return
@@ -387,15 +402,18 @@ class Nginx:
 
 
 @dataclass(frozen=True)
-class Result:
+class CommandResult:
     """A command's exit status, and its output and error output together."""
 
     code: int
     output: str
 
 
-def run(command: Sequence[str]) -> Result:
-    """Run a command to its end; raises MtlsError when it cannot be run or does not end."""
+def run(command: Sequence[str]) -> CommandResult:
+    """Run a command to its end.
+
+    :raises MtlsError: it cannot be run, or does not end.
+    """
     environment = {**os.environ, "LC_ALL": "C"}
     # Not a pipe: a started nginx may keep its error output open, and its end would never be seen.
     with tempfile.TemporaryFile() as output:
@@ -415,16 +433,16 @@ def run(command: Sequence[str]) -> Result:
         except subprocess.TimeoutExpired:
             raise MtlsError(f"'{' '.join(command)}' did not end within {COMMAND_TIMEOUT:.0f} seconds") from None
         output.seek(0)
-        return Result(code, output.read().decode("utf-8", "replace"))
+        return CommandResult(code, output.read().decode("utf-8", "replace"))
 
 
 def systemd_runs() -> bool:
-    """Whether systemd is the host's service manager right now (sd_booted(3))."""
+    """Tell whether systemd is the host's service manager right now (sd_booted(3))."""
     return os.path.isdir("/run/systemd/system")
 
 
 def init_script() -> str | None:
-    """Nginx's init script, if there is one that can be run."""
+    """Return the path of nginx's init script, if there is one that can be run."""
     return INIT_SCRIPT if os.access(INIT_SCRIPT, os.X_OK) else None
 
 
@@ -440,7 +458,7 @@ def _processes(title: str) -> Iterator[Process]:
 
 
 def _process(pid: int) -> Process | None:
-    """A living process, or None; one that is over but not yet waited for has no command line any more."""
+    """Return a living process, or None; one that has ended but was not yet waited for has no command line."""
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as handle:
             title = handle.read().replace(b"\0", b" ").decode("utf-8", "replace").strip()
@@ -462,7 +480,10 @@ def _link(path: str) -> str | None:
 
 
 def _behind_link(path: str, master: Process) -> str:
-    """A log that is a symbolic link is not read, unless it leads to a file that nginx itself has open."""
+    """Return the path of a log behind a symbolic link, if nginx itself has that file open; else the link.
+
+    A link is not read: whoever may write in the log folder could have made it.
+    """
     if not os.path.islink(path):
         return path
     real, folder = os.path.realpath(path), f"/proc/{master.pid}/fd"
@@ -489,7 +510,7 @@ def _signal(process: Process, number: signal.Signals) -> None:
 
 
 def _nginx_words(text: str) -> str:
-    """A line of the error log without what it says of a request, which is the caller's."""
+    """Return a line of the error log without what it says of a request, which the caller sent."""
     return text.partition(", client: ")[0]
 
 

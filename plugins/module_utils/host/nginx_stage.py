@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Asking the host's nginx about files that are not in place.
+"""Asks the host's nginx about files that are not in place.
 
 The configuration folder is mirrored in a scratch folder: symbolic links, except for the files that are to change and
 for the configuration files that name paths in the folder. Those are copies in which each such path points into the
@@ -27,17 +27,19 @@ _CREATING = re.compile(r"access_log|error_log|[a-z_]+_temp_path|[a-z_]+_cache_pa
 def try_out(
     nginx: Nginx, changes: Mapping[str, bytes | None], secrets: Collection[str] = (), scratch_parent: str | None = None
 ) -> Verdict:
-    """What `nginx -t` says of the configuration with these changes (path to content, or to None for removed).
+    """Return what ``nginx -t`` says of the configuration with these changes (content by path, None for removed).
 
-    Nothing outside the scratch folder is written, not even the logs, caches and pid file that `nginx -t` creates, and
-    the secrets among the changes not even there. The problems name the real paths. Raises OSError when the main file
-    cannot be read.
+    Nothing outside the scratch folder is written, not even the logs, caches and pid file that ``nginx -t`` creates, and
+    the secrets among the changes not even there. The problems name the real paths.
+
+    ::raises OSError: the main file cannot be read.
+    :raises MtlsError: the main file cannot be parsed.
     """
     configuration = nginx_conf.load(nginx.conf_path, changes)
     if configuration.main.error:
-        raise MtlsError(f"{nginx.conf_path}: {configuration.main.error}; mend it, 'nginx -t' may say more")
+        raise MtlsError(f"{nginx.conf_path}: {configuration.main.error}; fix it ('nginx -t' may say more)")
     with tempfile.TemporaryDirectory(prefix="mtls-nginx-", dir=scratch_parent) as scratch:
-        stage = _Stage(nginx, configuration, changes, scratch)
+        stage = _Mirror(nginx, configuration, changes, scratch)
         descriptors = stage.build(secrets)
         try:
             has_pid = any(configuration.find("pid", ()))
@@ -48,7 +50,7 @@ def try_out(
         return Verdict(verdict.accepted, tuple(map(stage.real_paths, verdict.problems)))
 
 
-class _Stage:
+class _Mirror:
     def __init__(
         self, nginx: Nginx, configuration: nginx_conf.Configuration, changes: Mapping[str, bytes | None], scratch: str
     ) -> None:
@@ -68,16 +70,17 @@ class _Stage:
                 self._set_aside(path)
 
     def place(self, path: str) -> str:
-        """Where a file of the configuration folder, or a changed one elsewhere, is in the scratch folder."""
+        """Return where a file of the configuration folder, or a changed one elsewhere, is in the scratch folder."""
         return self._elsewhere.get(path) or self._mirror + path[len(self._conf_dir) :]
 
     def real_paths(self, text: str) -> str:
+        """Return nginx's words with the real paths instead of those in the scratch folder."""
         for path, place in self._elsewhere.items():
             text = text.replace(place, path)
         return text.replace(self._mirror, self._conf_dir)
 
     def build(self, secrets: Collection[str]) -> list[int]:
-        """Fill the scratch folder; returns descriptors to be closed when nginx has been asked."""
+        """Fill the scratch folder; return descriptors to be closed when nginx has been asked."""
         contents = {path: content for path, content in self._changes.items() if content is not None}
         for path, file in self._configuration.files.items():
             text = nginx_conf.edit(file.text, self._edits(file))
@@ -99,7 +102,7 @@ class _Stage:
         return descriptors
 
     def _mirror_folders(self, contents: Collection[str]) -> None:
-        """Real folders where something differs, links to everything else."""
+        """Make real folders where something differs, and links to everything else."""
         folders = {self._conf_dir}
         for path in {*contents, *self._changes}:
             folder = os.path.dirname(path)
@@ -119,7 +122,7 @@ class _Stage:
             for number, token in enumerate(statement.directive.args):
                 replacement = self._replacement(statement, number, token.value)
                 if replacement is not None:
-                    edits[token.start] = (token.start, token.end, _quote(replacement))
+                    edits[token.start] = (token.start, token.end, nginx_conf.nginx_quote(replacement))
         return list(edits.values())
 
     def _replacement(self, statement: nginx_conf.Statement, number: int, value: str) -> str | None:
@@ -134,7 +137,7 @@ class _Stage:
 
     @staticmethod
     def _can_be_created(value: str) -> bool:
-        # Where nginx cannot create it, for want of the folder around it, it shall say so.
+        # If the folder around it is missing, nginx itself should say so.
         return value.startswith("/") and "$" not in value and os.path.isdir(os.path.dirname(value))
 
     def _set_aside(self, path: str) -> str:
@@ -146,8 +149,3 @@ class _Stage:
 
     def _inside(self, path: str) -> bool:
         return path.startswith(self._conf_dir + "/")
-
-
-def _quote(value: str) -> str:
-    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Who holds a port. `nginx -t` binds none, so a taken port would only show at the reload."""
+"""Which program holds a port. ``nginx -t`` binds none, so a taken port would only show at the reload."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import re
 import socket
 from collections.abc import Collection, Iterable, Iterator
 
-from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_conf import Listen
+from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_conf import ListenSocket
 
 _LISTENING = "0A"  # TCP_LISTEN of the kernel's include/net/tcp_states.h
 
 
-def taken(listens: Iterable[Listen], nginx_pids: Collection[int]) -> Iterator[tuple[Listen, str]]:
-    """The sockets that nginx could not open because a program other than these processes listens there.
+def taken(listens: Iterable[ListenSocket], nginx_pids: Collection[int]) -> Iterator[tuple[ListenSocket, str]]:
+    """Yield the sockets that nginx could not open because another program listens there, and that program in words.
 
-    Yields each with the program's name and pid in words. What nginx holds itself counts as free.
+    What the processes ``nginx_pids`` hold counts as free.
     """
     ours = {inode for pid in nginx_pids for inode in socket_inodes(pid)}
     for listen in listens:
@@ -31,8 +31,8 @@ def taken(listens: Iterable[Listen], nginx_pids: Collection[int]) -> Iterator[tu
             yield listen, _program(others)
 
 
-def _can_bind(listen: Listen) -> bool:
-    """Whether the kernel gives out the address now. Any obstacle but "in use" is left for nginx to report."""
+def _can_bind(listen: ListenSocket) -> bool:
+    """Tell whether the kernel gives out the address now. Any obstacle but "in use" is left for nginx to report."""
     family = socket.AF_INET6 if listen.ipv6 else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_STREAM) as probe:
@@ -46,7 +46,7 @@ def _can_bind(listen: Listen) -> bool:
 
 
 def listeners(port: int | None = None) -> set[int]:
-    """Inodes of the TCP sockets that listen, on this port or on any (proc_net_tcp(5))."""
+    """Return the inodes of the TCP sockets that listen, on this port or on any (proc_net_tcp(5))."""
     found: set[int] = set()
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         try:
@@ -72,7 +72,7 @@ def _program(inodes: set[int]) -> str:
 
 
 def socket_inodes(pid: int) -> set[int]:
-    """Inodes of the sockets that a process has; none where that may not be seen."""
+    """Return the inodes of a process's sockets; none where they may not be seen."""
     folder = f"/proc/{pid}/fd"
     found: set[int] = set()
     try:

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the mtls.nginx authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the controller asks of a host: the options of `nginx_config`, and what `nginx_facts` compares."""
+"""What the controller asks of a host: the options of ``nginx_config``, and what ``nginx_facts`` compares."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ SECRET_MODE = 0o600
 class WantedFile:
     """A file as it should be. A secret one never appears in a diff or in a scratch file.
 
-    `owner` (user and group) is set for a file that is the host's own and of which we edit a line. Files of ours belong
-    to whoever runs this. `shared_folder`: others may write beside it, so whatever has its name and is no regular file
-    is replaced without a look at what is behind it.
+    ``owner`` (user and group) is set for a file of the host's own in which we edit a line. Files of ours belong to
+    whoever runs this. ``shared_folder``: others may write beside it, so whatever has its name and is not a regular file
+    is replaced unread.
     """
 
     path: str
@@ -34,7 +34,7 @@ class WantedFile:
 
 @dataclass(frozen=True)
 class GateProbe:
-    """A TLS socket that must answer a request without a client certificate with the status `expect`."""
+    """A TLS socket that must answer a request without a client certificate with the status ``expect``."""
 
     address: str
     port: int
@@ -45,10 +45,10 @@ class GateProbe:
 
 @dataclass(frozen=True)
 class Textfile:
-    """Where the metrics go, and the files they are about.
+    """Where the metrics are written, and the files they are about.
 
-    `authorities` are a name (empty for the host's own), the path of the CA certificates and that of the CRL;
-    `certificates` are pairs of a service's name and a path.
+    ``authorities`` are triples: a name (empty for the host's own authority), the path of the CA certificates and that
+    of the CRL. ``certificates`` are pairs of a service's name and a path.
     """
 
     path: str
@@ -58,9 +58,9 @@ class Textfile:
 
 @dataclass(frozen=True)
 class Snippet:
-    """A file of ours that belongs into a server block of the host's own, or is one of ours with exempt networks.
+    """A file of ours to be included in a server block of the host's own, or one of ours with exempt networks.
 
-    With `exempt`, it lets in without a certificate whoever comes from some networks.
+    With ``exempt``, it lets in without a certificate whoever comes from some networks.
     """
 
     service: str
@@ -69,7 +69,7 @@ class Snippet:
 
     @property
     def warning(self) -> str:
-        """What is to be said where no server block includes it."""
+        """Return the warning for a snippet that no server block includes."""
         return (
             f"service {self.service}: no server block includes {self.path}, so it guards nothing yet; put the line"
             f" 'include {self.path};' at the top of the server block that it is for"
@@ -78,11 +78,12 @@ class Snippet:
 
 @dataclass(frozen=True)
 class ChangeRequest:
-    """What a host should have. `owned` are patterns of our files: one that is neither wanted nor absent is refused.
+    """What a host should have.
 
-    `shutdown_timeout` is the bound in seconds for connections that outlive a reload, 0 takes ours away, None leaves it
-    alone. `textfile` is where the end dates are written for Prometheus. `close_rejected`: what is wanted must get in,
-    so services of ours that nginx rejects as they are on this host are closed.
+    ``owned`` are patterns of our files: one that is neither wanted nor absent is refused. ``shutdown_timeout`` is the
+    limit in seconds for connections that outlive a reload; 0 removes ours, None leaves it alone. ``textfile`` is where
+    expiry dates are written for Prometheus. ``close_rejected``: the files must be installed, so services of ours that
+    nginx rejects on this host are closed.
     """
 
     wanted: Sequence[WantedFile] = ()
@@ -99,7 +100,7 @@ class ChangeRequest:
 
 
 def textfile_from(options: Mapping[str, Any] | None) -> Textfile | None:
-    """What the option `textfile` of modules says."""
+    """Return what the option ``textfile`` of modules says."""
     if options is None:
         return None
     certificates = [(item["service"], item["path"]) for item in options["certificates"]]

@@ -2,11 +2,11 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Which names in upstreams nginx can ask the host's name servers for while it runs.
+"""Which names of upstreams nginx can look up with the host's name servers while it runs.
 
-A name in a literal `proxy_pass` is resolved when nginx reads its configuration, and one that cannot be keeps it from
-starting and from reloading. With a variable there, nginx asks its `resolver` at each request instead. But that knows
-name servers only: what the host knows in another way stays literal.
+A name in a literal ``proxy_pass`` is resolved when nginx reads its configuration, and one that cannot be resolved keeps
+it from starting and from reloading. With a variable there, nginx asks its ``resolver`` at each request instead. But
+that knows name servers only: what the host knows from elsewhere stays literal.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _LOCAL_NAME = re.compile(r"(?:.*\.)?(?:localhost|local)\.?", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class NameServers:
-    """What resolv.conf(5) says: addresses as nginx writes them, search domains, and how many dots do without them."""
+    """What resolv.conf(5) says: addresses as nginx writes them, search domains, and ndots."""
 
     addresses: tuple[str, ...] = ()
     search: tuple[str, ...] = ()
@@ -36,7 +36,7 @@ class NameServers:
 
 @dataclass(frozen=True)
 class Names:
-    """`servers` are the host's name servers, and `names` says for each name what to ask them for; None: nothing."""
+    """``servers`` are the host's name servers; ``names`` has, for each name, what to ask them for, or None."""
 
     servers: Sequence[str] = ()
     names: dict[str, str | None] = field(default_factory=dict)
@@ -48,9 +48,9 @@ def look_up(
     resolv_conf: str = "/etc/resolv.conf",
     hosts: str = "/etc/hosts",
 ) -> Names:
-    """Return what is to be asked for these host names; `configuration` may define some as groups of servers.
+    """Return how nginx can look up these host names; ``configuration`` may define some as groups of servers.
 
-    :raises OSError: one of the files is there and cannot be read.
+    :raises OSError: one of the files exists and cannot be read.
     """
     wanted = {name: name.lower().rstrip(".") for name in names}
     if not wanted:
@@ -88,7 +88,7 @@ def name_servers(text: str) -> NameServers:
 
 
 def _address(text: str) -> str | None:
-    """As nginx takes it: not with the zone of a link-local address."""
+    """Return an address as nginx accepts it: not with the zone of a link-local address."""
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
@@ -99,7 +99,7 @@ def _address(text: str) -> str | None:
 
 
 def _absolute(name: str, servers: NameServers) -> str:
-    """The name with the search domain that counts for it, which nginx's resolver would not add."""
+    """Return the name with its search domain, which nginx's resolver would not add."""
     if name.endswith(".") or name.count(".") >= servers.dots or not servers.search:
         return name
     candidates = [f"{name}.{domain}" for domain in servers.search]
@@ -116,7 +116,7 @@ def _resolves(name: str) -> bool:
 
 
 def _names_in(text: str, wanted: set[str]) -> set[str]:
-    """Those of the wanted names that hosts(5) has an address for."""
+    """Return those of the wanted names that hosts(5) has an address for."""
     found: set[str] = set()
     for line in text.split("\n"):
         found.update(wanted.intersection(line.partition("#")[0].lower().split()[1:]))

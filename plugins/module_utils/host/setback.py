@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a host must not be given, by what it has: another CA, an older CRL, dates that its clock does not agree with.
+"""What a host must not be given: another CA than its own, an older CRL, dates that its clock does not agree with.
 
-The controller may hold an old copy of the authority's directory, or none; the hosts know how far it had come. The
-controller asks before it does anything, and the host once more, right before its files are swapped.
+The controller may have an old copy of the authority's directory, or none; the hosts have what it issued last. The
+controller asks before it does anything, and the host checks again, just before its files are replaced.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from typing import Any
 from ansible_collections.mtls.nginx.plugins.module_utils.common import times
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.host import certificates
-from ansible_collections.mtls.nginx.plugins.module_utils.host.certificates import Certificate, Contents, Crl
+from ansible_collections.mtls.nginx.plugins.module_utils.host.certificates import Contents, HostCertificate, HostCrl
 
 _BRING_FORWARD = (
-    "restore the newest copy of that directory, or bring it forward by what the hosts have (ansible-playbook"
+    "restore the newest copy of that directory, or restore the revocations from the hosts' CRLs (ansible-playbook"
     " mtls.nginx.recover). Nothing was changed on the host"
 )
 _SHOWN = 5  # serials
 
 
 @dataclass(frozen=True)
-class Authority:
-    """An authority as it is on the controller, in `directory`, and where a host has its files."""
+class KnownAuthority:
+    """An authority as it is on the controller, in ``directory``, and where a host has its files."""
 
     directory: str
     ca: str
@@ -41,29 +41,29 @@ class Authority:
 class Guard:
     """What the controller says of a transaction.
 
-    `host` is its name for messages. `clock` is the controller's time in seconds since 1970, None where it was not told.
-    `forgettable` are serials that no CRL has to list any more.
+    ``host`` is its name for messages. ``clock`` is the controller's time in seconds since 1970, None if it was not
+    given. ``forgettable`` are serials that need not be on a CRL any more.
     """
 
     host: str = "this host"
     clock: float | None = None
-    authorities: Sequence[Authority] = ()
+    authorities: Sequence[KnownAuthority] = ()
     replace_authority: bool = False
     forgettable: Collection[str] = ()
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> Guard:
-        """What the option `guard` of `nginx_config` says."""
+        """Return what the option ``guard`` of ``nginx_config`` says."""
         authorities = [
-            Authority(**{**each, "certificates": each["certificates"].encode()}) for each in options["authorities"]
+            KnownAuthority(**{**each, "certificates": each["certificates"].encode()}) for each in options["authorities"]
         ]
         return cls(**{**options, "authorities": authorities})
 
 
 def refuse(guard: Guard, new: Mapping[str, bytes], now: float, read: Callable[[str], bytes | None]) -> None:
-    """Raise MtlsError where the files `new`, by path, would set the host back.
+    """Raise MtlsError where the files ``new``, by path, would set the host back.
 
-    `now` is the host's time, `read` gives what is in a file.
+    ``now`` is the host's time in seconds since 1970; ``read`` returns what is in a file.
     """
     by_crl = {authority.crl: authority for authority in guard.authorities}
     dated: dict[str, bytes] = {}
@@ -79,18 +79,18 @@ def refuse(guard: Guard, new: Mapping[str, bytes], now: float, read: Callable[[s
         held = read(path)
         if held is None:
             continue
-        source = by_crl[path].directory if path in by_crl else "what is to take its place"
+        source = by_crl[path].directory if path in by_crl else "the new file"
         refuse_older(guard.host, path, certificates.read(held).crls, source, certificates.read(content).crls)
         _refuse_forgotten(guard, path, held, source, content)
     refuse_clock(guard.host, now, guard.clock, {path: certificates.read(content) for path, content in dated.items()})
 
 
 def refuse_another(
-    host: str, path: str, held: Sequence[Certificate], directory: str, ours: Sequence[Certificate] | None
+    host: str, path: str, held: Sequence[HostCertificate], directory: str, ours: Sequence[HostCertificate] | None
 ) -> None:
-    """Raise MtlsError where a host trusts CAs, and none of them is ours; `ours` is None where there is no authority.
+    """Raise MtlsError where a host trusts CAs, and none of them is ours; ``ours`` is None where there is no authority.
 
-    A CA that was renewed has the same key. One of two that follow each other is enough.
+    A CA that was renewed has the same key. During a rollover, one of the two CAs is enough.
     """
     if not held or {ca.key for ca in held} & {ca.key for ca in ours or ()}:
         return
@@ -100,15 +100,15 @@ def refuse_another(
         else f"the authority in {directory} is {_named(ours)}, another CA: it would lock out"
     )
     raise MtlsError(
-        f"{host} trusts {_named(held)}, in {path}, and {here} every client that has a certificate today. If it is not"
-        " the right one or has got lost, restore that directory, or correct mtls_ca_dir. From one CA to another leads"
-        " the playbook mtls.nginx.rollover. Only if nobody needs the old one any more, set mtls_replace_authority to"
+        f"{host} trusts {_named(held)}, in {path}, and {here} every client that has a certificate today. If it is"
+        " the wrong one or was lost, restore that directory, or correct mtls_ca_dir. To change from one CA to another,"
+        " use the playbook mtls.nginx.rollover. Only if nobody needs the old CA any more, set mtls_replace_authority to"
         " true for one run. Nothing was changed on the host"
     )
 
 
-def refuse_older(host: str, path: str, held: Sequence[Crl], source: str, ours: Sequence[Crl]) -> None:
-    """Raise MtlsError where a CRL of `ours` is older than the one by the same CA that a host has.
+def refuse_older(host: str, path: str, held: Sequence[HostCrl], source: str, ours: Sequence[HostCrl]) -> None:
+    """Raise MtlsError where a CRL of ``ours`` is older than the one by the same CA that a host has.
 
     Of several by one CA the newest counts, as it does for nginx.
     """
@@ -136,9 +136,10 @@ def refuse_older(host: str, path: str, held: Sequence[Crl], source: str, ours: S
 
 
 def _refuse_forgotten(guard: Guard, path: str, held: bytes, source: str, content: bytes) -> None:
-    """Raise MtlsError where a newer CRL lacks what the host's lists for good. A hold may have been released.
+    """Raise MtlsError where a newer CRL lacks what the host's CRL lists for good. A hold may have been released.
 
-    Its `result` has these serials as `forgotten`, each with its issuer: the controller may know that they have expired.
+    Its ``result`` has these serials as ``forgotten``, each with its issuer: the controller may know that they have
+    expired.
     """
     new = certificates.revoked(content)
     forgotten: dict[str, str] = {}
@@ -159,16 +160,16 @@ def _refuse_forgotten(guard: Guard, path: str, held: bytes, source: str, content
 
 
 def refuse_clock(host: str, there: float, here: float | None, files: Mapping[str, Contents]) -> None:
-    """Raise MtlsError where the host's time `there` is outside the dates of CAs and CRLs that it is to have.
+    """Raise MtlsError where CAs or CRLs are not valid at the host's time ``there`` (seconds since 1970).
 
-    `here` is the controller's time, None where nobody knows it. What is not good by that either is no fault of a clock.
+    ``here`` is the controller's time, None if it is unknown. What is not valid then either is not the clock's fault.
     """
     for path, contents in files.items():
-        dated: tuple[Certificate | Crl, ...] = (*contents.certificates, *contents.crls)
+        dated: tuple[HostCertificate | HostCrl, ...] = (*contents.certificates, *contents.crls)
         for each in dated:
             if _is_good(each, there) or (here is not None and not _is_good(each, here)):
                 continue
-            what = "the CRL" if isinstance(each, Crl) else "the CA certificate"
+            what = "the CRL" if isinstance(each, HostCrl) else "the CA certificate"
             early = there < each.begin
             bound = f"is not valid before {_iso(each.begin)}" if early else f"has expired, on {_iso(each.end or 0)}"
             raise MtlsError(
@@ -179,7 +180,7 @@ def refuse_clock(host: str, there: float, here: float | None, files: Mapping[str
 
 
 def clock_warning(host: str, offset: float) -> str | None:
-    """What there is to say of a clock that is so many seconds ahead, or None."""
+    """Return the warning about a clock that is ``offset`` seconds ahead, or None."""
     if abs(offset) <= times.CLOCK_SKEW.total_seconds():
         return None
     direction, meaning = (
@@ -193,7 +194,7 @@ def clock_warning(host: str, offset: float) -> str | None:
     )
 
 
-def _is_good(each: Certificate | Crl, moment: float) -> bool:
+def _is_good(each: HostCertificate | HostCrl, moment: float) -> bool:
     return each.begin <= moment and (each.end is None or moment < each.end)
 
 
@@ -204,17 +205,17 @@ def _compared(there: float, here: float | None) -> str:
     return f", {times.distance(timedelta(seconds=there - here))} {direction} that of the controller"
 
 
-def _newest(by: Crl, crls: Sequence[Crl]) -> Crl | None:
-    """The newest of those that the issuer of `by` signed."""
+def _newest(by: HostCrl, crls: Sequence[HostCrl]) -> HostCrl | None:
+    """Return the newest of the CRLs that the issuer of ``by`` signed."""
     same = [crl for crl in crls if crl.is_of_the_issuer_of(by)]
     return max(same, key=lambda crl: (crl.number if crl.number is not None else -1, crl.begin), default=None)
 
 
-def _label(crl: Crl) -> str:
+def _label(crl: HostCrl) -> str:
     return f"the CRL of {_iso(crl.begin)}" if crl.number is None else f"CRL {crl.number}"
 
 
-def _named(cas: Sequence[Certificate]) -> str:
+def _named(cas: Sequence[HostCertificate]) -> str:
     return " and ".join(f"{ca.subject} (SHA-256 {_colons(ca.fingerprint)})" for ca in cas)
 
 

@@ -2,13 +2,13 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""`worker_shutdown_timeout`: how long a connection from before a reload may live on.
+"""``worker_shutdown_timeout``: how long a connection may live on after a reload.
 
 A websocket, a running download, and a connection that has not made its first request yet stay with the old worker
-processes, which know nothing of a revocation. This directive is what ends them, and the main context, where it
-belongs, has no `conf.d`. So it goes into a file of ours in a folder that the main context includes (`modules-enabled`
-in Debian's and Ubuntu's packages), and where there is none, into one marked line of nginx.conf. nginx takes the
-directive once only: a host that sets its own keeps it.
+processes, which know nothing of a revocation. This directive ends them, and the main context, where it belongs, has no
+``conf.d``. So it goes into a file of ours in a folder that the main context includes (``modules-enabled`` in Debian's
+and Ubuntu's packages), and where there is none, into one marked line of nginx.conf. nginx accepts the directive only
+once: a host that sets its own keeps it.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ _SECONDS = {"ms": 0.001, "": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604
 
 
 def parse_time(value: str) -> float:
-    """Seconds of a time as nginx writes it, for example 1m30s."""
+    """Return the seconds of a time as nginx writes it, for example 1m30s."""
     return sum(int(number) * _SECONDS[unit] for number, unit in _PART.findall(value))
 
 
 @dataclass(frozen=True)
 class OwnBound:
-    """The bound that the host sets itself: as it is written, and where."""
+    """The value that the host sets itself: as it is written, and in which file."""
 
     value: str
     file: str
 
     def warning(self, seconds: int | None) -> str | None:
-        """What to say where it lets connections live longer than the seconds asked for; 0 is no bound at all."""
+        """Return the warning where connections may live longer than ``seconds`` (0: no limit is wanted), or None."""
         own = parse_time(self.value)
         if not seconds or 0 < own <= seconds:
             return None
@@ -56,10 +56,10 @@ class OwnBound:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What is to be done: contents of files of ours (None: is not to be there), and the text of nginx.conf.
+class ShutdownPlan:
+    """What is to be done: contents of files of ours (None: is to be removed), and the new nginx.conf.
 
-    `main` is None where nginx.conf stays as it is.
+    ``main`` is None where nginx.conf stays as it is.
     """
 
     files: Mapping[str, bytes | None] = field(default_factory=dict)
@@ -67,14 +67,15 @@ class Plan:
     own: OwnBound | None = None
 
 
-def plan(conf_path: str, seconds: int) -> Plan:
-    """How the host gets the bound; with 0 seconds, how it loses what we wrote.
+def plan(conf_path: str, seconds: int) -> ShutdownPlan:
+    """Return how the host gets the limit; with 0 seconds, how it loses what we wrote.
 
-    Raises OSError when nginx.conf cannot be read, and MtlsError when it is not ours to edit.
+    ::raises OSError: nginx.conf cannot be read.
+    :raises MtlsError: nginx.conf would have to be edited and is a symbolic link.
     """
     configuration = nginx_conf.load(conf_path, main_context_only=True)
     if configuration.main.error:
-        return Plan()  # nginx will be asked, and says it better
+        return ShutdownPlan()  # nginx will be asked, and says it better
     own = next(
         (
             OwnBound(" ".join(statement.directive.values), statement.file.path)
@@ -91,17 +92,17 @@ def plan(conf_path: str, seconds: int) -> Plan:
     text = configuration.main.text
     new_text = _with_line(text, line if path is None else None)
     if new_text == text:
-        return Plan(files, None, own)
+        return ShutdownPlan(files, None, own)
     if os.path.islink(conf_path):
         raise MtlsError(
             f"{conf_path}: is a symbolic link, and is not edited for that reason; put '{DIRECTIVE} {seconds}s;' into"
             " it yourself, or leave connections that outlive a reload to it with mtls_shutdown_timeout: 0"
         )
-    return Plan(files, new_text.encode("utf-8", "surrogateescape"), own)
+    return ShutdownPlan(files, new_text.encode("utf-8", "surrogateescape"), own)
 
 
 def _path_of_ours(configuration: nginx_conf.Configuration) -> str | None:
-    """Where a file of ours is read in the main context, if anywhere in nginx's own folder."""
+    """Return where a file of ours is read in the main context, if anywhere in nginx's own folder."""
     for statement in configuration.find("include", ()):
         if len(statement.directive.args) != 1:
             continue
@@ -117,13 +118,13 @@ def _path_of_ours(configuration: nginx_conf.Configuration) -> str | None:
 def _file_of_ours(line: str) -> bytes:
     return (
         f"{nginx_conf.MARKER}: changes made here are overwritten.\n"
-        "# Old worker processes end their last connections after this time, past which nobody revoked is connected.\n"
+        "# After this time old worker processes close their last connections, so no revoked client stays connected.\n"
         f"{line}\n"
     ).encode()
 
 
 def _with_line(text: str, line: str | None) -> str:
-    """nginx.conf with our line, where it stands already or else on top; or without it."""
+    """Return nginx.conf with our line, where it stands already or else on top; or without it."""
     marked = f"{line}  {nginx_conf.MARKER}\n" if line else ""
     if _OUR_LINE.search(text):
         return _OUR_LINE.sub(marked, text, count=1)

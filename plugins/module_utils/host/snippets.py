@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the mtls.nginx authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether a snippet is a gate where it stands: in which server blocks, what comes before it, and who asks there."""
+"""Whether a snippet protects the server blocks that include it: what comes before it, and who sends the requests."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _OUR_VARIABLES = "$mtls_"
 
 
 def included_nowhere(configuration: Configuration, snippets: Sequence[Snippet]) -> list[Snippet]:
-    """The snippets that stand in no server block, and so guard nothing.
+    """Return the snippets that no server block includes, and that protect nothing.
 
-    :raises MtlsError: for one that stands where it is no gate, or lets others in than its exempt networks' people.
+    :raises MtlsError: one is included where it protects nothing, or lets in others than clients in its exempt networks.
     """
     blocks = _server_blocks(configuration)
     nowhere = []
@@ -39,12 +39,12 @@ def included_nowhere(configuration: Configuration, snippets: Sequence[Snippet]) 
 
 
 def is_included(configuration: Configuration, path: str) -> bool:
-    """Whether a snippet stands in a server block."""
+    """Tell whether a server block includes a snippet."""
     return bool(_places(configuration, _server_blocks(configuration), path))
 
 
 def _server_blocks(configuration: Configuration) -> list[list[Statement]]:
-    """What stands directly in each server block, in nginx's order, includes followed."""
+    """Return what stands directly in each server block, in nginx's order, includes followed."""
     blocks: dict[int, list[Statement]] = {}
     for statement in configuration.statements:
         if statement.server is not None and statement.context == _SERVER:
@@ -55,7 +55,7 @@ def _server_blocks(configuration: Configuration) -> list[list[Statement]]:
 def _places(
     configuration: Configuration, blocks: Sequence[Sequence[Statement]], path: str
 ) -> list[tuple[Sequence[Statement], Sequence[Statement]]]:
-    """The server blocks in which a file stands, under whatever name: what comes before it there, and all of it."""
+    """Return what comes before a file, under whatever name, in each server block that includes it, and the block."""
     names = {name for name in configuration.files if os.path.realpath(name) == os.path.realpath(path)}
     found = []
     for block in blocks:
@@ -90,7 +90,10 @@ def _refuse_an_open_gate(
 def _refuse_proxies(
     snippet: Snippet, block: Sequence[Statement], blocks: Sequence[Sequence[Statement]], configuration: Configuration
 ) -> None:
-    """Behind a proxy everybody comes from the proxy's address, which may be in an exempt network."""
+    """Raise MtlsError where a server block is behind a proxy.
+
+    Then all requests come from the proxy's address, which may be in an exempt network.
+    """
     if not any(statement.directive.name == "ssl_verify_client" for statement in block):
         return  # the redirect beside a gate of ours
     sockets = set(_sockets(block))
@@ -116,7 +119,7 @@ def _about_proxies(configuration: Configuration, server: int | None) -> Iterator
 
 
 def _sockets(block: Sequence[Statement]) -> Iterator[str]:
-    """Where a server block listens, in one spelling; without a `listen` it is port 80."""
+    """Yield where a server block listens, normalised; without a ``listen`` it is port 80."""
     listens = [statement.directive.values[0] for statement in block if statement.directive.name == "listen"]
     for value in listens or ["80"]:
         text = value.lower()

@@ -2,11 +2,11 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Several files replaced together, and put back together, also after a kill or a power cut.
+"""Replaces several files together, and restores them together, also after a kill or a power cut.
 
-A journal beside nginx's main configuration file says how far a swap has come. The files that were there before are
-kept as hard links beside themselves, so that putting them back needs no space and restores the very same files:
-bytes, mode, owner and all else. The names begin with a dot, which keeps them out of nginx's `include *.conf`.
+A journal beside nginx's main configuration file says how far a swap has come. The previous files are kept as hard links
+beside themselves, so that restoring them needs no space and brings back the very same files: bytes, mode, owner and all
+else. The names begin with a dot, which keeps them out of nginx's ``include *.conf``.
 """
 
 from __future__ import annotations
@@ -31,12 +31,15 @@ _PREPARING, _SWAPPING, _DONE, _RESTORED = "preparing", "swapping", "done", "rest
 
 
 class Busy(MtlsError):
-    """Another run does not let go of the host."""
+    """Another run is working on the host."""
 
 
 @dataclass(frozen=True)
 class NewFile:
-    """What `path` is to become; `content` None removes it. `owner` (user and group) None is whoever runs this."""
+    """What ``path`` is to become; ``content`` None removes it.
+
+    ``owner`` is user and group, None for whoever runs this.
+    """
 
     path: str
     content: bytes | None
@@ -45,7 +48,7 @@ class NewFile:
 
 
 class Swap:
-    """The swap that is under way, or was left behind, in the configuration folder `directory`."""
+    """The swap that is under way, or was left behind, in the configuration folder ``directory``."""
 
     def __init__(self, directory: str) -> None:
         self._journal = os.path.join(directory, JOURNAL)
@@ -57,11 +60,14 @@ class Swap:
 
     @property
     def unfinished(self) -> bool:
-        """Whether an earlier run ended in the middle."""
+        """Tell whether a swap was begun and not finished, by this run or an earlier one."""
         return self._state is not None
 
     def apply(self, new_files: Sequence[NewFile]) -> None:
-        """Put all files in place. After an error, `undo` is to be called; raises OSError naming the file."""
+        """Put all files in place. After an error, call ``undo``.
+
+        :raises OSError: names the file that could not be written.
+        """
         self._existed = {new.path: os.path.lexists(new.path) for new in new_files}
         self._directories = _missing_directories(new.path for new in new_files if new.content is not None)
         self._state = _PREPARING  # before it is written: a journal that could only half be written is to be removed
@@ -88,7 +94,9 @@ class Swap:
         """Bring back every file as it was, and remove what was not there.
 
         Can be repeated after an interruption. If nginx may have read what was in place in between, the swap counts as
-        unfinished until `finish` is called. Raises OSError, and then the journal stays.
+        unfinished until ``finish`` is called.
+
+        :raises OSError: a file could not be restored; the journal stays.
         """
         if self._state == _DONE:
             if self._unread:
@@ -116,18 +124,18 @@ class Swap:
             self.finish()
 
     def decide(self) -> None:
-        """From here on, an interrupted run is completed and no longer undone."""
+        """Have an interrupted run completed from here on, and no longer undone."""
         self._save(_DONE)
 
     def decide_unread(self) -> None:
-        """The files stay, though nginx cannot read them now: that the swap is unfinished tells the next run."""
+        """Keep the files, though nginx cannot read them now: the unfinished swap tells the next run."""
         self._unread = True
         self.decide()
         self._remove_leftovers()
         self._sync()
 
     def finish(self) -> None:
-        """Forget what was there before, once decided or undone."""
+        """Remove the previous files and the journal, once decided or undone."""
         self._remove_leftovers()
         self._sync()
         files.remove_file(self._journal)
@@ -168,7 +176,10 @@ class Swap:
 
 @contextlib.contextmanager
 def exclusive(directory: str) -> Iterator[None]:
-    """Keep other runs on this host out of the configuration folder. Leaves no file, and nothing when killed."""
+    """Keep other runs on this host out of the configuration folder. Leaves no file, and nothing when killed.
+
+    :raises Busy: another run has not finished after two minutes.
+    """
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         deadline = time.monotonic() + _LOCK_TIMEOUT
@@ -222,7 +233,7 @@ def _write(path: str, content: bytes, mode: int, owner: tuple[int, int] | None) 
 
 
 def _missing_directories(paths: Iterable[str]) -> list[str]:
-    """The folders to be created for the paths, parents first."""
+    """Return the folders to be created for the paths, parents first."""
     missing: set[str] = set()
     for path in paths:
         folder = os.path.dirname(path)

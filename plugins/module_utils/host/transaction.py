@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""One host's change as one transaction: compare, stage, check, swap, `nginx -t`, reload, ask the gate.
+"""One host's change as one transaction: compare, stage, check, swap, ``nginx -t``, reload, test request.
 
-Whatever fails, the files are afterwards what they were, byte for byte, and nginx serves with them.
+If anything fails, the files are what they were, byte for byte, and nginx serves with them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.host import (
     shutdown,
     swap,
 )
-from ansible_collections.mtls.nginx.plugins.module_utils.host.comparison import Change
+from ansible_collections.mtls.nginx.plugins.module_utils.host.comparison import FileChange
 from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_process import (
     DyingWorkersError,
     LogTail,
@@ -56,14 +56,14 @@ _ENDING_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 
 @dataclass
-class Outcome:
-    """What was done, or in check mode would be. `accepted` is None when nginx was not asked.
+class TransactionOutcome:
+    """What was done, or would be in check mode. ``accepted`` is None when nginx was not asked.
 
-    `own_bound` is the host's own `worker_shutdown_timeout`, which was left alone. `unguarded` are the snippets that
-    stand in no server block.
+    ``own_bound`` is the host's own ``worker_shutdown_timeout``, which was left alone. ``unguarded`` are the snippets
+    that no server block includes.
     """
 
-    changes: list[Change] = field(default_factory=list)
+    changes: list[FileChange] = field(default_factory=list)
     changed: bool = False
     reloaded: bool = False
     started: bool = False
@@ -75,7 +75,7 @@ class Outcome:
     warnings: list[str] = field(default_factory=list)
 
     def as_result(self) -> dict[str, Any]:
-        """What the module `nginx_config` returns."""
+        """Return the result of the module ``nginx_config``."""
         return {
             "changed": self.changed,
             "files": [{"path": change.path, "change": change.kind} for change in self.changes],
@@ -89,22 +89,24 @@ class Outcome:
         }
 
 
-def preview(request: ChangeRequest, guard: Mapping[str, Any] | None = None) -> Outcome:
-    """What a host without nginx would get: a comparison, since nobody can be asked."""
+def preview(request: ChangeRequest, guard: Mapping[str, Any] | None = None) -> TransactionOutcome:
+    """Return what a host without nginx would get: a comparison, since there is no nginx to ask."""
     _check_request(request)
     comparison.refuse_strays(request)
     changes = comparison.compare(comparison.with_textfile(request))
     _refuse_foreign(changes)
     _refuse_setback(changes, guard)
-    return Outcome(changes, changed=bool(changes), message="nginx is not installed, so it could not be asked")
+    return TransactionOutcome(
+        changes, changed=bool(changes), message="nginx is not installed, so it could not be asked"
+    )
 
 
-def run(nginx: Nginx, request: ChangeRequest, guard: Mapping[str, Any] | None = None) -> Outcome:
-    """Carry out a request, or with `check` only say what would happen, having asked nginx.
+def run(nginx: Nginx, request: ChangeRequest, guard: Mapping[str, Any] | None = None) -> TransactionOutcome:
+    """Carry out a request, or with ``check`` only say what would happen, having asked nginx.
 
-    `guard` is the option of that name: what the host must not be set back behind, see setback.py.
+    ``guard`` is the option of that name: what the host must not be set back behind, see setback.py.
 
-    Raises MtlsError in nginx's words when something fails: then all is as it was, or the message says what is not.
+    :raises MtlsError: something failed, in nginx's words; everything is as it was, or the message says what is not.
     """
     _check_request(request)
     with swap.exclusive(nginx.conf_dir):
@@ -122,7 +124,7 @@ class _Transaction:
         self._held: str | None = None  # why nginx cannot read what is put in place
         self._stuck = False
 
-    def run(self) -> Outcome:
+    def run(self) -> TransactionOutcome:
         check = self._request.check
         with self._signals:
             if self._swap.unfinished and not check:
@@ -146,8 +148,8 @@ class _Transaction:
             self._refuse_to_call_it_done(outcome)
             return outcome
 
-    def _plan(self) -> tuple[Outcome, nginx_conf.Configuration | None]:
-        """What is to be done, and the configuration as it then is; None when there is nothing to do."""
+    def _plan(self) -> tuple[TransactionOutcome, nginx_conf.Configuration | None]:
+        """Return what is to be done, and the configuration as it then is; None when there is nothing to do."""
         comparison.refuse_strays(self._request)
         request, own_bound = comparison.with_bound(comparison.with_textfile(self._request), self._nginx.conf_path)
         changes = comparison.compare(request)
@@ -157,7 +159,9 @@ class _Transaction:
             self._closed = closing.in_place(self._nginx.conf_dir)
         if running and not any(map(_is_served, changes)) and not self._swap.unfinished and not self._request.reload:
             unguarded = comparison.unguarded_snippets(self._nginx.conf_path, self._request.snippets)
-            outcome = Outcome(changes, bool(changes), own_bound=own_bound, unguarded=unguarded, warnings=warnings)
+            outcome = TransactionOutcome(
+                changes, bool(changes), own_bound=own_bound, unguarded=unguarded, warnings=warnings
+            )
             if changes:
                 outcome.message = f"{changes[0].path}: {changes[0].kind}; nginx is running"
             return outcome, None
@@ -171,7 +175,7 @@ class _Transaction:
         if not self._request.close_rejected:  # else nothing of ours comes to listen
             self._refuse_taken_ports(configuration)
         changes = [*changes, *self._ask_about(served, overlay, configuration)]
-        outcome = Outcome(
+        outcome = TransactionOutcome(
             changes=changes,
             changed=True,
             reloaded=running,
@@ -203,14 +207,17 @@ class _Transaction:
         pids = {master.pid} if master else set()
         for listen, program in ports.taken(nginx_conf.listens(configuration), pids):
             raise MtlsError(
-                f"port {listen.port} is held by {program}, and {listen.file} is to listen on {listen}:"
+                f"port {listen.port} is held by {program}, and {listen.file} should listen on {listen}:"
                 " stop that program, or give the service another port"
             )
 
     def _ask_about(
-        self, changes: Sequence[Change], overlay: dict[str, bytes | None], configuration: nginx_conf.Configuration
-    ) -> list[Change]:
-        """Raise MtlsError where nginx rejects the result; returns the changes without which it would."""
+        self, changes: Sequence[FileChange], overlay: dict[str, bytes | None], configuration: nginx_conf.Configuration
+    ) -> list[FileChange]:
+        """Return the changes with which nginx accepts the result.
+
+        :raises MtlsError: nginx rejects it.
+        """
         secrets = {change.path for change in changes if change.wanted and change.wanted.secret}
 
         def attempt(contents: Mapping[str, bytes | None]) -> Verdict:
@@ -233,10 +240,11 @@ class _Transaction:
         if not self._request.close_rejected:
             raise MtlsError(
                 "nginx rejects this host's configuration as it is, because of "
-                f"{', '.join(ours)}, and with the changes of this run too; nothing was changed. refresh_crl.yml brings"
-                f" the CRL all the same, and closes what nginx rejects{hint}. nginx says: {'; '.join(verdict.problems)}"
+                f"{', '.join(ours)}, and with the changes of this run too; nothing was changed. refresh_crl.yml"
+                f" installs the CRL all the same, and closes what nginx rejects{hint}."
+                f" nginx says: {'; '.join(verdict.problems)}"
                 if ours
-                else "nginx rejects this host's configuration as it is, before any change of ours; mend it first"
+                else "nginx rejects this host's configuration as it is, before any change of ours; fix it first"
                 f"{hint}. nginx says: {'; '.join(as_it_is.problems)}"
             )
         found = closing.rejected(configuration, overlay, self._nginx.version(), attempt)
@@ -253,7 +261,10 @@ class _Transaction:
         )
 
     def _refuse_conflicting_names(self, problems: Sequence[str], configuration: nginx_conf.Configuration) -> None:
-        """Nginx only warns of a server name that is taken, and ignores the second block: ours, or another one."""
+        """Raise MtlsError where a server name is taken on a socket.
+
+        nginx only warns, and ignores the second block: ours, or another one.
+        """
         ours = {wanted.path for wanted in self._request.wanted}
         for match in filter(None, map(_CONFLICT.search, problems)):
             files = {
@@ -270,8 +281,8 @@ class _Transaction:
 
     # The change itself
 
-    def _put_in_place_unread(self, changes: Sequence[Change]) -> None:
-        """For the next start of nginx, and for the next run, which reloads it if it can."""
+    def _put_in_place_unread(self, changes: Sequence[FileChange]) -> None:
+        """Put the files in place for the next start of nginx, and for the next run, which reloads it if it can."""
         try:
             if any(map(_is_served, changes)):
                 self._swap.apply([_new_file(change) for change in changes if _is_served(change)])
@@ -286,13 +297,16 @@ class _Transaction:
                 raise MtlsError(f"the files could not be put in place: {_words(error)}. {self._held}") from error
             raise
 
-    def _refuse_to_call_it_done(self, outcome: Outcome) -> None:
-        """Raise MtlsError where somebody may get in, or nobody where somebody should, after all has been done."""
+    def _refuse_to_call_it_done(self, outcome: TransactionOutcome) -> None:
+        """Raise MtlsError where everything was done, and still not all of it is effective.
+
+        Somebody may get in who must not, or a service is closed.
+        """
         check = self._request.check
         reasons = []
         if self._held:
             goes_on = (
-                "but the nginx that runs goes on with the one that it has read, and lets in who was revoked since:"
+                "but the running nginx keeps the one that it has read, and still lets in whoever was revoked since:"
                 f" {self._held}. Fix that and run again; to keep everybody out until then, stop nginx"
                 if self._nginx.master()
                 else f"and nginx does not run: {self._held}. Fix that and run again"
@@ -307,7 +321,7 @@ class _Transaction:
             done = "" if self._held else f"{outcome.message}, but "
             raise MtlsError(done + "; and ".join(reasons))
 
-    def _commit(self, outcome: Outcome, configuration: nginx_conf.Configuration) -> None:
+    def _commit(self, outcome: TransactionOutcome, configuration: nginx_conf.Configuration) -> None:
         log = LogTail(self._nginx.error_logs(configuration))
         touched = self._swap.unfinished
         # After an interrupted run nobody knows what these have read.
@@ -348,9 +362,9 @@ class _Transaction:
         self._swap.finish()
 
     def _roll_back(self, was_running: bool, touched: bool, workers: set[Process] | None) -> str:
-        """Put everything back; returns a sentence for the user about how things are now.
+        """Put everything back; return a sentence for the user about the state of the host.
 
-        `workers` are those that served before the change, None where nobody knows with which configuration.
+        ``workers`` are those that served before the change, None where their configuration is unknown.
         """
         try:
             if self._swap.unfinished:
@@ -367,7 +381,7 @@ class _Transaction:
         return "Every file is as it was before, " + self._serve_what_is_there(was_running, workers)
 
     def _serve_what_is_there(self, was_running: bool, workers: set[Process] | None = None) -> str:
-        """Bring nginx back to the files that are in place; returns the second half of a sentence about it."""
+        """Bring nginx back to the files that are in place; return the second half of a sentence about it."""
         try:
             state = self._bring_back(was_running)
         except (MtlsError, OSError) as error:
@@ -376,8 +390,8 @@ class _Transaction:
             # Each reload was refused, so nginx has never left what it had read before.
             self._stuck = True
             state = (
-                "and nginx goes on serving as before. It cannot be reloaded with the old configuration either:"
-                f" mend that first ({error})."
+                "and nginx keeps serving as before. It cannot be reloaded with the old configuration either:"
+                f" fix that first ({error})."
             )
         try:
             if self._swap.unfinished:
@@ -422,7 +436,7 @@ class _Signals:
             signal.signal(number, handler)
 
     def ignore(self) -> None:
-        """From here on the run goes to its end: it is putting things back, or has all but finished."""
+        """Ignore signals from here on: the run is putting things back, or has all but finished."""
         self._ignored = True
 
     def _raise(self, number: int, _frame: types.FrameType | None) -> None:
@@ -430,8 +444,8 @@ class _Signals:
             raise MtlsError(f"the run was ended by {signal.Signals(number).name}")
 
 
-def diff(changes: Sequence[Change]) -> list[dict[str, str]]:
-    """The changes in the form that Ansible's `--diff` shows."""
+def diff(changes: Sequence[FileChange]) -> list[dict[str, str]]:
+    """Return the changes in the form that Ansible's ``--diff`` shows."""
     shown = []
     for change in changes:
         before_header, after_header = _header(change.path, change.before_mode), change.path
@@ -466,7 +480,7 @@ def _shown(content: bytes | None, secret: bool, age: str) -> str:
 
 
 def _looks_secret(content: bytes | None) -> bool:
-    """A key that is removed, or lies where another file goes, was not announced as a secret."""
+    """Tell whether a file has a private key: one that is removed or replaced was not announced as a secret."""
     return content is not None and b"PRIVATE KEY-----" in content
 
 
@@ -489,7 +503,7 @@ def _check_request(request: ChangeRequest) -> None:
             )
 
 
-def _refuse_foreign(changes: Sequence[Change]) -> None:
+def _refuse_foreign(changes: Sequence[FileChange]) -> None:
     for change in changes:
         if change.wanted is not None and change.wanted.owner is not None:
             continue
@@ -500,7 +514,7 @@ def _refuse_foreign(changes: Sequence[Change]) -> None:
             )
 
 
-def _refuse_setback(changes: Sequence[Change], guard: Mapping[str, Any] | None) -> None:
+def _refuse_setback(changes: Sequence[FileChange], guard: Mapping[str, Any] | None) -> None:
     if not changes:
         return
     # Only here: an unchanged host need not load what reads certificates.
@@ -514,19 +528,22 @@ def _refuse_setback(changes: Sequence[Change], guard: Mapping[str, Any] | None) 
     setback.refuse(setback.Guard.of(guard) if guard else setback.Guard(), new, time.time(), comparison.read)
 
 
-def _is_served(change: Change) -> bool:
-    """Whether nginx reads the file; the metrics are nothing to it."""
+def _is_served(change: FileChange) -> bool:
+    """Tell whether nginx reads the file; it does not read the metrics."""
     return change.wanted is None or not change.wanted.shared_folder
 
 
 def _warnings(request: ChangeRequest) -> list[str]:
     if request.textfile is not None and comparison.folder_in_the_way(request.textfile):
-        return [f"{request.textfile.path}: the metrics were not written, since there is a folder of that name"]
+        return [f"{request.textfile.path}: the metrics were not written, because there is a folder of that name"]
     return []
 
 
-def _write_metrics(outcome: Outcome) -> None:
-    """Last, and no reason to fail: whoever may write in their folder could keep a CRL out with that."""
+def _write_metrics(outcome: TransactionOutcome) -> None:
+    """Write the metrics, last of all. A failure is a warning only.
+
+    Else whoever may write in their folder could keep a CRL from being installed.
+    """
     for change in outcome.changes:
         if change.wanted is not None and not _is_served(change):
             try:
@@ -537,13 +554,13 @@ def _write_metrics(outcome: Outcome) -> None:
 
 
 def _touch_metrics(request: ChangeRequest) -> None:
-    """The file's time is when this host last heard from the controller."""
+    """Set the time of the metrics: their age is how long ago the host last heard from the controller."""
     if request.textfile is not None:
         with contextlib.suppress(OSError):
             os.utime(request.textfile.path, follow_symlinks=False)
 
 
-def _new_file(change: Change) -> swap.NewFile:
+def _new_file(change: FileChange) -> swap.NewFile:
     if change.wanted is None:
         return swap.NewFile(change.path, None, 0)
     return swap.NewFile(change.path, change.wanted.content, change.wanted.mode, change.wanted.owner)
@@ -566,7 +583,7 @@ def _check_gate(gate: GateProbe) -> None:
         )
 
 
-def _message(changes: Sequence[Change], running: bool, check: bool) -> str:
+def _message(changes: Sequence[FileChange], running: bool, check: bool) -> str:
     counts = [
         f"{sum(change.kind == kind for change in changes)} {kind}"
         for kind in ("created", "changed", "removed")

@@ -61,6 +61,7 @@ class Ascii:
     most: int
 
     def read(self, value: t.Any, where: str) -> str:
+        """Return the text; raise ``_Odd`` for anything else."""
         if not isinstance(value, str):
             raise _odd(where, value, "not text")
         if len(value) > self.most:

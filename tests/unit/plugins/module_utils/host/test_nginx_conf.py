@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.mtls.nginx.plugins.module_utils.host import nginx_conf
-from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_conf import ConfSyntaxError, Listen
+from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_conf import ConfSyntaxError, ListenSocket
 
 
 def test_main_context_only(tmp_path):
@@ -202,13 +202,13 @@ def test_own_value_leaves_out_what_we_wrote(conf):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("80", Listen("", 80, False, False, "f")),
-        ("*:81", Listen("", 81, False, False, "f")),
-        ("0.0.0.0:82", Listen("", 82, False, False, "f")),
-        ("127.0.0.1", Listen("127.0.0.1", 80, False, False, "f")),
-        ("127.0.0.1:8443 ssl http2", Listen("127.0.0.1", 8443, False, False, "f")),
-        ("[::]:443 ssl", Listen("", 443, True, True, "f")),
-        ("[::1]:443 ipv6only=off", Listen("::1", 443, True, False, "f")),
+        ("80", ListenSocket("", 80, False, False, "f")),
+        ("*:81", ListenSocket("", 81, False, False, "f")),
+        ("0.0.0.0:82", ListenSocket("", 82, False, False, "f")),
+        ("127.0.0.1", ListenSocket("127.0.0.1", 80, False, False, "f")),
+        ("127.0.0.1:8443 ssl http2", ListenSocket("127.0.0.1", 8443, False, False, "f")),
+        ("[::]:443 ssl", ListenSocket("", 443, True, True, "f")),
+        ("[::1]:443 ipv6only=off", ListenSocket("::1", 443, True, False, "f")),
         ("localhost:80", None),
         ("unix:/run/x.sock", None),
         ("443 quic reuseport", None),
@@ -219,7 +219,7 @@ def test_listens(tmp_path, text, expected):
     main = tmp_path / "nginx.conf"
     main.write_text(f"events {{}} http {{ server {{ listen {text}; listen {text}; }} }}")
     found = nginx_conf.listens(nginx_conf.load(str(main)))
-    assert [Listen(item.host, item.port, item.ipv6, item.ipv6_only, "f") for item in found] == (
+    assert [ListenSocket(item.host, item.port, item.ipv6, item.ipv6_only, "f") for item in found] == (
         [expected] if expected else []
     )
 

@@ -6,13 +6,11 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 
 import pytest
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
-from ansible_collections.mtls.nginx.plugins.module_utils.host import nginx_conf, nginx_process, ports
-from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_conf import Listen
+from ansible_collections.mtls.nginx.plugins.module_utils.host import nginx_conf, nginx_process
 from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_process import LogTail, Nginx, Process
 
 WHEN = "2026/11/23 15:00:00"
@@ -260,19 +258,3 @@ def test_start_that_fails_is_quoted(fake):
     nginx = fake("echo 'nginx: [emerg] no room' >&2; exit 1")
     with pytest.raises(MtlsError, match=r"-c /nowhere/nginx.conf' failed with status 1: nginx: \[emerg\] no room"):
         nginx.start(LogTail([]))
-
-
-def test_free_port_is_not_taken():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    assert list(ports.taken([Listen("127.0.0.1", port, False, False, "f")], ())) == []
-
-
-@pytest.mark.parametrize(("bound", "wanted"), [("127.0.0.1", "127.0.0.1"), ("127.0.0.1", ""), ("0.0.0.0", "127.0.0.1")])
-def test_taken_port_names_the_program(bound, wanted):
-    with socket.create_server((bound, 0)) as server:
-        listen = Listen(wanted, server.getsockname()[1], False, False, "f")
-        ((found, words),) = ports.taken([listen], ())
-        assert found is listen
-        assert f"(process {os.getpid()})" in words
-        assert list(ports.taken([listen], [os.getpid()])) == [], "held by nginx itself"

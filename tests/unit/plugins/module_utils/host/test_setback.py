@@ -25,7 +25,7 @@ COMPROMISED, HOLD = x509.ReasonFlags.key_compromise, x509.ReasonFlags.certificat
 
 def refused(held, new, ca=None, now=NOW, **guard):
     """What is said of files that are to take the place of `held`, both by path; None when they may."""
-    authority = setback.Authority("/srv/pki", CA_PATH, CRL_PATH, ca or pem(certificate()))
+    authority = setback.KnownAuthority("/srv/pki", CA_PATH, CRL_PATH, ca or pem(certificate()))
     try:
         setback.refuse(setback.Guard("host nas", authorities=[authority], **guard), new, now, held.get)
     except MtlsError as error:
@@ -90,9 +90,7 @@ def test_who_is_forgotten_can_be_explained():
 
 def test_any_file_of_crls_is_looked_at_whoever_calls():
     path = "/etc/nginx/own.pem"
-    with pytest.raises(
-        MtlsError, match=r"this host has CRL 2 of .* in /etc/nginx/own\.pem, and what is to take its place"
-    ):
+    with pytest.raises(MtlsError, match=r"this host has CRL 2 of .* in /etc/nginx/own\.pem, and the new file"):
         setback.refuse(setback.Guard(), {path: pem(crl(1))}, NOW, {path: pem(crl(2))}.get)
 
 

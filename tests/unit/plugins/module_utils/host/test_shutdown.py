@@ -94,4 +94,4 @@ def test_a_link_is_not_edited(plan, tmp_path):
 
 
 def test_a_configuration_that_cannot_be_read_is_left_to_nginx(plan):
-    assert plan("http {") == shutdown.Plan()
+    assert plan("http {") == shutdown.ShutdownPlan()
