@@ -32,9 +32,7 @@ class _Reason:
     text: tuple[str, ...]
 
 
-_RESTART = "Close the browser completely, and open this page again."
 _REASONS = (
-    _Reason("name", "~:421$", "Please try again", ("The browser reused a connection to another address.", _RESTART)),
     _Reason(
         "list",
         "~:403$",
