@@ -11,16 +11,20 @@ from __future__ import annotations
 import typing as t
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.subjects import alike
 from ansible_collections.mtls.nginx.plugins.module_utils.common import probe, times
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import one_line
 from ansible_collections.mtls.nginx.plugins.module_utils.common.names import nearest
+from ansible_collections.mtls.nginx.plugins.module_utils.host.access_log import LoggedRequest
+from ansible_collections.mtls.nginx.plugins.module_utils.site import verify_errors
+from ansible_collections.mtls.nginx.plugins.module_utils.site.verify_errors import Remedy
 
 SITE = "ansible-playbook mtls.nginx.site"
 REFRESH_CRL = "ansible-playbook mtls.nginx.refresh_crl"
 RECOVER = "ansible-playbook mtls.nginx.recover"
+ROLLOVER = "ansible-playbook mtls.nginx.rollover"
 _RESTORE = "restore that directory, or correct mtls_ca_dir"
 
 _LONGEST_QUOTE = 300
@@ -181,7 +185,7 @@ class Diagnosis:
 def diagnose(intent: Intent, record: Record, reality: Reality) -> Diagnosis:
     """Hold the three against each other."""
     case = _Case(intent, record, reality)
-    findings = list(case.findings())
+    findings = case.with_log(list(case.findings()))
     let_in = case.let_in(findings)
     alarming = bool(let_in) and case.must_not
     if alarming:
@@ -328,8 +332,11 @@ class _Case:
         )
         if turned:
             text += f", so nginx takes {' and '.join(taken for taken, _bad in turned)}"
-        remedy = f"set the clock that is wrong (ansible {self.intent.host} -b -a 'timedatectl set-ntp true')"
-        return Finding("clock", text, remedy, keeps_out=any(bad for _taken, bad in turned))
+        return Finding("clock", text, self._set_clock, keeps_out=any(bad for _taken, bad in turned))
+
+    @property
+    def _set_clock(self) -> str:
+        return f"set the clock that is wrong (ansible {self.intent.host} -b -a 'timedatectl set-ntp true')"
 
     def _spans(self) -> list[tuple[str, _Span]]:
         spans = [("the CRL", self._crl_span)]
@@ -567,6 +574,64 @@ class _Case:
         text = f"{self.intent.host} itself could not be looked at ({self.reality.trouble})"
         return Finding("host_unknown", text, f"ansible {self.intent.host} -m ansible.builtin.ping", keeps_out=False)
 
+    # What nginx itself has logged
+
+    def with_log(self, findings: list[Finding]) -> list[Finding]:
+        """Return the findings with what nginx last logged of this very certificate, which counts more than deduction."""
+        request = self._last_refusal()
+        if request is None:
+            return findings
+        words = verify_errors.words_of(request["verify"]) or ""
+        error = verify_errors.explain(words)
+        if error is not None and not error.chains:
+            findings = [finding for finding in findings if finding.cause != "other_authority"]
+        if error is not None and any(finding.keeps_out and finding.cause in error.said_by for finding in findings):
+            return findings
+        text = f"on {request['when']} nginx refused {self.it} ({one_line(words)[:_LONGEST_QUOTE]})"
+        if error is None:
+            return [Finding("refused", text, f"see OpenSSL's manual for these words; then {self._reload}"), *findings]
+        return [Finding("refused", f"{text}: {error.sentence}", self._remedies[error.remedy]), *findings]
+
+    def _last_refusal(self) -> Mapping[str, t.Any] | None:
+        """The last request with this certificate, if nginx refused it and nothing has changed since that would help."""
+        certificate, answer = self.certificate, self.reality.answer
+        if self.host is None or certificate is None or not certificate.serial:
+            return None
+        if self._guards_nothing or (self.reality.as_client and answer is not None and answer.status == probe.LET_IN):
+            return None
+        own = [request for request in self.host.requests if request["serial"] == certificate.serial]
+        words = verify_errors.words_of(own[-1]["verify"]) if own else None
+        if words is None:
+            return None
+        seconds = LoggedRequest(dn="", **own[-1]).moment
+        error = verify_errors.explain(words)
+        since = [certificate.not_before, self.host.crl_begin if error and error.by_crl else None]
+        if seconds is not None:
+            logged = datetime.fromtimestamp(seconds, timezone.utc) - self.host.offset
+            if any(moment is not None and logged < moment for moment in since):
+                return None
+        return own[-1]
+
+    @property
+    def _remedies(self) -> Mapping[Remedy, str]:
+        path = self.record.path
+        return {
+            Remedy.NEW_CERTIFICATE: self._replace(),
+            Remedy.OTHER_CERTIFICATE: f"use a certificate of {self.record.authority or path}",
+            Remedy.NEW_CRL: self.refresh_crl,
+            Remedy.COMPLETE_CRL: (
+                f"replace the CRL that comes from elsewhere (mtls_ca_trust, mtls_ca_parent_crl) with a complete one of"
+                f" the CA, and run {self.refresh_crl}"
+            ),
+            Remedy.CA: (
+                f"replace the CA: {ROLLOVER}" if self.record.issues else f"ask whoever runs {self.record.authority}"
+            ),
+            Remedy.DATES: f"compare the clock of {self.intent.host} with the dates of the certificates in {path}/ca.crt",
+            Remedy.CLOCK: self._set_clock,
+            Remedy.SITE: self.site,
+            Remedy.RELOAD: self._reload,
+        }
+
     def alarmed(self, findings: Sequence[Finding]) -> list[Finding]:
         """The findings when somebody is let in who must not be: how to let them in is nobody's question then."""
         if self._is_open:
@@ -631,7 +696,7 @@ class _Case:
         if not self.reality.as_client:
             return (
                 f"Its private key is not here to ask with; a request without a certificate got {answer.status}, and the"
-                " rest follows from the record and the host's files."
+                " rest follows from the record and the host's files and logs."
             )
         said = next(
             (request for request in reversed(self.host.requests if self.host else ()) if request["probe"]), None

@@ -76,6 +76,10 @@ def visit(serial, verify, status=400, **values):
     return {"when": "23/Nov/2026", "status": status, "verify": verify, "serial": serial, "probe": False, **values}
 
 
+def refused(words, when="23/Nov/2026:11:59:00 +0000", **values):
+    return [visit("0A", f"FAILED:{words}", when=when, **values)]
+
+
 OFF_LIST = intent(allow=("tablet",))
 REVOKED = record(revoked=True, revoked_at=NOW - DAY, reason="keyCompromise")
 IN, OUT, UNKNOWN = True, False, None
@@ -506,6 +510,133 @@ CASES = {
         "would be let in",
     ),
     "a snippet": (INTENT, RECORD, reality(answer=None, as_client=False), IN, True, [], "would be let in"),
+    # What nginx has logged counts more
+    "the CRL has another scope, and the key is not here": (
+        INTENT,
+        RECORD,
+        reality(host(requests=refused("different CRL scope")), status=None),
+        OUT,
+        False,
+        ["refused"],
+        "on 23/Nov/2026:11:59:00 +0000 nginx refused its certificate 0A (different CRL scope): no CRL covers it",
+    ),
+    "the CRL has another scope, and the key is here": (
+        INTENT,
+        RECORD,
+        reality(host(requests=refused("different CRL scope", probe=True)), status=400),
+        OUT,
+        False,
+        ["refused"],
+        "got 400, and nginx logged: different CRL scope. Remedy: replace the CRL that comes from elsewhere",
+    ),
+    "a snippet's log": (
+        INTENT,
+        RECORD,
+        reality(
+            host(included=True, requests=refused("unhandled critical CRL extension")), answer=None, as_client=False
+        ),
+        OUT,
+        False,
+        ["refused"],
+        "a CRL has a critical extension that OpenSSL does not process",
+    ),
+    "the CRL was at fault, and there is a newer one": (
+        INTENT,
+        RECORD,
+        reality(host(requests=refused("different CRL scope", when="21/Nov/2026:11:59:00 +0000")), status=None),
+        IN,
+        True,
+        [],
+        "would be let in",
+    ),
+    "the CRL was at fault by a clock that is behind": (
+        INTENT,
+        RECORD,
+        reality(
+            host(
+                offset=-20 * timedelta(minutes=1),
+                crl_begin=NOW - HOUR,
+                requests=refused("different CRL scope", when="23/Nov/2026:10:50:00 +0000"),
+            ),
+            status=None,
+        ),
+        OUT,
+        False,
+        ["refused", "clock"],
+        "different CRL scope",
+    ),
+    "refused, and then let in": (
+        INTENT,
+        RECORD,
+        reality(host(requests=[*refused("different CRL scope"), visit("0A", "SUCCESS", 200)]), status=None),
+        IN,
+        True,
+        [],
+        "would be let in",
+    ),
+    "refused once, and let in now": (
+        INTENT,
+        RECORD,
+        reality(host(requests=refused("different CRL scope"))),
+        IN,
+        True,
+        [],
+        "is let in",
+    ),
+    "somebody else was refused": (
+        INTENT,
+        RECORD,
+        reality(host(requests=[visit("0B", "FAILED:different CRL scope")]), status=None),
+        IN,
+        True,
+        ["former_certificate"],
+        "would be let in",
+    ),
+    "too weak, which is not another key's signature": (
+        INTENT,
+        certified(by_authority=False),
+        reality(host(requests=refused("CA signature digest algorithm too weak", probe=True)), status=400),
+        OUT,
+        True,
+        ["refused"],
+        "is signed with a digest that is too weak for nginx's OpenSSL, as SHA-1 is",
+    ),
+    "what is known already is not said twice": (
+        INTENT,
+        certified(not_after=NOW - HOUR),
+        reality(host(requests=refused("certificate has expired", probe=True)), status=400),
+        OUT,
+        False,
+        ["expired"],
+        "its certificate 0A expired on",
+    ),
+    "another CA, by nginx too": (
+        INTENT,
+        certified(by_authority=False, issuer="CN=Other"),
+        reality(host(requests=refused("unable to verify the first certificate")), status=None),
+        OUT,
+        True,
+        ["other_authority"],
+        "was issued by CN=Other",
+    ),
+    "nginx has loaded another CRL": (
+        INTENT,
+        RECORD,
+        reality(host(requests=refused("certificate revoked", probe=True)), status=400),
+        OUT,
+        False,
+        ["refused"],
+        "state=reloaded",
+    ),
+    "words that nobody knows": (
+        INTENT,
+        RECORD,
+        reality(host(requests=refused("a new \x1b[31merror", probe=True)), status=400),
+        OUT,
+        False,
+        ["refused"],
+        "(a new \\x1b[31merror)",
+    ),
     # Several at once
     "expired and the CRL ended": (
         INTENT,
