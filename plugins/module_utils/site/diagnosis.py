@@ -577,7 +577,7 @@ class _Case:
     # What nginx itself has logged
 
     def with_log(self, findings: list[Finding]) -> list[Finding]:
-        """Return the findings with what nginx last logged of this very certificate, which counts more than deduction."""
+        """Return the findings with what nginx last logged of this certificate, which counts more than deduction."""
         request = self._last_refusal()
         if request is None:
             return findings
@@ -620,13 +620,13 @@ class _Case:
             Remedy.OTHER_CERTIFICATE: f"use a certificate of {self.record.authority or path}",
             Remedy.NEW_CRL: self.refresh_crl,
             Remedy.COMPLETE_CRL: (
-                f"replace the CRL that comes from elsewhere (mtls_ca_trust, mtls_ca_parent_crl) with a complete one of"
+                "replace the CRL that comes from elsewhere (mtls_ca_trust, mtls_ca_parent_crl) with a complete one of"
                 f" the CA, and run {self.refresh_crl}"
             ),
             Remedy.CA: (
                 f"replace the CA: {ROLLOVER}" if self.record.issues else f"ask whoever runs {self.record.authority}"
             ),
-            Remedy.DATES: f"compare the clock of {self.intent.host} with the dates of the certificates in {path}/ca.crt",
+            Remedy.DATES: f"compare the clock of {self.intent.host} with the dates of the CAs in {path}/ca.crt",
             Remedy.CLOCK: self._set_clock,
             Remedy.SITE: self.site,
             Remedy.RELOAD: self._reload,

@@ -163,8 +163,8 @@ def host_files(
         )
         if service.issued_by_authority:
             credential = publications[service.trust].credentials[service.name]
-            wanted.files.append({"path": view["certificate"], "content": credential.certificate})
-            wanted.secrets.append({"path": view["certificate_key"], "content": credential.key})
+            wanted.files.append({"path": view.certificate, "content": credential.certificate})
+            wanted.secrets.append({"path": view.certificate_key, "content": credential.key})
         if not service.snippet:
             wanted.probes.append(_probe(service))
     kept = {item["path"] for item in [*wanted.files, *wanted.secrets]}

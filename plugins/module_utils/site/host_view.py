@@ -9,7 +9,6 @@ import ipaddress
 import itertools
 import os.path
 import re
-import typing as t
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -90,76 +89,166 @@ class Bundle:
         return max(len(self.chain) - 1, 1)
 
 
-def views_of(
-    host: NginxHost, present: Sequence[Service], publications: Mapping[str, Publication]
-) -> list[dict[str, t.Any]]:
+@dataclass(frozen=True)
+class LocationView:
+    """A location that hands requests on, or serves files where ``proxy_pass`` is None."""
+
+    match: str  # what stands between `location` and the brace
+    proxy_pass: str | None = None
+    rewrite: str | None = None  # the path for the upstream, where `proxy_pass` has a variable and thus none of its own
+    redirect: str | None = None  # what `proxy_redirect` takes, where its default does not do
+
+
+@dataclass(frozen=True)
+class ZoneView:
+    """A path with an allow list of its own."""
+
+    name: str  # what `$mtls_<service>_zone` is there
+    pattern: str  # for "$mtls_plain_letters:$uri": the path and what is below
+    near: str  # the same for what some upstreams take for that path: `/Admin/`, `/admin.`
+
+
+@dataclass(frozen=True)
+class ListedView:
+    """A line of the map of who may enter."""
+
+    key: str  # zone, verdict and subject; not quoted yet
+    comment: str  # the client's name with `#` before it, empty where the subject says it
+
+
+@dataclass(frozen=True)
+class ServiceView:
+    """A service as ``mtls.conf.j2``, ``service.conf.j2``, ``snippet.conf.j2`` and ``gate.j2`` see it.
+
+    This is the contract with the templates: they know nothing else of a service, and use all of it. A value is written
+    as it is unless the template quotes it, which it does with patterns and names.
+    """
+
+    # What it is
+    name: str
+    variable: str  # what its nginx variables begin with, without `$`
+    trust: TrustPaths  # the files of its authority
+    snippet: bool  # whether the server block is the host's own
+
+    # Its server block
+    listens: Sequence[str]  # values of `listen`, with their parameters
+    server_names: Sequence[str]
+    sni_names: Sequence[str]  # keys for `$ssl_server_name`; an empty one takes clients that send no name
+    certificate: str  # path of the server certificate
+    certificate_key: str
+    proxies: Sequence[str]  # networks of proxies that speak the PROXY protocol
+    hsts: str | None  # the value of Strict-Transport-Security
+
+    # Who gets in
+    allow: Sequence[str] | None  # names of clients, None for every valid client of the authority
+    clients: Sequence[ListedView]
+    zones: Sequence[ZoneView]  # the longest path first
+    zone_key: str  # what a key of the allow list begins with where there are zones, with its colon
+    optional: bool  # whether somebody gets somewhere without a certificate, or with a bad one
+    public_paths: Sequence[str]
+    public_patterns: Sequence[str]  # the same as patterns for `$uri`
+    public_key: str  # two digits in the key of the gate: public, and plainly spelled
+    exempt_networks: Sequence[str]
+    exempt_key: str  # two digits with a colon between: from an exempt network, and a preflight
+    address: str  # the variable of the caller's address
+    self_pattern: str  # matches requests that come from the host itself
+    probe_pattern: str  # matches requests to the gate's own path
+    cors_preflight: bool
+    hands_preflights_on: bool  # whether preflights go to the upstream, which a server block of the host's own sees to
+
+    # What is behind the gate
+    root: str | None  # a directory, None with an upstream
+    locations: Sequence[LocationView]
+    base: str | None  # the upstream without its path, as `proxy_pass` takes it; None with `root` and in a snippet
+    prefix: str | None  # the upstream's path without a last slash
+    redirect: str | None  # what `proxy_redirect` takes at `/`, where its default does not do
+    names: Sequence[Upstream]  # upstreams for whose name nginx asks at each request
+    resolver: str | None  # name servers for that, None where the host has its own or none is needed
+    max_body_size: str | None
+    request_buffering: bool | None
+    read_timeout: int | None  # seconds
+    client_cert: bool  # whether upstreams are told the whole certificate (RFC 9440)
+
+    # Port 80
+    redirect_http: bool
+    plain_listens: Sequence[str]  # values of `listen` there
+    homes: Sequence[str]  # the names to which people are sent on, the first one for any unknown name
+    home_patterns: Sequence[str]  # patterns for `$host` of wildcard names
+    port_suffix: str  # the port with its colon, empty for 443
+    acme_root: str | None  # directory of ACME challenges
+    acme_upstream: str | None  # who answers them instead, as `proxy_pass` takes it
+    acme_redirect: str | None
+    acme_resolver: str | None
+
+
+def views_of(host: NginxHost, present: Sequence[Service], publications: Mapping[str, Publication]) -> list[ServiceView]:
+    """Return a view of each service; ``publications`` is by ``Service.trust``."""
     return [_view(host, service, publications[service.trust].client_dns) for service in present]
 
 
-def _view(host: NginxHost, service: Service, client_dns: Mapping[str, Sequence[str]]) -> dict[str, t.Any]:
-    """A service in the words of the templates."""
+def _view(host: NginxHost, service: Service, client_dns: Mapping[str, Sequence[str]]) -> ServiceView:
     certificate, key = host_paths.certificate_paths(host.conf_dir, service)
     upstream = Upstream.of(host, service.upstream, f"${service.variable}_upstream")
     acme = Upstream.of(host, service.acme_upstream, f"${service.variable}_acme")
     zone_key = f"${service.variable}_zone:" if service.paths else ""
     exempt = bool(service.exempt_networks)
-    return {
-        "name": service.name,
-        "trust": TrustPaths.of(host.conf_dir, service.trust),
-        "variable": service.variable,
-        "snippet": service.snippet,
-        "server_names": service.server_names,
-        "sni_names": [*map(_sni_pattern, service.server_names), *([""] if service.by_address else [])],
-        "listens": _listens(host, service),
-        "root": service.root,
-        "base": upstream and upstream.passed,
-        "prefix": upstream and upstream.prefix,
-        "redirect": upstream and upstream.redirect("/"),
-        "names": [each for each in (upstream, acme) if each and each.asked],
-        "resolver": _resolver(host, upstream),
-        "acme_resolver": _resolver(host, acme),
-        "locations": _locations(service, upstream),
-        "certificate": certificate,
-        "certificate_key": key,
-        "allow": service.allow,
-        "zones": _zones(service),
-        "zone_key": zone_key,
-        "clients": _clients(service, client_dns),
+    return ServiceView(
+        name=service.name,
+        trust=TrustPaths.of(host.conf_dir, service.trust),
+        variable=service.variable,
+        snippet=service.snippet,
+        server_names=service.server_names,
+        sni_names=[*map(_sni_pattern, service.server_names), *([""] if service.by_address else [])],
+        listens=_listens(host, service),
+        root=service.root,
+        base=upstream.passed if upstream else None,
+        prefix=upstream.prefix if upstream else None,
+        redirect=upstream.redirect("/") if upstream else None,
+        names=[each for each in (upstream, acme) if each and each.asked],
+        resolver=_resolver(host, upstream),
+        acme_resolver=_resolver(host, acme),
+        locations=_locations(service, upstream),
+        certificate=certificate,
+        certificate_key=key,
+        allow=service.allow,
+        zones=_zones(service),
+        zone_key=zone_key,
+        clients=_clients(service, client_dns),
         # Without a certificate, or with a bad one, somebody may get somewhere.
-        "optional": bool(service.public_paths or exempt or service.cors_preflight),
-        "public_paths": service.public_paths,
-        "public_patterns": [_public_pattern(path) for path in service.public_paths],
-        "public_key": f"${service.variable}_open$mtls_plain_path" if service.public_paths else "00",
-        "exempt_key": (f"${service.variable}_near" if exempt else "0")
+        optional=bool(service.public_paths or exempt or service.cors_preflight),
+        public_paths=service.public_paths,
+        public_patterns=[_public_pattern(path) for path in service.public_paths],
+        public_key=f"${service.variable}_open$mtls_plain_path" if service.public_paths else "00",
+        exempt_key=(f"${service.variable}_near" if exempt else "0")
         + (":$mtls_preflight" if service.cors_preflight else ":0"),
-        "exempt_networks": service.exempt_networks,
-        "cors_preflight": service.cors_preflight,
-        "proxies": service.proxy_protocol_from,
+        exempt_networks=service.exempt_networks,
+        cors_preflight=service.cors_preflight,
+        proxies=service.proxy_protocol_from,
         # Not $remote_addr, which the host's own set_real_ip_from lets a header overwrite.
-        "address": "$remote_addr" if service.proxy_protocol_from else "$realip_remote_addr",
-        "self_pattern": rf"~^1:{'rest:' if zone_key else ''}(\S+) \1:",
-        "probe_pattern": rf"~^1:.*:{re.escape(GATE_PATH)}\z",
-        "hsts": service.hsts.value if service.hsts else None,
-        "max_body_size": service.max_body_size,
-        "request_buffering": service.request_buffering,
-        "read_timeout": service.read_timeout,
-        "client_cert": service.identity_headers == RFC9440,
+        address="$remote_addr" if service.proxy_protocol_from else "$realip_remote_addr",
+        self_pattern=rf"~^1:{'rest:' if zone_key else ''}(\S+) \1:",
+        probe_pattern=rf"~^1:.*:{re.escape(GATE_PATH)}\z",
+        hsts=service.hsts.value if service.hsts else None,
+        max_body_size=service.max_body_size,
+        request_buffering=service.request_buffering,
+        read_timeout=service.read_timeout,
+        client_cert=service.identity_headers == RFC9440,
         # In a server block of the host's own there is nothing of ours behind the gate.
-        "hands_preflights_on": service.cors_preflight and service.upstream is not None,
-        "redirect_http": service.redirect_http,
-        "homes": [name for name in service.server_names if not name.startswith("*.")]
+        hands_preflights_on=service.cors_preflight and service.upstream is not None,
+        redirect_http=service.redirect_http,
+        homes=[name for name in service.server_names if not name.startswith("*.")]
         or [service.server_names[0].replace("*.", "")],
-        "home_patterns": [_sni_pattern(name) for name in service.server_names if name.startswith("*.")],
-        "plain_listens": _sockets(host, service.plain_listen),
-        "port_suffix": "" if service.listen.port == 443 else f":{service.listen.port}",
-        "acme_root": service.acme_root,
-        "acme_upstream": acme and acme.passed,
-        "acme_redirect": acme and acme.redirect("/"),
-    }
+        home_patterns=[_sni_pattern(name) for name in service.server_names if name.startswith("*.")],
+        plain_listens=_sockets(host, service.plain_listen),
+        port_suffix="" if service.listen.port == 443 else f":{service.listen.port}",
+        acme_root=service.acme_root,
+        acme_upstream=acme.passed if acme else None,
+        acme_redirect=acme.redirect("/") if acme else None,
+    )
 
 
-def _clients(service: Service, client_dns: Mapping[str, Sequence[str]]) -> list[dict[str, str]]:
-    """The keys of the map of who may enter: one for each client, in a service with path lists one for each list."""
+def _clients(service: Service, client_dns: Mapping[str, Sequence[str]]) -> list[ListedView]:
+    """Return the lines of the map of who may enter: one for each client, or one for each list that names it."""
     if not service.paths:
         lists = {"": service.allow or ()}
     else:
@@ -170,21 +259,17 @@ def _clients(service: Service, client_dns: Mapping[str, Sequence[str]]) -> list[
             every.append(set(service.allow))
         lists["every:"] = tuple(name for name in service.named if all(name in names for names in every))
     return [
-        {"key": f"{zone}SUCCESS:{dn}", "comment": "" if dn == f"CN={name}" else f"  # {name}"}
+        ListedView(f"{zone}SUCCESS:{dn}", "" if dn == f"CN={name}" else f"  # {name}")
         for zone, names in lists.items()
         for name in names
         for dn in client_dns.get(name, ())
     ]
 
 
-def _zones(service: Service) -> list[dict[str, str]]:
-    """Patterns for "$mtls_plain_letters:$uri". `near` is what some upstreams take for it: `/Admin/`, `/admin.`."""
+def _zones(service: Service) -> list[ZoneView]:
     numbered = sorted(enumerate(service.paths), key=lambda item: -len(item[1].path))
     stems = [(number, re.escape(item.path.rstrip("/"))) for number, item in numbered]
-    return [
-        {"name": f"p{number}", "pattern": rf"~^1:{stem}(?:/|\z)", "near": rf"~*^1:{stem}(?![a-z0-9_-])"}
-        for number, stem in stems
-    ]
+    return [ZoneView(f"p{number}", rf"~^1:{stem}(?:/|\z)", rf"~*^1:{stem}(?![a-z0-9_-])") for number, stem in stems]
 
 
 @dataclass(frozen=True)
@@ -284,26 +369,27 @@ def _sockets(host: NginxHost, listen: Listen) -> list[str]:
     return [socket for socket in listen.sockets if host.ipv6 or listen.address or not socket.startswith("[::]:")]
 
 
-def _locations(service: Service, upstream: Upstream | None) -> list[dict[str, str | None]]:
-    """`location` lines. A public path is passed on as nginx normalised it, so that upstream sees what was checked.
+def _locations(service: Service, upstream: Upstream | None) -> list[LocationView]:
+    """Return the ``location`` blocks.
 
-    `rewrite` is there where `proxy_pass` has a variable: a path beside one would take the place of the request's.
+    A public path is passed on as nginx normalised it, so that the upstream sees what was checked. ``rewrite`` is there
+    where ``proxy_pass`` has a variable: a path beside one would take the place of the request's.
     """
     if upstream is None:
-        return [{"match": "/"}]
+        return [LocationView("/")]
     paths = [(f"{'^~' if path.endswith('/') else '='} {path}", path) for path in service.public_paths]
-    lines: list[tuple[str, str, str | None, str | None]]
     if upstream.asked:
         rewrite = f"{upstream.prefix}$uri"
-        lines = [(match, upstream.passed, rewrite, upstream.redirect(path)) for match, path in paths]
-        lines.append(("/", upstream.passed, rewrite if upstream.has_path else None, upstream.redirect("/")))
+        lines = [LocationView(match, upstream.passed, rewrite, upstream.redirect(path)) for match, path in paths]
+        whole = rewrite if upstream.has_path else None
+        lines.append(LocationView("/", upstream.passed, whole, upstream.redirect("/")))
     else:
         # After a socket's path, nginx wants a colon before the path of the request.
         start = upstream.base + (":" if "://unix:" in upstream.base else "") + upstream.prefix
-        lines = [(match, start + path, None, None) for match, path in paths]
+        lines = [LocationView(match, start + path) for match, path in paths]
         # With a path of its own the upstream gets that, a slash and the rest; without one, the request as it came.
-        lines.append(("/", f"{start}/" if upstream.has_path else upstream.base, None, None))
-    return [dict(zip(("match", "proxy_pass", "rewrite", "redirect"), line, strict=True)) for line in lines]
+        lines.append(LocationView("/", f"{start}/" if upstream.has_path else upstream.base))
+    return lines
 
 
 def _public_pattern(path: str) -> str:
@@ -311,9 +397,7 @@ def _public_pattern(path: str) -> str:
     return f"~^{re.escape(path)}" + ("" if path.endswith("/") else r"\z")
 
 
-def hash_sizes(
-    host: NginxHost, views: Sequence[Mapping[str, t.Any]], bundles: Collection[Bundle]
-) -> dict[str, int | None]:
+def hash_sizes(host: NginxHost, views: Sequence[ServiceView], bundles: Collection[Bundle]) -> dict[str, int | None]:
     """Sizes of nginx's hash tables, where its defaults are too small and the host sets none of its own."""
     bucket, max_size = _bucket_size(views, bundles), _max_size(views)
     return {
@@ -325,23 +409,23 @@ def hash_sizes(
         else None,
         # For the many variables of a certificate's lines, or nginx warns.
         "variables_bucket_size": _DEFAULT_BUCKET * 2
-        if any(view["client_cert"] for view in views) and not host.directives.get("variables_hash_bucket_size")
+        if any(view.client_cert for view in views) and not host.directives.get("variables_hash_bucket_size")
         else None,
     }
 
 
-def _bucket_size(views: Sequence[Mapping[str, t.Any]], bundles: Collection[Bundle]) -> int:
+def _bucket_size(views: Sequence[ServiceView], bundles: Collection[Bundle]) -> int:
     """A key of n bytes needs a bucket of 8 + (n + 2 rounded up to 8) + 8 bytes (measured)."""
-    keys = [len(name) for view in views for name in view["sni_names"]]
+    keys = [len(name) for view in views for name in view.sni_names]
     keys += [len(dn) for bundle in bundles for dn in bundle.issuers]
-    keys += [len(client["key"]) for view in views for client in view["clients"]]
-    keys += [len(name) for view in views if view["redirect_http"] for name in view["homes"]]
+    keys += [len(client.key) for view in views for client in view.clients]
+    keys += [len(name) for view in views if view.redirect_http for name in view.homes]
     return _power_of_two(16 + (max(keys, default=0) + 2 + 7) // 8 * 8)
 
 
-def _max_size(views: Sequence[Mapping[str, t.Any]]) -> int:
+def _max_size(views: Sequence[ServiceView]) -> int:
     """With less nginx still works, says that the table is not optimal, and takes longer to start (measured)."""
-    return _power_of_two(2 * max((len(view["clients"]) for view in views), default=0))
+    return _power_of_two(2 * max((len(view.clients) for view in views), default=0))
 
 
 def bucket_advice(host: NginxHost, services: Sequence[Service], publications: Mapping[str, Publication]) -> str | None:
