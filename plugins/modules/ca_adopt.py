@@ -154,7 +154,7 @@ def work(call: entry.Call) -> dict:
     options = call.params
     entry.check_at_least_one(options, "crl_days")
     plan = adoption.adopt(
-        adoption.Wanted(
+        adoption.WantedAdoption(
             path=options["path"],
             sources=options["source"],
             certificate=options["certificate"],
@@ -186,7 +186,7 @@ def _describe(client: adoption.AdoptedClient) -> dict:
     }
 
 
-def _listing(plan: adoption.Plan) -> str:
+def _listing(plan: adoption.AdoptionPlan) -> str:
     """Return what is taken over, and what is not, one thing a line."""
     lines = [f"authority {subjects.nginx_dn(plan.chain[0].subject)}"]
     for serial in plan.index:

@@ -15,6 +15,7 @@ description:
     is older.
   - Takes those of O(crls) that this authority has signed. What they list as revoked is recorded as revoked, and a CRL
     is written whose number is above theirs. A hold counts only if no newer CRL is here that may have released it.
+  - What is damaged or by another CA is skipped, with a warning that names it.
   - Of a certificate that the record does not have, only the serial is known. It stays on the CRL as long as the
     authority is valid.
   - A directory that counts its serials up goes on with random ones, because nobody knows which were used meanwhile.
@@ -23,10 +24,23 @@ description:
   - The playbook C(mtls.nginx.recover) collects the CRLs and uses it.
 options:
   crls:
-    description: The contents of files with CRLs, in PEM.
+    description: Files with CRLs, as the hosts have them.
     type: list
-    elements: str
+    elements: dict
     required: true
+    suboptions:
+      content:
+        description: What the file contains, in PEM.
+        type: str
+        required: true
+      host:
+        description: The host that has it.
+        type: str
+        required: true
+      path:
+        description: Where it is there.
+        type: str
+        required: true
   days:
     description: For how many days the new CRL is valid.
     type: int
@@ -51,7 +65,9 @@ EXAMPLES = r"""
     ca_path: "{{ inventory_dir }}/pki"
     ca_passphrase: "{{ vault_mtls_ca_passphrase }}"
     crls:
-      - "{{ lookup('ansible.builtin.file', 'crl-of-nas.pem') }}"
+      - content: "{{ lookup('ansible.builtin.file', 'crl-of-nas.pem') }}"
+        host: nas
+        path: /etc/nginx/client-certs/crl.pem
   delegate_to: localhost
 """
 
@@ -91,10 +107,11 @@ message:
   sample: "2 revocations of CRL 12 were not recorded"
 """
 
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.access import Access, open_authority, require_directory
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import crls
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.lifecycle import recovery
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.options import AUTHORITY_OPTIONS
 from ansible_collections.mtls.nginx.plugins.module_utils.common import entry
@@ -102,7 +119,12 @@ from ansible_collections.mtls.nginx.plugins.module_utils.common import entry
 SPEC = {
     "argument_spec": {
         **AUTHORITY_OPTIONS,
-        "crls": {"type": "list", "elements": "str", "required": True},
+        "crls": {
+            "type": "list",
+            "elements": "dict",
+            "required": True,
+            "options": {name: {"type": "str", "required": True} for name in ("host", "path", "content")},
+        },
         "days": {"type": "int", "default": 30},
     },
     "supports_check_mode": True,
@@ -122,17 +144,13 @@ def work(call: entry.Call) -> dict:
     entry.check_at_least_one(options, "days")
     access = Access.of(options)
     require_directory(access, "a recovery")
-    found = [
-        crl
-        for number, pem in enumerate(options["crls"], 1)
-        for crl in crls.parse_crls(pem.encode(), f"crls, item {number}")
-    ]
     with open_authority(access, read_only=call.check_mode) as authority:
+        found, warnings = recovery.signed_by(authority.chain[0], _files(options["crls"]))
         recovered = recovery.bring_forward(authority, found, check=call.check_mode)
         before = authority.crl_state()
         writes = recovered.behind and not call.check_mode
         after = authority.write_crl(options["days"]) if writes else before
-        warnings = list(authority.warnings)
+        warnings += authority.warnings
     if recovered.behind:
         warnings.append(
             f"{access.path}: certificates that were issued since this copy was made are not in it, and stay valid "
@@ -164,6 +182,11 @@ def work(call: entry.Call) -> dict:
             else f"CRL {before.number if before else 'none'}\n",
         },
     }
+
+
+def _files(items: list[dict[str, Any]]) -> list[tuple[str, bytes]]:
+    """Return where each file is, and its content."""
+    return [(f"host {item['host']}: {item['path']}", item["content"].encode()) for item in items]
 
 
 def _message(recovered: recovery.Recovery) -> str:

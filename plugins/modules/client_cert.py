@@ -400,9 +400,9 @@ def work(call: entry.Call) -> dict:
 
 def _on_hold(authority: Authority, items: list[dict]) -> set[str]:
     """Return the serials that are on hold by themselves."""
-    finder, serials = revoking.Finder(authority), set()
+    finder, serials = revoking.Finder.of(authority), set()
     for item in items:
-        wanted = revoking.Wanted.of(item)
+        wanted = revoking.RevocationRequest.of(item)
         if wanted.reason == HOLD and not wanted.release:
             with contextlib.suppress(revoking.UnknownError):  # crl says so
                 serials.update(found.serial for found in finder.find(wanted))
@@ -426,7 +426,7 @@ def _client(raw: dict, options: dict) -> Client:
     )
 
 
-def _describe(result: clients.Result) -> dict:
+def _describe(result: clients.ClientResult) -> dict:
     held = result.entry
     return {
         "name": result.client.name,
@@ -454,7 +454,7 @@ def _about_unmanaged(ca_path: str, done: clients.Reconciled) -> str:
     )
 
 
-def _before(result: clients.Result) -> str:
+def _before(result: clients.ClientResult) -> str:
     held = result.before
     if held is None or not held.serial:
         return f"{result.client.name}: no certificate\n"

@@ -271,9 +271,9 @@ def _take_crls_above(authority: Authority, options: dict, *, check: bool) -> str
 
 def _find(authority: Authority, options: dict) -> list[revoking.Found]:
     """Return each certificate that is to be revoked or released, once."""
-    finder, found = revoking.Finder(authority), {}
+    finder, found = revoking.Finder.of(authority), {}
     for item in options["revoked"]:
-        wanted = revoking.Wanted.of(item)
+        wanted = revoking.RevocationRequest.of(item)
         try:
             for each in finder.find(wanted):
                 first = found.setdefault(each.serial, (each, wanted))

@@ -209,7 +209,7 @@ def _server(raw: dict, options: dict) -> servers.Server:
     )
 
 
-def _describe(result: servers.Result) -> dict:
+def _describe(result: servers.ServerResult) -> dict:
     held = result.entry
     return {
         "host": result.server.host,
@@ -225,7 +225,7 @@ def _describe(result: servers.Result) -> dict:
     }
 
 
-def _before(result: servers.Result) -> str:
+def _before(result: servers.ServerResult) -> str:
     held = result.before
     if held is None:
         return f"{result.server.id}: no certificate\n"

@@ -75,7 +75,7 @@ summary:
   description: One line, with what there is to do.
   type: str
   returned: success
-  sample: "18 clients, 5 services: Clients whose certificate has ended: ben-phone (2026-11-08)"
+  sample: "18 clients, 5 services: Clients whose certificate has expired: ben-phone (2026-11-08)"
 page:
   description: Path of the page.
   type: str

@@ -91,6 +91,23 @@ def test_each_authority_is_asked_for_the_lost_laptop(guarded):
     assert site.status(ports["one"], client="phone") == 200
 
 
+def test_a_record_that_a_wrong_clock_and_git_have_been_at_still_revokes(guarded):
+    """``openssl ca -updatedb`` under a wrong clock marks all as expired, autocrlf changes the line ends."""
+    site, ports = guarded
+    lost = site.folder / "lost"
+    shutil.move(site.pki / "clients" / "laptop", lost)
+    stolen = (str(lost / "laptop.crt"), str(lost / "laptop.key"))
+    index = site.pki / "index.txt"
+    lines = [f"E{line[1:]}" for line in index.read_text().splitlines()]
+    index.write_bytes("".join(f"{line}\r\n" for line in lines).encode())
+    assert statuses(site, ports, identity=stolen) == {200}
+    site.host_vars["one"]["mtls_clients"][0]["state"] = "revoked"
+    site.ok()
+    assert statuses(site, ports, identity=stolen) == {400}
+    assert statuses(site, ports, client="phone") == {200}
+    assert sorted(line[0] for line in index.read_text().splitlines()) == ["R", *"V" * (len(lines) - 1)]
+
+
 def test_a_hold_keeps_out_and_its_release_lets_in_with_the_same_certificate(guarded):
     site, ports = guarded
     laptop, phone = site.host_vars["one"]["mtls_clients"]

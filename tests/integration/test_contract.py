@@ -73,14 +73,14 @@ class Backend:
     def actions(self, *wanted: Client, check: bool = False) -> list[str]:
         return [result.action for result in self.serve(*wanted, check=check).results]
 
-    def serve_hosts(self, *wanted: servers.Server, check: bool = False) -> list[servers.Result]:
+    def serve_hosts(self, *wanted: servers.Server, check: bool = False) -> list[servers.ServerResult]:
         with self.open(read_only=check) as authority:
             return servers.reconcile(authority, wanted, new_key_type="ecdsa", check=check)
 
     def revoke(self, serial: str, reason: str = "unspecified") -> None:
         with self.open() as authority:
-            wanted = revoking.Wanted(revoking.SERIAL, serial, reason, release=False)
-            revoking.carry_out(authority, revoking.Finder(authority).find(wanted))
+            wanted = revoking.RevocationRequest(revoking.SERIAL, serial, reason, release=False)
+            revoking.carry_out(authority, revoking.Finder.of(authority).find(wanted))
 
     def refresh_crl(self) -> str | None:
         """What the module crl does; returns why a CRL was written."""

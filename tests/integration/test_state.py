@@ -224,10 +224,16 @@ def test_no_host_goes_back_to_an_older_crl(running):
     assert served(site) == before
     assert statuses(site) == [400, 200, 200]
 
-    # Brought forward from what the host has.
+    # Brought forward from what the host has. What is damaged, or a link, does not stop it.
     record = tree(site.pki)
+    for name in ("damaged", "linked"):
+        (on_host.parent / name).mkdir()
+    (on_host.parent / "damaged" / "crl.pem").write_text(on_host.read_text()[:400])
+    (on_host.parent / "linked" / "crl.pem").symlink_to(on_host)
     said = refused(site, "recover")
     assert f"{lost:X}" in said
+    assert f"host nas: {on_host.parent}/damaged/crl.pem: was skipped" in said
+    assert f"{on_host.parent}/linked/crl.pem: " in said
     assert "mtls_recover_confirm=true" in said
     assert tree(site.pki) == record
     assert f"{lost:X}" in played(site, "recover", "--check")

@@ -102,7 +102,7 @@ def test_from_before_the_first_run_to_the_last_day(two_hosts):
     del site.host_vars["nas"]["mtls_clients"][2]
     run, said, found = status(site, "-e", "mtls_warn_days=366", "-e", "mtls_status_textfile_dir=" + str(site.folder))
     assert run.returncode == 2
-    assert "Clients whose certificate ends soon: laptop (" in said
+    assert "Clients whose certificate expires soon: laptop (" in said
     assert kinds(found) == ["server_soon", "client_soon"]
     assert 'mtls_authority_clients{authority="' in (site.folder / "mtls_status.prom").read_text(encoding="utf-8")
     assert "use 0 or more" in status(site, "-e", "mtls_warn_days=-1")[1]

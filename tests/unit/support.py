@@ -85,7 +85,7 @@ class Pki:
         with open_authority(Access(str(self.path), self.passphrase), read_only=check) as authority:
             return clients.reconcile(authority, wanted, new_key_type=key_type, check=check, **profiles)
 
-    def one(self, client: Client, **options) -> clients.Result:
+    def one(self, client: Client, **options) -> clients.ClientResult:
         """Reconcile one client and return its result."""
         (result,) = self.serve(client, **options).results
         return result

@@ -99,3 +99,8 @@ def test_rooms_of_the_authority(module: str) -> None:
             above.add(name)
 
     assert above == set()
+
+
+@pytest.mark.parametrize("module", sorted(name for name in FILES if name.startswith("module_utils.ca.holders.")))
+def test_who_has_certificates_is_the_same_whoever_signs(module: str) -> None:
+    assert not {name for name in IMPORTS[module] if name.startswith("module_utils.ca.backends.")}

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Authority, Published
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends.directory import open_directory
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.options import DIRECTORY, OPENBAO, PKCS11, TRUST
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.store import layout
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.store import layout, permissions
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.published import read_published
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.wanted import Ensured, Parent, WantedAuthority
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
@@ -94,7 +94,11 @@ def open_authority(access: Access, *, read_only: bool) -> AbstractContextManager
 
 
 def read_authority(path: str) -> Published:
-    """Return what the authority whose directory is ``path`` has published."""
+    """Return what the authority whose directory is ``path`` has published.
+
+    :raises MtlsError: anybody may have changed it.
+    """
+    permissions.check(path)  # what others may read is said by those who work in it
     if not layout.Layout(path).is_trusted():
         return read_published(path)
     from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends import trust

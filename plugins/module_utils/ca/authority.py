@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.crls import CrlState
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.profiles import Order
@@ -36,11 +36,14 @@ HOLD = "certificateHold"  # the one reason that can be taken back
 
 @dataclass(frozen=True)
 class Entry:
-    """What the authority recorded of one certificate; ``subject`` as in ``index.txt``."""
+    """What the authority recorded of one certificate; ``subject`` in the format of ``index.txt``.
+
+    Whether it has expired is for ``not_after`` to say.
+    """
 
     serial: str
     subject: str
-    status: str  # valid, revoked or expired
+    status: str  # valid or revoked
     not_after: datetime
     revoked_at: datetime | None = None
     reason: str | None = None
@@ -167,6 +170,20 @@ class Authority(Protocol):
 
     def write_crl(self, days: int, *, prune: bool = True) -> CrlState:
         """Sign and store a CRL that is good for ``days``, of everything revoked or, with ``prune``, what matters."""
+
+
+Noted = TypeVar("Noted")
+
+
+@runtime_checkable
+class ExternalAuthority(Protocol[Noted]):
+    """What an authority offers besides when it is an external CA: it issues nothing, and clients are noted only."""
+
+    def admit(self, clients: Mapping[str, Noted]) -> None:
+        """Note clients, by name, that allow lists may name, beside those noted before."""
+
+    def admitted(self) -> Mapping[str, Noted]:
+        """Return the clients that were noted, by name."""
 
 
 def check_on_hold(serial: str, entry: Entry | None) -> Entry:

@@ -23,6 +23,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import Mt
 Path = Union[str, "os.PathLike[str]"]
 
 _UNFINISHED = ".new"
+_NO_HARD_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS})  # link(2) where there are none
 
 
 def write_file(path: Path, data: bytes, mode: int, *, durable: bool = True) -> None:
@@ -75,9 +76,23 @@ def create_file(path: Path, data: bytes, mode: int) -> None:
 def link_into_place(staged: str, path: str) -> None:
     """Give a staged file its name, unless there is a file of that name; the staged name is gone in any case."""
     try:
-        os.link(staged, path)
+        _link(staged, path)
     finally:
-        os.unlink(staged)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(staged)
+
+
+def _link(staged: str, path: str) -> None:
+    try:
+        os.link(staged, path)
+    except OSError as error:
+        if error.errno not in _NO_HARD_LINKS:
+            raise
+        # exFAT, FAT, some CIFS: a file cannot be put there without replacing another in one step, so look first. Who
+        # writes here holds the lock of the directory.
+        if os.path.lexists(path):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path) from None
+        os.rename(staged, path)
 
 
 def remove_file(path: Path) -> bool:
@@ -182,8 +197,9 @@ def sync_directory(path: str) -> None:
     try:
         os.fsync(descriptor)
     except OSError as error:
-        error.filename = path
-        raise
+        if error.errno != errno.EINVAL:  # the file system cannot sync a directory: fsync(2)
+            error.filename = path
+            raise
     finally:
         os.close(descriptor)
 

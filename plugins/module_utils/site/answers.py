@@ -55,6 +55,22 @@ class Text:
 
 
 @dataclass(frozen=True)
+class Ascii:
+    """A text of printable ASCII characters and line feeds, as a PEM file is."""
+
+    most: int
+
+    def read(self, value: t.Any, where: str) -> str:
+        if not isinstance(value, str):
+            raise _odd(where, value, "not text")
+        if len(value) > self.most:
+            raise _Odd(f"{where} has {len(value)} characters, and at most {self.most} are possible")
+        if other := re.search(r"[^\n -~]", value):
+            raise _Odd(f"{where} contains {other[0]!a}")
+        return str.__str__(value)
+
+
+@dataclass(frozen=True)
 class Message:
     """A text for people: control characters are shown as escapes, and what is too long is cut."""
 
@@ -308,6 +324,14 @@ NGINX_GATE = Record(
                 "errors": Each(Message(), most=100),
             }
         ),
+    }
+)
+
+NGINX_CRLS = Record(
+    {
+        "changed": Flag(),
+        "warnings": _WARNINGS,
+        "crls": Each(Record({"path": Text(r"/.*/crl\.pem"), "content": Ascii(LARGEST)}), most=1000),
     }
 )
 

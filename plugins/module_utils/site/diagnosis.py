@@ -56,7 +56,8 @@ class Intent:
 class Certificate:
     """A client's certificate. Of a client of somebody else's authority only the subject is known.
 
-    `by_authority`: the service's authority has signed it. `for_clients`: it may be used by a client.
+    `by_authority`: the service's authority has signed it. `for_clients`: it may be used by a client. `weakness`: what
+    OpenSSL refuses it for, as the end of a sentence.
     """
 
     dn: str
@@ -66,6 +67,7 @@ class Certificate:
     issuer: str = ""
     by_authority: bool = True
     for_clients: bool = True
+    weakness: str | None = None
 
 
 @dataclass(frozen=True)
@@ -262,6 +264,7 @@ class _Case:
             self._no_certificate,
             self._other_authority,
             self._wrong_purpose,
+            self._weak,
             self._revoked,
             self._dates,
             self._list,
@@ -426,6 +429,13 @@ class _Case:
         return Finding(
             "not_for_clients", f"{self.it} is not a client's certificate (extendedKeyUsage)", self._hand_out()
         )
+
+    def _weak(self) -> Finding | None:
+        certificate = self.certificate
+        if certificate is None or certificate.weakness is None or not certificate.by_authority:
+            return None
+        text = f"{self.it} {certificate.weakness}, which nginx's OpenSSL refuses"
+        return Finding("weak", text, self._replace())
 
     def _revoked(self) -> Finding | None:
         if self.certificate is not None and not self.certificate.by_authority:

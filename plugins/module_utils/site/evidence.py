@@ -20,7 +20,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.chains import
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.subjects import nginx_dn
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.options import TRUST
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store import handover
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.layout import Layout
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.layout import ClientFiles, Layout
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.common.names import nearest
 from ansible_collections.mtls.nginx.plugins.module_utils.site.diagnosis import Certificate, Intent, Record
@@ -144,7 +144,7 @@ def _client(
 def _certificate_path(authority: str, name: str) -> str:
     """Where a client's certificate is; during a roll-over that of the next authority, if it has one."""
     paths = [
-        os.path.join(Layout(path).clients, name, f"{name}.crt") for path in (handover.next_path(authority), authority)
+        ClientFiles.of(Layout(path).clients, name).certificate for path in (handover.next_path(authority), authority)
     ]
     return next(path for path in paths if os.path.exists(path))
 
@@ -261,6 +261,7 @@ def _about(certificate: x509.Certificate | str | None, by_authority: bool) -> Ce
         issuer=nginx_dn(certificate.issuer),
         by_authority=by_authority,
         for_clients=profiles.is_for(certificate, profiles.CLIENT),
+        weakness=profiles.weakness(certificate),
     )
 
 

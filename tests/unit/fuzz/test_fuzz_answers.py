@@ -17,6 +17,7 @@ SPECS = {
     "nginx_facts": answers.NGINX_FACTS,
     "nginx_config": answers.NGINX_CONFIG,
     "nginx_gate": answers.NGINX_GATE,
+    "nginx_crls": answers.NGINX_CRLS,
     "access_log": answers.ACCESS_LOG,
     "live": answers.LIVE,
     "setup": answers.PACKAGE_MANAGER,

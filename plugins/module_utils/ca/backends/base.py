@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,24 +14,17 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Ent
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import crls, numbers, profiles, subjects
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.chains import read_certificates
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.crls import CrlState
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.store import audit, layout
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.store import audit, issued, layout, permissions
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.audit import certificate_event
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.index import Index
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.published import crl_as_it_is
 from ansible_collections.mtls.nginx.plugins.module_utils.common import times
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
-from ansible_collections.mtls.nginx.plugins.module_utils.common.parallel import spread
 
 try:
     from cryptography import x509
 except ImportError:  # reported by entry.require_cryptography
     pass
-
-
-_BEGIN_CERTIFICATE = b"-----BEGIN CERTIFICATE-----"
-
-
-_SEARCHED_AT_ONCE = 1000  # certificates
 
 
 class Directory:
@@ -43,7 +34,7 @@ class Directory:
 
     def __init__(self, place: layout.Layout, *, read_only: bool) -> None:
         self.path = place.path
-        self.warnings: list[str] = []
+        self.warnings: list[str] = permissions.check(place.path)
         self.chain = read_certificates(place.certificate)
         profiles.check_ca(self.chain[0], place.certificate, times.now())
         self._layout = place
@@ -66,25 +57,8 @@ class Directory:
         return read_certificates(path)[0]
 
     def find_by_fingerprint(self, fingerprint: str) -> str | None:
-        """Search newcerts, which takes a second for every 50,000 certificates or so."""
-        names = [name for name in os.listdir(self._layout.issued) if name.endswith(".pem") and name[0] != "."]
-        parts = [names[start : start + _SEARCHED_AT_ONCE] for start in range(0, len(names), _SEARCHED_AT_ONCE)]
-
-        def search(part: Sequence[str]) -> str | None:
-            return next((name[:-4] for name in part if self._has_fingerprint(name, fingerprint)), None)
-
-        return next(filter(None, spread(search, parts)), None)
-
-    def _has_fingerprint(self, name: str, fingerprint: str) -> bool:
-        with open(os.path.join(self._layout.issued, name), "rb") as stream:
-            _text, _begin, rest = stream.read().partition(_BEGIN_CERTIFICATE)
-        try:
-            der = base64.b64decode(rest.partition(b"-----")[0])
-        except ValueError:  # no certificate: others complain
-            return False
-        # Not a matter of security: nginx and people name certificates by SHA-1.
-        digest = hashlib.sha1(der, usedforsecurity=False) if len(fingerprint) == 40 else hashlib.sha256(der)
-        return digest.hexdigest() == fingerprint
+        """Search newcerts."""
+        return issued.find_by_fingerprint(self._layout.issued, fingerprint)
 
     def enter(self, certificates: Sequence[x509.Certificate]) -> None:
         """Record certificates that the key signed outside of this directory's record."""

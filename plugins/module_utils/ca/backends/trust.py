@@ -25,7 +25,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import chains
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.chains import read_certificates, was_issued_by
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.crls import CrlState
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.profiles import Order
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.store import layout
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.store import layout, permissions
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.published import crl_as_it_is, read_chain, read_crl
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.register import RegisterEntry
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.wanted import Ensured
@@ -125,6 +125,7 @@ def _fetch_crl(source: str) -> bytes:
             data = x509.load_der_x509_crl(data).public_bytes(serialization.Encoding.PEM)
         except ValueError as error:
             raise MtlsError(f"{source}: is no CRL, neither in PEM nor in DER; check what is there") from error
+    data = data.replace(b"\r\n", b"\n")
     crls.parse_crls(data, source)
     return data if data.endswith(b"\n") else data + b"\n"
 
@@ -151,7 +152,7 @@ class TrustedAuthority:
 
     def __init__(self, path: str, source: Source) -> None:
         self.path = path
-        self.warnings: list[str] = []
+        self.warnings: list[str] = permissions.check(path)
         self.chain = read_certificates(layout.Layout(path).certificate)
         self.record = TrustedRecord()
         self._place = layout.Layout(path)

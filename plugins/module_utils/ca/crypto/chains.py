@@ -19,6 +19,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import Mt
 try:
     from cryptography import x509
     from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 except ImportError:  # reported by entry.require_cryptography
     pass
 
@@ -27,12 +28,26 @@ if TYPE_CHECKING:
 
 
 def was_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
-    """Tell whether ``issuer`` signed ``certificate``."""
+    """Tell whether ``issuer`` signed ``certificate``, be it with SHA-1 or MD5, which nginx takes no more."""
     try:
+        if profiles.signature_weakness(certificate) is not None:
+            return certificate.issuer == issuer.subject and _is_signed_the_old_way(certificate, issuer.public_key())
         certificate.verify_directly_issued_by(issuer)
     except Exception:  # InvalidSignature, or an algorithm that the issuer's key cannot have used
         return False
     return True
+
+
+def _is_signed_the_old_way(certificate: x509.Certificate, key: object) -> bool:
+    """Do what ``verify_directly_issued_by`` of ``cryptography`` refuses to; raises what ``verify`` raises."""
+    digest, signature = certificate.signature_hash_algorithm, certificate.signature
+    if isinstance(key, rsa.RSAPublicKey) and digest is not None:
+        key.verify(signature, certificate.tbs_certificate_bytes, padding.PKCS1v15(), digest)
+        return True
+    if isinstance(key, ec.EllipticCurvePublicKey) and digest is not None:
+        key.verify(signature, certificate.tbs_certificate_bytes, ec.ECDSA(digest))
+        return True
+    return False
 
 
 def arrange(found: Sequence[x509.Certificate], public_key: bytes, path: str, now: datetime) -> Chain:

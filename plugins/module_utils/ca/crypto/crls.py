@@ -48,7 +48,7 @@ MANY = 10_000
 _MILLISECONDS_AN_ENTRY = 0.11 / 1000  # OpenSSL hashes the whole list each time: docs/performance.md
 _PEM_BEGIN = b"-----BEGIN "
 # [^-]* is for speed: a repeated group costs 200 bytes of memory for each byte it matches.
-_PEM_BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----[^-]*(?:-(?!----)[^-]*)*-----END \1-----")
+PEM_BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----[^-]*(?:-(?!----)[^-]*)*-----END \1-----")
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,7 @@ def parse_crls(pem: bytes, path: str) -> list[Crl]:
 
     :raises MtlsError: a block that is not a CRL (nginx would trust a certificate in it: nginx fact A5), or none.
     """
-    blocks = list(_PEM_BLOCK.finditer(pem))
+    blocks = list(PEM_BLOCK.finditer(pem))
     if len(blocks) != pem.count(_PEM_BEGIN):
         raise MtlsError(f"{path}: is damaged; remove it, and mtls.nginx.crl writes it anew")
     for block in blocks:

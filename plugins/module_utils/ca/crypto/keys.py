@@ -141,6 +141,25 @@ def check_strength(public_key: object, owner: str) -> None:
         raise MtlsError(f"{owner}: the key is neither RSA nor ECDSA; make one of these")
 
 
+def is_weak(public_key: object) -> bool:
+    """Tell whether ``check_strength`` would raise."""
+    try:
+        check_strength(public_key, "")
+    except MtlsError:
+        return True
+    return False
+
+
+def supported(key: object, where: str) -> PrivateKey:
+    """Return a private key of a kind that is supported; ``where`` it was read from begins the error.
+
+    :raises MtlsError: it is of another kind.
+    """
+    if not isinstance(key, (rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey)):
+        raise MtlsError(f"{where}: the key is neither RSA nor ECDSA; make one of these")
+    return key
+
+
 def public_der(public_key: AnyPublicKey) -> bytes:
     """Return the SubjectPublicKeyInfo, by which public keys are compared."""
     return public_key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)

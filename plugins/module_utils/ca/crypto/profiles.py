@@ -20,11 +20,14 @@ from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import Mt
 
 try:
     from cryptography import x509
+    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import ec, rsa
     from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 except ImportError:  # reported by entry.require_cryptography
     pass
 
+_SMALLEST_CURVE = 224  # bits
 CLIENT, SERVER = "client", "server"
 INTERMEDIATE = "intermediate"  # a CA that issues for clients and servers, and for no further CA
 
@@ -216,6 +219,34 @@ def is_ca(certificate: x509.Certificate) -> bool:
         return False
 
 
+def weakness(certificate: x509.Certificate) -> str | None:
+    """Return what nginx's OpenSSL refuses a certificate for, as the end of a sentence, or None.
+
+    From security level 1 on, the default everywhere, that is a signature with SHA-1; at level 2, the default of Debian
+    and Ubuntu, also an RSA key of less than 2048 bits or a curve of less than 224 (SSL_CTX_set_security_level(3)).
+    """
+    by = signature_weakness(certificate)
+    if by is not None:
+        return f"is signed with {by}"
+    key = certificate.public_key()
+    if isinstance(key, rsa.RSAPublicKey) and key.key_size < keys.SMALLEST_RSA:
+        return f"has an RSA key of {key.key_size} bits"
+    if isinstance(key, ec.EllipticCurvePublicKey) and key.key_size < _SMALLEST_CURVE:
+        return f"has a key on the curve {key.curve.name}"
+    return None
+
+
+def signature_weakness(certificate: x509.Certificate) -> str | None:
+    """Return the name of the digest in a certificate's signature when OpenSSL 3 takes it no more, or None."""
+    try:
+        digest = certificate.signature_hash_algorithm
+    except UnsupportedAlgorithm:
+        return None
+    if isinstance(digest, (hashes.MD5, hashes.SHA1)):
+        return "MD5" if isinstance(digest, hashes.MD5) else "SHA-1"
+    return None
+
+
 def path_length(certificate: x509.Certificate) -> int | None:
     """Return how many CAs there may be below a CA; None for any number."""
     return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.path_length
@@ -237,6 +268,12 @@ def check_ca(certificate: x509.Certificate, path: str, now: datetime) -> None:
     if usage and not usage.crl_sign:
         raise MtlsError(
             f"{path}: its keyUsage lacks cRLSign, so nginx would refuse every client (error 35); set up a new authority"
+        )
+    by = signature_weakness(certificate)
+    if by is not None and certificate.issuer != certificate.subject:  # nobody checks the signature of a root
+        raise MtlsError(
+            f"{path}: is signed with {by}, so nginx would refuse every client (error 68); have the CA above sign it "
+            "again with SHA-256"
         )
     if now > certificate.not_valid_after_utc:
         by_itself = certificate.issuer == certificate.subject

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import keys, profiles
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.chains import read_certificates, was_issued_by
@@ -27,10 +26,6 @@ try:
 except ImportError:  # reported by entry.require_cryptography
     pass
 
-if TYPE_CHECKING:
-    pass
-
-
 # Where a private key is: in a file of its own, in the .p12 only, or in a .p12 that no password known here opens.
 IN_FILE, IN_P12, SEALED = "file", "p12", "sealed"
 
@@ -40,13 +35,15 @@ class Examined:
     """What was found on disk of one client.
 
     ``entry`` describes the certificate, if there is one by this authority; ``matches`` tells whether it is for
-    the client's public key, which is the CSR's or the private key's; ``key_at`` tells where that is.
+    the client's public key, which is the CSR's or the private key's; ``key_at`` tells where that is, ``key_is_weak``
+    whether nginx refuses it.
     """
 
     entry: RegisterEntry | None
     certificate: bytes | None
     public_key: bytes | None
     key_at: str | None
+    key_is_weak: bool
     matches: bool
     p12_good: bool
     profile_good: bool
@@ -86,9 +83,10 @@ def examine(
         certificate=certificate.public_bytes(serialization.Encoding.DER) if certificate is not None else None,
         public_key=public,
         key_at=key_at,
+        key_is_weak=public_key is not None and keys.is_weak(public_key),
         matches=matches,
         p12_good=matches and certificate is not None and _p12_is_good(client, place, certificate, chain),
-        profile_good=_profile_is_good(client, place, maker, _read(place.p12), remembered),
+        profile_good=_profile_is_good(client, place, maker, files.read_if_there(place.p12), remembered),
         foreign=foreign,
     )
 
@@ -101,31 +99,28 @@ def stamped_paths(client: Client, place: ClientFiles) -> dict[str, str]:
     return {**paths, "mobileconfig": place.mobileconfig} if client.has_profile else paths
 
 
-def read_csr_key(client: Client) -> keys.PublicKey:
-    """Return the key in a client's CSR; raises MtlsError as ``examine``."""
-    return profiles.read_csr(client.csr, client.owner).public_key()
-
-
 def key_in_p12(client: Client, place: ClientFiles) -> keys.PrivateKey | None:
     """Return the private key in the .p12, or None when there is none or no password known here opens it."""
-    data = _read(place.p12)
+    data = files.read_if_there(place.p12)
     if data is None:
         return None
     for password in (client.p12_password, _read_password(place)):
         key = p12.key_in(data, password) if password else None
         if key is not None:
-            keys.check_strength(key.public_key(), f"{client.owner}: {place.p12}")
-            return key
+            found = keys.supported(key, f"{client.owner}: {place.p12}")
+            keys.check_strength(found.public_key(), f"{client.owner}: {place.p12}")
+            return found
     return None
 
 
 def _find_public_key(
     client: Client, place: ClientFiles, remembered: RegisterEntry | None
-) -> tuple[keys.PublicKey | None, str | None]:
+) -> tuple[keys.AnyPublicKey | None, str | None]:
     """Return the key that a client's certificate is for, and where its private half is."""
     written = remembered.files if remembered is not None else {}
     if client.csr is not None:
-        return read_csr_key(client), None
+        return profiles.read_csr(client.csr, client.owner).public_key(), None
+    key: keys.PrivateKey | None
     if os.path.exists(place.key):
         path, key_at, key = place.key, IN_FILE, keys.load_key(place.key, validate=False)
     elif client.keep_key and "key" in written:
@@ -145,7 +140,7 @@ def _find_public_key(
 
 def _is_sealed(client: Client, place: ClientFiles, written: Stamp | None) -> bool:
     """Tell whether the key is in the .p12 although that cannot be looked at: it is the file that was ``written``."""
-    data = _read(place.p12)
+    data = files.read_if_there(place.p12)
     if data is None or written is None or written.digest != Stamp.digest_of(data):
         return False
     if client.p12_password is not None or not client.has_p12 or not p12.is_kind(data, client.p12):
@@ -159,39 +154,26 @@ def _is_sealed(client: Client, place: ClientFiles, written: Stamp | None) -> boo
 def _p12_is_good(
     client: Client, place: ClientFiles, certificate: x509.Certificate, chain: Sequence[x509.Certificate]
 ) -> bool:
-    if not client.has_p12 or not os.path.exists(place.p12):
-        return False
+    data = files.read_if_there(place.p12) if client.has_p12 else None
     password = client.p12_password or _read_password(place)
-    if password is None or (client.p12_password and os.path.exists(place.password)):
+    if data is None or password is None or (client.p12_password and os.path.exists(place.password)):
         return False
-    with open(place.p12, "rb") as stream:
-        return p12.holds(stream.read(), client.name, certificate, chain, password, client.p12)
+    return p12.holds(data, client.name, certificate, chain, password, client.p12)
 
 
 def _profile_is_good(
     client: Client, place: ClientFiles, maker: ProfileMaker, content: bytes | None, remembered: RegisterEntry | None
 ) -> bool:
     """Tell whether the .mobileconfig is one of the .p12 with this ``content``."""
-    data = _read(place.mobileconfig)
+    data = files.read_if_there(place.mobileconfig)
     if not client.has_profile or data is None or content is None:
         return False
     return maker.is_good(data, client.name, content, remembered and remembered.files.get("mobileconfig"))
 
 
-def _read(path: str) -> bytes | None:
-    try:
-        with open(path, "rb") as stream:
-            return stream.read()
-    except FileNotFoundError:
-        return None
-
-
 def _read_password(place: ClientFiles) -> str | None:
-    try:
-        with open(place.password, encoding="ascii", errors="replace") as stream:
-            password = stream.read().strip()
-    except FileNotFoundError:
-        return None
+    data = files.read_if_there(place.password)
+    password = data.decode("ascii", "replace").strip() if data is not None else ""
     return password if password and p12.is_ascii(password) else None
 
 
@@ -243,7 +225,7 @@ def write(
     elif key is not None and client.keeps_key_file and not os.path.exists(place.key):
         pem = keys.encoded(key, None, place.key)
         stamps["key"] = Stamp.of_written(pem, batch.create(place.key, pem, 0o600))
-    content = _read(place.p12)
+    content = files.read_if_there(place.p12)
     if client.has_p12 and key is not None and not _p12_is_good(client, place, certificate, maker.chain):
         password = client.p12_password or _read_password(place) or p12.new_password()
         if client.p12_password is None:

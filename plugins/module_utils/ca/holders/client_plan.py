@@ -10,7 +10,6 @@ check mode does.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -29,6 +28,8 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client_files
     Examined,
 )
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.mobileconfig import ProfileMaker
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.ownership import LIVE, ON_HOLD, Ownership
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.store import permissions
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.layout import ClientFiles
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.register import SERVERS, Register, RegisterEntry
 from ansible_collections.mtls.nginx.plugins.module_utils.common import files, times
@@ -42,9 +43,12 @@ except ImportError:  # reported by entry.require_cryptography
 
 UNCHANGED, ISSUED, RENEWED, UPDATED = "unchanged", "issued", "renewed", "updated"
 REVOKED, RELEASED = "revoked", "released"
+_SECRET = frozenset({"key", "p12", "password", "mobileconfig"})  # kinds of files
+# Part of each definition, so that files are opened again when more is asked of them than when they were opened last.
+_EXAMINED_FOR = "weakness"
 
 
-class Step(NamedTuple):
+class ClientStep(NamedTuple):
     """What is to be done for one client.
 
     With a ``subject`` a certificate is issued. ``entry`` is the certificate of today, with the stamps of the files
@@ -70,6 +74,8 @@ class Step(NamedTuple):
 
     def order(self, pair: issuing.KeyPair) -> Order:
         """Return what is asked of the authority."""
+        if self.subject is None or self.validity is None:
+            raise RuntimeError("a client that needs no certificate was to be issued one")
         return Order(
             pair.public,
             self.subject,
@@ -95,24 +101,22 @@ class Planner:
         self._maker = maker
         self._chain = authority.chain
         self._register = register
-        self._owners = register.owners()
-        self._servers = Register.load(authority.path, SERVERS).owners()
         self._now = times.now()
-        self._limits: dict[int, str] = {}  # by renew_before: what ends until then ends soon
-        self._digests: dict[tuple, str] = {}  # most clients are defined alike
+        self._ownership = Ownership(authority.record, register, Register.load(authority.path, SERVERS), self._now)
+        self._limits: dict[int, str] = {}  # by renew_before: what expires until then is due
+        self._digests: dict[tuple[object, ...], str] = {}  # most clients are defined alike
         self._exposed: list[str] = []
         self._keyless: list[str] = []  # clients whose private keys are not here
         self._waiting: list[str] = []  # those of them that another controller has to see to
         self._stay_revoked = stay_revoked
-        self._released: set[str] = set()  # by this plan: they count as valid already
 
-    def plan(self, clients: Sequence[Client]) -> list[Step]:
+    def plan(self, clients: Sequence[Client]) -> list[ClientStep]:
         """Return one step for each client, in order.
 
         :raises MtlsError: a mistake in the inventory or in a client's files.
         """
         check_clients(clients)
-        steps: dict[str, Step] = {}
+        steps: dict[str, ClientStep] = {}
         unclear = []
         for client in clients:
             step = self._at_a_glance(client)
@@ -130,8 +134,11 @@ class Planner:
 
     def _warn_of_keys(self) -> None:
         if self._exposed:
-            listed = _some(self._exposed)
-            self.warnings.append(f"{len(self._exposed)} private keys can be read by others: {listed}; chmod 600 them")
+            exposed = permissions.listed(list(dict.fromkeys(self._exposed)))
+            self.warnings.append(
+                f"{exposed}: private keys, or passwords of such, that others can read; run "
+                f"`{permissions.remedy(self._authority.path)}`, and revoke them if somebody has read them"
+            )
         if self._keyless:
             remedy = "revoke a client and have it present again to give it a new key"
             if self._authority.shared:
@@ -150,37 +157,37 @@ class Planner:
         remembered = self._register.remembered(client.name)
         return client_files.examine(client, self._place(client), self._maker, remembered)
 
-    def _at_a_glance(self, client: Client) -> Step | None:
+    def _at_a_glance(self, client: Client) -> ClientStep | None:
         """Return a step when the register, the index and the files' stamps already tell that nothing is to do."""
         entry = self._register.remembered(client.name)
         place = self._place(client)
         if entry is None and client.revoked and files.status(place.directory) is None:
-            return None if self._live_serials(client, None) else Step(client, UNCHANGED, "never had a certificate")
+            return (
+                None if self._live_serials(client, None) else ClientStep(client, UNCHANGED, "never had a certificate")
+            )
         if entry is None or entry.definition != self._definition(client):
             return None
         for kind, path in client_files.stamped_paths(client, place).items():
             stamp, status = entry.files.get(kind), files.status(path)
             if not (stamp.fits(status) if stamp is not None else status is None):
                 return None
-            if kind == "key":
-                self._note_exposure(path, status)
+            if kind in _SECRET and permissions.is_exposed(status):
+                self._exposed.append(path)
         if client.revoked:
             return (
-                None if self._live_serials(client, entry) else Step(client, UNCHANGED, "is revoked", entry, known=True)
+                None
+                if self._live_serials(client, entry)
+                else ClientStep(client, UNCHANGED, "is revoked", entry, known=True)
             )
         if not self._authority.record.is_valid(entry.serial) or self._ends_soon(client, entry):
             return None
         if self._authority.shared and client.csr is None and "key" not in entry.files:
             self._keyless.append(client.name)
-        return Step(client, UNCHANGED, "", entry, known=True)
+        return ClientStep(client, UNCHANGED, "", entry, known=True)
 
-    def _note_exposure(self, path: str, status: os.stat_result | None) -> None:
-        if status is not None and keys.readable_by_others(status):
-            self._exposed.append(path)
-
-    def _judge(self, client: Client, found: Examined) -> Step:
+    def _judge(self, client: Client, found: Examined) -> ClientStep:
         release = self._to_release(client, found)
-        self._released.update(release)
+        self._ownership.count_as_released(release)
         step = self._judge_present(client, found)
         if not release:
             return step
@@ -192,26 +199,27 @@ class Planner:
         """Return what was put on hold together with a client's certificate, unless that one has no key any more."""
         entry = found.entry
         keyless = client.csr is None and found.public_key is None
-        if entry is None or not found.matches or keyless or not self._is_on_hold(entry.serial):
+        if entry is None or not found.matches or keyless or not self._ownership.is_on_hold(entry.serial):
             return ()
         if entry.serial in self._stay_revoked:
             return ()
         serials = self._serials_of(client, entry)
-        return tuple(serial for serial in serials if self._is_on_hold(serial) and serial not in self._stay_revoked)
+        return tuple(s for s in serials if self._ownership.is_on_hold(s) and s not in self._stay_revoked)
 
-    def _judge_present(self, client: Client, found: Examined) -> Step:
+    def _judge_present(self, client: Client, found: Examined) -> ClientStep:
         entry = found.entry
         current = found.parsed()
         subject = subject_name(client.subject, client.owner) if client.subject is not None else None
         keyless = client.csr is None and found.public_key is None
-        if client.csr is None:
-            self._note_exposure(self._place(client).key, files.status(self._place(client).key))
+        for kind, path in client_files.stamped_paths(client, self._place(client)).items():
+            if kind in _SECRET and permissions.is_exposed(files.status(path)):
+                self._exposed.append(path)
         lost = keyless and found.key_at != SEALED and self._remembers(client, "key", "csr", "p12")
         if self._authority.shared and client.csr is None and not lost:
             step = self._follow(client, found, subject or (current.subject if current else self._plain_subject(client)))
             if step is not None:
                 return step
-        usable = entry is not None and found.matches and not lost and self._not_revoked(entry.serial)
+        usable = entry is not None and found.matches and not lost and not self._ownership.is_revoked(entry.serial)
         if not usable and not lost:
             wanted = subject or (current.subject if current else self._plain_subject(client))
             restorable = self._restorable(client, found, wanted)
@@ -220,19 +228,29 @@ class Planner:
         if current is not None and usable:
             if subject is not None and current.subject != subject:
                 return self._issue(client, found, subject, f"the subject was {nginx_dn(current.subject)}")
-            if current.not_valid_after_utc <= self._soon(client):
+            because = self._why_renew(client, current)
+            if because is not None:
                 renewed = self._restorable(client, found, current.subject) if found.public_key is not None else None
-                if renewed is not None and renewed.not_valid_after_utc > self._soon(client):
+                if renewed is not None and self._why_renew(client, renewed) is None:
                     return self._touch_up(client, found, None, renewed)
-                ended = f"the certificate ends on {times.iso(current.not_valid_after_utc)}"
-                return self._issue(client, found, current.subject, ended, RENEWED)
+                action = ISSUED if found.key_is_weak else RENEWED
+                return self._issue(client, found, current.subject, because, action)
             return self._touch_up(client, found, entry, current)
         wanted = subject or (current.subject if current else self._plain_subject(client))
         return self._issue(client, found, wanted, self._why_new(client, found, lost), ISSUED)
 
+    def _why_renew(self, client: Client, certificate: x509.Certificate) -> str | None:
+        """Return why a certificate must be followed by another one, or None."""
+        weakness = profiles.weakness(certificate)
+        if weakness is not None:
+            return f"the certificate {weakness}, which nginx refuses"
+        if certificate.not_valid_after_utc <= self._soon(client):
+            return f"the certificate expires on {times.iso(certificate.not_valid_after_utc)}"
+        return None
+
     def _touch_up(
         self, client: Client, found: Examined, entry: RegisterEntry | None, current: x509.Certificate
-    ) -> Step:
+    ) -> ClientStep:
         because, enter, restore, rewrite = [], False, None, False
         if entry is None:
             restore = numbers.hexadecimal(current.serial_number)
@@ -260,7 +278,7 @@ class Planner:
             because.append("the key was in the .p12 only")
         if client.csr is None and found.public_key is None and found.key_at != SEALED:
             self._keyless.append(client.name)
-        return Step(
+        return ClientStep(
             client,
             UPDATED if because else UNCHANGED,
             "; ".join(because),
@@ -272,33 +290,37 @@ class Planner:
             enter=enter,
         )
 
-    def _follow(self, client: Client, found: Examined, subject: x509.Name) -> Step | None:
+    def _follow(self, client: Client, found: Examined, subject: x509.Name) -> ClientStep | None:
         """Judge a client whose private key another controller has, which is the one to renew: take over what it did.
 
         Return None when the key is here, or when nobody has a live certificate for the client: then it gets one here.
         """
         retired = self._retired_key(client, found, subject)
-        if found.public_key is not None and retired is None:
+        if found.public_key is not None and (retired is None or found.key_is_weak):
             return None
         found = replace(found, public_key=None)
-        entry = found.entry if found.entry is not None and self._is_live(found.entry.serial) else None
+        entry = found.entry if found.entry is not None and self._ownership.is_live(found.entry.serial) else None
         current = found.parsed() if entry is not None else None
         newest = self._restorable(client, found, subject)
         if newest is not None and (
             current is None or current.subject != subject or newest.not_valid_after_utc > current.not_valid_after_utc
         ):
-            superseded = entry.serial if entry is not None and current.subject != subject else None
+            superseded = None
+            if entry is not None and current is not None and current.subject != subject:
+                superseded = entry.serial
             step = self._touch_up(client, found, None, newest)
             return step._replace(retired_key=retired, superseded=superseded)
         if current is None:
             return None
         step = self._touch_up(client, found, entry, current)
-        if current.subject != subject or current.not_valid_after_utc <= self._soon(client):
+        if current.subject != subject or self._why_renew(client, current) is not None:
             self._waiting.append(client.name)
             return step._replace(definition="")  # so that the next run looks again
         return step
 
-    def _issue(self, client: Client, found: Examined, subject: x509.Name, because: str, action: str = ISSUED) -> Step:
+    def _issue(
+        self, client: Client, found: Examined, subject: x509.Name, because: str, action: str = ISSUED
+    ) -> ClientStep:
         if client.renew_before >= client.days:
             raise MtlsError(
                 f"{client.owner}: renew_before is {client.renew_before} and days is {client.days}, so every run would "
@@ -314,11 +336,11 @@ class Planner:
                 "make a new key and CSR on the device"
             )
         entry, superseded = found.entry, None
-        if entry is not None and index_subject(subject) != entry.subject and self._is_live(entry.serial):
+        if entry is not None and index_subject(subject) != entry.subject and self._ownership.is_live(entry.serial):
             superseded = entry.serial
-        if entry is not None and self._is_live(entry.serial):
-            because += f"; certificate {entry.serial} stays valid until it ends on {entry.not_after}"
-        return Step(
+        if entry is not None and self._ownership.is_live(entry.serial):
+            because += f"; certificate {entry.serial} stays valid until it expires on {entry.not_after}"
+        return ClientStep(
             client,
             action,
             because,
@@ -331,39 +353,29 @@ class Planner:
             superseded=superseded,
         )
 
-    def _judge_revoked(self, client: Client, found: Examined) -> Step:
+    def _judge_revoked(self, client: Client, found: Examined) -> ClientStep:
         entry = found.entry
         serials = self._live_serials(client, entry)
-        enter = entry is not None and entry.serial not in self._authority.record
-        if enter:
-            serials = (*serials, entry.serial)
+        enter = False
+        if entry is not None and entry.serial not in self._authority.record:
+            serials, enter = (*serials, entry.serial), True
         if not serials:
             because = "is revoked" if entry else "never had a certificate"
-            return Step(client, UNCHANGED, because, entry, self._definition(client))
+            return ClientStep(client, UNCHANGED, because, entry, self._definition(client))
         because = f"reason: {client.reason}"
-        return Step(client, REVOKED, because, entry, self._definition(client), enter=enter, revoke=serials)
+        return ClientStep(client, REVOKED, because, entry, self._definition(client), enter=enter, revoke=serials)
 
     def _live_serials(self, client: Client, entry: RegisterEntry | None) -> tuple[str, ...]:
         """Return every serial to be revoked with a client; those on hold too, when it is for good."""
-        for_good = client.reason != HOLD
-        serials = self._serials_of(client, entry)
-        return tuple(s for s in serials if self._is_live(s) or (for_good and self._is_on_hold(s)))
+        states = (LIVE,) if client.reason == HOLD else (LIVE, ON_HOLD)
+        return tuple(s for s in self._serials_of(client, entry) if self._ownership.state(s) in states)
 
     def _serials_of(self, client: Client, entry: RegisterEntry | None) -> list[str]:
         """Return the serials of a client: its certificates on file, and all with their subjects."""
-        record = self._authority.record
-        subjects = {index_subject(self._subject_of(client))}
-        serials: list[str] = []
-        if entry is not None:
-            serials = [*entry.former, entry.serial]
-            subjects.add(entry.subject)
-            subjects.update(former.subject for former in map(record.get, entry.former) if former is not None)
-        for subject in subjects:
-            for serial in record.namesakes(subject):
-                namesake = record.get(serial)
-                if namesake is not None and namesake.subject == subject and self._may_be_of(client, serial):
-                    serials.append(serial)
-        return list(dict.fromkeys(serials))
+        subject = index_subject(self._subject_of(client))
+        if entry is None:
+            return self._ownership.serials_of(client.name, [subject])
+        return self._ownership.serials_of(client.name, [subject, entry.subject], (*entry.former, entry.serial))
 
     def _restorable(self, client: Client, found: Examined, subject: x509.Name) -> x509.Certificate | None:
         """Return a live certificate in the record that is this client's, though its file is not where it should be.
@@ -373,34 +385,34 @@ class Planner:
         record, wanted = self._authority.record, index_subject(subject)
         for serial in reversed(record.namesakes(wanted)):
             entry = record.get(serial)
-            if entry is None or entry.subject != wanted or not self._is_live(serial):
+            if entry is None or entry.subject != wanted or not self._ownership.is_live(serial):
                 continue
-            if not self._may_be_of(client, serial) or (found.entry is not None and found.entry.serial == serial):
+            on_file = found.entry is not None and found.entry.serial == serial
+            if on_file or not self._ownership.may_be_of(client.name, serial):
                 continue
             certificate = self._authority.certificate(serial)
-            if not profiles.is_for(certificate, profiles.CLIENT):
+            if not profiles.is_for(certificate, profiles.CLIENT) or profiles.weakness(certificate) is not None:
                 continue
             if found.public_key in (None, keys.public_der(certificate.public_key())):
                 return certificate
         return None
 
     def _retired_key(self, client: Client, found: Examined, subject: x509.Name) -> str | None:
-        """Return the serial of a revoked certificate with the key that is here, if there is one.
+        """Return the serial of a certificate whose key is here and must not be used again: it was revoked.
 
-        A key that cannot be had out of its .p12 is given up with the certificate it was for.
+        A key that cannot be had out of its .p12 is given up with the certificate it was for, and so is a weak one.
         """
         if found.key_at == SEALED:
             remembered = found.entry or self._register.remembered(client.name)
             return remembered.serial if remembered is not None else None
         if found.public_key is None:
             return None
-        record, serials = self._authority.record, []
-        if found.entry is not None:
-            serials.append(found.entry.serial)
-        serials += record.namesakes(index_subject(subject))
+        if found.entry is not None and found.matches and found.key_is_weak:
+            return found.entry.serial
+        serials = [found.entry.serial] if found.entry is not None else []
+        serials += self._authority.record.namesakes(index_subject(subject))
         for serial in dict.fromkeys(serials):
-            entry = record.get(serial)
-            if entry is None or entry.status != "revoked" or serial in self._released:
+            if not self._ownership.is_revoked(serial):
                 continue
             if found.entry is not None and serial == found.entry.serial:
                 if found.matches:
@@ -420,8 +432,8 @@ class Planner:
             return "the certificate was for another key"
         return "the certificate is revoked"
 
-    def _check_dns(self, steps: Iterable[Step]) -> None:
-        """Nginx maps ignore case, and a DN is all they see."""
+    def _check_dns(self, steps: Iterable[ClientStep]) -> None:
+        """Raise MtlsError for two subjects that differ in case at most, which nginx's maps ignore."""
         seen: dict[str, str] = {}
         for step in steps:
             if step.client.revoked:
@@ -442,7 +454,7 @@ class Planner:
         text = index_subject(subject)
         for serial in self._authority.record.namesakes(text):
             entry = self._authority.record.get(serial)
-            if entry is not None and entry.subject != text and self._is_live(serial):
+            if entry is not None and entry.subject != text and self._ownership.is_live(serial):
                 raise MtlsError(
                     f"{client.owner}: its subject differs only in case from that of the valid certificate {serial}, "
                     f"{entry.subject}, and nginx maps ignore case; change the subject, or revoke that certificate"
@@ -455,6 +467,7 @@ class Planner:
         subject = client.subject and json.dumps(dict(client.subject))
         profile = tuple(self._maker.definition) if client.has_profile else None
         definition = (
+            _EXAMINED_FOR,
             subject,
             client.key_type,
             client.csr,
@@ -482,22 +495,6 @@ class Planner:
 
     def _soon(self, client: Client) -> datetime:
         return times.in_days(self._now, client.renew_before, f"{client.owner}, renew_before")
-
-    def _is_live(self, serial: str) -> bool:
-        entry = self._authority.record.get(serial)
-        valid = entry is not None and (entry.status == "valid" or serial in self._released)
-        return valid and entry.not_after > self._now
-
-    def _is_on_hold(self, serial: str) -> bool:
-        entry = self._authority.record.get(serial)
-        return entry is not None and entry.on_hold and entry.not_after > self._now
-
-    def _not_revoked(self, serial: str) -> bool:
-        record = self._authority.record
-        return serial not in record or record.is_valid(serial) or serial in self._released
-
-    def _may_be_of(self, client: Client, serial: str) -> bool:
-        return serial not in self._servers and self._owners.get(serial, client.name) == client.name
 
     def _remembers(self, client: Client, *kinds: str) -> bool:
         entry = self._register.remembered(client.name)

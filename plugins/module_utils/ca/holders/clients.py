@@ -8,31 +8,31 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Container, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Authority, Record
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Authority, ExternalAuthority
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import keys, profiles
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.chains import read_certificates
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.subjects import (
-    common_name_of_index_subject,
-    dn_of_index_subject,
-    index_subject,
-    subject_name,
-)
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.subjects import index_subject, subject_name
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import client_files, issuing
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client import Client, check_clients
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client_plan import (
     ISSUED,
     UNCHANGED,
     UPDATED,
+    ClientStep,
     Planner,
-    Step,
 )
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.mobileconfig import ProfileMaker, Signer
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.ownership import Ownership, Unmanaged
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.layout import ClientFiles
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.register import SERVERS, Register, RegisterEntry
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.register import (
+    SERVERS,
+    Register,
+    RegisterEntry,
+    client_entry,
+)
 from ansible_collections.mtls.nginx.plugins.module_utils.common import files, times
 from ansible_collections.mtls.nginx.plugins.module_utils.common.batch import Batch
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
@@ -44,13 +44,10 @@ try:
 except ImportError:  # reported by entry.require_cryptography
     pass
 
-if TYPE_CHECKING:
-    from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends.trust import TrustedAuthority
-
 MOST_UNMANAGED = 100
 
 
-class Result(NamedTuple):
+class ClientResult(NamedTuple):
     """What was done for one client, and the certificate it has now, if any; in check mode what would be done.
 
     ``before`` is the certificate it had, ``revoked`` are the serials that were live until now, ``released`` those that
@@ -70,23 +67,13 @@ class Result(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Unmanaged:
-    """A live certificate that belongs to nobody in the inventory."""
-
-    name: str
-    serial: str
-    dn: str
-    not_after: datetime
-
-
-@dataclass(frozen=True)
 class Reconciled:
     """The results, one for each client in order, and what else the authority has.
 
     ``unmanaged`` are the oldest ``MOST_UNMANAGED`` of the ``unmanaged_count`` there are.
     """
 
-    results: list[Result]
+    results: list[ClientResult]
     unmanaged: list[Unmanaged]
     unmanaged_count: int
     warnings: list[str]
@@ -110,23 +97,23 @@ def reconcile(
     :raises MtlsError: a mistake in the list or in a client's files (nothing was changed then), or an obstacle on
         the way (what was done is kept).
     """
-    if not authority.issues:
+    if isinstance(authority, ExternalAuthority):
         return _admit(authority, clients, check=check)
     register = Register.load(authority.path)
     maker = ProfileMaker(authority.chain, profile_ca, profile_signer)
     planner = Planner(authority, register, maker, stay_revoked)
     steps = planner.plan(clients)
-    worker = _Worker(authority, register, maker, new_key_type)
+    worker = _ClientWorker(authority, register, maker, new_key_type)
     results = [worker.foresee(step) for step in steps] if check else worker.carry_out(steps)
-    strays = _unmanaged_serials(authority, register, steps, results)
-    if authority.shared:
-        strays = [serial for serial in strays if not _is_a_server(authority, serial)]
-    unmanaged = describe_unmanaged(authority.record, register, strays[:MOST_UNMANAGED])
-    return Reconciled(results, unmanaged, len(strays), planner.warnings)
+    # Anew: the register knows the certificates of this run now.
+    ownership = Ownership(authority.record, register, Register.load(authority.path, SERVERS), times.now())
+    unmanaged = _unmanaged(authority, ownership, steps, results)
+    described = ownership.describe(unmanaged[:MOST_UNMANAGED])
+    return Reconciled(results, described, len(unmanaged), planner.warnings)
 
 
-def _admit(authority: TrustedAuthority, clients: Sequence[Client], *, check: bool) -> Reconciled:
-    """Note who may be on an allow list: that is all that can be done for the clients of somebody else's authority."""
+def _admit(authority: ExternalAuthority[RegisterEntry], clients: Sequence[Client], *, check: bool) -> Reconciled:
+    """Note who may be on an allow list: that is all that can be done for the clients of an external CA."""
     wanted = trusted_entries(clients)
     known = authority.admitted()
     news = {name: entry for name, entry in wanted.items() if known.get(name) != entry}
@@ -135,17 +122,15 @@ def _admit(authority: TrustedAuthority, clients: Sequence[Client], *, check: boo
     results = []
     for client in clients:
         action, because = (UPDATED, "the authority is trusted only: noted") if client.name in news else (UNCHANGED, "")
-        results.append(Result(client, action, because, known.get(client.name), wanted[client.name], None, None))
+        results.append(ClientResult(client, action, because, known.get(client.name), wanted[client.name], None, None))
     return Reconciled(results, [], 0, [])
 
 
 def trusted_entries(clients: Sequence[Client]) -> dict[str, RegisterEntry]:
-    """Return what is known of the clients of somebody else's authority, by name.
+    """Return what is known of the clients of an external CA, by name.
 
     :raises MtlsError: something is asked for that only whoever runs it can do.
     """
-    from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.register import client_entry
-
     check_clients(clients)
     by_dn: dict[str, str] = {}
     entries = {}
@@ -167,14 +152,14 @@ def trusted_entries(clients: Sequence[Client]) -> dict[str, RegisterEntry]:
     return entries
 
 
-class _Worker:
+class _ClientWorker:
     def __init__(self, authority: Authority, register: Register, maker: ProfileMaker, new_key_type: str) -> None:
         self._authority = authority
         self._register = register
         self._maker = maker
         self._new_key_type = new_key_type
 
-    def carry_out(self, steps: Sequence[Step]) -> list[Result]:
+    def carry_out(self, steps: Sequence[ClientStep]) -> list[ClientResult]:
         done: dict[str, RegisterEntry] = {}
         pending = [step for step in steps if not step.known]
         try:
@@ -200,11 +185,11 @@ class _Worker:
             self._register.save()
         results = []
         for step in steps:
-            entry = done.get(step.client.name, step.entry)
-            results.append(self._result(step, entry, entry.files if entry is not None else ()))
+            held = done.get(step.client.name, step.entry)
+            results.append(self._result(step, held, held.files if held is not None else ()))
         return results
 
-    def foresee(self, step: Step) -> Result:
+    def foresee(self, step: ClientStep) -> ClientResult:
         """Return what ``carry_out`` would."""
         entry = step.entry if step.subject is None else None
         if step.rewrite:
@@ -213,9 +198,9 @@ class _Worker:
             return self._result(step, entry, kinds)
         return self._result(step, entry, entry.files if entry is not None else ())
 
-    def _result(self, step: Step, entry: RegisterEntry | None, kinds: Container[str]) -> Result:
+    def _result(self, step: ClientStep, entry: RegisterEntry | None, kinds: Container[str]) -> ClientResult:
         place = self._place(step.client)
-        return Result(
+        return ClientResult(
             client=step.client,
             action=step.action,
             because=step.because,
@@ -231,14 +216,14 @@ class _Worker:
     def _place(self, client: Client) -> ClientFiles:
         return ClientFiles.of(self._register.directory, client.name)
 
-    def _remember(self, step: Step, entry: RegisterEntry) -> RegisterEntry:
+    def _remember(self, step: ClientStep, entry: RegisterEntry) -> RegisterEntry:
         self._register.remember(step.client.name, entry)
         return entry
 
-    def _enter(self, steps: Iterable[Step]) -> None:
+    def _enter(self, steps: Iterable[ClientStep]) -> None:
         self._authority.enter([read_certificates(self._place(step.client).certificate)[0] for step in steps])
 
-    def _prepare(self, step: Step, batch: Batch) -> issuing.KeyPair:
+    def _prepare(self, step: ClientStep, batch: Batch) -> issuing.KeyPair:
         client, place = step.client, self._place(step.client)
         if step.retired_key is not None:
             client_files.archive_key(place, step.retired_key)
@@ -246,11 +231,14 @@ class _Worker:
             csr = profiles.read_csr(client.csr, client.owner)
             return issuing.KeyPair(keys.public_der(csr.public_key()), csr=csr.public_bytes(serialization.Encoding.PEM))
         if step.key_in_p12:
-            return issuing.KeyPair.of(self._key_in_p12(step))
+            key = client_files.key_in_p12(client, place)
+            if key is None:
+                raise MtlsError(f"{client.owner}: {place.p12} was changed while this run was at work; run again")
+            return issuing.KeyPair.of(key)
         kind = keys.KeyKind(client.key_type or self._new_key_type)
         return issuing.key_pair(place.key, kind, client.owner, batch)
 
-    def _finish(self, task: tuple[Step, issuing.KeyPair, x509.Certificate], batch: Batch) -> RegisterEntry:
+    def _finish(self, task: tuple[ClientStep, issuing.KeyPair, x509.Certificate], batch: Batch) -> RegisterEntry:
         step, pair, certificate = task
         place = self._place(step.client)
         if step.superseded is not None:
@@ -258,7 +246,7 @@ class _Worker:
         key = pair.private_key() if pair.private is not None else None
         return self._write(step, certificate, key, batch)
 
-    def _rewrite(self, batch: Batch, step: Step) -> RegisterEntry:
+    def _rewrite(self, batch: Batch, step: ClientStep) -> RegisterEntry:
         client, place = step.client, self._place(step.client)
         if step.retired_key is not None:
             client_files.archive_key(place, step.retired_key)
@@ -273,75 +261,31 @@ class _Worker:
             key = keys.load_key(place.key) if os.path.exists(place.key) else self._key_in_p12(step)
         return self._write(step, certificate, key, batch)
 
-    def _key_in_p12(self, step: Step) -> keys.PrivateKey | None:
+    def _key_in_p12(self, step: ClientStep) -> keys.PrivateKey | None:
         return client_files.key_in_p12(step.client, self._place(step.client)) if step.key_in_p12 else None
 
     def _write(
-        self, step: Step, certificate: x509.Certificate, key: keys.PrivateKey | None, batch: Batch
+        self, step: ClientStep, certificate: x509.Certificate, key: keys.PrivateKey | None, batch: Batch
     ) -> RegisterEntry:
         remembered = self._register.remembered(step.client.name)
         place = self._place(step.client)
         return client_files.write(step.client, place, certificate, self._maker, key, step.definition, batch, remembered)
 
 
-def _unmanaged_serials(
-    authority: Authority, register: Register, steps: Sequence[Step], results: Sequence[Result]
+def _unmanaged(
+    authority: Authority, ownership: Ownership, steps: Sequence[ClientStep], results: Sequence[ClientResult]
 ) -> list[str]:
-    return unmanaged_serials(
-        authority.record,
-        register,
-        Register.load(authority.path, SERVERS),
-        times.now(),
+    """Return the serials of the live certificates of nobody in the list, oldest first."""
+    serials = ownership.unmanaged(
         clients={step.client.name for step in steps},
         held=[result.entry for result in results if result.entry is not None],
         coming={index_subject(step.subject) for step in steps if step.subject is not None},
     )
-
-
-def unmanaged_serials(
-    record: Record,
-    register: Register,
-    servers: Register,
-    now: datetime,
-    *,
-    clients: Container[str],
-    held: Iterable[RegisterEntry],
-    coming: Iterable[str] = (),
-) -> list[str]:
-    """Return the live certificates that are not a client's in the list, nor a server's, oldest first.
-
-    :arg clients: the names in the list; ``held`` are their certificates, ``coming`` subjects that they will get.
-    """
-    owners = register.owners()
-    known = set(servers.owners())
-    known.update(serial for serial, owner in owners.items() if owner in clients)
-    subjects = set(coming)
-    for entry in held:
-        known.add(entry.serial)
-        subjects.add(entry.subject)
-    return [
-        serial for serial, subject in record.live(now, besides=known) if subject not in subjects or serial in owners
-    ]
-
-
-def describe_unmanaged(record: Record, register: Register, serials: Sequence[str]) -> list[Unmanaged]:
-    """Return what is known of unmanaged certificates."""
-    owners = register.owners()
-    return [
-        Unmanaged(
-            name=owners.get(entry.serial) or common_name_of_index_subject(entry.subject),
-            serial=entry.serial,
-            dn=dn_of_index_subject(entry.subject),
-            not_after=entry.not_after,
-        )
-        for entry in map(record.get, serials)
-        if entry is not None
-    ]
-
-
-def _is_a_server(authority: Authority, serial: str) -> bool:
-    """Tell whether a certificate is a server's that another controller asked for: it lets nobody in."""
-    return authority.shared and not profiles.is_for(authority.certificate(serial), profiles.CLIENT)
+    # With an authority that is shared, a certificate may be a server's that another controller asked for: it lets
+    # nobody in.
+    if authority.shared:
+        serials = [serial for serial in serials if profiles.is_for(authority.certificate(serial), profiles.CLIENT)]
+    return serials
 
 
 def foresee_first_run(clients: Sequence[Client], *, issues: bool = True) -> Reconciled:
@@ -352,10 +296,12 @@ def foresee_first_run(clients: Sequence[Client], *, issues: bool = True) -> Reco
     if not issues:
         because = "the authority is trusted only: noted"
         entries = trusted_entries(clients)
-        return Reconciled([Result(c, UPDATED, because, None, entries[c.name], None, None) for c in clients], [], 0, [])
+        return Reconciled(
+            [ClientResult(c, UPDATED, because, None, entries[c.name], None, None) for c in clients], [], 0, []
+        )
     check_clients(clients)
     results = []
     for client in clients:
         action, because = (UNCHANGED, "never had a certificate") if client.revoked else (ISSUED, "had no certificate")
-        results.append(Result(client, action, because, None, None, None, None))
+        results.append(ClientResult(client, action, because, None, None, None, None))
     return Reconciled(results, [], 0, [])

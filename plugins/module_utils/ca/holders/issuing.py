@@ -52,7 +52,7 @@ class KeyPair:
 
     def private_key(self) -> keys.PrivateKey:
         """Return the private key, which a process of this run made or checked."""
-        return serialization.load_der_private_key(self.private or b"", None, unsafe_skip_rsa_key_validation=True)
+        return keys.load_private_der(self.private or b"")
 
 
 class Task(Protocol):
@@ -92,7 +92,7 @@ class _Stage:
         self._work = work
         self._count = count
 
-    def begin(self, items: Sequence[Any]) -> Spread:
+    def begin(self, items: Sequence[Any]) -> Spread[Any, Any]:
         batch = Batch(self._authority.path, len(items))
 
         def one(item: Any) -> Any:
@@ -106,12 +106,13 @@ class _Stage:
 def _pipeline(authority: Authority, tasks: Sequence[T], prepare: _Stage, finish: _Stage) -> Iterator[tuple[T, Any]]:
     """Sign a chunk while the keys of the next one are made and the files of the last one are written."""
     chunks = [tasks[start : start + authority.chunk] for start in range(0, len(tasks), authority.chunk)]
-    next_pairs = prepare.begin(chunks[0]) if chunks else None
-    last: tuple[Sequence[T], Spread] | None = None
+    next_pairs: Spread[Any, Any] | None = None
+    last: tuple[Sequence[T], Spread[Any, Any]] | None = None
     for number, chunk in enumerate(chunks):
-        failure, written = None, []
+        failure: Exception | None = None
+        written: list[Any] = []
         try:
-            making, next_pairs = next_pairs, None
+            making, next_pairs = next_pairs or prepare.begin(chunk), None
             pairs = making.results()
             if number + 1 < len(chunks):
                 next_pairs = prepare.begin(chunks[number + 1])

@@ -23,6 +23,8 @@ except ImportError:  # reported by entry.require_cryptography
     pass
 
 if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+
     from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.keys import PrivateKey
 
 COMPATIBLE, MODERN, NONE = "compatible", "modern", "none"
@@ -85,8 +87,8 @@ def is_kind(data: bytes, kind: str) -> bool:
     return wanted in data and other not in data
 
 
-def key_in(data: bytes, password: str) -> PrivateKey | None:
-    """Return the private key in a PKCS #12 file, or None when the password does not open it."""
+def key_in(data: bytes, password: str) -> PrivateKeyTypes | None:
+    """Return the private key in a PKCS #12 file, of whatever kind, or None when the password does not open it."""
     try:
         return pkcs12.load_pkcs12(data, password.encode("ascii")).key
     except ValueError:

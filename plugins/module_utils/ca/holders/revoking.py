@@ -7,22 +7,23 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import (
     HOLD,
     REASONS,
     Authority,
     Entry,
+    Record,
     check_on_hold,
 )
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import numbers, subjects
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.chains import read_certificates, was_issued_by
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.layout import ClientFiles
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.register import SERVERS, Register
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.ownership import UNRECORDED, Ownership
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.layout import ClientFiles, Layout
 from ansible_collections.mtls.nginx.plugins.module_utils.common import times
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.common.names import check_client_name, nearest
@@ -31,9 +32,6 @@ try:
     from cryptography import x509
 except ImportError:  # reported by entry.require_cryptography
     pass
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
 
 SERIAL, CERTIFICATE, NAME, FINGERPRINT, ANYTHING = "serial", "certificate", "name", "fingerprint", "anything"
 KINDS = (SERIAL, CERTIFICATE, NAME, FINGERPRINT, ANYTHING)
@@ -56,6 +54,10 @@ ARGUMENTS = {
     "mutually_exclusive": [KINDS],
 }
 _FINGERPRINT = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")
+if TYPE_CHECKING:
+    # Serials, in the order in which they were found; with the certificate where it may not be in the record.
+    _Meant = dict[str, Optional[x509.Certificate]]
+    _Search = Callable[[str], _Meant]
 
 
 class UnknownError(MtlsError):
@@ -63,7 +65,7 @@ class UnknownError(MtlsError):
 
 
 @dataclass(frozen=True)
-class Wanted:
+class RevocationRequest:
     """What should be revoked, or with ``release`` be on hold no more: ``value`` is a ``kind`` of KINDS."""
 
     kind: str
@@ -72,10 +74,10 @@ class Wanted:
     release: bool = False
 
     @classmethod
-    def of(cls, item: Mapping[str, Any]) -> Wanted:
-        """Return what an item of the option that ARGUMENTS describes asks for."""
-        kind = next(kind for kind in KINDS if item[kind] is not None)
-        return cls(kind, item[kind], item["reason"], item["state"] == RELEASED)
+    def of(cls, item: Mapping[str, Any]) -> RevocationRequest:
+        """Return what an item of the option that ARGUMENTS describes asks for; what it leaves out is None."""
+        kind = next(kind for kind in KINDS if item.get(kind) is not None)
+        return cls(kind, item[kind], item["reason"], item.get("state") == RELEASED)
 
 
 @dataclass(frozen=True)
@@ -90,131 +92,138 @@ class Found:
     client: str
     reason: str
     action: str
+    not_after: datetime
     unrecorded: x509.Certificate | None = None
 
 
 class Finder:
-    """Finds certificates of one authority."""
+    """Finds certificates of one authority.
 
-    def __init__(self, authority: Authority) -> None:
-        self._authority = authority
-        self._record = authority.record
+    ``issuers`` are the CA certificates of the authority itself; ``by_fingerprint`` returns the serial of an issued
+    certificate, as ``Authority.find_by_fingerprint`` does; ``path`` is the authority's directory.
+    """
 
-    @cached_property
-    def _register(self) -> Register:
-        return Register.load(self._authority.path)
+    def __init__(
+        self,
+        path: str,
+        record: Record,
+        ownership: Ownership,
+        issuers: Sequence[x509.Certificate],
+        by_fingerprint: Callable[[str], str | None],
+    ) -> None:
+        self._path = path
+        self._record = record
+        self._ownership = ownership
+        self._issuers = issuers
+        self._find_by_fingerprint = by_fingerprint
 
-    @cached_property
-    def _owners(self) -> dict[str, str]:
-        return self._register.owners()
+    @classmethod
+    def of(cls, authority: Authority) -> Finder:
+        """Return the finder of an authority that is open.
 
-    @cached_property
-    def _servers(self) -> dict[str, str]:
-        return Register.load(self._authority.path, SERVERS).owners()
+        :raises MtlsError: its certificate is damaged.
+        """
+        ownership = Ownership.of(authority.path, authority.record, times.now())
+        return cls(authority.path, authority.record, ownership, authority.chain[:1], authority.find_by_fingerprint)
 
-    def find(self, wanted: Wanted) -> list[Found]:
+    def find(self, wanted: RevocationRequest) -> list[Found]:
         """Return the certificates that are meant, one at least.
 
         :raises UnknownError: there is none.
-        :raises MtlsError: a text that cannot be what it should be, or that fits two things.
+        :raises MtlsError: a text that cannot be what it should be, or that fits two things; to be released, and
+            revoked for good.
         """
-        search = {
+        search: dict[str, _Search] = {
             SERIAL: self._by_serial,
             CERTIFICATE: self._by_certificate,
             NAME: self._by_name,
             FINGERPRINT: self._by_fingerprint,
             ANYTHING: self._by_anything,
-        }[wanted.kind]
-        meant = search(wanted.value)
+        }
+        meant = search[wanted.kind](wanted.value)
         if wanted.release:  # of all that a client has, it is about what is on hold
-            meant = {serial: None for serial in meant if self._is_on_hold(serial)} or meant
+            meant = {serial: None for serial in meant if self._ownership.is_on_hold(serial)} or meant
         return [self._found(serial, certificate, wanted) for serial, certificate in meant.items()]
 
-    def _found(self, serial: str, certificate: x509.Certificate | None, wanted: Wanted) -> Found:
+    def _found(self, serial: str, certificate: x509.Certificate | None, wanted: RevocationRequest) -> Found:
         entry = self._record.get(serial)
-        subject = entry.subject if entry is not None else subjects.index_subject(certificate.subject)
-        client = self._owners.get(serial) or subjects.common_name_of_index_subject(subject)
+        if entry is not None:
+            subject, not_after, certificate = entry.subject, entry.not_after, None
+        elif certificate is not None:
+            subject, not_after = subjects.index_subject(certificate.subject), certificate.not_valid_after_utc
+        else:  # whoever looks by serial or by fingerprint looks into the record
+            raise UnknownError(f"serial {serial}: is not in the record of {self._path}; restore it from a backup")
+        client = self._ownership.holder(serial, subject)
         action = _action(serial, entry, wanted)
-        return Found(serial, subject, client, wanted.reason, action, certificate if entry is None else None)
+        return Found(serial, subject, client, wanted.reason, action, not_after, certificate)
 
-    def _by_serial(self, text: str) -> dict[str, None]:
+    def _by_serial(self, text: str) -> _Meant:
         serial = numbers.parse_serial(text)
         if serial not in self._record:
             raise UnknownError(
-                f"serial {serial}: was never issued by the authority in {self._authority.path}; "
+                f"serial {serial}: was never issued by the authority in {self._path}; "
                 "look it up in index.txt, or name the certificate's file"
             )
         return {serial: None}
 
-    def _by_certificate(self, path: str) -> dict[str, x509.Certificate]:
+    def _by_certificate(self, path: str) -> _Meant:
         certificate = _read_certificate(path)
-        issuer = self._authority.chain[0]
-        if not was_issued_by(certificate, issuer):
+        if not self._is_ours(certificate):
             raise UnknownError(
                 f"{path}: was issued by {subjects.nginx_dn(certificate.issuer)}, not by "
-                f"{subjects.nginx_dn(issuer.subject)}; ask the right authority"
+                f"{subjects.nginx_dn(self._issuers[0].subject)}; ask the right authority"
             )
         return {numbers.hexadecimal(certificate.serial_number): certificate}
 
-    def _by_fingerprint(self, text: str) -> dict[str, None]:
+    def _by_fingerprint(self, text: str) -> _Meant:
         fingerprint = _plain(text)
         if not _FINGERPRINT.fullmatch(fingerprint):
             raise MtlsError(
                 f"fingerprint {text!r}: is neither SHA-1 (40 hexadecimal digits) nor SHA-256 (64); copy it from "
                 "`openssl x509 -fingerprint`"
             )
-        serial = self._authority.find_by_fingerprint(fingerprint)
+        serial = self._find_by_fingerprint(fingerprint)
         if serial is None or serial not in self._record:
             raise UnknownError(
-                f"fingerprint {text}: is that of no certificate that the authority in {self._authority.path} has; "
+                f"fingerprint {text}: is that of no certificate that the authority in {self._path} has; "
                 "name the client, the serial or the certificate's file"
             )
         return {serial: None}
 
-    def _by_name(self, name: str) -> dict[str, x509.Certificate | None]:
+    def _by_name(self, name: str) -> _Meant:
         """Return all of a client: what is remembered and on file, and what has its CN or one of its subjects."""
         check_client_name(name)
-        found: dict[str, x509.Certificate | None] = {s: None for s, owner in self._owners.items() if owner == name}
-        place = ClientFiles.of(self._register.directory, name)
+        place = ClientFiles.of(Layout(self._path).clients, name)
+        on_file: _Meant = {}
         for path in (place.certificate, *place.archived_certificates()):
             if os.path.exists(path):
                 certificate = read_certificates(path)[0]
-                if was_issued_by(certificate, self._authority.chain[0]):
-                    found.setdefault(numbers.hexadecimal(certificate.serial_number), certificate)
-        now = times.now()
-        named = [
-            subject
-            for _serial, subject in self._record.live(now, besides=found)
-            if subjects.common_name_of_index_subject(subject) == name
-        ]
-        known = [entry for entry in map(self._record.get, found) if entry is not None]
+                if self._is_ours(certificate):
+                    on_file[numbers.hexadecimal(certificate.serial_number)] = certificate
+        own = self._ownership
         plain = subjects.index_subject(subjects.subject_name({"CN": name}, f"client {name!r}"))
-        for subject in {plain, *named, *(entry.subject for entry in known)}:
-            for serial in self._record.namesakes(subject):
-                namesake = self._record.get(serial)
-                if namesake is not None and namesake.subject == subject and self._may_be_of(name, serial):
-                    found.setdefault(serial, None)
+        named = own.live_with_common_name(name, besides=on_file)
+        serials = [
+            serial for serial in own.serials_of(name, {plain, *named}, on_file) if own.state(serial) != UNRECORDED
+        ]
+        found: _Meant = {**on_file, **dict.fromkeys(serials)}
         if not found:
-            close = nearest(name, set(self._owners.values()))
+            close = nearest(name, set(own.names()))
             hint = f"did you mean {close!r}?" if close else "look it up in index.txt"
-            raise UnknownError(f"client {name!r}: the authority in {self._authority.path} has nothing of it; {hint}")
-        live = {serial: certificate for serial, certificate in found.items() if not self._ended(serial)}
-        return live or found
+            raise UnknownError(f"client {name!r}: the authority in {self._path} has nothing of it; {hint}")
+        not_expired = {serial: certificate for serial, certificate in found.items() if not self._has_expired(serial)}
+        return not_expired or found
 
-    def _may_be_of(self, name: str, serial: str) -> bool:
-        return serial not in self._servers and self._owners.get(serial, name) == name
+    def _is_ours(self, certificate: x509.Certificate) -> bool:
+        return any(was_issued_by(certificate, issuer) for issuer in self._issuers)
 
-    def _is_on_hold(self, serial: str) -> bool:
-        entry = self._record.get(serial)
-        return entry is not None and entry.on_hold
-
-    def _ended(self, serial: str) -> bool:
+    def _has_expired(self, serial: str) -> bool:
         entry = self._record.get(serial)
         return entry is not None and entry.not_after <= times.now()
 
-    def _by_anything(self, text: str) -> dict[str, x509.Certificate | None]:
+    def _by_anything(self, text: str) -> _Meant:
         """Return what the text fits, which must be one thing."""
-        fits: dict[str, dict[str, x509.Certificate | None]] = {}
+        fits: dict[str, _Meant] = {}
         for kind, search in self._possible(text):
             try:
                 fits[kind] = search(text)
@@ -222,14 +231,14 @@ class Finder:
                 continue
         if not fits:
             raise UnknownError(
-                f"{text!r}: the authority in {self._authority.path} has no client, serial or fingerprint like this, "
+                f"{text!r}: the authority in {self._path} has no client, serial or fingerprint like this, "
                 "and there is no such file of one of its certificates; look it up in index.txt"
             )
         if len({frozenset(serials) for serials in fits.values()}) > 1:
             raise MtlsError(f"{text!r}: fits as {' and as '.join(fits)}; say which of them is meant")
         return next(iter(fits.values()))
 
-    def _possible(self, text: str) -> Iterable[tuple[str, object]]:
+    def _possible(self, text: str) -> Iterable[tuple[str, _Search]]:
         try:
             check_client_name(text)
             yield NAME, self._by_name
@@ -253,7 +262,7 @@ def carry_out(authority: Authority, found: Sequence[Found]) -> None:
     authority.revoke({item.serial: item.reason for item in found if item.action == REVOKED})
 
 
-def _action(serial: str, entry: Entry | None, wanted: Wanted) -> str:
+def _action(serial: str, entry: Entry | None, wanted: RevocationRequest) -> str:
     if wanted.release:
         if entry is not None and entry.status != "revoked":
             return UNCHANGED

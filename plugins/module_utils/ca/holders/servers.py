@@ -22,6 +22,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.chains import
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.profiles import Order
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.subjects import index_subject, subject_name
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import issuing
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.store import permissions
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.register import (
     SERVERS,
     Register,
@@ -40,6 +41,7 @@ except ImportError:  # reported by entry.require_cryptography
     pass
 
 UNCHANGED, ISSUED, RENEWED = "unchanged", "issued", "renewed"
+_EXAMINED_FOR = "weakness"  # as in client_plan.py
 _LONGEST_CN = 64
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _DNS_NAME = re.compile(rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*")
@@ -72,7 +74,7 @@ class Server:
 
 
 @dataclass(frozen=True)
-class Step:
+class ServerStep:
     """What is to be done for one server; with ``validity`` a certificate is issued."""
 
     server: Server
@@ -86,6 +88,8 @@ class Step:
 
     def order(self, pair: issuing.KeyPair) -> Order:
         """Return what is asked of the authority."""
+        if self.validity is None:
+            raise RuntimeError("a server that needs no certificate was to be issued one")
         return Order(
             pair.public,
             self.server.subject(),
@@ -98,7 +102,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Result:
+class ServerResult:
     """What was done for one server; ``entry`` is the certificate it has now, ``before`` the one it had."""
 
     server: Server
@@ -141,7 +145,7 @@ def _check_name(name: str, server: Server) -> None:
             ) from None
 
 
-def reconcile(authority: Authority, servers: Sequence[Server], *, new_key_type: str, check: bool) -> list[Result]:
+def reconcile(authority: Authority, servers: Sequence[Server], *, new_key_type: str, check: bool) -> list[ServerResult]:
     """Give each server the certificate it should have; with ``check`` only say what would be done.
 
     :raises MtlsError: a mistake in the list or in a server's files (nothing was changed then), or an obstacle on
@@ -153,48 +157,58 @@ def reconcile(authority: Authority, servers: Sequence[Server], *, new_key_type: 
             f"{servers[0].owner}: no certificate can be issued for it, since its authority is trusted only; give it "
             "one of its own (certificate, with path and key)"
         )
-    worker = _Worker(authority, new_key_type)
+    worker = _ServerWorker(authority, new_key_type)
     steps = [worker.judge(server) for server in servers]
+    if worker.exposed:
+        authority.warnings.append(
+            f"{permissions.listed(worker.exposed)}: private keys that others can read; run "
+            f"`{permissions.remedy(authority.path)}`"
+        )
     return [worker.result(step, None) for step in steps] if check else worker.carry_out(steps)
 
 
-def foresee_first_run(servers: Sequence[Server], directory: str) -> list[Result]:
+def foresee_first_run(servers: Sequence[Server], directory: str) -> list[ServerResult]:
     """Return what check mode says before there is an authority.
 
     :raises MtlsError: a mistake in the list.
     """
     check_servers(servers)
-    return [_result(Step(server, ISSUED, "had no certificate", None), None, directory) for server in servers]
+    return [_result(ServerStep(server, ISSUED, "had no certificate", None), None, directory) for server in servers]
 
 
-class _Worker:
+class _ServerWorker:
     def __init__(self, authority: Authority, new_key_type: str) -> None:
         self._authority = authority
         self._new_key_type = new_key_type
         self._register = Register.load(authority.path, SERVERS)
         self._now = times.now()
+        self.exposed: list[str] = []  # the private keys that others can read
 
-    def judge(self, server: Server) -> Step:
+    def judge(self, server: Server) -> ServerStep:
         """Decide what is to be done, by the register and the files' stamps if they suffice."""
         certificate_path, key_path = self._paths(server)
-        definition = self._register.digest([list(server.names), server.key_type])
+        key_status = files.status(key_path)
+        if permissions.is_exposed(key_status):
+            self.exposed.append(key_path)
+        definition = self._register.digest([_EXAMINED_FOR, list(server.names), server.key_type])
         entry = self._register.remembered(server.id)
         if (
             entry is not None
             and entry.definition == definition
             and {"crt", "key"} <= set(entry.files)
             and entry.files["crt"].fits(files.status(certificate_path))
-            and entry.files["key"].fits(files.status(key_path))
+            and entry.files["key"].fits(key_status)
             and self._authority.record.is_valid(entry.serial)
             and entry.not_after > times.iso(self._soon(server))
         ):
-            return Step(server, UNCHANGED, "", entry, definition)
+            return ServerStep(server, UNCHANGED, "", entry, definition)
         return self._judge_files(server, definition)
 
-    def _judge_files(self, server: Server, definition: str) -> Step:
+    def _judge_files(self, server: Server, definition: str) -> ServerStep:
         certificate_path, key_path = self._paths(server)
         current = read_certificates(certificate_path)[0] if os.path.exists(certificate_path) else None
         key = keys.load_key(key_path, validate=False).public_key() if os.path.exists(key_path) else None
+        weak_key = key is not None and keys.is_weak(key)
         found = keys.key_type(key) if key is not None else None
         if found is not None and server.key_type is not None and found != server.key_type:
             raise MtlsError(
@@ -212,12 +226,16 @@ class _Worker:
             return self._issue(server, definition, entry, "the certificate is revoked", retired_key=retired)
         if not matches:
             return self._issue(server, definition, entry, "the certificate was for another key")
+        weakness = profiles.weakness(current)
+        if weakness is not None:
+            because, retired = f"the certificate {weakness}, which nginx refuses", entry.serial if weak_key else None
+            return self._issue(server, definition, entry, because, ISSUED if weak_key else RENEWED, retired)
         if _names_of(current) != _names_in(server):
             return self._issue(server, definition, entry, "the server names changed")
         if current.not_valid_after_utc <= self._soon(server):
-            return self._issue(server, definition, entry, f"the certificate ends on {entry.not_after}", RENEWED)
+            return self._issue(server, definition, entry, f"the certificate expires on {entry.not_after}", RENEWED)
         stamps = {**entry.files, "key": Stamp.of(key_path)}
-        return Step(server, UNCHANGED, "", entry._replace(definition=definition, files=stamps), definition)
+        return ServerStep(server, UNCHANGED, "", entry._replace(definition=definition, files=stamps), definition)
 
     def _soon(self, server: Server) -> datetime:
         return times.in_days(self._now, server.renew_before, f"{server.owner}, renew_before")
@@ -230,7 +248,7 @@ class _Worker:
         because: str,
         action: str = ISSUED,
         retired_key: str | None = None,
-    ) -> Step:
+    ) -> ServerStep:
         if server.renew_before >= server.days:
             raise MtlsError(
                 f"{server.owner}: renew_before is {server.renew_before} and days is {server.days}, so every run would "
@@ -239,9 +257,9 @@ class _Worker:
         restore = self._restorable(server) if retired_key is None else None
         if restore is not None:
             because += f"; {numbers.hexadecimal(restore.serial_number)} was issued already"
-            return Step(server, action, because, entry, definition, restore=restore)
+            return ServerStep(server, action, because, entry, definition, restore=restore)
         validity = profiles.validity(server.days, self._now, self._authority.chain[0], server.owner)
-        return Step(server, action, because, entry, definition, validity, retired_key)
+        return ServerStep(server, action, because, entry, definition, validity, retired_key)
 
     def _restorable(self, server: Server) -> x509.Certificate | None:
         """Return a certificate in the record that is what this server needs: a killed run leaves one."""
@@ -263,7 +281,7 @@ class _Worker:
                 return certificate
         return None
 
-    def carry_out(self, steps: Sequence[Step]) -> list[Result]:
+    def carry_out(self, steps: Sequence[ServerStep]) -> list[ServerResult]:
         """Do what was judged."""
         done = {}
         if any(step.restore is not None for step in steps):
@@ -285,7 +303,7 @@ class _Worker:
             self._register.save()
         return [self.result(step, done.get(step.server.id)) for step in steps]
 
-    def _with_former(self, step: Step, entry: RegisterEntry) -> RegisterEntry:
+    def _with_former(self, step: ServerStep, entry: RegisterEntry) -> RegisterEntry:
         """Keep the serials of live certificates for names that the service had before."""
         before = self._register.remembered(step.server.id)
         if before is None:
@@ -293,18 +311,18 @@ class _Worker:
         former = (*before.former, *((before.serial,) if before.serial != entry.serial else ()))
         return entry._replace(former=former)
 
-    def _prepare(self, step: Step, batch: Batch) -> issuing.KeyPair:
+    def _prepare(self, step: ServerStep, batch: Batch) -> issuing.KeyPair:
         _certificate_path, key_path = self._paths(step.server)
         if step.retired_key is not None:
             files.rename_file(key_path, f"{key_path[:-4]}-{step.retired_key}.key")
         kind = keys.KeyKind(step.server.key_type or self._new_key_type)
         return issuing.key_pair(key_path, kind, step.server.owner, batch)
 
-    def _finish(self, task: tuple[Step, issuing.KeyPair, x509.Certificate], batch: Batch) -> RegisterEntry:
+    def _finish(self, task: tuple[ServerStep, issuing.KeyPair, x509.Certificate], batch: Batch) -> RegisterEntry:
         step, _pair, certificate = task
         return self._write(step, certificate, batch)
 
-    def _write(self, step: Step, certificate: x509.Certificate, batch: Batch) -> RegisterEntry:
+    def _write(self, step: ServerStep, certificate: x509.Certificate, batch: Batch) -> RegisterEntry:
         certificate_path, key_path = self._paths(step.server)
         sent = [certificate, *(ca for ca in self._authority.chain if ca.subject != ca.issuer)]
         pem = chains.pem(sent)
@@ -316,15 +334,15 @@ class _Worker:
         base = os.path.join(self._register.directory, server.host, server.name)
         return f"{base}.crt", f"{base}.key"
 
-    def result(self, step: Step, entry: RegisterEntry | None) -> Result:
+    def result(self, step: ServerStep, entry: RegisterEntry | None) -> ServerResult:
         """Return what is said of one server."""
         return _result(step, entry, self._register.directory)
 
 
-def _result(step: Step, entry: RegisterEntry | None, directory: str) -> Result:
+def _result(step: ServerStep, entry: RegisterEntry | None, directory: str) -> ServerResult:
     base = os.path.join(directory, step.server.host, step.server.name)
     held = step.entry if step.validity is None and step.restore is None else entry
-    return Result(step.server, step.action, step.because, step.entry, held, f"{base}.crt", f"{base}.key")
+    return ServerResult(step.server, step.action, step.because, step.entry, held, f"{base}.crt", f"{base}.key")
 
 
 def _names_in(server: Server) -> set[str]:

@@ -14,7 +14,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends.directory import open_directory, was_issued_by
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends.directory import open_directory
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import (
     chains,
     crls,
@@ -23,7 +23,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import (
     profiles,
     subjects,
 )
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.chains import read_certificates
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.chains import read_certificates, was_issued_by
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.lifecycle import findings, recovery
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store import audit, layout
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.audit import certificate_event
@@ -43,7 +43,7 @@ except ImportError:  # reported by entry.require_cryptography
 
 
 @dataclass(frozen=True)
-class Wanted:
+class WantedAdoption:
     """Which authority is to be taken over, and to where; ``certificate`` names its file where there are several."""
 
     path: str
@@ -64,7 +64,7 @@ class AdoptedClient:
 
 
 @dataclass
-class Plan:
+class AdoptionPlan:
     """What there is to take over; ``not_taken`` says why not, by path. ``chain`` begins with the CA itself."""
 
     chain: list[x509.Certificate]
@@ -79,7 +79,7 @@ class Plan:
     changed: bool = True
 
 
-def adopt(wanted: Wanted, *, check: bool) -> Plan:
+def adopt(wanted: WantedAdoption, *, check: bool) -> AdoptionPlan:
     """Take over an authority; with ``check`` only say what would be.
 
     :raises MtlsError: no authority, or several, in the sources; a wrong passphrase; another authority in the way.
@@ -99,7 +99,7 @@ def adopt(wanted: Wanted, *, check: bool) -> Plan:
     return plan
 
 
-def _check_apart(wanted: Wanted) -> None:
+def _check_apart(wanted: WantedAdoption) -> None:
     path = os.path.realpath(wanted.path)
     for source in map(os.path.realpath, wanted.sources):
         if path == source:
@@ -111,14 +111,14 @@ def _check_apart(wanted: Wanted) -> None:
 class _Survey:
     """Looks through the sources of one adoption."""
 
-    def __init__(self, wanted: Wanted) -> None:
+    def __init__(self, wanted: WantedAdoption) -> None:
         self._wanted = wanted
         self._found = findings.search(wanted.sources, wanted.source_passphrase)
         if wanted.source_passphrase:
             self._found.unlock(wanted.source_passphrase)
         self._not_taken = dict(self._found.skipped)
 
-    def plan(self) -> Plan:
+    def plan(self) -> AdoptionPlan:
         """Return what there is; raises MtlsError."""
         ca, path = self._authority()
         profiles.check_ca(ca, path, times.now())
@@ -134,7 +134,7 @@ class _Survey:
         for crl in found:
             recovery.honour(crl, index, ca)
         numbers_of_crls = [crls.state_of(crl).number for crl in found]
-        plan = Plan(
+        plan = AdoptionPlan(
             chain=self._chain(ca),
             key=self._found.keys[keys.public_der(ca.public_key())],
             index=index,
@@ -257,7 +257,7 @@ def _number_beside(index_path: str | None, name: str) -> int | None:
     return numbers.read_number(path) if os.path.isfile(path) else None
 
 
-def _compare(plan: Plan, place: layout.Layout) -> None:
+def _compare(plan: AdoptionPlan, place: layout.Layout) -> None:
     """Accept the authority that was adopted before; raises MtlsError for another one."""
     here = read_certificates(place.certificate)[0]
     if here.public_key() != plan.key.public_key():
@@ -275,7 +275,7 @@ def _compare(plan: Plan, place: layout.Layout) -> None:
         )
 
 
-def _build(plan: Plan, wanted: Wanted) -> None:
+def _build(plan: AdoptionPlan, wanted: WantedAdoption) -> None:
     """Build the directory beside its place, and rename it into it."""
     parent, name = os.path.split(os.path.abspath(wanted.path))
     files.make_directory(parent, 0o700)
@@ -292,7 +292,7 @@ def _build(plan: Plan, wanted: Wanted) -> None:
     files.sync_directory(parent)
 
 
-def _write(plan: Plan, wanted: Wanted, place: layout.Layout) -> None:
+def _write(plan: AdoptionPlan, wanted: WantedAdoption, place: layout.Layout) -> None:
     pem = chains.pem(plan.chain)
     passphrase = wanted.passphrase or wanted.source_passphrase
     keys.save_new_key(place.key, plan.key, passphrase)

@@ -162,7 +162,7 @@ def _derive(passphrase: str, salt: bytes, iterations: int, length: int) -> bytes
     return hashlib.pbkdf2_hmac("sha256", passphrase.encode(), salt, iterations, length)
 
 
-def _cipher(passphrase: str, salt: bytes, iterations: int) -> Cipher:
+def _cipher(passphrase: str, salt: bytes, iterations: int) -> Cipher[modes.CBC]:
     """Return the cipher of `openssl enc`: key and IV from one derivation."""
     material = _derive(passphrase, salt, iterations, 48)
     return Cipher(algorithms.AES(material[:32]), modes.CBC(material[32:]))
@@ -251,7 +251,10 @@ def _open(archive: str) -> tuple[_Seal, _Part]:
         with tarfile.open(archive, "r:") as tar:
             members = {member.name: member for member in tar}
             encrypted = members[_ENCRYPTED]
-            raw: dict[str, Any] = json.load(tar.extractfile(members[_SEAL]))
+            seal_file = tar.extractfile(members[_SEAL])
+            if seal_file is None:
+                raise ValueError
+            raw: dict[str, Any] = json.load(seal_file)
         seal = _Seal(str(raw["salt"]), int(raw["iterations"]), str(raw["hmac"]), str(raw["content"]))
         bytes.fromhex(seal.salt)
         if not 1 <= seal.iterations <= _MOST_ITERATIONS or encrypted.size <= len(_MAGIC) + 8:
@@ -328,7 +331,7 @@ def _unpack(archive: str, part: _Part, passphrase: str, iterations: int, ca_path
         try:
             with gzip.GzipFile(fileobj=stream) as packed, tarfile.open(fileobj=packed, mode="r|") as tar:
                 for member in tar:
-                    _put_back(tar, member, staged)
+                    _put_back(archive, tar, member, staged)
         except (tarfile.TarError, zlib.error, gzip.BadGzipFile, EOFError) as error:
             raise MtlsError(f"{archive}: holds no directory that can be unpacked; use another archive") from error
         os.sync()  # all at once: one by one, a hundred thousand files would take half an hour
@@ -340,18 +343,19 @@ def _unpack(archive: str, part: _Part, passphrase: str, iterations: int, ca_path
     files.sync_directory(parent)
 
 
-def _put_back(tar: tarfile.TarFile, member: tarfile.TarInfo, directory: str) -> None:
+def _put_back(archive: str, tar: tarfile.TarFile, member: tarfile.TarInfo, directory: str) -> None:
     parts = member.name.split("/")
-    if os.path.isabs(member.name) or os.pardir in parts or not (member.isfile() or member.isdir()):
-        raise MtlsError(f"{tar.name}: holds {member.name!r}, which no authority has; use another archive")
+    content = tar.extractfile(member) if member.isfile() else None
+    if os.path.isabs(member.name) or os.pardir in parts or not (content is not None or member.isdir()):
+        raise MtlsError(f"{archive}: holds {member.name!r}, which no authority has; use another archive")
     path, mode = os.path.join(directory, *parts), member.mode & 0o777
-    if member.isdir():
+    if content is None:
         os.mkdir(path, mode)
         os.chmod(path, mode)
         return
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), "wb") as stream:
         os.fchmod(stream.fileno(), mode)  # the umask may have taken bits away
-        shutil.copyfileobj(tar.extractfile(member), stream)
+        shutil.copyfileobj(content, stream)
     seconds, _point, fraction = member.pax_headers.get("mtime", str(int(member.mtime))).partition(".")
     moment = int(seconds) * 10**9 + int(fraction.ljust(9, "0")[:9] or 0)
     os.utime(path, ns=(moment, moment))

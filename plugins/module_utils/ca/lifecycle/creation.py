@@ -5,12 +5,16 @@
 
 It is a root, or is signed by a parent: an authority that can be opened here, or one that is on no network, which
 gets a request and gives a certificate back.
+
+All that is to be done is planned first, and nothing is changed by that. Check mode returns what the plan says.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Union
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends.directory import open_directory
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import chains, keys, numbers, profiles, subjects
@@ -18,7 +22,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.chains import
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.keystore import ca_key, protection
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.keystore.ca_key import check_belongs
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.lifecycle import parents, renewal
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.store import audit, handover, layout
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.store import audit, handover, layout, permissions
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.audit import certificate_event
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.wanted import Ensured, WantedAuthority
 from ansible_collections.mtls.nginx.plugins.module_utils.common import files, times
@@ -31,16 +35,93 @@ except ImportError:  # reported by entry.require_cryptography
     pass
 
 
+@dataclass(frozen=True)
+class _Creation:
+    """A new authority with the subject ``name``; what is not known yet is made when it is carried out.
+
+    ``makes_key`` and ``requests`` tell whether the key and ca.csr are to be made. ``chain`` is the content of ca.crt if
+    it was signed elsewhere, ``child`` what the parent is to sign; without either the certificate signs itself.
+    """
+
+    ensured: Ensured
+    name: x509.Name
+    makes_key: bool
+    requests: bool = False
+    chain: Sequence[x509.Certificate] | None = None
+    child: parents.Child | None = None
+
+    def carry_out(self, wanted: WantedAuthority, place: layout.Layout, key: ca_key.CaKey) -> None:
+        """Do it; the caller holds the lock."""
+        # A key is never overwritten: it was left by a run that was killed, or waits for its certificate.
+        private = key.create(wanted.key) if self.makes_key else key.load()
+        if self.requests:
+            request = profiles.ca_request(private, self.name)
+            files.write_file(place.request, request.public_bytes(serialization.Encoding.PEM), 0o644)
+        if self.ensured.pending:
+            return
+        chain = self.chain or self._sign(wanted, private)
+        with audit.AuditLog(place.path).noting([certificate_event(audit.CREATED, chain[0])]):
+            files.create_file(place.certificate, chains.pem(chain), 0o644)
+        self.ensured.certificate = chain[0]
+        layout.complete(place, wanted.crl_days)
+
+    def _sign(self, wanted: WantedAuthority, private: keys.PrivateKey) -> Sequence[x509.Certificate]:
+        if wanted.parent is not None and self.child is not None:
+            chain, warnings = parents.sign(wanted.parent, self.child, private.public_key())
+            self.ensured.warnings += warnings
+            return chain
+        validity = profiles.ca_validity(wanted.days, times.now())
+        return (profiles.ca_certificate(private, self.name, numbers.random_serial(), validity),)
+
+
+@dataclass(frozen=True)
+class _Upkeep:
+    """What is to be done to an authority that exists.
+
+    ``chain`` takes the place of ca.crt, ``change`` that of the key file. The CA certificate that is to follow is
+    ``renewed``, or the parent signs it for ``child`` in place of ``current``.
+    """
+
+    ensured: Ensured
+    current: x509.Certificate
+    chain: Sequence[x509.Certificate] | None
+    change: protection.Change | None
+    renewed: x509.Certificate | None = None
+    child: parents.Child | None = None
+
+    def carry_out(self, wanted: WantedAuthority, place: layout.Layout, _key: ca_key.CaKey) -> None:
+        """Do it; the caller holds the lock."""
+        if self.chain:
+            files.write_file(place.certificate, chains.pem(self.chain), 0o644)
+        if self.change is not None:
+            with audit.AuditLog(place.path).noting([{"did": audit.KEY, "what": self.change.what}]):
+                protection.replace(place.key, self.change)
+        renewed = self.renewed
+        if wanted.parent is not None and self.child is not None:
+            (renewed, *_above), warnings = parents.sign(
+                wanted.parent, self.child, self.current.public_key(), follows=self.current
+            )
+            self.ensured.warnings += warnings
+        if renewed is not None:
+            renewal.carry_out(place, renewed)
+            self.ensured.certificate = renewed
+        layout.complete(place, wanted.crl_days)
+
+
+_Plan = Union[_Creation, _Upkeep]
+
+
 def ensure(wanted: WantedAuthority, *, check: bool) -> Ensured:
     """Make the authority exist and be complete; with ``check`` only say what is missing.
 
     :raises MtlsError: what is there is another authority, is damaged, or must not be used.
     """
     layout.check_path(wanted.path)
-    if check:
-        handover.refuse_interrupted(wanted.path)
-    else:
-        handover.complete_interrupted(wanted.path)
+    for path in [wanted.path, *([wanted.parent.path] if wanted.parent is not None else [])]:
+        if check:
+            handover.refuse_interrupted(path)
+        else:
+            handover.complete_interrupted(path)
     place = layout.Layout(wanted.path)
     if os.path.exists(place.path) and not os.path.isdir(place.path):
         raise MtlsError(f"{place.path}: is a file; name a directory")
@@ -52,80 +133,93 @@ def ensure(wanted: WantedAuthority, *, check: bool) -> Ensured:
             f"renew_before: is {wanted.renew_before} and days is {wanted.days}, so every run would renew the CA "
             "certificate; make renew_before less than days"
         )
-    outcome = _foresee(wanted, place, key) if check else _establish(wanted, place, key)
-    if not outcome.key_encrypted:
-        outcome.warnings.append(
+    ensured = _foresee(wanted, place, key) if check else _establish(wanted, place, key)
+    if not ensured.key_encrypted:
+        ensured.warnings.append(
             f"{place.key}: the authority's key is stored in clear; set mtls_ca_passphrase (the option passphrase), and "
             "it is encrypted"
         )
     if wanted.key_at and os.path.exists(place.key):
-        outcome.warnings.append(f"{place.key}: is not used, the key is in a token; keep it elsewhere, or destroy it")
-    return outcome
-
-
-def _establish(wanted: WantedAuthority, place: layout.Layout, key: ca_key.CaKey) -> Ensured:
-    if not os.path.exists(place.certificate):
-        _check_creatable(wanted, place)
-    files.make_directory(place.path, 0o700)
-    with files.lock(place.lock):
-        if os.path.exists(place.certificate):
-            outcome, chain = _compare(wanted, place, key)
-            if chain:
-                files.write_file(place.certificate, chains.pem(chain), 0o644)
-        else:
-            outcome = _create(wanted, place, key)
-        if outcome.pending:
-            return outcome
-        change = _protection_of(wanted, place, outcome)
-        if change is not None:
-            with audit.AuditLog(place.path).noting([{"did": audit.KEY, "what": change.what}]):
-                protection.replace(place.key, change)
-        renewed = _renewal_of(wanted, place, key, outcome, check=False)
-        if renewed is not None:
-            renewal.carry_out(place, renewed)
-        outcome.added += layout.complete(place, wanted.crl_days)
-    with open_directory(place.path, wanted.passphrase, read_only=False, key=key) as authority:
-        if authority.crl_state() is None:
-            authority.write_crl(wanted.crl_days)
-            outcome.added.append("crl.pem")
-        outcome.warnings += authority.warnings
-    return outcome
+        ensured.warnings.append(f"{place.key}: is not used, the key is in a token; keep it elsewhere, or destroy it")
+    return ensured
 
 
 def _foresee(wanted: WantedAuthority, place: layout.Layout, key: ca_key.CaKey) -> Ensured:
-    if not os.path.exists(place.certificate):
-        return _foresee_creation(wanted, place, key)
-    outcome, _chain = _compare(wanted, place, key)
-    layout.check_not_lost(place)
-    change = _protection_of(wanted, place, outcome)
-    passphrase = change.opened_by if change is not None else wanted.passphrase
-    _renewal_of(wanted, place, wanted.key_at or ca_key.KeyFile(place.key, passphrase), outcome, check=True)
-    outcome.added += layout.missing(place)
-    if "ca.crt" not in outcome.updated and set(outcome.added).isdisjoint(layout.ESSENTIAL):
-        with open_directory(place.path, passphrase, read_only=True, key=wanted.key_at) as authority:
+    """Return what the plan says, and whether a CRL would be signed."""
+    plan = _plan(wanted, place, key)
+    ensured = plan.ensured
+    if ensured.pending:
+        return ensured
+    is_open = isinstance(plan, _Upkeep) and "ca.crt" not in ensured.updated
+    if is_open and set(ensured.added).isdisjoint(layout.ESSENTIAL):
+        opened_by = wanted.passphrase
+        if isinstance(plan, _Upkeep) and plan.change is not None:
+            opened_by = plan.change.opened_by
+        with open_directory(place.path, opened_by, read_only=True, key=wanted.key_at) as authority:
             if authority.crl_state() is None:
-                outcome.added.append("crl.pem")
-            outcome.warnings += authority.warnings
+                ensured.added.append("crl.pem")
+            ensured.warnings += authority.warnings
     elif not os.path.exists(place.crl):
-        outcome.added.append("crl.pem")
-    return outcome
+        ensured.added.append("crl.pem")
+    return ensured
 
 
-def _foresee_creation(wanted: WantedAuthority, place: layout.Layout, key: ca_key.CaKey) -> Ensured:
+def _establish(wanted: WantedAuthority, place: layout.Layout, key: ca_key.CaKey) -> Ensured:
+    """Carry the plan out, and sign the first CRL."""
+    plan = None if os.path.isdir(place.path) else _plan(wanted, place, key)  # a mistake leaves no directory behind
+    files.make_directory(place.path, 0o700)
+    with files.lock(place.lock):
+        if plan is None or os.listdir(place.path) != [os.path.basename(place.lock)]:
+            plan = _plan(wanted, place, key)
+        plan.carry_out(wanted, place, key)
+    ensured = plan.ensured
+    if ensured.pending:
+        return ensured
+    with open_directory(place.path, wanted.passphrase, read_only=False, key=key) as authority:
+        if authority.crl_state() is None:
+            authority.write_crl(wanted.crl_days)
+            ensured.added.append("crl.pem")
+        ensured.warnings += authority.warnings
+    return ensured
+
+
+def _plan(wanted: WantedAuthority, place: layout.Layout, key: ca_key.CaKey) -> _Plan:
+    """Return what is to be done; nothing is changed.
+
+    :raises MtlsError: it cannot be done, or must not.
+    """
+    permissions.check(place.path)
+    if os.path.exists(place.certificate):
+        return _plan_upkeep(wanted, place, key)
+    return _plan_creation(wanted, place, key)
+
+
+def _plan_creation(wanted: WantedAuthority, place: layout.Layout, key: ca_key.CaKey) -> _Creation:
     name = _check_creatable(wanted, place)
-    outcome = Ensured(True, None, key.protected(), [] if key.exists() else [key.name])
+    makes_key = not key.exists()
+    ensured = Ensured(True, None, key.protected(), [key.name] if makes_key else [])
     if wanted.certificate and not os.path.exists(wanted.certificate):
-        if not key.exists() or not _is_requested(place, key.load(), name):
-            outcome.added.append("ca.csr")
-        outcome.pending = _what_to_do(wanted, place)
-        return outcome
+        requests = makes_key or not _is_requested(place, key.load(), name)
+        if requests:
+            ensured.added.append("ca.csr")
+        ensured.pending = _what_to_do(wanted, place)
+        ensured.warnings += key.warnings
+        return _Creation(ensured, name, makes_key, requests)
+    if wanted.certificate and makes_key:
+        raise MtlsError(
+            f"{wanted.certificate}: is there, but no key that it could be for ({key.where} is missing); {key.lost}, or "
+            "move the certificate away to begin anew"
+        )
+    layout.check_not_lost(place)
+    ensured.added += ["ca.crt", *layout.missing(place)]
     if wanted.certificate:
-        ca_key.check_exists(key)
-        _read_signed(wanted, key.load().public_key(), name)
+        chain = _read_signed(wanted.certificate, key.load().public_key(), name)
+        return _Creation(ensured, name, makes_key, chain=chain)
     if wanted.parent:
-        parents.check_signable(wanted.parent, parents.Child(place.path, name, wanted.days))
-    outcome.added += ["ca.crt", *layout.missing(place), "crl.pem"]
-    return outcome
+        child = parents.Child(place.path, name, wanted.days)
+        parents.check_signable(wanted.parent, child)
+        return _Creation(ensured, name, makes_key, child=child)
+    return _Creation(ensured, name, makes_key)
 
 
 def _check_creatable(wanted: WantedAuthority, place: layout.Layout) -> x509.Name:
@@ -146,50 +240,12 @@ def _check_creatable(wanted: WantedAuthority, place: layout.Layout) -> x509.Name
     return subjects.subject_name(wanted.subject, f"authority {place.path}")
 
 
-def _create(wanted: WantedAuthority, place: layout.Layout, key: ca_key.CaKey) -> Ensured:
-    name = _check_creatable(wanted, place)
-    added = []
-    if key.exists():  # left by a run that was killed, or waiting for its certificate; a key is never overwritten
-        private = key.load()
-    else:
-        if wanted.certificate and os.path.exists(wanted.certificate):
-            raise MtlsError(
-                f"{wanted.certificate}: is there, but no key that it could be for ({key.where} is missing); "
-                f"{key.lost}, or move the certificate away to begin anew"
-            )
-        private = key.create(wanted.key)
-        added.append(key.name)
-    outcome = Ensured(True, None, key.protected(), added)
-    if wanted.certificate and not os.path.exists(wanted.certificate):
-        if not _is_requested(place, private, name):
-            request = profiles.ca_request(private, name)
-            files.write_file(place.request, request.public_bytes(serialization.Encoding.PEM), 0o644)
-            added.append("ca.csr")
-        outcome.pending = _what_to_do(wanted, place)
-        outcome.warnings += key.warnings
-        return outcome
-    if wanted.certificate:
-        chain = _read_signed(wanted, private.public_key(), name)
-    elif wanted.parent:
-        child = parents.Child(place.path, name, wanted.days)
-        chain, warnings = parents.sign(wanted.parent, child, private.public_key())
-        outcome.warnings += warnings
-    else:
-        validity = profiles.ca_validity(wanted.days, times.now())
-        chain = (profiles.ca_certificate(private, name, numbers.random_serial(), validity),)
-    with audit.AuditLog(place.path).noting([certificate_event(audit.CREATED, chain[0])]):
-        files.create_file(place.certificate, chains.pem(chain), 0o644)
-    added.append("ca.crt")
-    outcome.certificate = chain[0]
-    return outcome
-
-
 def _is_requested(place: layout.Layout, private: keys.PrivateKey, name: x509.Name) -> bool:
-    """Tell whether ca.csr is what somebody else should sign."""
+    """Tell whether ca.csr is what the CA above is to sign."""
+    pem = files.read_if_there(place.request)
     try:
-        with open(place.request, "rb") as stream:
-            request = x509.load_pem_x509_csr(stream.read())
-    except (FileNotFoundError, ValueError):
+        request = x509.load_pem_x509_csr(pem or b"")
+    except ValueError:
         return False
     same_key = keys.public_der(request.public_key()) == keys.public_der(private.public_key())
     return same_key and request.subject == name
@@ -202,16 +258,13 @@ def _what_to_do(wanted: WantedAuthority, place: layout.Layout) -> str:
     )
 
 
-def _read_signed(
-    wanted: WantedAuthority, public_key: keys.PublicKey, name: x509.Name | None
-) -> Sequence[x509.Certificate]:
-    """Return the chain that came back; ``name`` is the subject it must have.
+def _read_signed(path: str, public_key: keys.AnyPublicKey, name: x509.Name) -> Sequence[x509.Certificate]:
+    """Return the chain that came back in the file ``path``; ``name`` is the subject it must have.
 
     :raises MtlsError: it is not for our key, or must not be used.
     """
-    found, path = read_certificates(wanted.certificate), wanted.certificate
-    chain = chains.arrange(found, keys.public_der(public_key), path, times.now())
-    if name is not None and chain[0].subject != name:
+    chain = chains.arrange(read_certificates(path), keys.public_der(public_key), path, times.now())
+    if chain[0].subject != name:
         raise MtlsError(
             f"{path}: is signed for {subjects.nginx_dn(chain[0].subject)}, and ca.csr asks for "
             f"{subjects.nginx_dn(name)}; have it signed with that subject, or correct the authority's"
@@ -221,61 +274,91 @@ def _read_signed(
     return chain
 
 
-def _compare(
-    wanted: WantedAuthority, place: layout.Layout, key: ca_key.CaKey
-) -> tuple[Ensured, Sequence[x509.Certificate] | None]:
-    """Return what there is to say of an authority that exists, and the chain that should take the place of ca.crt.
-
-    That is one that came back for the same key, or the certificates above ours, which may have been renewed as well.
-    """
+def _plan_upkeep(wanted: WantedAuthority, place: layout.Layout, key: ca_key.CaKey) -> _Upkeep:
     current = read_certificates(place.certificate)
-    certificate = current[0]
     if wanted.subject is not None:
         name = subjects.subject_name(wanted.subject, f"authority {place.path}")
-        if name != certificate.subject:
+        if name != current[0].subject:
             raise MtlsError(
-                f"{place.certificate}: is the authority {subjects.nginx_dn(certificate.subject)}, and the subject "
+                f"{place.certificate}: is the authority {subjects.nginx_dn(current[0].subject)}, and the subject "
                 f"asked for is {subjects.nginx_dn(name)}; correct the subject, or choose another directory"
             )
     ca_key.check_exists(key)
-    renewed = None
+    chain = _chain_to_follow(wanted, place, current)
+    certificate = (chain or current)[0]
+    is_renewable = _is_renewable(wanted, certificate)
+    if not _is_renewable(wanted, current[0]):
+        chains.check(chain or current, place.certificate, times.now())
+    layout.check_not_lost(place)
+    change = _protection_of(wanted, place, certificate)
+    encrypted = keys.is_encrypted(change.pem) if change is not None else key.protected()
+    ensured = Ensured(False, certificate, encrypted, ["ca.crt"] if chain else [], warnings=[])
+    ensured.added += layout.missing(place)
+    found = keys.key_type(certificate.public_key())
+    if found != wanted.key.type:
+        ensured.warnings.append(
+            f"{place.certificate}: has a key of type {found}, not {wanted.key.type}; it stays, "
+            "because with another key it would be another authority"
+        )
+    if change is not None:
+        ensured.updated["ca.key"] = change.what
+        key = ca_key.KeyFile(place.key, change.opened_by)
+    if not is_renewable:
+        if renewal.ends_early(certificate) or renewal.is_due(certificate, wanted.renew_before):
+            ensured.warnings.append(
+                f"{place.certificate}: expires on {times.iso(certificate.not_valid_after_utc)}, and nothing that it "
+                f"signs may expire later; {_how_to_renew(wanted, place, certificate)} (same key: clients keep their "
+                "certificates)"
+            )
+        return _Upkeep(ensured, certificate, chain, change)
+    expires = times.iso(certificate.not_valid_after_utc)
+    ensured.updated["ca.crt"] = f"renewed for {wanted.days} days, it expires on {expires}"
+    if certificate.issuer != certificate.subject and wanted.parent is not None:
+        child = parents.Child(place.path, certificate.subject, wanted.days)
+        renewal.check_may_follow(place, key)
+        parents.check_signable(wanted.parent, child)
+        return _Upkeep(ensured, certificate, chain, change, child=child)
+    renewed = renewal.by_itself(place, key, wanted.days)
+    ensured.certificate = renewed
+    if renewed.serial_number == certificate.serial_number:
+        ensured.warnings.append(
+            f"{place.certificate}: is renewed with the same serial number, because clients' certificates name it"
+        )
+    return _Upkeep(ensured, certificate, chain, change, renewed)
+
+
+def _chain_to_follow(
+    wanted: WantedAuthority, place: layout.Layout, current: Sequence[x509.Certificate]
+) -> Sequence[x509.Certificate] | None:
+    """Return the chain that should take the place of the ``current`` one in ca.crt, or None.
+
+    That is one that came back for the same key, or the certificates above ours, which may have been renewed as well.
+    """
+    chain: Sequence[x509.Certificate] | None = None
     if wanted.certificate and os.path.exists(wanted.certificate):
-        renewed = _read_signed(wanted, certificate.public_key(), certificate.subject)
-        if renewed == current or parents.life(renewed[0]) < parents.life(certificate):
-            renewed = None
+        chain = _read_signed(wanted.certificate, current[0].public_key(), current[0].subject)
+        if chain == current or parents.life(chain[0]) < parents.life(current[0]):
+            chain = None
     if wanted.parent:
         parents.check_signed(wanted.parent, current, place.certificate)
         above = wanted.parent.chain
         if above and above != current[1:]:
-            renewed = (certificate, *above)
-    if not _is_renewable(wanted, certificate):
-        chains.check(renewed or current, place.certificate, times.now())
-    outcome = Ensured(False, (renewed or current)[0], key.protected(), ["ca.crt"] if renewed else [])
-    found = keys.key_type(certificate.public_key())
-    if found != wanted.key.type:
-        outcome.warnings.append(
-            f"{place.certificate}: has a key of type {found}, not {wanted.key.type}; it stays, "
-            "because with another key it would be another authority"
-        )
-    return outcome, renewed
+            chain = (current[0], *above)
+    return chain
 
 
-def _protection_of(wanted: WantedAuthority, place: layout.Layout, outcome: Ensured) -> protection.Change | None:
-    """Return what is to be done to the key file, and note it in ``outcome``; a token sees to itself."""
+def _protection_of(
+    wanted: WantedAuthority, place: layout.Layout, certificate: x509.Certificate
+) -> protection.Change | None:
+    """Return what is to be done to the key file, or None; a token sees to itself."""
     if wanted.key_at is not None:
         return None
     change = protection.judge(
         place.key, protection.Protection(wanted.passphrase, wanted.old_passphrase, wanted.decrypt)
     )
     if change is not None:
-        check_belongs(
-            keys.load_key(place.key, change.opened_by, validate=False),
-            outcome.certificate,
-            place.key,
-            place.certificate,
-        )
-        outcome.updated["ca.key"] = change.what
-        outcome.key_encrypted = keys.is_encrypted(change.pem)
+        key = keys.load_key(place.key, change.opened_by, validate=False)
+        check_belongs(key, certificate, place.key, place.certificate)
     return change
 
 
@@ -285,50 +368,8 @@ def _is_renewable(wanted: WantedAuthority, certificate: x509.Certificate) -> boo
     return is_here and renewal.is_due(certificate, wanted.renew_before)
 
 
-def _renewal_of(
-    wanted: WantedAuthority, place: layout.Layout, key: ca_key.CaKey, outcome: Ensured, *, check: bool
-) -> x509.Certificate | None:
-    """Return the CA certificate that is to follow, if any, and note it in ``outcome``; or warn of the end.
-
-    With ``check`` a parent signs nothing: what it would sign is only noted.
-    """
-    current = outcome.certificate
-    if not _is_renewable(wanted, current):
-        if renewal.ends_early(current) or renewal.is_due(current, wanted.renew_before):
-            outcome.warnings.append(
-                f"{place.certificate}: ends on {times.iso(current.not_valid_after_utc)}, and nothing that it signs may "
-                f"end later; {_how_to_renew(wanted, place, current)} (same key: clients keep their certificates)"
-            )
-        return None
-    if current.issuer == current.subject:
-        renewed = renewal.by_itself(place, key, wanted.days)
-        if renewed.serial_number == current.serial_number:
-            outcome.warnings.append(
-                f"{place.certificate}: is renewed with the same serial number, because clients' certificates name it"
-            )
-    else:
-        renewed = _renewal_by_parent(wanted, place, key, outcome, check=check)
-    outcome.certificate = renewed or current
-    outcome.updated["ca.crt"] = f"renewed for {wanted.days} days, it ended on {times.iso(current.not_valid_after_utc)}"
-    return renewed
-
-
-def _renewal_by_parent(
-    wanted: WantedAuthority, place: layout.Layout, key: ca_key.CaKey, outcome: Ensured, *, check: bool
-) -> x509.Certificate | None:
-    current = outcome.certificate
-    child = parents.Child(place.path, current.subject, wanted.days)
-    renewal.check_may_follow(place, key)
-    if check:
-        parents.check_signable(wanted.parent, child)
-        return None
-    (renewed, *_above), warnings = parents.sign(wanted.parent, child, current.public_key(), follows=current)
-    outcome.warnings += warnings
-    return renewed
-
-
 def _how_to_renew(wanted: WantedAuthority, place: layout.Layout, current: x509.Certificate) -> str:
-    by_variable = "renew it with mtls_ca_renew_before, the number of days before its end"
+    by_variable = "renew it with mtls_ca_renew_before, the number of days before it expires"
     if current.issuer == current.subject:
         return by_variable
     if wanted.parent is not None:

@@ -10,7 +10,6 @@ PEM files are read alike.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -20,16 +19,18 @@ from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import Mt
 
 try:
     from cryptography import x509
+    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.serialization import pkcs12
 except ImportError:  # reported by entry.require_cryptography
     pass
 
 if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+
     from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.keys import PrivateKey
 
 _LARGEST = 64 << 20  # bytes: a CRL of a million certificates has less
-_BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----[^-]*(?:-(?!----)[^-]*)*-----END \1-----")
 _PKCS12 = (".p12", ".pfx")
 _DER = (".cer", ".crt", ".der")
 
@@ -58,12 +59,14 @@ class Findings:
         der = certificate.public_bytes(serialization.Encoding.DER)
         self.certificates.setdefault(der, (certificate, path))
 
-    def add_key(self, key: PrivateKey, path: str) -> None:
-        """Note a private key of a kind that is supported."""
-        if keys.key_type(key.public_key()) is None:
+    def add_key(self, key: PrivateKeyTypes, path: str) -> None:
+        """Note a private key; one of a kind that is not supported is skipped."""
+        try:
+            supported = keys.supported(key, path)
+        except MtlsError:
             self.skipped[path] = "the key is neither RSA nor ECDSA"
         else:
-            self.keys.setdefault(keys.public_der(key.public_key()), key)
+            self.keys.setdefault(keys.public_der(supported.public_key()), supported)
 
     def unlock(self, passphrase: str) -> None:
         """Open those of the locked keys that the passphrase opens."""
@@ -110,13 +113,13 @@ def _read(path: str, found: Findings) -> None:
         return
     with open(path, "rb") as stream:
         data = stream.read()
-    blocks = list(_BLOCK.finditer(data))
+    blocks = list(crls.PEM_BLOCK.finditer(data))
     try:
         for block in blocks:
             _read_block(block[1].decode(), block[0], path, found)
         if not blocks and data[:1] == b"\x30" and path.lower().endswith(_DER):
             found.add_certificate(x509.load_der_x509_certificate(data), path)
-    except (MtlsError, ValueError, TypeError) as error:
+    except (MtlsError, ValueError, TypeError, UnsupportedAlgorithm) as error:
         found.skipped[path] = f"is damaged or of an unknown kind ({str(error)[:80]})"
 
 

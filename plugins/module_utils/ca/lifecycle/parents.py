@@ -32,18 +32,18 @@ class Child:
 
 
 def check_signable(parent: Parent, child: Child) -> None:
-    """Raise MtlsError when the parent must not sign this, or would end before; nothing is changed."""
+    """Raise MtlsError when the parent must not sign this, or would expire before; nothing is changed."""
     with parent.open(True) as authority:
         _validity(authority, child)
 
 
 def sign(
-    parent: Parent, child: Child, public_key: keys.PublicKey, *, follows: x509.Certificate | None = None
+    parent: Parent, child: Child, public_key: keys.AnyPublicKey, *, follows: x509.Certificate | None = None
 ) -> tuple[Sequence[x509.Certificate], Sequence[str]]:
     """Return the chain of a certificate that the parent signs now, or has signed for a run that was killed; warnings.
 
     :arg follows: the certificate whose place it is to take, for the same key.
-    :raises MtlsError: the parent must not sign this, or would end before.
+    :raises MtlsError: the parent must not sign this, or would expire before.
     """
     public = keys.public_der(public_key)
     with parent.open(False) as authority:
@@ -75,7 +75,7 @@ def check_distinct(name: x509.Name, upper: x509.Certificate, path: str) -> None:
 
 
 def life(certificate: x509.Certificate) -> tuple[datetime, datetime]:
-    """Return when a certificate begins and ends; the greatest of several is the newest."""
+    """Return the two dates of a certificate; the greatest of several is the newest."""
     return certificate.not_valid_before_utc, certificate.not_valid_after_utc
 
 

@@ -9,15 +9,17 @@ was made is in no CRL: certificates that were issued and are good.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import HOLD, Entry
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import crls, numbers
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import crls, numbers, subjects
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 
 try:
     from cryptography import x509
+    from cryptography.exceptions import UnsupportedAlgorithm
 except ImportError:  # reported by entry.require_cryptography
     pass
 
@@ -41,6 +43,23 @@ class Recovery:
     newest: CrlState | None = None
     revoked: list[Entry] = field(default_factory=list)
     behind: bool = False
+
+
+def signed_by(ca: x509.Certificate, files: Iterable[tuple[str, bytes]]) -> tuple[list[crls.Crl], list[str]]:
+    """Return the CRLs that ``ca`` has signed, of files by name, and a warning for each file without one."""
+    found, warnings = [], []
+    for name, pem in files:
+        try:
+            every = crls.parse_crls(pem, name)
+            ours = [crl for crl in every if crls.is_by(crl, ca)]
+            issuers = "; ".join(dict.fromkeys(subjects.nginx_dn(crl.parsed.issuer) for crl in every))
+        except (MtlsError, UnsupportedAlgorithm, ValueError):
+            warnings.append(f"{name}: was skipped, because it is damaged, or is not a CRL in PEM")
+            continue
+        if not ours:
+            warnings.append(f"{name}: was skipped, because this authority did not sign it (issuer: {issuers})")
+        found += ours
+    return found, warnings
 
 
 def bring_forward(authority: DirectoryAuthority, found: Sequence[crls.Crl], *, check: bool) -> Recovery:

@@ -25,18 +25,18 @@ try:
 except ImportError:  # reported by entry.require_cryptography
     pass
 
-_EARLY = timedelta(days=455)  # what is issued for a year must end before the CA: there is a quarter to act in
+_EARLY = timedelta(days=455)  # what is issued for a year must expire before the CA: there is a quarter to act in
 _AT_ONCE = 500  # certificates that one process reads
 
 
 def is_due(certificate: x509.Certificate, renew_before: int) -> bool:
-    """Tell whether a CA certificate ends within ``renew_before`` days; with 0 it is never due."""
+    """Tell whether a CA certificate expires within ``renew_before`` days; with 0 it is never due."""
     end = times.in_days(times.now(), renew_before, "renew_before")
     return renew_before > 0 and certificate.not_valid_after_utc <= end
 
 
 def ends_early(certificate: x509.Certificate) -> bool:
-    """Tell whether it is time to speak of a CA certificate's end: in its last quarter, 455 days before it at most."""
+    """Tell whether it is time to warn that a CA certificate expires: in its last quarter, 455 days before at most."""
     end = certificate.not_valid_after_utc
     return end - times.now() < min(_EARLY, (end - certificate.not_valid_before_utc) / 4)
 
@@ -87,12 +87,7 @@ def carry_out(place: layout.Layout, renewed: x509.Certificate) -> None:
 
 def _kept(place: layout.Layout, current: x509.Certificate, old: bytes) -> str:
     path = place.file(f"ca-{numbers.hexadecimal(current.serial_number)}.crt")
-    try:
-        with open(path, "rb") as stream:
-            is_free = stream.read() == old
-    except FileNotFoundError:
-        is_free = True
-    return path if is_free else f"{path[:-4]}-{current.not_valid_after_utc:%Y%m%d}.crt"
+    return path if files.read_if_there(path) in (None, old) else f"{path[:-4]}-{current.not_valid_after_utc:%Y%m%d}.crt"
 
 
 def _is_named_by_serial(place: layout.Layout, ca: x509.Certificate) -> bool:

@@ -1,7 +1,9 @@
 # Copyright (c) 2026, the mtls.nginx authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From one authority to the next, in steps that can be days apart, without a client losing access.
+"""From one authority to the next, in steps that can be days apart.
+
+A client that installs its new certificate when asked never loses access.
 
 ``begin`` makes the next authority in ``next/`` beside the old one, and the hosts trust both. Clients get certificates
 of the next one, a batch after another, while their old ones stay good. ``report`` tells who has not moved. ``finish``
@@ -44,7 +46,7 @@ class Sighting:
 
 @dataclass(frozen=True)
 class Report:
-    """How far a roll-over has come.
+    """How far a rollover has come.
 
     ``not_moved`` are clients of the inventory without a certificate of the next authority, ``still_old`` the sightings
     of certificates that only the old authority knows, with the name of the client.
@@ -60,7 +62,7 @@ class Report:
 def begin(wanted: WantedAuthority, *, check: bool) -> Ensured:
     """Make the authority that is to follow the one in ``wanted.path``; its ``subject`` may be the same.
 
-    :raises MtlsError: there is no authority to follow, or none that could be rolled over.
+    :raises MtlsError: there is no authority to follow, or none that can be rolled over.
     """
     old = _old_certificate(wanted.path)
     if not os.path.exists(layout.Layout(wanted.path).key):
@@ -76,16 +78,17 @@ def begin(wanted: WantedAuthority, *, check: bool) -> Ensured:
 
 
 def report(path: str, clients: Iterable[str], sightings: Sequence[Sighting]) -> Report:
-    """Tell how far the roll-over in ``path`` has come; ``clients`` are those that the inventory wants present.
+    """Tell how far the rollover in ``path`` has come; ``clients`` are those that the inventory wants present.
 
     :raises MtlsError: none has begun.
     """
     old = _old_certificate(path)
     if not handover.is_begun(path):
-        raise MtlsError(f"{path}: no roll-over has begun; run the playbook mtls.nginx.rollover with mtls_step=begin")
+        raise MtlsError(f"{path}: no rollover has begun; run the playbook mtls.nginx.rollover with mtls_step=begin")
     now, following = times.now(), Register.load(handover.next_path(path))
     record = Index.load(layout.Layout(handover.next_path(path)).index)
-    moved, not_moved = [], []
+    moved: list[str] = []
+    not_moved: list[str] = []
     for name in clients:
         entry = following.get(name)
         good = entry is not None and record.is_valid(entry.serial) and times.from_iso(entry.not_after) > now
@@ -94,9 +97,9 @@ def report(path: str, clients: Iterable[str], sightings: Sequence[Sighting]) -> 
     owners = Register.load(path).owners()
     still_old = []
     for sighting in sorted(sightings, key=lambda sighting: sighting.last, reverse=True):
-        entry = before.get(sighting.serial)
-        if entry is not None and sighting.serial not in record:
-            name = owners.get(sighting.serial) or subjects.common_name_of_index_subject(entry.subject)
+        known = before.get(sighting.serial)
+        if known is not None and sighting.serial not in record:
+            name = owners.get(sighting.serial) or subjects.common_name_of_index_subject(known.subject)
             still_old.append((name, sighting))
     new = read_certificates(layout.Layout(handover.next_path(path)).certificate)[0]
     return Report(old, new, tuple(moved), tuple(not_moved), tuple(still_old))
@@ -125,7 +128,7 @@ def finish(path: str) -> str:
     """
     old = _old_certificate(path)
     if not handover.is_begun(path) or not os.path.exists(layout.Layout(handover.next_path(path)).crl):
-        raise MtlsError(f"{path}: no roll-over has begun that could be finished; run mtls_step=begin first")
+        raise MtlsError(f"{path}: no rollover has begun that could be finished; run mtls_step=begin first")
     return handover.take_over(path, numbers.hexadecimal(old.serial_number))
 
 
@@ -144,7 +147,7 @@ def sightings_of(raw: Iterable[Mapping[str, Any]]) -> list[Sighting]:
 
 
 def summary(found: Report) -> list[str]:
-    """Return how far a roll-over has come, in words, a line each."""
+    """Return how far a rollover has come, in words, a line each."""
     total = len(found.moved) + len(found.not_moved)
     lines = [
         f"{len(found.moved)} of {total} clients have a certificate of {describe(found.new)}",
@@ -159,7 +162,7 @@ def summary(found: Report) -> list[str]:
 
 
 def describe(certificate: x509.Certificate) -> str:
-    """Return a CA's subject and the end of its certificate."""
+    """Return a CA's subject, and when its certificate expires."""
     return f"{subjects.nginx_dn(certificate.subject)}, until {times.iso(certificate.not_valid_after_utc)}"
 
 

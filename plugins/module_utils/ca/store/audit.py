@@ -76,11 +76,10 @@ class AuditLog:
         self._recover(self._pending_file, lambda event: True)
 
     def _recover(self, pending: str, happened: Callable[[Event], bool]) -> None:
-        try:
-            with open(pending, "rb") as stream:
-                header, lines = stream.readline(), stream.read()
-        except FileNotFoundError:
+        written_before = files.read_if_there(pending)
+        if written_before is None:
             return
+        header, _newline, lines = written_before.partition(b"\n")
         try:
             first, size = json.loads(lines.splitlines()[0]), int(json.loads(header)["size"])
             took_place = happened(first)

@@ -6,6 +6,10 @@
 A line is ``status TAB expiry TAB revocation TAB serial TAB file TAB subject``: status V, R or E; the revocation
 is ``time[,reason[,argument]]``. Lines are kept as text and taken apart when somebody asks for one, so that a
 hundred thousand of them are read in a tenth of a second.
+
+``openssl ca -updatedb`` turns V into E for what has expired by the clock of its machine, and never back. So the letter
+only tells what is revoked, and the date what has expired. Line ends may be those of Windows, as git's autocrlf makes
+them; what is written has newlines only.
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ from collections.abc import Container, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Union
 
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Entry
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import HOLD, Entry
 from ansible_collections.mtls.nginx.plugins.module_utils.common import files, times
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 
@@ -25,12 +29,12 @@ _LINE = re.compile(
     re.ASCII | re.MULTILINE,
 )
 _SERIAL = re.compile("00|(?!00)(?:[0-9A-F]{2})+")
-_STATUS = {"V": "valid", "R": "revoked", "E": "expired"}
+_STATUS = {"V": "valid", "R": "revoked", "E": "valid"}
 # Serials by (time as ASN.1 text, reason): very many are often revoked at once.
 Revocations = dict[tuple[str, Union[str, None]], list[str]]
 _FEW_SEARCHES = 16  # as long as this many take, a dictionary of all subjects takes too
 # How `openssl ca` spells the reasons of RFC 5280, 5.3.1, and two of its own that carry a date.
-_REASONS_READ = {"keyTime": "keyCompromise", "CAkeyTime": "CACompromise", "holdInstruction": "certificateHold"}
+_REASONS_READ = {"keyTime": "keyCompromise", "CAkeyTime": "CACompromise", "holdInstruction": HOLD}
 
 
 class Index:
@@ -52,6 +56,8 @@ class Index:
         """
         with open(path, encoding="utf-8", errors="surrogateescape", newline="\n") as stream:
             text = stream.read()
+        if "\r" in text:
+            text = text.replace("\r\n", "\n")
         if text and not text.endswith("\n"):
             raise MtlsError(f"{path}, line {text.count(chr(10)) + 1}: is cut off; restore the file from a backup")
         lines = text.split("\n")[:-1]
@@ -95,7 +101,7 @@ class Index:
         for serial, line in self._lines.items():
             # Nearly all dates are of this half of the century: a call for each would take as long as all the rest.
             if (
-                line[0] == "V"
+                line[0] != "R"
                 and serial not in besides
                 and ("20" + line[2:15] if line[14] == "Z" and line[2] < "5" else _full_end(line)) > moment
             ):
@@ -157,7 +163,10 @@ class Index:
         self._lines[serial] = "\t".join(("V", not_after, "", *rest))
 
     def save(self) -> None:
-        """Write the file, durably."""
+        """Write the file, durably; what a wrong clock marked as expired is marked as valid again."""
+        moment = times.now().strftime("%Y%m%d%H%M%SZ")
+        for serial in [serial for serial, line in self._lines.items() if line[0] == "E" and _full_end(line) > moment]:
+            self._lines[serial] = f"V{self._lines[serial][1:]}"
         files.write_file(self.path, _joined(self._lines.values()).encode("utf-8", "surrogateescape"), 0o600)
 
 

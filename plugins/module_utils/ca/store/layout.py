@@ -218,11 +218,8 @@ def check_not_lost(layout: Layout) -> None:
 
 def allows_renewals(layout: Layout) -> bool:
     """Tell whether index.txt.attr lets two valid certificates share a subject."""
-    try:
-        with open(layout.attributes, encoding="utf-8", errors="replace") as stream:
-            return re.search(r"^\s*unique_subject\s*=\s*no\b", stream.read(), re.MULTILINE) is not None
-    except FileNotFoundError:
-        return False
+    content = files.read_if_there(layout.attributes) or b""
+    return re.search(rb"^\s*unique_subject\s*=\s*no\b", content, re.MULTILINE) is not None
 
 
 def allow_renewals(layout: Layout) -> None:

@@ -154,8 +154,12 @@ def read_chain(ca_path: str) -> bytes:
 
 
 def crl_as_it_is(path: str) -> bytes | None:
-    """Return a CRL file unchecked; None when there is none."""
-    return files.read_if_there(path)
+    """Return a CRL file unchecked; None when there is none.
+
+    Line ends are no content: hosts would get a new CRL because git changed them on the way.
+    """
+    pem = files.read_if_there(path)
+    return None if pem is None else pem.replace(b"\r\n", b"\n")
 
 
 def read_crl(ca_path: str) -> bytes:
@@ -164,10 +168,8 @@ def read_crl(ca_path: str) -> bytes:
     :raises MtlsError: there is none, or nginx must not be given it.
     """
     path = layout.Layout(ca_path).crl
-    chain = read_chain(ca_path)
-    if not os.path.exists(path):
+    chain, pem = read_chain(ca_path), crl_as_it_is(path)
+    if pem is None:
         raise MtlsError(f"{path}: is missing; run mtls.nginx.crl on the controller")
-    with open(path, "rb") as stream:
-        pem = stream.read()
     crls.check_shippable(pem, chain, times.now(), path)
     return pem

@@ -107,11 +107,7 @@ class Register(Mapping[str, RegisterEntry]):
         chain = b"".join(ca.fingerprint(hashes.SHA256()) for ca in read_certificates(place.certificate))
         authority = hashlib.sha256(chain).hexdigest()
         directory = place.file(kind)
-        try:
-            with open(os.path.join(directory, _NAME), "rb") as stream:
-                data = stream.read()
-        except FileNotFoundError:
-            data = b""
+        data = files.read_if_there(os.path.join(directory, _NAME)) or b""
         content = json.loads(data) if _is_sealed(data) else {}
         if content.get("version") != _VERSION or content.get("authority") != authority:
             content = {}
@@ -121,7 +117,7 @@ class Register(Mapping[str, RegisterEntry]):
         """Return where the current certificate of a holder is."""
         if os.path.basename(self.directory) == SERVERS:
             return os.path.join(self.directory, f"{name}.crt")
-        return os.path.join(self.directory, name, f"{name}.crt")
+        return layout.ClientFiles.of(self.directory, name).certificate
 
     def __getitem__(self, name: str) -> RegisterEntry:
         path = self.certificate_path(name)
@@ -240,5 +236,5 @@ def entry_of(path: str, certificate: x509.Certificate | None = None, stamp: Stam
 
 
 def client_entry(name: x509.Name) -> RegisterEntry:
-    """Return what is known of a client: its subject. Serial, end and fingerprint are with whoever issued it."""
+    """Return what is known of a client: its subject. Serial, dates and fingerprint are with whoever issued it."""
     return RegisterEntry("", subjects.index_subject(name), subjects.nginx_dn(name), "", "")

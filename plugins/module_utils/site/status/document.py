@@ -10,7 +10,11 @@ import typing as t
 from datetime import datetime
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common import times
-from ansible_collections.mtls.nginx.plugins.module_utils.site.status.model import AuthorityStatus, Certificate, Status
+from ansible_collections.mtls.nginx.plugins.module_utils.site.status.model import (
+    AuthorityStatus,
+    CertificateStatus,
+    Status,
+)
 
 VERSION = 1
 
@@ -113,7 +117,7 @@ def _authority(authority: AuthorityStatus) -> dict[str, t.Any]:
     }
 
 
-def _certificate(certificate: Certificate) -> dict[str, t.Any]:
+def _certificate(certificate: CertificateStatus) -> dict[str, t.Any]:
     return {
         "state": certificate.state,
         "serial": certificate.serial,

@@ -17,23 +17,20 @@ from datetime import datetime, timedelta
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.access import read_authority
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Published, Record
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import crls, numbers
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.chains import read_certificates
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import chains, crls, numbers
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.subjects import (
-    common_name_of_index_subject,
     index_subject,
     nginx_dn,
     subject_name,
 )
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.clients import (
-    Unmanaged,
-    describe_unmanaged,
-    unmanaged_serials,
-)
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import ownership, revoking
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.ownership import Ownership, Unmanaged
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.options import TRUST
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.store import issued
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.layout import Layout
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.register import SERVERS, Register, RegisterEntry
 from ansible_collections.mtls.nginx.plugins.module_utils.common import times
+from ansible_collections.mtls.nginx.plugins.module_utils.common.entry import describe
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.site import answers
 from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import AuthorityPlan
@@ -54,14 +51,14 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.status.model impor
     VALID,
     WRONG,
     AuthorityStatus,
-    Certificate,
+    CertificateStatus,
     ClientStatus,
     CrlStatus,
-    Finding,
     HostStatus,
     RevokedStatus,
     ServiceStatus,
     Status,
+    StatusFinding,
 )
 
 try:
@@ -69,7 +66,14 @@ try:
 except ImportError:  # the status action runs where ansible-core does, and that brings cryptography
     pass
 
-WARN_DAYS = 21  # a renewal 30 days before the end has then been due for more than a week
+_STATES = {
+    ownership.LIVE: VALID,
+    ownership.ON_HOLD: REVOKED,
+    ownership.EXPIRED: ENDED,
+    ownership.REVOKED: REVOKED,
+    ownership.UNRECORDED: UNRECORDED,
+}
+WARN_DAYS = 21  # a renewal 30 days before has then been due for more than a week
 
 
 @dataclass(frozen=True)
@@ -80,13 +84,14 @@ class Settings:
     ansible: str = "ansible-playbook"
 
     def playbook(self, name: str) -> str:
+        """The command that runs one of the collection's playbooks."""
         return f"{self.ansible} mtls.nginx.{name}"
 
     def limit(self, now: datetime, renew_before: int) -> datetime:
-        """What ends until then ends soon.
+        """What expires until then expires soon.
 
         Without `warn_days` that is when a certificate should have been renewed for some time: a run every week
-        renews it `renew_before` days before its end.
+        renews it `renew_before` days before it expires.
         """
         days = self.warn_days
         if days is None:
@@ -108,7 +113,7 @@ def status_of(
     """How all authorities and hosts of an inventory stand.
 
     :arg answers: what hosts said when asked live, see `host_status`; None when nobody was asked.
-    :raises MtlsError: warn_days ends after the year 9999.
+    :raises MtlsError: warn_days is beyond the year 9999.
     """
     plans = list(plans)
     authorities = tuple(_read(plan, now, settings) for plan in plans)
@@ -124,7 +129,7 @@ def status_of(
 
 def _read(plan: AuthorityPlan, now: datetime, settings: Settings) -> AuthorityStatus:
     if not os.path.exists(Layout(plan.path).certificate):
-        finding = Finding(
+        finding = StatusFinding(
             ACT_NOW,
             "authority_missing",
             "There is no authority yet",
@@ -138,7 +143,7 @@ def _read(plan: AuthorityPlan, now: datetime, settings: Settings) -> AuthoritySt
         clients, servers = Register.load(plan.path), Register.load(plan.path, SERVERS)
         return judge(plan, read_authority(plan.path), clients, servers, now, settings)
     except MtlsError as error:
-        finding = Finding(
+        finding = StatusFinding(
             ACT_NOW,
             "authority_unreadable",
             "The authority cannot be read",
@@ -170,15 +175,17 @@ class _Judge:
         settings: Settings,
     ) -> None:
         self._plan = plan
+        self._layout = Layout(plan.path)
         self._published = published
         self._issues = plan.settings.get("backend") != TRUST
         self._record: Record = published.record
         self._clients = clients
         self._servers = servers
+        self._ownership = Ownership(self._record, clients, servers, now)
         self._now = now
         self._settings = settings
         self._chain = x509.load_pem_x509_certificates(published.chain())
-        self._findings: list[Finding] = []
+        self._findings: list[StatusFinding] = []
 
     def judge(self) -> AuthorityStatus:
         self._check_crl()
@@ -188,16 +195,9 @@ class _Judge:
         held = {name: entry for name in names if (entry := self._clients.get(name)) is not None}
         clients = self._client_statuses(services, held)
         self._check_revocations(held)
-        serials = unmanaged_serials(
-            self._record,
-            self._clients,
-            self._servers,
-            self._now,
-            clients=set(names),
-            held=[*held.values(), *self._servers.values()],
-        )
-        strays = describe_unmanaged(self._record, self._clients, serials)
-        self._note_strays(strays, services)
+        serials = self._ownership.unmanaged(set(names), [*held.values(), *self._servers.values()])
+        unmanaged = self._ownership.describe(serials)
+        self._note_unmanaged(unmanaged, services)
         self._note_refused(services)
         return AuthorityStatus(
             path=self._plan.path,
@@ -206,18 +206,18 @@ class _Judge:
             crls=tuple(self._crls()),
             services=services,
             clients=clients,
-            unmanaged=tuple(sorted(strays, key=lambda stray: stray.not_after)),
+            unmanaged=tuple(sorted(unmanaged, key=lambda one: one.not_after)),
             revoked=tuple(self._revoked()),
             findings=tuple(self._findings),
         )
 
     def _find(self, level: str, kind: str, title: str, remedy: str, about: Sequence[str] = (), run: str = "") -> None:
         command = self._settings.playbook(run) if run else None
-        self._findings.append(Finding(level, kind, title, remedy, tuple(about), command, self._plan.path))
+        self._findings.append(StatusFinding(level, kind, title, remedy, tuple(about), command, self._plan.path))
 
     # The authority itself
 
-    def _own_certificate(self) -> Certificate:
+    def _own_certificate(self) -> CertificateStatus:
         end = min(certificate.not_valid_after_utc for certificate in self._chain)
         serial = numbers.hexadecimal(self._chain[0].serial_number)
         longest = max(
@@ -228,16 +228,16 @@ class _Judge:
         about = (f"{nginx_dn(self._chain[0].subject)} ({times.iso(end)})",)
         remedy = "Set up a new authority in another mtls_ca_dir, and hand out its certificates before then."
         if end <= self._now:
-            self._find(ACT_NOW, "authority_ended", "The authority's own certificate has ended", remedy, about)
-            return Certificate(ENDED, serial, end)
+            self._find(ACT_NOW, "authority_ended", "The authority's own certificate has expired", remedy, about)
+            return CertificateStatus(ENDED, serial, end)
         if end <= self._settings.limit(self._now, 0):
-            self._find(ACT_SOON, "authority_soon", "The authority's own certificate ends soon", remedy, about)
-            return Certificate(SOON, serial, end)
+            self._find(ACT_SOON, "authority_soon", "The authority's own certificate expires soon", remedy, about)
+            return CertificateStatus(SOON, serial, end)
         if self._issues and end < times.in_days(self._now, longest, "days"):
             title = f"Certificates for {longest} days would outlive the authority's own, so none is renewed"
             self._find(ACT_SOON, "authority_short", title, f"{remedy} Until then, ask for fewer days.", about)
-            return Certificate(SOON, serial, end)
-        return Certificate(VALID, serial, end)
+            return CertificateStatus(SOON, serial, end)
+        return CertificateStatus(VALID, serial, end)
 
     def _crls(self) -> Iterator[CrlStatus]:
         pem = self._published.crl_as_it_is()
@@ -259,7 +259,7 @@ class _Judge:
                     )
 
     def _crl_judgement(self, end: datetime) -> str:
-        """A job renews it every night, `refresh_before` days before its end: two nights that failed are told."""
+        """A job renews it every night, `refresh_before` days before it expires: two nights that failed are told."""
         refresh_before = self._plan.settings["crl_refresh_before"]
         if end <= self._now:
             return ENDED
@@ -274,8 +274,8 @@ class _Judge:
             remedy = "The nightly job renews the CRL and ships it; see why it has not."
             self._find(ACT_NOW, "crl_unusable", title, remedy, (str(error),), "refresh_crl")
             return
-        own = next(crl for crl in found if crls.is_by(crl, self._chain[0]))
-        listed = {numbers.hexadecimal(entry.serial_number) for entry in own.parsed}
+        own = crls.newest_by(self._chain[0], found)
+        listed = {numbers.hexadecimal(entry.serial_number) for entry in own.parsed} if own is not None else set()
         revoked = {serial for serials in self._record.revocations(self._now).values() for serial in serials}
         if not revoked <= listed:
             title = "The CRL does not list what the record says is revoked"
@@ -296,29 +296,23 @@ class _Judge:
 
     # Certificates
 
-    def _certificate(self, entry: RegisterEntry | None, renew_before: int) -> Certificate:
+    def _certificate(self, entry: RegisterEntry | None, renew_before: int) -> CertificateStatus:
         if entry is None:
-            return Certificate(NONE)
+            return CertificateStatus(NONE)
         end = times.from_iso(entry.not_after)
-        recorded = self._record.get(entry.serial)
-        if recorded is None:
-            state = UNRECORDED
-        elif recorded.status == "revoked":
-            state = REVOKED
-        elif end <= self._now:
-            state = ENDED
-        else:
-            state = SOON if end <= self._settings.limit(self._now, renew_before) else VALID
-        return Certificate(state, entry.serial, end)
+        state = _STATES[self._ownership.state(entry.serial)]
+        if state == VALID and end <= self._settings.limit(self._now, renew_before):
+            state = SOON
+        return CertificateStatus(state, entry.serial, end)
 
-    def _find_certificates(self, kind: str, whose: str, held: Iterable[tuple[str, Certificate]]) -> None:
+    def _find_certificates(self, kind: str, whose: str, held: Iterable[tuple[str, CertificateStatus]]) -> None:
         """One finding for each way in which certificates are not as they should be."""
         remedies = {
             NONE: (ACT_NOW, f"{whose} without a certificate", "The next run issues it."),
-            UNRECORDED: (ACT_NOW, f"{whose} whose certificate the record does not know", "The next run mends it."),
+            UNRECORDED: (ACT_NOW, f"{whose} whose certificate is not in the record", "The next run fixes it."),
             REVOKED: (ACT_NOW, f"{whose} whose certificate is revoked", "The next run issues a new one."),
-            ENDED: (ACT_NOW, f"{whose} whose certificate has ended", "The next run renews it."),
-            SOON: (ACT_SOON, f"{whose} whose certificate ends soon", "The next run that finds it due renews it."),
+            ENDED: (ACT_NOW, f"{whose} whose certificate has expired", "The next run renews it."),
+            SOON: (ACT_SOON, f"{whose} whose certificate expires soon", "The next run that finds it due renews it."),
         }
         about: dict[str, list[tuple[datetime, str]]] = {}
         for name, certificate in held:
@@ -363,7 +357,7 @@ class _Judge:
             renew_before = client.get("renew_before")
             if renew_before is None:
                 renew_before = self._plan.settings["client_renew_before"]
-            certificate = self._certificate(entry, renew_before) if self._issues else Certificate(ELSEWHERE)
+            certificate = self._certificate(entry, renew_before) if self._issues else CertificateStatus(ELSEWHERE)
             opens = tuple(sorted((*everybody, *listed.get(client["name"], ())), key=order.__getitem__))
             enters, waits = (opens, ()) if certificate.works else ((), opens)
             found.append(ClientStatus(client["name"], entry.dn if entry else None, certificate, enters, waits))
@@ -374,61 +368,81 @@ class _Judge:
     # Revocations
 
     def _check_revocations(self, held: Mapping[str, RegisterEntry]) -> None:
-        """Who should be out according to the inventory, and is not yet."""
-        owners = {**self._clients.owners(), **self._servers.owners()}
-        still = []
-        for client in self._plan.clients:
-            if client.get("state") == "revoked":
-                name, entry = client["name"], held.get(client["name"])
-                subject = entry.subject if entry else self._subject(client)
-                serials = [entry.serial, *entry.former] if entry else []
-                serials += [serial for serial in self._record.namesakes(subject) if owners.get(serial, name) == name]
-                if any(self._is_live(serial) for serial in serials):
-                    still.append(name)
+        """Who should be out according to the inventory and is not yet, and who should be in again."""
+        valid = [
+            client["name"]
+            for client in self._plan.clients
+            if client.get("state") == "revoked" and self._is_still_valid(client, held.get(client["name"]))
+        ]
+        held_back, unclear = [], []
+        finder = self._finder()
         for item in self._plan.revoked:
+            wanted = revoking.RevocationRequest.of(item)
             try:
-                serial = numbers.parse_serial(item["serial"]) if "serial" in item else _serial_in(item["certificate"])
-                if self._is_live(serial):
-                    still.append(item.get("serial") or item["certificate"])
-            except (MtlsError, OSError):
-                still.append(item.get("serial") or item["certificate"])
-        if still:
+                found = finder.find(wanted)
+            except (MtlsError, OSError) as error:
+                unclear.append(describe(error) if isinstance(error, OSError) else str(error))
+                continue
+            actions = {each.action for each in found if each.not_after > self._now}
+            if revoking.REVOKED in actions and any(self._is_valid(each) for each in found):
+                valid.append(wanted.value)
+            elif revoking.RELEASED in actions:
+                held_back.append(wanted.value)
+        if valid:
             title = "To be revoked according to the inventory, and still valid"
-            self._find(ACT_NOW, "still_valid", title, "The next run revokes them and ships the CRL.", still, "site")
+            self._find(ACT_NOW, "still_valid", title, "The next run revokes them and ships the CRL.", valid, "site")
+        if held_back:
+            title = "To be released according to the inventory, and still on hold"
+            remedy = "The next run releases them and ships the CRL."
+            self._find(ACT_NOW, "still_on_hold", title, remedy, held_back, "site")
+        if unclear:
+            title = "Entries of mtls_revoked that cannot be carried out"
+            self._find(ACT_NOW, "revocation_unclear", title, "Correct or remove them; a run fails on them.", unclear)
 
-    @staticmethod
-    def _subject(client: Mapping[str, t.Any]) -> str:
+    def _is_still_valid(self, client: Mapping[str, t.Any], entry: RegisterEntry | None) -> bool:
         name = client["name"]
-        return index_subject(subject_name(client.get("subject") or {"CN": name}, f"client {name!r}"))
+        subject = index_subject(subject_name(client.get("subject") or {"CN": name}, f"client {name!r}"))
+        own = [entry.serial, *entry.former] if entry is not None else []
+        subjects = [subject, entry.subject] if entry is not None else [subject]
+        return any(map(self._ownership.is_live, self._ownership.serials_of(name, subjects, own)))
 
-    def _is_live(self, serial: str) -> bool:
-        entry = self._record.get(serial)
-        return entry is not None and entry.status != "revoked" and entry.not_after > self._now
+    def _is_valid(self, found: revoking.Found) -> bool:
+        """Whether nginx lets it in: also when the authority's key has signed it without the record knowing."""
+        return found.not_after > self._now and (found.unrecorded is not None or self._ownership.is_live(found.serial))
+
+    def _finder(self) -> revoking.Finder:
+        newcerts = self._layout.issued
+        return revoking.Finder(
+            self._plan.path,
+            self._record,
+            self._ownership,
+            chains.issuing(self._chain),
+            lambda fingerprint: issued.find_by_fingerprint(newcerts, fingerprint),
+        )
 
     def _revoked(self) -> list[RevokedStatus]:
         """The latest first."""
-        owners = {**self._clients.owners(), **self._servers.owners()}
         found = []
         for (_moment, reason), serials in self._record.revocations().items():
             for entry in filter(None, map(self._record.get, serials)):
-                name = owners.get(entry.serial) or common_name_of_index_subject(entry.subject)
+                name = self._ownership.holder(entry.serial, entry.subject)
                 found.append(
                     RevokedStatus(name, entry.serial, entry.revoked_at, reason or "unspecified", entry.not_after)
                 )
         found.sort(key=lambda each: (each.revoked_at or self._now, each.serial), reverse=True)
         return found
 
-    def _note_strays(self, strays: Sequence[Unmanaged], services: Sequence[ServiceStatus]) -> None:
-        if strays:
+    def _note_unmanaged(self, unmanaged: Sequence[Unmanaged], services: Sequence[ServiceStatus]) -> None:
+        if unmanaged:
             opened = any(service.allow is None for service in services)
             enter = "They enter every service without an allow list. " if opened else ""
             self._find(
                 NOTE,
                 "unmanaged",
-                "Valid certificates of nobody in the inventory",
-                f"{enter}Name them in mtls_clients, with state: revoked if they are to end, or their serials in "
+                "Valid certificates that are not in the inventory",
+                f"{enter}Name them in mtls_clients, with state: revoked if they are to be refused, or their serials in "
                 "mtls_revoked.",
-                [stray.name for stray in strays],
+                [one.name for one in unmanaged],
             )
 
     def _note_refused(self, services: Sequence[ServiceStatus]) -> None:
@@ -436,10 +450,6 @@ class _Judge:
         about = [f"{name} at {service.id}" for service in services for name in service.allow or () if name in revoked]
         if about:
             self._find(NOTE, "revoked_listed", "On an allow list, but revoked", "Take them off the list.", about)
-
-
-def _serial_in(path: str) -> str:
-    return numbers.hexadecimal(read_certificates(path)[0].serial_number)
 
 
 def host_status(name: str, answer: Mapping[str, t.Any] | None) -> HostStatus:
@@ -480,18 +490,20 @@ def host_status(name: str, answer: Mapping[str, t.Any] | None) -> HostStatus:
     return HostStatus(name, WRONG if wrong else ANSWERS, nginx["version"], attempts, tuple(wrong), unguarded)
 
 
-def _open(hosts: Sequence[HostStatus]) -> Iterator[Finding]:
+def _open(hosts: Sequence[HostStatus]) -> Iterator[StatusFinding]:
     about = tuple(f"{host.name} ({', '.join(host.unguarded)})" for host in hosts if host.unguarded)
     if about:
         remedy = "Whoever comes there is asked for no certificate. Include each in the server block that it is for."
-        yield Finding(ACT_NOW, "guards_nothing", "Snippets that no server block includes guard nothing", remedy, about)
+        yield StatusFinding(
+            ACT_NOW, "guards_nothing", "Snippets that no server block includes guard nothing", remedy, about
+        )
 
 
-def _host_findings(hosts: Sequence[HostStatus], settings: Settings) -> Iterator[Finding]:
+def _host_findings(hosts: Sequence[HostStatus], settings: Settings) -> Iterator[StatusFinding]:
     for level, state, kind, title, remedy in (
-        (ACT_NOW, WRONG, "host_wrong", "Hosts that do not do what they should", "The next run mends it or says why."),
+        (ACT_NOW, WRONG, "host_wrong", "Hosts that do not do what they should", "The next run fixes it or says why."),
         (ACT_SOON, UNREACHABLE, "host_unreachable", "Hosts that cannot be reached", "They miss what changes."),
     ):
         about = tuple(f"{host.name} ({'; '.join(host.troubles)})" for host in hosts if host.state == state)
         if about:
-            yield Finding(level, kind, title, remedy, about, settings.playbook("site"))
+            yield StatusFinding(level, kind, title, remedy, about, settings.playbook("site"))

@@ -25,7 +25,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.status.model impor
     UNRECORDED,
     VALID,
     AuthorityStatus,
-    Certificate,
+    CertificateStatus,
     Status,
 )
 
@@ -55,13 +55,13 @@ def _metrics(status: Status, generated: datetime) -> Iterable[tuple[str, str, It
     )
     yield (
         "mtls_authority_not_after_timestamp_seconds",
-        "When the authority's own certificate ends.",
+        "When the authority's own certificate expires.",
         [end for each in authorities for end in _end({"authority": each.path}, each.certificate)],
     )
     crls = [({"authority": each.path, "issuer": crl.issuer}, crl) for each in authorities for crl in each.crls]
     yield (
         "mtls_authority_crl_next_update_timestamp_seconds",
-        "When the CRL on the controller ends.",
+        "When the CRL on the controller expires.",
         [(labels, _seconds(crl.next_update)) for labels, crl in crls],
     )
     yield ("mtls_authority_crl_number", "The CRL's number.", [(labels, crl.number) for labels, crl in crls])
@@ -84,7 +84,7 @@ def _metrics(status: Status, generated: datetime) -> Iterable[tuple[str, str, It
     )
     yield (
         "mtls_authority_client_certificate_not_after_timestamp_seconds",
-        "When a client's certificate ends.",
+        "When a client's certificate expires.",
         [
             end
             for each in authorities
@@ -94,7 +94,7 @@ def _metrics(status: Status, generated: datetime) -> Iterable[tuple[str, str, It
     )
     yield (
         "mtls_authority_server_certificate_not_after_timestamp_seconds",
-        "When a server certificate that the authority issued ends.",
+        "When a server certificate that the authority issued expires.",
         [
             end
             for each in authorities
@@ -107,7 +107,7 @@ def _metrics(status: Status, generated: datetime) -> Iterable[tuple[str, str, It
     )
     yield (
         "mtls_authority_unmanaged_certificates",
-        "Valid certificates of nobody in the inventory.",
+        "Valid certificates that are not in the inventory.",
         [({"authority": each.path}, len(each.unmanaged)) for each in authorities],
     )
     yield (
@@ -129,7 +129,7 @@ def _states(authority: AuthorityStatus) -> tuple[str, ...]:
     return (*states, ELSEWHERE) if elsewhere else states
 
 
-def _end(labels: dict[str, str], certificate: Certificate) -> Iterable[Sample]:
+def _end(labels: dict[str, str], certificate: CertificateStatus) -> Iterable[Sample]:
     return [(labels, _seconds(certificate.not_after))] if certificate.not_after else []
 
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the mtls.nginx authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How things stand, as data: who may enter where, when everything ends, and what is to be done about it.
+"""How things stand, as data: who may enter where, when everything expires, and what is to be done about it.
 
 `judge.py` finds it out; `page.py`, `document.py` and `metrics.py` say it, each in its form.
 """
@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.clients import Unmanaged
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.ownership import Unmanaged
 
 # How a certificate stands. UNRECORDED is one that the authority's record does not know, ELSEWHERE one of an external
 # CA, which alone knows it.
@@ -26,8 +26,8 @@ NOT_ASKED, ANSWERS, WRONG, UNREACHABLE = "not asked", "as it should be", "wrong"
 
 
 @dataclass(frozen=True)
-class Certificate:
-    """A certificate as it stands; without one, and of one issued elsewhere, there is no serial and no end."""
+class CertificateStatus:
+    """A certificate as it stands; without one, and of one issued elsewhere, there is no serial and no date."""
 
     state: str
     serial: str | None = None
@@ -35,6 +35,7 @@ class Certificate:
 
     @property
     def works(self) -> bool:
+        """Whether it lets its holder in, as far as is known here."""
         return self.state in (VALID, SOON, ELSEWHERE)
 
 
@@ -49,10 +50,11 @@ class ServiceStatus:
     name: str
     server_names: tuple[str, ...]
     allow: tuple[str, ...] | None
-    certificate: Certificate | None
+    certificate: CertificateStatus | None
 
     @property
     def id(self) -> str:
+        """Host and name: ``nas/photos``."""
         return f"{self.host}/{self.name}"
 
 
@@ -62,7 +64,7 @@ class ClientStatus:
 
     name: str
     dn: str | None
-    certificate: Certificate
+    certificate: CertificateStatus
     enters: tuple[str, ...]
     waits: tuple[str, ...]
 
@@ -91,7 +93,7 @@ class CrlStatus:
 
 
 @dataclass(frozen=True)
-class Finding:
+class StatusFinding:
     """Something to be done, and how: `about` are the names it concerns, `command` what to run, if that helps."""
 
     level: str
@@ -115,13 +117,13 @@ class AuthorityStatus:
 
     path: str
     subject: str | None = None
-    certificate: Certificate = Certificate(NONE)
+    certificate: CertificateStatus = CertificateStatus(NONE)
     crls: tuple[CrlStatus, ...] = ()
     services: tuple[ServiceStatus, ...] = ()
     clients: tuple[ClientStatus, ...] = ()
     unmanaged: tuple[Unmanaged, ...] = ()
     revoked: tuple[RevokedStatus, ...] = ()
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[StatusFinding, ...] = ()
 
     @property
     def open_services(self) -> tuple[str, ...]:
@@ -152,7 +154,7 @@ class Status:
     warn_days: int | None
     authorities: tuple[AuthorityStatus, ...]
     hosts: tuple[HostStatus, ...] = ()
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[StatusFinding, ...] = ()
 
     @property
     def due(self) -> bool:

@@ -30,10 +30,11 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.status.model impor
     ACT_SOON,
     NOTE,
     SOON,
+    VALID,
     AuthorityStatus,
     ClientStatus,
-    Finding,
     Status,
+    StatusFinding,
 )
 
 MOST_LANES = 40  # certificates with a line each on the time axis; more are counted by week
@@ -51,7 +52,7 @@ _LOOKS = {ACT_NOW: "ended", ACT_SOON: "soon", NOTE: "note"}  # shape and colour
 
 @dataclass(frozen=True)
 class Lane:
-    """One certificate on the time axis: `x` in percent of its length, None beyond its end."""
+    """One certificate on the time axis: `x` in percent of its length, None beyond it."""
 
     name: str
     what: str
@@ -62,7 +63,7 @@ class Lane:
 
 @dataclass(frozen=True)
 class Bar:
-    """Certificates that end in one step of the axis; all but `count` in percent of the axis and of the highest bar."""
+    """Certificates that expire in one step of the axis; all but `count` in percent of axis and highest bar."""
 
     x: float
     width: float
@@ -74,7 +75,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Axis:
-    """From now to the last end; `beyond` certificates end later, `ended` have ended."""
+    """From now to the last date; `beyond` certificates expire later, `ended` have expired."""
 
     end: datetime
     ticks: tuple[tuple[float, str], ...]
@@ -141,12 +142,9 @@ class _View:
             (end for end in _ends(authority) if end.end > status.now), key=lambda end: (end.end, end.name)
         )[:_NEXT_ENDS]
         self.servers = [service for service in authority.services if service.certificate is not None]
-        self.earliest_server = min(
-            (service.certificate.not_after for service in self.servers if service.certificate.not_after), default=None
-        )
-        self.worst_server = next(
-            (service.certificate.state for service in self.servers if service.certificate.state != "valid"), "valid"
-        )
+        held = [service.certificate for service in self.servers if service.certificate is not None]
+        self.earliest_server = min((one.not_after for one in held if one.not_after), default=None)
+        self.worst_server = next((one.state for one in held if one.state != VALID), VALID)
         longest = max((len(client.name) for client in authority.clients), default=0)
         self.name_width = min(max(longest * 15 // 2 + 16, 90), 190)
         self._ids = [service.id for service in authority.services]
@@ -166,9 +164,9 @@ class _View:
         return Markup("".join(cells))
 
 
-def _tasks(findings: Iterable[Finding]) -> list[list[Finding]]:
+def _tasks(findings: Iterable[StatusFinding]) -> list[list[StatusFinding]]:
     """The findings, those together that one command is the answer to; the most urgent first, as they come."""
-    by_command: dict[str, list[Finding]] = {}
+    by_command: dict[str, list[StatusFinding]] = {}
     for finding in findings:
         by_command.setdefault(finding.command or f"by hand {finding.level}", []).append(finding)
     return list(by_command.values())

@@ -169,3 +169,44 @@ def test_last_lines(tmp_path, size, since, expected):
     log.write_bytes(b"one\nt\fw\ro\xc2\x85\nthree")
     assert files.last_lines(log, size, since=since) == expected
     assert files.last_lines(tmp_path / "none", size, since=since) == []
+
+
+@pytest.fixture(params=[errno.EPERM, errno.EOPNOTSUPP])
+def without_hard_links(request, monkeypatch):
+    """What exFAT (EPERM) and some CIFS servers (EOPNOTSUPP) say."""
+
+    def link(source, target):
+        raise OSError(request.param, os.strerror(request.param), source, None, target)
+
+    monkeypatch.setattr(os, "link", link)
+
+
+@pytest.mark.usefixtures("without_hard_links")
+def test_without_hard_links_a_file_is_created_all_the_same_and_never_replaced(tmp_path):
+    files.create_file(tmp_path / "a.key", b"first", 0o600)
+    with pytest.raises(FileExistsError) as caught:
+        files.create_file(tmp_path / "a.key", b"second", 0o600)
+    assert caught.value.filename == str(tmp_path / "a.key")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.key"]
+    assert ((tmp_path / "a.key").read_bytes(), mode_of(tmp_path / "a.key")) == (b"first", 0o600)
+    (tmp_path / "b.key").symlink_to("nowhere")
+    with pytest.raises(FileExistsError):
+        files.create_file(tmp_path / "b.key", b"first", 0o600)
+
+
+def test_a_link_that_fails_for_another_reason_is_an_error(tmp_path, monkeypatch):
+    def link(source, target):
+        raise OSError(errno.ENOSPC, "No space left on device", source, None, target)
+
+    monkeypatch.setattr(os, "link", link)
+    with pytest.raises(OSError, match="No space"):
+        files.create_file(tmp_path / "a.key", b"first", 0o600)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_system_that_cannot_sync_directories_is_taken_as_it_is(tmp_path, monkeypatch):
+    def sync(descriptor):
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(os, "fsync", sync)
+    files.sync_directory(str(tmp_path))

@@ -128,6 +128,19 @@ HONEST = {
             },
         },
     ),
+    "nginx_crls": (
+        answers.NGINX_CRLS,
+        {
+            "changed": False,
+            "warnings": ["/etc/nginx/client-certs/old/crl.pem: too many levels of symbolic links"],
+            "crls": [
+                {
+                    "path": "/etc/nginx/client-certs/crl.pem",
+                    "content": "-----BEGIN X509 CRL-----\nMIIB\n-----END X509 CRL-----\n",
+                }
+            ],
+        },
+    ),
     "access_log": (
         answers.ACCESS_LOG,
         {
@@ -221,7 +234,7 @@ def assert_harmless(value: object, *, lines: bool = False) -> None:
     if isinstance(value, dict):
         for key, item in value.items():
             assert_harmless(key)
-            assert_harmless(item, lines=key in ("before", "after", "msg", "module_stdout", "module_stderr"))
+            assert_harmless(item, lines=key in ("before", "after", "content", "msg", "module_stdout", "module_stderr"))
     elif isinstance(value, list):
         for item in value:
             assert_harmless(item)

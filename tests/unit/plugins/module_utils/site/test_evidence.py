@@ -20,7 +20,9 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.lifecycle import cre
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.options import TRUST
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store import register
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.wanted import WantedAuthority
+from ansible_collections.mtls.nginx.plugins.module_utils.common import times
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.site.diagnosis import HostState, Reality, diagnose
 from ansible_collections.mtls.nginx.plugins.module_utils.site.evidence import Question, gather
 from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import AuthorityPlan
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import parse_services
@@ -44,6 +46,20 @@ def ask(*plans, client=None, certificate=None, host="web", service="nas"):
 def phone(pki):
     pki.serve(Client("phone"), Client("guest"))
     return pki
+
+
+def test_a_certificate_that_nginx_refuses_for_its_signature_is_ours_and_weak(pki):
+    (pki.path / "clients/old").mkdir()
+    pki.ca("-md", "sha1", "-in", pki.csr("old"), "-out", "clients/old/old.crt")
+    evidence = ask(plan(pki.path, "old"), client="old")
+    assert (evidence.record.certificate.by_authority, evidence.record.recorded) == (True, True)
+    assert evidence.record.certificate.weakness == "is signed with SHA-1"
+    host = HostState(allow={"everybody": True}, ca=evidence.record.ca, crl=evidence.record.crl)
+    said = diagnose(evidence.intent, evidence.record, Reality(times.now(), host))
+    assert [finding.cause for finding in said.findings] == ["weak"]
+    assert "is signed with SHA-1, which nginx's OpenSSL refuses" in said.paragraph
+    assert "another key" not in said.paragraph
+    assert "issues a new one" in said.remedy
 
 
 def test_a_client_with_a_good_certificate(phone):

@@ -21,12 +21,12 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.status import metr
 from ansible_collections.mtls.nginx.plugins.module_utils.site.status import page as status_page
 from ansible_collections.mtls.nginx.plugins.module_utils.site.status.model import (
     AuthorityStatus,
-    Certificate,
+    CertificateStatus,
     ClientStatus,
-    Finding,
     HostStatus,
     ServiceStatus,
     Status,
+    StatusFinding,
 )
 from ansible_collections.mtls.nginx.tests.pages import samples
 
@@ -71,10 +71,10 @@ def large(tmp_path_factory):
 
 def hostile():
     """A status in which every text is an attack."""
-    ends = Certificate("soon", "AB", NOW + timedelta(days=3))
+    ends = CertificateStatus("soon", "AB", NOW + timedelta(days=3))
     client = ClientStatus(HOSTILE, HOSTILE, ends, (f"{HOSTILE}/{HOSTILE}",), ())
     service = ServiceStatus(HOSTILE, HOSTILE, (HOSTILE,), None, ends)
-    finding = Finding("now", "kind", "Title", "Remedy", (HOSTILE,), f"ansible-playbook -i {HOSTILE}", HOSTILE)
+    finding = StatusFinding("now", "kind", "Title", "Remedy", (HOSTILE,), f"ansible-playbook -i {HOSTILE}", HOSTILE)
     return Status(
         NOW,
         None,
@@ -135,7 +135,7 @@ def test_each_row_of_the_matrix_says_where_its_client_enters(mixed):
 def test_nothing_to_do_and_nothing_there():
     text = Page(page(Status(NOW, None, ()))).text
     assert "Nothing. Everything matches the inventory" in text
-    empty = AuthorityStatus("/pki", "CN=CA", Certificate("valid", "01", NOW + timedelta(days=900)))
+    empty = AuthorityStatus("/pki", "CN=CA", CertificateStatus("valid", "01", NOW + timedelta(days=900)))
     assert "The inventory has no clients: nobody is let in." not in Page(page(Status(NOW, None, (empty,)))).text
     nobody = dataclasses.replace(empty, services=(ServiceStatus("nas", "nas", ("nas.lan",), None, None),))
     assert "The inventory has no clients: nobody is let in." in Page(page(Status(NOW, None, (nobody,)))).text
@@ -156,7 +156,7 @@ def test_clients_with_the_same_access_are_grouped(large):
 def ending(*days):
     """An authority whose clients' certificates end in so many days."""
     clients = tuple(
-        ClientStatus(f"c{number}", None, Certificate("valid", "01", NOW + timedelta(days=end)), (), ())
+        ClientStatus(f"c{number}", None, CertificateStatus("valid", "01", NOW + timedelta(days=end)), (), ())
         for number, end in enumerate(days)
     )
     return AuthorityStatus("/pki", "CN=CA", clients=clients)

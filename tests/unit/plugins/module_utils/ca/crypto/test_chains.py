@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.serialization import pkcs12
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.access import Access, ensure_authority, open_authority
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import keys
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import chains, keys
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.chains import read_certificates
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client import Client
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.wanted import WantedAuthority
@@ -520,3 +520,18 @@ def test_what_the_module_says_while_it_waits(tmp_path):
 def test_parent_and_certificate_exclude_each_other(tmp_path):
     said = run_module("ca_init", path=str(tmp_path / "x"), parent={"path": "y"}, certificate="z")["msg"]
     assert "mutually exclusive" in said
+
+
+def test_an_intermediate_that_is_signed_with_sha1_is_refused_in_plain_words(tmp_path, pki):
+    """A root's signature may be as old as it likes: nobody checks it."""
+    make(tmp_path / "below", parent=pki.path)
+    request = x509.CertificateSigningRequestBuilder(chain_of(tmp_path / "below")[0].subject)
+    key = serialization.load_pem_private_key((tmp_path / "below/ca.key").read_bytes(), None)
+    (tmp_path / "old.csr").write_bytes(request.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+    pki.ca("-md", "sha1", "-extensions", "intermediate", "-in", tmp_path / "old.csr", "-out", tmp_path / "old.crt")
+    old = read_certificates(str(tmp_path / "old.crt"))[0]
+    assert chains.was_issued_by(old, chain_of(pki.path)[0])
+    assert not chains.was_issued_by(old, chain_of(tmp_path / "below")[0])
+    (tmp_path / "below/ca.crt").write_bytes(chains.pem([old, *chain_of(pki.path)]))
+    said = refusal(lambda: make(tmp_path / "below", parent=pki.path))
+    assert "ca.crt: is signed with SHA-1, so nginx would refuse every client" in said

@@ -142,8 +142,8 @@ def test_renewal_keeps_key_and_password_and_the_old_certificate_stays_valid(pki,
     assert pki.one(PEPE, check=True).action == "renewed"
     result = pki.one(PEPE)
     assert result.action == "renewed"
-    assert f"the certificate ends on {first.entry.not_after}" in result.because
-    assert "stays valid until it ends" in result.because
+    assert f"the certificate expires on {first.entry.not_after}" in result.because
+    assert "stays valid until it expires" in result.because
     assert statuses(pki) == ["V", "V"]
     assert {ending: pki.file("pepe", ending).read_bytes() for ending in kept} == kept
     assert result.entry.dn == first.entry.dn
@@ -288,8 +288,8 @@ def test_an_adopted_certificate_that_is_not_in_the_index_is_entered(pki):
     done = pki.serve(Client("a"))
     assert "the certificate was not in index.txt" in done.results[0].because
     assert pki.index()[0][3] == "4711"
-    assert any("can be read by others" in warning for warning in done.warnings)
-    assert any("can be read by others" in warning for warning in pki.serve(Client("a")).warnings)
+    assert any("others can read" in warning for warning in done.warnings)
+    assert any("others can read" in warning for warning in pki.serve(Client("a")).warnings)
     assert pki.one(Client("a", revoked=True)).action == "revoked"
 
 

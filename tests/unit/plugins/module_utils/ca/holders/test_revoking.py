@@ -23,13 +23,16 @@ def find(pki, kind, value) -> list[str]:
     """Return the serials that are found."""
     with pki.open(read_only=True) as authority:
         return sorted(
-            each.serial for each in revoking.Finder(authority).find(revoking.Wanted(kind, str(value), "unspecified"))
+            each.serial
+            for each in revoking.Finder.of(authority).find(revoking.RevocationRequest(kind, str(value), "unspecified"))
         )
 
 
 def revoke(pki, kind, value, reason="keyCompromise") -> None:
     with pki.open() as authority:
-        revoking.carry_out(authority, revoking.Finder(authority).find(revoking.Wanted(kind, str(value), reason)))
+        revoking.carry_out(
+            authority, revoking.Finder.of(authority).find(revoking.RevocationRequest(kind, str(value), reason))
+        )
 
 
 def certificate_of(pki, name) -> x509.Certificate:

@@ -19,7 +19,7 @@ from ansible_collections.mtls.nginx.tests.unit.support import later, lint, opens
 NAS = Server("nas", "web", ("secure.example.com", "192.0.2.1", "2001:db8::1"))
 
 
-def serve(pki, *wanted: Server, check: bool = False) -> list[servers.Result]:
+def serve(pki, *wanted: Server, check: bool = False) -> list[servers.ServerResult]:
     with pki.open(read_only=check) as authority:
         return servers.reconcile(authority, wanted, new_key_type="ecdsa", check=check)
 
@@ -48,6 +48,28 @@ def test_the_second_run_and_check_mode_change_nothing(pki):
         assert tree(pki.path) == before
     (pki.path / "servers/register.json").unlink()
     assert [result.action for result in serve(pki, NAS)] == ["unchanged"]
+
+
+@pytest.mark.parametrize(
+    ("how", "action", "because"),
+    [
+        (["-md", "sha1"], "renewed", "the certificate is signed with SHA-1, which nginx refuses"),
+        ([], "issued", "the certificate has an RSA key of 1024 bits, which nginx refuses"),
+    ],
+)
+def test_a_certificate_that_nginx_does_not_start_with_is_replaced(pki, how, action, because):
+    folder = pki.path / "servers/nas"
+    folder.mkdir()
+    kind = ("ec", "-pkeyopt", "ec_paramgen_curve:P-256") if how else ("rsa:1024",)
+    request, name = pki.path / "web.csr", NAS.names[0]
+    openssl("req", "-new", "-nodes", "-newkey", *kind, "-subj", f"/CN={name}", "-keyout", folder / "web.key",
+            "-out", request, cwd=pki.path)  # fmt: skip
+    pki.ca(*how, "-extensions", "server", "-in", request, "-out", folder / "web.crt")
+    (foreseen,) = serve(pki, NAS, check=True)
+    (result,) = serve(pki, NAS)
+    assert (foreseen.action, foreseen.because) == (result.action, result.because) == (action, because)
+    openssl("verify", "-auth_level", "2", "-CAfile", "ca.crt", result.certificate, cwd=pki.path)
+    assert serve(pki, NAS)[0].action == "unchanged"
 
 
 def test_other_names_are_another_certificate_with_the_same_key(pki):

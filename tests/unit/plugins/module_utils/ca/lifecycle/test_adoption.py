@@ -23,8 +23,8 @@ EASYRSA = Path("/usr/share/easy-rsa/easyrsa")
 OLD, NEW = "of easy-rsa", "of ours"
 
 
-def adopt(path, *sources, check=False, old=None, new=None, certificate=None) -> adoption.Plan:
-    wanted = adoption.Wanted(str(path), [str(source) for source in sources], certificate, old, new, 30)
+def adopt(path, *sources, check=False, old=None, new=None, certificate=None) -> adoption.AdoptionPlan:
+    wanted = adoption.WantedAdoption(str(path), [str(source) for source in sources], certificate, old, new, 30)
     return adoption.adopt(wanted, check=check)
 
 

@@ -167,6 +167,17 @@ def test_what_is_no_archive_is_refused(packed, tmp_path, damage, complaint):
     assert tree(tmp_path) == before
 
 
+def test_a_member_that_would_go_elsewhere_is_refused_by_the_archives_name(used, tmp_path, monkeypatch):
+    add = archive._add_member
+    monkeypatch.setattr(archive, "_add_member", lambda tar, path, member: add(tar, path, f"../{member}"))
+    odd = str(tmp_path / "odd.tar")
+    archive.export(str(used.path), odd, SECRET, check=False)
+    with pytest.raises(MtlsError) as caught:
+        archive.restore(str(tmp_path / "new"), odd, SECRET, check=False)
+    assert re.match(rf"{re.escape(odd)}: holds '.*', which no authority has; use another archive", str(caught.value))
+    assert not (tmp_path / "new").exists()
+
+
 @pytest.mark.parametrize("check", [True, False], ids=["check", "run"])
 def test_nothing_is_ever_replaced_by_mistake(used, packed, tmp_path, check):
     used.one(Client("after-the-backup"))

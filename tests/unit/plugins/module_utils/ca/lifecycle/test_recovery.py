@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
 
@@ -33,7 +34,8 @@ def revoke(pki, name, reason="keyCompromise"):
 
 
 def recover(pki, *crls, **options):
-    return run_module("ca_recover", ca_path=str(pki.path), crls=list(crls), **options)
+    files = [{"host": f"web{number}", "path": "crl.pem", "content": crl} for number, crl in enumerate(crls, 1)]
+    return run_module("ca_recover", ca_path=str(pki.path), crls=files, **options)
 
 
 def state(pki):
@@ -134,8 +136,50 @@ def test_crls_of_others_are_left_out(copies, tmp_path):
     assert {path: content for path, content in tree(copy.path).items() if not path.endswith(".settled")} == {
         path: content for path, content in before.items() if not path.endswith(".settled")
     }
-    assert recover(copy, "junk")["msg"].startswith("crls, item 1: ")
+    skipped = "host web1: crl.pem: was skipped, because this authority did not sign it (issuer: CN=Test CA,O=Acme,C=ES)"
+    assert skipped in str(done["warnings"])
     assert (
         "a recovery is for the backends"
         in recover(copy, crl, ca_backend="openbao", ca_openbao={"url": "http://127.0.0.1:1"})["msg"]
     )
+
+
+def damaged(crl):
+    body = base64.b64decode("".join(crl.splitlines()[1:-1]))
+    return crl_pem(body[:-4] + bytes(byte ^ 1 for byte in body[-4:]))
+
+
+def crl_pem(encoded):
+    return f"-----BEGIN X509 CRL-----\n{base64.encodebytes(encoded).decode()}-----END X509 CRL-----\n"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda crl: "", "it is damaged, or is not a CRL in PEM"),
+        (lambda crl: "junk", "it is damaged, or is not a CRL in PEM"),
+        (lambda crl: crl[:400], "it is damaged, or is not a CRL in PEM"),
+        (lambda crl: crl + crl[:400], "it is damaged, or is not a CRL in PEM"),
+        (lambda crl: crl_pem(b"\x30\x03\x02\x01\x01"), "it is damaged, or is not a CRL in PEM"),
+        (damaged, "this authority did not sign it"),
+    ],
+)
+def test_a_damaged_file_of_one_host_does_not_stop_the_others(copies, change, said):
+    pki, copy = copies
+    phone, crl = revoke(pki, "phone")
+    done = recover(copy, change(crl), crl)
+    assert [item["serial"] for item in done["revoked"]] == [phone]
+    assert f"host web1: crl.pem: was skipped, because {said}" in str(done["warnings"])
+    assert "web2" not in str(done["warnings"])
+
+
+def test_a_crl_beside_that_of_a_ca_above_is_no_reason_to_warn(copies, tmp_path):
+    pki, copy = copies
+    phone, crl = revoke(pki, "phone")
+    above = Pki(tmp_path / "above")
+    run_module("ca_init", path=str(above.path), subject={"CN": "Above"}, key_type="ecdsa")
+    with above.open() as authority:
+        authority.write_crl(30)
+    done = recover(copy, crl + (above.path / "crl.pem").read_text())
+    assert [item["serial"] for item in done["revoked"]] == [phone]
+    assert "skipped" not in str(done["warnings"])

@@ -76,12 +76,12 @@ def test_a_renewed_ca_has_another_serial_and_nothing_it_signed_notices(pki):
 
 
 def test_without_being_asked_it_only_warns_and_early(pki, monkeypatch):
-    assert not any("ends on" in warning for warning in ensure(pki).warnings)
+    assert not any("expires on" in warning for warning in ensure(pki).warnings)
     later(monkeypatch, days=3650 - 440)
     before = tree(pki.path)
     for check in (True, False):
         outcome = ensure(pki, check=check)
-        assert any("ends on" in warning and "mtls_ca_renew_before" in warning for warning in outcome.warnings)
+        assert any("expires on" in warning and "mtls_ca_renew_before" in warning for warning in outcome.warnings)
         assert outcome.updated == {}
     assert (pki.path / "ca.crt").read_bytes() == before[str(pki.path / "ca.crt")][0]
 

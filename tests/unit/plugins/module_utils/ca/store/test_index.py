@@ -11,6 +11,7 @@ import pytest
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import numbers
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.index import Index
+from ansible_collections.mtls.nginx.plugins.module_utils.common import times
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
@@ -38,7 +39,7 @@ def test_every_kind_of_line_is_read_and_written_back_unchanged(tmp_path):
     assert index.get("1002").not_after.year == 2055
     assert index.get("1002").reason is None
     assert index.get("1003").reason == "keyCompromise"
-    assert index.get("1004").status == "expired"
+    assert index.get("1004").status == "valid"
     assert list(index.live(NOW)) == [("1000", "/CN=a")]
     assert list(index.live(NOW, besides={"1000"})) == []
 
@@ -65,6 +66,47 @@ def test_a_damaged_or_foreign_file_is_refused_by_line(tmp_path, text, line, comp
         load(tmp_path, text)
     assert complaint in str(caught.value)
     assert "restore" in str(caught.value)
+
+
+def test_a_letter_e_counts_for_nothing_its_date_decides(tmp_path):
+    early = GOOD.replace("V", "E", 1)  # what `openssl ca -updatedb` leaves when the clock was wrong
+    past = "E\t251123000000Z\t\t1001\tunknown\t/CN=b\n"
+    index = load(tmp_path, early + past)
+    assert [(serial, index.get(serial).status, index.is_valid(serial)) for serial in index] == [
+        ("1000", "valid", True),
+        ("1001", "valid", True),
+    ]
+    assert list(index.live(NOW)) == [("1000", "/CN=a")]
+    assert [serial for serial, _subject in index.live(datetime(2024, 1, 1, tzinfo=UTC))] == ["1000", "1001"]
+
+
+def test_a_letter_e_is_put_right_when_the_file_is_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(times, "now", lambda: NOW)
+    early = GOOD.replace("V", "E", 1)
+    past = "E\t251123000000Z\t\t1001\tunknown\t/CN=b\n"
+    far = early.replace("271123", "20551123").replace("1000", "1002")
+    load(tmp_path, early + past + far).save()
+    assert (tmp_path / "index.txt").read_text() == GOOD + past + far.replace("E", "V", 1)
+
+
+@pytest.mark.parametrize("checked", [False, True])
+@pytest.mark.parametrize("comment", ["", "# by hand\r\n"])
+def test_line_ends_are_not_content(tmp_path, checked, comment):
+    text = GOOD + "R\t271123000000Z\t261122101112Z,keyCompromise\t1001\tunknown\t/CN=b\n"
+    path = tmp_path / "index.txt"
+    path.write_bytes(comment.encode() + text.replace("\n", "\r\n").encode())
+    index = Index.load(str(path), checked=checked)
+    assert [index.get(serial).subject for serial in index] == ["/CN=a", "/CN=b"]
+    assert index.namesakes("/CN=a") == ["1000"]
+    assert list(index.live(NOW)) == [("1000", "/CN=a")]
+    assert list(index.revocations()) == [("261122101112Z", "keyCompromise")]
+    index.save()
+    assert path.read_bytes() == text.encode()
+
+
+def test_a_number_file_with_other_line_ends_is_read(tmp_path):
+    (tmp_path / "serial").write_bytes(b"10AB\r\n")
+    assert numbers.read_number(str(tmp_path / "serial")) == 0x10AB
 
 
 def test_a_date_that_does_not_exist_is_an_error_and_no_traceback(tmp_path):

@@ -121,5 +121,5 @@ def test_a_stamp_fits_the_file_as_it_was_and_no_other(tmp_path):
 
 
 def test_without_an_authority(tmp_path):
-    with pytest.raises(MtlsError, match=r"ca.crt: is missing; run mtls.nginx.ca_init first"):
+    with pytest.raises(MtlsError, match=r"there is no authority \(ca\.crt is missing\).*mtls\.nginx\.ca_init"):
         Register.load(str(tmp_path))

@@ -8,8 +8,11 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.access import Access, open_authority
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import revoking
 from ansible_collections.mtls.nginx.plugins.module_utils.common import times
 from ansible_collections.mtls.nginx.plugins.module_utils.site.status.judge import (
     Settings,
@@ -195,14 +198,84 @@ def test_what_is_to_be_revoked_by_serial_or_by_file(small):
     small.plan.revoked = [
         {"serial": entry.certificate.serial.lower(), "reason": "unspecified"},
         {"certificate": path, "reason": "unspecified"},
-        {"certificate": "/nowhere.crt", "reason": "unspecified"},
     ]
-    assert found(small.status()) == [(ACT_NOW, "still_valid", (entry.certificate.serial.lower(), path, "/nowhere.crt"))]
-    small.plan.revoked.pop()
+    assert found(small.status()) == [(ACT_NOW, "still_valid", (entry.certificate.serial.lower(), path))]
     with open_authority(Access(str(small.path)), read_only=False) as authority:
         serials = [client.certificate.serial for client in small.status().authorities[0].clients[:2]]
         authority.revoke(dict.fromkeys(serials, "unspecified"))
     assert "still_valid" not in kinds(small.status())
+
+
+def revocation(kind, value, **more):
+    """An entry of mtls_revoked, as the inventory hands it on."""
+    return {kind: str(value), "reason": "keyCompromise", **more}
+
+
+def certificate_of(fleet, name):
+    return x509.load_pem_x509_certificate((fleet.path / "clients" / name / f"{name}.crt").read_bytes())
+
+
+def carry_out(fleet):
+    """Revoke and release what the inventory wants, as the next run would."""
+    with open_authority(Access(str(fleet.path)), read_only=False) as authority:
+        finder = revoking.Finder.of(authority)
+        for item in fleet.plan.revoked:
+            revoking.carry_out(authority, finder.find(revoking.RevocationRequest.of(item)))
+        authority.write_crl(30)
+
+
+@pytest.mark.parametrize("kind", ["serial", "certificate", "der", "name", "SHA-1", "SHA-256"])
+def test_whatever_mtls_revoked_names_is_told_until_it_is_revoked(small, tmp_path, kind):
+    small.issue("old-phone")  # of nobody in the inventory
+    certificate = certificate_of(small, "old-phone")
+    der = tmp_path / "old-phone.cer"
+    der.write_bytes(certificate.public_bytes(serialization.Encoding.DER))
+    small.plan.revoked = [
+        {
+            "serial": revocation("serial", f"{certificate.serial_number:x}"),
+            "certificate": revocation("certificate", small.path / "clients/old-phone/old-phone.crt"),
+            "der": revocation("certificate", der),
+            "name": revocation("name", "old-phone"),
+            "SHA-1": revocation("fingerprint", certificate.fingerprint(hashes.SHA1()).hex()),
+            "SHA-256": revocation("fingerprint", certificate.fingerprint(hashes.SHA256()).hex(":")),
+        }[kind]
+    ]
+    (said,) = [str(value) for key, value in small.plan.revoked[0].items() if key != "reason"]
+    assert (ACT_NOW, "still_valid", (said,)) in found(small.status())
+    carry_out(small)
+    assert kinds(small.status()) == []
+
+
+def test_what_is_to_be_released_is_told_until_it_is(small):
+    small.plan.revoked = [revocation("name", "tablet-kitchen") | {"reason": "certificateHold"}]
+    small.plan.clients = [client for client in small.plan.clients if client["name"] != "tablet-kitchen"]
+    carry_out(small)
+    assert kinds(small.status()) == []
+    small.plan.revoked = [revocation("name", "tablet-kitchen", state="released")]
+    assert found(small.status()) == [(ACT_NOW, "still_on_hold", ("tablet-kitchen",))]
+    carry_out(small)
+    assert kinds(small.status()) == ["unmanaged"]
+
+
+def test_an_entry_that_no_run_can_carry_out_is_told_with_the_reason(small):
+    small.plan.revoked = [
+        revocation("name", "tablet-kichen"),
+        revocation("fingerprint", "abc"),
+        revocation("certificate", "/nowhere.crt"),
+    ]
+    ((level, kind, about),) = found(small.status())
+    assert (level, kind) == (ACT_NOW, "revocation_unclear")
+    assert "did you mean 'tablet-kitchen'?" in about[0]
+    assert "fingerprint 'abc': is neither SHA-1" in about[1]
+    assert "/nowhere.crt: no such file or directory" in about[2]
+    assert not any(line.count("\n") for line in about)
+
+
+def test_what_has_expired_need_not_be_revoked(small):
+    small.issue("old-phone", age=400)
+    serial = f"{certificate_of(small, 'old-phone').serial_number:X}"
+    small.plan.revoked = [revocation("serial", serial), revocation("name", "old-phone")]
+    assert kinds(small.status()) == []
 
 
 def test_a_renewed_client_that_is_to_be_revoked_is_out_only_with_all_its_certificates(small):

@@ -1,0 +1,154 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is planned for a client by what is there; ``test_clients.py`` has what is done then."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import client_plan
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client import Client
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client_plan import Planner
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.mobileconfig import ProfileMaker
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.register import Register
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
+from ansible_collections.mtls.nginx.tests.unit.support import later, openssl, tree
+
+
+def plan(pki, *clients, **options):
+    """Return the steps and the planner's warnings; nothing is changed by that."""
+    before = tree(pki.path)
+    with pki.open(read_only=True) as authority:
+        planner = Planner(authority, Register.load(authority.path), ProfileMaker(authority.chain), **options)
+        steps = planner.plan(clients)
+    assert tree(pki.path) == before
+    return steps, planner.warnings
+
+
+def by_hand(pki, name, *options, request=None):
+    """Have ``openssl ca`` issue a certificate and put it into the client's folder, with its key."""
+    request = request or pki.csr(name)
+    folder = pki.path / "clients" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    pki.ca(*options, "-in", request, "-out", folder / f"{name}.crt")
+    shutil.copy(pki.path.parent / f"{name}.key", folder / f"{name}.key")
+    (folder / f"{name}.key").chmod(0o600)
+    return pki.index()[-1][3]
+
+
+def weak_request(pki, name):
+    request, key = pki.path.parent / f"{name}.csr", pki.path.parent / f"{name}.key"
+    arguments = ("-newkey", "rsa:1024", "-nodes", "-subj", f"/CN={name}", "-keyout", key, "-out", request)
+    openssl("req", "-new", *arguments, cwd=pki.path.parent)
+    return request
+
+
+def is_good(pki, name) -> str:
+    """What OpenSSL at the security level of Debian's nginx says of a client's certificate."""
+    path = pki.file(name, ".crt")
+    return openssl("verify", "-auth_level", "2", "-CAfile", "ca.crt", path, cwd=pki.path, ok=None)
+
+
+def test_a_certificate_signed_with_sha1_is_followed_by_one_for_the_same_key(pki):
+    serial = by_hand(pki, "old", "-md", "sha1")
+    assert "too weak" in is_good(pki, "old")
+    key = pki.file("old", ".key").read_bytes()
+    ((step,), _warnings) = plan(pki, Client("old"))
+    assert (step.action, step.retired_key) == ("renewed", None)
+    assert step.because.startswith("the certificate is signed with SHA-1, which nginx refuses")
+    result = pki.one(Client("old"))
+    assert (result.action, result.because, result.before.serial) == (step.action, step.because, serial)
+    assert pki.file("old", ".key").read_bytes() == key
+    assert is_good(pki, "old").endswith("OK\n")
+    assert pki.one(Client("old")).action == "unchanged"
+
+
+def test_a_certificate_for_a_weak_key_is_followed_by_one_for_a_new_key(pki):
+    serial = by_hand(pki, "weak", request=weak_request(pki, "weak"))
+    assert "too weak" in is_good(pki, "weak")
+    ((step,), _warnings) = plan(pki, Client("weak"))
+    assert (step.action, step.retired_key) == ("issued", serial)
+    assert step.because.startswith("the certificate has an RSA key of 1024 bits, which nginx refuses")
+    assert pki.one(Client("weak")).action == "issued"
+    assert is_good(pki, "weak").endswith("OK\n")
+    assert pki.file("weak", f"-{serial}.key").exists()
+    assert pki.one(Client("weak")).action == "unchanged"
+
+
+def test_a_weak_certificate_that_an_earlier_version_took_for_good_is_found(pki, monkeypatch):
+    """The register says that nothing has changed since."""
+    by_hand(pki, "old", "-md", "sha1")
+    with monkeypatch.context() as earlier:
+        earlier.setattr(client_plan, "_EXAMINED_FOR", None)
+        earlier.setattr(client_plan.profiles, "weakness", lambda certificate: None)
+        pki.one(Client("old"))
+        assert pki.one(Client("old")).action == "unchanged"
+    assert pki.one(Client("old")).action == "renewed"
+
+
+def test_a_weak_certificate_in_the_record_is_not_put_back(pki):
+    by_hand(pki, "old", "-md", "sha1")
+    pki.file("old", ".crt").unlink()
+    ((step,), _warnings) = plan(pki, Client("old"))
+    assert (step.action, step.restore, step.because) == ("issued", None, "had no certificate")
+
+
+def test_a_run_killed_after_a_weak_certificate_was_replaced_is_completed(pki):
+    by_hand(pki, "old", "-md", "sha1")
+    old = pki.file("old", ".crt").read_bytes()
+    replaced = pki.one(Client("old")).entry.serial
+    pki.file("old", ".crt").write_bytes(old)
+    (pki.path / "clients/register.json").unlink()
+    ((step,), _warnings) = plan(pki, Client("old"))
+    assert (step.action, step.restore, step.subject) == ("updated", replaced, None)
+
+
+def test_a_request_of_a_device_with_a_certificate_signed_with_sha1_is_signed_again(pki):
+    request = pki.csr("device")
+    (pki.path / "clients/device").mkdir()
+    pki.ca("-md", "sha1", "-in", request, "-out", "clients/device/device.crt")
+    ((step,), _warnings) = plan(pki, Client("device", csr=str(request)))
+    assert step.action == "renewed"
+    assert "SHA-1" in step.because
+
+
+@pytest.mark.parametrize(
+    ("client", "because"),
+    [
+        (Client("a"), "had no certificate"),
+        (Client("b", revoked=True), "never had a certificate"),
+    ],
+)
+def test_of_whom_nothing_is_known(pki, client, because):
+    ((step,), warnings) = plan(pki, client)
+    assert (step.action, step.because) == ("unchanged" if client.revoked else "issued", because)
+    assert warnings == []
+
+
+def test_a_plan_is_in_the_order_of_the_list_whoever_is_known_at_a_glance(pki):
+    pki.serve(Client("a"), Client("c"))
+    (steps, _warnings) = plan(pki, Client("d"), Client("c"), Client("b"), Client("a"))
+    assert [(step.client.name, step.known) for step in steps] == [("d", False), ("c", True), ("b", False), ("a", True)]
+
+
+def test_what_is_on_hold_by_itself_stays_so(pki):
+    serial = pki.one(Client("a")).entry.serial
+    pki.one(Client("a", revoked=True, reason="certificateHold"))
+    ((released,), _warnings) = plan(pki, Client("a"))
+    assert (released.action, released.release) == ("released", (serial,))
+    ((step,), _warnings) = plan(pki, Client("a"), stay_revoked={serial})
+    assert (step.action, step.release) == ("issued", ())
+
+
+def test_mistakes_are_found_while_planning(pki, monkeypatch):
+    pki.one(Client("a"))
+    later(monkeypatch, days=340)
+    with pytest.raises(MtlsError, match="client 'a': renew_before is 400 and days is 300"):
+        plan(pki, Client("a", days=300, renew_before=400))
+    with pytest.raises(MtlsError, match="both have the subject CN=b"):
+        plan(pki, Client("b"), Client("c", {"CN": "b"}))
+    with pytest.raises(MtlsError, match="its subject is the authority's own"):
+        plan(pki, Client("ca", {"C": "ES", "O": "Acme", "CN": "Test CA"}))
