@@ -12,7 +12,7 @@ import typing as t
 from ansible.errors import AnsibleConnectionFailure
 
 from ansible_collections.mtls.nginx.plugins.module_utils.site import answers
-from ansible_collections.mtls.nginx.plugins.module_utils.site.standing import Answer, Standing, check, expected
+from ansible_collections.mtls.nginx.plugins.module_utils.site.standing import Standing, TrustAnswer, check, expected
 from ansible_collections.mtls.nginx.plugins.plugin_utils.host_action import HostAction
 from ansible_collections.mtls.nginx.plugins.plugin_utils.hostvars import authorities_of, base_dir, inventory_reader
 
@@ -54,6 +54,6 @@ class ActionModule(HostAction):
         if looked.get("failed"):
             return looked
         now = time.time()
-        answer = Answer.of(looked["nginx"]["trust"], before, now)
+        answer = TrustAnswer.of(looked["nginx"]["trust"], before, now)
         check(self._host, answer, standings, now, replace_authority=False)
         return {"changed": False, "asked": True}

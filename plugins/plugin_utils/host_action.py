@@ -23,7 +23,7 @@ class HostAction(ActionBase):
 
     TRANSFERS_FILES = False
 
-    _expected: tuple[str, answers.Record] | None = None
+    _expected: tuple[str, answers.Fields] | None = None
     _answer: dict[str, t.Any] | None = None
 
     def __init__(self, *arguments: t.Any, **options: t.Any) -> None:
@@ -50,7 +50,7 @@ class HostAction(ActionBase):
     def _host(self) -> str:
         return self._task_vars["inventory_hostname"]
 
-    def _ask(self, module: str, options: dict[str, t.Any], spec: answers.Record) -> dict[str, t.Any]:
+    def _ask(self, module: str, options: dict[str, t.Any], spec: answers.Fields) -> dict[str, t.Any]:
         """What the host answers to `module`, whose name is short where it is ours; raises MtlsError for a lie."""
         name = module if "." in module else f"mtls.nginx.{module}"
         self._expected, self._answer = (module, spec), None

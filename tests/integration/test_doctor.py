@@ -244,11 +244,11 @@ def test_the_crl_has_ended_on_the_host(nas):
     assert not stopped.well
     assert "nginx does not run on nas" in stopped.text
     assert "state=started" in stopped.text
-    assert "the CRL on nas ended on" in stopped.text
+    assert "the CRL on nas expired on" in stopped.text
     subprocess.run(["nginx", "-c", nginx.conf], check=True)
     said = doctor(nas, "phone")
     assert not said.well
-    assert "though the inventory wants it to enter: the CRL on nas ended on" in said.text
+    assert "though the inventory wants it to enter: the CRL on nas expired on" in said.text
     assert "nginx logged: CRL has expired" in said.text
     assert "Remedy: ansible-playbook mtls.nginx.refresh_crl --limit nas" in said.text
     assert nas.run("--limit", "nas", playbook=REFRESH).returncode == 0

@@ -20,7 +20,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site import host_paths
 from ansible_collections.mtls.nginx.plugins.module_utils.site.host_paths import TrustPaths
 from ansible_collections.mtls.nginx.plugins.module_utils.site.identity_headers import RFC9440
 from ansible_collections.mtls.nginx.plugins.module_utils.site.publication import Publication
-from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Listen, Service
+from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Endpoint, Service
 
 try:
     from cryptography import x509
@@ -39,9 +39,10 @@ _DEFAULT_MAX_SIZE = 2048
 class NginxHost:
     """What rendering must know of the host's nginx.
 
-    `shutdown_timeout` bounds connections that outlive a reload, in seconds; `textfile_dir` is the folder for end dates.
-    `error_page_template` is a file on the controller, None for our own. `name_servers` are the host's, as nginx writes
-    their addresses, and `names` says what to ask them for: None for a name that the host knows in another way.
+    ``shutdown_timeout`` bounds connections that outlive a reload, in seconds; ``textfile_dir`` is the folder for expiry
+    dates. ``error_page_template`` is a file on the controller, None for our own. ``name_servers`` are the host's, as
+    nginx writes their addresses, and ``names`` says what to ask them for: None for a name that the host knows in
+    another way.
     """
 
     version: tuple[int, ...]
@@ -58,11 +59,12 @@ class NginxHost:
 
     @property
     def conf_dir(self) -> str:
+        """The directory of ``nginx.conf``."""
         return os.path.dirname(self.conf_path)
 
 
 def share_a_name(bundles: Collection[Bundle]) -> bool:
-    """Whether two authorities have CAs of the same subject.
+    """Tell whether two authorities have CAs of the same subject.
 
     nginx tells the sessions of server blocks apart by server certificate and CA subjects. Where both are the same, and
     the first server block of the socket keeps sessions, it resumes one in the other (measured with 1.30 and 1.31).
@@ -73,19 +75,23 @@ def share_a_name(bundles: Collection[Bundle]) -> bool:
 
 @dataclass(frozen=True)
 class Bundle:
-    """The CAs of an authority, and the subjects, in nginx's spelling, of those whose clients are meant."""
+    """The CAs of an authority, and the subjects, in nginx's format, of those whose clients are meant."""
 
     chain: Sequence[x509.Certificate]
     issuers: Sequence[str]
 
     @classmethod
     def of(cls, publication: Publication) -> Bundle:
+        """Return the CAs that a host gets.
+
+        :raises MtlsError: the chain cannot be read.
+        """
         chain = chains.read(publication.chain)
         return cls(chain, list(dict.fromkeys(nginx_dn(ca.subject) for ca in chains.issuing(chain))))
 
     @property
     def depth(self) -> int:
-        """Of CAs between a certificate and its root; nginx's default is 1."""
+        """How many CAs there may be above a certificate, for ``ssl_verify_depth``; nginx's default is 1."""
         return max(len(self.chain) - 1, 1)
 
 
@@ -274,10 +280,10 @@ def _zones(service: Service) -> list[ZoneView]:
 
 @dataclass(frozen=True)
 class Upstream:
-    """An upstream: `base` without its path, and that path, `prefix`, without a last slash.
+    """An upstream: ``base`` without its path, and that path, ``prefix``, without a last slash.
 
-    `asked` is the name, with its port, for which nginx asks name servers at each request, in `variable`. None where it
-    is an address, or a name that the host knows in another way, which nginx reads with its configuration.
+    ``asked`` is the name, with its port, for which nginx asks name servers at each request, in ``variable``. None where
+    it is an address, or a name that the host knows in another way, which nginx reads with its configuration.
     """
 
     base: str
@@ -288,6 +294,7 @@ class Upstream:
 
     @classmethod
     def of(cls, host: NginxHost, upstream: str | None, variable: str) -> Upstream | None:
+        """Return the upstream as this host's nginx needs it, None for None."""
         if upstream is None:
             return None
         base, prefix = split_upstream(upstream)
@@ -301,16 +308,19 @@ class Upstream:
 
     @property
     def passed(self) -> str:
-        """What `proxy_pass` takes where the request's path is no part of it."""
+        """What ``proxy_pass`` takes where the request's path is no part of it."""
         return f"{self.base.partition('://')[0]}://{self.variable}" if self.asked else self.base
 
     def redirect(self, location: str) -> str | None:
-        """What `proxy_redirect` would be by default, and is not with a variable in `proxy_pass`."""
+        """Return what ``proxy_redirect`` takes, None where its default does: it does not with a variable."""
         return f"{self.base}{self.prefix}{location} {location}" if self.asked else None
 
 
 def split_upstream(upstream: str) -> tuple[str, str]:
-    """An upstream without its path, as `proxy_pass` takes it in a named location, and the path without a last slash."""
+    """Return an upstream without its path, as ``proxy_pass`` takes it in a named location, and the path.
+
+    The path has no slash at its end.
+    """
     match = re.fullmatch(r"(https?://(?:unix:[^:]+|[^/]+))(/.*)?", upstream)
     if match is None:
         raise ValueError(upstream)
@@ -318,7 +328,7 @@ def split_upstream(upstream: str) -> tuple[str, str]:
 
 
 def host_name(upstream: str) -> str | None:
-    """The host name in an upstream, None for an address or a socket."""
+    """Return the host name in an upstream, None for an address or a socket."""
     match = re.fullmatch(r"https?://(?!unix:)([\w.-]+)(?::\d+)?(?:/.*)?", upstream)
     if match is None:
         return None
@@ -330,20 +340,20 @@ def host_name(upstream: str) -> str | None:
 
 
 def host_names(services: Collection[Service]) -> list[str]:
-    """The host names in the upstreams of services: the option `names` of `nginx_facts`."""
+    """Return the host names in the upstreams of services: the option ``names`` of ``nginx_facts``."""
     upstreams = [each for service in services if service.present for each in (service.upstream, service.acme_upstream)]
     return list(dict.fromkeys(filter(None, (host_name(upstream) for upstream in upstreams if upstream))))
 
 
 def _resolver(host: NginxHost, upstream: Upstream | None) -> str | None:
-    """Where the host has no `resolver` of its own, its name servers."""
+    """Return the host's name servers for ``resolver``, None where it has one of its own or none is needed."""
     if upstream is None or upstream.asked is None or host.directives.get("resolver"):
         return None
     return " ".join(host.name_servers) + ("" if host.ipv6 else " ipv6=off")
 
 
 def _sni_pattern(name: str) -> str:
-    """A key for `$ssl_server_name` that matches nothing but what nginx takes for this server name.
+    """Return a key for ``$ssl_server_name`` that matches nothing but what nginx takes for this server name.
 
     nginx cuts the name that a client sends at a colon and ignores one with two dots in a row: a wildcard key of the
     map would match such a name although another server block has verified.
@@ -364,7 +374,7 @@ def _listens(host: NginxHost, service: Service) -> list[str]:
     return [socket + parameters for socket in _sockets(host, service.listen)]
 
 
-def _sockets(host: NginxHost, listen: Listen) -> list[str]:
+def _sockets(host: NginxHost, listen: Endpoint) -> list[str]:
     # An address that the inventory names is nginx's to refuse: without any listen, nginx would take port 80.
     return [socket for socket in listen.sockets if host.ipv6 or listen.address or not socket.startswith("[::]:")]
 
@@ -398,7 +408,7 @@ def _public_pattern(path: str) -> str:
 
 
 def hash_sizes(host: NginxHost, views: Sequence[ServiceView], bundles: Collection[Bundle]) -> dict[str, int | None]:
-    """Sizes of nginx's hash tables, where its defaults are too small and the host sets none of its own."""
+    """Return sizes of nginx's hash tables, None where its defaults do or the host sets its own."""
     bucket, max_size = _bucket_size(views, bundles), _max_size(views)
     return {
         "hash_bucket_size": bucket
@@ -415,7 +425,7 @@ def hash_sizes(host: NginxHost, views: Sequence[ServiceView], bundles: Collectio
 
 
 def _bucket_size(views: Sequence[ServiceView], bundles: Collection[Bundle]) -> int:
-    """A key of n bytes needs a bucket of 8 + (n + 2 rounded up to 8) + 8 bytes (measured)."""
+    """Return the bucket's size, in bytes: a key of n bytes needs 8 + (n + 2 rounded up to 8) + 8 (measured)."""
     keys = [len(name) for view in views for name in view.sni_names]
     keys += [len(dn) for bundle in bundles for dn in bundle.issuers]
     keys += [len(client.key) for view in views for client in view.clients]
@@ -424,12 +434,12 @@ def _bucket_size(views: Sequence[ServiceView], bundles: Collection[Bundle]) -> i
 
 
 def _max_size(views: Sequence[ServiceView]) -> int:
-    """With less nginx still works, says that the table is not optimal, and takes longer to start (measured)."""
+    """Return the table's size. With less, nginx warns that it is not optimal and takes longer to start (measured)."""
     return _power_of_two(2 * max((len(view.clients) for view in views), default=0))
 
 
 def bucket_advice(host: NginxHost, services: Sequence[Service], publications: Mapping[str, Publication]) -> str | None:
-    """To be added to nginx's words where it rejects these files: the host's own map_hash_bucket_size is too small."""
+    """Return what to add to nginx's words where it rejects these files: the host's own bucket size is too small."""
     bundles = {name: Bundle.of(publication) for name, publication in publications.items()}
     views = views_of(host, [service for service in services if service.present], publications)
     needed = _bucket_size(views, bundles.values())

@@ -29,7 +29,10 @@ _LARGEST_SITE = {4: 16, 6: 32}  # prefix lengths
 
 
 def parse_networks(where: str, option: str, values: Sequence[str]) -> tuple[str, ...]:
-    """Networks in their usual spelling. Raises MtlsError for what is none."""
+    """Return networks in their usual spelling, each once.
+
+    :raises MtlsError: one is no network.
+    """
     return tuple(dict.fromkeys(str(_network(where, option, value)) for value in values))
 
 

@@ -74,12 +74,12 @@ VERIFY_ERRORS: Mapping[str, VerifyError] = {
     "certificate chain too long": _chain(22, "there are more CAs above it than ssl_verify_depth allows", Remedy.SITE),
     # CRLs
     "unable to get certificate CRL": _crl(
-        3, "crl.pem has no CRL of a CA in its chain", Remedy.NEW_CRL, "not_rolled_out", "crl_ended"
+        3, "crl.pem has no CRL of a CA in its chain", Remedy.NEW_CRL, "not_rolled_out", "crl_expired"
     ),
     "unable to decrypt CRL's signature": _crl(5, "the signature of a CRL cannot be read"),
     "CRL signature failure": _crl(8, "a CRL was not signed with the key of the CA that it names"),
     "CRL is not yet valid": _crl(11, "by the host's clock a CRL is not yet valid", Remedy.CLOCK, "clock"),
-    "CRL has expired": _crl(12, "by the host's clock a CRL has expired", Remedy.NEW_CRL, "crl_ended", "clock"),
+    "CRL has expired": _crl(12, "by the host's clock a CRL has expired", Remedy.NEW_CRL, "crl_expired", "clock"),
     "certificate revoked": _crl(
         23, "the CRL that nginx has loaded lists it, or a CA above it, as revoked", Remedy.RELOAD, "revoked"
     ),
@@ -104,19 +104,19 @@ VERIFY_ERRORS: Mapping[str, VerifyError] = {
         10,
         "by the host's clock it, or a CA above it, has expired",
         Remedy.DATES,
-        frozenset({"expired", "authority_ended", "clock"}),
+        frozenset({"expired", "authority_expired", "clock"}),
         chains=True,
     ),
     # Purpose and strength
     "unsuitable certificate purpose": _certificate(
         26, "it, or a CA above it, is not meant for TLS clients (extendedKeyUsage, keyUsage)", "not_for_clients"
     ),
-    "EE certificate key too weak": _certificate(66, "its key is too short for nginx's OpenSSL, as RSA-1024 is"),
+    "EE certificate key too weak": _certificate(66, "its key is too short for nginx's OpenSSL, as RSA-1024 is", "weak"),
     "CA certificate key too weak": VerifyError(
         67, "the key of a CA above it is too short for nginx's OpenSSL, as RSA-1024 is", Remedy.CA
     ),
     "CA signature digest algorithm too weak": _certificate(
-        68, "it, or a CA above it, is signed with a digest that is too weak for nginx's OpenSSL, as SHA-1 is"
+        68, "it, or a CA above it, is signed with a digest that is too weak for nginx's OpenSSL, as SHA-1 is", "weak"
     ),
 }
 

@@ -12,11 +12,11 @@ import pytest
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common import probe
 from ansible_collections.mtls.nginx.plugins.module_utils.site.diagnosis import (
-    Certificate,
+    AuthorityRecord,
+    ClientCertificate,
     HostState,
     Intent,
     Reality,
-    Record,
     diagnose,
 )
 
@@ -24,8 +24,8 @@ NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 PHONE = "CN=phone,O=Acme"
 INTENT = Intent("web1", "nas", "client 'phone'", "phone", allow=("phone", "tablet"))
-CERTIFICATE = Certificate(PHONE, "0A", NOW - DAY, NOW + 300 * DAY, "CN=CA")
-RECORD = Record(
+CERTIFICATE = ClientCertificate(PHONE, "0A", NOW - DAY, NOW + 300 * DAY, "CN=CA")
+RECORD = AuthorityRecord(
     authority="CN=CA",
     path="/srv/pki",
     certificate=CERTIFICATE,
@@ -155,7 +155,7 @@ CASES = {
     ),
     "a client of another authority": (
         INTENT,
-        record(certificate=Certificate(PHONE, issuer="CN=Other", by_authority=False)),
+        record(certificate=ClientCertificate(PHONE, issuer="CN=Other", by_authority=False)),
         reality(status=None),
         OUT,
         True,
@@ -251,8 +251,8 @@ CASES = {
         reality(host(crl_end=NOW - HOUR, crl="older"), status=400),
         OUT,
         False,
-        ["crl_ended"],
-        "the CRL on web1 ended on 2026-11-23 11:00 UTC, and nginx lets nobody in",
+        ["crl_expired"],
+        "the CRL on web1 expired on 2026-11-23 11:00 UTC, and nginx lets nobody in",
     ),
     "the authority has ended": (
         INTENT,
@@ -260,7 +260,7 @@ CASES = {
         reality(status=400),
         OUT,
         False,
-        ["authority_ended"],
+        ["authority_expired"],
         "with it all that it issued",
     ),
     "not on the list": (
@@ -502,7 +502,7 @@ CASES = {
     ),
     "somebody else's client": (
         INTENT,
-        replace(RECORD, certificate=Certificate(PHONE), issues=False),
+        replace(RECORD, certificate=ClientCertificate(PHONE), issues=False),
         reality(status=None),
         IN,
         True,
@@ -644,7 +644,7 @@ CASES = {
         reality(host(crl_end=NOW - HOUR), status=400),
         OUT,
         False,
-        ["crl_ended", "expired"],
+        ["crl_expired", "expired"],
         "Remedy: ansible-playbook mtls.nginx.refresh_crl --limit web1; then ansible-playbook mtls.nginx.site --limit",
     ),
     "revoked, expired and not on the list": (

@@ -10,7 +10,7 @@ import pytest
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.site.presets import PRESETS
-from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Listen, parse_services
+from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Endpoint, parse_services
 
 
 def service(**changes):
@@ -27,7 +27,7 @@ def parse(*raw):
 
 def test_a_plain_service():
     (nas,) = parse(service(allow=["b", "a", "b"], public_paths=["/open/"], server_names=["NAS.Example.com", "*.lan"]))
-    assert nas.listen == Listen(443)
+    assert nas.listen == Endpoint(443)
     assert nas.listen.sockets == ("443", "[::]:443")
     assert nas.server_names == ("nas.example.com", "*.lan")
     assert nas.allow == ("b", "a")
