@@ -33,11 +33,11 @@ _WHY_STILL_IN = frozenset({"revoked", "not_rolled_out"})
 
 @dataclass(frozen=True)
 class Intent:
-    """What the inventory says. `who` is the client or the certificate in words, `client` its name where it has one.
+    """What the inventory says. ``who`` is the client or the certificate in words, ``client`` its name where it has one.
 
-    `given`: the question is about a certificate file, not about the client's own certificate. `allow` is None where
-    every valid client of the authority may enter. `wanted`: the client is to have a valid certificate, so that one
-    that has ended or was revoked is replaced by the next run.
+    ``given``: the question is about a certificate file, not about the client's own certificate. ``allow`` is None where
+    every valid client of the authority may enter. ``wanted``: the client is to have a valid certificate, so that one
+    that has expired or was revoked is replaced by the next run.
     """
 
     host: str
@@ -56,8 +56,8 @@ class Intent:
 class ClientCertificate:
     """A client's certificate. Of a client of somebody else's authority only the subject is known.
 
-    `by_authority`: the service's authority has signed it. `for_clients`: it may be used by a client. `weakness`: what
-    OpenSSL refuses it for, as the end of a sentence.
+    ``by_authority``: the service's authority has signed it. ``for_clients``: it may be used by a client. ``weakness``:
+    what OpenSSL refuses it for, as the end of a sentence.
     """
 
     dn: str
@@ -72,9 +72,9 @@ class ClientCertificate:
 
 @dataclass(frozen=True)
 class AuthorityRecord:
-    """What the service's authority has on record; `allow_dns` are the subjects on the allow list by client.
+    """What the service's authority has on record; ``allow_dns`` are the subjects on the allow list by client.
 
-    `current` is the serial of the client's certificate, where that in question is another one. `ca` and `crl` are
+    ``current`` is the serial of the client's certificate, where that in question is another one. ``ca`` and ``crl`` are
     SHA-256 digests of what hosts should have.
     """
 
@@ -96,9 +96,9 @@ class AuthorityRecord:
 
 @dataclass(frozen=True)
 class HostState:
-    """What the host's files and logs say; see the module `nginx_gate`. `offset` is its clock less ours.
+    """What the host's files and logs say; see the module ``nginx_gate``. ``offset`` is its clock less ours.
 
-    `included` is whether a snippet stands in a server block, None for a server block of ours.
+    ``included`` is whether a snippet stands in a server block, None for a server block of ours.
     """
 
     offset: timedelta = timedelta()
@@ -123,10 +123,10 @@ class HostState:
 
 @dataclass(frozen=True)
 class Reality:
-    """What was found at `now`, our time. `host` is None where it could not be looked at, for the reason `trouble`.
+    """What was found at ``now``, our time.
 
-    `answer` is what the gate said, None where it was not asked; with `as_client`, to a request with the client's own
-    certificate, else to one without any.
+    ``host`` is None where it could not be looked at, for the reason ``trouble``. ``answer`` is what the gate said, None
+    where it was not asked; with ``as_client``, to a request with the client's own certificate, else to one without any.
     """
 
     now: datetime
@@ -139,7 +139,7 @@ class Reality:
 
 @dataclass(frozen=True)
 class Cause:
-    """One cause, and what to do about it. `keeps_out`: it is enough to keep the client out."""
+    """One cause, and what to do about it. ``keeps_out``: it is enough to keep the client out."""
 
     cause: str
     text: str
@@ -149,9 +149,9 @@ class Cause:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """`let_in` is None where it cannot be said; `meant` is what the inventory wants; the first finding weighs most.
+    """``let_in`` is None where it cannot be said; ``meant`` is what the inventory wants; the first finding weighs most.
 
-    `alarming`: somebody is let in who must not be.
+    ``alarming``: somebody is let in who must not be.
     """
 
     verdict: str

@@ -250,7 +250,7 @@ def _check_shape(where: str, value: t.Any, spec: Mapping[str, t.Any]) -> None:
 
 
 def _uses_its_own(settings: Mapping[str, t.Any], services: Sequence[Service]) -> bool:
-    """Whether a host has anything to do with the authority of its `mtls_ca_dir`."""
+    """Whether a host has anything to do with the authority of its ``mtls_ca_dir``."""
     return (
         not settings["mtls_authorities"]
         or any(service.authority is None for service in services)

@@ -36,7 +36,7 @@ _UPSTREAM_OPTIONS = ("max_body_size", "request_buffering", "read_timeout", "iden
 
 @dataclass(frozen=True)
 class PathList:
-    """An allow list of a path (it ends in `/`) and everything below it, in place of the service's."""
+    """An allow list of a path (it ends in ``/``) and everything below it, in place of the service's."""
 
     path: str
     allow: tuple[str, ...]
@@ -44,7 +44,7 @@ class PathList:
 
 @dataclass(frozen=True)
 class Hsts:
-    """Strict-Transport-Security (RFC 6797, section 6.1); `max_age` in seconds."""
+    """Strict-Transport-Security (RFC 6797, section 6.1); ``max_age`` in seconds."""
 
     max_age: int
     include_subdomains: bool
@@ -68,7 +68,7 @@ class Endpoint:
 
     @property
     def sockets(self) -> tuple[str, ...]:
-        """Nginx's `listen` parameters; the second, if any, is the IPv6 twin of a port on every address."""
+        """Nginx's ``listen`` parameters; the second, if any, is the IPv6 twin of a port on every address."""
         if self.address is None:
             return (str(self.port), f"[::]:{self.port}")
         host = f"[{self.address}]" if ":" in self.address else self.address
@@ -77,9 +77,9 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Service:
-    """One service as the inventory describes it, checked. `allow` is None where every valid client may enter.
+    """One service as the inventory describes it, checked. ``allow`` is None where every valid client may enter.
 
-    `authority` is the directory of the authority whose clients enter, None for that of the host (`mtls_ca_dir`).
+    ``authority`` is the directory of the authority whose clients enter, None for that of the host (``mtls_ca_dir``).
     """
 
     name: str
@@ -122,14 +122,14 @@ class Service:
         """Prefix of the service's nginx variables.
 
         The last word of each variable tells what it is of: a service's are sni, zone, list, open, any, net, near, gate,
-        home, upstream and acme, an authority's (`TrustPaths.variable`) rev, end, alien, bad, state, dn, sn, fp and
+        home, upstream and acme, an authority's (``TrustPaths.variable``) rev, end, alien, bad, state, dn, sn, fp and
         cert. No other variable of ours ends in one of these, so that no two have one name, whatever anything is called.
         """
         return "mtls_" + self.name.replace("-", "_")
 
     @property
     def plain_listen(self) -> Endpoint:
-        """Where `redirect_http` listens."""
+        """Where ``redirect_http`` listens."""
         return Endpoint(HTTP_PORT, self.listen.address)
 
     @property
