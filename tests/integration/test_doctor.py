@@ -259,7 +259,7 @@ def test_a_host_that_cannot_be_reached_or_has_nothing_yet(nas):
     nas.add_host("new", mtls_services=[{**service_of(nas), "listen": f"127.0.0.1:{free_port()}"}])
     said = doctor(nas, "phone", host="new")
     assert not said.well
-    assert "though the inventory wants it to enter: new has not got the service yet" in said.text
+    assert "though the inventory wants it to enter: new does not have the service yet" in said.text
 
     nas.host_vars["nas"] |= {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": free_port()}
     said = doctor(nas, "phone")

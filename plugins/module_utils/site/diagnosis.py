@@ -386,7 +386,7 @@ class _Case:
         if host is None:
             return None
         if not host.configured or host.allow is None:
-            text = f"{self.intent.host} has not got the service yet: the inventory is ahead of the host"
+            text = f"{self.intent.host} does not have the service yet: the inventory is ahead of the host"
         elif host.ca is None or host.crl is None:
             text = f"{'ca.crt' if host.ca is None else 'crl.pem'} is missing on {self.intent.host}"
         elif self.record.ca is not None and host.ca != self.record.ca:
@@ -447,7 +447,7 @@ class _Case:
         why = f" (reason: {self.record.reason})" if self.record.reason else ""
         text = f"{self.it} was revoked{when}{why}"
         if not self.record.revoked:
-            text = f"the CRL on {self.intent.host} lists {self.it}, which {self.record.path} holds valid"
+            text = f"the CRL on {self.intent.host} lists {self.it}, which is valid according to {self.record.path}"
             remedy = (
                 f"if it was on hold and is released, {self.refresh_crl}; else that is an older copy of the directory:"
                 f" restore the newest one, or {RECOVER}"
@@ -508,9 +508,7 @@ class _Case:
                 self.site,
             )
         if listed and not meant:
-            text = (
-                f"the map on {self.intent.host} still has {certificate.dn}, whom the inventory has taken off the list"
-            )
+            text = f"the map on {self.intent.host} still has {certificate.dn}, which the inventory no longer lists"
             return Cause("not_rolled_out", text, self.site, keeps_out=False)
         return None if meant else self._spelled_otherwise(certificate) or self._not_listed()
 
@@ -635,8 +633,8 @@ class _Case:
             Remedy.OTHER_CERTIFICATE: f"use a certificate of {self.record.authority or path}",
             Remedy.NEW_CRL: self.refresh_crl,
             Remedy.COMPLETE_CRL: (
-                "replace the CRL that comes from elsewhere (mtls_ca_trust, mtls_ca_parent_crl) with a complete one of"
-                f" the CA, and run {self.refresh_crl}"
+                f"{self.refresh_crl}; if the CRL comes from elsewhere (mtls_ca_trust, mtls_ca_parent_crl), replace it"
+                " with a complete one first"
             ),
             Remedy.CA: (
                 f"replace the CA: {ROLLOVER}" if self.record.issues else f"ask whoever runs {self.record.authority}"
@@ -651,7 +649,7 @@ class _Case:
         """Return the findings when somebody is let in who must not be: how to let them in is not the question then."""
         if self._is_open:
             return list(findings)
-        text, remedy = "whoever holds this certificate gets in now", None
+        text, remedy = "whoever has this certificate is let in now", None
         if self.host and any(finding.keeps_out for finding in findings):
             text += f", although the files on {self.intent.host} keep it out: nginx runs with an older configuration"
             remedy = self._reload

@@ -179,7 +179,7 @@ class InventoryReader:
         for host, service, path in placed:
             if path not in collectors:
                 raise MtlsError(
-                    f"host {host}, service {service.name}: nothing is known of its authority {service.authority}; add"
+                    f"host {host}, service {service.name}: its authority {service.authority} is not defined; add"
                     " it to mtls_authorities, or correct the path"
                 )
             collectors[path].add_service(host, service)
@@ -195,7 +195,7 @@ class InventoryReader:
             if key not in known:
                 close = nearest(str(key), known)
                 hint = f"did you mean {close}?" if close else f"known are {', '.join(known)}"
-                raise MtlsError(f"{where}, {raw['ca_dir']}, has the key {key!r}, which means nothing; {hint}")
+                raise MtlsError(f"{where}, {raw['ca_dir']}, has the unknown key {key!r}; {hint}")
         values = {f"mtls_{key}": value for key, value in raw.items()}
         return self._ca_settings(host, values, base_dir)
 
@@ -238,13 +238,13 @@ def _check_shape(where: str, value: t.Any, spec: Mapping[str, t.Any]) -> None:
         return
     if spec["type"] == "list":
         if not isinstance(value, Sequence) or isinstance(value, (str, bytes)):
-            raise MtlsError(f"{where} is no list; write one item for each, with a dash in front")
+            raise MtlsError(f"{where} is not a list; write one item a line, with a dash in front")
         items = [(f"{where}, item {number}", item) for number, item in enumerate(value, 1)]
     else:
         items = [(where, value)]
     for place, item in items:
         if not isinstance(item, Mapping) or not all(isinstance(key, str) for key in item):
-            raise MtlsError(f"{place} is no dictionary of names and values; write it as name: value")
+            raise MtlsError(f"{place} is not a dictionary; write it as name: value")
         for key in spec["options"].keys() & item.keys():
             _check_shape(f"{place}, {key}", item[key], spec["options"][key])
 
@@ -290,7 +290,8 @@ def beside_inventory(what: str, path: str, base_dir: str | None) -> str:
     path = os.path.expanduser(path)
     if base_dir is None and not os.path.isabs(path):
         raise MtlsError(
-            f"{what} '{path}' is relative, and this inventory is no file that it could start at; give it in full"
+            f"{what} '{path}' is relative, and this inventory is not a file whose directory it could start at; give the"
+            " full path"
         )
     return os.path.normpath(os.path.join(base_dir or os.sep, path))
 
@@ -403,7 +404,7 @@ class _Collector:
                     close = nearest(name, self._clients)
                     hint = f"did you mean '{close}'?" if close else "add it to mtls_clients of a host"
                     raise MtlsError(
-                        f"host {host}, service {service.name}: allow names '{name}', which is no client; {hint}"
+                        f"host {host}, service {service.name}: allow names '{name}', which is not a client; {hint}"
                     )
 
     def _refuse_revoked_yet_present(self) -> None:

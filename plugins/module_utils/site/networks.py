@@ -44,8 +44,8 @@ def check_exempt(where: str, networks: Sequence[str], proxies: Sequence[str]) ->
         said = f"{where}: exempt_networks: {text}"
         if any(_overlap(network, loopback) for loopback in _LOOPBACK):
             raise MtlsError(
-                f"{said} is this host itself: whoever comes by way of a proxy or a tunnel on it would get in without a"
-                " certificate; give the program that asks from there one"
+                f"{said} is this host itself: everybody who comes through a proxy or a tunnel on it would need no"
+                " certificate; give the program on the host a certificate instead"
             )
         if network.version == 4 and _DOCKER_GATEWAY in network:
             raise MtlsError(

@@ -156,7 +156,7 @@ def _future_dns(definition: Mapping[str, Any], holders: Sequence[Holder]) -> lis
 def _unknown(host: str, service: Service, name: str, known: Collection[str]) -> MtlsError:
     close = nearest(name, known)
     hint = f"did you mean '{close}'?" if close else f"add it to mtls_clients, and {_REMEDY}"
-    return MtlsError(f"host {host}, service {service.name}: allow names '{name}', which is no client; {hint}")
+    return MtlsError(f"host {host}, service {service.name}: allow names '{name}', which is not a client; {hint}")
 
 
 def _credential(path: str, host: str, service: Service) -> ServerCredential:

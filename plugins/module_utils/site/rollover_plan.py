@@ -74,7 +74,7 @@ def _chosen(plan: AuthorityPlan, moved: set[str], move: Move | None) -> set[str]
         if name not in names:
             close = nearest(name, names)
             hint = f"did you mean '{close}'?" if close else "name clients of the inventory that are not revoked"
-            raise MtlsError(f"{plan.path}: '{name}' is to move to the next authority, and is no client; {hint}")
+            raise MtlsError(f"{plan.path}: '{name}' is to move to the next authority, but is not a client; {hint}")
     if move.clients:
         return set(move.clients)
     return set([name for name in names if name not in moved][: move.count])

@@ -364,14 +364,14 @@ def _hsts(where: str, value: Mapping[str, t.Any] | None) -> Hsts | None:
     if hsts.preload and not (hsts.include_subdomains and hsts.max_age >= _HSTS_PRELOAD):
         raise MtlsError(
             f"{where}: hsts: preload needs include_subdomains and a max_age of {_HSTS_PRELOAD} or more; browsers' lists"
-            " take it on no other terms"
+            " require both"
         )
     return hsts
 
 
 def _body_size(where: str, value: str | None) -> str | None:
     if value is not None and not _BODY_SIZE.fullmatch(value):
-        raise MtlsError(f"{where}: max_body_size '{value}' is no size; write 512m or 10g, or 0 for any")
+        raise MtlsError(f"{where}: max_body_size '{value}' is not a size; write 512m or 10g, or 0 for any")
     return value
 
 

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What OpenSSL says of a client certificate that it refuses, as nginx logs it, and what that means here.
 
-nginx keeps on verifying after an error and logs the last one (``SSL_get_verify_result``). OpenSSL looks at the chain,
-the extensions, the strength of keys and digests, the CRLs, and at last at signatures and dates.
+nginx lets OpenSSL go on after an error and logs the last one (``SSL_get_verify_result``). OpenSSL looks at the chain,
+the extensions, the strength of keys and digests, the CRLs, and at last at signatures and dates (``X509_verify_cert``).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class VerifyError:
     """One of OpenSSL's verify errors, by its number in ``x509_vfy.h``.
 
     ``said_by`` are the causes of the doctor that say the same. ``chains``: the certificate may be of a CA that the host
-    does not trust. After any other error OpenSSL would have found that too, and nginx would have logged that instead.
+    does not trust; after any other error OpenSSL would have found that later, and nginx would have logged that.
     ``by_crl``: a newer CRL may have put an end to it.
     """
 
@@ -73,8 +73,14 @@ VERIFY_ERRORS: Mapping[str, VerifyError] = {
     "unable to verify the first certificate": _chain(21, "no CA in ca.crt issued it"),
     "certificate chain too long": _chain(22, "there are more CAs above it than ssl_verify_depth allows", Remedy.SITE),
     # CRLs
-    "unable to get certificate CRL": _crl(
-        3, "crl.pem has no CRL of a CA in its chain", Remedy.NEW_CRL, "not_rolled_out", "crl_expired"
+    # Also the last word on strangers whose chain is complete: a CRL of their CA is not there either.
+    "unable to get certificate CRL": VerifyError(
+        3,
+        "no CRL in crl.pem covers it: there is none of its CA, or its scope (issuingDistributionPoint) is another one",
+        Remedy.COMPLETE_CRL,
+        _NO_CA,
+        chains=True,
+        by_crl=True,
     ),
     "unable to decrypt CRL's signature": _crl(5, "the signature of a CRL cannot be read"),
     "CRL signature failure": _crl(8, "a CRL was not signed with the key of the CA that it names"),

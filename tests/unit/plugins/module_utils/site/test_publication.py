@@ -52,7 +52,7 @@ def test_what_is_absent_needs_nothing(ours):
         (
             "web",
             {"allow": ["phon"]},
-            "host web, service nas: allow names 'phon', which is no client; did you mean 'phone'?",
+            "host web, service nas: allow names 'phon', which is not a client; did you mean 'phone'?",
         ),
         ("web", {"allow": ["zoe"]}, "add it to mtls_clients, and run the role mtls.nginx.ca"),
         ("web2", {}, r"host web2, service nas: has no server certificate .*servers/web2/nas.crt is missing"),

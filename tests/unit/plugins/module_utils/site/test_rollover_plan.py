@@ -66,5 +66,5 @@ def test_more_clients_move(begun, move, serves):
     [("tabelt", "did you mean 'tablet'"), ("lost", "name clients of the inventory that are not revoked")],
 )
 def test_who_cannot_move(begun, name, said):
-    with pytest.raises(MtlsError, match=f"'{name}' is to move to the next authority, and is no client; {said}"):
+    with pytest.raises(MtlsError, match=f"'{name}' is to move to the next authority, but is not a client; {said}"):
         with_next(plans(begun), Move((name,)))
