@@ -36,6 +36,7 @@ test:  ## all of it; the unit tests with the oldest and the newest ansible-core 
 	@python3 tests/phases.py
 
 test-long: $(VENV)/.dev $(COLLECTION) packages  ## the long trials: many kills, reloads under load, each nginx, each ansible-core (root)
+	tests/packages.sh dbus libpam-systemd
 	pytest -m long
 	pytest $(PARALLEL) tests/gate --nginx=all
 	$(MAKE) matrix

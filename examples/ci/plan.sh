@@ -19,7 +19,7 @@ trap 'rm -rf "$work"' EXIT
 list() {
     cp -R "$1" "$work/$2"
     find "$work/$2" -type f -size -1024k -exec sh -c 'head -c 15 "$1" | grep -q "^.ANSIBLE_VAULT;"' _ {} \; -delete
-    ansible-playbook -i "$work/$2/$inventory" -e "@$after/ci/placeholders.yml" -e "mtls_plan_to=$work/$2.txt" "$here/plan.yml" \
+    ansible-playbook -i "$work/$2/$inventory" -e "@$after/ci/placeholders.yml" -e "plan_to=$work/$2.txt" "$here/plan.yml" \
         >"$work/$2.log" || { cat "$work/$2.log" >&2; return 1; }
 }
 

@@ -3,13 +3,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The summary at the end of a run, or what the doctor says.
 
-It says what changed on which host, what the probe saw, and which hosts were not reached. Ansible loads it by itself,
-because it lies beside the playbooks. It is a callback, not a task, so that it also comes after a rollout that has
-stopped.
+It says what changed on which host, what the probe saw, and which hosts were not reached; and the same for a program,
+in the file that MTLS_RESULT_FILE names: upkeep reads it. Ansible loads it by itself, because it lies beside the
+playbooks. It is a callback, not a task, so that it also comes after a rollout that has stopped.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import textwrap
@@ -44,6 +45,7 @@ class HostReport:
     seen: bool = False
     attempts: list[Mapping[str, t.Any]] | None = None
     failure: str | None = None
+    unreachable: bool = False
     unguarded: list[tuple[str, str]] = field(default_factory=list)  # service, path of its snippet
 
     def take_site(self, result: Mapping[str, t.Any]) -> None:
@@ -168,6 +170,7 @@ class CallbackModule(CallbackBase):
         self._authorities: list[str] = []
         self._not_asked: list[str] = []
         self._diagnoses: list[str] = []
+        self._status: dict[str, t.Any] | None = None
         self._check = False
 
     def v2_playbook_on_play_start(self, play: t.Any) -> None:
@@ -194,6 +197,8 @@ class CallbackModule(CallbackBase):
             self._authorities += _of_clients(values)
         elif action == "mtls.nginx.doctor":
             self._diagnoses.append(values["msg"])
+        elif action == "mtls.nginx.status":
+            self._status = {key: values[key] for key in ("due", "summary", "page", "document")}
 
     def v2_runner_item_on_ok(self, result: t.Any) -> None:
         """Note a new CRL: the task loops over authorities."""
@@ -211,10 +216,13 @@ class CallbackModule(CallbackBase):
 
     def v2_runner_on_unreachable(self, result: t.Any) -> None:
         """Note that a host cannot be reached."""
-        self._reports.setdefault(result._host.get_name(), HostReport()).failure = "it cannot be reached"
+        report = self._reports.setdefault(result._host.get_name(), HostReport())
+        report.failure, report.unreachable = "it cannot be reached", True
 
     def v2_playbook_on_stats(self, stats: t.Any) -> None:
         """Show the summary."""
+        if path := os.environ.get("MTLS_RESULT_FILE"):
+            self._write_result(path)
         if self._diagnoses:
             # Not wrapped, so that the commands in them can be copied.
             self._display.banner("MTLS DOCTOR")
@@ -224,6 +232,16 @@ class CallbackModule(CallbackBase):
         self._display.banner("MTLS PLAN" if self._check else "MTLS SUMMARY")
         for line in render(self._reports, self._hosts, self._authorities, check=self._check):
             self._display.display(line)
+
+    def _write_result(self, path: str) -> None:
+        result = {
+            "hosts": list(self._hosts),
+            "failures": {host: report.failure for host, report in self._reports.items() if report.failure},
+            "unreachable": [host for host, report in self._reports.items() if report.unreachable],
+            "status": self._status,
+        }
+        with open(path, "w", encoding="utf-8") as stream:
+            json.dump(result, stream)
 
 
 def _of_creation(path: str, not_asked: list[str], *, check: bool) -> str:

@@ -64,7 +64,8 @@ class ActionModule(ActionBase):
         refuse_as_inventory("the status", folder)
         settings = Settings(arguments["warn_days"], ansible_command(context.CLIARGS.get("inventory") or ()))
         plans = read_plan(task_vars).values()
-        report = _Report(status_of(plans, times.now(), settings, arguments["answers"]), folder)
+        upkeep = document.upkeep_from(_read(os.path.join(folder, "upkeep.json")) or b"")
+        report = _Report(status_of(plans, times.now(), settings, arguments["answers"], upkeep), folder)
         metrics_path = os.path.join(arguments["textfile_dir"] or folder, "mtls_status.prom")
         changed = report.changed(metrics_path)
         if not self._task.check_mode:

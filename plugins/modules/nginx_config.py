@@ -133,6 +133,7 @@ options:
     description:
       - Writes the end dates of CRL and certificates for the textfile collector of Prometheus' node exporter,
         readable by everybody. They are read on the host.
+      - Every run sets the time of that file, so that its age tells when the host last heard from the controller.
       - Written last, when nginx serves. A symbolic link of that name is replaced; what cannot be replaced is a warning.
       - The metrics are C(mtls_nginx_crl_next_update_timestamp_seconds), C(mtls_nginx_ca_not_after_timestamp_seconds)
         and C(mtls_nginx_server_certificate_not_after_timestamp_seconds) with the label C(service).

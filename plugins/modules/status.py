@@ -11,6 +11,7 @@ description:
   - Compares what the inventory wants with what the authorities recorded, and writes a page for people
     (C(status.html)), a document for programs (C(status.json)) and metrics for Prometheus (C(mtls_status.prom)).
   - Covers B(all) hosts of the inventory, whatever C(--limit) says, and every authority that they name.
+  - Reads C(upkeep.json), which the role P(mtls.nginx.upkeep#role) has left in O(path), if it is installed.
   - Needs neither the authority's key nor its passphrase, and changes nothing but its own files.
   - Never fails for what it finds. RV(due) says whether there is something to do; the playbook C(mtls.nginx.status)
     fails then.

@@ -6,11 +6,12 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 import typing as t
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 
 from ansible import constants as C
 from ansible import context
@@ -25,6 +26,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import (
     InventoryReader,
     authority_path,
 )
+from ansible_collections.mtls.nginx.plugins.module_utils.site.known_variables import refuse_unknown
 from ansible_collections.mtls.nginx.plugins.module_utils.site.rollover_plan import Move, with_next
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service
 from ansible_collections.mtls.nginx.plugins.plugin_utils.facts import refuse_facts
@@ -52,9 +54,11 @@ def read_plan(
     reader = inventory_reader()
     hostvars = task_vars["hostvars"]
     refuse_facts(task_vars, task_vars["groups"]["all"])
+    options, extra = _all_options(), hostvars._variable_manager.extra_vars
     hosts, base_dirs = {}, {}
     for host in task_vars["groups"]["all"]:  # hostvars may hold an implicit localhost too
         variables = hostvars[host]  # computed at each access
+        refuse_unknown(host, variables, options, extra)
         hosts[host] = _values(variables, host, reader.variables)
         base_dirs[host] = base_dir(variables)
     plans = reader.plan(hosts, base_dirs)
@@ -82,10 +86,24 @@ def refuse_as_inventory(what: str, path: str) -> None:
             )
 
 
+@lru_cache(maxsize=1)
+def _all_options() -> frozenset[str]:
+    """Return the options of all roles and of all their entry points."""
+    found: set[str] = set()
+    for path in glob.glob(os.path.join(glob.escape(COLLECTION_DIR), "roles", "*", "meta", "argument_specs.yml")):
+        for spec in _argument_specs(path).values():
+            found.update(spec.get("options", {}))
+    return frozenset(found)
+
+
 def _role_options(role: str) -> dict[str, t.Any]:
-    path = os.path.join(COLLECTION_DIR, "roles", role, "meta", "argument_specs.yml")
+    return _argument_specs(os.path.join(COLLECTION_DIR, "roles", role, "meta", "argument_specs.yml"))["main"]["options"]
+
+
+@cache
+def _argument_specs(path: str) -> dict[str, t.Any]:
     with open(path, encoding="utf-8") as stream:
-        return yaml_load(stream)["argument_specs"]["main"]["options"]
+        return yaml_load(stream)["argument_specs"]
 
 
 def _values(variables: Mapping[str, t.Any], host: str, names: list[str]) -> dict[str, t.Any]:

@@ -94,6 +94,14 @@ def second_service(site, **changes):
 
 
 INVENTORIES = {
+    "a variable that nothing reads": (
+        lambda site: site.all_vars.update(mtls_service=[{"name": "nas"}]),
+        "host nas: mtls_service is for one run (-e mtls_service=...) and does nothing in the inventory; did you mean",
+    ),
+    "a misspelled variable": (
+        lambda site: site.all_vars.update(mtls_revokd=[{"serial": "0A"}]),
+        "host nas: there is no variable mtls_revokd; did you mean mtls_revoked?",
+    ),
     "client name with a slash": (lambda site: client(site, name="a/b"), "host nas", "'a/b'"),
     "client name with dots": (lambda site: client(site, name=".."), "host nas", "'..'"),
     "client name with a control character": (lambda site: client(site, name="a\tb"), "host nas", "control"),

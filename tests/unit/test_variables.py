@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ansible_collections.mtls.nginx.plugins.module_utils.site import known_variables
+
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "variables.md").read_text()
 ROLES = {
@@ -78,6 +80,11 @@ VARIABLES = rows(re.sub(r"^### .*?(?=^##)", "", PAGE, flags=re.MULTILINE | re.DO
 
 def test_it_lists_each_variable_and_no_other():
     assert set(VARIABLES) == set(OPTIONS) | set(PLAYED)
+
+
+def test_what_the_playbooks_read_is_known_where_unknown_variables_are_refused():
+    assert set(PLAYED) <= known_variables.PLAYBOOKS | known_variables.ONE_RUN
+    assert set(PLAYED) | set(OPTIONS) >= known_variables.PLAYBOOKS | known_variables.ONE_RUN
 
 
 def test_the_sweep_finds_the_variables_of_the_playbooks():

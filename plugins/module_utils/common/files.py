@@ -13,11 +13,13 @@ import contextlib
 import errno
 import fcntl
 import os
+import pwd
 import stat
 import time
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO, Union
 
+from ansible_collections.mtls.nginx.plugins.module_utils.common import times
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 
 Path = Union[str, "os.PathLike[str]"]
@@ -208,8 +210,8 @@ def sync_directory(path: str) -> None:
 def lock(path: Path, wait: float = 120.0) -> Iterator[None]:
     """Hold the exclusive lock file ``path`` (created 0600 when missing) for the length of the ``with``.
 
-    The kernel drops it when the process ends, however it ends, so a stale lock cannot exist. Raises MtlsError
-    when another process still holds it after ``wait`` seconds.
+    The kernel drops it when the process ends, however it ends, so a stale lock cannot exist. Raises MtlsError,
+    which names the holder, when another process still holds it after ``wait`` seconds.
     """
     path = os.fspath(path)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -222,13 +224,27 @@ def lock(path: Path, wait: float = 120.0) -> Iterator[None]:
             except BlockingIOError:
                 if time.monotonic() >= deadline:
                     raise MtlsError(
-                        f"{path}: another run still works in this directory after {wait:.0f} seconds of waiting; "
-                        f"run again when it has finished (`fuser {path}` names the process)"
+                        f"{path}: another run{holder(descriptor)} still works in this directory after {wait:.0f} "
+                        "seconds of waiting; run again when it has finished"
                     ) from None
                 time.sleep(0.1)
         yield
     finally:
         os.close(descriptor)
+
+
+def holder(descriptor: int) -> str:
+    """Return who holds a lock, as far as the kernel tells: not in another container, nor on another machine."""
+    status = os.fstat(descriptor)
+    file = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
+    try:
+        with open("/proc/locks", encoding="ascii") as locks:  # proc_locks(5)
+            pid = next(int(fields[4]) for fields in map(str.split, locks) if file in fields)
+        began = times.process_start(pid)
+        user = pwd.getpwuid(os.stat(f"/proc/{pid}").st_uid).pw_name
+    except (OSError, StopIteration, ValueError, KeyError):
+        return ""
+    return f" (process {pid} of {user}, since {times.iso(began)})"
 
 
 def remove_unfinished(directory: Path) -> None:

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from datetime import datetime, timedelta, timezone
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
@@ -19,6 +21,14 @@ CRL_BACKDATED = timedelta(days=1)
 def now() -> datetime:
     """Return this second."""
     return datetime.now(timezone.utc).replace(microsecond=0)
+
+
+def process_start(pid: int) -> datetime:
+    """Return when a process began (proc_pid_stat(5), field 22); raises OSError when there is none."""
+    with open(f"/proc/{pid}/stat", "rb") as stream:
+        ticks = int(stream.read().rpartition(b")")[2].split()[19])
+    age = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+    return datetime.fromtimestamp(time.time() - age, timezone.utc).replace(microsecond=0)
 
 
 def in_days(moment: datetime, days: int, owner: str) -> datetime:

@@ -179,7 +179,8 @@ def exclusive(directory: str) -> Iterator[None]:
             except BlockingIOError:
                 if time.monotonic() > deadline:
                     raise Busy(
-                        f"{directory}: another run is changing this host's nginx; wait for it and run again"
+                        f"{directory}: another run{files.holder(descriptor)} is changing this host's nginx; wait for "
+                        "it and run again"
                     ) from None
                 time.sleep(0.05)
         yield

@@ -9,6 +9,7 @@ Whatever fails, the files are afterwards what they were, byte for byte, and ngin
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -141,6 +142,7 @@ class _Transaction:
                     self._commit(outcome, configuration)
                 if not self._held:
                     _write_metrics(outcome)
+                    _touch_metrics(self._request)
             self._refuse_to_call_it_done(outcome)
             return outcome
 
@@ -532,6 +534,13 @@ def _write_metrics(outcome: Outcome) -> None:
                 files.write_file(change.path, change.wanted.content, change.wanted.mode)
             except OSError as error:
                 outcome.warnings.append(f"the metrics were not written: {_words(error)}")
+
+
+def _touch_metrics(request: ChangeRequest) -> None:
+    """The file's time is when this host last heard from the controller."""
+    if request.textfile is not None:
+        with contextlib.suppress(OSError):
+            os.utime(request.textfile.path, follow_symlinks=False)
 
 
 def _new_file(change: Change) -> swap.NewFile:

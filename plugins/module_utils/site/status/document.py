@@ -14,6 +14,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.status.model impor
     AuthorityStatus,
     CertificateStatus,
     Status,
+    Upkeep,
 )
 
 VERSION = 1
@@ -50,6 +51,12 @@ def render(status: Status, generated: datetime) -> bytes:
             }
             for host in status.hosts
         ],
+        "upkeep": status.upkeep
+        and {
+            "warn_days": status.upkeep.warn_days,
+            "since": times.iso(status.upkeep.since),
+            "succeeded": {name: times.iso(moment) for name, moment in status.upkeep.succeeded.items()},
+        },
     }
     # What UTF-8 cannot hold, such as a lone surrogate in a certificate's name, becomes JSON's own escape.
     return f"{_spread(document)}\n".encode("utf-8", "backslashreplace")
@@ -60,6 +67,16 @@ def generated_at(document: bytes) -> datetime | None:
     try:
         return times.from_iso(json.loads(document)["generated"])
     except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def upkeep_from(left: bytes) -> Upkeep | None:
+    """What upkeep has left beside the document, or None for something else."""
+    try:
+        found = json.loads(left)
+        moments = {str(name): times.from_iso(moment) for name, moment in found["succeeded"].items()}
+        return Upkeep(int(found["warn_days"]), times.from_iso(found["since"]), moments)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 

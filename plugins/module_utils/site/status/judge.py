@@ -59,6 +59,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.status.model impor
     ServiceStatus,
     Status,
     StatusFinding,
+    Upkeep,
 )
 
 try:
@@ -109,10 +110,12 @@ def status_of(
     now: datetime,
     settings: Settings,
     answers: Mapping[str, Mapping[str, t.Any]] | None = None,
+    upkeep: Upkeep | None = None,
 ) -> Status:
     """How all authorities and hosts of an inventory stand.
 
     :arg answers: what hosts said when asked live, see `host_status`; None when nobody was asked.
+    :arg upkeep: None where it is not installed.
     :raises MtlsError: warn_days is beyond the year 9999.
     """
     plans = list(plans)
@@ -123,8 +126,9 @@ def status_of(
     # What stands open comes first.
     findings = [*_open(hosts), *(finding for authority in authorities for finding in authority.findings)]
     findings += _host_findings(hosts, settings)
+    findings += _upkeep_findings(upkeep, now)
     findings.sort(key=lambda finding: order.index(finding.level))
-    return Status(now, settings.warn_days, authorities, hosts, tuple(findings))
+    return Status(now, settings.warn_days, authorities, hosts, tuple(findings), upkeep)
 
 
 def _read(plan: AuthorityPlan, now: datetime, settings: Settings) -> AuthorityStatus:
@@ -507,3 +511,15 @@ def _host_findings(hosts: Sequence[HostStatus], settings: Settings) -> Iterator[
         about = tuple(f"{host.name} ({'; '.join(host.troubles)})" for host in hosts if host.state == state)
         if about:
             yield StatusFinding(level, kind, title, remedy, about, settings.playbook("site"))
+
+
+def _upkeep_findings(upkeep: Upkeep | None, now: datetime) -> Iterator[StatusFinding]:
+    """The dead man's switch: timers that no longer run report nothing themselves."""
+    if upkeep is None:
+        return
+    last = max((upkeep.since, *upkeep.succeeded.values()))
+    if now - last > timedelta(days=upkeep.warn_days):
+        about = tuple(f"{name} ({moment:%Y-%m-%d})" for name, moment in sorted(upkeep.succeeded.items()))
+        title = f"Upkeep has not succeeded for {(now - last).days} days"
+        remedy = "On the controller, systemctl list-timers and journalctl -u 'mtls-upkeep-*' say why."
+        yield StatusFinding(ACT_SOON, "upkeep_late", title, remedy, about)

@@ -44,6 +44,13 @@ def render(status: Status, generated: datetime) -> bytes:
 
 def _metrics(status: Status, generated: datetime) -> Iterable[tuple[str, str, Iterable[Sample]]]:
     authorities = status.authorities
+    yield (
+        "mtls_upkeep_last_success_timestamp_seconds",
+        "When a playbook that upkeep runs last succeeded.",
+        [({"playbook": name}, _seconds(moment)) for name, moment in status.upkeep.succeeded.items()]
+        if status.upkeep
+        else [],
+    )
     yield ("mtls_status_timestamp_seconds", "When this was written.", [({}, _seconds(generated))])
     yield (
         "mtls_status_findings",

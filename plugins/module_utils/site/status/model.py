@@ -147,6 +147,15 @@ class HostStatus:
 
 
 @dataclass(frozen=True)
+class Upkeep:
+    """Since when upkeep runs, when each of its playbooks last succeeded, and after how many days without to warn."""
+
+    warn_days: int
+    since: datetime
+    succeeded: Mapping[str, datetime]
+
+
+@dataclass(frozen=True)
 class Status:
     """All of it, as it is at `now`. `warn_days` is None where each certificate is judged by its own renewal."""
 
@@ -155,6 +164,7 @@ class Status:
     authorities: tuple[AuthorityStatus, ...]
     hosts: tuple[HostStatus, ...] = ()
     findings: tuple[StatusFinding, ...] = ()
+    upkeep: Upkeep | None = None
 
     @property
     def due(self) -> bool:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -17,6 +18,16 @@ from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import Mt
 MOMENTS = st.datetimes(
     min_value=datetime(1950, 1, 1), max_value=datetime(9999, 12, 31, 23, 59, 59), timezones=st.just(UTC)
 ).map(lambda moment: moment.replace(microsecond=0))
+
+
+def test_when_a_process_began():
+    before = times.now()
+    with subprocess.Popen(["sleep", "60"]) as process:
+        began = times.process_start(process.pid)
+        process.kill()
+    assert before - timedelta(seconds=1) <= began <= times.now() + timedelta(seconds=1)
+    with pytest.raises(OSError, match="No such file"):
+        times.process_start(process.pid)
 
 
 @given(MOMENTS)

@@ -27,6 +27,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.status.model impor
     ServiceStatus,
     Status,
     StatusFinding,
+    Upkeep,
 )
 from ansible_collections.mtls.nginx.tests.pages import samples
 
@@ -290,3 +291,22 @@ def test_the_same_all_day(mixed):
     assert page(morning) == page(evening)
     assert status_json.render(morning, NOW) == status_json.render(evening, NOW)
     assert page(mixed, NOW) != page(mixed, NOW + timedelta(minutes=1))
+
+
+def test_when_upkeep_last_succeeded_is_in_document_and_metrics():
+    left = b"""{"warn_days": 3, "since": "2026-11-01T12:00:00Z",
+                "succeeded": {"refresh_crl": "2026-11-23T03:15:00Z"}}"""
+    upkeep = status_json.upkeep_from(left)
+    assert upkeep == Upkeep(
+        3, datetime(2026, 11, 1, 12, tzinfo=UTC), {"refresh_crl": datetime(2026, 11, 23, 3, 15, tzinfo=UTC)}
+    )
+    status = Status(NOW, None, (), upkeep=upkeep)
+    assert json.loads(status_json.render(status, NOW))["upkeep"] == json.loads(left)
+    line = 'mtls_upkeep_last_success_timestamp_seconds{playbook="refresh_crl"} 1795403700'
+    assert line in status_metrics.render(status, NOW).decode().splitlines()
+    assert json.loads(status_json.render(Status(NOW, None, ()), NOW))["upkeep"] is None
+
+
+@pytest.mark.parametrize("left", [b"", b"{", b"[]", b'{"warn_days": 3}', b'{"warn_days": 3, "succeeded": {}}'])
+def test_something_else_in_upkeeps_place_counts_as_none(left):
+    assert status_json.upkeep_from(left) is None

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import keys
@@ -81,40 +79,3 @@ def test_during_a_rollover_both_count(rolling):
     assert all(serial in published.record and published.record.is_valid(serial) for serial in serials)
     assert len(published.record) == sum(len(pki.index()) for pki in rolling)
     assert {serial for serial, _subject in published.record.live(times.now())} >= serials
-
-
-def test_the_next_one_takes_the_others_place_and_nothing_is_lost(rolling):
-    old, _follower = rolling
-    before = [pki.index() for pki in rolling]
-    former = handover.take_over(str(old.path), "0A")
-
-    assert former == os.path.join(str(old.path), handover.FORMER, "0A")
-    assert Pki(old.path).index() == before[1]
-    assert Pki(old.path / "former" / "0A").index() == before[0]
-    assert not handover.is_begun(str(old.path))
-    assert isinstance(read_published(str(old.path)).chain(), bytes)
-
-
-@pytest.mark.parametrize("killed_at", range(1, 9))
-def test_killed_in_the_middle_it_is_completed_by_the_next_run(rolling, monkeypatch, killed_at):
-    old, _follower = rolling
-    before = [pki.index() for pki in rolling]
-    renames = iter(range(1, 1000))
-    rename = os.rename
-
-    def mortal(source: str, target: str) -> None:
-        if next(renames) == killed_at:
-            raise KeyboardInterrupt
-        rename(source, target)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(os, "rename", mortal)
-        with pytest.raises(KeyboardInterrupt):
-            handover.take_over(str(old.path), "0A")
-
-    assert handover.is_interrupted(str(old.path))
-    with pytest.raises(MtlsError, match=r"was interrupted; run site.yml without --check, which completes it"):
-        read_published(str(old.path))
-    handover.complete_interrupted(str(old.path))
-    assert Pki(old.path).index() == before[1]
-    assert Pki(old.path / "former" / "0A").index() == before[0]

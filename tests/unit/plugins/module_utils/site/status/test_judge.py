@@ -20,7 +20,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.status.judge impor
     host_status,
     status_of,
 )
-from ansible_collections.mtls.nginx.plugins.module_utils.site.status.model import ACT_NOW, ACT_SOON, NOTE
+from ansible_collections.mtls.nginx.plugins.module_utils.site.status.model import ACT_NOW, ACT_SOON, NOTE, Upkeep
 from ansible_collections.mtls.nginx.tests.pages import samples
 
 
@@ -89,6 +89,29 @@ def test_a_fleet_with_much_to_do(tmp_path):
     assert status.due
     assert "Clients without a certificate: farid-laptop, farid-tablet; " in status.summary
     assert "unmanaged" not in status.summary
+
+
+@pytest.mark.parametrize(("days", "late"), [(2, False), (3, False), (4, True)])
+def test_upkeep_that_no_longer_succeeds(small, days, late):
+    now = times.now()
+    past = [now - timedelta(days=each) for each in (30, days, 20)]
+    upkeep = Upkeep(3, past[0], {"refresh_crl": past[1], "site": past[2]})
+    status = status_of([small.plan], now, Settings(), upkeep=upkeep)
+    assert [finding.title for finding in status.findings] == (["Upkeep has not succeeded for 4 days"] if late else [])
+    if late:
+        about = (f"refresh_crl ({day(-4)})", f"site ({day(-20)})")
+        assert found(status) == [(ACT_SOON, "upkeep_late", about)]
+
+
+@pytest.mark.parametrize(("days", "late"), [(3, False), (4, True)])
+def test_upkeep_that_has_never_succeeded(small, days, late):
+    now = times.now()
+    status = status_of([small.plan], now, Settings(), upkeep=Upkeep(3, now - timedelta(days=days), {}))
+    assert found(status) == ([(ACT_SOON, "upkeep_late", ())] if late else [])
+
+
+def test_upkeep_that_is_not_installed_is_not_late(small):
+    assert found(status_of([small.plan], times.now(), Settings(), upkeep=None)) == []
 
 
 def test_before_the_first_run(small, tmp_path):

@@ -1,0 +1,60 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which variables named ``mtls_…`` mean something: one that is misspelled would be ignored without a word."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.common.names import nearest
+
+# What the playbooks read beside the roles' options: tests/unit/test_variables.py compares.
+PLAYBOOKS = frozenset(
+    {
+        "mtls_batch",
+        "mtls_hosts",
+        "mtls_probe_address",
+        "mtls_rollover_batch",
+        "mtls_rollover_clients",
+        "mtls_rollover_days",
+        "mtls_rollover_dir",
+        "mtls_rollover_force",
+        "mtls_rollover_quiet_days",
+        "mtls_rollover_subject",
+        "mtls_status_dir",
+        "mtls_status_live",
+        "mtls_status_textfile_dir",
+        "mtls_warn_days",
+    }
+)
+# What one run is told: in the inventory it would hold for all of them, and is rather something else misspelled.
+ONE_RUN = frozenset(
+    {"mtls_certificate", "mtls_client", "mtls_recover_confirm", "mtls_revoke", "mtls_service", "mtls_step"}
+)
+
+
+def refuse_unknown(host: str, names: Iterable[str], options: Collection[str], extra: Collection[str]) -> None:
+    """Refuse variables of a host that begin with ``mtls_`` and that nothing reads.
+
+    :arg names: all variables of the host.
+    :arg options: the roles' options.
+    :arg extra: what the command line sets (``-e``).
+    :raises MtlsError: names the first one, and what may have been meant.
+    """
+    lasting = {*options, *PLAYBOOKS} - ONE_RUN
+    for name in sorted(names):
+        if not name.startswith("mtls_") or name.startswith("mtls__") or name in lasting:
+            continue
+        meant = nearest(name, lasting)
+        guess = f"; did you mean {meant}?" if meant else ""
+        if name not in ONE_RUN:
+            raise MtlsError(
+                f"host {host}: there is no variable {name}{guess or ';'} docs/variables.md lists all of them, and "
+                "variables of your own need another prefix than mtls_"
+            )
+        if name not in extra:
+            raise MtlsError(
+                f"host {host}: {name} is for one run (-e {name}=...) and does nothing in the inventory{guess}"
+            )

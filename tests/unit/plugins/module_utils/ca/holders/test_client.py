@@ -1,0 +1,48 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Clients as the inventory wants them, refused before anything is touched."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client import Client, check_clients
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
+
+
+@pytest.mark.parametrize(
+    ("clients", "said"),
+    [
+        ([Client("a"), Client("a")], "client 'a': is in the list twice; remove one"),
+        ([Client("a", days=0)], "client 'a': days is 0; use 1 or more"),
+        ([Client("a", renew_before=-1)], "client 'a': renew_before is -1; use 0 or more"),
+        ([Client("a", p12_password="")], "client 'a': "),
+        ([Client("../a")], ""),
+        ([Client("john"), Client("John")], ""),
+    ],
+    ids=["twice", "days", "renewal", "password", "path", "case"],
+)
+def test_what_cannot_be(clients, said):
+    with pytest.raises(MtlsError) as error:
+        check_clients(clients)
+    assert str(error.value).startswith(said)
+
+
+def test_what_can():
+    check_clients([Client("a"), Client("b", p12_password="secret"), Client("c", revoked=True, p12_password="")])
+
+
+@pytest.mark.parametrize(
+    ("client", "p12", "profile", "key_file"),
+    [
+        (Client("a"), True, False, True),
+        (Client("a", mobileconfig=True), True, True, True),
+        (Client("a", mobileconfig=True, csr="a.csr"), False, False, True),
+        (Client("a", mobileconfig=True, p12="none"), False, False, True),
+        (Client("a", keep_key=False), True, False, False),
+        (Client("a", keep_key=False, p12="none"), False, False, True),
+    ],
+)
+def test_which_files_a_client_has(client, p12, profile, key_file):
+    assert (client.has_p12, client.has_profile, client.keeps_key_file) == (p12, profile, key_file)

@@ -1,0 +1,73 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The last step of a rollover: the next authority takes the old one's place, whoever is killed meanwhile."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import keys
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client import Client
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.lifecycle import creation
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.store import handover
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.published import read_published
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.wanted import WantedAuthority
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
+from ansible_collections.mtls.nginx.tests.unit.support import Pki
+
+
+@pytest.fixture
+def served(pki):
+    pki.serve(Client("a"), Client("b", revoked=True))
+    return pki
+
+
+@pytest.fixture
+def rolling(served) -> tuple[Pki, Pki]:
+    """An authority and the one that is to follow it."""
+    path = handover.next_path(str(served.path))
+    wanted = WantedAuthority(path, {"CN": "Next CA"}, keys.KeyKind("ecdsa"), None, 3650, 30)
+    creation.ensure(wanted, check=False)
+    follower = Pki(served.path / "next")
+    follower.serve(Client("a"), Client("new"))
+    return served, follower
+
+
+def test_the_next_one_takes_the_others_place_and_nothing_is_lost(rolling):
+    old, _follower = rolling
+    before = [pki.index() for pki in rolling]
+    former = handover.take_over(str(old.path), "0A")
+
+    assert former == os.path.join(str(old.path), handover.FORMER, "0A")
+    assert Pki(old.path).index() == before[1]
+    assert Pki(old.path / "former" / "0A").index() == before[0]
+    assert not handover.is_begun(str(old.path))
+    assert isinstance(read_published(str(old.path)).chain(), bytes)
+
+
+@pytest.mark.parametrize("killed_at", range(1, 9))
+def test_killed_in_the_middle_it_is_completed_by_the_next_run(rolling, monkeypatch, killed_at):
+    old, _follower = rolling
+    before = [pki.index() for pki in rolling]
+    renames = iter(range(1, 1000))
+    rename = os.rename
+
+    def mortal(source: str, target: str) -> None:
+        if next(renames) == killed_at:
+            raise KeyboardInterrupt
+        rename(source, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "rename", mortal)
+        with pytest.raises(KeyboardInterrupt):
+            handover.take_over(str(old.path), "0A")
+
+    assert handover.is_interrupted(str(old.path))
+    with pytest.raises(MtlsError, match=r"was interrupted; run site.yml without --check, which completes it"):
+        read_published(str(old.path))
+    handover.complete_interrupted(str(old.path))
+    assert Pki(old.path).index() == before[1]
+    assert Pki(old.path / "former" / "0A").index() == before[0]

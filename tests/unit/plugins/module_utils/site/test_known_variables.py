@@ -1,0 +1,40 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A variable that nothing reads is refused, with what may have been meant."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.site.known_variables import refuse_unknown
+
+OPTIONS = {"mtls_clients", "mtls_services", "mtls_revoked", "mtls_crl_days", "mtls_revoke", "mtls_recover_confirm"}
+
+
+@pytest.mark.parametrize(
+    ("name", "extra", "said"),
+    [
+        ("mtls_clinets", (), "there is no variable mtls_clinets; did you mean mtls_clients?"),
+        ("mtls_crl_day", (), "there is no variable mtls_crl_day; did you mean mtls_crl_days?"),
+        ("mtls_hots", ("mtls_hots",), "there is no variable mtls_hots; did you mean mtls_hosts?"),
+        ("mtls_zzzzzzzzzzzz", (), "there is no variable mtls_zzzzzzzzzzzz; docs/variables.md lists all of them"),
+        (
+            "mtls_revoke",
+            (),
+            "mtls_revoke is for one run (-e mtls_revoke=...) and does nothing in the inventory; did",
+        ),
+        ("mtls_service", (), "mtls_service is for one run (-e mtls_service=...)"),
+    ],
+)
+def test_what_nothing_reads(name, extra, said):
+    with pytest.raises(MtlsError) as error:
+        refuse_unknown("nas", [name, "ansible_host"], OPTIONS, extra)
+    assert str(error.value).startswith(f"host nas: {said}")
+
+
+def test_what_somebody_else_reads_is_none_of_ours():
+    names = ["ansible_host", "vault_mtls_ca_passphrase", "mtls__inventory", "mtlsx", "MTLS_CLIENTS", "mtls_batch"]
+    refuse_unknown("nas", [*names, *(OPTIONS - {"mtls_revoke", "mtls_recover_confirm"})], OPTIONS, ())
+    refuse_unknown("nas", ["mtls_revoke", "mtls_step"], OPTIONS, ("mtls_revoke", "mtls_step"))
