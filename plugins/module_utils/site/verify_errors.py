@@ -65,18 +65,18 @@ def _certificate(number: int, sentence: str, *said_by: str) -> VerifyError:
 # By the words of X509_verify_cert_error_string in OpenSSL 3.
 VERIFY_ERRORS: Mapping[str, VerifyError] = {
     # The chain
-    "unable to get issuer certificate": _chain(2, "ca.crt lacks the CA above one of its CAs", Remedy.SITE),
+    "unable to get issuer certificate": _chain(2, "nginx has not loaded the CA above one of its CAs", Remedy.SITE),
     "certificate signature failure": _chain(7, "its signature was not made with the key of the CA that it names"),
     "self-signed certificate": _chain(18, "it is signed with its own key, and no CA issued it"),
-    "self-signed certificate in certificate chain": _chain(19, "its chain ends in a root that is not in ca.crt"),
-    "unable to get local issuer certificate": _chain(20, "the CA that issued it is not in ca.crt"),
-    "unable to verify the first certificate": _chain(21, "no CA in ca.crt issued it"),
+    "self-signed certificate in certificate chain": _chain(19, "its chain ends in a root that nginx has not loaded"),
+    "unable to get local issuer certificate": _chain(20, "nginx has not loaded the CA that issued it"),
+    "unable to verify the first certificate": _chain(21, "no CA that nginx has loaded issued it"),
     "certificate chain too long": _chain(22, "there are more CAs above it than ssl_verify_depth allows", Remedy.SITE),
     # CRLs
     # Also the last word on strangers whose chain is complete: a CRL of their CA is not there either.
     "unable to get certificate CRL": VerifyError(
         3,
-        "no CRL in crl.pem covers it: there is none of its CA, or its scope (issuingDistributionPoint) is another one",
+        "no CRL that nginx has loaded covers it: its CA has none, or one of another scope (issuingDistributionPoint)",
         Remedy.COMPLETE_CRL,
         _NO_CA,
         chains=True,
@@ -89,7 +89,7 @@ VERIFY_ERRORS: Mapping[str, VerifyError] = {
     "certificate revoked": _crl(
         23, "the CRL that nginx has loaded lists it, or a CA above it, as revoked", Remedy.RELOAD, "revoked"
     ),
-    "unable to get CRL issuer certificate": _crl(33, "a CRL is signed by a CA that is not in ca.crt"),
+    "unable to get CRL issuer certificate": _crl(33, "a CRL is signed by a CA that nginx has not loaded"),
     "key usage does not include CRL signing": _crl(
         35, "the key usage of the CA that signed a CRL does not include cRLSign", Remedy.CA
     ),

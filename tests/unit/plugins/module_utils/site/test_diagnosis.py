@@ -626,7 +626,7 @@ CASES = {
         OUT,
         False,
         ["refused"],
-        "no CRL in crl.pem covers it",
+        "no CRL that nginx has loaded covers it",
     ),
     "nobody's CRL covers a stranger": (
         INTENT,
@@ -645,6 +645,15 @@ CASES = {
         True,
         [],
         "would be let in",
+    ),
+    "nginx has loaded other CAs": (
+        INTENT,
+        RECORD,
+        reality(host(requests=refused("unable to verify the first certificate")), status=None),
+        OUT,
+        False,
+        ["refused"],
+        "Remedy: nginx may still run with an older configuration: ansible web1",
     ),
     "nginx has loaded another CRL": (
         INTENT,
