@@ -630,11 +630,6 @@ class _Case:
         path = self.record.path
         return {
             Remedy.NEW_CERTIFICATE: self._replace(),
-            Remedy.OTHER_CERTIFICATE: (
-                f"nginx may still run with an older configuration: {self._reload}"
-                if self.certificate and self.certificate.by_authority
-                else f"use a certificate of {self.record.authority or path}"
-            ),
             Remedy.NEW_CRL: self.refresh_crl,
             Remedy.COMPLETE_CRL: (
                 f"{self.refresh_crl}; if the CRL comes from elsewhere (mtls_ca_trust, mtls_ca_parent_crl), replace it"
@@ -646,7 +641,7 @@ class _Case:
             Remedy.DATES: f"compare the clock of {self.intent.host} with the dates of the CAs in {path}/ca.crt",
             Remedy.CLOCK: self._set_clock,
             Remedy.SITE: self.site,
-            Remedy.RELOAD: self._reload,
+            Remedy.RELOAD: f"nginx may still run with an older configuration: {self._reload}",
         }
 
     def alarmed(self, findings: Sequence[Cause]) -> list[Cause]:

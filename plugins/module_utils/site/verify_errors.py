@@ -20,7 +20,6 @@ class Remedy(Enum):
     """What to do about an error. The doctor knows the words for the host and the client in question."""
 
     NEW_CERTIFICATE = "new certificate"
-    OTHER_CERTIFICATE = "other certificate"
     NEW_CRL = "new CRL"
     COMPLETE_CRL = "complete CRL"
     CA = "CA"
@@ -54,7 +53,7 @@ def _crl(number: int, sentence: str, remedy: Remedy = Remedy.COMPLETE_CRL, *said
     return VerifyError(number, sentence, remedy, frozenset(said_by), by_crl=True)
 
 
-def _chain(number: int, sentence: str, remedy: Remedy = Remedy.OTHER_CERTIFICATE) -> VerifyError:
+def _chain(number: int, sentence: str, remedy: Remedy = Remedy.RELOAD) -> VerifyError:
     return VerifyError(number, sentence, remedy, _NO_CA, chains=True)
 
 
