@@ -192,7 +192,7 @@ class CallbackModule(CallbackBase):
         elif action == "mtls.nginx.trust_check" and not values.get("asked", True) and values.get("msg"):
             self._not_asked.append(result._host.get_name())
         elif action == "mtls.nginx.ca_init" and values.get("created"):
-            self._authorities.append(_of_creation(values["path"], self._not_asked, check=self._check))
+            self._authorities.append(_of_creation(values["ca_path"], self._not_asked, check=self._check))
         elif action == "mtls.nginx.client_cert":
             self._authorities += _of_clients(values)
         elif action == "mtls.nginx.doctor":

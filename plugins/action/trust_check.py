@@ -9,8 +9,9 @@ import os
 import time
 import typing as t
 
-from ansible.errors import AnsibleConnectionFailure
+from ansible.errors import AnsibleError
 
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.site import answers
 from ansible_collections.mtls.nginx.plugins.module_utils.site.standing import Standing, TrustAnswer, check, expected
 from ansible_collections.mtls.nginx.plugins.plugin_utils.host_action import HostAction
@@ -48,11 +49,12 @@ class ActionModule(HostAction):
         before = time.time()
         try:
             looked = self._ask("nginx_facts", options, answers.NGINX_FACTS)
-        except AnsibleConnectionFailure as error:
-            # Not `unreachable`: with any_errors_fatal one host that is down would keep all others from their files.
-            return {"changed": False, "asked": False, "msg": f"host {self._host} cannot be reached: {error}"}
+        except (AnsibleError, MtlsError) as error:
+            looked = {"failed": True, "msg": str(error)}
         if looked.get("failed"):
-            return looked
+            # Not a failure, nor `unreachable`: with any_errors_fatal one host that is down or odd would keep
+            # all others from their files. Its own trust is compared again before it is replaced.
+            return {"changed": False, "asked": False, "msg": f"host {self._host} cannot be asked: {looked.get('msg')}"}
         now = time.time()
         answer = TrustAnswer.of(looked["nginx"]["trust"], before, now)
         check(self._host, answer, standings, now, replace_authority=False)

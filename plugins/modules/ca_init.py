@@ -151,7 +151,7 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-path:
+ca_path:
   description: The directory of the authority.
   returned: success
   type: str
@@ -292,7 +292,7 @@ def work(call: entry.Call) -> dict:
         call.warn(warning)
     return {
         "changed": bool(outcome.added or outcome.updated),
-        "path": options["path"],
+        "ca_path": options["path"],
         "created": outcome.created and not outcome.pending,
         "adopted": bool(outcome.added) and not outcome.created,
         "added": outcome.added,

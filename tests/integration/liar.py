@@ -22,11 +22,12 @@ module = named[1].decode() if named else "unknown"
 with open({heard!r}, "a") as log:
     log.write(module + "\\n")
 for lie in lies.get(module, []):
-    if "only_first" in lie:
+    if "first" in lie:
         marker = pathlib.Path({lies!r} + "." + module)
-        if marker.exists():
+        calls = len(marker.read_text()) if marker.exists() else 0
+        if calls >= lie["first"]:
             continue
-        marker.touch()
+        marker.write_text("." * (calls + 1))
     if "print" in lie:
         sys.stdout.write(lie["print"])
         sys.stderr.write(lie.get("stderr", ""))
@@ -61,7 +62,7 @@ class Liar:
     def tell(self, **lies: list[dict]) -> None:
         """The lies by module: `{"print": text}` instead of an answer, or `{"set": [(path, value), …]}` within one.
 
-        With `only_first` the second call of the module is answered honestly.
+        With `first` only so many calls of the module are answered with it.
         """
         self._lies.write_text(json.dumps(lies), encoding="utf-8")
         self._heard.write_text("", encoding="utf-8")

@@ -44,7 +44,8 @@ def test_it_is_not_handed_the_key_of_the_authority(two_hosts):
     """It has no nginx, it says, and names the key as the template of its error pages while one is installed."""
     site = two_hosts
     site.liar.tell(
-        nginx_facts=[{"only_first": True, "set": [(["nginx", "installed"], False)]}],
+        # Asked before an authority is made, and before its files are made.
+        nginx_facts=[{"first": 2, "set": [(["nginx", "installed"], False)]}],
         setup=[
             facts(
                 mtls_error_page_template=str(site.pki / "ca.key"),
@@ -243,7 +244,7 @@ def test_a_package_manager_is_one_that_ansible_knows(two_hosts):
     assert run.returncode != 0
     said = " ".join(run.text.split())
     assert "host web: has no package manager that Ansible knows (command); install nginx yourself" in said
-    assert site.liar.heard == ["nginx_facts", "setup"]
+    assert site.liar.heard == ["nginx_facts", "nginx_facts", "setup"]
 
 
 def test_a_python_that_ansible_has_found_is_not_looked_for_again(two_hosts):

@@ -14,7 +14,8 @@ from ansible_collections.mtls.nginx.tests.ports import free_port
 
 from .conftest import REPOSITORY, tree
 
-PLAYBOOKS = {path.stem: path for path in sorted((REPOSITORY / "playbooks").glob("*.yml"))}
+# All but the one that is about the controller alone.
+PLAYBOOKS = {path.stem: path for path in sorted((REPOSITORY / "playbooks").glob("*.yml")) if path.stem != "upkeep"}
 # What each one needs to be told beside the inventory.
 ASKING = {
     "site": (),
@@ -23,6 +24,7 @@ ASKING = {
     "doctor": ("-e", "mtls_service=nas", "-e", "mtls_client=phone"),
     "rollover": ("-e", "mtls_step=begin", "-e", '{"mtls_rollover_subject": {"CN": "Next"}}'),
     "revoke": ("-e", "mtls_revoke=lost"),
+    "recover": (),
 }
 
 
