@@ -54,22 +54,23 @@ def start(new_host, authority, server_certificate, crl):
 
 
 @pytest.mark.parametrize(
-    ("who", "number", "chains"),
+    ("who", "numbers", "chains"),
     [
-        ("revoked", 23, False),
-        ("expired", 10, True),
-        ("early", 9, True),
-        ("server", 26, False),
-        ("self-made", 3, True),
-        ("stranger", 21, True),
-        ("stranger with its root", 3, True),
-        ("stranger, expired", 10, True),
+        ("revoked", {23}, False),
+        ("expired", {10}, True),
+        ("early", {9}, True),
+        ("server", {26}, False),
+        ("self-made", {3, 18}, True),
+        ("stranger", {21}, True),
+        ("stranger with its root", {3, 19}, True),
+        ("stranger, expired", {10}, True),
     ],
 )
-def test_ours_of_a_certificate(new_host, authority, server_certificate, people, who, number, chains):
+def test_ours_of_a_certificate(new_host, authority, server_certificate, people, who, numbers, chains):
     host = start(new_host, authority, server_certificate, authority.crl)
     error = error_of(host, people[who])
-    assert (error.number, error.chains) == (number, chains)
+    assert error.number in numbers
+    assert error.chains is chains
 
 
 @pytest.mark.parametrize(

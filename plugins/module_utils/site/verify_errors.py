@@ -61,7 +61,7 @@ def _certificate(number: int, sentence: str, *said_by: str) -> VerifyError:
     return VerifyError(number, sentence, Remedy.NEW_CERTIFICATE, frozenset(said_by))
 
 
-# By the words of X509_verify_cert_error_string in OpenSSL 3.
+# By the words of X509_verify_cert_error_string in OpenSSL 3.0.
 VERIFY_ERRORS: Mapping[str, VerifyError] = {
     # The chain
     "unable to get issuer certificate": _chain(2, "nginx has not loaded the CA above one of its CAs", Remedy.SITE),
@@ -125,8 +125,9 @@ VERIFY_ERRORS: Mapping[str, VerifyError] = {
     ),
 }
 
-# In the words of OpenSSL 1.1.1 and 3.0.
-_OLDER_WORDS = {
+# The same in the words of OpenSSL 1.1.1 and 3.6.
+_OTHER_WORDS = {
+    "certificate is not yet valid or the system clock is incorrect": "certificate is not yet valid",
     "self signed certificate": "self-signed certificate",
     "self signed certificate in certificate chain": "self-signed certificate in certificate chain",
     "unsupported certificate purpose": "unsuitable certificate purpose",
@@ -140,4 +141,4 @@ def words_of(verify: str) -> str | None:
 
 def explain(words: str) -> VerifyError | None:
     """Return what these words of OpenSSL's mean, None for words that are not known here."""
-    return VERIFY_ERRORS.get(_OLDER_WORDS.get(words, words))
+    return VERIFY_ERRORS.get(_OTHER_WORDS.get(words, words))
