@@ -1,11 +1,11 @@
 # Copyright (c) 2026, the mtls.nginx authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The summary at the end of a run: what changed on which host, what the probe saw, and who was not reached; or what
-the doctor says. The same for a program, in the file that MTLS_RESULT_FILE names: upkeep reads it.
+"""The summary at the end of a run, or what the doctor says.
 
-Ansible loads it by itself, because it lies beside the playbooks. It is a callback, not a task, so that it also comes
-after a rollout that has stopped.
+It says what changed on which host, what the probe saw, and which hosts were not reached; and the same for a program,
+in the file that MTLS_RESULT_FILE names: upkeep reads it. Ansible loads it by itself, because it lies beside the
+playbooks. It is a callback, not a task, so that it also comes after a rollout that has stopped.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ class HostReport:
     unguarded: list[tuple[str, str]] = field(default_factory=list)  # service, path of its snippet
 
     def take_site(self, result: Mapping[str, t.Any]) -> None:
+        """Take what the task ``nginx_site`` ended with."""
         self.seen = True
         self.accepted = result.get("accepted")
         self.changes += [(*_about(file["path"]), file["change"]) for file in result.get("files") or []]
@@ -64,6 +65,7 @@ class HostReport:
         )
 
     def lines(self, *, check: bool) -> list[str]:
+        """Return what to say of the host, line by line."""
         services = dict.fromkeys(
             sorted(service for service, _what, _how in self.changes if service != _EVERY_SERVICE)
             + [attempt["service"] for attempt in self.attempts or []]
@@ -106,7 +108,7 @@ class HostReport:
 
 
 def _about(path: str) -> tuple[str, str]:
-    """Which service a file belongs to, and what it is."""
+    """Return which service a file belongs to, and what it is."""
     for pattern, what in _FILES:
         if match := re.search(pattern, path):
             return match.groupdict().get("service") or _EVERY_SERVICE, what
@@ -116,7 +118,7 @@ def _about(path: str) -> tuple[str, str]:
 def render(
     reports: Mapping[str, HostReport], hosts: Iterable[str], authorities: Iterable[str], *, check: bool
 ) -> list[str]:
-    """The summary's lines. `hosts` are all that the run was for. Hosts of which the same is to be told share it."""
+    """Return the summary's lines. ``hosts`` are all that the run was for; those with the same lines share them."""
     told: dict[tuple[str, ...], list[str]] = {}
     quiet, missing = [], []
     for host in hosts:
@@ -172,11 +174,13 @@ class CallbackModule(CallbackBase):
         self._check = False
 
     def v2_playbook_on_play_start(self, play: t.Any) -> None:
+        """Note the hosts of the play, and whether it is check mode."""
         variables = play.get_variable_manager().get_vars(play=play)
         self._hosts.update(dict.fromkeys(variables["ansible_play_hosts_all"]))
         self._check = bool(variables["ansible_check_mode"])
 
     def v2_runner_on_ok(self, result: t.Any) -> None:
+        """Note what an action of the collection returned."""
         report = self._reports.setdefault(result._host.get_name(), HostReport())
         action, values = result._task.action, result._result
         if action == "mtls.nginx.nginx_site":
@@ -197,10 +201,12 @@ class CallbackModule(CallbackBase):
             self._status = {key: values[key] for key in ("due", "summary", "page", "document")}
 
     def v2_runner_item_on_ok(self, result: t.Any) -> None:
+        """Note a new CRL: the task loops over authorities."""
         if result._task.action == "mtls.nginx.crl" and result._result.get("changed"):
             self._authorities.append("CRL would be written" if self._check else "CRL written")
 
     def v2_runner_on_failed(self, result: t.Any, ignore_errors: bool = False) -> None:
+        """Note why a host failed, and what its probe saw."""
         if ignore_errors:
             return
         report = self._reports.setdefault(result._host.get_name(), HostReport())
@@ -209,10 +215,12 @@ class CallbackModule(CallbackBase):
         report.failure = printable(str(result._result.get("msg") or "see above"))
 
     def v2_runner_on_unreachable(self, result: t.Any) -> None:
+        """Note that a host cannot be reached."""
         report = self._reports.setdefault(result._host.get_name(), HostReport())
         report.failure, report.unreachable = "it cannot be reached", True
 
     def v2_playbook_on_stats(self, stats: t.Any) -> None:
+        """Show the summary."""
         if path := os.environ.get("MTLS_RESULT_FILE"):
             self._write_result(path)
         if self._diagnoses:
@@ -237,7 +245,7 @@ class CallbackModule(CallbackBase):
 
 
 def _of_creation(path: str, not_asked: list[str], *, check: bool) -> str:
-    """That there was no authority; `not_asked` are hosts that could not say whether they trust another one."""
+    """Return that an authority is new; ``not_asked`` are hosts that could not say whether they trust another one."""
     line = f"authority {'would be created' if check else 'created'}: {path}"
     if not_asked:
         line += f", without having asked {', '.join(not_asked)}"

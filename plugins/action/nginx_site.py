@@ -34,8 +34,8 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.publication import
 )
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service
 from ansible_collections.mtls.nginx.plugins.module_utils.site.standing import (
-    Answer,
     Standing,
+    TrustAnswer,
     check,
     expected,
     guard_options,
@@ -126,7 +126,7 @@ class ActionModule(HostAction):
             }
         replace_authority = self._arguments["replace_authority"]
         now = time.time()
-        answer = Answer.of(facts["trust"], before, now)
+        answer = TrustAnswer.of(facts["trust"], before, now)
         if about_clock := check(self._host, answer, standings, now, replace_authority=replace_authority):
             display.warning(about_clock)
         nginx = _nginx_host(facts, self._arguments, base_dir(self._task_vars))

@@ -13,7 +13,7 @@ from ansible.errors import AnsibleError
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.site import answers
-from ansible_collections.mtls.nginx.plugins.module_utils.site.standing import Answer, Standing, check, expected
+from ansible_collections.mtls.nginx.plugins.module_utils.site.standing import Standing, TrustAnswer, check, expected
 from ansible_collections.mtls.nginx.plugins.plugin_utils.host_action import HostAction
 from ansible_collections.mtls.nginx.plugins.plugin_utils.hostvars import authorities_of, base_dir, inventory_reader
 
@@ -58,6 +58,6 @@ class ActionModule(HostAction):
             # all others from their files. Its own trust is compared again before it is replaced.
             return {"changed": False, "asked": False, "msg": f"host {self._host} cannot be asked: {looked.get('msg')}"}
         now = time.time()
-        answer = Answer.of(looked["nginx"]["trust"], before, now)
+        answer = TrustAnswer.of(looked["nginx"]["trust"], before, now)
         check(self._host, answer, standings, now, replace_authority=False)
         return {"changed": False, "asked": True}

@@ -23,7 +23,7 @@ class HostAction(ActionBase):
 
     TRANSFERS_FILES = False
 
-    _expected: tuple[str, answers.Record] | None = None
+    _expected: tuple[str, answers.Fields] | None = None
     _answer: dict[str, t.Any] | None = None
 
     def __init__(self, *arguments: t.Any, **options: t.Any) -> None:
@@ -55,7 +55,7 @@ class HostAction(ActionBase):
         name: str = self._task_vars["inventory_hostname"]
         return name
 
-    def _ask(self, module: str, options: dict[str, t.Any], spec: answers.Record) -> dict[str, t.Any]:
+    def _ask(self, module: str, options: dict[str, t.Any], spec: answers.Fields) -> dict[str, t.Any]:
         """Return the host's answer to ``module``, whose name is short where it is ours.
 
         :raises MtlsError: it is not an answer that an honest host gives.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from .client import VERSIONS
 from .pki import Identity
@@ -16,6 +16,7 @@ _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _DATA, _HEADERS, _RST_STREAM, _SETTINGS, _GOAWAY = 0x0, 0x1, 0x3, 0x4, 0x7
 _END_STREAM, _END_HEADERS = 0x1, 0x4
 _INDEXED_STATUS = {8: 200, 9: 204, 10: 206, 11: 304, 12: 400, 13: 404, 14: 500}  # RFC 7541, appendix A
+ORDER = (":method", ":scheme", ":path", ":authority")
 _HUFFMAN_DIGITS = {f"{digit:05b}": str(digit) for digit in range(3)}
 _HUFFMAN_DIGITS |= {f"{0x16 + digit:06b}": str(digit) for digit in range(3, 10)}
 
@@ -32,13 +33,14 @@ def get(
     method: str = "GET",
     headers: Mapping[str, str] | None = None,
     body: bytes = b"",
+    order: Sequence[str] = ORDER,
 ) -> int | None:
     """The status of one request; None where the server ends the stream or the connection instead.
 
-    No Content-Length says how long a body is.
+    No Content-Length says how long a body is. `order` is that of the pseudo-header fields, which is each client's own.
     """
-    fields = [(":method", method), (":scheme", "https"), (":path", path)]
-    fields += [(":authority", authority)] if authority else []
+    pseudo = {":method": method, ":scheme": "https", ":path": path, ":authority": authority}
+    fields = [(name, value) for name in order if (value := pseudo[name])]
     fields += [("host", host)] if host else []
     fields += (headers or {}).items()
     block = b"".join(b"\x10" + _text(name) + _text(value) for name, value in fields)

@@ -225,33 +225,67 @@ def test_another_authority_or_no_certificate(nas, tmp_path):
     assert "Remedy: ansible-playbook mtls.nginx.site --limit nas" in said.text
 
 
-def test_the_crl_has_ended_on_the_host(nas):
+def put_crl(nas, made) -> None:
+    """Put a CRL on the host that the controller has never seen, as a faulty tool might."""
+    crl = made.public_bytes(serialization.Encoding.PEM)
+    folder = nas.hosts["nas"].folder / "client-certs"
+    (folder / "crl.pem").write_bytes(crl)
+    (folder / "crl-end.map").write_text(crl_maps.ended_lines(crl.decode(), "crl.pem"))
+    nas.hosts["nas"].stop()
+
+
+def test_nginx_refuses_everybody_and_the_files_do_not_say_why(nas):
+    """The client's key is not on the controller, as with a CSR: nginx's log is the only witness, and it counts."""
+    ca_key, ca = authority_of(nas)
+    now = times.now()
+    extension = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.55555.1"), b"\x05\x00")
+    made = (
+        x509.CertificateRevocationListBuilder(ca.subject, now - timedelta(days=1), now + timedelta(days=9))
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca.public_key()), critical=False)
+        .add_extension(x509.CRLNumber(0), critical=False)
+        .add_extension(extension, critical=True)
+        .sign(ca_key, hashes.SHA256())
+    )
+    put_crl(nas, made)
+    subprocess.run(["nginx", "-c", nas.hosts["nas"].conf], check=True)
+    asked = doctor(nas, "phone")
+    assert "nginx logged: unhandled critical CRL extension" in asked.text
+    (nas.pki / "clients" / "phone" / "phone.key").rename(nas.pki / "phone.key")
+
+    said = doctor(nas, "phone")
+    assert not said.well
+    assert "Client 'phone' is not let in to the service nas on nas, though the inventory wants it to enter" in said.text
+    assert "a CRL has a critical extension that OpenSSL does not process" in said.text
+    assert "Its private key is not here to ask with" in said.text
+
+    assert nas.run("--limit", "nas", playbook=REFRESH).returncode == 0
+    (nas.pki / "phone.key").rename(nas.pki / "clients" / "phone" / "phone.key")
+    assert doctor(nas, "phone").well
+
+
+def test_the_crl_has_expired_on_the_host(nas):
     ca_key, ca = authority_of(nas)
     now = times.now()
     made = (
         x509.CertificateRevocationListBuilder(ca.subject, now - timedelta(days=9), now - timedelta(days=1))
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca.public_key()), critical=False)
-        .add_extension(x509.CRLNumber(7), critical=False)
+        .add_extension(x509.CRLNumber(0), critical=False)
         .sign(ca_key, hashes.SHA256())
     )
-    crl = made.public_bytes(serialization.Encoding.PEM)
-    nginx = nas.hosts["nas"]
-    folder = nginx.folder / "client-certs"
-    (folder / "crl.pem").write_bytes(crl)
-    (folder / "crl-end.map").write_text(crl_maps.ended_lines(crl.decode(), "crl.pem"))
-    nginx.stop()
+    put_crl(nas, made)
     stopped = doctor(nas, "phone")
     assert not stopped.well
     assert "nginx does not run on nas" in stopped.text
     assert "state=started" in stopped.text
-    assert "the CRL on nas ended on" in stopped.text
-    subprocess.run(["nginx", "-c", nginx.conf], check=True)
+    assert "the CRL on nas expired on" in stopped.text
+    subprocess.run(["nginx", "-c", nas.hosts["nas"].conf], check=True)
     said = doctor(nas, "phone")
     assert not said.well
-    assert "though the inventory wants it to enter: the CRL on nas ended on" in said.text
+    assert "though the inventory wants it to enter: the CRL on nas expired on" in said.text
     assert "nginx logged: CRL has expired" in said.text
     assert "Remedy: ansible-playbook mtls.nginx.refresh_crl --limit nas" in said.text
-    assert nas.run("--limit", "nas", playbook=REFRESH).returncode == 0
+    refreshed = nas.run("--limit", "nas", playbook=REFRESH)
+    assert refreshed.returncode == 0, refreshed.text
     assert doctor(nas, "phone").well
 
 
@@ -259,7 +293,7 @@ def test_a_host_that_cannot_be_reached_or_has_nothing_yet(nas):
     nas.add_host("new", mtls_services=[{**service_of(nas), "listen": f"127.0.0.1:{free_port()}"}])
     said = doctor(nas, "phone", host="new")
     assert not said.well
-    assert "though the inventory wants it to enter: new has not got the service yet" in said.text
+    assert "though the inventory wants it to enter: new does not have the service yet" in said.text
 
     nas.host_vars["nas"] |= {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": free_port()}
     said = doctor(nas, "phone")

@@ -114,7 +114,7 @@ def test_step_by_step_and_nobody_loses_access(rolling, subject):
     assert set(new) == {"phone"}
     assert entering(site, new) == {"phone"}
     assert entering(site, old) == everybody
-    assert "'phnoe' is to move to the next authority, and is no client; did you mean 'phone'?" in refused(
+    assert "'phnoe' is to move to the next authority, but is not a client; did you mean 'phone'?" in refused(
         site, "issue", mtls_rollover_clients=["phnoe"]
     )
     step(site, "issue", mtls_rollover_batch=1)

@@ -113,14 +113,14 @@ def test_behind_a_proxy_the_run_asks_as_one(served):
 REFUSALS = {
     "a path's list that names nobody": (
         {"paths": [{"path": "/photos/", "allow": ["kidd"]}]},
-        "service nas: allow names 'kidd', which is no client; did you mean 'kid'?",
+        "service nas: allow names 'kidd', which is not a client; did you mean 'kid'?",
     ),
     "the whole internet": ({"exempt_networks": ["0.0.0.0/0"]}, "service nas: exempt_networks"),
     "a preset that there is none of": ({"preset": "imich"}, "imich"),
     "a certificate folder of a snippet": ({"snippet": True}, "service nas: "),
     "hsts without a time": ({"hsts": {"include_subdomains": True}}, "max_age"),
     "a list without a path": ({"paths": [{"allow": []}]}, "path"),
-    "a path that is none": ({"paths": ["/photos/"]}, "is no dictionary"),
+    "a path that is none": ({"paths": ["/photos/"]}, "is not a dictionary"),
 }
 
 

@@ -49,7 +49,7 @@ def test_the_doctors_page_lists_each_cause():
     )
     listed = [cause for row in table.splitlines() for cause in re.findall(r"`([^`]+)`", row.split(" | ")[0])]
     source = (ROOT / "plugins" / "module_utils" / "site" / "diagnosis.py").read_text()
-    found = re.findall(r"\bFinding\(\s*\"(\w+)\"", source)
+    found = re.findall(r"\bCause\(\s*\"(\w+)\"", source)
     assert sorted(listed) == sorted(set(found))
 
 

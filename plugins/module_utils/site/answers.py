@@ -2,11 +2,11 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What hosts may answer. A compromised host says what it likes, and nothing of it is used, printed or written before
-it is read here.
+"""What hosts may answer.
 
-An answer is reduced to the values that are named below; whatever else it holds, facts and other keys that mean
-something to Ansible among them, is dropped.
+A compromised host says what it likes, and nothing of it is used, printed or written before it is read here. An answer
+is reduced to the values that are named below; whatever else it holds, facts and other keys that mean something to
+Ansible among them, is dropped.
 """
 
 from __future__ import annotations
@@ -32,17 +32,18 @@ class Spec(t.Protocol):
     """What a value must be."""
 
     def read(self, value: t.Any, where: str) -> t.Any:
-        """The value, rebuilt from plain types; raises _Odd."""
+        """Return the value, rebuilt from plain types; raise ``_Odd`` for one that no honest host gives."""
 
 
 @dataclass(frozen=True)
 class Text:
-    """A text of printable characters. `pattern` must match all of it."""
+    """A text of printable characters; ``pattern`` must match all of it."""
 
     pattern: str = ""
     most: int = 4096
 
     def read(self, value: t.Any, where: str) -> str:
+        """Return the text; raise ``_Odd`` for anything else."""
         if not isinstance(value, str):
             raise _odd(where, value, "not text")
         if len(value) > self.most:
@@ -79,6 +80,7 @@ class Message:
     most: int = _LONGEST_MESSAGE
 
     def read(self, value: t.Any, where: str) -> str:
+        """Return the text, harmless; raise ``_Odd`` for anything else."""
         if not isinstance(value, str):
             raise _odd(where, value, "not text")
         return printable(value, lines=self.lines, most=self.most)
@@ -92,6 +94,7 @@ class Whole:
     most: int = 2**53
 
     def read(self, value: t.Any, where: str) -> int:
+        """Return the number; raise ``_Odd`` for anything else."""
         if isinstance(value, bool) or not isinstance(value, int):
             raise _odd(where, value, "not a whole number")
         if not self.least <= value <= self.most:
@@ -104,6 +107,7 @@ class Moment:
     """Seconds since 1970, with or without a fraction."""
 
     def read(self, value: t.Any, where: str) -> float:
+        """Return the seconds; raise ``_Odd`` for anything else."""
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise _odd(where, value, "not a number")
         if not 0 <= value <= _LAST_SECOND:  # what is not a number is not between them either
@@ -112,10 +116,11 @@ class Moment:
 
 
 @dataclass(frozen=True)
-class Stamp:
-    """A time as `times.iso` writes it."""
+class Timestamp:
+    """A time as ``times.iso`` writes it."""
 
     def read(self, value: t.Any, where: str) -> str:
+        """Return the text; raise ``_Odd`` for anything else."""
         text = Text(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ").read(value, where)
         try:
             time.strptime(text, "%Y-%m-%dT%H:%M:%SZ")
@@ -129,6 +134,7 @@ class Flag:
     """True or false."""
 
     def read(self, value: t.Any, where: str) -> bool:
+        """Return the value; raise ``_Odd`` for anything else."""
         if not isinstance(value, bool):
             raise _odd(where, value, "neither true nor false")
         return value
@@ -141,6 +147,7 @@ class Maybe:
     spec: Spec
 
     def read(self, value: t.Any, where: str) -> t.Any:
+        """Return the value, or None; raise ``_Odd`` for anything else."""
         return None if value is None else self.spec.read(value, where)
 
 
@@ -152,6 +159,7 @@ class Each:
     most: int = 1_000_000
 
     def read(self, value: t.Any, where: str) -> list[t.Any]:
+        """Return the list; raise ``_Odd`` for anything else."""
         if not isinstance(value, Sequence) or isinstance(value, (str, bytes)):
             raise _odd(where, value, "not a list")
         if len(value) > self.most:
@@ -168,6 +176,7 @@ class Table:
     most: int = 1_000_000
 
     def read(self, value: t.Any, where: str) -> dict[str, t.Any]:
+        """Return the values by name; raise ``_Odd`` for anything else."""
         if not isinstance(value, Mapping):
             raise _odd(where, value, "not a dictionary")
         if len(value) > self.most:
@@ -180,12 +189,13 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Record:
+class Fields:
     """Values by name. What is not named is dropped."""
 
     fields: Mapping[str, Spec]
 
     def read(self, value: t.Any, where: str) -> dict[str, t.Any]:
+        """Return the named values; raise ``_Odd`` for anything else."""
         if not isinstance(value, Mapping):
             raise _odd(where, value, "not a dictionary")
         return {
@@ -197,7 +207,7 @@ _SHA256 = Text(r"[0-9a-f]{64}")
 _VERSION = Text(r"\d{1,4}(\.\d{1,4}){1,5}")
 _SERIAL = r"[0-9A-F]{1,64}"
 _WARNINGS = Maybe(Each(Message(), most=100))
-_OWN_BOUND = Record({"value": Text(most=256), "file": Message()})
+_OWN_BOUND = Fields({"value": Text(most=256), "file": Message()})
 _DIRECTIVES = (
     "client_header_timeout",
     "map_hash_bucket_size",
@@ -209,16 +219,16 @@ _DIRECTIVES = (
     "worker_shutdown_timeout",
 )
 
-_UNGUARDED = Each(Record({"service": Text(most=64), "path": Text()}))
+_UNGUARDED = Each(Fields({"service": Text(most=64), "path": Text()}))
 _DATE = Whole(least=-_LAST_SECOND, most=_LAST_SECOND)
-_PEM = Record(
+_PEM = Fields(
     {
         "certificates": Each(
-            Record({"subject": Message(), "fingerprint": _SHA256, "key": _SHA256, "begin": _DATE, "end": _DATE}),
+            Fields({"subject": Message(), "fingerprint": _SHA256, "key": _SHA256, "begin": _DATE, "end": _DATE}),
             most=1000,
         ),
         "crls": Each(
-            Record(
+            Fields(
                 {
                     "issuer": Message(),
                     "name": _SHA256,
@@ -234,7 +244,7 @@ _PEM = Record(
     }
 )
 
-_NGINX = Record(
+_NGINX = Fields(
     {
         "installed": Flag(),
         "binary": Maybe(Text()),
@@ -245,7 +255,7 @@ _NGINX = Record(
         "upgrading": Flag(),
         "includes_conf_d": Maybe(Flag()),
         "config_error": Maybe(Message()),
-        "directives": Record(dict.fromkeys(_DIRECTIVES, Maybe(Text(r"[ -~]*", most=256)))),
+        "directives": Fields(dict.fromkeys(_DIRECTIVES, Maybe(Text(r"[ -~]*", most=256)))),
         "unguarded": Maybe(Each(Text())),
         "snippet_error": Maybe(Message()),
         "ipv6": Flag(),
@@ -253,7 +263,7 @@ _NGINX = Record(
         "name_servers": Each(Text(r"[0-9.]{7,15}|\[[0-9A-Fa-f:.]+\]"), most=3),
         "names": Table(Text(r"[\w.-]+"), Maybe(Text(r"[\w.-]+"))),
         "comparison": Maybe(
-            Record(
+            Fields(
                 {
                     "settled": Flag(),
                     "fingerprints": Table(Text(), Maybe(Text(r"not ours|[0-7]{4} [0-9a-f]{64}"))),
@@ -262,27 +272,27 @@ _NGINX = Record(
                 }
             )
         ),
-        "trust": Record({"clock": Moment(), "held": Table(Text(), _PEM)}),
+        "trust": Fields({"clock": Moment(), "held": Table(Text(), _PEM)}),
         "init_script": Maybe(Text()),
     }
 )
-NGINX_FACTS = Record({"changed": Flag(), "nginx": _NGINX})
+NGINX_FACTS = Fields({"changed": Flag(), "nginx": _NGINX})
 
-NGINX_CONFIG = Record(
+NGINX_CONFIG = Fields(
     {
         "changed": Flag(),
-        "files": Each(Record({"path": Text(), "change": Text("created|changed|removed")})),
+        "files": Each(Fields({"path": Text(), "change": Text("created|changed|removed")})),
         "reloaded": Flag(),
         "started": Flag(),
         "accepted": Maybe(Flag()),
         "own_shutdown_timeout": Maybe(_OWN_BOUND),
         "unguarded": _UNGUARDED,
-        "nginx": Record({"version": Maybe(_VERSION)}),
+        "nginx": Fields({"version": Maybe(_VERSION)}),
         "message": Message(),
         "warnings": _WARNINGS,
         "diff": Maybe(
             Each(
-                Record(
+                Fields(
                     {
                         "before_header": Message(),
                         "after_header": Message(),
@@ -295,23 +305,23 @@ NGINX_CONFIG = Record(
     }
 )
 
-NGINX_GATE = Record(
+NGINX_GATE = Fields(
     {
         "changed": Flag(),
-        "gate": Record(
+        "gate": Fields(
             {
                 "clock": Moment(),
                 "running": Flag(),
                 "configured": Flag(),
                 "included": Maybe(Flag()),
-                "allow": Maybe(Record({"everybody": Flag(), "subjects": Each(Message())})),
+                "allow": Maybe(Fields({"everybody": Flag(), "subjects": Each(Message())})),
                 "ca": Maybe(_SHA256),
                 "crl": Maybe(_SHA256),
                 "crl_begin": Maybe(Whole(most=_LAST_SECOND)),
                 "crl_end": Maybe(Whole(most=_LAST_SECOND)),
                 "revoked": Flag(),
                 "requests": Each(
-                    Record(
+                    Fields(
                         {
                             "when": Text(r"[\w/: +-]{20,26}"),
                             "status": Whole(0, 999),
@@ -328,25 +338,25 @@ NGINX_GATE = Record(
     }
 )
 
-NGINX_CRLS = Record(
+NGINX_CRLS = Fields(
     {
         "changed": Flag(),
         "warnings": _WARNINGS,
-        "crls": Each(Record({"path": Text(r"/.*/crl\.pem"), "content": Ascii(LARGEST)}), most=1000),
+        "crls": Each(Fields({"path": Text(r"/.*/crl\.pem"), "content": Ascii(LARGEST)}), most=1000),
     }
 )
 
-ACCESS_LOG = Record(
+ACCESS_LOG = Fields(
     {
         "changed": Flag(),
         "warnings": _WARNINGS,
         "callers": Each(
-            Record(
+            Fields(
                 {
                     "service": Text(most=64),
                     "serial": Text(_SERIAL),
                     "dn": Message(),
-                    "last": Stamp(),
+                    "last": Timestamp(),
                     "status": Whole(0, 999),
                     "requests": Whole(),
                 }
@@ -356,18 +366,18 @@ ACCESS_LOG = Record(
 )
 
 # Of `ansible.builtin.setup`, of a package manager's module, of `ansible.builtin.systemd_service`.
-PACKAGE_MANAGER = Record({"ansible_facts": Record({"ansible_pkg_mgr": Text(r"[a-z0-9_]{1,32}")})})
-CHANGED = Record({"changed": Flag()})
+PACKAGE_MANAGER = Fields({"ansible_facts": Fields({"ansible_pkg_mgr": Text(r"[a-z0-9_]{1,32}")})})
+CHANGED = Fields({"changed": Flag()})
 
 # Of a host that was asked live, for the status: what `nginx_facts` and `tls_probe` ended with.
-LIVE = Record(
+LIVE = Fields(
     {
-        "facts": Record(
+        "facts": Fields(
             {
                 "unreachable": Maybe(Flag()),
                 "msg": Maybe(Message()),
                 "nginx": Maybe(
-                    Record(
+                    Fields(
                         {
                             name: _NGINX.fields[name]
                             for name in (
@@ -379,13 +389,13 @@ LIVE = Record(
                 ),
             }
         ),
-        "probe": Record(
+        "probe": Fields(
             {
                 "msg": Maybe(Message()),
                 "skipped": Maybe(Flag()),
                 "attempts": Maybe(
                     Each(
-                        Record(
+                        Fields(
                             {
                                 "service": Message(),
                                 "who": Message(),
@@ -401,7 +411,7 @@ LIVE = Record(
     }
 )
 
-_FAILURE = Record(
+_FAILURE = Fields(
     {
         "msg": Maybe(Message(lines=True)),
         "rc": Maybe(Whole(-(2**31), 2**32)),
@@ -412,10 +422,10 @@ _FAILURE = Record(
 )
 
 
-def read(host: str, what: str, spec: Record, answer: t.Any) -> dict[str, t.Any]:
-    """What `host` answered to `what` (the name of a module), as `spec` has it.
+def read(host: str, what: str, spec: Fields, answer: t.Any) -> dict[str, t.Any]:
+    """Return what ``host`` answered to ``what`` (the name of a module), as ``spec`` has it.
 
-    A failure comes back as `failed` with its message, and with nothing else that is not text or a number.
+    A failure comes back as ``failed`` with its message, and with nothing else that is not text or a number.
 
     :raises MtlsError: it is no answer that an honest host gives.
     """
@@ -429,7 +439,7 @@ def read(host: str, what: str, spec: Record, answer: t.Any) -> dict[str, t.Any]:
 
 
 def read_live(host: str, answer: t.Any) -> dict[str, t.Any]:
-    """What the tasks of `tasks/ask_host.yml` ended with on `host`, failed ones too, as `LIVE` has it.
+    """Return what the tasks of ``tasks/ask_host.yml`` ended with on ``host``, failed ones too, as ``LIVE`` has it.
 
     :raises MtlsError: it is nothing that they can end with.
     """
@@ -441,7 +451,7 @@ def read_live(host: str, answer: t.Any) -> dict[str, t.Any]:
 
 
 def refusal(host: str, what: str, why: str) -> MtlsError:
-    """What to say of an answer that is none."""
+    """Return what to say of an answer that cannot be one."""
     return MtlsError(
         f"host {host}: its answer to {what} is not to be believed: {why.strip()}; find out what on that host has been"
         " altered before you trust it again"
@@ -449,9 +459,9 @@ def refusal(host: str, what: str, why: str) -> MtlsError:
 
 
 def printable(text: str, *, lines: bool = False, most: int = _LONGEST_MESSAGE) -> str:
-    """`text` with control and invisible characters as escapes; with `lines`, its line breaks and tabs stay.
+    """Return ``text`` with control and invisible characters as escapes; with ``lines``, line breaks and tabs stay.
 
-    A terminal obeys nothing in it. What is longer than `most` characters is cut.
+    A terminal obeys nothing in it. What is longer than ``most`` characters is cut.
     """
     text = text.replace("\r\n", "\n")  # as a terminal on the host makes them
     if len(text) > most:

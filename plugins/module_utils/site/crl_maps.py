@@ -4,7 +4,7 @@
 """The CRL once more, as lines of nginx maps that are looked at for each request.
 
 nginx asks the CRL at full handshakes only. Another server block of the same socket may keep sessions, and a resumed
-one keeps the verdict of its first handshake, past a revocation and past the CRL's end (nginx fact A2).
+one keeps the verdict of its first handshake, even after the certificate is revoked or the CRL has expired.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_conf import 
 
 
 def revoked_lines(crl_pem: str, path: str) -> str:
-    """Lines for a map of `$ssl_client_serial`: one for each certificate that the CRLs list."""
+    """Return lines for a map of ``$ssl_client_serial``: one for each certificate that the CRLs list."""
     serials = {  # a set: two CAs may have revoked the same number, and nginx refuses a map with one key twice
         numbers.hexadecimal(entry.serial_number)
         for crl in crls.parse_crls(crl_pem.encode(), path)
@@ -29,14 +29,13 @@ def revoked_lines(crl_pem: str, path: str) -> str:
 
 
 def ended_lines(crl_pem: str, path: str) -> str:
-    """One line for a map of `$msec`: from when on the first of the CRLs has ended."""
-    lists = [crl.parsed for crl in crls.parse_crls(crl_pem.encode(), path)]
-    ends = [crl.next_update_utc for crl in lists if crl.next_update_utc]
-    return f"# Managed by mtls.nginx: from {times.iso(min(ends))} on.\n{nginx_quote('~' + since(min(ends)))} 1;\n"
+    """Return a line for a map of ``$msec``: from when on the first of the CRLs has expired."""
+    end = min(crls.state_of(crl).next_update for crl in crls.parse_crls(crl_pem.encode(), path))
+    return f"# Managed by mtls.nginx: from {times.iso(end)} on.\n{nginx_quote('~' + since(end))} 1;\n"
 
 
 def since(moment: datetime) -> str:
-    """A regular expression for those values of `$msec` (`1796310000.123`) that are at `moment` or later.
+    """Return a regular expression for values of ``$msec`` (``1796310000.123``) that are at ``moment`` or later.
 
     nginx compares no numbers, so this goes through the digits: the same beginning and then a greater digit.
     """

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Why a client is or is not let in to a service: what was meant, what is recorded and what is, held against each other.
 
-Nothing here reads a file or asks a host: `evidence.py` and the `doctor` action bring the facts.
+Nothing here reads a file or asks a host: ``evidence.py`` and the ``doctor`` action bring the facts.
 """
 
 from __future__ import annotations
@@ -11,16 +11,20 @@ from __future__ import annotations
 import typing as t
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.subjects import alike
 from ansible_collections.mtls.nginx.plugins.module_utils.common import probe, times
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import one_line
 from ansible_collections.mtls.nginx.plugins.module_utils.common.names import nearest
+from ansible_collections.mtls.nginx.plugins.module_utils.host.access_log import LoggedRequest
+from ansible_collections.mtls.nginx.plugins.module_utils.site import verify_errors
+from ansible_collections.mtls.nginx.plugins.module_utils.site.verify_errors import Remedy
 
 SITE = "ansible-playbook mtls.nginx.site"
 REFRESH_CRL = "ansible-playbook mtls.nginx.refresh_crl"
 RECOVER = "ansible-playbook mtls.nginx.recover"
+ROLLOVER = "ansible-playbook mtls.nginx.rollover"
 _RESTORE = "restore that directory, or correct mtls_ca_dir"
 
 _LONGEST_QUOTE = 300
@@ -29,11 +33,11 @@ _WHY_STILL_IN = frozenset({"revoked", "not_rolled_out"})
 
 @dataclass(frozen=True)
 class Intent:
-    """What the inventory says. `who` is the client or the certificate in words, `client` its name where it has one.
+    """What the inventory says. ``who`` is the client or the certificate in words, ``client`` its name where it has one.
 
-    `given`: the question is about a certificate file, not about the client's own certificate. `allow` is None where
-    every valid client of the authority may enter. `wanted`: the client is to have a valid certificate, so that one
-    that has ended or was revoked is replaced by the next run.
+    ``given``: the question is about a certificate file, not about the client's own certificate. ``allow`` is None where
+    every valid client of the authority may enter. ``wanted``: the client is to have a valid certificate, so that one
+    that has expired or was revoked is replaced by the next run.
     """
 
     host: str
@@ -49,11 +53,11 @@ class Intent:
 
 
 @dataclass(frozen=True)
-class Certificate:
+class ClientCertificate:
     """A client's certificate. Of a client of somebody else's authority only the subject is known.
 
-    `by_authority`: the service's authority has signed it. `for_clients`: it may be used by a client. `weakness`: what
-    OpenSSL refuses it for, as the end of a sentence.
+    ``by_authority``: the service's authority has signed it. ``for_clients``: it may be used by a client. ``weakness``:
+    what OpenSSL refuses it for, as the end of a sentence.
     """
 
     dn: str
@@ -67,16 +71,16 @@ class Certificate:
 
 
 @dataclass(frozen=True)
-class Record:
-    """What the service's authority has on record; `allow_dns` are the subjects on the allow list by client.
+class AuthorityRecord:
+    """What the service's authority has on record; ``allow_dns`` are the subjects on the allow list by client.
 
-    `current` is the serial of the client's certificate, where that in question is another one. `ca` and `crl` are
+    ``current`` is the serial of the client's certificate, where that in question is another one. ``ca`` and ``crl`` are
     SHA-256 digests of what hosts should have.
     """
 
     authority: str  # the CA's subject
     path: str
-    certificate: Certificate | None = None
+    certificate: ClientCertificate | None = None
     issues: bool = True  # False: somebody else does
     recorded: bool = True  # False: signed with the authority's key, without a trace
     revoked: bool = False
@@ -92,9 +96,9 @@ class Record:
 
 @dataclass(frozen=True)
 class HostState:
-    """What the host's files and logs say; see the module `nginx_gate`. `offset` is its clock less ours.
+    """What the host's files and logs say; see the module ``nginx_gate``. ``offset`` is its clock less ours.
 
-    `included` is whether a snippet stands in a server block, None for a server block of ours.
+    ``included`` is whether a snippet stands in a server block, None for a server block of ours.
     """
 
     offset: timedelta = timedelta()
@@ -119,10 +123,10 @@ class HostState:
 
 @dataclass(frozen=True)
 class Reality:
-    """What was found at `now`, our time. `host` is None where it could not be looked at, for the reason `trouble`.
+    """What was found at ``now``, our time.
 
-    `answer` is what the gate said, None where it was not asked; with `as_client`, to a request with the client's own
-    certificate, else to one without any.
+    ``host`` is None where it could not be looked at, for the reason ``trouble``. ``answer`` is what the gate said, None
+    where it was not asked; with ``as_client``, to a request with the client's own certificate, else to one without any.
     """
 
     now: datetime
@@ -134,8 +138,8 @@ class Reality:
 
 
 @dataclass(frozen=True)
-class Finding:
-    """One cause, and what to do about it. `keeps_out`: it is enough to keep the client out."""
+class Cause:
+    """One cause, and what to do about it. ``keeps_out``: it is enough to keep the client out."""
 
     cause: str
     text: str
@@ -145,16 +149,16 @@ class Finding:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """`let_in` is None where it cannot be said; `meant` is what the inventory wants; the first finding weighs most.
+    """``let_in`` is None where it cannot be said; ``meant`` is what the inventory wants; the first finding weighs most.
 
-    `alarming`: somebody is let in who must not be.
+    ``alarming``: somebody is let in who must not be.
     """
 
     verdict: str
     let_in: bool | None
     meant: bool
     alarming: bool
-    findings: tuple[Finding, ...]
+    findings: tuple[Cause, ...]
     proof: str
 
     @property
@@ -180,10 +184,10 @@ class Diagnosis:
         return one_line(" ".join(part for part in parts if part))
 
 
-def diagnose(intent: Intent, record: Record, reality: Reality) -> Diagnosis:
+def diagnose(intent: Intent, record: AuthorityRecord, reality: Reality) -> Diagnosis:
     """Hold the three against each other."""
     case = _Case(intent, record, reality)
-    findings = list(case.findings())
+    findings = case.with_log(list(case.findings()))
     let_in = case.let_in(findings)
     alarming = bool(let_in) and case.must_not
     if alarming:
@@ -196,7 +200,7 @@ def diagnose(intent: Intent, record: Record, reality: Reality) -> Diagnosis:
 class _Case:
     """One question, and the rules by which it is answered."""
 
-    def __init__(self, intent: Intent, record: Record, reality: Reality) -> None:
+    def __init__(self, intent: Intent, record: AuthorityRecord, reality: Reality) -> None:
         self.intent, self.record, self.reality, self.host = intent, record, reality, reality.host
         self.certificate = record.certificate
         serial = self.certificate.serial if self.certificate else ""
@@ -221,8 +225,8 @@ class _Case:
         """Whether it is wrong to let in this certificate, even if the client is to have a good one."""
         return not self.meant or self.record.revoked or self._is_open
 
-    def let_in(self, findings: Iterable[Finding]) -> bool | None:
-        """What the gate does: as it answered the client, or else as follows from what is known."""
+    def let_in(self, findings: Iterable[Cause]) -> bool | None:
+        """Tell what the gate does: as it answered the client, or else as follows from what is known."""
         answer = self.reality.answer
         if self._guards_nothing:
             return True
@@ -244,7 +248,7 @@ class _Case:
         """A snippet is included nowhere: whatever server block it is meant for asks nobody for a certificate."""
         return self.host is not None and self.host.included is False
 
-    def findings(self) -> Iterator[Finding]:
+    def findings(self) -> Iterator[Cause]:
         """Every cause. First what keeps everybody out, then what is this client's own, then what is only odd."""
         if not self.intent.present:
             yield self._no_service()
@@ -255,7 +259,7 @@ class _Case:
             self._no_answer,
             self._crl,
             self._authority_missing,
-            self._authority_ended,
+            self._authority_expired,
             self._not_rolled_out,
             self._no_certificate,
             self._other_authority,
@@ -275,15 +279,15 @@ class _Case:
 
     # What concerns everybody
 
-    def _no_service(self) -> Finding:
+    def _no_service(self) -> Cause:
         hosts = self.intent.elsewhere
         if hosts:
             text = f"the inventory has no service {self.intent.service} on {self.intent.host}, but on {_some(hosts)}"
-            return Finding("no_service", text, f"ask there, with --limit {hosts[0]}")
+            return Cause("no_service", text, f"ask there, with --limit {hosts[0]}")
         text = f"the inventory wants no service {self.intent.service} on {self.intent.host} any more (state: absent)"
-        return Finding("no_service", text, f"for a service, set state: present and run {self.site}")
+        return Cause("no_service", text, f"for a service, set state: present and run {self.site}")
 
-    def _open(self) -> Finding | None:
+    def _open(self) -> Cause | None:
         if not self._is_open:
             return None
         if self._guards_nothing:
@@ -291,30 +295,30 @@ class _Case:
             remedy = (
                 f"put the line 'include …/snippets/mtls-{self.intent.service}.conf;' at the top of its server block"
             )
-            return Finding("guards_nothing", text, remedy, keeps_out=False)
+            return Cause("guards_nothing", text, remedy, keeps_out=False)
         text = f"{self.where} let in a request without any certificate"
-        return Finding("open_gate", text, self.site, keeps_out=False)
+        return Cause("open_gate", text, self.site, keeps_out=False)
 
-    def _no_answer(self) -> Finding | None:
+    def _no_answer(self) -> Cause | None:
         answer, place = self.reality.answer, f"{self.where} ({self.reality.address})"
         if self.host is not None and not self.host.configured:
             return None  # said by _not_rolled_out
         if self.host is not None and not self.host.running:
             start = f"ansible {self.intent.host} -b -m ansible.builtin.service -a 'name=nginx state=started'"
-            return Finding("no_answer", f"nginx does not run on {self.intent.host}", start)
+            return Cause("no_answer", f"nginx does not run on {self.intent.host}", start)
         if answer is None:
             return None
         if answer.status is None:
             remedy = "see whether a firewall is between here and there, or set mtls_probe_address"
-            return Finding("no_answer", f"{place} cannot be asked from here: {answer.error}", remedy)
+            return Cause("no_answer", f"{place} cannot be asked from here: {answer.error}", remedy)
         expected = {probe.NO_OR_BAD_CERTIFICATE, probe.NOT_ON_THE_LIST, probe.LET_IN}
         if answer.status in expected:
             return None
         text = f"{place} answered {answer.status}, which is not this gate's answer: another server block has the name"
-        return Finding("no_answer", text, self.site)
+        return Cause("no_answer", text, self.site)
 
-    def _clock(self) -> Finding | None:
-        """A clock that is wrong matters most where it turns a verdict about dates."""
+    def _clock(self) -> Cause | None:
+        """Return what a wrong clock does: it matters most where it turns a verdict about dates."""
         if self.host is None or abs(self.host.offset) <= times.CLOCK_SKEW:
             return None
         here = self.reality.now
@@ -331,8 +335,11 @@ class _Case:
         )
         if turned:
             text += f", so nginx takes {' and '.join(taken for taken, _bad in turned)}"
-        remedy = f"set the clock that is wrong (ansible {self.intent.host} -b -a 'timedatectl set-ntp true')"
-        return Finding("clock", text, remedy, keeps_out=any(bad for _taken, bad in turned))
+        return Cause("clock", text, self._set_clock, keeps_out=any(bad for _taken, bad in turned))
+
+    @property
+    def _set_clock(self) -> str:
+        return f"set the clock that is wrong (ansible {self.intent.host} -b -a 'timedatectl set-ntp true')"
 
     def _spans(self) -> list[tuple[str, _Span]]:
         spans = [("the CRL", self._crl_span)]
@@ -345,61 +352,61 @@ class _Case:
         return (self.host.crl_begin, self.host.crl_end) if self.host else (None, self.record.crl_end)
 
     def _is_bad(self, span: _Span) -> str | None:
-        """How a span is bad, by both clocks: what only one of them says is the clock's fault."""
+        """Return how a span is bad by both clocks: what only one of them says is the clock's fault."""
         here = self.reality.now
         said = {_state(span, here), _state(span, here + self.host.offset if self.host else here)}
         return None if _GOOD in said else said.pop()
 
-    def _crl(self) -> Finding | None:
-        if self._is_bad(self._crl_span) != _ENDED:
+    def _crl(self) -> Cause | None:
+        if self._is_bad(self._crl_span) != _EXPIRED:
             return None
         place = f"on {self.intent.host}" if self.host else f"in {self.record.path}"
-        text = f"the CRL {place} ended on {_date(self._crl_span[1])}, and nginx lets nobody in without one that is good"
-        return Finding("crl_ended", text, self.refresh_crl)
+        text = f"the CRL {place} expired on {_date(self._crl_span[1])}, and nginx lets nobody in without a valid one"
+        return Cause("crl_expired", text, self.refresh_crl)
 
     @property
     def _is_lost(self) -> bool:
         """Whether the host trusts an authority, and there is none on the controller to know who may enter."""
         return not self.record.authority and self.host is not None and self.host.ca is not None
 
-    def _authority_missing(self) -> Finding | None:
+    def _authority_missing(self) -> Cause | None:
         if not self._is_lost:
             return None
         text = f"there is no authority in {self.record.path}, and {self.intent.host} trusts one"
-        return Finding("authority_missing", text, _RESTORE, keeps_out=False)
+        return Cause("authority_missing", text, _RESTORE, keeps_out=False)
 
-    def _authority_ended(self) -> Finding | None:
+    def _authority_expired(self) -> Cause | None:
         if self._is_bad((None, self.record.ca_end)) is None:
             return None
-        text = f"the authority's own certificate ended on {_date(self.record.ca_end)}, and with it all that it issued"
-        return Finding("authority_ended", text, f"set up a new authority in place of {self.record.path}")
+        text = f"the CA certificate expired on {_date(self.record.ca_end)}, and with it all that it issued"
+        return Cause("authority_expired", text, f"set up a new authority in place of {self.record.path}")
 
-    def _not_rolled_out(self) -> Finding | None:
+    def _not_rolled_out(self) -> Cause | None:
         host = self.host
         if host is None:
             return None
         if not host.configured or host.allow is None:
-            text = f"{self.intent.host} has not got the service yet: the inventory is ahead of the host"
+            text = f"{self.intent.host} does not have the service yet: the inventory is ahead of the host"
         elif host.ca is None or host.crl is None:
             text = f"{'ca.crt' if host.ca is None else 'crl.pem'} is missing on {self.intent.host}"
         elif self.record.ca is not None and host.ca != self.record.ca:
             text = f"the CA certificates on {self.intent.host} are not those of {self.record.path}"
             remedy = f"if that is the wrong directory, {_RESTORE}; if it is the right one, {self.site}"
-            return Finding("not_rolled_out", text, remedy)
+            return Cause("not_rolled_out", text, remedy)
         else:
             return None
-        return Finding("not_rolled_out", text, self.site)
+        return Cause("not_rolled_out", text, self.site)
 
     # What is the client's own
 
-    def _no_certificate(self) -> Finding | None:
+    def _no_certificate(self) -> Cause | None:
         if self.certificate is not None or self._is_lost:
             return None
         if self.intent.revoked:
-            return Finding("no_certificate", "it is revoked in the inventory and has no certificate", None)
-        return Finding("no_certificate", f"{self.record.path} has issued no certificate to it yet", self.site)
+            return Cause("no_certificate", "it is revoked in the inventory and has no certificate", None)
+        return Cause("no_certificate", f"{self.record.path} has issued no certificate to it yet", self.site)
 
-    def _other_authority(self) -> Finding | None:
+    def _other_authority(self) -> Cause | None:
         certificate = self.certificate
         if certificate is None or certificate.by_authority:
             return None
@@ -413,61 +420,59 @@ class _Case:
                 f" {self.record.authority} only"
             )
         if self.record.issues:
-            return Finding("other_authority", text, f"use a certificate of {self.record.path}: see clients/ there")
-        return Finding("other_authority", text, f"use a certificate of {self.record.authority}")
+            return Cause("other_authority", text, f"use a certificate of {self.record.path}: see clients/ there")
+        return Cause("other_authority", text, f"use a certificate of {self.record.authority}")
 
-    def _wrong_purpose(self) -> Finding | None:
+    def _wrong_purpose(self) -> Cause | None:
         if self.certificate is None or self.certificate.for_clients:
             return None
-        return Finding(
-            "not_for_clients", f"{self.it} is not a client's certificate (extendedKeyUsage)", self._hand_out()
-        )
+        return Cause("not_for_clients", f"{self.it} is not a client's certificate (extendedKeyUsage)", self._hand_out())
 
-    def _weak(self) -> Finding | None:
+    def _weak(self) -> Cause | None:
         certificate = self.certificate
         if certificate is None or certificate.weakness is None or not certificate.by_authority:
             return None
         text = f"{self.it} {certificate.weakness}, which nginx's OpenSSL refuses"
-        return Finding("weak", text, self._replace())
+        return Cause("weak", text, self._replace())
 
-    def _revoked(self) -> Finding | None:
+    def _revoked(self) -> Cause | None:
         if self.certificate is not None and not self.certificate.by_authority:
             return None  # a serial is its issuer's
         if not (self.record.revoked or (self.host and self.host.revoked)):
             if not self.intent.revoked or self.certificate is None:
                 return None
             text = "the inventory revokes it, and the authority has not done so yet"
-            return Finding("revoked", text, SITE, keeps_out=False)
+            return Cause("revoked", text, SITE, keeps_out=False)
         when = f" on {_date(self.record.revoked_at)}" if self.record.revoked_at else ""
         why = f" (reason: {self.record.reason})" if self.record.reason else ""
         text = f"{self.it} was revoked{when}{why}"
         if not self.record.revoked:
-            text = f"the CRL on {self.intent.host} lists {self.it}, which {self.record.path} holds valid"
+            text = f"the CRL on {self.intent.host} lists {self.it}, which is valid according to {self.record.path}"
             remedy = (
                 f"if it was on hold and is released, {self.refresh_crl}; else that is an older copy of the directory:"
                 f" restore the newest one, or {RECOVER}"
             )
-            return Finding("revoked", text, remedy)
+            return Cause("revoked", text, remedy)
         if self.host and not self.host.revoked:
             text += f", and the CRL on {self.intent.host} does not say so yet"
-            return Finding("revoked", text, self.refresh_crl, keeps_out=False)
-        return Finding("revoked", text, self._replace())
+            return Cause("revoked", text, self.refresh_crl, keeps_out=False)
+        return Cause("revoked", text, self._replace())
 
-    def _dates(self) -> Finding | None:
+    def _dates(self) -> Cause | None:
         certificate = self.certificate
         if certificate is None:
             return None
         bad = self._is_bad((certificate.not_before, certificate.not_after))
-        if bad == _ENDED:
+        if bad == _EXPIRED:
             text = f"{self.it} expired on {_date(certificate.not_after)}"
-            return Finding("expired", text, self._replace())
+            return Cause("expired", text, self._replace())
         if bad == _EARLY:
             text = f"{self.it} is valid from {_date(certificate.not_before)} on only"
-            return Finding("not_yet_valid", text, self._replace())
+            return Cause("not_yet_valid", text, self._replace())
         return None
 
     def _replace(self) -> str:
-        """How to get a certificate in place of one that will never be good again."""
+        """Return how to get a certificate in place of one that will never be good again."""
         if self.record.current or not self.record.issues:
             return self._hand_out()
         if self.intent.wanted:
@@ -483,8 +488,8 @@ class _Case:
         name = self.intent.client
         return f"give the device the new certificate from {self.record.path}/clients/{f'{name}/' if name else ''}"
 
-    def _list(self) -> Finding | None:
-        """The allow list in the inventory, the map on the host, and a subject that is nearly on it."""
+    def _list(self) -> Cause | None:
+        """Compare the allow list in the inventory, the map on the host, and a subject that is nearly on it."""
         certificate = self.certificate
         meant = self.intent.allow is None or self.intent.client in self.intent.allow
         if certificate is None:
@@ -497,19 +502,17 @@ class _Case:
         if meant and not listed:
             if self.record.revoked or self.intent.revoked:
                 return None  # a revoked client gets no line in the map
-            return self._spelled_otherwise(certificate) or Finding(
+            return self._spelled_otherwise(certificate) or Cause(
                 "not_rolled_out",
                 f"the inventory lets {certificate.dn} in, and the map on {self.intent.host} does not have it yet",
                 self.site,
             )
         if listed and not meant:
-            text = (
-                f"the map on {self.intent.host} still has {certificate.dn}, whom the inventory has taken off the list"
-            )
-            return Finding("not_rolled_out", text, self.site, keeps_out=False)
+            text = f"the map on {self.intent.host} still has {certificate.dn}, which the inventory no longer lists"
+            return Cause("not_rolled_out", text, self.site, keeps_out=False)
         return None if meant else self._spelled_otherwise(certificate) or self._not_listed()
 
-    def _not_listed(self) -> Finding:
+    def _not_listed(self) -> Cause:
         allow = self.intent.allow or ()
         dn = self.certificate.dn if self.certificate else ""
         close = nearest(self.intent.client or dn.rpartition("CN=")[2], allow)
@@ -519,10 +522,10 @@ class _Case:
             remedy = "if it should enter, add a client with this subject to mtls_clients and to allow"
         else:
             remedy = f"if it should enter, add {self.intent.client} to allow of the service {self.intent.service}"
-        return Finding("not_listed", text, f"{remedy}, and run {self.site}")
+        return Cause("not_listed", text, f"{remedy}, and run {self.site}")
 
-    def _spelled_otherwise(self, certificate: Certificate) -> Finding | None:
-        """A subject that a person would take for the same: other order, case, accents or spaces."""
+    def _spelled_otherwise(self, certificate: ClientCertificate) -> Cause | None:
+        """Look for a subject that a person would take for the same: other order, case, accents or spaces."""
         subjects = [
             *self.record.allow_dns.values(),
             *((self.host.allow or {}).get("subjects", ()) if self.host else ()),
@@ -533,24 +536,24 @@ class _Case:
         text = f"{self.it} says {certificate.dn}, and the allow list {same}, which nginx takes for somebody else"
         owner = next((name for name, dn in self.record.allow_dns.items() if dn == same), None)
         if owner is None:
-            return Finding("spelled_otherwise", text, self.site)
+            return Cause("spelled_otherwise", text, self.site)
         remedy = (
             f"give the device the certificate of '{owner}', or write the subject in mtls_clients as the certificate"
             f" has it and run {self.site}"
         )
-        return Finding("spelled_otherwise", text, remedy)
+        return Cause("spelled_otherwise", text, remedy)
 
     # What is only odd
 
-    def _not_recorded(self) -> Finding | None:
+    def _not_recorded(self) -> Cause | None:
         if self.record.recorded:
             return None
         text = f"{self.record.path} has no record of {self.it}, although its key has signed it"
         remedy = "if nobody knows where it comes from, name it in mtls_revoked"
-        return Finding("not_recorded", text, f"{remedy} and run {SITE}", keeps_out=False)
+        return Cause("not_recorded", text, f"{remedy} and run {SITE}", keeps_out=False)
 
-    def _former_certificate(self) -> Finding | None:
-        """A device comes with this subject and another certificate, in vain: it was not given the new one."""
+    def _former_certificate(self) -> Cause | None:
+        """Look for a device that comes with this subject and another certificate, and was not given the new one."""
         if self.host is None or self.certificate is None or not self.certificate.serial or self.record.current:
             return None
         visits = [request for request in self.host.requests if not request["probe"]]
@@ -561,43 +564,107 @@ class _Case:
             f"on {last['when']} a device came with another certificate of the same subject, {last['serial']}, and got"
             f" {last['status']} ({_verified(last['verify'])})"
         )
-        return Finding("former_certificate", text, self._hand_out(), keeps_out=False)
+        return Cause("former_certificate", text, self._hand_out(), keeps_out=False)
 
-    def _old_crl(self) -> Finding | None:
+    def _old_crl(self) -> Cause | None:
         if not self.host or None in (self.host.crl, self.record.crl) or self.host.crl == self.record.crl:
             return None
-        if self._is_bad(self._crl_span) == _ENDED or (self.record.revoked and not self.host.revoked):
+        if self._is_bad(self._crl_span) == _EXPIRED or (self.record.revoked and not self.host.revoked):
             return None  # said already
         text = f"the CRL on {self.intent.host} is not the one in {self.record.path}"
-        return Finding("old_crl", text, self.refresh_crl, keeps_out=False)
+        return Cause("old_crl", text, self.refresh_crl, keeps_out=False)
 
-    def _host_unknown(self) -> Finding | None:
+    def _host_unknown(self) -> Cause | None:
         if self.host is not None:
             return None
         text = f"{self.intent.host} itself could not be looked at ({self.reality.trouble})"
-        return Finding("host_unknown", text, f"ansible {self.intent.host} -m ansible.builtin.ping", keeps_out=False)
+        return Cause("host_unknown", text, f"ansible {self.intent.host} -m ansible.builtin.ping", keeps_out=False)
 
-    def alarmed(self, findings: Sequence[Finding]) -> list[Finding]:
-        """The findings when somebody is let in who must not be: how to let them in is nobody's question then."""
+    # What nginx itself has logged
+
+    def with_log(self, findings: list[Cause]) -> list[Cause]:
+        """Return the findings with what nginx last logged of this certificate, which counts more than deduction."""
+        own = self._own_requests()
+        if own and own[-1]["verify"] == "SUCCESS":  # this host's OpenSSL takes what others refuse
+            findings = [finding for finding in findings if finding.cause != "weak"]
+        request = self._last_refusal()
+        if request is None:
+            return findings
+        words = verify_errors.words_of(request["verify"]) or ""
+        error = verify_errors.explain(words)
+        if error is not None and not error.chains:
+            findings = [finding for finding in findings if finding.cause != "other_authority"]
+        if error is not None and any(finding.keeps_out and finding.cause in error.said_by for finding in findings):
+            return findings
+        text = f"on {request['when']} nginx refused {self.it} ({one_line(words)[:_LONGEST_QUOTE]})"
+        if error is None:
+            return [Cause("refused", text, f"see OpenSSL's manual for these words; then {self._reload}"), *findings]
+        return [Cause("refused", f"{text}: {error.sentence}", self._remedies[error.remedy]), *findings]
+
+    def _own_requests(self) -> list[Mapping[str, t.Any]]:
+        serial = self.certificate.serial if self.certificate else ""
+        return [request for request in (self.host.requests if self.host else ()) if request["serial"] == serial]
+
+    def _last_refusal(self) -> Mapping[str, t.Any] | None:
+        """Return the last request with this certificate, if it was refused and nothing has changed since that helps."""
+        certificate, answer = self.certificate, self.reality.answer
+        if self.host is None or certificate is None or not certificate.serial:
+            return None
+        if self._guards_nothing or (self.reality.as_client and answer is not None and answer.status == probe.LET_IN):
+            return None
+        own = self._own_requests()
+        words = verify_errors.words_of(own[-1]["verify"]) if own else None
+        if words is None:
+            return None
+        seconds = LoggedRequest(dn="", **own[-1]).moment
+        error = verify_errors.explain(words)
+        since = [certificate.not_before, self.host.crl_begin if error and error.by_crl else None]
+        if seconds is not None:
+            logged = datetime.fromtimestamp(seconds, timezone.utc) - self.host.offset
+            if any(moment is not None and logged < moment for moment in since):
+                return None
+        return own[-1]
+
+    @property
+    def _remedies(self) -> Mapping[Remedy, str]:
+        path = self.record.path
+        return {
+            Remedy.NEW_CERTIFICATE: self._replace(),
+            Remedy.NEW_CRL: self.refresh_crl,
+            Remedy.COMPLETE_CRL: (
+                f"{self.refresh_crl}; if the CRL comes from elsewhere (mtls_ca_trust, mtls_ca_parent_crl), replace it"
+                " with a complete one first"
+            ),
+            Remedy.CA: (
+                f"replace the CA: {ROLLOVER}" if self.record.issues else f"ask whoever runs {self.record.authority}"
+            ),
+            Remedy.DATES: f"compare the clock of {self.intent.host} with the dates of the CAs in {path}/ca.crt",
+            Remedy.CLOCK: self._set_clock,
+            Remedy.SITE: self.site,
+            Remedy.RELOAD: f"nginx may still run with an older configuration: {self._reload}",
+        }
+
+    def alarmed(self, findings: Sequence[Cause]) -> list[Cause]:
+        """Return the findings when somebody is let in who must not be: how to let them in is not the question then."""
         if self._is_open:
             return list(findings)
-        text, remedy = "whoever holds this certificate gets in now", None
+        text, remedy = "whoever has this certificate is let in now", None
         if self.host and any(finding.keeps_out for finding in findings):
             text += f", although the files on {self.intent.host} keep it out: nginx runs with an older configuration"
             remedy = self._reload
         elif not any(finding.cause in _WHY_STILL_IN and not finding.keeps_out for finding in findings):
             remedy = self.site
-        alarm = Finding("let_in_against_inventory", text, remedy, keeps_out=False)
+        alarm = Cause("let_in_against_inventory", text, remedy, keeps_out=False)
         return [alarm, *(replace(finding, remedy=None) if finding.keeps_out else finding for finding in findings)]
 
-    def unexplained(self) -> Finding:
-        """Nothing here says why: what nginx's own log says."""
+    def unexplained(self) -> Cause:
+        """Return that nothing here says why, and what nginx's own log says."""
         text = "inventory, record and the host's files all say that it may enter"
         if self.host and self.host.errors:
             text += (
                 f"; the last that nginx's error log says of TLS is: {one_line(self.host.errors[-1])[:_LONGEST_QUOTE]}"
             )
-        return Finding("unexplained", text, f"nginx may still run with an older configuration: {self._reload}")
+        return Cause("unexplained", text, f"nginx may still run with an older configuration: {self._reload}")
 
     @property
     def _reload(self) -> str:
@@ -606,7 +673,7 @@ class _Case:
     # In words
 
     def verdict(self, let_in: bool | None) -> str:
-        """The first sentence, without its full stop."""
+        """Return the first sentence, without its full stop."""
         wants = f"the inventory {self._wants(self.meant)}"
         if let_in is None:
             return f"It cannot be said whether {self._sentence('is let in')}; {wants}"
@@ -632,7 +699,7 @@ class _Case:
         return self.reality.as_client and self.reality.answer is not None
 
     def proof(self) -> str:
-        """How that is known."""
+        """Return how that is known."""
         if not self.intent.present:
             return ""
         answer = self.reality.answer
@@ -641,7 +708,7 @@ class _Case:
         if not self.reality.as_client:
             return (
                 f"Its private key is not here to ask with; a request without a certificate got {answer.status}, and the"
-                " rest follows from the record and the host's files."
+                " rest follows from the record and the host's files and logs."
             )
         said = next(
             (request for request in reversed(self.host.requests if self.host else ()) if request["probe"]), None
@@ -651,14 +718,14 @@ class _Case:
 
 
 _Span = tuple[t.Optional[datetime], t.Optional[datetime]]
-_GOOD, _EARLY, _ENDED = "valid", "not yet valid", "expired"
+_GOOD, _EARLY, _EXPIRED = "valid", "not yet valid", "expired"
 
 
 def _state(span: _Span, moment: datetime) -> str:
     begin, end = span
     if begin is not None and moment < begin:
         return _EARLY
-    return _ENDED if end is not None and moment >= end else _GOOD
+    return _EXPIRED if end is not None and moment >= end else _GOOD
 
 
 def _verified(verify: str) -> str:

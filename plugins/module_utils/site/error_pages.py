@@ -24,7 +24,7 @@ _LARGEST = 256 * 1024  # bytes of one page
 
 @dataclass(frozen=True)
 class _Reason:
-    """Why somebody is refused. `key` matches "$ssl_client_verify:$status" in nginx's map, where the first counts."""
+    """Why somebody is refused; ``key`` matches "$ssl_client_verify:$status" in nginx's map, where the first counts."""
 
     name: str
     key: str
@@ -32,9 +32,7 @@ class _Reason:
     text: tuple[str, ...]
 
 
-_RESTART = "Close the browser completely, and open this page again."
 _REASONS = (
-    _Reason("name", "~:421$", "Please try again", ("The browser reused a connection to another address.", _RESTART)),
     _Reason(
         "list",
         "~:403$",
@@ -71,7 +69,7 @@ _REASONS = (
         "default",
         "Your certificate was not accepted",
         (
-            "It may have ended or been withdrawn, or belong to another place.",
+            "It may have expired or been revoked, or it is for another place.",
             (
                 "If you have a newer one, close the browser completely, open this page again, and choose that."
                 " Otherwise ask whoever gave it to you for a new one."
@@ -82,9 +80,9 @@ _REASONS = (
 
 
 def pages(environment: jinja2.Environment, template_path: str | None) -> list[dict[str, t.Any]]:
-    """A page for each reason, in pieces that nginx can read. `template_path` is the user's own template.
+    """Return a page for each reason, in pieces that nginx can read; ``template_path`` is the user's own template.
 
-    Raises MtlsError for a template that cannot be read or rendered, or that makes a page of more than 256 KiB.
+    :raises MtlsError: the template cannot be read or rendered, or makes a page of more than 256 KiB.
     """
     template = environment.get_template(_OWN) if template_path is None else _load(environment, template_path)
     return [

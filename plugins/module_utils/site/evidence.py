@@ -1,8 +1,9 @@
 # Copyright (c) 2026, the mtls.nginx authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the inventory and the authorities know of one client at one service. Needs neither an authority's key nor its
-passphrase; `diagnosis.py` judges it.
+"""What the inventory and the authorities know of one client at one service.
+
+This needs neither an authority's key nor its passphrase; ``diagnosis.py`` judges it.
 """
 
 from __future__ import annotations
@@ -23,7 +24,11 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.store import handove
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.layout import ClientFiles, Layout
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.common.names import nearest
-from ansible_collections.mtls.nginx.plugins.module_utils.site.diagnosis import Certificate, Intent, Record
+from ansible_collections.mtls.nginx.plugins.module_utils.site.diagnosis import (
+    AuthorityRecord,
+    ClientCertificate,
+    Intent,
+)
 from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import AuthorityPlan
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service
 
@@ -36,7 +41,7 @@ except ImportError:  # the doctor action runs where ansible-core does, and that 
 
 @dataclass(frozen=True)
 class Question:
-    """May this client, or the holder of this certificate file, enter this service of this host?"""
+    """Whether this client, or the holder of this certificate file, may enter this service of this host."""
 
     host: str
     service: str
@@ -46,13 +51,13 @@ class Question:
 
 @dataclass(frozen=True)
 class Evidence:
-    """The answer of the inventory and of the record. `identity` are the paths of certificate and private key.
+    """The answer of the inventory and of the record.
 
-    `service` is None where the host is not to have it.
+    ``identity`` are the paths of certificate and private key, ``service`` is None where the host is not to have it.
     """
 
     intent: Intent
-    record: Record
+    record: AuthorityRecord
     service: Service | None = None
     identity: tuple[str, str] | None = None
 
@@ -60,16 +65,19 @@ class Evidence:
 def gather(question: Question, plans: Mapping[str, AuthorityPlan]) -> Evidence:
     """Look the question up in the plans of all authorities and in the directory of the one whose clients may enter.
 
-    Raises MtlsError for a service or a client that nobody knows, with the nearest name, and for a file that holds no
-    certificate.
+    :raises MtlsError: nobody knows the service or the client (it says the nearest name), or the file holds no
+        certificate.
     """
     plan, service, elsewhere = _service(question, plans)
     definitions = {client["name"]: client for client in plan.clients}
     published = _published(plan.path)
+    path: str | None
+    certificate: x509.Certificate | str | None
     if question.certificate is not None:
-        path, certificate, home = question.certificate, _read_certificate(question.certificate), plan
-        name = _holder(certificate, published) if published else None
-        who = f"the certificate {os.path.basename(path)} ({nginx_dn(certificate.subject)})"
+        given = _read_certificate(question.certificate)
+        path, certificate, home = question.certificate, given, plan
+        name = _holder(given, published) if published else None
+        who = f"the certificate {os.path.basename(path)} ({nginx_dn(given.subject)})"
     else:
         path, certificate, home = _client(question, plan, plans, published)
         name = question.client
@@ -92,7 +100,7 @@ def gather(question: Question, plans: Mapping[str, AuthorityPlan]) -> Evidence:
     record = _record(plan, published, certificate, name, intent.allow or ())
     if home is not plan and not isinstance(certificate, x509.Certificate):
         dn = certificate or name or ""
-        record = replace(record, certificate=Certificate(dn, issuer=_ca_name(home.path), by_authority=False))
+        record = replace(record, certificate=ClientCertificate(dn, issuer=_ca_name(home.path), by_authority=False))
     identity = _identity(path, certificate) if path and certificate is not None else None
     return Evidence(intent, record, service if present else None, identity)
 
@@ -100,7 +108,7 @@ def gather(question: Question, plans: Mapping[str, AuthorityPlan]) -> Evidence:
 def _service(
     question: Question, plans: Mapping[str, AuthorityPlan]
 ) -> tuple[AuthorityPlan, Service | None, tuple[str, ...]]:
-    """The plan of the service's authority, the service on this host, and else the hosts that have it."""
+    """Return the plan of the service's authority and the service on this host, else None and the hosts that have it."""
     every = [(plan, host, service) for plan in plans.values() for host, service in plan.services]
     for plan, host, service in every:
         if (host, service.name) == (question.host, question.service):
@@ -120,7 +128,7 @@ def _client(
     plans: Mapping[str, AuthorityPlan],
     published: Published | None,
 ) -> tuple[str | None, x509.Certificate | str | None, AuthorityPlan]:
-    """A client's certificate file, what is in it, and whose client it is.
+    """Return a client's certificate file, what is in it, and the plan of the authority whose client it is.
 
     Of the client of somebody else's authority only the subject is known, of one without a certificate nothing.
     """
@@ -142,7 +150,7 @@ def _client(
 
 
 def _certificate_path(authority: str, name: str) -> str:
-    """Where a client's certificate is; during a roll-over that of the next authority, if it has one."""
+    """Return where a client's certificate is; during a rollover that of the next authority, if it has one."""
     paths = [
         ClientFiles.of(Layout(path).clients, name).certificate for path in (handover.next_path(authority), authority)
     ]
@@ -150,7 +158,7 @@ def _certificate_path(authority: str, name: str) -> str:
 
 
 def _ca_name(path: str) -> str:
-    """An authority's subject, or where it is going to be."""
+    """Return an authority's subject, or where it is going to be."""
     published = _published(path)
     return nginx_dn(x509.load_pem_x509_certificates(published.chain())[0].subject) if published else path
 
@@ -169,7 +177,7 @@ def _hint(name: str, known: list[str], has: str) -> str:
 
 
 def service_names(host: str, plans: Mapping[str, AuthorityPlan]) -> list[str]:
-    """The services of a host, for a message."""
+    """Return the names of a host's services, sorted, for a message."""
     return sorted(service.name for plan in plans.values() for owner, service in plan.services if owner == host)
 
 
@@ -209,10 +217,10 @@ def _record(
     certificate: x509.Certificate | str | None,
     name: str | None,
     allow: Iterable[str],
-) -> Record:
+) -> AuthorityRecord:
     issues = plan.settings["backend"] != TRUST
     if published is None:
-        return Record(authority="", path=plan.path, issues=issues)
+        return AuthorityRecord(authority="", path=plan.path, issues=issues)
     chain_pem, crl_pem = published.chain(), published.crl_as_it_is()
     chain = x509.load_pem_x509_certificates(chain_pem)
     found = crls.parse_crls(crl_pem, Layout(plan.path).crl) if crl_pem else []
@@ -220,7 +228,7 @@ def _record(
     about = _about(certificate, signer is not None)
     holders = published.holders(name) if name else []
     entry = published.record.get(about.serial) if about and about.by_authority and about.serial else None
-    return Record(
+    return AuthorityRecord(
         authority=nginx_dn(chain[0].subject),
         path=plan.path,
         certificate=about,
@@ -236,8 +244,8 @@ def _record(
     )
 
 
-def _current(holders: Sequence[Holder], about: Certificate | None) -> str | None:
-    """The serial of the client's certificate, where that in question is another one."""
+def _current(holders: Sequence[Holder], about: ClientCertificate | None) -> str | None:
+    """Return the serial of the client's certificate, where that in question is another one."""
     serials = [holder.serial for holder in holders if holder.serial]
     return serials[-1] if about and serials and about.serial not in serials else None
 
@@ -248,12 +256,12 @@ def _signer(certificate: x509.Certificate | str | None, chain: list[x509.Certifi
     return next((ca for ca in chain if was_issued_by(certificate, ca)), None)
 
 
-def _about(certificate: x509.Certificate | str | None, by_authority: bool) -> Certificate | None:
+def _about(certificate: x509.Certificate | str | None, by_authority: bool) -> ClientCertificate | None:
     if certificate is None:
         return None
     if isinstance(certificate, str):
-        return Certificate(certificate)
-    return Certificate(
+        return ClientCertificate(certificate)
+    return ClientCertificate(
         dn=nginx_dn(certificate.subject),
         serial=numbers.hexadecimal(certificate.serial_number),
         not_before=certificate.not_valid_before_utc,
@@ -265,16 +273,16 @@ def _about(certificate: x509.Certificate | str | None, by_authority: bool) -> Ce
     )
 
 
-def _revocation(entry: Entry | None, about: Certificate | None, listed: Sequence[crls.Crl]) -> dict[str, t.Any]:
-    """What the record says, and of what is not recorded here, the CRL."""
+def _revocation(entry: Entry | None, about: ClientCertificate | None, listed: Sequence[crls.Crl]) -> dict[str, t.Any]:
+    """Return what the record says of a revocation, and of what is not recorded here, what the CRL says."""
     if entry is not None:
         return {"revoked": entry.status == "revoked", "revoked_at": entry.revoked_at, "reason": entry.reason}
     if about is None or not about.serial or not about.by_authority:
         return {}
     for crl in listed:
-        listed = crl.parsed.get_revoked_certificate_by_serial_number(int(about.serial, 16))
-        if listed is not None:
-            return {"revoked": True, "revoked_at": listed.revocation_date_utc, "reason": _reason(listed)}
+        found = crl.parsed.get_revoked_certificate_by_serial_number(int(about.serial, 16))
+        if found is not None:
+            return {"revoked": True, "revoked_at": found.revocation_date_utc, "reason": _reason(found)}
     return {}
 
 
@@ -286,7 +294,7 @@ def _reason(listed: x509.RevokedCertificate) -> str | None:
 
 
 def _identity(path: str, certificate: x509.Certificate | str) -> tuple[str, str] | None:
-    """The certificate's path and that of the private key beside it, where it is there, in clear and the right one."""
+    """Return the paths of the certificate and of the private key beside it, None unless that is readable and fits."""
     key_path = f"{os.path.splitext(path)[0]}.key"
     try:
         with open(key_path, "rb") as stream:

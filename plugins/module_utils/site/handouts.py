@@ -4,7 +4,7 @@
 """Handouts: one page a client, which tells its holder how to install the certificate and what it opens.
 
 A page follows from the template, the register and the services, and holds nothing else: no time, no secret. What each
-was made of is remembered in `clients/handouts.json`, so that an unchanged fleet costs a `stat` a page.
+was made of is remembered in ``clients/handouts.json``, so that an unchanged fleet costs a ``stat`` a page.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ _MONTHS = (
 
 
 @dataclass(frozen=True)
-class Holder:
-    """A client with a valid certificate; `not_after` as in the register, `files` the kinds that it has there."""
+class PageHolder:
+    """A client with a valid certificate; ``not_after`` as in the register, ``files`` the kinds that it has there."""
 
     name: str
     not_after: str
@@ -51,7 +51,7 @@ class Holder:
 
 
 class Opened(t.NamedTuple):
-    """A service that a client may enter; `private_ca`: its server certificate is the authority's."""
+    """A service that a client may enter; ``private_ca``: its server certificate is the authority's."""
 
     name: str
     links: tuple[str, ...]
@@ -62,7 +62,7 @@ class Opened(t.NamedTuple):
 class Page:
     """What one client's page is made of."""
 
-    holder: Holder
+    holder: PageHolder
     services: tuple[Opened, ...]
 
     @property
@@ -73,7 +73,7 @@ class Page:
 
 
 @dataclass
-class Outcome:
+class PageChanges:
     """The clients whose pages were written or removed, or in check mode would be, and a summary of both sides."""
 
     written: list[str] = field(default_factory=list)
@@ -106,7 +106,10 @@ class Template:
             raise MtlsError(f"{self._path}: cannot be used as template of the handouts: {error}") from None
 
     def render(self, page: Page, authority: str) -> bytes:
-        """Return the page; raises MtlsError for what the template asks that is not there."""
+        """Return the page.
+
+        :raises MtlsError: the template asks for what is not there, or breaks otherwise.
+        """
         holder, name = page.holder, page.holder.name
         reachable = ((link, service) for service in page.services for link in service.links if "*" not in link)
         link, service = next(reachable, ("https://...", None))
@@ -132,7 +135,7 @@ class Template:
 
 
 class Handouts:
-    """The pages of one authority's clients. `services` have the shape of `AuthorityPlan.services`."""
+    """The pages of one authority's clients; ``services`` as ``AuthorityPlan.as_options`` describes them."""
 
     def __init__(self, path: str, services: Sequence[Mapping[str, t.Any]], template: Template) -> None:
         self._layout = Layout(path)
@@ -142,17 +145,17 @@ class Handouts:
         self._memory_path = os.path.join(self._layout.clients, _MEMORY)
         self._memory = self._load_memory()
 
-    def reconcile(self, *, wanted: bool, check: bool, foreseen: Sequence[Mapping[str, t.Any]] = ()) -> Outcome:
-        """Write the pages that differ and remove those of clients without a valid certificate; all if not `wanted`.
+    def reconcile(self, *, wanted: bool, check: bool, foreseen: Sequence[Mapping[str, t.Any]] = ()) -> PageChanges:
+        """Write the pages that differ and remove those of clients without a valid certificate; all if not ``wanted``.
 
-        `foreseen` is what client_cert said in check mode: what the register does not know yet.
+        ``foreseen`` is what client_cert said in check mode: what the register does not know yet.
 
         :raises MtlsError: the template, or a client's files, cannot be used.
         """
         register = Register.load(self._layout.path) if self._authority is not None else None
         names = set(register.names()) if register is not None else set()
         holders = self._holders(register) if wanted and register is not None else {}
-        outcome = Outcome()
+        outcome = PageChanges()
         if wanted and check:
             _foresee(holders, foreseen, outcome)
         due = [page for page in self._pages(holders.values()) if not self._is_known(page)]
@@ -178,16 +181,16 @@ class Handouts:
             self._save_memory(memory)
         return outcome
 
-    def _holders(self, register: Register) -> dict[str, Holder]:
+    def _holders(self, register: Register) -> dict[str, PageHolder]:
         record, now = read_authority(self._layout.path).record, times.iso(times.now())
         holders = {}
         for name in register.names():
             entry = register.remembered(name)
             if entry is not None and entry.not_after > now and record.is_valid(entry.serial):
-                holders[name] = Holder(name, entry.not_after, frozenset(entry.files))
+                holders[name] = PageHolder(name, entry.not_after, frozenset(entry.files))
         return holders
 
-    def _pages(self, holders: Iterable[Holder]) -> Iterable[Page]:
+    def _pages(self, holders: Iterable[PageHolder]) -> Iterable[Page]:
         return (Page(holder, self._services.open_to(holder.name)) for holder in holders)
 
     def _digest(self, page: Page) -> str:
@@ -269,8 +272,8 @@ def _digest(said: Sequence[t.Any]) -> str:
     return hashlib.blake2b(json.dumps(said).encode(), digest_size=16).hexdigest()
 
 
-def _foresee(holders: dict[str, Holder], foreseen: Sequence[Mapping[str, t.Any]], outcome: Outcome) -> None:
-    """Bring `holders` to where they would be; whose certificate would be another is put down in `outcome` at once."""
+def _foresee(holders: dict[str, PageHolder], foreseen: Sequence[Mapping[str, t.Any]], outcome: PageChanges) -> None:
+    """Bring ``holders`` to where they would be; whose certificate would be another is noted in ``outcome`` at once."""
     for client in foreseen:
         name, action = client["name"], client["action"]
         if action == "revoked":
@@ -283,7 +286,7 @@ def _foresee(holders: dict[str, Holder], foreseen: Sequence[Mapping[str, t.Any]]
         elif action == "updated" and name in holders:
             kinds = set(holders[name].files) - {"p12", "mobileconfig"}
             kinds.update(kind for kind in ("p12", "mobileconfig") if client[kind])
-            holders[name] = Holder(name, holders[name].not_after, frozenset(kinds))
+            holders[name] = PageHolder(name, holders[name].not_after, frozenset(kinds))
 
 
 def _title(layout: Layout) -> str:

@@ -48,7 +48,7 @@ _DEFAULT_HEADER_TIMEOUT = "60s"
 
 @dataclass
 class HostFiles:
-    """Options of the `nginx_config` module."""
+    """Options of the ``nginx_config`` module."""
 
     files: list[dict[str, str]] = field(default_factory=list)
     secrets: list[dict[str, str]] = field(default_factory=list)
@@ -61,10 +61,11 @@ class HostFiles:
     close_rejected: bool = False
 
     def as_options(self) -> dict[str, t.Any]:
+        """Return them as the module takes them."""
         return dataclasses.asdict(self)
 
     def fingerprints(self) -> dict[str, str | None]:
-        """What `comparison.look` finds on a host that has it all."""
+        """Return what ``comparison.look`` finds on a host that has it all."""
         found: dict[str, str | None] = dict.fromkeys(self.absent)
         for items, mode in ((self.files, FILE_MODE), (self.secrets, SECRET_MODE)):
             for item in items:
@@ -76,7 +77,7 @@ class HostFiles:
 def to_compare(
     conf_dir: str, services: Sequence[Service], shutdown_timeout: int | None, textfile_dir: str | None
 ) -> dict[str, t.Any]:
-    """What of `host_files` is known before anything is of the host: the option `compare` of `nginx_facts`."""
+    """Return what of ``host_files`` is known before the host is asked: the option ``compare`` of ``nginx_facts``."""
     trusts = {name: TrustPaths.of(conf_dir, name) for name in trusts_of(services)}
     trusted = [path for trust in trusts.values() for path in trust.files]
     own = [path for service in services for path in host_paths.all_paths(conf_dir, service)]
@@ -96,12 +97,12 @@ def host_files(
     template_dir: str,
     cache_dir: str | None = None,
 ) -> HostFiles:
-    """Everything that one host should have. A client on an allow list that is revoked gets no line in the map.
+    """Return everything that one host should have. A client on an allow list that is revoked gets no line in the map.
 
-    `publications` is by `Service.trust`. `cache_dir`, where nobody else may write, keeps the compiled templates for the
-    processes that render the other hosts.
+    ``publications`` is by ``Service.trust``. ``cache_dir``, where nobody else may write, keeps the compiled templates
+    for the processes that render the other hosts.
 
-    Raises MtlsError for a template of error pages that is none, and where the host contradicts a service.
+    :raises MtlsError: the template of the error pages cannot be used, or the host contradicts a service.
     """
     present = [service for service in services if service.present]
     _refuse_unknown_addresses(host, present)
@@ -163,8 +164,8 @@ def host_files(
         )
         if service.issued_by_authority:
             credential = publications[service.trust].credentials[service.name]
-            wanted.files.append({"path": view["certificate"], "content": credential.certificate})
-            wanted.secrets.append({"path": view["certificate_key"], "content": credential.key})
+            wanted.files.append({"path": view.certificate, "content": credential.certificate})
+            wanted.secrets.append({"path": view.certificate_key, "content": credential.key})
         if not service.snippet:
             wanted.probes.append(_probe(service))
     kept = {item["path"] for item in [*wanted.files, *wanted.secrets]}
@@ -182,7 +183,7 @@ def host_files(
 def crl_files(
     conf_dir: str, services: Sequence[Service], crls: Mapping[str, str], textfile_dir: str | None
 ) -> HostFiles:
-    """New CRLs, by `Service.trust`, and all end dates, and nothing else: for a host whose services are set up."""
+    """Return new CRLs, given by ``Service.trust``, and all expiry dates: for a host whose services are set up."""
     trusts = {name: TrustPaths.of(conf_dir, name) for name in trusts_of(services)}
     return HostFiles(
         files=[item for name, crl in crls.items() for item in _crl_files(trusts[name], crl)],
@@ -192,7 +193,7 @@ def crl_files(
 
 
 def _crl_files(trust: TrustPaths, crl: str) -> list[dict[str, str]]:
-    """The CRL, and what it says in the form of maps."""
+    """Return the CRL, and what it says as lines of maps."""
     return [
         {"path": trust.crl, "content": crl},
         {"path": trust.revoked, "content": crl_maps.revoked_lines(crl, trust.crl)},
@@ -201,7 +202,7 @@ def _crl_files(trust: TrustPaths, crl: str) -> list[dict[str, str]]:
 
 
 def _snippets(conf_dir: str, services: Sequence[Service]) -> list[dict[str, t.Any]]:
-    """What must be looked at where it stands: snippets, and server blocks that need to know who asks."""
+    """Return what must be looked at where it is included: snippets, and server blocks that need to know who asks."""
     return [
         {
             "service": service.name,
@@ -246,7 +247,7 @@ def _environment(template_dir: str, cache_dir: str | None) -> jinja2.Environment
 
 
 def _refuse_unknown_addresses(host: NginxHost, services: Sequence[Service]) -> None:
-    """A host that trusts a header for the client's address has a proxy in front, and everybody comes from that."""
+    """Raise MtlsError for a host that trusts a header for the caller's address: everybody comes from its proxy."""
     said = host.directives.get("set_real_ip_from")
     for service in services:
         if said and service.exempt_networks and not service.proxy_protocol_from:
@@ -258,9 +259,9 @@ def _refuse_unknown_addresses(host: NginxHost, services: Sequence[Service]) -> N
 
 
 def _header_timeout(host: NginxHost) -> int | None:
-    """Seconds for `client_header_timeout`, where the host's value is longer than the bound for old connections.
+    """Return seconds for ``client_header_timeout``, where the host's value exceeds the bound for old connections.
 
-    `worker_shutdown_timeout` spares a connection that has sent half a request's header (measured), and once the other
+    ``worker_shutdown_timeout`` spares a connection that has sent half a request's header (measured), and once the other
     half arrives, the old worker answers.
     """
     bound = host.shutdown_timeout
@@ -269,7 +270,7 @@ def _header_timeout(host: NginxHost) -> int | None:
 
 
 def _probe(service: Service) -> dict[str, t.Any]:
-    """What the host must see of itself once the new configuration serves: no certificate, no page."""
+    """Return what the host must see of itself once the new configuration serves: no certificate, no page."""
     probe = {
         "address": service.local_address,
         "port": service.listen.port,
@@ -280,5 +281,5 @@ def _probe(service: Service) -> dict[str, t.Any]:
 
 
 def _bound(services: Sequence[Service], shutdown_timeout: int | None) -> int | None:
-    """Without a service there is nobody to be shut out."""
+    """Return the bound for old connections, in seconds: 0 without a service, since there is nobody to be shut out."""
     return shutdown_timeout if shutdown_timeout is None or any(service.present for service in services) else 0

@@ -13,46 +13,51 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Se
 
 
 def trusts_of(services: Sequence[Service]) -> list[str]:
-    """`Service.trust` of what is present; a host without a service still gets its own authority's files."""
+    """Return each ``Service.trust`` that is present; a host without a service gets its own authority's files too."""
     return list(dict.fromkeys(service.trust for service in services if service.present)) or [""]
 
 
 @dataclass(frozen=True)
 class TrustPaths:
-    """Where an authority's files are on a host, and what its nginx variables begin with (see `Service.variable`)."""
+    """Where an authority's files are on a host, and what its nginx variables begin with (see ``Service.variable``)."""
 
     folder: str
     variable: str
 
     @classmethod
     def of(cls, conf_dir: str, name: str) -> TrustPaths:
-        """`name` is empty for the host's own authority."""
+        """Return the paths of an authority; ``name`` is empty for the host's own one."""
         variable = "_".join(["mtls", *([name.replace("-", "_")] if name else [])])
         return cls(os.path.join(conf_dir, "client-certs", name).rstrip("/"), variable)
 
     @property
     def ca(self) -> str:
+        """The CA certificates that clients are verified with."""
         return os.path.join(self.folder, "ca.crt")
 
     @property
     def crl(self) -> str:
+        """The CRLs of all of them."""
         return os.path.join(self.folder, "crl.pem")
 
     @property
     def revoked(self) -> str:
+        """The serials on these CRLs, as lines of a map."""
         return os.path.join(self.folder, "revoked.map")
 
     @property
     def ended(self) -> str:
+        """When the first of these CRLs expires, as a line of a map."""
         return os.path.join(self.folder, "crl-end.map")
 
     @property
     def files(self) -> list[str]:
+        """All four."""
         return [self.ca, self.crl, self.revoked, self.ended]
 
 
 def gate_files(conf_dir: str, service: Service) -> dict[str, str]:
-    """Where the files are that decide who enters a service, in the words of the module `nginx_gate`."""
+    """Return the paths of the files that decide who enters a service: options of the module ``nginx_gate``."""
     trust = TrustPaths.of(conf_dir, service.trust)
     return {
         "server_block": snippet_path(conf_dir, service) if service.snippet else conf_path(conf_dir, service),
@@ -64,36 +69,43 @@ def gate_files(conf_dir: str, service: Service) -> dict[str, str]:
 
 
 def owned(conf_dir: str) -> list[str]:
+    """Return patterns of files that are ours; what matches and is not wanted any more is removed."""
     return [os.path.join(conf_dir, folder, "mtls-*.conf") for folder in ("conf.d", "snippets")]
 
 
 def pages_path(conf_dir: str) -> str:
+    """Return the path of the pages for people who are refused."""
     return os.path.join(conf_dir, "client-certs", "pages.conf")
 
 
 def maps_path(conf_dir: str) -> str:
+    """Return the path of all services' maps."""
     return os.path.join(conf_dir, "conf.d", "mtls.conf")
 
 
 def conf_path(conf_dir: str, service: Service) -> str:
+    """Return the path of a service's server block."""
     return os.path.join(conf_dir, "conf.d", f"mtls-{service.name}.conf")
 
 
 def snippet_path(conf_dir: str, service: Service) -> str:
+    """Return the path of a service's snippet, for a server block of the host's own."""
     return os.path.join(conf_dir, "snippets", f"mtls-{service.name}.conf")
 
 
 def certificate_paths(conf_dir: str, service: Service) -> tuple[str, str]:
-    """Server certificate and key: the host's own, or those that the authority issues."""
+    """Return the paths of server certificate and key: the host's own, or those that the authority issues."""
     return service.certificate or issued_paths(conf_dir, service)
 
 
 def issued_paths(conf_dir: str, service: Service) -> tuple[str, str]:
+    """Return the paths of the server certificate that the authority issues, and of its key."""
     stem = os.path.join(conf_dir, "server-certs", service.name)
     return f"{stem}.crt", f"{stem}.key"
 
 
 def all_paths(conf_dir: str, service: Service) -> list[str]:
+    """Return every path that a service may have a file of ours at, whatever its options are."""
     return [
         conf_path(conf_dir, service),
         snippet_path(conf_dir, service),

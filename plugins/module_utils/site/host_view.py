@@ -9,7 +9,6 @@ import ipaddress
 import itertools
 import os.path
 import re
-import typing as t
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -21,7 +20,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site import host_paths
 from ansible_collections.mtls.nginx.plugins.module_utils.site.host_paths import TrustPaths
 from ansible_collections.mtls.nginx.plugins.module_utils.site.identity_headers import RFC9440
 from ansible_collections.mtls.nginx.plugins.module_utils.site.publication import Publication
-from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Listen, Service
+from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Endpoint, Service
 
 try:
     from cryptography import x509
@@ -40,9 +39,10 @@ _DEFAULT_MAX_SIZE = 2048
 class NginxHost:
     """What rendering must know of the host's nginx.
 
-    `shutdown_timeout` bounds connections that outlive a reload, in seconds; `textfile_dir` is the folder for end dates.
-    `error_page_template` is a file on the controller, None for our own. `name_servers` are the host's, as nginx writes
-    their addresses, and `names` says what to ask them for: None for a name that the host knows in another way.
+    ``shutdown_timeout`` bounds connections that outlive a reload, in seconds; ``textfile_dir`` is the folder for expiry
+    dates. ``error_page_template`` is a file on the controller, None for our own. ``name_servers`` are the host's, as
+    nginx writes their addresses, and ``names`` says what to ask them for: None for a name that the host knows in
+    another way.
     """
 
     version: tuple[int, ...]
@@ -59,11 +59,12 @@ class NginxHost:
 
     @property
     def conf_dir(self) -> str:
+        """The directory of ``nginx.conf``."""
         return os.path.dirname(self.conf_path)
 
 
 def share_a_name(bundles: Collection[Bundle]) -> bool:
-    """Whether two authorities have CAs of the same subject.
+    """Tell whether two authorities have CAs of the same subject.
 
     nginx tells the sessions of server blocks apart by server certificate and CA subjects. Where both are the same, and
     the first server block of the socket keeps sessions, it resumes one in the other (measured with 1.30 and 1.31).
@@ -74,92 +75,186 @@ def share_a_name(bundles: Collection[Bundle]) -> bool:
 
 @dataclass(frozen=True)
 class Bundle:
-    """The CAs of an authority, and the subjects, in nginx's spelling, of those whose clients are meant."""
+    """The CAs of an authority, and the subjects, in nginx's format, of those whose clients are meant."""
 
     chain: Sequence[x509.Certificate]
     issuers: Sequence[str]
 
     @classmethod
     def of(cls, publication: Publication) -> Bundle:
+        """Return the CAs that a host gets.
+
+        :raises MtlsError: the chain cannot be read.
+        """
         chain = chains.read(publication.chain)
         return cls(chain, list(dict.fromkeys(nginx_dn(ca.subject) for ca in chains.issuing(chain))))
 
     @property
     def depth(self) -> int:
-        """Of CAs between a certificate and its root; nginx's default is 1."""
+        """How many CAs there may be above a certificate, for ``ssl_verify_depth``; nginx's default is 1."""
         return max(len(self.chain) - 1, 1)
 
 
-def views_of(
-    host: NginxHost, present: Sequence[Service], publications: Mapping[str, Publication]
-) -> list[dict[str, t.Any]]:
+@dataclass(frozen=True)
+class LocationView:
+    """A location that hands requests on, or serves files where ``proxy_pass`` is None."""
+
+    match: str  # what stands between `location` and the brace
+    proxy_pass: str | None = None
+    rewrite: str | None = None  # the path for the upstream, where `proxy_pass` has a variable and thus none of its own
+    redirect: str | None = None  # what `proxy_redirect` takes, where its default does not do
+
+
+@dataclass(frozen=True)
+class ZoneView:
+    """A path with an allow list of its own."""
+
+    name: str  # what `$mtls_<service>_zone` is there
+    pattern: str  # for "$mtls_plain_letters:$uri": the path and what is below
+    near: str  # the same for what some upstreams take for that path: `/Admin/`, `/admin.`
+
+
+@dataclass(frozen=True)
+class ListedView:
+    """A line of the map of who may enter."""
+
+    key: str  # zone, verdict and subject; not quoted yet
+    comment: str  # the client's name with `#` before it, empty where the subject says it
+
+
+@dataclass(frozen=True)
+class ServiceView:
+    """A service as ``mtls.conf.j2``, ``service.conf.j2``, ``snippet.conf.j2`` and ``gate.j2`` see it.
+
+    This is the contract with the templates: they know nothing else of a service, and use all of it. A value is written
+    as it is unless the template quotes it, which it does with patterns and names.
+    """
+
+    # What it is
+    name: str
+    variable: str  # what its nginx variables begin with, without `$`
+    trust: TrustPaths  # the files of its authority
+    snippet: bool  # whether the server block is the host's own
+
+    # Its server block
+    listens: Sequence[str]  # values of `listen`, with their parameters
+    server_names: Sequence[str]
+    sni_names: Sequence[str]  # keys for `$ssl_server_name`; an empty one takes clients that send no name
+    certificate: str  # path of the server certificate
+    certificate_key: str
+    proxies: Sequence[str]  # networks of proxies that speak the PROXY protocol
+    hsts: str | None  # the value of Strict-Transport-Security
+
+    # Who gets in
+    allow: Sequence[str] | None  # names of clients, None for every valid client of the authority
+    clients: Sequence[ListedView]
+    zones: Sequence[ZoneView]  # the longest path first
+    zone_key: str  # what a key of the allow list begins with where there are zones, with its colon
+    optional: bool  # whether somebody gets somewhere without a certificate, or with a bad one
+    public_paths: Sequence[str]
+    public_patterns: Sequence[str]  # the same as patterns for `$uri`
+    public_key: str  # two digits in the key of the gate: public, and plainly spelled
+    exempt_networks: Sequence[str]
+    exempt_key: str  # two digits with a colon between: from an exempt network, and a preflight
+    address: str  # the variable of the caller's address
+    self_pattern: str  # matches requests that come from the host itself
+    probe_pattern: str  # matches requests to the gate's own path
+    cors_preflight: bool
+    hands_preflights_on: bool  # whether preflights go to the upstream, which a server block of the host's own sees to
+
+    # What is behind the gate
+    root: str | None  # a directory, None with an upstream
+    locations: Sequence[LocationView]
+    base: str | None  # the upstream without its path, as `proxy_pass` takes it; None with `root` and in a snippet
+    prefix: str | None  # the upstream's path without a last slash
+    redirect: str | None  # what `proxy_redirect` takes at `/`, where its default does not do
+    names: Sequence[Upstream]  # upstreams for whose name nginx asks at each request
+    resolver: str | None  # name servers for that, None where the host has its own or none is needed
+    max_body_size: str | None
+    request_buffering: bool | None
+    read_timeout: int | None  # seconds
+    client_cert: bool  # whether upstreams are told the whole certificate (RFC 9440)
+
+    # Port 80
+    redirect_http: bool
+    plain_listens: Sequence[str]  # values of `listen` there
+    homes: Sequence[str]  # the names to which people are sent on, the first one for any unknown name
+    home_patterns: Sequence[str]  # patterns for `$host` of wildcard names
+    port_suffix: str  # the port with its colon, empty for 443
+    acme_root: str | None  # directory of ACME challenges
+    acme_upstream: str | None  # who answers them instead, as `proxy_pass` takes it
+    acme_redirect: str | None
+    acme_resolver: str | None
+
+
+def views_of(host: NginxHost, present: Sequence[Service], publications: Mapping[str, Publication]) -> list[ServiceView]:
+    """Return a view of each service; ``publications`` is by ``Service.trust``."""
     return [_view(host, service, publications[service.trust].client_dns) for service in present]
 
 
-def _view(host: NginxHost, service: Service, client_dns: Mapping[str, Sequence[str]]) -> dict[str, t.Any]:
-    """A service in the words of the templates."""
+def _view(host: NginxHost, service: Service, client_dns: Mapping[str, Sequence[str]]) -> ServiceView:
     certificate, key = host_paths.certificate_paths(host.conf_dir, service)
     upstream = Upstream.of(host, service.upstream, f"${service.variable}_upstream")
     acme = Upstream.of(host, service.acme_upstream, f"${service.variable}_acme")
     zone_key = f"${service.variable}_zone:" if service.paths else ""
     exempt = bool(service.exempt_networks)
-    return {
-        "name": service.name,
-        "trust": TrustPaths.of(host.conf_dir, service.trust),
-        "variable": service.variable,
-        "snippet": service.snippet,
-        "server_names": service.server_names,
-        "sni_names": [*map(_sni_pattern, service.server_names), *([""] if service.by_address else [])],
-        "listens": _listens(host, service),
-        "root": service.root,
-        "base": upstream and upstream.passed,
-        "prefix": upstream and upstream.prefix,
-        "redirect": upstream and upstream.redirect("/"),
-        "names": [each for each in (upstream, acme) if each and each.asked],
-        "resolver": _resolver(host, upstream),
-        "acme_resolver": _resolver(host, acme),
-        "locations": _locations(service, upstream),
-        "certificate": certificate,
-        "certificate_key": key,
-        "allow": service.allow,
-        "zones": _zones(service),
-        "zone_key": zone_key,
-        "clients": _clients(service, client_dns),
+    return ServiceView(
+        name=service.name,
+        trust=TrustPaths.of(host.conf_dir, service.trust),
+        variable=service.variable,
+        snippet=service.snippet,
+        server_names=service.server_names,
+        sni_names=[*map(_sni_pattern, service.server_names), *([""] if service.by_address else [])],
+        listens=_listens(host, service),
+        root=service.root,
+        base=upstream.passed if upstream else None,
+        prefix=upstream.prefix if upstream else None,
+        redirect=upstream.redirect("/") if upstream else None,
+        names=[each for each in (upstream, acme) if each and each.asked],
+        resolver=_resolver(host, upstream),
+        acme_resolver=_resolver(host, acme),
+        locations=_locations(service, upstream),
+        certificate=certificate,
+        certificate_key=key,
+        allow=service.allow,
+        zones=_zones(service),
+        zone_key=zone_key,
+        clients=_clients(service, client_dns),
         # Without a certificate, or with a bad one, somebody may get somewhere.
-        "optional": bool(service.public_paths or exempt or service.cors_preflight),
-        "public_paths": service.public_paths,
-        "public_patterns": [_public_pattern(path) for path in service.public_paths],
-        "public_key": f"${service.variable}_open$mtls_plain_path" if service.public_paths else "00",
-        "exempt_key": (f"${service.variable}_near" if exempt else "0")
+        optional=bool(service.public_paths or exempt or service.cors_preflight),
+        public_paths=service.public_paths,
+        public_patterns=[_public_pattern(path) for path in service.public_paths],
+        public_key=f"${service.variable}_open$mtls_plain_path" if service.public_paths else "00",
+        exempt_key=(f"${service.variable}_near" if exempt else "0")
         + (":$mtls_preflight" if service.cors_preflight else ":0"),
-        "exempt_networks": service.exempt_networks,
-        "cors_preflight": service.cors_preflight,
-        "proxies": service.proxy_protocol_from,
+        exempt_networks=service.exempt_networks,
+        cors_preflight=service.cors_preflight,
+        proxies=service.proxy_protocol_from,
         # Not $remote_addr, which the host's own set_real_ip_from lets a header overwrite.
-        "address": "$remote_addr" if service.proxy_protocol_from else "$realip_remote_addr",
-        "self_pattern": rf"~^1:{'rest:' if zone_key else ''}(\S+) \1:",
-        "probe_pattern": rf"~^1:.*:{re.escape(GATE_PATH)}\z",
-        "hsts": service.hsts.value if service.hsts else None,
-        "max_body_size": service.max_body_size,
-        "request_buffering": service.request_buffering,
-        "read_timeout": service.read_timeout,
-        "client_cert": service.identity_headers == RFC9440,
+        address="$remote_addr" if service.proxy_protocol_from else "$realip_remote_addr",
+        self_pattern=rf"~^1:{'rest:' if zone_key else ''}(\S+) \1:",
+        probe_pattern=rf"~^1:.*:{re.escape(GATE_PATH)}\z",
+        hsts=service.hsts.value if service.hsts else None,
+        max_body_size=service.max_body_size,
+        request_buffering=service.request_buffering,
+        read_timeout=service.read_timeout,
+        client_cert=service.identity_headers == RFC9440,
         # In a server block of the host's own there is nothing of ours behind the gate.
-        "hands_preflights_on": service.cors_preflight and service.upstream is not None,
-        "redirect_http": service.redirect_http,
-        "homes": [name for name in service.server_names if not name.startswith("*.")]
+        hands_preflights_on=service.cors_preflight and service.upstream is not None,
+        redirect_http=service.redirect_http,
+        homes=[name for name in service.server_names if not name.startswith("*.")]
         or [service.server_names[0].replace("*.", "")],
-        "home_patterns": [_sni_pattern(name) for name in service.server_names if name.startswith("*.")],
-        "plain_listens": _sockets(host, service.plain_listen),
-        "port_suffix": "" if service.listen.port == 443 else f":{service.listen.port}",
-        "acme_root": service.acme_root,
-        "acme_upstream": acme and acme.passed,
-        "acme_redirect": acme and acme.redirect("/"),
-    }
+        home_patterns=[_sni_pattern(name) for name in service.server_names if name.startswith("*.")],
+        plain_listens=_sockets(host, service.plain_listen),
+        port_suffix="" if service.listen.port == 443 else f":{service.listen.port}",
+        acme_root=service.acme_root,
+        acme_upstream=acme.passed if acme else None,
+        acme_redirect=acme.redirect("/") if acme else None,
+    )
 
 
-def _clients(service: Service, client_dns: Mapping[str, Sequence[str]]) -> list[dict[str, str]]:
-    """The keys of the map of who may enter: one for each client, in a service with path lists one for each list."""
+def _clients(service: Service, client_dns: Mapping[str, Sequence[str]]) -> list[ListedView]:
+    """Return the lines of the map of who may enter: one for each client, or one for each list that names it."""
     if not service.paths:
         lists = {"": service.allow or ()}
     else:
@@ -170,29 +265,25 @@ def _clients(service: Service, client_dns: Mapping[str, Sequence[str]]) -> list[
             every.append(set(service.allow))
         lists["every:"] = tuple(name for name in service.named if all(name in names for names in every))
     return [
-        {"key": f"{zone}SUCCESS:{dn}", "comment": "" if dn == f"CN={name}" else f"  # {name}"}
+        ListedView(f"{zone}SUCCESS:{dn}", "" if dn == f"CN={name}" else f"  # {name}")
         for zone, names in lists.items()
         for name in names
         for dn in client_dns.get(name, ())
     ]
 
 
-def _zones(service: Service) -> list[dict[str, str]]:
-    """Patterns for "$mtls_plain_letters:$uri". `near` is what some upstreams take for it: `/Admin/`, `/admin.`."""
+def _zones(service: Service) -> list[ZoneView]:
     numbered = sorted(enumerate(service.paths), key=lambda item: -len(item[1].path))
     stems = [(number, re.escape(item.path.rstrip("/"))) for number, item in numbered]
-    return [
-        {"name": f"p{number}", "pattern": rf"~^1:{stem}(?:/|\z)", "near": rf"~*^1:{stem}(?![a-z0-9_-])"}
-        for number, stem in stems
-    ]
+    return [ZoneView(f"p{number}", rf"~^1:{stem}(?:/|\z)", rf"~*^1:{stem}(?![a-z0-9_-])") for number, stem in stems]
 
 
 @dataclass(frozen=True)
 class Upstream:
-    """An upstream: `base` without its path, and that path, `prefix`, without a last slash.
+    """An upstream: ``base`` without its path, and that path, ``prefix``, without a last slash.
 
-    `asked` is the name, with its port, for which nginx asks name servers at each request, in `variable`. None where it
-    is an address, or a name that the host knows in another way, which nginx reads with its configuration.
+    ``asked`` is the name, with its port, for which nginx asks name servers at each request, in ``variable``. None where
+    it is an address, or a name that the host knows in another way, which nginx reads with its configuration.
     """
 
     base: str
@@ -203,6 +294,7 @@ class Upstream:
 
     @classmethod
     def of(cls, host: NginxHost, upstream: str | None, variable: str) -> Upstream | None:
+        """Return the upstream as this host's nginx needs it, None for None."""
         if upstream is None:
             return None
         base, prefix = split_upstream(upstream)
@@ -216,16 +308,19 @@ class Upstream:
 
     @property
     def passed(self) -> str:
-        """What `proxy_pass` takes where the request's path is no part of it."""
+        """What ``proxy_pass`` takes where the request's path is no part of it."""
         return f"{self.base.partition('://')[0]}://{self.variable}" if self.asked else self.base
 
     def redirect(self, location: str) -> str | None:
-        """What `proxy_redirect` would be by default, and is not with a variable in `proxy_pass`."""
+        """Return what ``proxy_redirect`` takes, None where its default does: it does not with a variable."""
         return f"{self.base}{self.prefix}{location} {location}" if self.asked else None
 
 
 def split_upstream(upstream: str) -> tuple[str, str]:
-    """An upstream without its path, as `proxy_pass` takes it in a named location, and the path without a last slash."""
+    """Return an upstream without its path, as ``proxy_pass`` takes it in a named location, and the path.
+
+    The path has no slash at its end.
+    """
     match = re.fullmatch(r"(https?://(?:unix:[^:]+|[^/]+))(/.*)?", upstream)
     if match is None:
         raise ValueError(upstream)
@@ -233,7 +328,7 @@ def split_upstream(upstream: str) -> tuple[str, str]:
 
 
 def host_name(upstream: str) -> str | None:
-    """The host name in an upstream, None for an address or a socket."""
+    """Return the host name in an upstream, None for an address or a socket."""
     match = re.fullmatch(r"https?://(?!unix:)([\w.-]+)(?::\d+)?(?:/.*)?", upstream)
     if match is None:
         return None
@@ -245,20 +340,20 @@ def host_name(upstream: str) -> str | None:
 
 
 def host_names(services: Collection[Service]) -> list[str]:
-    """The host names in the upstreams of services: the option `names` of `nginx_facts`."""
+    """Return the host names in the upstreams of services: the option ``names`` of ``nginx_facts``."""
     upstreams = [each for service in services if service.present for each in (service.upstream, service.acme_upstream)]
     return list(dict.fromkeys(filter(None, (host_name(upstream) for upstream in upstreams if upstream))))
 
 
 def _resolver(host: NginxHost, upstream: Upstream | None) -> str | None:
-    """Where the host has no `resolver` of its own, its name servers."""
+    """Return the host's name servers for ``resolver``, None where it has one of its own or none is needed."""
     if upstream is None or upstream.asked is None or host.directives.get("resolver"):
         return None
     return " ".join(host.name_servers) + ("" if host.ipv6 else " ipv6=off")
 
 
 def _sni_pattern(name: str) -> str:
-    """A key for `$ssl_server_name` that matches nothing but what nginx takes for this server name.
+    """Return a key for ``$ssl_server_name`` that matches nothing but what nginx takes for this server name.
 
     nginx cuts the name that a client sends at a colon and ignores one with two dots in a row: a wildcard key of the
     map would match such a name although another server block has verified.
@@ -279,31 +374,32 @@ def _listens(host: NginxHost, service: Service) -> list[str]:
     return [socket + parameters for socket in _sockets(host, service.listen)]
 
 
-def _sockets(host: NginxHost, listen: Listen) -> list[str]:
+def _sockets(host: NginxHost, listen: Endpoint) -> list[str]:
     # An address that the inventory names is nginx's to refuse: without any listen, nginx would take port 80.
     return [socket for socket in listen.sockets if host.ipv6 or listen.address or not socket.startswith("[::]:")]
 
 
-def _locations(service: Service, upstream: Upstream | None) -> list[dict[str, str | None]]:
-    """`location` lines. A public path is passed on as nginx normalised it, so that upstream sees what was checked.
+def _locations(service: Service, upstream: Upstream | None) -> list[LocationView]:
+    """Return the ``location`` blocks.
 
-    `rewrite` is there where `proxy_pass` has a variable: a path beside one would take the place of the request's.
+    A public path is passed on as nginx normalised it, so that the upstream sees what was checked. ``rewrite`` is there
+    where ``proxy_pass`` has a variable: a path beside one would take the place of the request's.
     """
     if upstream is None:
-        return [{"match": "/"}]
+        return [LocationView("/")]
     paths = [(f"{'^~' if path.endswith('/') else '='} {path}", path) for path in service.public_paths]
-    lines: list[tuple[str, str, str | None, str | None]]
     if upstream.asked:
         rewrite = f"{upstream.prefix}$uri"
-        lines = [(match, upstream.passed, rewrite, upstream.redirect(path)) for match, path in paths]
-        lines.append(("/", upstream.passed, rewrite if upstream.has_path else None, upstream.redirect("/")))
+        lines = [LocationView(match, upstream.passed, rewrite, upstream.redirect(path)) for match, path in paths]
+        whole = rewrite if upstream.has_path else None
+        lines.append(LocationView("/", upstream.passed, whole, upstream.redirect("/")))
     else:
         # After a socket's path, nginx wants a colon before the path of the request.
         start = upstream.base + (":" if "://unix:" in upstream.base else "") + upstream.prefix
-        lines = [(match, start + path, None, None) for match, path in paths]
+        lines = [LocationView(match, start + path) for match, path in paths]
         # With a path of its own the upstream gets that, a slash and the rest; without one, the request as it came.
-        lines.append(("/", f"{start}/" if upstream.has_path else upstream.base, None, None))
-    return [dict(zip(("match", "proxy_pass", "rewrite", "redirect"), line, strict=True)) for line in lines]
+        lines.append(LocationView("/", f"{start}/" if upstream.has_path else upstream.base))
+    return lines
 
 
 def _public_pattern(path: str) -> str:
@@ -311,10 +407,8 @@ def _public_pattern(path: str) -> str:
     return f"~^{re.escape(path)}" + ("" if path.endswith("/") else r"\z")
 
 
-def hash_sizes(
-    host: NginxHost, views: Sequence[Mapping[str, t.Any]], bundles: Collection[Bundle]
-) -> dict[str, int | None]:
-    """Sizes of nginx's hash tables, where its defaults are too small and the host sets none of its own."""
+def hash_sizes(host: NginxHost, views: Sequence[ServiceView], bundles: Collection[Bundle]) -> dict[str, int | None]:
+    """Return sizes of nginx's hash tables, None where its defaults do or the host sets its own."""
     bucket, max_size = _bucket_size(views, bundles), _max_size(views)
     return {
         "hash_bucket_size": bucket
@@ -325,27 +419,27 @@ def hash_sizes(
         else None,
         # For the many variables of a certificate's lines, or nginx warns.
         "variables_bucket_size": _DEFAULT_BUCKET * 2
-        if any(view["client_cert"] for view in views) and not host.directives.get("variables_hash_bucket_size")
+        if any(view.client_cert for view in views) and not host.directives.get("variables_hash_bucket_size")
         else None,
     }
 
 
-def _bucket_size(views: Sequence[Mapping[str, t.Any]], bundles: Collection[Bundle]) -> int:
-    """A key of n bytes needs a bucket of 8 + (n + 2 rounded up to 8) + 8 bytes (measured)."""
-    keys = [len(name) for view in views for name in view["sni_names"]]
+def _bucket_size(views: Sequence[ServiceView], bundles: Collection[Bundle]) -> int:
+    """Return the bucket's size, in bytes: a key of n bytes needs 8 + (n + 2 rounded up to 8) + 8 (measured)."""
+    keys = [len(name) for view in views for name in view.sni_names]
     keys += [len(dn) for bundle in bundles for dn in bundle.issuers]
-    keys += [len(client["key"]) for view in views for client in view["clients"]]
-    keys += [len(name) for view in views if view["redirect_http"] for name in view["homes"]]
+    keys += [len(client.key) for view in views for client in view.clients]
+    keys += [len(name) for view in views if view.redirect_http for name in view.homes]
     return _power_of_two(16 + (max(keys, default=0) + 2 + 7) // 8 * 8)
 
 
-def _max_size(views: Sequence[Mapping[str, t.Any]]) -> int:
-    """With less nginx still works, says that the table is not optimal, and takes longer to start (measured)."""
-    return _power_of_two(2 * max((len(view["clients"]) for view in views), default=0))
+def _max_size(views: Sequence[ServiceView]) -> int:
+    """Return the table's size. With less, nginx warns that it is not optimal and takes longer to start (measured)."""
+    return _power_of_two(2 * max((len(view.clients) for view in views), default=0))
 
 
 def bucket_advice(host: NginxHost, services: Sequence[Service], publications: Mapping[str, Publication]) -> str | None:
-    """To be added to nginx's words where it rejects these files: the host's own map_hash_bucket_size is too small."""
+    """Return what to add to nginx's words where it rejects these files: the host's own bucket size is too small."""
     bundles = {name: Bundle.of(publication) for name, publication in publications.items()}
     views = views_of(host, [service for service in services if service.present], publications)
     needed = _bucket_size(views, bundles.values())

@@ -99,7 +99,10 @@ class Pem:
 
 
 def pem() -> Pem:
-    """nginx has no variable of the certificate in one line. A longer certificate does not match."""
+    """Return how a map makes one line of a certificate, for which nginx has no variable.
+
+    A certificate with more lines does not match.
+    """
     names = [f"mtls_pem_{number}" for number in range(1, _PEM_LINES + 1)]
     lines = "".join(rf"(?:(?<{name}>[^-\n]+)\n)?+" for name in names)
     return Pem(

@@ -4,7 +4,7 @@
 
 """The inventory as a whole: which authority serves which clients and servers, and whether hosts contradict each other.
 
-The union is taken over all hosts that are given, an authority (`mtls_ca_dir`) at a time. Nothing here touches a file
+The union is taken over all hosts that are given, an authority (``mtls_ca_dir``) at a time. Nothing here touches a file
 but to see where a relative path leads.
 """
 
@@ -91,10 +91,10 @@ _REVOCABLE = ("serial", "certificate", "name", "fingerprint")  # how an item of 
 
 @dataclass
 class AuthorityPlan:
-    """What one authority has to make true. `clients` and `servers` have the shape of the modules' options.
+    """What one authority has to make true.
 
-    `services` are those that its clients enter, each with its host. An authority that `follows` another one issues no
-    server certificates yet.
+    ``clients`` and ``servers`` have the shape of the modules' options; ``services`` are those that its clients enter,
+    each with its host. An authority that ``follows`` another one issues no server certificates yet.
     """
 
     path: str
@@ -107,7 +107,7 @@ class AuthorityPlan:
     follows: bool = False
 
     def as_options(self) -> dict[str, t.Any]:
-        """The plan as one dictionary, as the `ca` role passes it on."""
+        """Return the plan as one dictionary, as the ``ca`` role passes it on."""
         return {
             "path": self.path,
             **self.settings,
@@ -118,7 +118,7 @@ class AuthorityPlan:
         }
 
     def _described_services(self) -> list[dict[str, t.Any]]:
-        """What clients are told of the services; one on several hosts is one to people."""
+        """Return what clients are told of the services; one on several hosts is one to people."""
         described: list[dict[str, t.Any]] = []
         for _host, service in self.services:
             found = {
@@ -139,9 +139,9 @@ class _Defined:
 
 
 class InventoryReader:
-    """Reads the `mtls_*` variables of hosts against the roles' argument specifications.
+    """Reads the ``mtls_*`` variables of hosts against the roles' argument specifications.
 
-    `ca_spec` and `server_spec` are the `options` of the roles' `meta/argument_specs.yml`.
+    ``ca_spec`` and ``server_spec`` are the ``options`` of the roles' ``meta/argument_specs.yml``.
     """
 
     def __init__(self, *, ca_spec: Mapping[str, t.Any], server_spec: Mapping[str, t.Any]) -> None:
@@ -153,12 +153,12 @@ class InventoryReader:
     def plan(
         self, hosts: Mapping[str, Mapping[str, t.Any]], base_dirs: Mapping[str, str | None]
     ) -> dict[str, AuthorityPlan]:
-        """The plan of every authority that the hosts name, by its directory.
+        """Return the plan of every authority that the hosts name, by its directory.
 
-        `hosts` maps each host of the inventory to those of `variables` that it has, `base_dirs` to the directory at
-        which its relative paths start, if there is one.
+        ``hosts`` maps each host of the inventory to those of ``variables`` that it has, ``base_dirs`` to the directory
+        at which its relative paths start, if there is one.
 
-        Raises MtlsError, naming hosts, for whatever contradicts itself.
+        :raises MtlsError: naming hosts, for whatever contradicts itself.
         """
         collectors: dict[str, _Collector] = {}
         placed: list[tuple[str, Service, str]] = []
@@ -179,14 +179,14 @@ class InventoryReader:
         for host, service, path in placed:
             if path not in collectors:
                 raise MtlsError(
-                    f"host {host}, service {service.name}: nothing is known of its authority {service.authority}; add"
+                    f"host {host}, service {service.name}: its authority {service.authority} is not defined; add"
                     " it to mtls_authorities, or correct the path"
                 )
             collectors[path].add_service(host, service)
         return {path: collector.finish() for path, collector in collectors.items()}
 
     def _other_authority(self, host: str, raw: t.Any, base_dir: str | None) -> dict[str, t.Any]:
-        """Settings of an item of `mtls_authorities`, whose keys are the role's variables without their prefix."""
+        """Return the settings of an item of ``mtls_authorities``, whose keys are the role's variables, unprefixed."""
         where = f"host {host}: an item of mtls_authorities"
         known = sorted(name[len("mtls_") :] for name in self._ca_spec if name != "mtls_authorities")
         if not isinstance(raw, Mapping) or not raw.get("ca_dir"):
@@ -195,14 +195,14 @@ class InventoryReader:
             if key not in known:
                 close = nearest(str(key), known)
                 hint = f"did you mean {close}?" if close else f"known are {', '.join(known)}"
-                raise MtlsError(f"{where}, {raw['ca_dir']}, has the key {key!r}, which means nothing; {hint}")
+                raise MtlsError(f"{where}, {raw['ca_dir']}, has the unknown key {key!r}; {hint}")
         values = {f"mtls_{key}": value for key, value in raw.items()}
         return self._ca_settings(host, values, base_dir)
 
     def _ca_settings(self, host: str, values: Mapping[str, t.Any], base_dir: str | None) -> dict[str, t.Any]:
-        """A host's variables of the `ca` role.
+        """Return a host's variables of the ``ca`` role, validated.
 
-        The fleet's clients stand in group_vars, mostly, so each host has the same: they are validated once.
+        The fleet's clients are mostly in group_vars, so that each host has the same: they are validated once.
         """
         own = dict(values)
         fleet = own.pop(_FLEET, None)
@@ -214,7 +214,10 @@ class InventoryReader:
         return {**settings, _FLEET: self._fleet[1]}
 
     def services(self, host: str, values: Mapping[str, t.Any]) -> list[Service]:
-        """One host's services. Raises MtlsError as `plan` does."""
+        """Return one host's services.
+
+        :raises MtlsError: as ``plan`` does.
+        """
         return parse_services(host, self._validate(host, values, self._server_spec)["mtls_services"])
 
     @staticmethod
@@ -225,7 +228,8 @@ class InventoryReader:
         result = ArgumentSpecValidator(dict(spec)).validate(given)
         if result.error_messages:
             raise MtlsError(f"host {host}: {'; '.join(result.error_messages)}")
-        return result.validated_parameters
+        validated: dict[str, t.Any] = result.validated_parameters
+        return validated
 
 
 def _check_shape(where: str, value: t.Any, spec: Mapping[str, t.Any]) -> None:
@@ -234,19 +238,19 @@ def _check_shape(where: str, value: t.Any, spec: Mapping[str, t.Any]) -> None:
         return
     if spec["type"] == "list":
         if not isinstance(value, Sequence) or isinstance(value, (str, bytes)):
-            raise MtlsError(f"{where} is no list; write one item for each, with a dash in front")
+            raise MtlsError(f"{where} is not a list; write one item a line, with a dash in front")
         items = [(f"{where}, item {number}", item) for number, item in enumerate(value, 1)]
     else:
         items = [(where, value)]
     for place, item in items:
         if not isinstance(item, Mapping) or not all(isinstance(key, str) for key in item):
-            raise MtlsError(f"{place} is no dictionary of names and values; write it as name: value")
+            raise MtlsError(f"{place} is not a dictionary; write it as name: value")
         for key in spec["options"].keys() & item.keys():
             _check_shape(f"{place}, {key}", item[key], spec["options"][key])
 
 
 def _uses_its_own(settings: Mapping[str, t.Any], services: Sequence[Service]) -> bool:
-    """Whether a host has anything to do with the authority of its `mtls_ca_dir`."""
+    """Whether a host has anything to do with the authority of its ``mtls_ca_dir``."""
     return (
         not settings["mtls_authorities"]
         or any(service.authority is None for service in services)
@@ -255,7 +259,7 @@ def _uses_its_own(settings: Mapping[str, t.Any], services: Sequence[Service]) ->
 
 
 def authority_path(ca_dir: str, base_dir: str | None) -> str:
-    """The authority's directory as an absolute path; a relative `mtls_ca_dir` starts at the inventory's directory."""
+    """Return the authority's directory as an absolute path; a relative one starts at the inventory's directory."""
     return beside_inventory("mtls_ca_dir", ca_dir, base_dir)
 
 
@@ -279,11 +283,15 @@ def _with_absolute_paths(settings: dict[str, t.Any], base_dir: str | None) -> di
 
 
 def beside_inventory(what: str, path: str, base_dir: str | None) -> str:
-    """An absolute path; a relative one starts at the inventory's directory. Raises MtlsError where there is none."""
+    """Return an absolute path; a relative one starts at the inventory's directory.
+
+    :raises MtlsError: it is relative, and the inventory has no directory.
+    """
     path = os.path.expanduser(path)
     if base_dir is None and not os.path.isabs(path):
         raise MtlsError(
-            f"{what} '{path}' is relative, and this inventory is no file that it could start at; give it in full"
+            f"{what} '{path}' is relative, and this inventory is not a file whose directory it could start at; give the"
+            " full path"
         )
     return os.path.normpath(os.path.join(base_dir or os.sep, path))
 
@@ -299,6 +307,7 @@ class _Collector:
         self._fleet: tuple[list[dict[str, t.Any]], str | None] | None = None  # the list added last, and its base
 
     def add(self, host: str, values: Mapping[str, t.Any], base_dir: str | None) -> None:
+        """Add what a host says of the authority, its clients and revocations."""
         self._agree(host, values)
         fleet = values[_FLEET]
         if self._fleet is None or self._fleet[0] is not fleet or self._fleet[1] != base_dir:
@@ -313,6 +322,7 @@ class _Collector:
                 self._plan.revoked.append(revocation)
 
     def add_service(self, host: str, service: Service) -> None:
+        """Add a service that the authority's clients enter."""
         self._plan.services.append((host, service))
         if not service.issued_by_authority:
             return
@@ -324,6 +334,7 @@ class _Collector:
         self._plan.servers.append({"host": host, "name": service.name, "server_names": list(service.server_names)})
 
     def finish(self) -> AuthorityPlan:
+        """Return the plan, once every host has been added."""
         self._refuse_lookalikes()
         self._refuse_nobody()
         self._refuse_revoked_yet_present()
@@ -393,11 +404,11 @@ class _Collector:
                     close = nearest(name, self._clients)
                     hint = f"did you mean '{close}'?" if close else "add it to mtls_clients of a host"
                     raise MtlsError(
-                        f"host {host}, service {service.name}: allow names '{name}', which is no client; {hint}"
+                        f"host {host}, service {service.name}: allow names '{name}', which is not a client; {hint}"
                     )
 
     def _refuse_revoked_yet_present(self) -> None:
-        """It would get a new certificate in each run, which the same run revokes."""
+        """Raise MtlsError for a client that would get a new certificate in each run, which the same run revokes."""
         for revocation in self._plan.revoked:
             defined = self._clients.get(revocation.get("name", ""))
             if revocation.get("state") == "released" or defined is None:

@@ -29,7 +29,10 @@ _LARGEST_SITE = {4: 16, 6: 32}  # prefix lengths
 
 
 def parse_networks(where: str, option: str, values: Sequence[str]) -> tuple[str, ...]:
-    """Networks in their usual spelling. Raises MtlsError for what is none."""
+    """Return networks in their usual spelling, each once.
+
+    :raises MtlsError: one is no network.
+    """
     return tuple(dict.fromkeys(str(_network(where, option, value)) for value in values))
 
 
@@ -41,8 +44,8 @@ def check_exempt(where: str, networks: Sequence[str], proxies: Sequence[str]) ->
         said = f"{where}: exempt_networks: {text}"
         if any(_overlap(network, loopback) for loopback in _LOOPBACK):
             raise MtlsError(
-                f"{said} is this host itself: whoever comes by way of a proxy or a tunnel on it would get in without a"
-                " certificate; give the program that asks from there one"
+                f"{said} is this host itself: everybody who comes through a proxy or a tunnel on it would need no"
+                " certificate; give the program on the host a certificate instead"
             )
         if network.version == 4 and _DOCKER_GATEWAY in network:
             raise MtlsError(

@@ -26,6 +26,6 @@ PRESETS: Mapping[str, Mapping[str, t.Any]] = {
 
 
 def with_preset(raw: Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """A service's options, where the inventory is silent those of its preset."""
+    """Return a service's options; where the inventory is silent, those of its preset."""
     said = {option: value for option, value in raw.items() if value is not None}
     return {**PRESETS.get(raw.get("preset") or "", {}), **said}

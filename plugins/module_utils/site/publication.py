@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the mtls.nginx authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What one host gets to see of an authority: its chain, its CRL, who may enter, and the host's server certificates.
+"""What one host gets of an authority: its chain, its CRL, who may enter, and the host's server certificates.
 
 Read from the authority's directory on the controller, without its key and without its lock.
 """
@@ -46,9 +46,10 @@ class ServerCredential:
 
 @dataclass(frozen=True)
 class Publication:
-    """`client_dns` maps the clients of allow lists that may be let in to their subjects in nginx's spelling.
+    """What one host gets of an authority; ``chain`` and ``crl`` are in PEM.
 
-    `refused` holds those, by service, that are on an allow list but revoked.
+    ``client_dns`` maps the clients on allow lists that may be let in to their subjects in nginx's format. ``refused``
+    has those, by service, that are on an allow list but revoked; ``credentials`` are by service.
     """
 
     chain: str
@@ -59,10 +60,10 @@ class Publication:
 
 
 def publish(path: str, host: str, services: Sequence[Service], crl_min_days: int) -> Publication:
-    """What the authority in `path` has for `host`.
+    """Return what the authority in ``path`` has for ``host``.
 
-    Raises MtlsError for a client on an allow list that was never issued a certificate, for a missing server
-    certificate, and for a CRL that would lock everybody out, now or within `crl_min_days`.
+    :raises MtlsError: a client on an allow list was never issued a certificate, a server certificate is missing, or the
+        CRL would lock everybody out, now or within ``crl_min_days``.
     """
     present = [service for service in services if service.present]
     authority = read_authority(path)
@@ -84,17 +85,17 @@ def publish(path: str, host: str, services: Sequence[Service], crl_min_days: int
 
 
 def publish_crl(path: str, min_days: int) -> str:
-    """The CRLs of the authority in `path`, in PEM.
+    """Return the CRLs of the authority in ``path``, in PEM.
 
-    Raises MtlsError for one that nginx must not be given: see `revocation.check_shippable`; and for one that ends
-    within `min_days`, since nginx refuses everybody from then on.
+    :raises MtlsError: nginx must not be given one of them (see ``crls.check_shippable``), or one expires within
+        ``min_days``: nginx refuses everybody from then on.
     """
     pem, now = read_authority(path).crl(), times.now()
     for crl in crls.parse_crls(pem, path):
-        end = crl.parsed.next_update_utc
+        end = crls.state_of(crl).next_update
         if (end - now).days < min_days:
             raise MtlsError(
-                f"{path}: the CRL ends on {times.iso(end)}, within the {min_days} days of"
+                f"{path}: the CRL expires on {times.iso(end)}, within the {min_days} days of"
                 " mtls_crl_min_days, so it is not shipped; run the playbook mtls.nginx.refresh_crl, with mtls_crl_days"
                 " and mtls_crl_refresh_before above mtls_crl_min_days (a CA above renews its own CRL)"
             )
@@ -102,10 +103,12 @@ def publish_crl(path: str, min_days: int) -> str:
 
 
 def rehearse(path: str, host: str, services: Sequence[Service], clients: Sequence[Mapping[str, Any]]) -> Publication:
-    """What the authority would have for `host` after a run, for check mode: nothing is written.
+    """Return what the authority would have for ``host`` after a run, for check mode: nothing is written.
 
-    `clients` are the inventory's. What has yet to be issued is stood in for by certificates of an authority that
-    exists during this call only, so that the host's nginx can be asked about the rest.
+    ``clients`` are the inventory's. Certificates of an authority that exists during this call only take the place of
+    what has yet to be issued, so that the host's nginx can be asked about the rest.
+
+    :raises MtlsError: an allow list names somebody who is no client.
     """
     present = [service for service in services if service.present]
     known = read_authority(path) if os.path.exists(Layout(path).certificate) else None
@@ -153,7 +156,7 @@ def _future_dns(definition: Mapping[str, Any], holders: Sequence[Holder]) -> lis
 def _unknown(host: str, service: Service, name: str, known: Collection[str]) -> MtlsError:
     close = nearest(name, known)
     hint = f"did you mean '{close}'?" if close else f"add it to mtls_clients, and {_REMEDY}"
-    return MtlsError(f"host {host}, service {service.name}: allow names '{name}', which is no client; {hint}")
+    return MtlsError(f"host {host}, service {service.name}: allow names '{name}', which is not a client; {hint}")
 
 
 def _credential(path: str, host: str, service: Service) -> ServerCredential:

@@ -27,13 +27,13 @@ class Move:
 def with_next(
     plans: Mapping[str, AuthorityPlan], move: Move | None = None, *, complete: bool = False
 ) -> dict[str, AuthorityPlan]:
-    """The plans, and one more for each authority that is to follow one of them.
+    """Return the plans, and one more for each authority that is to follow one of them.
 
-    The next authority serves the clients that have moved. The old one keeps them valid and renews them no more. A
-    client that is revoked is revoked by both.
+    The next authority serves the clients that have moved. The old one keeps them valid and does not renew them any
+    more. A client that is revoked is revoked by both. With ``complete``, a rollover whose end was interrupted is
+    completed first.
 
-    A roll-over whose end was interrupted is completed first, with ``complete``. Raises MtlsError for one otherwise, and
-    for a client to be moved that is none.
+    :raises MtlsError: the end of a rollover was interrupted, or a client that is to move is none.
     """
     extended: dict[str, AuthorityPlan] = {}
     for path, plan in plans.items():
@@ -74,7 +74,7 @@ def _chosen(plan: AuthorityPlan, moved: set[str], move: Move | None) -> set[str]
         if name not in names:
             close = nearest(name, names)
             hint = f"did you mean '{close}'?" if close else "name clients of the inventory that are not revoked"
-            raise MtlsError(f"{plan.path}: '{name}' is to move to the next authority, and is no client; {hint}")
+            raise MtlsError(f"{plan.path}: '{name}' is to move to the next authority, but is not a client; {hint}")
     if move.clients:
         return set(move.clients)
     return set([name for name in names if name not in moved][: move.count])

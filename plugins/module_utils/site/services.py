@@ -36,7 +36,7 @@ _UPSTREAM_OPTIONS = ("max_body_size", "request_buffering", "read_timeout", "iden
 
 @dataclass(frozen=True)
 class PathList:
-    """An allow list of a path (it ends in `/`) and everything below it, in place of the service's."""
+    """An allow list of a path (it ends in ``/``) and everything below it, in place of the service's."""
 
     path: str
     allow: tuple[str, ...]
@@ -44,7 +44,7 @@ class PathList:
 
 @dataclass(frozen=True)
 class Hsts:
-    """Strict-Transport-Security (RFC 6797, section 6.1); `max_age` in seconds."""
+    """Strict-Transport-Security (RFC 6797, section 6.1); ``max_age`` in seconds."""
 
     max_age: int
     include_subdomains: bool
@@ -60,7 +60,7 @@ class Hsts:
 
 
 @dataclass(frozen=True)
-class Listen:
+class Endpoint:
     """Where a service listens: a port, and an address unless it is every address of the host."""
 
     port: int
@@ -68,7 +68,7 @@ class Listen:
 
     @property
     def sockets(self) -> tuple[str, ...]:
-        """Nginx's `listen` parameters; the second, if any, is the IPv6 twin of a port on every address."""
+        """Nginx's ``listen`` parameters; the second, if any, is the IPv6 twin of a port on every address."""
         if self.address is None:
             return (str(self.port), f"[::]:{self.port}")
         host = f"[{self.address}]" if ":" in self.address else self.address
@@ -77,14 +77,14 @@ class Listen:
 
 @dataclass(frozen=True)
 class Service:
-    """One service as the inventory describes it, checked. `allow` is None where every valid client may enter.
+    """One service as the inventory describes it, checked. ``allow`` is None where every valid client may enter.
 
-    `authority` is the directory of the authority whose clients enter, None for that of the host (`mtls_ca_dir`).
+    ``authority`` is the directory of the authority whose clients enter, None for that of the host (``mtls_ca_dir``).
     """
 
     name: str
     server_names: tuple[str, ...]
-    listen: Listen
+    listen: Endpoint
     upstream: str | None
     root: str | None
     snippet: bool
@@ -122,15 +122,15 @@ class Service:
         """Prefix of the service's nginx variables.
 
         The last word of each variable tells what it is of: a service's are sni, zone, list, open, any, net, near, gate,
-        home, upstream and acme, an authority's (`TrustPaths.variable`) rev, end, alien, bad, state, dn, sn, fp and
+        home, upstream and acme, an authority's (``TrustPaths.variable``) rev, end, alien, bad, state, dn, sn, fp and
         cert. No other variable of ours ends in one of these, so that no two have one name, whatever anything is called.
         """
         return "mtls_" + self.name.replace("-", "_")
 
     @property
-    def plain_listen(self) -> Listen:
-        """Where `redirect_http` listens."""
-        return Listen(HTTP_PORT, self.listen.address)
+    def plain_listen(self) -> Endpoint:
+        """Where ``redirect_http`` listens."""
+        return Endpoint(HTTP_PORT, self.listen.address)
 
     @property
     def by_address(self) -> bool:
@@ -140,9 +140,8 @@ class Service:
     @property
     def local_address(self) -> str:
         """An address at which the service is reached from its own host."""
-        if self.listen.address in (None, "0.0.0.0", "::"):
-            return "127.0.0.1"
-        return self.listen.address
+        address = self.listen.address
+        return "127.0.0.1" if address is None or address in ("0.0.0.0", "::") else address
 
     @property
     def probe_name(self) -> str:
@@ -162,9 +161,9 @@ class Service:
 
 
 def parse_services(host: str, raw: Sequence[Mapping[str, t.Any]]) -> list[Service]:
-    """Check one host's `mtls_services` (already valid by the role's argument specification).
+    """Check one host's ``mtls_services``, which are valid by the role's argument specification, and return them.
 
-    Raises MtlsError, naming host and service, for anything that nginx would reject, misread or silently ignore.
+    :raises MtlsError: naming host and service, for anything that nginx would reject, misread or silently ignore.
     """
     services = [_parse_service(host, item) for item in raw]
     _refuse_clashes(host, [service for service in services if service.present])
@@ -257,7 +256,7 @@ def _authority(where: str, path: str | None) -> str | None:
 
 
 def _check_options(where: str, service: Service, raw: Mapping[str, t.Any]) -> None:
-    """Options that make no sense, or are not safe, in company with others."""
+    """Raise MtlsError for options that make no sense, or are not safe, together with others."""
     if service.snippet:
         _refuse_options(
             where, raw, (*_BLOCK_OPTIONS, *_UPSTREAM_OPTIONS), "belongs into the server block that you have"
@@ -312,14 +311,14 @@ def _server_name(where: str, name: str) -> str:
     )
 
 
-def _listen(where: str, value: str) -> Listen:
+def _listen(where: str, value: str) -> Endpoint:
     address, colon, port = value.rpartition(":")
     if not port.isdecimal() or not 1 <= int(port) <= 65535:
         raise MtlsError(f"{where}: listen '{value}' has no port between 1 and 65535; write 443 or 192.0.2.1:443")
     if not colon:
-        return Listen(int(port))
+        return Endpoint(int(port))
     try:
-        return Listen(int(port), str(ipaddress.ip_address(address.removeprefix("[").removesuffix("]"))))
+        return Endpoint(int(port), str(ipaddress.ip_address(address.removeprefix("[").removesuffix("]"))))
     except ValueError:
         raise MtlsError(
             f"{where}: listen '{value}' does not start with an IP address; write 443 or 192.0.2.1:443"
@@ -365,14 +364,14 @@ def _hsts(where: str, value: Mapping[str, t.Any] | None) -> Hsts | None:
     if hsts.preload and not (hsts.include_subdomains and hsts.max_age >= _HSTS_PRELOAD):
         raise MtlsError(
             f"{where}: hsts: preload needs include_subdomains and a max_age of {_HSTS_PRELOAD} or more; browsers' lists"
-            " take it on no other terms"
+            " require both"
         )
     return hsts
 
 
 def _body_size(where: str, value: str | None) -> str | None:
     if value is not None and not _BODY_SIZE.fullmatch(value):
-        raise MtlsError(f"{where}: max_body_size '{value}' is no size; write 512m or 10g, or 0 for any")
+        raise MtlsError(f"{where}: max_body_size '{value}' is not a size; write 512m or 10g, or 0 for any")
     return value
 
 
@@ -389,7 +388,7 @@ def _file_path(where: str, option: str, path: str) -> str:
 
 
 def _refuse_clashes(host: str, services: Sequence[Service]) -> None:
-    """Two services with one server name and port: nginx would only warn, and ignore the second."""
+    """Raise MtlsError for services that would share a server name and port: nginx would only warn, and ignore one."""
     authorities: dict[str, Service] = {}
     for service in services:
         other = authorities.setdefault(service.trust, service)
@@ -422,7 +421,7 @@ def _refuse_clashes(host: str, services: Sequence[Service]) -> None:
 
 
 def _refuse_socket_clashes(host: str, service: Service, services: Sequence[Service]) -> None:
-    """What a service does to a whole port: the PROXY protocol, and the redirect from port 80."""
+    """Raise MtlsError where what a service does to a whole port, PROXY protocol or redirect, does not suit another."""
     for other in services:
         if other is service or other.snippet:
             continue
@@ -443,7 +442,7 @@ def _refuse_socket_clashes(host: str, service: Service, services: Sequence[Servi
                 )
 
 
-def _overlap(one: Listen, other: Listen) -> bool:
+def _overlap(one: Endpoint, other: Endpoint) -> bool:
     return one.port == other.port and (one.address is None or other.address is None or one.address == other.address)
 
 

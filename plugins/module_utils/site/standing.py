@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How far the controller's authorities have come, against what a host has of them.
 
-The host looks at the same once more before it changes anything: `host/setback.py` has the rules for both.
+The host looks at the same once more before it changes anything: ``host/setback.py`` has the rules for both.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.host_paths import 
 class Standing:
     """One authority of a host: its directory on the controller, and where on the host its files are.
 
-    `chain` and `crl` are what the host is to have, None where there is none yet.
+    ``chain`` and ``crl`` are what the host is to have, None where there is none yet.
     """
 
     directory: str
@@ -38,7 +38,10 @@ class Standing:
 
     @classmethod
     def of(cls, conf_dir: str, trust: str, directory: str) -> Standing:
-        """What is in `directory` now; `trust` is `Service.trust`. Raises MtlsError where it cannot be read."""
+        """Return what is in ``directory`` now; ``trust`` is ``Service.trust``.
+
+        :raises MtlsError: it cannot be read.
+        """
         paths = TrustPaths.of(conf_dir, trust)
         if not os.path.exists(Layout(directory).certificate):
             return cls(directory, paths.ca, paths.crl, None, None)
@@ -46,7 +49,7 @@ class Standing:
         return cls(directory, paths.ca, paths.crl, published.chain(), published.crl_as_it_is())
 
     def explains(self, serial: str, issuer: str) -> bool:
-        """Whether a certificate need not be on a CRL any more, as far as anybody here can know.
+        """Tell whether a certificate need not be on a CRL any more, as far as anybody here can know.
 
         Whoever keeps the record elsewhere never goes back with this directory, and a CA above has none here.
         """
@@ -60,7 +63,7 @@ class Standing:
 
 
 def expected(standings: Sequence[Standing]) -> dict[str, str | None]:
-    """What a host's files should be like: the option `expected` of `nginx_facts`."""
+    """Return what a host's files should be like: the option ``expected`` of ``nginx_facts``."""
     return {
         path: None if content is None else comparison.fingerprint(content, FILE_MODE)
         for standing in standings
@@ -69,15 +72,18 @@ def expected(standings: Sequence[Standing]) -> dict[str, str | None]:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a host says of what it trusts. `offset` is by how many seconds its clock is ahead, at least."""
+class TrustAnswer:
+    """What a host says of what it trusts; its clock is ahead by ``offset`` seconds, at least."""
 
     held: Mapping[str, certificates.Contents]
     offset: float
 
     @classmethod
-    def of(cls, trust: Mapping[str, t.Any], before: float, after: float) -> Answer:
-        """The answer `trust` of `nginx_facts`; the host was asked between `before` and `after`, by our clock."""
+    def of(cls, trust: Mapping[str, t.Any], before: float, after: float) -> TrustAnswer:
+        """Read ``trust`` of what ``nginx_facts`` answers, asked between ``before`` and ``after`` by our clock.
+
+        :raises MtlsError: it is no such answer.
+        """
         try:
             held = {path: certificates.Contents.of(contents) for path, contents in trust["held"].items()}
             return cls(held, clock_offset(float(trust["clock"]), before, after))
@@ -88,17 +94,17 @@ class Answer:
 
 
 def clock_offset(clock: float, before: float, after: float) -> float:
-    """By how many seconds a clock is ahead at least, that was read between `before` and `after`."""
+    """Return by how many seconds a clock is ahead at least that was read between ``before`` and ``after``."""
     return clock - before if clock < before else max(0.0, clock - after)
 
 
 def check(
-    host: str, answer: Answer, standings: Sequence[Standing], now: float, *, replace_authority: bool
+    host: str, answer: TrustAnswer, standings: Sequence[Standing], now: float, *, replace_authority: bool
 ) -> str | None:
-    """Return a warning about the host's clock, or None. `now` is our time.
+    """Return a warning about the host's clock, or None; ``now`` is our time, in seconds since 1970.
 
-    Raises MtlsError where the host trusts another CA, has a newer CRL, or where its clock is so wrong that it would let
-    nobody in.
+    :raises MtlsError: the host trusts another CA, has a newer CRL, or its clock is so wrong that it would let nobody
+        in.
     """
     name = f"host {host}"
     files = {}
@@ -123,7 +129,7 @@ def check(
 
 
 def guard_options(host: str, standings: Sequence[Standing], now: float, *, replace_authority: bool) -> dict[str, t.Any]:
-    """The option `guard` of `nginx_config`."""
+    """Return the option ``guard`` of ``nginx_config``."""
     return {
         "host": f"host {host}",
         "clock": now,
@@ -142,5 +148,5 @@ def guard_options(host: str, standings: Sequence[Standing], now: float, *, repla
 
 
 def may_forget(forgotten: Mapping[str, str], standings: Sequence[Standing]) -> bool:
-    """Whether all these serials, each with its issuer, need not be on a CRL any more."""
+    """Tell whether all these serials, each with its issuer, need not be on a CRL any more."""
     return all(all(standing.explains(serial, issuer) for standing in standings) for serial, issuer in forgotten.items())

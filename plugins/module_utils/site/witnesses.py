@@ -40,15 +40,18 @@ class Witnesses:
 
     @classmethod
     def load(cls, path: str) -> Witnesses:
-        """Read an authority's directory, without its key. Raises MtlsError when it cannot be read."""
+        """Read an authority's directory, without its key.
+
+        :raises MtlsError: it cannot be read.
+        """
         following = cls.load(handover.next_path(path)) if handover.is_begun(path) else None
         return cls(Layout(path), Register.load(path), read_authority(path), following)
 
     @contextlib.contextmanager
     def attempts(self, service: Service, others: Sequence[Witnesses] = ()) -> Iterator[list[probe.Attempt]]:
-        """What to try at a service's gate: each kind of caller that there is, once.
+        """Yield what to try at a service's gate: each kind of caller that there is, once.
 
-        `others` are the clients of other authorities of the same host.
+        ``others`` are the clients of other authorities of the same host.
         """
         listed = (lambda name: True) if service.allow is None else set(service.allow).__contains__
         attempts = [probe.Attempt("nobody (no certificate)", probe.NO_OR_BAD_CERTIFICATE)]
@@ -79,7 +82,7 @@ class Witnesses:
             yield [*attempts, probe.Attempt(who, probe.NO_OR_BAD_CERTIFICATE, identity)]
 
     def certificate_attempts(self) -> list[probe.Attempt]:
-        """What to try where only the CRL may have changed: nobody, a good certificate, and one that is revoked.
+        """Return what to try where only the CRL may have changed: nobody, a good certificate and a revoked one.
 
         What the good one opens is for the allow list to say, and a newer one may wait in the inventory.
         """
@@ -95,7 +98,7 @@ class Witnesses:
         return attempts
 
     def strangers(self, to: Witnesses) -> list[probe.Attempt]:
-        """A client of this authority, who may enter nothing of another one that does not trust this one too."""
+        """Return a client of this authority, who may enter nothing of another one that does not trust this one too."""
         name = self._first(self._may_enter)
         if name is None or self._cas()[0] in to._cas():
             return []
@@ -103,7 +106,7 @@ class Witnesses:
         return [probe.Attempt(who, probe.NO_OR_BAD_CERTIFICATE, self._file(name, "crt"), self._file(name, "key"))]
 
     def _followers(self, listed: Callable[[str], bool]) -> list[probe.Attempt]:
-        """A client that has moved to this authority, which follows another one."""
+        """Return a client that has moved to this authority, which follows another one."""
         name = self._first(lambda name: listed(name) and self._may_enter(name))
         if name is None:
             return []
@@ -130,9 +133,9 @@ class Witnesses:
 
 @contextlib.contextmanager
 def _impostor(subject: x509.Name, issuer: x509.Name) -> Iterator[str]:
-    """The path of a certificate with a real client's subject from a self-made CA with the real CA's name, and its key.
+    """Yield the path of a certificate and its key: a real client's subject, from a forged CA with the real CA's name.
 
-    The key opens nothing anywhere, and the file is gone at the end of the `with`.
+    The key opens nothing anywhere, and the file is gone at the end of the ``with``.
     """
     now = times.now()
     ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())

@@ -35,7 +35,7 @@ FITTING = st.one_of(
 
 def shaped(spec: answers.Spec) -> st.SearchStrategy:
     """Answers that look like those of the module, with something else here and there."""
-    if isinstance(spec, answers.Record):
+    if isinstance(spec, answers.Fields):
         inner = st.fixed_dictionaries({name: shaped(each) for name, each in spec.fields.items()})
     elif isinstance(spec, answers.Maybe):
         inner = st.one_of(st.none(), shaped(spec.spec))

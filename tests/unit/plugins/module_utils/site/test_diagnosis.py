@@ -12,11 +12,11 @@ import pytest
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common import probe
 from ansible_collections.mtls.nginx.plugins.module_utils.site.diagnosis import (
-    Certificate,
+    AuthorityRecord,
+    ClientCertificate,
     HostState,
     Intent,
     Reality,
-    Record,
     diagnose,
 )
 
@@ -24,8 +24,8 @@ NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 PHONE = "CN=phone,O=Acme"
 INTENT = Intent("web1", "nas", "client 'phone'", "phone", allow=("phone", "tablet"))
-CERTIFICATE = Certificate(PHONE, "0A", NOW - DAY, NOW + 300 * DAY, "CN=CA")
-RECORD = Record(
+CERTIFICATE = ClientCertificate(PHONE, "0A", NOW - DAY, NOW + 300 * DAY, "CN=CA")
+RECORD = AuthorityRecord(
     authority="CN=CA",
     path="/srv/pki",
     certificate=CERTIFICATE,
@@ -74,6 +74,10 @@ def host(**values):
 
 def visit(serial, verify, status=400, **values):
     return {"when": "23/Nov/2026", "status": status, "verify": verify, "serial": serial, "probe": False, **values}
+
+
+def refused(words, when="23/Nov/2026:11:59:00 +0000", **values):
+    return [visit("0A", f"FAILED:{words}", when=when, **values)]
 
 
 OFF_LIST = intent(allow=("tablet",))
@@ -151,7 +155,7 @@ CASES = {
     ),
     "a client of another authority": (
         INTENT,
-        record(certificate=Certificate(PHONE, issuer="CN=Other", by_authority=False)),
+        record(certificate=ClientCertificate(PHONE, issuer="CN=Other", by_authority=False)),
         reality(status=None),
         OUT,
         True,
@@ -239,7 +243,7 @@ CASES = {
         OUT,
         False,
         ["revoked", "old_crl"],
-        "lists its certificate 0A, which /srv/pki holds valid",
+        "lists its certificate 0A, which is valid according to /srv/pki",
     ),
     "the CRL has ended": (
         INTENT,
@@ -247,8 +251,8 @@ CASES = {
         reality(host(crl_end=NOW - HOUR, crl="older"), status=400),
         OUT,
         False,
-        ["crl_ended"],
-        "the CRL on web1 ended on 2026-11-23 11:00 UTC, and nginx lets nobody in",
+        ["crl_expired"],
+        "the CRL on web1 expired on 2026-11-23 11:00 UTC, and nginx lets nobody in",
     ),
     "the authority has ended": (
         INTENT,
@@ -256,7 +260,7 @@ CASES = {
         reality(status=400),
         OUT,
         False,
-        ["authority_ended"],
+        ["authority_expired"],
         "with it all that it issued",
     ),
     "not on the list": (
@@ -302,7 +306,7 @@ CASES = {
         OUT,
         False,
         ["not_rolled_out"],
-        "web1 has not got the service yet",
+        "web1 does not have the service yet",
     ),
     "the authority's directory is not there": (
         INTENT,
@@ -498,7 +502,7 @@ CASES = {
     ),
     "somebody else's client": (
         INTENT,
-        replace(RECORD, certificate=Certificate(PHONE), issues=False),
+        replace(RECORD, certificate=ClientCertificate(PHONE), issues=False),
         reality(status=None),
         IN,
         True,
@@ -506,6 +510,169 @@ CASES = {
         "would be let in",
     ),
     "a snippet": (INTENT, RECORD, reality(answer=None, as_client=False), IN, True, [], "would be let in"),
+    # What nginx has logged counts more
+    "the CRL has another scope, and the key is not here": (
+        INTENT,
+        RECORD,
+        reality(host(requests=refused("different CRL scope")), status=None),
+        OUT,
+        False,
+        ["refused"],
+        "on 23/Nov/2026:11:59:00 +0000 nginx refused its certificate 0A (different CRL scope): no CRL covers it",
+    ),
+    "the CRL has another scope, and the key is here": (
+        INTENT,
+        RECORD,
+        reality(host(requests=refused("different CRL scope", probe=True)), status=400),
+        OUT,
+        False,
+        ["refused"],
+        "got 400, and nginx logged: different CRL scope. Remedy: ansible-playbook mtls.nginx.refresh_crl --limit",
+    ),
+    "a snippet's log": (
+        INTENT,
+        RECORD,
+        reality(
+            host(included=True, requests=refused("unhandled critical CRL extension")), answer=None, as_client=False
+        ),
+        OUT,
+        False,
+        ["refused"],
+        "a CRL has a critical extension that OpenSSL does not process",
+    ),
+    "the CRL was at fault, and there is a newer one": (
+        INTENT,
+        RECORD,
+        reality(host(requests=refused("different CRL scope", when="21/Nov/2026:11:59:00 +0000")), status=None),
+        IN,
+        True,
+        [],
+        "would be let in",
+    ),
+    "the CRL was at fault by a clock that is behind": (
+        INTENT,
+        RECORD,
+        reality(
+            host(
+                offset=-20 * timedelta(minutes=1),
+                crl_begin=NOW - HOUR,
+                requests=refused("different CRL scope", when="23/Nov/2026:10:50:00 +0000"),
+            ),
+            status=None,
+        ),
+        OUT,
+        False,
+        ["refused", "clock"],
+        "different CRL scope",
+    ),
+    "refused, and then let in": (
+        INTENT,
+        RECORD,
+        reality(host(requests=[*refused("different CRL scope"), visit("0A", "SUCCESS", 200)]), status=None),
+        IN,
+        True,
+        [],
+        "would be let in",
+    ),
+    "refused once, and let in now": (
+        INTENT,
+        RECORD,
+        reality(host(requests=refused("different CRL scope"))),
+        IN,
+        True,
+        [],
+        "is let in",
+    ),
+    "somebody else was refused": (
+        INTENT,
+        RECORD,
+        reality(host(requests=[visit("0B", "FAILED:different CRL scope")]), status=None),
+        IN,
+        True,
+        ["former_certificate"],
+        "would be let in",
+    ),
+    "too weak, which is not another key's signature": (
+        INTENT,
+        certified(by_authority=False),
+        reality(host(requests=refused("CA signature digest algorithm too weak", probe=True)), status=400),
+        OUT,
+        True,
+        ["refused"],
+        "is signed with a digest that is too weak for nginx's OpenSSL, as SHA-1 is",
+    ),
+    "what is known already is not said twice": (
+        INTENT,
+        certified(not_after=NOW - HOUR),
+        reality(host(requests=refused("certificate has expired", probe=True)), status=400),
+        OUT,
+        False,
+        ["expired"],
+        "its certificate 0A expired on",
+    ),
+    "another CA, by nginx too": (
+        INTENT,
+        certified(by_authority=False, issuer="CN=Other"),
+        reality(host(requests=refused("unable to verify the first certificate")), status=None),
+        OUT,
+        True,
+        ["other_authority"],
+        "was issued by CN=Other",
+    ),
+    "no CRL covers it": (
+        INTENT,
+        RECORD,
+        reality(host(requests=refused("unable to get certificate CRL", probe=True)), status=400),
+        OUT,
+        False,
+        ["refused"],
+        "no CRL that nginx has loaded covers it",
+    ),
+    "nobody's CRL covers a stranger": (
+        INTENT,
+        certified(by_authority=False, issuer="CN=Other"),
+        reality(host(requests=refused("unable to get certificate CRL", probe=True)), status=400),
+        OUT,
+        True,
+        ["other_authority"],
+        "was issued by CN=Other",
+    ),
+    "this host's OpenSSL takes weak certificates": (
+        INTENT,
+        certified(weakness="is signed with SHA-1"),
+        reality(host(requests=[visit("0A", "SUCCESS", 200)]), status=None),
+        IN,
+        True,
+        [],
+        "would be let in",
+    ),
+    "nginx has loaded other CAs": (
+        INTENT,
+        RECORD,
+        reality(host(requests=refused("unable to verify the first certificate")), status=None),
+        OUT,
+        False,
+        ["refused"],
+        "Remedy: nginx may still run with an older configuration: ansible web1",
+    ),
+    "nginx has loaded another CRL": (
+        INTENT,
+        RECORD,
+        reality(host(requests=refused("certificate revoked", probe=True)), status=400),
+        OUT,
+        False,
+        ["refused"],
+        "state=reloaded",
+    ),
+    "words that nobody knows": (
+        INTENT,
+        RECORD,
+        reality(host(requests=refused("a new \x1b[31merror", probe=True)), status=400),
+        OUT,
+        False,
+        ["refused"],
+        "(a new \\x1b[31merror)",
+    ),
     # Several at once
     "expired and the CRL ended": (
         INTENT,
@@ -513,7 +680,7 @@ CASES = {
         reality(host(crl_end=NOW - HOUR), status=400),
         OUT,
         False,
-        ["crl_ended", "expired"],
+        ["crl_expired", "expired"],
         "Remedy: ansible-playbook mtls.nginx.refresh_crl --limit web1; then ansible-playbook mtls.nginx.site --limit",
     ),
     "revoked, expired and not on the list": (

@@ -18,7 +18,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client impor
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.site import handouts
 from ansible_collections.mtls.nginx.plugins.module_utils.site.handouts import Handouts, Template
-from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Listen, parse_services
+from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Endpoint, parse_services
 from ansible_collections.mtls.nginx.tests.pages import samples
 from ansible_collections.mtls.nginx.tests.unit.support import later, tree
 
@@ -94,7 +94,7 @@ def test_urls_of_services():
     }
     (https,) = parse_services("h", [raw])
     assert https.urls == ("https://a.lan/", "https://*.lan/", "https://192.0.2.1/", "https://[2001:db8::1]/")
-    assert replace(https, listen=Listen(8443)).urls[3] == "https://[2001:db8::1]:8443/"
+    assert replace(https, listen=Endpoint(8443)).urls[3] == "https://[2001:db8::1]:8443/"
 
 
 def test_the_page_holds_no_secret_needs_no_network_and_no_script(pki):

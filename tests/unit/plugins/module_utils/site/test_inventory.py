@@ -193,14 +193,14 @@ def test_client_names_that_cannot_be(name):
 def test_a_paths_list_names_nobody():
     service = dict(SERVICE, paths=[{"path": "/admin/", "allow": ["iphone-admn"]}])
     said = refused(a={"mtls_clients": [{"name": "iphone-admin"}], "mtls_services": [service]})
-    assert "host a, service nas: allow names 'iphone-admn', which is no client; did you mean 'iphone-admin'?" in said
+    assert "host a, service nas: allow names 'iphone-admn', which is not a client; did you mean 'iphone-admin'?" in said
 
 
 def test_allow_names_nobody():
     said = refused(
         a={"mtls_clients": [{"name": "iphone-admin"}], "mtls_services": [dict(SERVICE, allow=["iphone-admn"])]}
     )
-    assert "host a, service nas: allow names 'iphone-admn', which is no client; did you mean 'iphone-admin'?" in said
+    assert "host a, service nas: allow names 'iphone-admn', which is not a client; did you mean 'iphone-admin'?" in said
 
 
 def test_allow_may_name_another_hosts_client():
@@ -296,12 +296,12 @@ def test_the_own_authority_is_not_needed_where_no_service_is_for_its_clients():
 @pytest.mark.parametrize(
     ("authorities", "service", "said"),
     [
-        ([], PORTAL, "nothing is known of its authority partners; add it to mtls_authorities"),
+        ([], PORTAL, "its authority partners is not defined; add it to mtls_authorities"),
         ([{**PARTNERS, "ca_dir": None}], PORTAL, "has no ca_dir, which names it"),
-        ([{**PARTNERS, "subject": {}}], PORTAL, "has the key 'subject', which means nothing; did you mean ca_subject?"),
+        ([{**PARTNERS, "subject": {}}], PORTAL, "has the unknown key 'subject'; did you mean ca_subject?"),
         ([{**PARTNERS, "mtls_clients": []}], PORTAL, "did you mean clients?"),
         ([{**PARTNERS, "crl_days": "many"}], PORTAL, "crl_days"),
-        ([PARTNERS], {**PORTAL, "allow": ["phone"]}, "service portal: allow names 'phone', which is no client"),
+        ([PARTNERS], {**PORTAL, "allow": ["phone"]}, "service portal: allow names 'phone', which is not a client"),
         ([PARTNERS], {**PORTAL, "authority": "a/Partners"}, "authority 'a/Partners' ends in 'Partners'"),
     ],
 )

@@ -10,7 +10,7 @@ import pytest
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.site.presets import PRESETS
-from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Listen, parse_services
+from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Endpoint, parse_services
 
 
 def service(**changes):
@@ -27,7 +27,7 @@ def parse(*raw):
 
 def test_a_plain_service():
     (nas,) = parse(service(allow=["b", "a", "b"], public_paths=["/open/"], server_names=["NAS.Example.com", "*.lan"]))
-    assert nas.listen == Listen(443)
+    assert nas.listen == Endpoint(443)
     assert nas.listen.sockets == ("443", "[::]:443")
     assert nas.server_names == ("nas.example.com", "*.lan")
     assert nas.allow == ("b", "a")
@@ -104,8 +104,8 @@ def test_reached_by_address(names):
         ({"upstream": None, "root": "/srv", "max_body_size": "1g"}, "max_body_size is about an upstream"),
         ({"upstream": None, "root": "/srv", "request_buffering": False}, "request_buffering is about an upstream"),
         ({"upstream": None, "root": "/srv", "preset": "immich"}, "max_body_size is about an upstream"),
-        ({"max_body_size": "1t"}, "max_body_size '1t' is no size"),
-        ({"max_body_size": "10g; x"}, "is no size"),
+        ({"max_body_size": "1t"}, "max_body_size '1t' is not a size"),
+        ({"max_body_size": "10g; x"}, "is not a size"),
         ({"read_timeout": 0}, "read_timeout is 0"),
         ({"hsts": {"max_age": -1}}, "max_age is -1"),
         ({"hsts": {"max_age": 600, "include_subdomains": True, "preload": True}}, "a max_age of 31536000 or more"),

@@ -11,8 +11,8 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client impor
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.host import certificates
 from ansible_collections.mtls.nginx.plugins.module_utils.site.standing import (
-    Answer,
     Standing,
+    TrustAnswer,
     check,
     clock_offset,
     expected,
@@ -29,7 +29,7 @@ def standing(pki):
 
 def answer(held=None, clock=1000.0, before=999.0, after=1001.0):
     trust = {"clock": clock, "held": {path: certificates.read(pem).as_answer() for path, pem in (held or {}).items()}}
-    return Answer.of(trust, before, after)
+    return TrustAnswer.of(trust, before, after)
 
 
 def test_the_clock_is_as_good_as_the_call_was_short():
@@ -44,7 +44,7 @@ def test_the_clock_is_as_good_as_the_call_was_short():
 )
 def test_a_host_that_says_something_else(trust):
     with pytest.raises(MtlsError, match="the host does not say what it trusts"):
-        Answer.of(trust, 0, 1)
+        TrustAnswer.of(trust, 0, 1)
 
 
 def test_what_is_there_already_needs_no_look(pki):

@@ -1,0 +1,141 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The contract between the templates and what they are given; addresses, names and sizes for nginx."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+
+import jinja2
+import jinja2.nodes
+import pytest
+
+from ansible_collections.mtls.nginx.plugins.module_utils.site import host_view
+from ansible_collections.mtls.nginx.plugins.module_utils.site.host_paths import TrustPaths
+from ansible_collections.mtls.nginx.plugins.module_utils.site.host_view import NginxHost, Upstream, host_name
+from ansible_collections.mtls.nginx.plugins.module_utils.site.publication import Publication
+from ansible_collections.mtls.nginx.plugins.module_utils.site.services import parse_services
+
+TEMPLATES = pathlib.Path(__file__).parents[5] / "roles" / "server" / "templates"
+# What the templates call a value of each type.
+TYPES = {
+    "service": host_view.ServiceView,
+    "location": host_view.LocationView,
+    "zone": host_view.ZoneView,
+    "client": host_view.ListedView,
+    "upstream": Upstream,
+    "trust": TrustPaths,
+}
+NAS = {"name": "nas", "server_names": ["nas.lan"], "listen": 8443, "upstream": "http://127.0.0.1:5000"}
+
+
+def used() -> dict[str, set[str]]:
+    """The attributes that the templates use, by the name of what they use them of."""
+    found: dict[str, set[str]] = {name: set() for name in TYPES}
+    for name in ("gate.j2", "mtls.conf.j2", "service.conf.j2", "snippet.conf.j2"):
+        tree = jinja2.Environment().parse((TEMPLATES / name).read_text())
+        for node in tree.find_all(jinja2.nodes.Getattr):
+            inner = node.node
+            if isinstance(inner, jinja2.nodes.Name) and inner.name in TYPES:
+                found[inner.name].add(node.attr)
+            elif isinstance(inner, jinja2.nodes.Getattr) and inner.attr in TYPES:  # service.trust.ca
+                found[inner.attr].add(node.attr)
+        for node in tree.find_all(jinja2.nodes.Filter):
+            if node.name == "selectattr":  # services | selectattr("zones")
+                found["service"].add(node.args[0].value)
+    return found
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_the_templates_use_what_there_is(name):
+    available = {field.name for field in dataclasses.fields(TYPES[name])}
+    available |= {attribute for attribute in vars(TYPES[name]) if not attribute.startswith("_")}
+    assert used()[name] - available == set()
+
+
+@pytest.mark.parametrize("name", ["service", "location", "zone", "client"])
+def test_there_is_nothing_that_no_template_uses(name):
+    assert {field.name for field in dataclasses.fields(TYPES[name])} - used()[name] == set()
+
+
+def nginx(**values) -> NginxHost:
+    return NginxHost(
+        **{"version": (1, 26), "ipv6": True, "conf_path": "/etc/nginx/nginx.conf", "log_dir": "/log"}
+        | {"directives": {}, **values}
+    )
+
+
+def view(service, host=None, clients=None) -> host_view.ServiceView:
+    parsed = parse_services("web1", [{**NAS, **service}])
+    (found,) = host_view.views_of(host or nginx(), parsed, {"": Publication("", "", clients or {}, {}, {})})
+    return found
+
+
+@pytest.mark.parametrize(
+    ("listen", "host", "listens"),
+    [
+        (8443, nginx(), ["8443 ssl", "[::]:8443 ssl"]),
+        (8443, nginx(ipv6=False), ["8443 ssl"]),
+        (8443, nginx(version=(1, 22, 1)), ["8443 ssl http2", "[::]:8443 ssl http2"]),
+        ("[2001:db8::1]:8443", nginx(ipv6=False), ["[2001:db8::1]:8443 ssl"]),  # nginx's to refuse
+    ],
+)
+def test_listens(listen, host, listens):
+    assert view({"listen": listen}, host).listens == listens
+
+
+def test_a_client_has_a_line_for_each_of_its_subjects():
+    found = view({"allow": ["phone", "gone"]}, clients={"phone": ["CN=phone", "CN=phone,O=Acme"], "gone": []})
+    assert [(line.key, line.comment) for line in found.clients] == [
+        ("SUCCESS:CN=phone", ""),
+        ("SUCCESS:CN=phone,O=Acme", "  # phone"),
+    ]
+
+
+def test_a_path_that_others_could_read_otherwise_wants_every_list():
+    service = {"allow": ["a", "b"], "paths": [{"path": "/admin/", "allow": ["b", "c"]}]}
+    found = view(service, clients={name: [f"CN={name}"] for name in "abc"})
+    keys = {line.key for line in found.clients}
+    assert keys == {
+        f"{zone}:SUCCESS:CN={name}" for zone, names in (("rest", "ab"), ("p0", "bc"), ("every", "b")) for name in names
+    }
+
+
+@pytest.mark.parametrize(
+    ("upstream", "name"),
+    [
+        ("http://backend.lan:5000/app", "backend.lan"),
+        ("http://127.0.0.1:5000", None),
+        ("https://[::1]:5000", None),
+        ("http://unix:/run/app.sock", None),
+    ],
+)
+def test_host_names(upstream, name):
+    assert host_name(upstream) == name
+
+
+def test_a_name_is_asked_for_at_each_request():
+    host = nginx(name_servers=["192.0.2.53"], names={"backend.lan": "backend.lan."})
+    found = view({"upstream": "http://backend.lan:5000/app"}, host)
+    assert [upstream.asked for upstream in found.names] == ["backend.lan.:5000"]
+    assert found.resolver == "192.0.2.53"
+    assert found.locations == [
+        host_view.LocationView("/", "http://$mtls_nas_upstream", "/app$uri", "http://backend.lan:5000/app/ /")
+    ]
+
+
+def test_an_address_is_not():
+    found = view({"upstream": "http://127.0.0.1:5000/app"}, nginx(name_servers=["192.0.2.53"]))
+    assert (found.names, found.resolver) == ([], None)
+    assert found.locations == [host_view.LocationView("/", "http://127.0.0.1:5000/app/")]
+
+
+def test_sizes_are_set_only_where_the_defaults_do_not_do():
+    long = view({"allow": ["phone"]}, clients={"phone": ["CN=" + "x" * 60]})
+    none = {"hash_bucket_size": None, "hash_max_size": None, "variables_bucket_size": None}
+    assert host_view.hash_sizes(nginx(), [view({})], []) == none
+    assert host_view.hash_sizes(nginx(), [long], []) == {**none, "hash_bucket_size": 128}
+    own = nginx(directives={"map_hash_bucket_size": "64"})
+    assert host_view.hash_sizes(own, [long], []) == none

@@ -1,0 +1,96 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a host gets of a real authority, and what check mode puts in the place of what is not there yet."""
+
+from __future__ import annotations
+
+import pytest
+from cryptography import x509
+
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import servers
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client import Client
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.site.publication import publish, publish_crl, rehearse
+from ansible_collections.mtls.nginx.plugins.module_utils.site.services import parse_services
+from ansible_collections.mtls.nginx.tests.unit.support import later, tree
+
+NAS = {"name": "nas", "server_names": ["nas.lan"], "upstream": "http://127.0.0.1:1", "allow": ["phone", "lost"]}
+
+
+@pytest.fixture
+def ours(pki):
+    """An authority with a client that may enter, one that is revoked, and the server certificate of nas on web."""
+    pki.serve(Client("phone"), Client("lost"))
+    pki.serve(Client("phone"), Client("lost", revoked=True))
+    with pki.open() as authority:
+        servers.reconcile(authority, [servers.Server("web", "nas", ("nas.lan",))], new_key_type="ecdsa", check=False)
+    return pki
+
+
+def services(**options):
+    return parse_services("web", [{**NAS, **options}])
+
+
+def test_a_host_gets_what_its_services_need(ours):
+    published = publish(str(ours.path), "web", services(), crl_min_days=3)
+    assert published.chain == (ours.path / "ca.crt").read_text()
+    assert published.crl == (ours.path / "crl.pem").read_text()
+    assert published.client_dns == {"phone": ["CN=phone"]}
+    assert published.refused == {"nas": ["lost"]}
+    assert published.credentials["nas"].key == (ours.path / "servers/web/nas.key").read_text()
+
+
+def test_what_is_absent_needs_nothing(ours):
+    published = publish(str(ours.path), "web", services(state="absent", allow=["nobody"]), crl_min_days=3)
+    assert (published.client_dns, published.refused, published.credentials) == ({}, {}, {})
+
+
+@pytest.mark.parametrize(
+    ("host", "options", "said"),
+    [
+        (
+            "web",
+            {"allow": ["phon"]},
+            "host web, service nas: allow names 'phon', which is not a client; did you mean 'phone'?",
+        ),
+        ("web", {"allow": ["zoe"]}, "add it to mtls_clients, and run the role mtls.nginx.ca"),
+        ("web2", {}, r"host web2, service nas: has no server certificate .*servers/web2/nas.crt is missing"),
+    ],
+)
+def test_what_is_missing_is_named(ours, host, options, said):
+    with pytest.raises(MtlsError, match=said):
+        publish(str(ours.path), host, services(**options), crl_min_days=3)
+
+
+def test_a_crl_that_expires_soon_stays_here(ours, monkeypatch):
+    later(monkeypatch, days=28)
+    assert publish_crl(str(ours.path), 1)
+    with pytest.raises(MtlsError, match=r"the CRL expires on 2\S+Z, within the 3 days of mtls_crl_min_days"):
+        publish_crl(str(ours.path), 3)
+
+
+def test_a_rehearsal_stands_in_for_what_is_not_there(tmp_path):
+    """Before the first run: a chain, a CRL and a certificate that nginx can be tested with, and nothing is written."""
+    before = tree(tmp_path)
+    clients = [{"name": "phone"}, {"name": "lost", "state": "revoked"}]
+    published = rehearse(str(tmp_path / "pki"), "web", services(), clients)
+    assert tree(tmp_path) == before
+    ca, leaf = (
+        x509.load_pem_x509_certificate(pem.encode())
+        for pem in (published.chain, published.credentials["nas"].certificate)
+    )
+    leaf.verify_directly_issued_by(ca)
+    assert x509.load_pem_x509_crl(published.crl.encode()).is_signature_valid(ca.public_key())
+    assert published.client_dns == {"phone": ["CN=phone"]}
+    assert published.refused == {"nas": ["lost"]}
+
+
+def test_a_rehearsal_uses_what_is_there(ours):
+    before = tree(ours.path)
+    clients = [{"name": "phone"}, {"name": "new", "subject": {"O": "Acme", "CN": "new"}}]
+    published = rehearse(str(ours.path), "web", services(allow=["phone", "new"]), clients)
+    assert tree(ours.path) == before
+    assert published.chain == (ours.path / "ca.crt").read_text()
+    assert published.client_dns == {"phone": ["CN=phone"], "new": ["CN=new,O=Acme"]}
+    assert published.credentials["nas"].key == (ours.path / "servers/web/nas.key").read_text()
