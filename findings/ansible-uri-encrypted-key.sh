@@ -8,8 +8,8 @@
 #   wants to ask for the password and has no terminal; neither the file nor the key is named. There is no option for
 #   the password.
 # Seen 2026-11-29: ansible-core 2.19.14 on Python 3.11 (nothing listens on the port, so a good key gives "refused"):
-#   plain key: Request failed: <urlopen error [Errno 111] Connection refused>
-#   encrypted key: Connection failure: [Errno 22] Invalid argument
+#   plain key: ... Request failed: <urlopen error [Errno 111] Connection refused>
+#   encrypted key: ... Connection failure: [Errno 22] Invalid argument
 set -euo pipefail
 unset PYTHONPATH ANSIBLE_COLLECTIONS_PATH
 work=$(mktemp -d)

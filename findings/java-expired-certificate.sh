@@ -5,12 +5,12 @@
 #
 # One would expect: of two certificates of one subject and issuer in a keystore, Java's default key manager sends the one
 #   that is valid.
-# What happens: SunX509 looks at no dates. The choice hangs on the aliases; with some names the expired
-#   certificate is sent. NewSunX509 (`-Dssl.KeyManagerFactory.algorithm=NewSunX509`, or the security property) sends
-#   the valid one with any names.
+# What happens: SunX509 (the default of Java 17) looks at no dates. The choice hangs on the aliases; with some names it is
+#   the expired one. NewSunX509 (the security property ssl.KeyManagerFactory.algorithm) chooses the valid one under
+#   both names.
 # Seen 2026-11-29: OpenJDK 17.0.15 (Debian 12); Java 26 and later choose the valid one with SunX509 too:
-#   SunX509: expired=new valid=old: sends new (expired)
-#   NewSunX509: expired=new valid=old: sends old (valid)
+#   SunX509: expired=new valid=old: sends the expired one
+#   NewSunX509: expired=new valid=old: sends the valid one
 set -euo pipefail
 unset PYTHONPATH
 work=$(mktemp -d)

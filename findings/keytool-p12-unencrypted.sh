@@ -8,8 +8,8 @@
 #   the password. OpenSSL and NSS find the key and the certificate in the same file. A program then starts with an empty
 #   keystore and sends no client certificate.
 # Seen 2026-11-29: OpenJDK 17.0.15 and OpenSSL 3.0.19 (Debian 12):
-#   encrypted: openssl 1 certificate, keytool 1 entry
-#   unencrypted: openssl 1 certificate, keytool 0 entries
+#   encrypted: certificates by openssl: 1, entries by keytool: 1
+#   unencrypted: certificates by openssl: 1, entries by keytool: 0
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

