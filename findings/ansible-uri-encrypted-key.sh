@@ -19,7 +19,7 @@ export ANSIBLE_CONFIG=$work/ansible.cfg ANSIBLE_HOME=$work/home ANSIBLE_NOCOLOR=
 touch ansible.cfg
 python3 -m venv venv
 timeout 300 venv/bin/pip install -q ansible-core==2.19.14
-venv/bin/ansible --version | head -n 1
+venv/bin/ansible --version | sed -n 1p
 port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout plain.key -out alice.crt -days 2 -subj /CN=alice 2>openssl.log
 openssl pkey -in plain.key -aes256 -passout pass:secret -out encrypted.key

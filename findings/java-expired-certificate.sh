@@ -17,7 +17,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
 command -v javac >/dev/null || timeout 600 apt-get install -y -q --no-install-recommends default-jdk-headless
-java -version 2>&1 | head -n 1
+java -version 2>&1 | sed -n 1p
 python3 -m venv venv
 timeout 300 venv/bin/pip install -q cryptography==50.0.2
 cat >pki.py <<'PY'

@@ -15,7 +15,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
 command -v keytool >/dev/null || timeout 600 apt-get install -y -q --no-install-recommends default-jre-headless
-java -version 2>&1 | head -n 1
+java -version 2>&1 | sed -n 1p
 openssl version
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout alice.key -out alice.crt -days 2 -subj /CN=alice 2>openssl.log
 export_p12() { openssl pkcs12 -export -in alice.crt -inkey alice.key -name alice -passout pass:secret "$@"; }
