@@ -11,6 +11,7 @@
 #   plain key: ... Request failed: <urlopen error [Errno 111] Connection refused>
 #   encrypted key: ... Connection failure: [Errno 22] Invalid argument
 set -euo pipefail
+export no_proxy=127.0.0.1
 unset PYTHONPATH ANSIBLE_COLLECTIONS_PATH
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -11,6 +11,7 @@
 #   libcurl.so.4: 0
 #   libcurl-gnutls.so.4: 35 error reading X.509 potentially-encrypted key file: Base64 unexpected header error.
 set -euo pipefail
+export no_proxy=127.0.0.1
 work=$(mktemp -d)
 server=
 cleanup() {

@@ -12,6 +12,7 @@
 #   curl/7.88.1 status=400 verify=FAILED:unable to verify the first certificate
 #   Wget/1.21.3 status=400 verify=NONE
 set -euo pipefail
+export no_proxy=127.0.0.1
 unset PYTHONPATH
 work=$(mktemp -d)
 server=

@@ -10,6 +10,7 @@
 # Seen 2026-11-29: wget2 1.99.1-2.2, wget 1.21.3-1+deb12u1 (Debian 12):
 #   400 403 421: wget exits 8 8 8, wget2 exits 0 0 0
 set -euo pipefail
+export no_proxy=127.0.0.1
 work=$(mktemp -d)
 server=
 cleanup() {
