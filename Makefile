@@ -41,9 +41,10 @@ test-long: $(VENV)/.dev $(COLLECTION) packages  ## the long trials: many kills, 
 	pytest $(PARALLEL) tests/gate --nginx=all
 	$(MAKE) matrix
 
-lint: $(VENV)/.dev $(COLLECTION) changelog-lint docs-lint ci-lint  ## ruff, yamllint, ansible-lint's production profile, changelog and docs
+lint: $(VENV)/.dev $(COLLECTION) changelog-lint docs-lint ci-lint  ## ruff, strict types, yamllint, ansible-lint's production profile, changelog and docs
 	ruff check
 	ruff format --check
+	mypy
 	yamllint --strict .
 	ansible-lint
 

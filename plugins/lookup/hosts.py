@@ -53,7 +53,7 @@ class LookupModule(LookupBase):
     """Has a play without hosts fail."""
 
     def run(self, terms: Sequence[t.Any], variables: Mapping[str, t.Any] | None = None, **_options: t.Any) -> list[str]:
-        """The patterns as they are.
+        """Return the patterns as they are.
 
         :raises AnsibleLookupError: no host matches them.
         """

@@ -74,6 +74,7 @@ class Outcome:
 
     @property
     def expected(self) -> str:
+        """What must come, as text."""
         expect = self.attempt.expect
         return str(expect) if expect is not None else f"anything but {NO_OR_BAD_CERTIFICATE}"
 
@@ -118,7 +119,7 @@ def _request(target: Target, path: str) -> bytes:
 
 
 def _status(connection: ssl.SSLSocket, deadline: float) -> int:
-    """The answer's status; raises TimeoutError where its first line has not come by `deadline`, byte by byte or not."""
+    """Return the answer's status; raise TimeoutError where its first line has not come by ``deadline``."""
     line = b""
     while b"\r\n" not in line and len(line) < 4096:
         connection.settimeout(max(deadline - time.monotonic(), 0.001))

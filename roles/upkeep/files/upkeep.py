@@ -1,8 +1,9 @@
 # Copyright (c) 2026, the mtls.nginx authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the timers of mtls.nginx.upkeep start. Python 3.9 and its standard library, so that it also runs, and tells
-somebody, when Ansible itself is broken.
+"""What the timers of mtls.nginx.upkeep start.
+
+Python 3.9 and its standard library, so that it also runs, and tells somebody, when Ansible itself is broken.
 
     upkeep.py run nightly|weekly   runs the playbooks of that job, and notifies
     upkeep.py check                for the role: refuses settings (JSON on standard input) that could not work, and
@@ -72,11 +73,12 @@ class Problem:
 
     @property
     def title(self) -> str:
+        """The first line."""
         return self.text.partition("\n")[0]
 
 
 def key_of(what: str, message: str) -> str:
-    """What tells one event from another: what it is about, and its message but for seconds, dates and processes."""
+    """Return what tells an event from others: what it is about, and its message without times and processes."""
     return f"{what} {re.sub(r'[0-9]+', '#', message)}"
 
 
@@ -136,7 +138,7 @@ def notify(command: Sequence[str], message: Message, environment: Mapping[str, s
 
 
 def problem_of_failure(playbook: str, outcome: Outcome, by_hand: str) -> Problem:
-    """What a playbook that failed says, on which hosts."""
+    """Return what a playbook that failed says, on which hosts."""
     failures = outcome.failures
     if failures:
         hosts = sorted(failures)
@@ -153,7 +155,7 @@ def problem_of_failure(playbook: str, outcome: Outcome, by_hand: str) -> Problem
 
 
 def problems_of_status(document: Mapping[str, Any]) -> list[Problem]:
-    """What the status page says is to be done, in its words."""
+    """Return what the status page says is to be done, in its words."""
     found = []
     for finding in document["findings"]:
         if finding["level"] == "note":
@@ -189,6 +191,7 @@ class Outcome:
 
     @property
     def failures(self) -> Mapping[str, str]:
+        """What failed, by host."""
         return self.result.get("failures") or {}
 
     @property
@@ -199,6 +202,7 @@ class Outcome:
 
     @property
     def ending(self) -> str:
+        """How the playbook ended, in a sentence."""
         if self.code is None:
             return "it did not come to an end and was stopped"
         said = [line for line in self.output.splitlines() if re.match(r"\[?(ERROR|fatal)|ERROR!", line)]
@@ -226,6 +230,7 @@ class Ansible:
         }
 
     def arguments(self, playbook: str) -> list[str]:
+        """Return the arguments of ansible-playbook for one of the playbooks."""
         hosts = self._settings["hosts"]
         return [
             *(word for source in self._settings["inventory"] for word in ("-i", source)),
@@ -234,9 +239,11 @@ class Ansible:
         ]
 
     def by_hand(self, playbook: str) -> str:
+        """Return the command that a person would type."""
         return shlex.join(["ansible-playbook", *self.arguments(playbook)])
 
     def play(self, playbook: str, seconds: float, *options: str) -> Outcome:
+        """Run a playbook for so many seconds at most."""
         with tempfile.TemporaryDirectory() as folder:
             result = os.path.join(folder, "result.json")
             command = [self._settings["python"], "-m", "ansible", "playbook", *self.arguments(playbook), *options]
@@ -262,7 +269,7 @@ class Ansible:
 
 
 def _last_of(process: subprocess.Popen[bytes], seconds: float) -> str:
-    """The end of what a process says until it ends or `seconds` are over.
+    """Return the end of what a process says until it ends or `seconds` are over.
 
     Not until its output is closed: a connection that ssh keeps open holds it for longer.
     """
@@ -315,6 +322,7 @@ class Folder:
         self._watched = os.path.join(path, "watched")
 
     def settings(self) -> dict[str, Any]:
+        """Return what the role has written."""
         path = os.path.join(self.path, "upkeep.json")
         found = _read_json(path)
         if not isinstance(found, dict):
@@ -322,12 +330,13 @@ class Folder:
         return found
 
     def state(self) -> dict[str, Any]:
-        """What was found and told so far; a damaged file counts as none, so everything is told again."""
+        """Return what was found and told so far; a damaged file counts as none, so everything is told again."""
         found = _read_json(self._state)
         found = found if isinstance(found, dict) else {}
         return {"problems": found.get("problems") or {}, "told": found.get("told") or {}}
 
     def keep(self, state: Mapping[str, Any]) -> None:
+        """Write down what was found and told."""
         _write_json(self._state, state, 0o600)
 
     @property
@@ -336,6 +345,7 @@ class Folder:
         return os.path.exists(self._watched)
 
     def unwatch(self) -> None:
+        """Take away the mark by which the status page expects this job."""
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._watched)
 
@@ -449,7 +459,7 @@ def _document(status: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _failures(problems: Mapping[str, Sequence[Problem]]) -> list[Problem]:
-    """What kept the job from its work. What the status page reports is none of it; not to write it is."""
+    """Return what kept the job from its work. What the status page reports is none of it; not to write it is."""
     return [problem for found in problems.values() for problem in found if not problem.key.startswith(f"{_DUE} ")]
 
 
@@ -709,7 +719,7 @@ def vault_password_file(settings: Mapping[str, Any], environment: Mapping[str, s
 
 @contextlib.contextmanager
 def decrypted(settings: Mapping[str, Any]) -> Iterator[dict[str, str]]:
-    """The credential as a unit has it, as an environment; in memory only."""
+    """Return the credential as a unit has it, as an environment; in memory only."""
     source = settings["vault_credential"]
     if not source:
         yield {}
@@ -784,7 +794,7 @@ def _write_json(path: str, value: Any, mode: int) -> None:
 
 
 def _logger() -> Callable[[str], None]:
-    """The journal or the terminal; cron would send everything by mail, so there it is the system's log."""
+    """Return the journal or the terminal; cron would send everything by mail, so there it is the system's log."""
     if "JOURNAL_STREAM" in os.environ or sys.stdout.isatty():
         return lambda text: _say(sys.stdout, text)
     syslog.openlog("mtls-upkeep")
@@ -806,6 +816,7 @@ def _stopped(number: int, frame: object) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
+    """Return the exit status of one call."""
     signal.signal(signal.SIGTERM, _stopped)
     try:
         if list(arguments) == ["check"]:

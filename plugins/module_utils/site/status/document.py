@@ -21,7 +21,7 @@ VERSION = 1
 
 
 def render(status: Status, generated: datetime) -> bytes:
-    """The file's content: one line for each client, service or certificate, so that differences can be read."""
+    """Return the file's content: one line for each client, service or certificate, so that differences can be read."""
     document = {
         "version": VERSION,
         "generated": times.iso(generated),
@@ -71,7 +71,7 @@ def generated_at(document: bytes) -> datetime | None:
 
 
 def upkeep_from(left: bytes) -> Upkeep | None:
-    """What upkeep has left beside the document, or None for something else."""
+    """Return what upkeep has left beside the document, or None for something else."""
     try:
         found = json.loads(left)
         moments = {str(name): times.from_iso(moment) for name, moment in found["succeeded"].items()}

@@ -85,11 +85,11 @@ class Settings:
     ansible: str = "ansible-playbook"
 
     def playbook(self, name: str) -> str:
-        """The command that runs one of the collection's playbooks."""
+        """Return the command that runs one of the collection's playbooks."""
         return f"{self.ansible} mtls.nginx.{name}"
 
     def limit(self, now: datetime, renew_before: int) -> datetime:
-        """What expires until then expires soon.
+        """Return until when a certificate that expires counts as expiring soon.
 
         Without `warn_days` that is when a certificate should have been renewed for some time: a run every week
         renews it `renew_before` days before it expires.
@@ -263,7 +263,7 @@ class _Judge:
                     )
 
     def _crl_judgement(self, end: datetime) -> str:
-        """A job renews it every night, `refresh_before` days before it expires: two nights that failed are told."""
+        """Return the state of a CRL by its end: it is renewed `refresh_before` days before, and two lost nights count."""
         refresh_before = self._plan.settings["crl_refresh_before"]
         if end <= self._now:
             return ENDED
@@ -425,7 +425,7 @@ class _Judge:
         )
 
     def _revoked(self) -> list[RevokedStatus]:
-        """The latest first."""
+        """Return them, the latest first."""
         found = []
         for (_moment, reason), serials in self._record.revocations().items():
             for entry in filter(None, map(self._record.get, serials)):
@@ -457,7 +457,7 @@ class _Judge:
 
 
 def host_status(name: str, answer: Mapping[str, t.Any] | None) -> HostStatus:
-    """What a host's answers mean: the results of the tasks `nginx_facts` and `tls_probe`, as `facts` and `probe`.
+    """Return what a host's answers mean: of the tasks `nginx_facts` and `tls_probe`, as `facts` and `probe`.
 
     None for a host that was not asked.
     """
@@ -514,7 +514,7 @@ def _host_findings(hosts: Sequence[HostStatus], settings: Settings) -> Iterator[
 
 
 def _upkeep_findings(upkeep: Upkeep | None, now: datetime) -> Iterator[StatusFinding]:
-    """The dead man's switch: timers that no longer run report nothing themselves."""
+    """Return the dead man's finding: timers that no longer run report nothing themselves."""
     if upkeep is None:
         return
     last = max((upkeep.since, *upkeep.succeeded.values()))

@@ -33,7 +33,7 @@ Sample = tuple[dict[str, str], int]
 
 
 def render(status: Status, generated: datetime) -> bytes:
-    """The file's content. Metrics that have no sample are left out."""
+    """Return the file's content. Metrics that have no sample are left out."""
     lines: list[str] = []
     for name, text, samples in _metrics(status, generated):
         series = [f"{name}{_labels(labels)} {value}" for labels, value in samples]
@@ -130,7 +130,7 @@ def _metrics(status: Status, generated: datetime) -> Iterable[tuple[str, str, It
 
 
 def _states(authority: AuthorityStatus) -> tuple[str, ...]:
-    """The states to count; an external CA has one more."""
+    """Return the states to count; an external CA has one more."""
     states = (VALID, SOON, ENDED, REVOKED, UNRECORDED, NONE)
     elsewhere = any(client.certificate.state == ELSEWHERE for client in authority.clients)
     return (*states, ELSEWHERE) if elsewhere else states

@@ -96,7 +96,7 @@ class Group:
 
 
 def render(status: Status, generated: datetime, template_dir: str) -> bytes:
-    """The file's content. Every name in it is somebody's input, and is escaped."""
+    """Return the file's content. Every name in it is somebody's input, and is escaped."""
     environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
         loader=jinja2.FileSystemLoader(template_dir),
         undefined=jinja2.StrictUndefined,
@@ -158,14 +158,14 @@ class _View:
         return ", ".join(self._labels[service] for service in services)
 
     def cells(self, client: ClientStatus) -> Markup:
-        """The client's cells of the matrix. Closing tags of table cells may be left out in HTML."""
+        """Return the client's cells of the matrix. Closing tags of table cells may be left out in HTML."""
         enters, waits = set(client.enters), set(client.waits)
         cells = ("<td>✓" if i in enters else "<td class=w>○" if i in waits else "<td>" for i in self._ids)
         return Markup("".join(cells))
 
 
 def _tasks(findings: Iterable[StatusFinding]) -> list[list[StatusFinding]]:
-    """The findings, those together that one command is the answer to; the most urgent first, as they come."""
+    """Return the findings, those together that one command is the answer to; the most urgent first, as they come."""
     by_command: dict[str, list[StatusFinding]] = {}
     for finding in findings:
         by_command.setdefault(finding.command or f"by hand {finding.level}", []).append(finding)
@@ -186,7 +186,7 @@ def groups(authority: AuthorityStatus) -> list[Group]:
 
 
 def axis(authority: AuthorityStatus, now: datetime) -> Axis | None:
-    """The ends of clients' and servers' certificates as they lie ahead; None where there are none."""
+    """Return the ends of clients' and servers' certificates as they lie ahead; None where there are none."""
     everything = list(_ends(authority))
     ahead = sorted((end for end in everything if end.end > now), key=lambda end: (end.end, end.name))
     if not ahead:
@@ -236,7 +236,7 @@ def _bar(number: int, ends: Sequence[Lane], highest: int, step: int, days: int, 
 
 
 def _ticks(begin: datetime, days: int, place: t.Callable[[datetime], float]) -> Iterable[tuple[float, str]]:
-    """The first days of months, as many as have room for a label."""
+    """Return the first days of months, as many as have room for a label."""
     step = next((step for step in (1, 2, 3, 4, 6) if days / 30.4 / step <= _MOST_TICKS), 12)
     month = begin.replace(day=1)
     for number in range(1, days // 28 + 2):
