@@ -36,9 +36,12 @@ for lie in lies.get(module, []):
     answer = json.loads(done.stdout)
     for path, value in lie["set"]:
         place = answer
-        for key in path[:-1]:
-            place = place.setdefault(key, {{}}) if isinstance(place, dict) else place[key]
-        place[path[-1]] = value
+        try:
+            for key in path[:-1]:
+                place = place.setdefault(key, {{}}) if isinstance(place, dict) else place[key]
+            place[path[-1]] = value
+        except IndexError:  # a list that this answer leaves empty
+            pass
     sys.stdout.write(json.dumps(answer))
     sys.exit(0)
 sys.exit(subprocess.run([{python!r}, *sys.argv[1:]], input=source).returncode)

@@ -263,7 +263,7 @@ class _Judge:
                     )
 
     def _crl_judgement(self, end: datetime) -> str:
-        """Return the state of a CRL by its end: it is renewed `refresh_before` days before, and two lost nights count."""
+        """Return the state of a CRL by its end: two nights on which it was not renewed are told."""
         refresh_before = self._plan.settings["crl_refresh_before"]
         if end <= self._now:
             return ENDED

@@ -252,7 +252,7 @@ def test_crl_releases_one_certificate_and_refuses_what_is_revoked_for_good(pki):
     before = tree(pki.path)
     for wrong, complaint in (
         ([{"serial": second, "state": "released"}], "is revoked for good (reason: unspecified), and only"),
-        ([{"serial": first}, {"name": "a", "state": "released"}], "is to be revoked and to be released"),
+        ([{"serial": first}, {"name": "a", "state": "released"}], "is both to be revoked and released"),
         ([{"serial": "beef", "state": "released"}], "was never issued"),
     ):
         refused = run_module("crl", revoked=wrong, **common)
