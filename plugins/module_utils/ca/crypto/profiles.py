@@ -15,7 +15,7 @@ from datetime import datetime
 from functools import cached_property
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import keys
-from ansible_collections.mtls.nginx.plugins.module_utils.common import times
+from ansible_collections.mtls.nginx.plugins.module_utils.common import der, times
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 
 try:
@@ -308,10 +308,22 @@ def read_csr(path: str, owner: str) -> x509.CertificateSigningRequest:
         if type(error).__name__ not in ("UnsupportedAlgorithm", "InvalidSignature"):
             raise
         raise MtlsError(f"{what}: uses an algorithm that is not supported; make it with RSA or ECDSA") from error
+    if _is_for_pss(csr):
+        raise MtlsError(f"{what}: is for an RSA-PSS key, which browsers do not use; make it with RSA or ECDSA")
     keys.check_strength(public_key, what)
     if not genuine:
         raise MtlsError(f"{what}: its signature is not by its own key; make it anew on the device")
     return csr
+
+
+def _is_for_pss(csr: x509.CertificateSigningRequest) -> bool:
+    """Tell whether a request's key is RSASSA-PSS (RFC 4055, 1.2): ``cryptography`` takes it for plain RSA.
+
+    A certificate for plain RSA would not fit the key on the device.
+    """
+    _version, _subject, key, *_attributes = der.elements(next(der.elements(csr.tbs_certrequest_bytes)).content)
+    algorithm = next(der.elements(next(der.elements(key.content)).content))
+    return der.dotted(algorithm.content) == "1.2.840.113549.1.1.10"
 
 
 @dataclass(frozen=True)

@@ -186,3 +186,20 @@ def test_a_request_that_was_tampered_with(tmp_path):
     path.write_bytes(x509.load_der_x509_csr(bytes(der)).public_bytes(PEM))
     with pytest.raises(MtlsError, match="its signature is not by its own key; make it anew on the device"):
         profiles.read_csr(str(path), "client a")
+
+
+def test_a_request_for_an_rsa_pss_key(tmp_path):
+    """cryptography reads its key as plain RSA, and a certificate for that would not fit the device's key."""
+    openssl("genpkey", "-algorithm", "RSA-PSS", "-pkeyopt", "rsa_keygen_bits:2048", "-out", "a.key", cwd=tmp_path)
+    openssl("req", "-new", "-key", "a.key", "-subj", "/CN=a", "-out", "a.csr", cwd=tmp_path)
+    with pytest.raises(MtlsError, match="is for an RSA-PSS key, which browsers do not use; make it with RSA"):
+        profiles.read_csr(str(tmp_path / "a.csr"), "client a")
+
+
+@pytest.mark.parametrize("algorithm", ["RSA", "EC"])
+def test_requests_that_openssl_makes_by_default(tmp_path, algorithm):
+    kind = ("-pkeyopt", "ec_paramgen_curve:P-256") if algorithm == "EC" else ()
+    openssl("genpkey", "-algorithm", algorithm, *kind, "-out", "a.key", cwd=tmp_path)
+    openssl("req", "-new", "-key", "a.key", "-subj", "/CN=a", "-out", "a.csr", cwd=tmp_path)
+
+    assert profiles.read_csr(str(tmp_path / "a.csr"), "client a").subject == subject_name({"CN": "a"}, "the test")
