@@ -41,6 +41,9 @@ test-long: $(VENV)/.dev $(COLLECTION) packages  ## the long trials: many kills, 
 	pytest $(PARALLEL) tests/gate --nginx=all
 	$(MAKE) matrix
 
+mutants: $(VENV)/.dev $(COLLECTION) packages  ## each line of the rendered gate taken away in turn: some test must notice (root, hours)
+	python tests/gate/trial.py --jobs 2
+
 lint: $(VENV)/.dev $(COLLECTION) changelog-lint docs-lint ci-lint  ## ruff, strict types, yamllint, ansible-lint's production profile, changelog and docs
 	ruff check
 	ruff format --check
@@ -76,7 +79,7 @@ matrix-ends: $(COLLECTION) packages  ## the same on the oldest and the newest of
 matrix-environments:
 	python3 tests/matrix.py --ends --environments
 
-unit fuzz integration coverage test-long bench screenshots: export PYTHONPATH := $(CURDIR)/$(COLLECTIONS)
+unit fuzz integration coverage test-long mutants bench screenshots: export PYTHONPATH := $(CURDIR)/$(COLLECTIONS)
 
 # The unit tests write thousands of small files and wait for the disk each time. In memory, where there is a gigabyte of
 # it for files, they need not.
@@ -161,4 +164,4 @@ $(COLLECTION):
 	mkdir -p $(@D)
 	ln -sfn ../../../.. $@
 
-.PHONY: demo demo-clean test test-long lint changelog-lint docs-lint ci-lint sanity unit fuzz integration coverage images molecule matrix matrix-ends matrix-environments screenshots bench build clean help environment requirements packages packages-integration
+.PHONY: demo demo-clean test test-long mutants lint changelog-lint docs-lint ci-lint sanity unit fuzz integration coverage images molecule matrix matrix-ends matrix-environments screenshots bench build clean help environment requirements packages packages-integration
