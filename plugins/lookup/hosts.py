@@ -6,15 +6,6 @@
 
 from __future__ import annotations
 
-import typing as t
-from collections.abc import Mapping, Sequence
-
-from ansible import constants as C
-from ansible import context
-from ansible.errors import AnsibleLookupError
-from ansible.inventory.manager import InventoryManager
-from ansible.plugins.lookup import LookupBase
-
 DOCUMENTATION = r"""
 name: hosts
 short_description: The hosts of a play, of which there must be some
@@ -47,6 +38,15 @@ _raw:
   elements: str
   sample: [mtls_servers]
 """
+
+import typing as t
+from collections.abc import Mapping, Sequence
+
+from ansible import constants as C
+from ansible import context
+from ansible.errors import AnsibleLookupError
+from ansible.inventory.manager import InventoryManager
+from ansible.plugins.lookup import LookupBase
 
 
 class LookupModule(LookupBase):

@@ -134,7 +134,7 @@ def test_a_revocation_while_nginx_is_upgraded(two):
         assert code != 0
         assert f"a binary upgrade of nginx is under way: the worker processes of the old master process {old}" in said
         assert f"End it with 'kill -QUIT {old}', and run again" in said
-        statuses = {site.status(site.port, client="lost") for _ in range(60)}
+        statuses = {site.status(site.port, client="lost") for _time in range(60)}
         assert statuses == {200, 400}  # the old workers, and the new ones
         # Nothing differs any more, and it is still not done.
         assert revoked(site, "lost")[0] != 0
@@ -143,7 +143,7 @@ def test_a_revocation_while_nginx_is_upgraded(two):
         with contextlib.suppress(ProcessLookupError):
             os.kill(old, signal.SIGQUIT)
     assert revoked(site, "lost")[0] == 0
-    assert {site.status(site.port, client="lost") for _ in range(60)} == {400}
+    assert {site.status(site.port, client="lost") for _time in range(60)} == {400}
     site.host_vars["nas"]["mtls_clients"].pop(1)
     site.ok()
 

@@ -464,7 +464,7 @@ def upgrading(serving):
 
 
 def statuses(host: Host) -> set[str]:
-    return {host.status() for _ in range(60)}
+    return {host.status() for _time in range(60)}
 
 
 def test_a_binary_upgrade_under_way(serving, upgrading, monkeypatch):

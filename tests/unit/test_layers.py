@@ -84,8 +84,7 @@ def test_imports_only_what_lies_below(module: str) -> None:
 
 @pytest.mark.parametrize("module", sorted(name for name in FILES if name.startswith("module_utils.ca.")))
 def test_rooms_of_the_authority(module: str) -> None:
-    room, _, _ = module.removeprefix("module_utils.ca.").rpartition(".")
-    room = room.split(".")[0]
+    room = module.removeprefix("module_utils.ca.").rpartition(".")[0].split(".")[0]
     if not room and module.removeprefix("module_utils.ca.") not in PROTOCOL:
         return
     below = ROOMS[: ROOMS.index(room)] if room else ["crypto", "keystore", "store"]

@@ -125,12 +125,14 @@ def issuing(chain: Sequence[x509.Certificate]) -> list[x509.Certificate]:
     another department, would get in as well. A CA's former certificate, of the same name and key, stands beside it.
     """
     return [
-        one for one in chain if not any(not _is_same_ca(other, one) and was_issued_by(other, one) for other in chain)
+        upper
+        for upper in chain
+        if not any(not _are_one_ca(upper, lower) and was_issued_by(lower, upper) for lower in chain)
     ]
 
 
-def _is_same_ca(one: x509.Certificate, other: x509.Certificate) -> bool:
-    return one.subject == other.subject and keys.public_der(one.public_key()) == keys.public_der(other.public_key())
+def _are_one_ca(one: x509.Certificate, another: x509.Certificate) -> bool:
+    return one.subject == another.subject and keys.public_der(one.public_key()) == keys.public_der(another.public_key())
 
 
 def read(text: str) -> list[x509.Certificate]:

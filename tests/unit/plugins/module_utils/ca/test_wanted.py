@@ -13,5 +13,6 @@ def test_its_chain_is_read_where_it_is_and_missed_where_it_is_not(pki, tmp_path)
         raise AssertionError("nobody asked for it")
 
     assert Parent(str(tmp_path / "safe"), opened).chain is None
-    (certificate,) = Parent(str(pki.path), opened).chain
-    assert certificate.subject == certificate.issuer
+    chain = Parent(str(pki.path), opened).chain
+    assert [certificate.subject for certificate in chain] == [certificate.issuer for certificate in chain]
+    assert len(chain) == 1

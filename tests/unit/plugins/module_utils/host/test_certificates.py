@@ -89,7 +89,7 @@ def test_the_serials_that_a_crl_lists():
     reasons.remove(x509.ReasonFlags.remove_from_crl)
     for count in (0, 1, 300):
         entries = {
-            made.getrandbits(made.choice((8, 16, 63, 64, 127, 159))) or 1: made.choice(reasons) for _ in range(count)
+            made.getrandbits(made.choice((8, 16, 63, 64, 127, 159))) or 1: made.choice(reasons) for _n in range(count)
         }
         ((of, listed),) = certificates.revoked(pem(crl(9, entries.items())))
         assert of.number == 9

@@ -238,5 +238,6 @@ def test_statements_know_their_line_and_their_server_block(conf):
     assert len({server for _place, server in places}) == 2
     (included,) = configuration.find("ssl_verify_client")
     (around,) = (one for one in configuration.find("listen") if one.directive.values == ["80"])
-    assert included.server == around.server is not None
+    assert included.server is not None
+    assert included.server == around.server
     assert next(configuration.find("ssl_session_cache")).server is None

@@ -20,8 +20,8 @@ from ansible_collections.mtls.nginx.tests.unit.support import Pki, tree
 NEXT = {"CN": "Next CA"}
 
 
-def wanted(pki, subject=NEXT) -> WantedAuthority:
-    return WantedAuthority(str(pki.path), subject, keys.KeyKind("ecdsa"), None, 3650, 30)
+def wanted(pki, *subject) -> WantedAuthority:
+    return WantedAuthority(str(pki.path), subject[0] if subject else NEXT, keys.KeyKind("ecdsa"), None, 3650, 30)
 
 
 def sighting(serial, days=0) -> rollover.Sighting:
