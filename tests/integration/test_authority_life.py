@@ -80,6 +80,7 @@ def test_each_authority_is_asked_for_the_lost_laptop(guarded):
     site, ports = guarded
     site.host_vars["two"]["mtls_ca_dir"] = "other"
     site.host_vars["two"]["mtls_clients"] = [{"name": "tablet"}]
+    site.host_vars["two"]["mtls_replace_authority"] = True
     site.ok()
     refused = site.run("-e", "mtls_revoke=nobody", playbook=REVOKE)
     assert "none of the authorities" in " ".join(refused.text.split())

@@ -16,10 +16,12 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 
 
 @functools.cache
-def _server() -> subprocess.Popen[str]:
+def _server(_thread: int) -> subprocess.Popen[str]:
+    """One for each thread: what they ask at the same time runs at the same time."""
     server = subprocess.Popen(
         [sys.executable, "-m", __name__],
         stdin=subprocess.PIPE,
@@ -33,7 +35,7 @@ def _server() -> subprocess.Popen[str]:
 
 def run(module: str, given: str) -> tuple[str, str]:
     """Run a module by its Python name with ``given`` as its standard input; return its output and its error output."""
-    server = _server()
+    server = _server(threading.get_ident())
     request = {"module": module, "given": given, "environment": dict(os.environ), "folder": os.getcwd()}
     server.stdin.write(json.dumps(request) + "\n")
     server.stdin.flush()
