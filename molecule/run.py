@@ -24,7 +24,7 @@ from engine import NoEngine, control_groups, engine
 
 HERE = Path(__file__).resolve().parent
 WORK = HERE.parent / "build" / "molecule"
-AT_ONCE = 2  # scenarios: each waits much, and their networks and hosts have names of their own
+AT_ONCE = 1
 
 
 def needed(scenarios: list[str]) -> list[images.Platform]:

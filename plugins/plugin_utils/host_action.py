@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import typing as t
+from collections.abc import Mapping
 
 from ansible.plugins.action import ActionBase
 
@@ -88,15 +89,18 @@ class HostAction(ActionBase):
             result[stream] = answers.printable(text, lines=True, most=answers.LARGEST)
         return result
 
-    def _parse_returned_data(self, *arguments: t.Any) -> dict[str, t.Any]:
-        """Return the values named in the expected answer only, before Ansible itself uses any other."""
-        data: dict[str, t.Any]
+    def _parse_returned_data(self, *arguments: t.Any) -> t.Any:
+        """Return the values named in the expected answer only, before Ansible itself uses any other.
+
+        From ansible-core 2.21 on they are an object.
+        """
         if self._expected is None:
-            data = super()._parse_returned_data(*arguments)
-            return data
+            return super()._parse_returned_data(*arguments)
         module, spec = self._expected
         try:
-            data = super()._parse_returned_data(*arguments)
+            parsed = super()._parse_returned_data(*arguments)
+            as_dict = isinstance(parsed, Mapping)
+            data = dict(parsed if as_dict else parsed.as_result_dict(for_round_trip=True))
         except Exception as error:  # whatever an answer can do to a decoder: nested too deeply, for one
             raise answers.refusal(self._host, module, f"it cannot be read ({type(error).__name__})") from error
         if isinstance(data.get("warnings"), list):
@@ -104,7 +108,11 @@ class HostAction(ActionBase):
         self._answer = answers.read(self._host, module, spec, data)
         if not self._answer.get("warnings", True):
             del self._answer["warnings"]  # Ansible wants a list, if anything
-        return {**self._answer, "_ansible_parsed": data.get("_ansible_parsed", False)}
+        if as_dict:
+            return {**self._answer, "_ansible_parsed": data.get("_ansible_parsed", False)}
+        believed = type(parsed).from_module_result_dict(dict(self._answer))
+        believed.ansible_parsed = parsed.ansible_parsed
+        return believed
 
 
 def _words(warning: t.Any) -> t.Any:
