@@ -15,7 +15,6 @@ import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FrameType
 
@@ -24,7 +23,6 @@ from engine import NoEngine, control_groups, engine
 
 HERE = Path(__file__).resolve().parent
 WORK = HERE.parent / "build" / "molecule"
-AT_ONCE = 1
 
 
 def needed(scenarios: list[str]) -> list[images.Platform]:
@@ -45,7 +43,7 @@ def bring(platforms: list[images.Platform]) -> dict[str, images.Image]:
 
 
 def test(scenario: str, environment: dict[str, str]) -> bool:
-    """Whether it passed; what it says is shown at its end, since others run beside it."""
+    """Whether it passed; what it says is shown at its end."""
     started = time.monotonic()
     folder = WORK / scenario
     done = subprocess.run(
@@ -66,13 +64,8 @@ def test(scenario: str, environment: dict[str, str]) -> bool:
 
 
 def test_all(scenarios: list[str], environment: dict[str, str]) -> bool:
-    """The first runs alone: Molecule links the collection into `.ansible/` then, and two at once would be in each
-    other's way.
-    """
-    first, *others = scenarios
-    results = [test(first, environment)]
-    with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
-        results += pool.map(lambda scenario: test(scenario, environment), others)
+    """One after the other: two at once are in each other's way in Molecule's and Ansible's caches."""
+    results = [test(scenario, environment) for scenario in scenarios]  # each, also after one that failed
     return all(results)
 
 
