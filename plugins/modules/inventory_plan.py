@@ -28,6 +28,11 @@ options:
   move_count:
     description: How many clients to move, with O(move) and without O(move_clients). Left out, all that have not moved.
     type: int
+  plan_file:
+    description:
+      - Where the summary of the playbooks writes who gains and who loses entry, as Markdown. A relative path starts at
+        the inventory's directory.
+    type: str
 notes:
   - The result contains passphrases and export passwords, so it is not shown at any verbosity.
 attributes:
@@ -58,6 +63,11 @@ authorities:
       clients: [{name: iphone-admin, state: present}]
       servers: [{host: nas, name: nas, server_names: [nas.example.com]}]
       revoked: []
+plan_file:
+  description: The full path of O(plan_file).
+  type: str
+  returned: if O(plan_file) is given
+  sample: /srv/plan.md
 missing:
   description: The directories in which an authority would be created, because there is none yet.
   type: list
