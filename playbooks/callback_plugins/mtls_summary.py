@@ -20,13 +20,17 @@ import typing as t
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from ansible.errors import AnsibleError
 from ansible.plugins.callback import CallbackBase
+from ansible.template import Templar
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common import files
 from ansible_collections.mtls.nginx.plugins.module_utils.common.entry import describe
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.site import access_plan
 from ansible_collections.mtls.nginx.plugins.module_utils.site.answers import printable
 from ansible_collections.mtls.nginx.plugins.module_utils.site.people import RUN_BEGAN
+from ansible_collections.mtls.nginx.plugins.plugin_utils.hostvars import plan_file
 
 _WIDTH = 110
 _EVERY_SERVICE = "(all)"
@@ -242,6 +246,8 @@ class CallbackModule(CallbackBase):
         variables = play.get_variable_manager().get_vars(play=play)
         self._hosts.update(dict.fromkeys(variables["ansible_play_hosts_all"]))
         self._check = bool(variables["ansible_check_mode"])
+        if self._hosts:
+            self._plan_file = self._plan_file or _plan_file(play, next(iter(self._hosts)))
 
     def v2_runner_on_ok(self, result: t.Any) -> None:
         """Note what an action of the collection returned."""
@@ -253,8 +259,6 @@ class CallbackModule(CallbackBase):
             report.attempts = None if values.get("skipped") else values.get("attempts")
         elif action == "mtls.nginx.nginx_install" and values.get("changed"):
             report.installed = True
-        elif action == "mtls.nginx.inventory_plan":
-            self._plan_file = values.get("plan_file")
         elif action == "mtls.nginx.trust_check" and not values.get("asked", True) and values.get("msg"):
             self._not_asked.append(result._host.get_name())
         elif action == "mtls.nginx.ca_init" and values.get("created"):
@@ -279,8 +283,6 @@ class CallbackModule(CallbackBase):
 
     def v2_runner_on_failed(self, result: t.Any, ignore_errors: bool = False) -> None:
         """Note why a host failed, and what its probe saw."""
-        if result._task.action == "mtls.nginx.inventory_plan":
-            self._plan_file = result._result.get("plan_file")
         if ignore_errors:
             return
         report = self._reports.setdefault(result._host.get_name(), HostReport())
@@ -346,6 +348,19 @@ class CallbackModule(CallbackBase):
         }
         with open(path, "w", encoding="utf-8") as stream:
             json.dump(result, stream)
+
+
+def _plan_file(play: t.Any, host: str) -> str | None:
+    """Return where the access plan goes, as the inventory or the command line says it for ``host``."""
+    manager = play.get_variable_manager()
+    variables = manager.get_vars(play=play, host=manager._inventory.get_host(host))
+    if "mtls_plan_file" not in variables:
+        return None
+    try:
+        given = Templar(loader=play.get_loader(), variables=variables).template(variables["mtls_plan_file"])
+        return plan_file(given and str(given), variables)
+    except (AnsibleError, MtlsError):  # the run's first task says so
+        return None
 
 
 def _of_creation(path: str, not_asked: list[str], *, check: bool) -> str:

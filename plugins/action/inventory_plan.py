@@ -19,13 +19,12 @@ from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import Mt
 from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import (
     AuthorityPlan,
     authority_path,
-    beside_inventory,
 )
 from ansible_collections.mtls.nginx.plugins.module_utils.site.rollover_plan import Move
 from ansible_collections.mtls.nginx.plugins.plugin_utils.hostvars import (
     base_dir,
+    plan_file,
     read_plan,
-    refuse_as_inventory,
 )
 
 ARGUMENTS = {
@@ -49,33 +48,19 @@ class ActionModule(ActionBase):
         task_vars = task_vars or {}
         _validation, arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)
         try:
-            result["plan_file"] = _plan_file(arguments["plan_file"], base_dir(task_vars))
+            plan_file(arguments["plan_file"], task_vars)  # the summary writes it, at the end
             move = Move(tuple(arguments["move_clients"]), arguments["move_count"]) if arguments["move"] else None
             plans = read_plan(task_vars, move, complete=not self._task.check_mode)
             if arguments["only"]:
                 plans = _only(authority_path(arguments["only"], base_dir(task_vars)), plans)
         except MtlsError as error:
-            raise AnsibleActionFail(str(error), result=result) from error
+            raise AnsibleActionFail(str(error)) from error
         result["changed"] = False
         result["missing"] = [path for path, plan in plans.items() if _would_be_made(plan)]
         result["authorities"] = {path: plan.as_options() for path, plan in plans.items()}
         # Passphrases and export passwords are in it: shown at no verbosity, yet a failure above keeps its message.
         result["_ansible_no_log"] = True
         return result
-
-
-def _plan_file(path: str | None, base: str | None) -> str | None:
-    """Return where the summary writes the access plan, None where it does not.
-
-    :raises MtlsError: it cannot be written there.
-    """
-    if path is None:
-        return None
-    found = beside_inventory("mtls_plan_file", path, base)
-    refuse_as_inventory("the access plan", found)
-    if not os.path.isdir(os.path.dirname(found)):
-        raise MtlsError(f"mtls_plan_file: {found}: there is no folder {os.path.dirname(found)}; make it")
-    return found
 
 
 def _would_be_made(plan: AuthorityPlan) -> bool:

@@ -30,8 +30,8 @@ options:
     type: int
   plan_file:
     description:
-      - Where the summary of the playbooks writes who gains and who loses entry, as Markdown. A relative path starts at
-        the inventory's directory.
+      - Where the summary of the playbooks writes who gains and who loses entry, as Markdown, which is checked here. A
+        relative path starts at the inventory's directory.
     type: str
 notes:
   - The result contains passphrases and export passwords, so it is not shown at any verbosity.
@@ -63,11 +63,6 @@ authorities:
       clients: [{name: iphone-admin, state: present}]
       servers: [{host: nas, name: nas, server_names: [nas.example.com]}]
       revoked: []
-plan_file:
-  description: The full path of O(plan_file).
-  type: str
-  returned: if O(plan_file) is given
-  sample: /srv/plan.md
 missing:
   description: The directories in which an authority would be created, because there is none yet.
   type: list
