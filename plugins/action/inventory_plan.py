@@ -16,6 +16,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.options import DIREC
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store import handover
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.layout import Layout
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.site import inventory_access
 from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import (
     AuthorityPlan,
     authority_path,
@@ -33,6 +34,8 @@ ARGUMENTS = {
     "move_clients": {"type": "list", "elements": "str", "default": []},
     "move_count": {"type": "int"},
     "plan_file": {"type": "str"},
+    "access": {"type": "bool", "default": False},
+    "access_before": {"type": "dict"},
 }
 
 
@@ -53,6 +56,9 @@ class ActionModule(ActionBase):
             plans = read_plan(task_vars, move, complete=not self._task.check_mode)
             if arguments["only"]:
                 plans = _only(authority_path(arguments["only"], base_dir(task_vars)), plans)
+            if arguments["access"]:
+                result["access"] = inventory_access.access_of(plans, base_dir(task_vars))
+                result["access_plan"] = inventory_access.markdown(arguments["access_before"], result["access"])
         except MtlsError as error:
             raise AnsibleActionFail(str(error)) from error
         result["changed"] = False
