@@ -57,7 +57,9 @@ def test_one_host_goes_ahead_and_the_inventory_or_the_command_line_may_say_other
     fleet.all_vars["mtls_batch"] = [4, "50%"]
     again = fleet.ok()
     assert batches(again) == [["h1", "h2", "h3", "h4"], ["h5", "h6"]]
-    assert "nothing changed; let in: phone; kept out: nobody (no certificate), tablet (not on the list)" in summary(again)
+    assert "nothing changed; let in: phone; kept out: nobody (no certificate), tablet (not on the list)" in summary(
+        again
+    )
     assert ": h1, h2, h3, h4, h5, h6 (6 hosts)" in summary(again)
 
     assert batches(fleet.ok("-e", "mtls_batch=3")) == [["h1", "h2", "h3"], ["h4", "h5", "h6"]]
