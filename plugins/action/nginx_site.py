@@ -115,7 +115,8 @@ class ActionModule(HostAction):
         standings = self._standings(services, crls)
         placed = self._put_in_place(services, wanted, standings, replace_authority=False)
         result = {**placed, "refused": {}}
-        self._tell_access(result, services, result.pop("access", None), None)
+        if not result.get("failed"):
+            result["access"] = self._access(services, result["access"], None)
         if missing:
             said = [result["msg"]] if result.get("failed") else ["the CRLs of the other authorities are in place"]
             result.update(failed=True, msg="; ".join([*missing, *said]))
@@ -147,7 +148,7 @@ class ActionModule(HostAction):
         held = None
         if unchanged is None:
             result = self._put_in_place(services, wanted, standings, replace_authority=replace_authority)
-            held = result.pop("access", None)
+            held = result.get("access")
             if result.get("failed") and "map_hash_bucket_size" in result.get("msg", ""):
                 result["msg"] += bucket_advice(nginx, services, publications) or ""
         else:
@@ -155,7 +156,8 @@ class ActionModule(HostAction):
             self._warn(unchanged.own_bound, wanted)
             for snippet in unchanged.unguarded:
                 display.warning(snippet.warning)
-        self._tell_access(result, services, held, wanted)
+        if not result.get("failed"):
+            result["access"] = self._access(services, held, wanted)
         refused = {name: who for publication in publications.values() for name, who in publication.refused.items()}
         return {**result, "installed": facts["installed"], "systemd": facts["systemd"], "refused": refused}
 
@@ -193,48 +195,38 @@ class ActionModule(HostAction):
         }
         return self._ask("nginx_facts", options, answers.NGINX_FACTS)
 
-    def _tell_access(
-        self,
-        result: dict[str, t.Any],
-        services: list[Service],
-        held: dict[str, t.Any] | None,
-        wanted: HostFiles | None,
-    ) -> None:
-        """Add to the result who gains and who loses entry: ``held`` is what the host had, None if it has all.
+    def _access(
+        self, services: list[Service], held: dict[str, t.Any] | None, wanted: HostFiles | None
+    ) -> dict[str, t.Any]:
+        """Return who gains and who loses entry; ``held`` is what the host had, None if it has all of ``wanted``.
 
         ``wanted`` is None where only the CRL is brought.
         """
-        if result.get("failed"):
-            return
-        result["access"] = access = {"changes": [], "compared": True}
-        authorities = self._authorities(services)
-        access["authorities"] = [path for path, _entered in authorities.values()]
+        authorities = {trust: path for trust, (path, _entered) in self._authorities(services).items()}
+        access = {"changes": [], "compared": True, "authorities": list(authorities.values())}
         began = float(os.environ.get(RUN_BEGAN) or 0) or None
-        check_mode = self._task.check_mode
-        issued = began is not None and any(anything_issued(path, began) for path in access["authorities"])
-        if held is None and not check_mode and not issued:
-            return
-        rendered = wanted and next(
-            item["content"] for item in wanted.files if item["path"] == host_paths.maps_path(self._conf_dir)
-        )
-        after = gates.read(rendered.encode("utf-8", "surrogateescape")) if rendered else None
-        before = after
-        if held is not None:
-            before = None if held["gates"] is None else [gates.of_answer(gate) for gate in held["gates"]]
+        issued = began is not None and any(anything_issued(path, began) for path in authorities.values())
+        if held is None and not issued and not self._task.check_mode:
+            return access
+        after = self._gates(wanted) if wanted else None
+        before = after if held is None else held["gates"] and [gates.of_answer(gate) for gate in held["gates"]]
         if before is None:
-            access["compared"] = False
-            return
-        plans = read_plan(self._task_vars) if check_mode and wanted else {}
-        people = {}
+            return {**access, "compared": False}
+        plans = read_plan(self._task_vars) if self._task.check_mode and wanted else {}
+        people: dict[str, list[access_plan.Person]] = {}
         try:
-            for trust, (path, _entered) in authorities.items():
+            for trust, path in authorities.items():
                 known = people_of(path, self._turn(path, trust, held, plans.get(path), began))
                 people.update((service.name, known) for service in services if service.trust == trust)
         except MtlsError:  # one of several authorities; whoever brings its CRL says why
-            access["compared"] = False
-            return
-        found = access_plan.changes(before, before if wanted is None else after or [], people)
-        access["changes"] = [change.as_result() for change in found]
+            return {**access, "compared": False}
+        found = access_plan.changes(before, before if after is None else after, people)
+        return {**access, "changes": [change.as_result() for change in found]}
+
+    def _gates(self, wanted: HostFiles) -> list[gates.Gate] | None:
+        path = host_paths.maps_path(self._conf_dir)
+        content = next(item["content"] for item in wanted.files if item["path"] == path)
+        return gates.read(content.encode("utf-8", "surrogateescape"))
 
     def _turn(
         self, path: str, trust: str, held: dict[str, t.Any] | None, plan: AuthorityPlan | None, began: float | None

@@ -235,7 +235,8 @@ _ACCESS = Fields(
                         "public": Each(Message()),
                         "networks": Each(Message()),
                     }
-                )
+                ),
+                most=10_000,
             )
         ),
         "revoked": Each(
