@@ -30,6 +30,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import Mt
 from ansible_collections.mtls.nginx.plugins.module_utils.site import access_plan
 from ansible_collections.mtls.nginx.plugins.module_utils.site.answers import printable
 from ansible_collections.mtls.nginx.plugins.module_utils.site.people import RUN_BEGAN
+from ansible_collections.mtls.nginx.plugins.plugin_utils.facts import refuse_facts
 from ansible_collections.mtls.nginx.plugins.plugin_utils.hostvars import plan_file
 
 _WIDTH = 110
@@ -357,6 +358,7 @@ def _plan_file(play: t.Any, host: str) -> str | None:
     if "mtls_plan_file" not in variables:
         return None
     try:
+        refuse_facts(variables, [host])  # no host chooses where the controller writes
         given = Templar(loader=play.get_loader(), variables=variables).template(variables["mtls_plan_file"])
         return plan_file(given and str(given), variables)
     except (AnsibleError, MtlsError):  # the run's first task says so

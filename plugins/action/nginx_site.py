@@ -198,7 +198,7 @@ class ActionModule(HostAction):
     def _access(
         self, services: list[Service], held: dict[str, t.Any] | None, wanted: HostFiles | None
     ) -> dict[str, t.Any]:
-        """Return who gains and who loses entry; ``held`` is what the host had, None if it has all of ``wanted``.
+        """Return who gains and who loses entry; ``held`` is what the host had, None where its gates stay as they are.
 
         ``wanted`` is None where only the CRL is brought.
         """
@@ -206,7 +206,7 @@ class ActionModule(HostAction):
         access = {"changes": [], "compared": True, "authorities": list(authorities.values())}
         began = float(os.environ.get(RUN_BEGAN) or 0) or None
         issued = began is not None and any(anything_issued(path, began) for path in authorities.values())
-        if held is None and not issued and not self._task.check_mode:
+        if held is None and (wanted is None or not (issued or self._task.check_mode)):
             return access
         after = self._gates(wanted) if wanted else None
         before = after if held is None else held["gates"] and [gates.of_answer(gate) for gate in held["gates"]]

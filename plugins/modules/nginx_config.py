@@ -366,7 +366,7 @@ unguarded:
       type: str
       sample: /etc/nginx/snippets/mtls-photos.conf
 access:
-  description: Who could enter before, where O(access) asks; else null.
+  description: Who could enter before, where O(access) asks. Null where nothing of it changes, but for check mode.
   returned: success
   type: dict
   contains:
@@ -570,7 +570,7 @@ def main() -> None:
         guard = module.params["guard"]
         access = module.params["access"]
         wanted = {file.path: file.content for file in request.wanted}
-        held = gates.held(access["maps"], access["revoked"], wanted) if access else None
+        held = access and gates.held(access["maps"], access["revoked"], wanted, always=module.check_mode)
         if binary is not None:
             outcome = transaction.run(Nginx(binary, module.params["conf_path"]), request, guard)
         elif module.check_mode:

@@ -107,7 +107,9 @@ def who_enters(site, elsewhere):
 
 def test_each_service_is_for_its_own_authoritys_clients(fleet, elsewhere):
     first = fleet.ok()
-    assert "client 'pepe' of another authority" not in first.text  # nobody strange got in
+    # Nobody strange got in.
+    assert "client 'pepe' of another authority got" not in first.text
+    assert re.search(r"kept out: [^;]*client 'pepe' of another authority", " ".join(first.text.split()))
     entered = {pair for pair, status in who_enters(fleet, elsewhere).items() if status == 200}
     assert entered == {("phone", "nas"), ("partner", "portal"), ("visitor pepe", "visitors")}
     assert who_enters(fleet, elsewhere)["visitor ana", "visitors"] == 403

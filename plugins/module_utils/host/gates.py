@@ -93,21 +93,26 @@ def _literal(escaped: str) -> str:
     return re.sub(r"\\(.)", r"\1", escaped, flags=re.DOTALL)
 
 
-def held(maps: str, revoked: Iterable[str], wanted: Mapping[str, bytes]) -> dict[str, Any]:
+def held(
+    maps: str, revoked: Iterable[str], wanted: Mapping[str, bytes], *, always: bool = True
+) -> dict[str, Any] | None:
     """Return what the host has before its files are replaced by those of ``wanted``, by path.
 
+    Unless ``always``, None where neither maps nor CRLs differ, so that nobody gains or loses entry by these files.
     ``gates`` are those of the file ``maps``, none where it is missing, and null where it cannot be read. ``revoked``
     says of these files, which have the serials of a CRL, what the new ones add and remove; a file that is new adds
     nothing: the CRL itself was there before it.
     """
     content = _content(maps)
-    gates = [] if content is None else read(content)
     crls = []
     for path in revoked:
         before, after = _content(path), wanted.get(path)
         if before is not None and after is not None:
             old, new = set(_REVOKED.findall(before)), set(_REVOKED.findall(after))
             crls.append({"path": path, "added": _texts(new - old), "removed": _texts(old - new)})
+    if not always and wanted.get(maps, content) == content and not any(crl["added"] or crl["removed"] for crl in crls):
+        return None
+    gates = [] if content is None else read(content)
     return {
         "gates": None if gates is None else [as_answer(gate) for gate in gates],
         "revoked": crls,

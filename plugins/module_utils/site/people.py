@@ -16,6 +16,7 @@ from typing import Any
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.access import read_authority
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Published
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import chains, subjects
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.chains import read_certificates
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import revoking
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.ownership import Ownership
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store import handover, issued
@@ -26,6 +27,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.access_plan import
 
 # An environment variable with the time at which the run began, in seconds since 1970: the summary's callback sets it.
 RUN_BEGAN = "MTLS_RUN_BEGAN"
+_EARLIER = 86_400.0  # seconds; certificates begin a little before they are issued, for slow clocks
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,14 @@ def _changed_since(path: str, moment: float) -> bool:
         return os.stat(path).st_mtime >= moment
     except OSError:
         return False
+
+
+def _issued_since(path: str, moment: float) -> bool:
+    """Tell whether a certificate is new: a file that is may be a copy, of a server's record for instance."""
+    if not _changed_since(path, moment):
+        return False
+    begin = read_certificates(path)[0].not_valid_before_utc
+    return begin.timestamp() >= moment - _EARLIER
 
 
 def foreseen_revocations(path: str, items: Iterable[Mapping[str, Any]]) -> dict[str, str]:
@@ -161,7 +171,7 @@ class _Clerk:
     def _is_new(self, serial: str) -> bool:
         began = self._turn.began
         return began is not None and any(
-            _changed_since(layout.issued_certificate(serial), began) for layout in self._layouts
+            _issued_since(layout.issued_certificate(serial), began) for layout in self._layouts
         )
 
 

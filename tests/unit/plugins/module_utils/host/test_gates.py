@@ -88,6 +88,12 @@ def test_what_a_host_had(tmp_path):
         "gates": [as_answer(Gate("nas", everybody=True))],
         "revoked": [{"path": str(revoked), "added": ["03"], "removed": ["01"]}],
     }
+    # Nobody need look where nothing of it changes.
+    same = {str(maps): maps.read_bytes(), str(revoked): revoked.read_bytes()}
+    assert held(str(maps), [str(revoked)], same, always=False) is None
+    assert held(str(maps), [str(revoked)], {}, always=False) is None
+    for changed in ({**same, str(maps): b""}, {**same, str(revoked): b"01 1;\n"}):
+        assert held(str(maps), [str(revoked)], changed, always=False) is not None
     maps.write_text("map {")
     assert found()["gates"] is None
     maps.unlink()
