@@ -94,7 +94,8 @@ class AuthorityPlan:
     """What one authority has to make true.
 
     ``clients`` and ``servers`` have the shape of the modules' options; ``services`` are those that its clients enter,
-    each with its host. An authority that ``follows`` another one issues no server certificates yet.
+    each with its host. An authority that ``follows`` another one issues no server certificates yet. ``crl_min_days`` is
+    the longest time, in days, for which one of the hosts wants a CRL to be still valid.
     """
 
     path: str
@@ -105,6 +106,7 @@ class AuthorityPlan:
     services: list[tuple[str, Service]] = field(default_factory=list)
     revoked: list[dict[str, t.Any]] = field(default_factory=list)
     follows: bool = False
+    crl_min_days: int = 0
 
     def as_options(self) -> dict[str, t.Any]:
         """Return the plan as one dictionary, as the ``ca`` role passes it on."""
@@ -161,28 +163,34 @@ class InventoryReader:
         :raises MtlsError: naming hosts, for whatever contradicts itself.
         """
         collectors: dict[str, _Collector] = {}
-        placed: list[tuple[str, Service, str]] = []
+        placed: list[tuple[str, Service, str, int]] = []
         for host, values in hosts.items():
             if not values.keys() & _TELLING:
                 continue
             base_dir = base_dirs[host]
             own = self._ca_settings(host, values, base_dir)
-            services = parse_services(host, self._validate(host, values, self._server_spec)["mtls_services"])
+            server = self._validate(host, values, self._server_spec)
+            services = parse_services(host, server["mtls_services"])
             others = [self._other_authority(host, raw, base_dir) for raw in own["mtls_authorities"]]
             for settings in [*([own] if _uses_its_own(own, services) else []), *others]:
                 path = authority_path(settings["mtls_ca_dir"], base_dir)
                 collectors.setdefault(path, _Collector(path, host, settings)).add(host, settings, base_dir)
             placed += [
-                (host, service, authority_path(service.authority or own["mtls_ca_dir"], base_dir))
+                (
+                    host,
+                    service,
+                    authority_path(service.authority or own["mtls_ca_dir"], base_dir),
+                    server["mtls_crl_min_days"],
+                )
                 for service in services
             ]
-        for host, service, path in placed:
+        for host, service, path, crl_min_days in placed:
             if path not in collectors:
                 raise MtlsError(
                     f"host {host}, service {service.name}: its authority {service.authority} is not defined; add"
                     " it to mtls_authorities, or correct the path"
                 )
-            collectors[path].add_service(host, service)
+            collectors[path].add_service(host, service, crl_min_days)
         return {path: collector.finish() for path, collector in collectors.items()}
 
     def _other_authority(self, host: str, raw: t.Any, base_dir: str | None) -> dict[str, t.Any]:
@@ -321,9 +329,10 @@ class _Collector:
             if revocation not in self._plan.revoked:
                 self._plan.revoked.append(revocation)
 
-    def add_service(self, host: str, service: Service) -> None:
-        """Add a service that the authority's clients enter."""
+    def add_service(self, host: str, service: Service, crl_min_days: int) -> None:
+        """Add a service that the authority's clients enter, and the days that its host asks of the CRL."""
         self._plan.services.append((host, service))
+        self._plan.crl_min_days = max(self._plan.crl_min_days, crl_min_days)
         if not service.issued_by_authority:
             return
         if self._plan.settings["backend"] == TRUST:

@@ -12,6 +12,7 @@ import os
 import tempfile
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.access import read_authority
@@ -93,13 +94,18 @@ def publish_crl(path: str, min_days: int) -> str:
     pem, now = read_authority(path).crl(), times.now()
     for crl in crls.parse_crls(pem, path):
         end = crls.state_of(crl).next_update
-        if (end - now).days < min_days:
+        if is_too_short(end, now, min_days):
             raise MtlsError(
                 f"{path}: the CRL expires on {times.iso(end)}, within the {min_days} days of"
                 " mtls_crl_min_days, so it is not shipped; run the playbook mtls.nginx.refresh_crl, with mtls_crl_days"
                 " and mtls_crl_refresh_before above mtls_crl_min_days (a CA above renews its own CRL)"
             )
     return pem.decode()
+
+
+def is_too_short(next_update: datetime, now: datetime, min_days: int) -> bool:
+    """Return whether a CRL expires too soon to be given to nginx: within ``min_days`` days (``mtls_crl_min_days``)."""
+    return (next_update - now).days < min_days
 
 
 def rehearse(path: str, host: str, services: Sequence[Service], clients: Sequence[Mapping[str, Any]]) -> Publication:

@@ -19,6 +19,8 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.ownership im
 # CA, which alone knows it.
 VALID, SOON, ENDED, REVOKED, UNRECORDED, NONE = "valid", "soon", "ended", "revoked", "unrecorded", "none"
 ELSEWHERE = "elsewhere"
+# A CRL that is valid, but no longer long enough to be installed on a host.
+SHORT = "short"
 # How urgent a finding is: somebody is or will be shut out or let in wrongly; it will be so; it is good to know.
 ACT_NOW, ACT_SOON, NOTE = "now", "soon", "note"
 # How a host stands, when asked.
@@ -82,7 +84,7 @@ class RevokedStatus:
 
 @dataclass(frozen=True)
 class CrlStatus:
-    """One CRL in crl.pem: ours first, then those of the CAs above. `state` is valid, soon (overdue) or ended."""
+    """One CRL in crl.pem: ours first, then those of the CAs above. `state` is valid, soon (overdue), short or ended."""
 
     issuer: str
     number: int
@@ -135,7 +137,8 @@ class AuthorityStatus:
 class HostStatus:
     """What a host was found to be; `nginx` is its version, `attempts` are those of the probe.
 
-    `unguarded` are the paths of snippets that no server block includes.
+    `open` are those of the troubles that say who was let in and must not be; `unguarded` are the paths of snippets that
+    no server block includes.
     """
 
     name: str
@@ -143,6 +146,7 @@ class HostStatus:
     nginx: str | None = None
     attempts: tuple[Mapping[str, t.Any], ...] = ()
     troubles: tuple[str, ...] = ()
+    open: tuple[str, ...] = ()
     unguarded: tuple[str, ...] = ()
 
 
