@@ -13,6 +13,7 @@ from collections.abc import Container
 from ansible import constants as C
 from ansible.utils.display import Display
 
+from ansible_collections.mtls.nginx.plugins.module_utils.common.contact import Contact
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.host.request import Snippet
 from ansible_collections.mtls.nginx.plugins.module_utils.host.shutdown import OwnBound
@@ -60,6 +61,7 @@ ARGUMENTS = {
     "crl_min_days": {"type": "int", "default": 3},
     "replace_authority": {"type": "bool", "default": False},
     "error_pages": {"type": "bool", "default": True},
+    "contact": {"type": "dict", "options": {"name": {"type": "str", "required": True}, "url": {"type": "str"}}},
     "error_page_template": {"type": "str"},
     "shutdown_timeout": {"type": "int", "default": 60},
     "textfile_dir": {"type": "path"},
@@ -229,5 +231,6 @@ def _nginx_host(facts: dict[str, t.Any], arguments: dict[str, t.Any], base: str 
         error_pages=arguments["error_pages"],
         name_servers=facts["name_servers"],
         names=facts["names"],
+        contact=Contact.of(arguments["contact"]),
         error_page_template=template and beside_inventory("mtls_error_page_template", template, base),
     )

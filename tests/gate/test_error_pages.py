@@ -165,6 +165,20 @@ def test_ours_plain_http_on_the_tls_port(ours):
     check_page(ours, ask_plainly(ours.port, "/secret", host="half.test"), "plain", 400)
 
 
+@pytest.mark.parametrize("host", ["half.test", "HALF.test", "192.0.2.7"])
+def test_ours_plain_http_gets_a_link_to_where_it_wanted_to_go(ours, host):
+    link = f'<a href="https://{host.lower()}:{ours.port}/">https://{host.lower()}:{ours.port}/</a>'
+    assert (link.encode() in ask_plainly(ours.port, "/secret", host=host).body) == ours.error_pages
+
+
+@pytest.mark.parametrize("host", ['a"onclick="x', "a<b>", "a'b", "a&b", "$host", "[::1]", "é.test"])
+def test_ours_the_link_is_never_of_a_callers_making(ours, host):
+    answer = ask_plainly(ours.port, "/secret", host=host)
+    assert answer.status == 400
+    assert b"href" not in answer.body
+    assert host.encode() not in answer.body
+
+
 @pytest.mark.parametrize("status", [400, 403, 404, 421, 495, 496, 497, 500, 502])
 @pytest.mark.parametrize("name", ["nas.test", "half.test"])
 def test_ours_the_upstreams_own_errors_pass(ours, authority, app, tls, name, status):

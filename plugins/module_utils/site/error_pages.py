@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import html
 import typing as t
 from dataclasses import dataclass
 
@@ -14,12 +15,15 @@ try:
 except ImportError:  # only on targets, where nothing is rendered
     pass
 
+from ansible_collections.mtls.nginx.plugins.module_utils.common.contact import Contact
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 
 _OWN = "error_page.html.j2"
 # nginx reads no word of 4096 bytes or more (NGX_CONF_BUFFER): UTF-8 has at most 4 a character, a quoted backslash 2.
 _PIECE = 1000  # characters
 _LARGEST = 256 * 1024  # bytes of one page
+_PLAIN = "plain"  # http where https is spoken
+_LINK = "<!-- mtls: a link to the same address with https -->"  # stands for what only nginx knows
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,7 @@ _REASONS = (
         ),
     ),
     _Reason(
-        "plain",
+        _PLAIN,
         "~^:",
         "Please use https",
         ("This page wants an encrypted connection: its address begins with https://.",),
@@ -79,8 +83,12 @@ _REASONS = (
 )
 
 
-def pages(environment: jinja2.Environment, template_path: str | None) -> list[dict[str, t.Any]]:
+def pages(
+    environment: jinja2.Environment, template_path: str | None, contact: Contact | None = None
+) -> list[dict[str, t.Any]]:
     """Return a page for each reason, in pieces that nginx can read; ``template_path`` is the user's own template.
+
+    A piece of None stands for a link to the address that was asked for, with https. ``contact`` is whom people may ask.
 
     :raises MtlsError: the template cannot be read or rendered, or makes a page of more than 256 KiB.
     """
@@ -89,7 +97,7 @@ def pages(environment: jinja2.Environment, template_path: str | None) -> list[di
         {
             "reason": reason.name,
             "key": reason.key,
-            "pieces": _pieces(_render(template, reason, template_path), template_path),
+            "pieces": _pieces(_render(template, reason, contact, template_path), template_path),
         }
         for reason in _REASONS
     ]
@@ -109,20 +117,34 @@ def _load(environment: jinja2.Environment, path: str) -> jinja2.Template:
         raise _broken(path, f"line {error.lineno}: {error.message}") from error
 
 
-def _render(template: jinja2.Template, reason: _Reason, path: str | None) -> str:
+def _render(template: jinja2.Template, reason: _Reason, contact: Contact | None, path: str | None) -> str:
+    link = _LINK if reason.name == _PLAIN else ""
+    # A dollar would be a variable to nginx, and a name is anybody's text.
+    said = contact and {"name": _harmless(contact.name), "url": _harmless(contact.url or "")}
     try:
-        return template.render(reason=reason.name, title=reason.title, text=reason.text)
+        return template.render(reason=reason.name, title=reason.title, text=reason.text, link=link, contact=said)
     except Exception as error:  # whatever a template of the user's can do
         raise _broken(path, str(error)) from error
 
 
-def _pieces(page: str, path: str | None) -> list[str]:
+def _harmless(text: str) -> str:
+    return html.escape(text).replace("$", "&#36;")
+
+
+def _pieces(page: str, path: str | None) -> list[str | None]:
     if "$" in page:
         raise _broken(path, "makes a page with a $, which nginx takes for a variable (in HTML, write &#36;)")
     if not page.strip() or "\0" in page or len(page.encode()) > _LARGEST:
         raise _broken(path, f"makes a page that is empty, holds a NUL, or is larger than {_LARGEST // 1024} KiB")
-    return [page[start : start + _PIECE] for start in range(0, len(page), _PIECE)]
+    pieces: list[str | None] = []
+    for number, part in enumerate(page.split(_LINK)):
+        if number:
+            pieces.append(None)
+        pieces += [part[start : start + _PIECE] for start in range(0, len(part), _PIECE)]
+    return pieces
 
 
 def _broken(path: str | None, what: str) -> MtlsError:
-    return MtlsError(f"mtls_error_page_template {path}: {what}; it knows title, text (a list) and reason")
+    return MtlsError(
+        f"mtls_error_page_template {path}: {what}; it knows title, text (a list), reason, contact and link"
+    )

@@ -20,6 +20,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.subjects import nginx_dn, subject_name
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.options import TRUST
+from ansible_collections.mtls.nginx.plugins.module_utils.common.contact import Contact
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.common.names import check_client_name, nearest
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service, parse_services
@@ -52,6 +53,7 @@ AUTHORITY_SETTINGS = {
     "mtls_client_mobileconfig": "client_mobileconfig",
     "mtls_profile_signer": "profile_signer",
     "mtls_keep_client_keys": "keep_client_keys",
+    "mtls_contact": "contact",
     "mtls_handouts": "handouts",
     "mtls_handout_template": "handout_template",
     "mtls_server_days": "server_days",
@@ -215,6 +217,10 @@ class InventoryReader:
         own = dict(values)
         fleet = own.pop(_FLEET, None)
         settings = _with_absolute_paths(self._validate(host, own, self._ca_spec), base_dir)
+        try:
+            Contact.of(settings["mtls_contact"])
+        except MtlsError as error:
+            raise MtlsError(f"host {host}: {error}") from None
         if self._fleet is None or self._fleet[0] != fleet:
             spec = {_FLEET: self._ca_spec[_FLEET]}
             given = {} if fleet is None else {_FLEET: fleet}

@@ -30,6 +30,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.store import issued
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.layout import Layout
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.register import SERVERS, Register, RegisterEntry
 from ansible_collections.mtls.nginx.plugins.module_utils.common import times
+from ansible_collections.mtls.nginx.plugins.module_utils.common.contact import Contact
 from ansible_collections.mtls.nginx.plugins.module_utils.common.entry import describe
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.common.probe import NO_OR_BAD_CERTIFICATE, NOT_ON_THE_LIST
@@ -216,6 +217,7 @@ class _Judge:
             unmanaged=tuple(sorted(unmanaged, key=lambda one: one.not_after)),
             revoked=tuple(self._revoked()),
             findings=tuple(self._findings),
+            contact=Contact.of(self._plan.settings.get("contact")),
         )
 
     def _find(self, level: str, kind: str, title: str, remedy: str, about: Sequence[str] = (), run: str = "") -> None:

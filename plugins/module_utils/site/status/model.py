@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.ownership import Unmanaged
+from ansible_collections.mtls.nginx.plugins.module_utils.common.contact import Contact
 
 # How a certificate stands. UNRECORDED is one that the authority's record does not know, ELSEWHERE one of an external
 # CA, which alone knows it.
@@ -115,7 +116,10 @@ class StatusFinding:
 
 @dataclass(frozen=True)
 class AuthorityStatus:
-    """One authority and all that it serves; `subject` is None where there is none, or none that can be read."""
+    """One authority and all that it serves; `subject` is None where there is none, or none that can be read.
+
+    `contact` is whom people may ask.
+    """
 
     path: str
     subject: str | None = None
@@ -126,6 +130,7 @@ class AuthorityStatus:
     unmanaged: tuple[Unmanaged, ...] = ()
     revoked: tuple[RevokedStatus, ...] = ()
     findings: tuple[StatusFinding, ...] = ()
+    contact: Contact | None = None
 
     @property
     def open_services(self) -> tuple[str, ...]:
