@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 import typing as t
@@ -151,13 +152,19 @@ class ActionModule(HostAction):
         if not self._task.check_mode:
             min_days = self._arguments["crl_min_days"]
             return {
-                trust: publish(path, self._host, entered, min_days) for trust, (path, entered) in authorities.items()
+                trust: publish(path, self._host, entered, min_days, functools.partial(self._revoked, path))
+                for trust, (path, entered) in authorities.items()
             }
         plans = read_plan(self._task_vars)
         return {
             trust: rehearse(path, self._host, entered, plans[path].clients if path in plans else [])
             for trust, (path, entered) in authorities.items()
         }
+
+    def _revoked(self, path: str) -> set[str]:
+        """Return the clients of the authority in ``path`` that the inventory wants revoked."""
+        plan = read_plan(self._task_vars).get(path)
+        return {client["name"] for client in (plan.clients if plan else ()) if client["state"] == "revoked"}
 
     def _standings(self, services: list[Service], published: Container[str]) -> list[Standing]:
         """Return the standing of each authority that has ``published`` its files, by ``Service.trust``."""

@@ -241,24 +241,50 @@ class InventoryReader:
             _check_shape(f"host {host}: {key}", value, spec[key])
         result = ArgumentSpecValidator(dict(spec)).validate(given)
         if result.error_messages:
-            raise MtlsError(f"host {host}: {'; '.join(result.error_messages)}")
+            raise MtlsError(f"host {host}: {_placed(given, spec) or '; '.join(result.error_messages)}")
         validated: dict[str, t.Any] = result.validated_parameters
         return validated
 
 
+def _placed(given: Mapping[str, t.Any], spec: Mapping[str, t.Any]) -> str | None:
+    """Return what Ansible says of the first item of a list that it refuses, with that item; None where it is none."""
+    for variable, value in given.items():
+        if spec[variable].get("elements") != "dict" or "options" not in spec[variable]:
+            continue
+        for number, item in enumerate(value or (), 1):
+            alone = ArgumentSpecValidator({variable: spec[variable]}).validate({variable: [item]})
+            if alone.error_messages:
+                said = "; ".join(alone.error_messages).replace(f" found in {variable}", "")
+                return f"{variable}, {_item(number, item)}: {said}"
+    return None
+
+
+def _item(number: int, item: t.Any) -> str:
+    """Return how an item of a list is called: by its place, and its name if it has one."""
+    name = item.get("name") if isinstance(item, Mapping) else None
+    return f"item {number} ({name})" if isinstance(name, str) and name.isprintable() else f"item {number}"
+
+
 def _check_shape(where: str, value: t.Any, spec: Mapping[str, t.Any]) -> None:
-    """Raise MtlsError where dictionaries are expected and something else is given: Ansible's validator breaks there."""
+    """Raise MtlsError for what Ansible's validator breaks at, or says less of.
+
+    Where dictionaries are expected, something else is given, or an option that there is not.
+    """
     if "options" not in spec or value is None:
         return
     if spec["type"] == "list":
         if not isinstance(value, Sequence) or isinstance(value, (str, bytes)):
             raise MtlsError(f"{where} is not a list; write one item a line, with a dash in front")
-        items = [(f"{where}, item {number}", item) for number, item in enumerate(value, 1)]
+        items = [(f"{where}, {_item(number, item)}", item) for number, item in enumerate(value, 1)]
     else:
         items = [(where, value)]
     for place, item in items:
         if not isinstance(item, Mapping) or not all(isinstance(key, str) for key in item):
             raise MtlsError(f"{place} is not a dictionary; write it as name: value")
+        for key in item.keys() - spec["options"].keys():
+            close = nearest(key, spec["options"])
+            hint = f"did you mean {close}?" if close else "docs/variables.md lists those that there are"
+            raise MtlsError(f"{place}: there is no option {key!r}; {hint}")
         for key in spec["options"].keys() & item.keys():
             _check_shape(f"{place}, {key}", item[key], spec["options"][key])
 
@@ -360,7 +386,7 @@ class _Collector:
         for name, option in AUTHORITY_SETTINGS.items():
             first, here = self._plan.settings[option], values[name]
             if first != here:
-                said = "" if name in _SECRETS else f" ({first!r} and {here!r})"
+                said = "" if name in _SECRETS else f" ({_said(first)} and {_said(here)})"
                 raise MtlsError(
                     f"hosts {self._plan.first_host} and {host} share the authority {self._plan.path} but differ in"
                     f" {name}{said}; set it once in group_vars, or give one of them another mtls_ca_dir"
@@ -381,7 +407,9 @@ class _Collector:
             keys = sorted(set(first.definition) | set(definition))
             differing = [key for key in keys if first.definition.get(key) != definition.get(key)]
             said = ", ".join(
-                key if key in _SECRETS else f"{key}: {first.definition.get(key)!r} and {definition.get(key)!r}"
+                key
+                if key in _SECRETS
+                else f"{key}: {_said(first.definition.get(key))} and {_said(definition.get(key))}"
                 for key in differing
             )
             raise MtlsError(
@@ -434,6 +462,13 @@ class _Collector:
                     f"client {self._said(name)} is present, and mtls_revoked names it; set state: revoked where it is "
                     "defined"
                 )
+
+
+def _said(value: t.Any) -> str:
+    """Return a value as YAML has it, more or less."""
+    if value is None:
+        return "not set"
+    return str(value).lower() if isinstance(value, bool) else repr(value)
 
 
 def _request_path(host: str, definition: Mapping[str, t.Any], base_dir: str | None) -> str:
