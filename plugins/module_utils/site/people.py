@@ -128,6 +128,9 @@ class _Clerk:
         self._record = self._published.record
         self._ownership = Ownership.of(path, self._record, self._now)
         self._found: dict[str, _Kept] = {}
+        self._touched = {*turn.added, *turn.removed, *turn.revoking, *turn.releasing}
+        # None where nothing was issued: then no certificate need be looked at.
+        self._began = turn.began if turn.began is not None and anything_issued(path, turn.began) else None
 
     def clients(self) -> dict[str, _Kept]:
         """Return what is known of each client, by name."""
@@ -139,18 +142,31 @@ class _Clerk:
             if any(not holder.serial for holder in held):  # an external CA's, of which the CRL alone knows
                 kept.before = kept.after = True
                 continue
+            if held and all(self._is_simply_good(holder.serial) for holder in held):  # nearly all of them
+                kept.before = kept.after = True
+                continue
             entries = [entry for entry in (self._record.get(holder.serial) for holder in held) if entry]
             serials = self._ownership.serials_of(name, {entry.subject for entry in entries})
             seen.update(serials)
             for serial in serials:
                 self._note(kept, serial)
-        turn = self._turn
-        for serial in sorted({*turn.added, *turn.removed, *turn.revoking, *turn.releasing} - seen):
+        for serial in sorted(self._touched - seen):
             entry = self._record.get(serial)
-            if entry is not None:  # made by hand, as a rule
+            if entry is not None:  # a former one, or one that was made by hand
                 name = self._ownership.holder(serial, entry.subject)
                 self._note(self._found.setdefault(name, _Kept()), serial)
         return self._found
+
+    def _is_simply_good(self, serial: str) -> bool:
+        """Tell whether a certificate let somebody in before, and will."""
+        entry = self._record.get(serial)
+        return (
+            entry is not None
+            and entry.status != "revoked"
+            and entry.not_after > self._now
+            and serial not in self._touched
+            and not self._is_new(serial)
+        )
 
     def _note(self, kept: _Kept, serial: str) -> None:
         turn, entry = self._turn, self._record.get(serial)
@@ -169,7 +185,7 @@ class _Clerk:
             kept.before = True
 
     def _is_new(self, serial: str) -> bool:
-        began = self._turn.began
+        began = self._began
         return began is not None and any(
             _issued_since(layout.issued_certificate(serial), began) for layout in self._layouts
         )
