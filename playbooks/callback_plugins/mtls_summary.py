@@ -183,8 +183,7 @@ def render(
             quiet.setdefault(report.told_quietly(check=check), []).append(host)
         else:
             told.setdefault(tuple(report.lines(check=check)), []).append(host)
-    lines = [part for line in plan_of(reports, hosts).lines() for part in _wrapped("", line)]
-    lines += authorities
+    lines = [*plan_of(reports, hosts).lines(), *authorities]  # a change is one line, however long
     for about, names in told.items():
         lines += [_names("", names), *(part for line in about for part in _wrapped("  ", line))]
     lines += [_names(about, names) for about, names in quiet.items()]

@@ -106,6 +106,23 @@ def test_a_host_that_could_not_be_compared_is_not_called_unchanged(summary):
     assert "nothing changed" not in lines
 
 
+def test_a_large_fleet_has_a_short_plan(summary):
+    clients = [f"client-{number:04}" for number in range(1000)]
+    reports = {}
+    for number in range(200):
+        change = {
+            **{"service": f"service-{number}", "path": "", "state": "", "opened": [], "closed": []},
+            **{"gained": clients[: number + 1], "lost": [["lost", "revoked"]]},
+        }
+        reports[f"host-{number}"] = report(summary, access={**ACCESS, "changes": [change]})
+    lines = summary.render(reports, reports, [], check=True)
+    plan = [line for line in lines if " + " in line or "more changes" in line]
+    assert lines[: len(plan)] == plan
+    assert len(plan) < 60
+    document = summary.access_plan.document(summary.plan_of(reports, reports), [], check=True)
+    assert len(document.splitlines()) < 60
+
+
 def test_clients_and_certificates(summary):
     values = {
         "clients": [{"name": "a", "action": "issued"}, {"name": "b", "action": "unchanged"}],
