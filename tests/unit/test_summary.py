@@ -111,8 +111,13 @@ def test_a_large_fleet_has_a_short_plan(summary):
     reports = {}
     for number in range(200):
         change = {
-            **{"service": f"service-{number}", "path": "", "state": "", "opened": [], "closed": []},
-            **{"gained": clients[: number + 1], "lost": [["lost", "revoked"]]},
+            "service": f"service-{number}",
+            "path": "",
+            "state": "",
+            "opened": [],
+            "closed": [],
+            "gained": clients[: number + 1],
+            "lost": [["lost", "revoked"]],
         }
         reports[f"host-{number}"] = report(summary, access={**ACCESS, "changes": [change]})
     lines = summary.render(reports, reports, [], check=True)
