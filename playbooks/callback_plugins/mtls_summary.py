@@ -35,6 +35,7 @@ from ansible_collections.mtls.nginx.plugins.plugin_utils.hostvars import plan_fi
 
 _WIDTH = 110
 _EVERY_SERVICE = "(all)"
+_MOST_CLIENTS = 40  # are named; of those that are revoked, all
 _PLAN_MODE = 0o644  # names of clients and services, which whoever reads the inventory knows
 _FILES = (
     (r"conf\.d/mtls-(?P<service>[^/]+)\.conf$", "server block"),
@@ -317,7 +318,6 @@ class CallbackModule(CallbackBase):
             self._write_plan(self._plan_file)
 
     def _write_plan(self, path: str) -> None:
-        others = [*self._authorities]
         failures: dict[str, list[str]] = {}
         missing = []
         for host in self._hosts:
@@ -328,12 +328,13 @@ class CallbackModule(CallbackBase):
                 missing.append(host)
             elif not report.compared:
                 failures.setdefault("who could enter before could not be read", []).append(host)
-        others += [f"{_names('', hosts)}: {failure}" for failure, hosts in failures.items()]
+        others = [f"{_names('', hosts)}: {failure}" for failure, hosts in failures.items()]
         if missing:
             others.append(_names("NOT REACHED, the run stopped before", missing))
-        text = access_plan.document(
-            plan_of(self._reports, self._hosts), [" ".join(line.split()) for line in others], check=self._check
-        )
+        complete = not others
+        others = [" ".join(line.split()) for line in [*others, *self._authorities]]
+        plan = plan_of(self._reports, self._hosts)
+        text = access_plan.document(plan, others, check=self._check, complete=complete)
         try:
             files.write_file(path, text.encode("utf-8", "replace"), _PLAN_MODE)
         except OSError as error:
@@ -381,8 +382,14 @@ def _of_clients(values: Mapping[str, t.Any], *, check: bool) -> list[str]:
     strays = [client["name"] for client in values.get("unmanaged") or []]
     if (more := values.get("unmanaged_count", 0) - len(strays)) > 0:
         strays.append(f"and {more} more")
+    by_action = {action: names if "revoked" in action else _some(names) for action, names in by_action.items()}
     by_action["unmanaged, still valid"] = strays
     return [_filled(f"clients {action}: {', '.join(names)}") for action, names in by_action.items() if names]
+
+
+def _some(names: list[str]) -> list[str]:
+    more = len(names) - _MOST_CLIENTS
+    return [*names[:_MOST_CLIENTS], f"and {more} more"] if more > 0 else names
 
 
 def _of_revocations(values: Mapping[str, t.Any], of_clients: Iterable[str], *, check: bool) -> list[str]:

@@ -137,6 +137,8 @@ def test_clients_and_certificates(summary):
     unmanaged = "clients unmanaged, still valid: c, and 2 more"
     assert summary._of_clients(values, check=False) == ["clients issued: a", unmanaged]
     assert summary._of_clients(values, check=True) == ["clients that would be issued: a", unmanaged]
+    many = {"clients": [{"name": f"c{number}", "action": "issued"} for number in range(1000)]}
+    assert " ".join(summary._of_clients(many, check=False)[0].split()).endswith("c38, c39, and 960 more")
     revoked = {
         "revoked": [
             {"client": "x", "serial": "01", "action": "revoked"},

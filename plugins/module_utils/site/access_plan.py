@@ -25,6 +25,8 @@ _EVERY_CLIENT = "open to every client"
 _MOST_LINES = 45
 _MOST_NAMES, _MOST_NAMES_IN_MARKDOWN = 20, 100
 _MOST_HOSTS = 10
+_MOST_OTHERS = 8
+_LONGEST = 1000  # characters of a line about something else
 
 
 @dataclass(frozen=True)
@@ -231,9 +233,16 @@ def _some(names: Sequence[str], most: int) -> str:
     return f"{shown} and {len(names) - most} more" if len(names) > most else shown
 
 
-def document(plan: AccessPlan, others: Sequence[str], *, check: bool) -> str:
-    """Return the plan as a Markdown document; ``others`` are lines of what else there is to say, such as failures."""
+def document(plan: AccessPlan, others: Sequence[str], *, check: bool, complete: bool = True) -> str:
+    """Return the plan as a Markdown document; ``others`` are lines of what else there is to say, such as failures.
+
+    ``complete``: it is known of all hosts.
+    """
     title = "Access plan: who would gain and lose entry" if check else "Who gained and who lost entry"
-    items = plan.markdown() or ["Nobody gains or loses entry."]
-    told = ["", *(f"- {code(line)}" for line in others)] if others else []
+    nobody = "Nobody gains or loses entry." if complete else "It is not known who gains or loses entry."
+    items = plan.markdown() or [nobody]
+    told = [f"- {code(printable(line, most=_LONGEST))}" for line in others[:_MOST_OTHERS]]
+    if len(others) > _MOST_OTHERS:
+        told.append(f"- and {len(others) - _MOST_OTHERS} lines more in the run's output")
+    told = ["", *told] if told else []
     return "\n".join([MARKER, f"### {title}", "", *items, *told, ""])

@@ -257,6 +257,14 @@ def test_a_code_span_holds_what_it_was_given():
         assert inline.children[1].content.strip() == text.strip()
 
 
+def test_the_document_claims_nothing_of_hosts_that_are_not_known():
+    said = document(AccessPlan(), [f"host-{number}: FAILED" for number in range(200)], check=True, complete=False)
+    assert "Nobody gains or loses entry" not in said
+    assert "It is not known who gains or loses entry." in said
+    assert len(said.splitlines()) < 60
+    assert said.endswith("- and 192 lines more in the run's output\n")
+
+
 def test_the_document_says_what_else_there_is():
     assert document(AccessPlan(), ["nas: FAILED"], check=False).splitlines() == [
         MARKER,
