@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 from pathlib import Path
 
@@ -14,6 +15,12 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import keys
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.lifecycle import creation
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.wanted import WantedAuthority
 from ansible_collections.mtls.nginx.tests.unit.support import SUBJECT, Pki
+
+
+def pytest_collection_finish() -> None:
+    """The tests and all that they import stay to the end. Nothing need search them for garbage, here or in a fork."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
