@@ -11,9 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import keys
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.lifecycle import creation
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.wanted import WantedAuthority
+from ansible_collections.mtls.nginx.tests.authorities import new_authority
 from ansible_collections.mtls.nginx.tests.unit.support import SUBJECT, Pki
 
 
@@ -27,7 +25,7 @@ def pytest_collection_finish() -> None:
 def pristine(tmp_path_factory) -> Path:
     """An authority nobody has used; tests get copies."""
     path = tmp_path_factory.mktemp("pristine") / "pki"
-    creation.ensure(WantedAuthority(str(path), SUBJECT, keys.KeyKind("ecdsa"), None, 3650, 30), check=False)
+    new_authority(path, SUBJECT)
     return path
 
 
