@@ -11,11 +11,9 @@ import shutil
 import pytest
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.access import Access, open_authority
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import keys
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import clients
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client import Client
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.lifecycle import creation
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.wanted import WantedAuthority
+from ansible_collections.mtls.nginx.tests.authorities import new_authority
 from ansible_collections.mtls.nginx.tests.ports import free_port
 
 from .conftest import REPOSITORY, tree
@@ -29,8 +27,7 @@ class Elsewhere:
     def __init__(self, folder):
         self.path, self.published = folder / "elsewhere", folder / "published"
         self.published.mkdir()
-        wanted = WantedAuthority(str(self.path), {"CN": "Elsewhere"}, keys.KeyKind("ecdsa"), None, 3650, 30)
-        creation.ensure(wanted, check=False)
+        new_authority(self.path, {"CN": "Elsewhere"})
         self.clients(Client("pepe"), Client("ana"))
 
     def clients(self, *wanted):
