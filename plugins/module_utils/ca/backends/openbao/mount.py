@@ -50,7 +50,7 @@ class Mount:
                 f"{self.server.url}: its clock says {times.iso(answer.date)} and this machine's "
                 f"{times.iso(times.now())}; set the one that is wrong"
             )
-        return tuple(x509.load_pem_x509_certificates("\n".join(answer.data["ca_chain"]).encode()))
+        return tuple(self._parsed(text, "issuer/default/json: one in ca_chain") for text in answer.data["ca_chain"])
 
     def _absent(self, answer: Answer) -> MtlsError:
         said = "; ".join(answer.errors) or f"status {answer.status}"
@@ -58,6 +58,12 @@ class Mount:
             f"{self.name}: there is no PKI engine ({said}); `bao secrets enable -path={self.path} pki`, or correct "
             "mount"
         )
+
+    def _parsed(self, text: object, what: str) -> x509.Certificate:
+        try:
+            return x509.load_pem_x509_certificate(str(text).encode())
+        except ValueError as error:
+            raise MtlsError(f"{self.name}, {what}: is no certificate that can be read ({error})") from error
 
     def serials(self, kind: str) -> dict[str, str]:
         """Return all of ``certs`` or ``certs/revoked``: the server's spelling by ours."""
@@ -69,7 +75,7 @@ class Mount:
         answer = self.server.ask("GET", f"{self.path}/cert/{serial}")
         revoked = int(answer.data.get("revocation_time") or 0)
         moment = _moment(revoked) if revoked else None
-        return x509.load_pem_x509_certificate(answer.data["certificate"].encode()), moment
+        return self._parsed(answer.data["certificate"], f"cert/{serial}"), moment
 
     def sign(self, order: Order) -> x509.Certificate:
         """Return what the server makes of an order; nobody has looked at it yet.
@@ -102,7 +108,7 @@ class Mount:
                 f"{self.name}: role {role} does not sign for {subjects.nginx_dn(order.subject)}: {said}; correct the "
                 f"role (`bao read {self.path}/roles/{role}`; docs/openbao.md says what it needs)"
             )
-        return x509.load_pem_x509_certificate(answer.data["certificate"].encode())
+        return self._parsed(answer.data["certificate"], f"role {role}: what it made")
 
     def revoke(self, serial: str, certificate: x509.Certificate | None) -> datetime:
         """Revoke, by the certificate itself if the server does not have it, and return when it was revoked."""
