@@ -39,20 +39,23 @@ class Mount:
         """Return the certificates of the CA that signs and of those above, and look at the server's clock."""
         answer = self.server.ask("GET", f"{self.path}/issuer/default/json", accept=(400, 403, 500))
         if answer.status != 200:
-            if any("no default issuer" in text for text in answer.errors):
-                raise MtlsError(
-                    f"{self.name}: has no CA; make one there: `bao secrets tune -max-lease-ttl=87600h {self.path}`, "
-                    f'then `bao write {self.path}/root/generate/internal common_name="..." ttl=87600h`, or import yours'
-                )
             raise self._absent(answer)
         if answer.date is not None and abs(answer.date - times.now()) > times.CLOCK_SKEW:
             raise MtlsError(
                 f"{self.server.url}: its clock says {times.iso(answer.date)} and this machine's "
                 f"{times.iso(times.now())}; set the one that is wrong"
             )
-        return tuple(self._parsed(text, "issuer/default/json: one in ca_chain") for text in answer.data["ca_chain"])
+        chain = answer.data["ca_chain"]
+        if not chain:
+            raise self._absent(answer)
+        return tuple(self._parsed(text, "issuer/default/json: one in ca_chain") for text in chain)
 
     def _absent(self, answer: Answer) -> MtlsError:
+        if answer.status == 200 or any("no default issuer" in text for text in answer.errors):
+            return MtlsError(
+                f"{self.name}: has no CA; make one there: `bao secrets tune -max-lease-ttl=87600h {self.path}`, then "
+                f'`bao write {self.path}/root/generate/internal common_name="..." ttl=87600h`, or import yours'
+            )
         said = "; ".join(answer.errors) or f"status {answer.status}"
         return MtlsError(
             f"{self.name}: there is no PKI engine ({said}); `bao secrets enable -path={self.path} pki`, or correct "

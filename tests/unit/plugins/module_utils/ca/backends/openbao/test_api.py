@@ -147,9 +147,11 @@ def test_a_token_that_cannot_be_given_back_hides_no_result(bao):
 def test_an_approle_that_is_not_accepted(bao):
     bao.says("POST", "/v1/auth/approle/login", Reply(400, {"errors": ["invalid role or secret ID"]}))
 
-    with pytest.raises(MtlsError, match=r"the AppRole was not accepted \(invalid role or secret ID\)") as caught:
-        with Server({"url": bao.url, **APPROLE}).session():
-            pass
+    with (
+        pytest.raises(MtlsError, match=r"the AppRole was not accepted \(invalid role or secret ID\)") as caught,
+        Server({"url": bao.url, **APPROLE}).session(),
+    ):
+        pass
     assert "s.secret" not in str(caught.value)
     assert len(bao.heard) == 1  # there is no token to give back
 
