@@ -261,6 +261,8 @@ class OpenBaoAuthority(Directory):
         hundreds. What was signed and does not get here is in the server's record, and comes with the next
         ``synchronise``.
         """
+        if not orders:
+            return []
         self._require_writable()
         first = [order for order in orders[:1] if order.profile not in self._proven]
         issued = [self._order(order) for order in first]

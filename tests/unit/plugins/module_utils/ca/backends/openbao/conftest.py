@@ -119,13 +119,13 @@ def order(holder_key) -> Callable[..., profiles.Order]:
     def made(subject: str = "CN=phone", profile: str = profiles.CLIENT, **options: object) -> profiles.Order:
         now: datetime = times.now()
         encoding = (serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        defaults = {"private_key": holder_key.private_bytes(*encoding)}
-        return profiles.Order(
-            public_key=keys.public_der(holder_key.public_key()),
-            subject=x509.Name.from_rfc4514_string(subject),
-            profile=profile,
-            validity=profiles.Validity(now - times.CLOCK_SKEW, now + timedelta(days=1)),
-            **{**defaults, **options},
-        )
+        given = {
+            "public_key": keys.public_der(holder_key.public_key()),
+            "subject": x509.Name.from_rfc4514_string(subject),
+            "profile": profile,
+            "validity": profiles.Validity(now - times.CLOCK_SKEW, now + timedelta(days=1)),
+            "private_key": holder_key.private_bytes(*encoding),
+        }
+        return profiles.Order(**{**given, **options})
 
     return made
