@@ -150,8 +150,9 @@ def _refuse_forgotten(guard: Guard, path: str, held: bytes, source: str, content
             forgotten.update({serial: crl.issuer for serial in gone if serial not in guard.forgettable})
     if forgotten:
         raise MtlsError(
-            f"{guard.host} has a CRL in {path} that lists {first_few(forgotten)} as revoked, and the CRL of"
-            f" {source} does not, although they have not expired: it is an older copy. They would get in again; {_BRING_FORWARD}",
+            f"{guard.host} has a CRL in {path} that lists {first_few(forgotten)} as revoked, and the CRL of {source}"
+            " does not, although they have not expired: it is an older copy. They would get in again;"
+            f" {_BRING_FORWARD}",
             {"forgotten": forgotten},
         )
 
