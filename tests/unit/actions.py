@@ -1,0 +1,64 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Actions as Ansible runs them, in this process: its own inventory, variables, templates and connection."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from ansible import context
+from ansible.inventory.manager import InventoryManager
+from ansible.module_utils.common.collections import ImmutableDict
+from ansible.parsing.dataloader import DataLoader
+from ansible.playbook.play_context import PlayContext
+from ansible.playbook.task import Task
+from ansible.plugins.connection.local import Connection
+from ansible.template import Templar
+from ansible.vars.hostvars import HostVars
+from ansible.vars.manager import VariableManager
+
+COLLECTION = "ansible_collections.mtls.nginx.plugins"
+
+
+class Controller:
+    """A controller with an inventory of its own; what an action fails with is raised."""
+
+    def __init__(self, folder: Path, hosts: dict[str, dict[str, Any]], **variables: Any) -> None:
+        folder.mkdir(exist_ok=True)
+        self.source = folder / "hosts.yml"
+        everybody = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable, **variables}
+        self.source.write_text(json.dumps({"all": {"hosts": hosts, "vars": everybody}}))
+        self.loader = DataLoader()
+        self.loader.set_basedir(str(folder))
+        self.inventory = InventoryManager(loader=self.loader, sources=[str(self.source)])
+        self.variables = VariableManager(loader=self.loader, inventory=self.inventory)
+        self.hostvars = HostVars(inventory=self.inventory, variable_manager=self.variables, loader=self.loader)
+
+    def of(self, host: str) -> dict[str, Any]:
+        """The variables of a host, as a task sees them."""
+        return {**self.variables.get_vars(host=self.inventory.get_host(host)), "hostvars": self.hostvars}
+
+    def action(self, name: str, host: str | None = None, *, check: bool = False, task: dict | None = None, **options):
+        """Return the action of a task, and the variables to run it with."""
+        variables = self.of(host or self.inventory.get_hosts()[0].name)
+        loaded = Task.load({"action": f"mtls.nginx.{name}", "check_mode": check, **(task or {})}, loader=self.loader)
+        loaded.args = options
+        play = PlayContext()
+        templar = Templar(loader=self.loader, variables=variables)
+        plugin = importlib.import_module(f"{COLLECTION}.action.{name}").ActionModule
+        return plugin(loaded, Connection(play, None), play, self.loader, templar, None), variables
+
+    def run(self, name: str, host: str | None = None, **options: Any) -> dict[str, Any]:
+        """Return the result of a task; `check` and `task` are those of `action`."""
+        action, variables = self.action(name, host, **options)
+        return action.run(task_vars=variables)
+
+
+def command_line(monkeypatch, **options: Any) -> None:
+    """Let the run have been started with these options."""
+    monkeypatch.setattr(context, "CLIARGS", ImmutableDict(options))
