@@ -5,9 +5,12 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
+import inspect
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ from ansible.module_utils.common.collections import ImmutableDict
 from ansible.parsing.dataloader import DataLoader
 from ansible.playbook.play_context import PlayContext
 from ansible.playbook.task import Task
+from ansible.plugins.action import ActionBase
 from ansible.plugins.connection.local import Connection
 from ansible.template import Templar
 from ansible.vars.hostvars import HostVars
@@ -43,9 +47,9 @@ class Controller:
         """The variables of a host, as a task sees them."""
         return {**self.variables.get_vars(host=self.inventory.get_host(host)), "hostvars": self.hostvars}
 
-    def action(self, name: str, host: str | None = None, *, check: bool = False, task: dict | None = None, **options):
+    def action(self, name: str, on: str | None = None, /, *, check: bool = False, task: dict | None = None, **options):
         """Return the action of a task, and the variables to run it with."""
-        variables = self.of(host or self.inventory.get_hosts()[0].name)
+        variables = self.of(on or self.inventory.get_hosts()[0].name)
         loaded = Task.load({"action": f"mtls.nginx.{name}", "check_mode": check, **(task or {})}, loader=self.loader)
         loaded.args = options
         play = PlayContext()
@@ -53,12 +57,38 @@ class Controller:
         plugin = importlib.import_module(f"{COLLECTION}.action.{name}").ActionModule
         return plugin(loaded, Connection(play, None), play, self.loader, templar, None), variables
 
-    def run(self, name: str, host: str | None = None, **options: Any) -> dict[str, Any]:
+    def run(self, name: str, on: str | None = None, /, **options: Any) -> dict[str, Any]:
         """Return the result of a task; `check` and `task` are those of `action`."""
-        action, variables = self.action(name, host, **options)
+        action, variables = self.action(name, on, **options)
         return action.run(task_vars=variables)
 
 
 def command_line(monkeypatch, **options: Any) -> None:
     """Let the run have been started with these options."""
     monkeypatch.setattr(context, "CLIARGS", ImmutableDict(options))
+
+
+class Heard(list[tuple[str, dict[str, Any]]]):
+    """The modules that a host was sent, with their options."""
+
+
+def host_says(action: ActionBase, **answers: Any) -> Heard:
+    """Let the host answer modules, by their short names; of a list each answer is given once, the last again and again.
+
+    It goes the way of any answer, through what reads it before Ansible does.
+    """
+    heard = Heard()
+    profile = ("legacy",) if "profile" in inspect.signature(ActionBase._parse_returned_data).parameters else ()
+
+    def execute(module_name: str, module_args: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        name = module_name.rpartition(".")[2]
+        heard.append((name, copy.deepcopy(module_args)))
+        waiting = answers[name]
+        answer = (waiting.pop(0) if len(waiting) > 1 else waiting[0]) if isinstance(waiting, list) else waiting
+        if isinstance(answer, Exception):
+            raise answer
+        parsed = action._parse_returned_data({"rc": 0, "stdout": json.dumps(answer), "stderr": ""}, *profile)
+        return dict(parsed) if isinstance(parsed, Mapping) else parsed.as_result_dict(for_round_trip=True)
+
+    action._execute_module = execute
+    return heard
