@@ -10,6 +10,7 @@ import importlib
 import inspect
 import json
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -92,3 +93,31 @@ def host_says(action: ActionBase, **answers: Any) -> Heard:
 
     action._execute_module = execute
     return heard
+
+
+def facts_of_a_host(**changes: Any) -> dict[str, Any]:
+    """What `nginx_facts` answers on a host with an nginx that runs and has nothing of ours; with changes in `nginx`."""
+    directives = ("client_header_timeout", "map_hash_bucket_size", "map_hash_max_size", "resolver", "set_real_ip_from")
+    directives += ("ssl_session_cache", "variables_hash_bucket_size", "worker_shutdown_timeout")
+    nginx = {
+        "installed": True,
+        "binary": "/usr/sbin/nginx",
+        "version": "1.26.0",
+        "conf_path": "/etc/nginx/nginx.conf",
+        "conf_dir": "/etc/nginx",
+        "running": True,
+        "upgrading": False,
+        "includes_conf_d": True,
+        "config_error": None,
+        "directives": dict.fromkeys(directives),
+        "unguarded": [],
+        "snippet_error": None,
+        "ipv6": True,
+        "systemd": True,
+        "name_servers": [],
+        "names": {},
+        "comparison": None,
+        "trust": {"clock": time.time(), "held": {}},
+        "init_script": None,
+    }
+    return {"changed": False, "nginx": {**nginx, **changes}}
