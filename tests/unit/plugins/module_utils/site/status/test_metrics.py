@@ -42,8 +42,8 @@ def test_the_metrics(mixed):
     assert metrics["mtls_status_timestamp_seconds"] == {(): int(NOW.timestamp())}
     assert metrics["mtls_status_findings"] == {
         (("level", "now"),): 4,
-        (("level", "soon"),): 3,
-        (("level", "note"),): 2,
+        (("level", "soon"),): 4,
+        (("level", "note"),): 1,
     }
     ends = metrics["mtls_authority_client_certificate_not_after_timestamp_seconds"]
     assert ends[("authority", authority.path), ("client", "chloé-phone")] == int(
