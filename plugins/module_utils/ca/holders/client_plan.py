@@ -141,7 +141,7 @@ class Planner:
         ]
         if short:
             self.warnings.append(
-                f"{permissions.listed(short)}: a p12_password of fewer than {keys.SHORT_PASSPHRASE} characters, so"
+                f"{first_few(short)}: a p12_password of fewer than {keys.SHORT_PASSPHRASE} characters, so"
                 " whoever gets hold of the .p12 can try them all; give a longer one, or leave it out and one is made"
             )
 
