@@ -77,15 +77,18 @@ def refuse_as_inventory(what: str, path: str) -> None:
     """
     for source in context.CLIARGS.get("inventory") or C.DEFAULT_HOST_LIST:
         folder = os.path.realpath(source)
-        inside = os.path.relpath(os.path.realpath(path), folder)
-        if not os.path.isdir(folder) or inside.split(os.sep)[0] == os.pardir:
+        below = os.path.relpath(os.path.realpath(path), folder)
+        parts = below.split(os.sep) if below != os.curdir else []  # Ansible ignores what begins with a dot
+        if not os.path.isdir(folder) or os.pardir in parts:
             continue
-        if not any(IGNORED.search(os.fsencode(part)) for part in inside.split(os.sep)):
+        if not any(IGNORED.search(os.fsencode(part)) for part in parts):
+            remedy = "choose a folder outside of it"
+            if parts:
+                remedy = f"set ignore_patterns = ^{re.escape(parts[0])}$ in section [inventory] of ansible.cfg"
             raise MtlsError(
                 f"{what} {path} would lie inside the inventory folder {folder}, and Ansible reads every file"
                 " there as inventory, passwords as host names too; run with -i and the inventory's file instead of its"
-                f" folder, or set ignore_patterns = ^{re.escape(inside.split(os.sep)[0])}$ in section [inventory] of"
-                " ansible.cfg"
+                f" folder, or {remedy}"
             )
 
 

@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "doc_fragments": [],
     "plugin_utils": ["module_utils"],
     "action": ["module_utils", "plugin_utils", "modules"],
-    "lookup": [],
+    "lookup": ["module_utils/common"],
     "modules": ["module_utils"],
 }
 # The rooms of the authority, lowest first: each may import those before it, and the protocol in `ca` itself.

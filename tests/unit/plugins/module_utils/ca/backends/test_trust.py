@@ -239,3 +239,46 @@ def test_the_crl_says_until_when_it_is_good(theirs):
     ensure(theirs.access())
     with open_authority(theirs.access(), read_only=True) as authority:
         assert authority.crl_state().next_update > times.now()
+
+
+def test_a_bundle_is_a_chain_up_to_its_root_with_who_issues_first(theirs, tmp_path):
+    path = str(tmp_path / "below")
+    wanted = WantedAuthority(path, {"CN": "Below"}, P256, None, 100, 30)
+    ensure_authority(Access(path), wanted, check=False, parent=Access(str(theirs.path)))
+    both, bundle = x509.load_pem_x509_certificates((tmp_path / "below" / "ca.crt").read_bytes()), tmp_path / "b.pem"
+
+    def take(*certificates: x509.Certificate) -> None:
+        bundle.write_bytes(b"".join(each.public_bytes(serialization.Encoding.PEM) for each in certificates))
+        ensure(theirs.access(bundle), check=True)
+
+    below, root = both
+    take(below, root)
+    assert "lacks CN=Theirs, the issuer of CN=Below, and nginx needs the chain up to its root" in said(
+        lambda: take(below)
+    )
+    assert "begins with a root although it holds a CA that issues below it; put that one first" in said(
+        lambda: take(root, below)
+    )
+    assert "none.pem: there is no such file; name the file with the CA certificates in mtls_ca_trust" in said(
+        lambda: ensure(theirs.access(tmp_path / "none.pem"))
+    )
+
+
+def test_of_what_only_they_can_do_there_may_be_nothing_to_do(theirs):
+    theirs_ca = x509.load_pem_x509_certificate((theirs.path / "ca.crt").read_bytes())
+    assert "there is no authority (ca.crt is missing)" in said(
+        lambda: open_authority(theirs.access(), read_only=True).__enter__()
+    )
+    ensure(theirs.access())
+    with open_authority(theirs.access(), read_only=False) as authority:
+        assert authority.issue([]) == []
+        authority.revoke({})
+        authority.release([])
+        authority.enter([])
+        assert authority.find_by_fingerprint("00") is None
+        for work, refusal in (
+            (lambda: authority.certificate("AB"), "certificate AB is not here"),
+            (lambda: authority.release(["AB"]), "nothing can be released here"),
+            (lambda: authority.enter([theirs_ca]), "nothing is recorded here"),
+        ):
+            assert f"{refusal}, since CN=Theirs is trusted only (mtls_ca_backend); ask whoever runs it" in said(work)
