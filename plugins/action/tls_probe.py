@@ -15,6 +15,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.common import probe
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import authority_path
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service
+from ansible_collections.mtls.nginx.plugins.module_utils.site.stale_workers import Question, ask_again
 from ansible_collections.mtls.nginx.plugins.module_utils.site.witnesses import Witnesses
 from ansible_collections.mtls.nginx.plugins.plugin_utils.facts import refuse_facts
 from ansible_collections.mtls.nginx.plugins.plugin_utils.hostvars import (
@@ -28,6 +29,7 @@ ARGUMENTS = {
     "services": {"type": "list", "elements": "dict", "required": True},
     "address": {"type": "str"},
     "crl_only": {"type": "bool", "default": False},
+    "reloaded": {"type": "bool", "default": False},
 }
 
 
@@ -62,18 +64,26 @@ class ActionModule(ActionBase):
                 for service in present
             }
             ask = _ask_about_crl if arguments["crl_only"] else _ask
-            outcomes = [
-                (service, outcome)
+            asked = [
+                (Question(service.name, target, outcome.attempt), outcome)
                 for service in present
                 if not service.snippet
-                for outcome in ask(service, witnesses, probe_address(arguments["address"], service, task_vars))
+                for target in [_target(service, probe_address(arguments["address"], service, task_vars))]
+                for outcome in ask(service, witnesses, target)
             ]
         except MtlsError as error:
             raise AnsibleActionFail(str(error)) from error
-        result.update(changed=False, attempts=[probe.summary(service.name, outcome) for service, outcome in outcomes])
+        # Nothing was reloaded: whoever answered once speaks for all of nginx's workers.
+        stale = {each.question: each for each in ask_again(asked)} if arguments["reloaded"] else {}
+        asked = [(question, stale[question].outcome if question in stale else outcome) for question, outcome in asked]
+        result.update(
+            changed=False, attempts=[probe.summary(question.service, outcome) for question, outcome in asked]
+        )
         wrong = [
-            f"service {service.name}: {outcome.attempt.who} got {outcome.got} instead of {outcome.expected}"
-            for service, outcome in outcomes
+            stale[question].words
+            if question in stale
+            else f"service {question.service}: {outcome.attempt.who} got {outcome.got} instead of {outcome.expected}"
+            for question, outcome in asked
             if not outcome.ok
         ]
         if wrong:
@@ -85,16 +95,16 @@ def _target(service: Service, address: str) -> probe.Target:
     return probe.Target(address, service.listen.port, service.probe_name, bool(service.proxy_protocol_from))
 
 
-def _ask_about_crl(service: Service, witnesses: Mapping[str | None, Witnesses], address: str) -> list[probe.Outcome]:
+def _ask_about_crl(
+    service: Service, witnesses: Mapping[str | None, Witnesses], target: probe.Target
+) -> list[probe.Outcome]:
     """Ask what a new CRL can change; a service without a gate is left out, because it waits for site.yml."""
-    target = _target(service, address)
     first, *others = witnesses[service.authority].certificate_attempts()
     outcome = probe.ask(target, first)
     return [outcome, *(probe.ask(target, attempt) for attempt in others)] if outcome.ok else []
 
 
-def _ask(service: Service, witnesses: Mapping[str | None, Witnesses], address: str) -> list[probe.Outcome]:
-    target = _target(service, address)
+def _ask(service: Service, witnesses: Mapping[str | None, Witnesses], target: probe.Target) -> list[probe.Outcome]:
     own = witnesses[service.authority]
     with own.attempts(service, [other for other in witnesses.values() if other is not own]) as attempts:
         return [probe.ask(target, attempt) for attempt in attempts]

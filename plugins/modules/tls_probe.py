@@ -36,6 +36,13 @@ options:
       - A service that does not refuse a request without a certificate is left out. It may not be set up yet.
     type: bool
     default: false
+  reloaded:
+    description:
+      - Whether nginx was reloaded just now.
+      - Then those who must be refused are asked for many times, 64 requests to the host in all and eight at a time, to
+        reach the workers of a second master process too, which a reload does not reach.
+    type: bool
+    default: false
 attributes:
   check_mode:
     description: Makes no request in check mode, because the service may not be there yet.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import ssl
@@ -14,6 +15,7 @@ import subprocess
 import time
 
 import pytest
+import yaml
 
 from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_process import Nginx
 from ansible_collections.mtls.nginx.tests.ports import free_port
@@ -123,6 +125,7 @@ def test_an_upstream_that_nobody_knows(site, upstream):
 
 def test_a_revocation_while_nginx_is_upgraded(two):
     site, host = two, two.hosts["nas"]
+    log = host.folder / "log" / "mtls-nas.access.log"
     old = host.pid
     os.kill(old, signal.SIGUSR2)
     deadline = time.monotonic() + 10
@@ -136,6 +139,10 @@ def test_a_revocation_while_nginx_is_upgraded(two):
         assert f"End it with 'kill -QUIT {old}', and run again" in said
         statuses = {site.status(site.port, client="lost") for _time in range(60)}
         assert statuses == {200, 400}  # the old workers, and the new ones
+        # A host that could not see those processes would have the probe, and one request each seldom meets them.
+        said = probed(site, reloaded=True)
+        assert "service nas: client 'lost', who is revoked, got 204 instead of 400" in said
+        assert re.search(r" \d+ of 65 times: some of nginx's worker processes still have an older configuration", said)
         # Nothing differs any more, and it is still not done.
         assert revoked(site, "lost")[0] != 0
         assert "a binary upgrade of nginx is under way" in site.refused()
@@ -144,8 +151,23 @@ def test_a_revocation_while_nginx_is_upgraded(two):
             os.kill(old, signal.SIGQUIT)
     assert revoked(site, "lost")[0] == 0
     assert {site.status(site.port, client="lost") for _time in range(60)} == {400}
+    assert probed(site, reloaded=True) == ""
+    requests = len(log.read_text().splitlines())
+    assert probed(site, reloaded=False) == ""
+    assert len(log.read_text().splitlines()) == requests + 4  # each kind once: nothing was reloaded
     site.host_vars["nas"]["mtls_clients"].pop(1)
     site.ok()
+
+
+def probed(site, *, reloaded):
+    """What the closing probe alone says, after a run whose host has or has not reloaded its nginx."""
+    task = {"authority": str(site.pki), "services": "{{ mtls_services }}", "reloaded": reloaded}
+    play = {"hosts": "nas", "gather_facts": False, "tasks": [{"mtls.nginx.tls_probe": task}]}
+    playbook = site.folder / "probe.yml"
+    playbook.write_text(yaml.safe_dump([play]))
+    run = site.run(playbook=playbook)
+    assert (run.returncode == 0) == ("got" not in run.text), run.text
+    return " ".join(run.text.split()) if run.returncode else ""
 
 
 def _workers(host):
