@@ -76,9 +76,7 @@ class ActionModule(ActionBase):
         # Nothing was reloaded: whoever answered once speaks for all of nginx's workers.
         stale = {each.question: each for each in ask_again(asked)} if arguments["reloaded"] else {}
         asked = [(question, stale[question].outcome if question in stale else outcome) for question, outcome in asked]
-        result.update(
-            changed=False, attempts=[probe.summary(question.service, outcome) for question, outcome in asked]
-        )
+        result.update(changed=False, attempts=[probe.summary(question.service, outcome) for question, outcome in asked])
         wrong = [
             stale[question].words
             if question in stale

@@ -26,9 +26,7 @@ OTHERS = [
 
 def asked(service, *attempts, port=443):
     target = probe.Target("192.0.2.1", port, f"{service}.lan")
-    return [
-        (Question(service, target, attempt), probe.Outcome(attempt, attempt.expect or 204)) for attempt in attempts
-    ]
+    return [(Question(service, target, attempt), probe.Outcome(attempt, attempt.expect or 204)) for attempt in attempts]
 
 
 @pytest.fixture
