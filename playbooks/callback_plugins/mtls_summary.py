@@ -47,6 +47,7 @@ class HostReport:
     failure: str | None = None
     unreachable: bool = False
     unguarded: list[tuple[str, str]] = field(default_factory=list)  # service, path of its snippet
+    not_asked: list[tuple[str, str]] = field(default_factory=list)  # service, why
 
     def take_site(self, result: Mapping[str, t.Any]) -> None:
         """Take what the task ``nginx_site`` ended with."""
@@ -57,12 +58,16 @@ class HostReport:
         if result.get("started"):
             self.changes.append((_EVERY_SERVICE, "nginx", "started"))
 
+    def take_probe(self, result: Mapping[str, t.Any]) -> None:
+        """Take what the task ``tls_probe`` ended with."""
+        self.attempts = None if result.get("skipped") else result.get("attempts")
+        self.not_asked = [(item["service"], item["why"]) for item in result.get("not_asked") or []]
+
     @property
     def quiet(self) -> bool:
         """Whether there is nothing to be told but that all is well."""
-        return not (self.changes or self.installed or self.failure or self.unguarded) and all(
-            attempt["ok"] for attempt in self.attempts or []
-        )
+        told = self.changes or self.installed or self.failure or self.unguarded or self.not_asked
+        return not told and all(attempt["ok"] for attempt in self.attempts or [])
 
     def lines(self, *, check: bool) -> list[str]:
         """Return what to say of the host, line by line."""
@@ -81,6 +86,7 @@ class HostReport:
         told[:0] = [
             f"{service}: GUARDS NOTHING until a server block includes {path}" for service, path in self.unguarded
         ]
+        told += [f"{service}: NOT ASKED: {why}" for service, why in self.not_asked]
         if self.installed:
             told.insert(0, "nginx would be installed" if check else "nginx installed")
         if check and self.changes:
@@ -186,7 +192,7 @@ class CallbackModule(CallbackBase):
         if action == "mtls.nginx.nginx_site":
             report.take_site(values)
         elif action == "mtls.nginx.tls_probe":
-            report.attempts = None if values.get("skipped") else values.get("attempts")
+            report.take_probe(values)
         elif action == "mtls.nginx.nginx_install" and values.get("changed"):
             report.installed = True
         elif action == "mtls.nginx.trust_check" and not values.get("asked", True) and values.get("msg"):
@@ -211,7 +217,7 @@ class CallbackModule(CallbackBase):
             return
         report = self._reports.setdefault(result._host.get_name(), HostReport())
         if result._task.action == "mtls.nginx.tls_probe" and result._result.get("attempts"):
-            report.attempts = result._result["attempts"]
+            report.take_probe(result._result)
         report.failure = printable(str(result._result.get("msg") or "see above"))
 
     def v2_runner_on_unreachable(self, result: t.Any) -> None:

@@ -11,6 +11,7 @@ import typing as t
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.options import DIRECTORY, PKCS11
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store import handover
@@ -18,14 +19,17 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.layout import 
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import AuthorityPlan, authority_path
 from ansible_collections.mtls.nginx.plugins.module_utils.site.rollover_plan import Move
-from ansible_collections.mtls.nginx.plugins.plugin_utils.hostvars import base_dir, read_plan
+from ansible_collections.mtls.nginx.plugins.plugin_utils.hostvars import base_dir, read_plan, read_plan_to_revoke
 
 ARGUMENTS = {
     "only": {"type": "path"},
     "move": {"type": "bool", "default": False},
     "move_clients": {"type": "list", "elements": "str", "default": []},
     "move_count": {"type": "int"},
+    "to_revoke": {"type": "bool", "default": False},
 }
+
+display = Display()
 
 
 class ActionModule(ActionBase):
@@ -41,7 +45,17 @@ class ActionModule(ActionBase):
         _validation, arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)
         try:
             move = Move(tuple(arguments["move_clients"]), arguments["move_count"]) if arguments["move"] else None
-            plans = read_plan(task_vars, move, complete=not self._task.check_mode)
+            complete = not self._task.check_mode
+            if arguments["to_revoke"]:
+                found = read_plan_to_revoke(task_vars, complete=complete)
+                plans = found.authorities
+                result["left_out"] = list(found.left_out.values())
+                for contradiction in dict.fromkeys([*found.contradictions, *found.left_out.values()]):
+                    display.warning(contradiction)
+                if found.left_out and not plans:
+                    raise MtlsError("; ".join(found.left_out.values()))
+            else:
+                plans = read_plan(task_vars, move, complete=complete)
             if arguments["only"]:
                 plans = _only(authority_path(arguments["only"], base_dir(task_vars)), plans)
         except MtlsError as error:

@@ -28,6 +28,13 @@ options:
   move_count:
     description: How many clients to move, with O(move) and without O(move_clients). Left out, all that have not moved.
     type: int
+  to_revoke:
+    description:
+      - Returns what is needed to revoke something at once. What the inventory says wrong of clients, services and
+        settings that do not matter for that is a warning.
+      - An authority is left out if its hosts differ in how it is asked. It is an error if none is left.
+    type: bool
+    default: false
 notes:
   - The result contains passphrases and export passwords, so it is not shown at any verbosity.
 attributes:
@@ -58,6 +65,12 @@ authorities:
       clients: [{name: iphone-admin, state: present}]
       servers: [{host: nas, name: nas, server_names: [nas.example.com]}]
       revoked: []
+left_out:
+  description: Why authorities were left out, with O(to_revoke).
+  type: list
+  elements: str
+  returned: with O(to_revoke)
+  sample: []
 missing:
   description: The directories in which an authority would be created, because there is none yet.
   type: list

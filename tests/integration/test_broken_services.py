@@ -173,3 +173,42 @@ def probed(site, *, reloaded):
 def _workers(host):
     nginx = Nginx(shutil.which("nginx"), str(host.conf))
     return nginx.workers(nginx.master())
+
+
+def test_an_inventory_that_contradicts_itself_elsewhere(site, upstream):
+    """Who is lost is out, and what is not certain is said: another authority, which might have the same client."""
+    ports = {name: free_port() for name in ("nas", "web", "db")}
+    for name, port in ports.items():
+        service = {"name": name, "server_names": [f"{name}.lan"], "listen": f"127.0.0.1:{port}", "upstream": upstream}
+        site.add_host(name, mtls_services=[service], mtls_clients=[{"name": f"phone-of-{name}"}])
+    for name in ("web", "db"):
+        site.host_vars[name]["mtls_ca_dir"] = "{{ inventory_dir }}/other"
+    site.host_vars["nas"]["mtls_clients"].append({"name": "lost"})
+    site.ok()
+    assert site.status(ports["nas"], client="lost") == 200
+
+    # Of clients and services: a warning, for all is certain.
+    site.host_vars["nas"]["mtls_services"][0]["allow"] = ["lost", "nobody"]
+    site.host_vars["web"]["mtls_clients"].append({"name": "phone-of-db", "days": 9})
+    site.host_vars["web"]["mtls_sevices"] = []
+    assert "allow names 'nobody', which is not a client" in site.refused()
+    code, said = revoked(site, "lost")
+    assert code == 0, said
+    assert "allow names 'nobody', which is not a client" in said
+    assert "client 'phone-of-db' is defined by hosts web and db, differently" in said
+    assert "mtls_sevices" in said
+    assert site.status(ports["nas"], client="lost") == 400
+    assert site.status(ports["nas"], client="phone-of-nas") == 200
+
+    # Of how an authority is asked: the others are asked, and the run fails.
+    site.host_vars["db"]["mtls_ca_passphrase"] = "another one"
+    code, said = revoked(site, "phone-of-nas")
+    assert code != 0
+    assert f"hosts web and db share the authority {site.inventory}/other but differ in mtls_ca_passphrase" in said
+    assert "another one" not in said
+    assert "phone-of-nas: certificate" in said
+    assert site.status(ports["nas"], client="phone-of-nas") == 400
+    # Of nobody else's: not even the name can be looked up.
+    code, said = revoked(site, "phone-of-web")
+    assert code != 0
+    assert "differ in mtls_ca_passphrase" in said

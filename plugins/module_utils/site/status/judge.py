@@ -469,6 +469,7 @@ def host_status(name: str, answer: Mapping[str, t.Any] | None) -> HostStatus:
         return HostStatus(name, WRONG, None, (), (str(error),))
     facts, probe = found["facts"], found["probe"]
     attempts = tuple(probe["attempts"] or ())
+    not_asked = tuple(f"{item['service']}: {item['why']}" for item in probe["not_asked"] or ())
     wrong = [
         f"{attempt['service']}: {attempt['who']} got {attempt['got']} instead of {attempt['expected']}"
         for attempt in attempts
@@ -491,7 +492,8 @@ def host_status(name: str, answer: Mapping[str, t.Any] | None) -> HostStatus:
         wrong.insert(0, nginx["snippet_error"])
     unguarded = tuple(nginx.get("unguarded") or ())
     wrong += [f"{path} guards nothing" for path in unguarded]
-    return HostStatus(name, WRONG if wrong else ANSWERS, nginx["version"], attempts, tuple(wrong), unguarded)
+    state = WRONG if wrong else ANSWERS
+    return HostStatus(name, state, nginx["version"], attempts, tuple(wrong), unguarded, not_asked)
 
 
 def _open(hosts: Sequence[HostStatus]) -> Iterator[StatusFinding]:
@@ -504,6 +506,10 @@ def _open(hosts: Sequence[HostStatus]) -> Iterator[StatusFinding]:
 
 
 def _host_findings(hosts: Sequence[HostStatus], settings: Settings) -> Iterator[StatusFinding]:
+    not_asked = tuple(f"{host.name} ({'; '.join(host.not_asked)})" for host in hosts if host.not_asked)
+    if not_asked:
+        remedy = "Whether they let in the right clients is not known: only where they are included was looked at."
+        yield StatusFinding(NOTE, "snippet_not_asked", "Snippets that could not be asked", remedy, not_asked)
     for level, state, kind, title, remedy in (
         (ACT_NOW, WRONG, "host_wrong", "Hosts that do not do what they should", "The next run fixes it or says why."),
         (ACT_SOON, UNREACHABLE, "host_unreachable", "Hosts that cannot be reached", "They miss what changes."),

@@ -135,7 +135,7 @@ class AuthorityStatus:
 class HostStatus:
     """What a host was found to be; `nginx` is its version, `attempts` are those of the probe.
 
-    `unguarded` are the paths of snippets that no server block includes.
+    `unguarded` are the paths of snippets that no server block includes, `not_asked` says which could not be asked.
     """
 
     name: str
@@ -144,6 +144,7 @@ class HostStatus:
     attempts: tuple[Mapping[str, t.Any], ...] = ()
     troubles: tuple[str, ...] = ()
     unguarded: tuple[str, ...] = ()
+    not_asked: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
