@@ -102,7 +102,7 @@ def test_it_is_asked_like_a_service(photos):
     assert (
         "service photos: nobody (no certificate) got 204 instead of 400 (if the include of its snippet is new" in said
     )
-    assert "photos PROBE: nobody (no certificate) got 204 instead of 400" in said
+    assert "photos nothing changed; PROBE: nobody (no certificate) got 204 instead of 400" in said
     run, said, found = status(site, *live)
     assert run.returncode != 0
     assert "photos: nobody (no certificate) got 204 instead of 400" in said
@@ -167,12 +167,14 @@ def test_what_cannot_be_asked_is_told(photos):
     assert f"{why[0].upper()}{why[1:]}" in said
 
     # Pages of the host's own hide what the gate answers, and who is let in still gets the answer that only it gives.
-    own.write_text(text.replace("location /", "error_page 400 403 495 496 =200 /help; location /"))
+    own.write_text(
+        text.replace("location /", "error_page 400 403 495 496 = @help; location @help { return 204; } location /")
+    )
     reload(site.own)
     assert site.status(site.port, host="photos.lan") == 204  # of the page
     said = " ".join(site.refused().split())
     assert "nobody (no certificate) got 204 instead of anything but 204" in said
-    own.write_text(own.read_text().replace("return 204", "return 200"))
+    own.write_text(own.read_text().replace("@help { return 204", "@help { return 200"))
     reload(site.own)
     assert site.status(site.port, host="photos.lan") == 200
     assert "probe as expected" in site.ok().text

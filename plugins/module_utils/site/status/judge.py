@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.access import read_authority
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Published, Record
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import chains, crls, numbers
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import chains, crls, numbers, profiles
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.subjects import (
     index_subject,
     nginx_dn,
@@ -229,6 +229,7 @@ class _Judge:
             self._plan.settings["server_days"],
             *(client["days"] for client in self._plan.clients if client.get("days")),
         )
+        self._note_weak_authority()
         about = (f"{nginx_dn(self._chain[0].subject)} ({times.iso(end)})",)
         remedy = "Set up a new authority in another mtls_ca_dir, and hand out its certificates before then."
         if end <= self._now:
@@ -242,6 +243,18 @@ class _Judge:
             self._find(ACT_SOON, "authority_short", title, f"{remedy} Until then, ask for fewer days.", about)
             return CertificateStatus(SOON, serial, end)
         return CertificateStatus(VALID, serial, end)
+
+    def _note_weak_authority(self) -> None:
+        weak = [(nginx_dn(ca.subject), profiles.key_weakness(ca)) for ca in self._chain]
+        about = [f"{name} ({by})" for name, by in weak if by is not None]
+        if about:
+            remedy = "nginx with the usual settings refuses every client for it. Begin a rollover to a new CA."
+            self._find(ACT_SOON, "authority_weak", "The authority's key is too weak", remedy, about, "rollover")
+        roots = [ca for ca in self._chain if ca.issuer == ca.subject]
+        about = [nginx_dn(ca.subject) for ca in roots if profiles.signature_weakness(ca) is not None]
+        if about:
+            remedy = "nginx accepts that in a root, and other programs may not. Renew it with mtls_ca_renew_before."
+            self._find(NOTE, "authority_sha1", "The root is signed with SHA-1 or MD5", remedy, about)
 
     def _crls(self) -> Iterator[CrlStatus]:
         pem = self._published.crl_as_it_is()

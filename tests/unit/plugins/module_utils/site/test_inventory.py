@@ -366,8 +366,9 @@ def test_an_authority_that_cannot_be_asked_for_certain_is_left_out(name, value):
     other = {**phone, "mtls_ca_dir": "other"}
     found = to_revoke(nas=phone, web=other, db={**other, name: value})
     assert list(found.authorities) == ["/inventory/pki"]
-    assert f"hosts web and db share the authority /inventory/other but differ in {name}" in (
-        found.left_out["/inventory/other"]
+    assert (
+        f"hosts web and db share the authority /inventory/other but differ in {name}"
+        in (found.left_out["/inventory/other"])
     )
     assert "secret" not in str(found.left_out)
 
