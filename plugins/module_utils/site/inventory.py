@@ -125,6 +125,7 @@ class AuthorityPlan:
             "clients": self.clients,
             "servers": self.servers,
             "services": self._described_services(),
+            "hosts": list(dict.fromkeys(host for host, service in self.services if service.present)),
             "revoked": self.revoked,
         }
 

@@ -339,15 +339,15 @@ def _weaknesses(chain: Sequence[x509.Certificate], path: str) -> list[str]:
         if by is not None:
             found.append(
                 f"{path}: the CA {name} {by}: nginx on Debian, Ubuntu and others (security level 2) refuses every"
-                " client for it (error 67, CA certificate key too weak), and it can be broken; begin a rollover to a new CA"
-                " (playbook mtls.nginx.rollover)" + ("" if certificate is chain[0] else ", below another root")
+                " client for it (error 67, CA key too weak), and it can be broken; begin a rollover to a new"
+                " CA (playbook mtls.nginx.rollover)" + ("" if certificate is chain[0] else ", below another root")
             )
         digest = profiles.signature_weakness(certificate)
         if digest is not None and certificate.issuer == certificate.subject:
             found.append(
                 f"{path}: the root {name} is signed with {digest}, which nginx accepts in a root, and other programs"
-                " may not; renew it for the same key, which signs with SHA-256 (mtls_ca_renew_before, for one run more than"
-                " the days that it has left)"
+                " may not; renew it for the same key, which signs with SHA-256 (mtls_ca_renew_before, for one run more"
+                " than the days that it has left)"
             )
     return found
 
