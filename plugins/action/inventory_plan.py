@@ -19,6 +19,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.layout import 
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import AuthorityPlan, authority_path
 from ansible_collections.mtls.nginx.plugins.module_utils.site.rollover_plan import Move
+from ansible_collections.mtls.nginx.plugins.plugin_utils import throwaway
 from ansible_collections.mtls.nginx.plugins.plugin_utils.hostvars import base_dir, read_plan, read_plan_to_revoke
 
 ARGUMENTS = {
@@ -58,6 +59,9 @@ class ActionModule(ActionBase):
                 plans = read_plan(task_vars, move, complete=complete)
             if arguments["only"]:
                 plans = _only(authority_path(arguments["only"], base_dir(task_vars)), plans)
+            for path, plan in plans.items():
+                if plan.settings["backend"] in (DIRECTORY, PKCS11):  # their record is in the directory
+                    throwaway.refuse(path)
         except MtlsError as error:
             raise AnsibleActionFail(str(error)) from error
         result["changed"] = False

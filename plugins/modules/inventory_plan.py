@@ -11,6 +11,7 @@ description:
   - Reads C(mtls_clients), C(mtls_fleet_clients), C(mtls_services) and C(mtls_revoked) of B(all) hosts of the
     inventory, whatever C(--limit) says, and returns what each authority (C(mtls_ca_dir)) has to do.
   - Fails if the inventory contradicts itself, and names the hosts, before anything is changed.
+  - Fails for a directory in the folder of an AWX job, which is thrown away after it.
   - Runs on the controller only. The role P(mtls.nginx.ca#role) uses it.
 options:
   only:
