@@ -219,6 +219,7 @@ class InventoryReader:
         """
         found = RevokingPlan()
         collectors: dict[str, _Collector] = {}
+        placed: list[tuple[str, Service, str]] = []
         for host, values in hosts.items():
             if not values.keys() & _TELLING:
                 continue
@@ -229,10 +230,15 @@ class InventoryReader:
                 found.left_out[f"host {host}"] = str(error)
                 continue
             try:
-                uses_own = _uses_its_own(own, self.services(host, values))
+                services = self.services(host, values)
+                uses_own = _uses_its_own(own, services)
             except MtlsError as error:
                 found.contradictions.append(str(error))
-                uses_own = True
+                services, uses_own = [], True
+            placed += [
+                (host, service, authority_path(service.authority or own["mtls_ca_dir"], base_dirs[host]))
+                for service in services
+            ]
             for settings in [*([own] if uses_own else []), *others]:
                 path = authority_path(settings["mtls_ca_dir"], base_dirs[host])
                 collector = collectors.setdefault(path, _Collector(path, host, settings))
@@ -245,6 +251,12 @@ class InventoryReader:
                     collector.add(host, settings, base_dirs[host])
                 except MtlsError as error:
                     found.contradictions.append(str(error))
+        for host, service, path in placed:
+            try:
+                if path in collectors:  # else site.yml says so
+                    collectors[path].add_service(host, service)
+            except MtlsError as error:
+                found.contradictions.append(str(error))
         for path, collector in collectors.items():
             try:
                 found.authorities[path] = collector.finish()

@@ -349,6 +349,7 @@ def test_what_is_wrong_elsewhere_keeps_nobody_from_revoking():
     found = to_revoke(
         nas={"mtls_clients": [phone], "mtls_services": [{"name": "nas", "server_names": ["-"], "root": "/srv"}]},
         web={"mtls_clients": [{**phone, "days": 9}], "mtls_ca_days": 9},
+        db={"mtls_services": [{**SERVICE, "allow": ["nobody"]}]},
     )
     assert list(found.authorities) == ["/inventory/pki"]
     assert [client["name"] for client in found.authorities["/inventory/pki"].clients] == ["phone"]
@@ -356,6 +357,7 @@ def test_what_is_wrong_elsewhere_keeps_nobody_from_revoking():
     said = " ".join(found.contradictions)
     assert "server name '-'" in said
     assert "differ in mtls_ca_days" in said
+    assert "allow names 'nobody', which is not a client" in said
 
 
 @pytest.mark.parametrize(
