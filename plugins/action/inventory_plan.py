@@ -17,7 +17,11 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.options import DIREC
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store import handover
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.layout import Layout
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
-from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import AuthorityPlan, authority_path
+from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import (
+    AuthorityPlan,
+    RevokingPlan,
+    authority_path,
+)
 from ansible_collections.mtls.nginx.plugins.module_utils.site.rollover_plan import Move
 from ansible_collections.mtls.nginx.plugins.plugin_utils import throwaway
 from ansible_collections.mtls.nginx.plugins.plugin_utils.hostvars import base_dir, read_plan, read_plan_to_revoke
@@ -48,20 +52,13 @@ class ActionModule(ActionBase):
             move = Move(tuple(arguments["move_clients"]), arguments["move_count"]) if arguments["move"] else None
             complete = not self._task.check_mode
             if arguments["to_revoke"]:
-                found = read_plan_to_revoke(task_vars, complete=complete)
-                plans = found.authorities
-                result["left_out"] = list(found.left_out.values())
-                for contradiction in dict.fromkeys([*found.contradictions, *found.left_out.values()]):
-                    display.warning(contradiction)
-                if found.left_out and not plans:
-                    raise MtlsError("; ".join(found.left_out.values()))
+                plans, result["left_out"] = _to_revoke(read_plan_to_revoke(task_vars, complete=complete))
             else:
                 plans = read_plan(task_vars, move, complete=complete)
             if arguments["only"]:
                 plans = _only(authority_path(arguments["only"], base_dir(task_vars)), plans)
-            for path, plan in plans.items():
-                if plan.settings["backend"] in (DIRECTORY, PKCS11):  # their record is in the directory
-                    throwaway.refuse(path)
+            for plan in plans.values():
+                _refuse_throwaway(plan)
         except MtlsError as error:
             raise AnsibleActionFail(str(error)) from error
         result["changed"] = False
@@ -70,6 +67,28 @@ class ActionModule(ActionBase):
         # Passphrases and export passwords are in it: shown at no verbosity, yet a failure above keeps its message.
         result["_ansible_no_log"] = True
         return result
+
+
+def _to_revoke(found: RevokingPlan) -> tuple[dict[str, AuthorityPlan], list[str]]:
+    """Return the authorities that can be asked, and why others cannot, having warned of all that is wrong."""
+    plans = dict(found.authorities)
+    left_out = list(found.left_out.values())
+    for path, plan in found.authorities.items():
+        try:
+            _refuse_throwaway(plan)
+        except MtlsError as error:
+            left_out.append(str(error))
+            del plans[path]
+    for wrong in dict.fromkeys([*found.contradictions, *left_out]):
+        display.warning(wrong)
+    if left_out and not plans:
+        raise MtlsError("; ".join(left_out))
+    return plans, left_out
+
+
+def _refuse_throwaway(plan: AuthorityPlan) -> None:
+    if plan.settings["backend"] in (DIRECTORY, PKCS11):  # their record is in the directory
+        throwaway.refuse(plan.path)
 
 
 def _would_be_made(plan: AuthorityPlan) -> bool:

@@ -29,6 +29,7 @@ _GATE_ERRORS = frozenset({"400", "403", "421", "495", "496", "497"})
 _MOST_GATES = 20  # of one snippet
 # In place of the star of *.example.com.
 _ANY_LABEL = "mtls-probe"
+_HOST_NAME = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?", re.ASCII)
 
 
 def included_nowhere(configuration: Configuration, snippets: Sequence[Snippet]) -> list[Snippet]:
@@ -164,9 +165,11 @@ class _Block:
         return cls(statements, list(dict.fromkeys(_sockets(statements))), names)
 
     def says_of(self, socket: str, word: str) -> bool:
-        """Tell whether a ``listen`` of this socket has a parameter."""
+        """Tell whether a ``listen`` of this TCP socket has a parameter."""
         return any(
-            word in statement.directive.values[1:] and socket in _sockets([statement])
+            word in statement.directive.values[1:]
+            and "quic" not in statement.directive.values[1:]
+            and socket in _sockets([statement])
             for statement in self.statements
             if statement.directive.name == "listen" and statement.directive.values
         )
@@ -228,9 +231,8 @@ def _gates_of(
     encrypted = [
         socket
         for socket in block.sockets
-        if not block.says_of(socket, "quic")
         # A socket's parameters are those of all of its server blocks.
-        and any(socket in each.sockets and (each.says_of(socket, "ssl") or each.has("ssl", ["on"])) for each in blocks)
+        if any(socket in each.sockets and (each.says_of(socket, "ssl") or each.has("ssl", ["on"])) for each in blocks)
     ]
     if not encrypted:
         yield replace(gate, trouble="it does not listen with TLS, so the snippet refuses everybody there")
@@ -265,7 +267,7 @@ def _name_for(block: _Block, blocks: Sequence[_Block], socket: str, server_names
     It is one of its own if possible, and best one that nginx gives to another block: then that one has no gate.
     """
     domains = tuple(name[1:] for name in server_names if name.startswith("*."))
-    own = [name for name in block.names if name.endswith(domains) and re.fullmatch(r"[a-z0-9.-]{1,253}", name)]
+    own = [name for name in block.names if name.endswith(domains) and _HOST_NAME.fullmatch(name)]
     names = [name.replace("*", _ANY_LABEL) for name in server_names]
     # Where a socket of one address has the same port, connections to that address come there.
     port = socket.rpartition(":")[2]

@@ -234,7 +234,7 @@ _SNIPPET_GATES = Each(
             "trouble": Maybe(Message()),
         }
     ),
-    most=200,
+    most=2000,
 )
 _DATE = Whole(least=-_LAST_SECOND, most=_LAST_SECOND)
 _PEM = Fields(

@@ -127,6 +127,8 @@ OTHER = server(names="other.lan", more="")
         (server(names=""), ["photos.lan"], [(443, "photos.lan", None)]),
         (server(names="_") + OTHER, ["photos.lan"], [(443, "photos.lan", None)]),
         (OTHER + server("443 ssl default_server", names="_"), ["photos.lan"], [(443, "photos.lan", None)]),
+        (server("443 quic reuseport,443 ssl"), ["photos.lan"], [(443, "photos.lan", None)]),
+        (server(names="my_own.b.lan -x.b.lan"), ["*.b.lan"], [(443, "mtls-probe.b.lan", None)]),
         # `ssl` of one block is that of all on the socket.
         (server("443") + OTHER, ["photos.lan"], [(443, "photos.lan", None)]),
         (server("443", more="ssl on; include snippets/mtls-nas.conf;"), ["photos.lan"], [(443, "photos.lan", None)]),
