@@ -109,7 +109,7 @@ class HostReport:
         wrong = [f"{a['who']} got {a['got']} instead of {a['expected']}" for a in asked if not a["ok"]]
         if wrong:
             return f"PROBE: {'; '.join(wrong)}"
-        let_in = sum(not attempt["expected"].startswith("4") for attempt in asked)
+        let_in = sum(not attempt["expected"].startswith(("4", "anything but 2")) for attempt in asked)
         return f"probe as expected: {let_in} let in, {len(asked) - let_in} kept out" if asked else ""
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 import typing as t
@@ -13,6 +14,7 @@ from collections.abc import Container
 from ansible import constants as C
 from ansible.utils.display import Display
 
+from ansible_collections.mtls.nginx.plugins.module_utils.common.contact import Contact
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.host.request import Snippet, SnippetGate, SnippetPlaces
 from ansible_collections.mtls.nginx.plugins.module_utils.host.shutdown import OwnBound
@@ -60,6 +62,7 @@ ARGUMENTS = {
     "crl_min_days": {"type": "int", "default": 3},
     "replace_authority": {"type": "bool", "default": False},
     "error_pages": {"type": "bool", "default": True},
+    "contact": {"type": "dict", "options": {"name": {"type": "str", "required": True}, "url": {"type": "str"}}},
     "error_page_template": {"type": "str"},
     "shutdown_timeout": {"type": "int", "default": 60},
     "textfile_dir": {"type": "path"},
@@ -149,13 +152,19 @@ class ActionModule(HostAction):
         if not self._task.check_mode:
             min_days = self._arguments["crl_min_days"]
             return {
-                trust: publish(path, self._host, entered, min_days) for trust, (path, entered) in authorities.items()
+                trust: publish(path, self._host, entered, min_days, functools.partial(self._revoked, path))
+                for trust, (path, entered) in authorities.items()
             }
         plans = read_plan(self._task_vars)
         return {
             trust: rehearse(path, self._host, entered, plans[path].clients if path in plans else [])
             for trust, (path, entered) in authorities.items()
         }
+
+    def _revoked(self, path: str) -> set[str]:
+        """Return the clients of the authority in ``path`` that the inventory wants revoked."""
+        plan = read_plan(self._task_vars).get(path)
+        return {client["name"] for client in (plan.clients if plan else ()) if client["state"] == "revoked"}
 
     def _standings(self, services: list[Service], published: Container[str]) -> list[Standing]:
         """Return the standing of each authority that has ``published`` its files, by ``Service.trust``."""
@@ -232,5 +241,6 @@ def _nginx_host(facts: dict[str, t.Any], arguments: dict[str, t.Any], base: str 
         error_pages=arguments["error_pages"],
         name_servers=facts["name_servers"],
         names=facts["names"],
+        contact=Contact.of(arguments["contact"]),
         error_page_template=template and beside_inventory("mtls_error_page_template", template, base),
     )

@@ -59,10 +59,22 @@ options:
     description: Whether people who are refused see a page in plain words. The status is the same.
     type: bool
     default: true
+  contact:
+    description: Whom people who are refused may ask. Strangers see it too.
+    type: dict
+    suboptions:
+      name:
+        description: A person or a team.
+        type: str
+        required: true
+      url:
+        description: Where to reach them, such as C(mailto:ana@example.com).
+        type: str
   error_page_template:
     description:
-      - A Jinja2 template on the controller for these pages, which knows C(title), C(text) (a list of paragraphs) and
-        C(reason). A relative path starts at the inventory's directory.
+      - A Jinja2 template on the controller for these pages, which knows C(title), C(text) (a list of paragraphs),
+        C(reason), C(contact) (C(name) and C(url), or nothing) and C(link) (to the same address with https).
+      - A relative path starts at the inventory's directory.
       - Left out, the collection's own is used.
     type: str
   shutdown_timeout:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 SMALLEST_RSA = 2048
 LARGEST_RSA = 16384  # openssl verifies nothing larger
+SHORT_PASSPHRASE = 12  # characters: what is shorter can be tried out by whoever has the file
 _LONGEST_PASSPHRASE = 1023  # bytes, openssl's limit
 CURVES = ("P-256", "P-384")
 _CURVES_TAKEN = {"secp256r1", "secp384r1", "secp521r1"}

@@ -130,7 +130,20 @@ class Planner:
         ordered = [steps[client.name] for client in clients]
         self._check_dns(ordered)
         self._warn_of_keys()
+        self._warn_of_passwords(clients)
         return ordered
+
+    def _warn_of_passwords(self, clients: Iterable[Client]) -> None:
+        short = [
+            client.name
+            for client in clients
+            if client.p12_password and len(client.p12_password) < keys.SHORT_PASSPHRASE and client.has_p12
+        ]
+        if short:
+            self.warnings.append(
+                f"{permissions.listed(short)}: a p12_password of fewer than {keys.SHORT_PASSPHRASE} characters, so"
+                " whoever gets hold of the .p12 can try them all; give a longer one, or leave it out and one is made"
+            )
 
     def _warn_of_keys(self) -> None:
         if self._exposed:

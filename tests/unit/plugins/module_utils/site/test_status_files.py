@@ -128,9 +128,29 @@ def test_each_row_of_the_matrix_says_where_its_client_enters(mixed):
     assert len(rows) == len(authority.clients)
     for client in authority.clients:
         cells = re.findall(r"<td(?: class=w)?>([✓○]?)", rows[client.name])
-        ids = [service.id for service in authority.services]
-        assert tuple(name for name, cell in zip(ids, cells, strict=True) if cell == "✓") == client.enters
-        assert tuple(name for name, cell in zip(ids, cells, strict=True) if cell == "○") == client.waits
+        columns = [service.id for service in authority.services if service.allow is None]
+        columns += [service.id for service in authority.services if service.allow is not None]
+        assert {name for name, cell in zip(columns, cells, strict=True) if cell == "✓"} == set(client.enters)
+        assert {name for name, cell in zip(columns, cells, strict=True) if cell == "○"} == set(client.waits)
+
+
+def test_what_every_client_may_enter_stands_first_and_in_words(mixed):
+    content = page(mixed).decode()
+    assert content.index("Open to every client of the authority: wiki.") < content.index("<table id=m1")
+    (first, *others) = re.findall(r"<th scope=col( class=every)? title=", content)
+    assert first
+    assert not any(others)
+
+
+def test_on_a_phone_each_cell_of_a_list_says_what_it_is(mixed):
+    """Its headings have no room there."""
+    headings = {
+        title
+        for table in re.findall(r"<table class=.?list.*?</thead>", page(mixed).decode())
+        for title in re.findall(r"<th>([^<]*)", table)[1:]
+    }
+    assert {"State", "Problems", "May enter", "Reason", "Serial"} <= headings
+    assert headings <= set(re.findall(r"<td data-h=\"?([^\">]*)", page(mixed).decode()))
 
 
 def test_nothing_to_do_and_nothing_there():
@@ -182,7 +202,11 @@ def test_many_certificates_are_counted_by_week():
 
 @pytest.mark.parametrize(
     ("hours", "said"),
-    [(0, "today"), (5, "today"), (6, "in 1 day"), (50, "in 2 days"), (-20, "1 day ago"), (-50, "2 days ago")],
+    [(0, "today"), (5, "today"), (6, "in 1 day"), (50, "in 2 days"), (-20, "1 day ago"), (-50, "2 days ago")]
+    + [
+        (days * 24, said)
+        for days, said in ((400, "in 400 days"), (401, "in 1.1 years"), (3652, "in 10 years"), (-800, "2.2 years ago"))
+    ],
 )
 def test_distances_are_counted_from_midnight_to_midnight(hours, said):
     assert status_page.distance(NOW, NOW + timedelta(hours=hours)) == said
@@ -264,8 +288,8 @@ def test_the_metrics(mixed):
     assert metrics["mtls_status_timestamp_seconds"] == {(): int(NOW.timestamp())}
     assert metrics["mtls_status_findings"] == {
         (("level", "now"),): 4,
-        (("level", "soon"),): 3,
-        (("level", "note"),): 2,
+        (("level", "soon"),): 4,
+        (("level", "note"),): 1,
     }
     ends = metrics["mtls_authority_client_certificate_not_after_timestamp_seconds"]
     assert ends[("authority", authority.path), ("client", "chloé-phone")] == int(

@@ -190,3 +190,11 @@ def test_a_weak_key_of_nobody_in_a_p12_is_an_error(pki):
     with pytest.raises(MtlsError, match=r"weak\.p12: the RSA key has 1024 bits; make one with at least 2048"):
         pki.one(Client("weak", keep_key=False))
     assert pki.index() == []
+
+
+def test_a_short_password_of_a_p12_is_warned_of(pki):
+    kept = [Client("long", p12_password="twelve chars"), Client("none"), Client("pem", p12="none", p12_password="abc")]
+    _steps, warnings = plan(pki, Client("a", p12_password="abc"), Client("b", p12_password="elevenchars"), *kept)
+    (warning,) = warnings
+    assert warning.startswith("a, b: a p12_password of fewer than 12 characters")
+    assert "abc" not in warning
