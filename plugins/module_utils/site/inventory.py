@@ -229,7 +229,7 @@ class InventoryReader:
         """
         found = RevokingPlan()
         collectors: dict[str, _Collector] = {}
-        placed: list[tuple[str, Service, str]] = []
+        placed: list[tuple[str, Service, str, int]] = []
         for host, values in hosts.items():
             if not values.keys() & _TELLING:
                 continue
@@ -240,15 +240,15 @@ class InventoryReader:
                 found.left_out[f"host {host}"] = str(error)
                 continue
             try:
-                services = self.services(host, values)
+                server = self._validate(host, values, self._server_spec)
+                services = parse_services(host, server["mtls_services"])
                 uses_own = _uses_its_own(own, services)
             except MtlsError as error:
                 found.contradictions.append(str(error))
-                services, uses_own = [], True
-            placed += [
-                (host, service, authority_path(service.authority or own["mtls_ca_dir"], base_dirs[host]))
-                for service in services
-            ]
+                server, services, uses_own = {}, [], True
+            for service in services:
+                path = authority_path(service.authority or own["mtls_ca_dir"], base_dirs[host])
+                placed.append((host, service, path, server["mtls_crl_min_days"]))
             for settings in [*([own] if uses_own else []), *others]:
                 path = authority_path(settings["mtls_ca_dir"], base_dirs[host])
                 collector = collectors.setdefault(path, _Collector(path, host, settings))
@@ -261,10 +261,10 @@ class InventoryReader:
                     collector.add(host, settings, base_dirs[host])
                 except MtlsError as error:
                     found.contradictions.append(str(error))
-        for host, service, path in placed:
+        for host, service, path, crl_min_days in placed:
             try:
                 if path in collectors:  # else site.yml says so
-                    collectors[path].add_service(host, service)
+                    collectors[path].add_service(host, service, crl_min_days)
             except MtlsError as error:
                 found.contradictions.append(str(error))
         for path, collector in collectors.items():

@@ -529,7 +529,7 @@ def _said(attempt: Mapping[str, t.Any]) -> str:
 def _lets_in(attempt: Mapping[str, t.Any]) -> bool:
     """Return whether somebody who must be refused got an answer that is no refusal: it came from behind the gate."""
     if attempt["expected"] == f"anything but {LET_IN}":  # a snippet whose refusals the host's own pages hide
-        return attempt["got"] == str(LET_IN)
+        return bool(attempt["got"] == str(LET_IN))
     return attempt["expected"] in _REFUSALS and attempt["got"].isdigit() and attempt["got"] not in _REFUSALS
 
 
