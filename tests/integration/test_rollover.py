@@ -203,7 +203,7 @@ def test_a_host_that_does_not_say_who_came_holds_up_the_end(rolling, upstream):
         service = {"name": name, "server_names": [f"{name}.lan"], "listen": free_port(), "upstream": upstream}
         site.add_host(name, mtls_services=[service])
     site.ok()
-    step(site, "begin", mtls_rollover_subject={"CN": "Next CA"})
+    step(site, "begin", mtls_rollover_subject=site.all_vars["mtls_ca_subject"])
     step(site, "issue")
     site.host_vars["away"].update(ansible_connection="ssh", ansible_host="127.0.0.1", ansible_port=free_port())
     site.host_vars["broken"]["ansible_python_interpreter"] = "/nowhere/python"
