@@ -25,6 +25,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import (
     AuthorityPlan,
     InventoryReader,
     authority_path,
+    beside_inventory,
 )
 from ansible_collections.mtls.nginx.plugins.module_utils.site.known_variables import refuse_unknown
 from ansible_collections.mtls.nginx.plugins.module_utils.site.rollover_plan import Move, with_next
@@ -123,6 +124,20 @@ def _values(variables: Mapping[str, t.Any], host: str, names: list[str]) -> dict
         except AnsibleError as error:
             raise MtlsError(f"host {host}: variable {name} cannot be read: {error}") from error
     return values
+
+
+def plan_file(given: str | None, variables: Mapping[str, t.Any]) -> str | None:
+    """Return where the access plan goes, by ``mtls_plan_file``; None where it goes nowhere.
+
+    :raises MtlsError: it cannot be written there.
+    """
+    if not given:
+        return None
+    path = beside_inventory("mtls_plan_file", given, base_dir(variables))
+    refuse_as_inventory("the access plan", path)
+    if not os.path.isdir(os.path.dirname(path)):
+        raise MtlsError(f"mtls_plan_file: {path}: there is no folder {os.path.dirname(path)}; make it")
+    return path
 
 
 def base_dir(variables: Mapping[str, t.Any]) -> str | None:

@@ -96,6 +96,19 @@ HONEST = {
             "own_shutdown_timeout": OWN,
             "unguarded": [UNGUARDED],
             "nginx": {"version": "1.25.3.1"},
+            "access": {
+                "gates": [
+                    {
+                        "service": "nas",
+                        "path": "/admin/",
+                        "everybody": False,
+                        "subjects": ["CN=iphone-admin"],
+                        "public": ["/.well-known/"],
+                        "networks": ["192.0.2.0/24"],
+                    }
+                ],
+                "revoked": [{"path": "/etc/nginx/client-certs/revoked.map", "added": ["1003"], "removed": ["0A"]}],
+            },
             "message": "files: 1 created; nginx reloaded",
             "diff": [{"before_header": "a", "after_header": "b (mode 0644)", "before": "", "after": "map {\n\t}\n"}],
         },

@@ -24,11 +24,11 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends import trus
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import keys
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import clients, servers
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client import Client
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.lifecycle import creation
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.options import TRUST
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.wanted import Ensured, WantedAuthority
 from ansible_collections.mtls.nginx.plugins.module_utils.common import times
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
+from ansible_collections.mtls.nginx.tests.authorities import new_authority
 
 P256 = keys.KeyKind("ecdsa")
 
@@ -39,7 +39,7 @@ class Theirs:
     def __init__(self, folder: Path, name: str = "Theirs") -> None:
         self.path = folder / name
         self.here = folder / "pki"
-        creation.ensure(WantedAuthority(str(self.path), {"CN": name}, P256, None, 3650, 10), check=False)
+        new_authority(self.path, {"CN": name}, crl_days=10)
 
     def access(self, certificates: Path | None = None, crl: str | None = None) -> Access:
         settings = {
