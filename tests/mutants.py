@@ -1,0 +1,333 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Mutation testing of the files that decide who enters: change one thing, and some unit test must fail.
+
+    python tests/mutants.py                              every file (an hour)
+    python tests/mutants.py --only store/index.py        one file
+    python tests/mutants.py --only store/index.py:97     one line
+    python tests/mutants.py --list                       the mutants, without running them
+
+The mutants are those of cosmic-ray, and three kinds of our own: a text that decides is another, an expression for
+nginx or for `re` lacks a character, a refusal or call is not made. Nothing is written: each run imports the mutant in
+place of the file. A mutant that survives ends the command with 1, unless tests/survivors.txt gives a reason.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import importlib.abc
+import importlib.machinery
+import importlib.metadata
+import pathlib
+import platform
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import parso.python.tree  # before cosmic_ray, which parso's own imports can meet half-made
+from ansible_collections.mtls.nginx.tests import trials
+from cosmic_ray import plugins
+from cosmic_ray.ast import ast_nodes, get_ast
+from cosmic_ray.mutating import mutate_code
+
+ROOT = trials.REPOSITORY
+CODE = ROOT / "plugins" / "module_utils"
+REASONS = ROOT / "tests" / "survivors.txt"
+PACKAGE = "ansible_collections.mtls.nginx.plugins.module_utils"
+REQUIRED = 95.0
+_SECONDS = 120
+
+# Each file that decides who enters, and the unit tests that should notice, below tests/unit/plugins/module_utils.
+# Not among them: site/plain_characters.py, a table that tests/lint/plain_characters.py writes and tests recompute.
+FILES = {
+    "ca/holders/ownership.py": ["ca/holders/test_ownership.py", "ca/holders/test_client_plan.py"],
+    "ca/holders/revoking.py": ["ca/holders/test_revoking.py", "ca/holders/test_ownership.py"],
+    "ca/crypto/crls.py": ["ca/crypto/test_crls.py", "ca/crypto/test_chains.py"],
+    "ca/crypto/crl_scope.py": ["ca/crypto/test_crls.py"],
+    "ca/store/index.py": ["ca/store/test_index.py"],
+    "site/plain_paths.py": ["site/test_plain_paths.py"],
+    "site/answers.py": ["site/test_answers.py"],
+    "site/networks.py": ["site/test_networks.py"],
+    "site/crl_maps.py": ["site/test_crl_maps.py"],
+    "site/host_view.py": ["site/test_host_view.py", "site/test_host_files.py"],
+    "host/setback.py": ["host/test_setback.py"],
+}
+# Of cosmic-ray's operators: those below, and of those that replace an operator the ones named, since eleven others in
+# place of each `+` fail for one reason. `is` for `==` depends on what Python happens to share.
+_ARITHMETIC = {"Add": "Sub", "Sub": "Add", "Mul": "FloorDiv", "FloorDiv": "Mul", "Mod": "FloorDiv", "Div": "Mul"}
+_BITS = {"BitOr": "BitAnd", "BitAnd": "BitOr", "BitXor": "BitAnd", "LShift": "RShift", "RShift": "LShift", "Pow": "Mul"}
+_OTHER = (
+    *("AddNot", "ReplaceTrueWithFalse", "ReplaceFalseWithTrue", "ReplaceAndWithOr", "ReplaceOrWithAnd"),
+    *("ReplaceBreakWithContinue", "ReplaceContinueWithBreak", "ExceptionReplacer", "NumberReplacer"),
+    *("RemoveDecorator", "ZeroIterationForLoop", "ReplaceUnaryOperator_USub_UAdd"),
+    *("ReplaceUnaryOperator_Delete_USub", "ReplaceUnaryOperator_Delete_Not"),
+)
+
+
+def _is_chosen(name: str) -> bool:
+    if found := re.fullmatch(r"ReplaceBinaryOperator_([^_]+)_([^_]+)", name):
+        return {**_ARITHMETIC, **_BITS}.get(found[1]) == found[2]
+    if found := re.fullmatch(r"ReplaceComparisonOperator_([^_]+)_([^_]+)", name):
+        return found[1].startswith("Is") == found[2].startswith("Is")
+    return name in _OTHER
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A file with one change. `before` and `after` are the first line that differs."""
+
+    file: str
+    line: int
+    before: str
+    after: str
+    source: str
+
+    @property
+    def key(self) -> str:
+        return f"{self.file}: {self.before} -> {self.after}"
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}\n    - {self.before}\n    + {self.after}"
+
+
+def mutants(file: str) -> Iterator[Mutant]:
+    """Yield the mutants of a file, each different one once."""
+    source = (CODE / file).read_text(encoding="utf-8")
+    seen = {_meaning(source)}
+    for start, end in _statements(source):
+        part = source[start:end]
+        for changed in (*_by_cosmic_ray(part), *_by_ours(part)):
+            whole = source[:start] + changed + source[end:]
+            try:
+                meaning = _meaning(whole)
+            except SyntaxError:
+                continue
+            if meaning in seen:
+                continue
+            seen.add(meaning)
+            yield _described(file, source, whole)
+
+
+def _statements(source: str) -> Iterator[tuple[int, int]]:
+    """Yield where the statements of a module begin and end: one is parsed faster than all of them."""
+    offset = 0
+    for child in get_ast(source).children:
+        length = len(child.get_code())
+        if child.type != "endmarker" and "from __future__" not in child.get_code():
+            yield offset, offset + length
+        offset += length
+
+
+def _meaning(source: str) -> int:
+    """Return a hash of the code without what does not run: annotations, and the form of the text."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            node.returns = None
+        elif isinstance(node, ast.arg):
+            node.annotation = None
+        elif isinstance(node, ast.AnnAssign):
+            node.annotation = ast.Constant(0)
+        elif isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING":
+            node.body = [ast.Pass()]
+    return hash(ast.dump(tree))
+
+
+def _by_cosmic_ray(part: str) -> Iterator[str]:
+    for name in plugins.operator_names():
+        if not _is_chosen(name.removeprefix("core/")):
+            continue
+        operator = plugins.get_operator(name)()
+        places = sum(len(list(operator.mutation_positions(node))) for node in ast_nodes(get_ast(part)))
+        for occurrence in range(places):
+            yield mutate_code(part, operator, occurrence)
+
+
+def _by_ours(part: str) -> Iterator[str]:
+    try:
+        tree = ast.parse(part)
+    except SyntaxError:
+        return
+    lines = [0]
+    for line in part.encode().split(b"\n"):
+        lines.append(lines[-1] + len(line) + 1)
+
+    def replaced(node: ast.expr | ast.stmt, text: str) -> str:
+        octets = part.encode()
+        start = lines[node.lineno - 1] + node.col_offset
+        end = lines[node.end_lineno - 1] + node.end_col_offset
+        return (octets[:start] + text.encode() + octets[end:]).decode()
+
+    wording = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Raise) or (isinstance(node, ast.JoinedStr) and not _is_expression(_text(node))):
+            wording.update(map(id, ast.walk(node)))
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            wording.add(id(node.value))  # a docstring
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Raise) or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)):
+            yield replaced(node, "pass")
+        elif id(node) in wording:
+            continue
+        elif isinstance(node, ast.JoinedStr) and _is_expression(_text(node)):
+            wording.update(map(id, ast.walk(node)))
+            text = ast.get_source_segment(part, node) or ""
+            for at in _droppable(text):
+                yield replaced(node, text[:at] + text[at + 1 :])
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            text = ast.get_source_segment(part, node) or ""
+            if _is_expression(node.value) and "\n" not in text:
+                for at in _droppable(text):
+                    yield replaced(node, text[:at] + text[at + 1 :])
+            elif " " not in node.value.strip():
+                yield replaced(node, repr(f"{node.value}x"))
+
+
+def _text(node: ast.JoinedStr) -> str:
+    return "".join(part.value for part in node.values if isinstance(part, ast.Constant))
+
+
+def _is_expression(text: str) -> bool:
+    return re.search(r"\[.+\]|\\[dwxzsS]|\(\?", text) is not None and "; " not in text
+
+
+def _droppable(text: str) -> Iterator[int]:
+    """Yield where a character of an expression is: not of its quotes and prefix, nor of what is put in by name."""
+    inner = re.fullmatch(r"""(?s)[a-zA-Z]*("{3}|"|')(.*)\1""", text)
+    if inner is None:
+        return
+    depth = 0
+    for at in range(*inner.span(2)):
+        depth += (text[at] == "{") - (text[at - 1] == "}")
+        if text[at] not in "{}" and not (depth > 0 and text[: inner.start(1)].lower().count("f")):
+            yield at
+
+
+def _described(file: str, source: str, changed: str) -> Mutant:
+    old, new = source.split("\n"), changed.split("\n")
+    number = next(n for n, (a, b) in enumerate(zip([*old, ""], [*new, ""])) if a != b)
+    after = new[number] if number < len(new) else ""
+    return Mutant(file, number + 1, old[number].strip(), after.strip(), changed)
+
+
+class _Mutated(importlib.abc.MetaPathFinder, importlib.machinery.SourceFileLoader):
+    """Imports the mutant in place of the file."""
+
+    def __init__(self, mutant: Mutant) -> None:
+        self._mutant = mutant
+        name = f"{PACKAGE}.{mutant.file.removesuffix('.py').replace('/', '.')}"
+        super().__init__(name, str(CODE / mutant.file))
+
+    def find_spec(self, fullname, path, target=None):
+        if fullname != self.name:
+            return None
+        return importlib.machinery.ModuleSpec(fullname, self, origin=self.path)
+
+    def get_code(self, fullname):
+        return compile(self._mutant.source, self.path, "exec", dont_inherit=True)
+
+
+@dataclass(frozen=True)
+class _Reason:
+    file: str
+    before: str
+    after: str
+    why: str
+
+    def covers(self, mutant: Mutant) -> bool:
+        return (
+            self.file in ("*", mutant.file)
+            and self.before == mutant.before
+            and self.after in ("*", mutant.after)
+        )
+
+
+def reasons() -> list[_Reason]:
+    """Return why mutants may survive: blocks of a file's name or `*`, a `-` line, a `+` line or `+ *`, the reason."""
+    found = []
+    text = "\n".join(line for line in REASONS.read_text().splitlines() if not line.startswith("#"))
+    for block in filter(None, (part.strip() for part in text.split("\n\n"))):
+        file, before, after, *why = block.splitlines()
+        found.append(_Reason(file, before.removeprefix("- "), after.removeprefix("+ "), " ".join(why)))
+    return found
+
+
+def _prepare(mutant: Mutant) -> list[object]:
+    sys.meta_path.insert(0, _Mutated(mutant))
+    return []
+
+
+def runs(chosen: Sequence[Mutant]) -> Iterator[trials.Run[Mutant]]:
+    for mutant in chosen:
+        tests = [f"tests/unit/plugins/module_utils/{name}" for name in FILES[mutant.file]]
+        yield trials.Run(mutant, mutant.key, tests, lambda mutant=mutant: _prepare(mutant), _SECONDS)
+
+
+def _baseline(file: str) -> trials.Run[None]:
+    tests = [f"tests/unit/plugins/module_utils/{name}" for name in FILES[file]]
+    return trials.Run(None, f"{file} as it is", tests, lambda: [], _SECONDS)
+
+
+def say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--only", action="append", default=[], metavar="FILE[:LINE]")
+    parser.add_argument("--list", action="store_true", help="the mutants, without running them")
+    options = parser.parse_args()
+    wanted = [(file, line) for file, _colon, line in (only.partition(":") for only in options.only)]
+    known, totals = reasons(), {}
+    unexplained = 0
+    for file in FILES:
+        lines = {line for end, line in wanted if file.endswith(end)}
+        if wanted and not lines:
+            continue
+        chosen = [mutant for mutant in mutants(file) if lines <= {""} or str(mutant.line) in lines]
+        if options.list:
+            for mutant in chosen:
+                say(str(mutant))
+            continue
+        memory = trials.Memory.load(f"unit-{file.replace('/', '-').removesuffix('.py')}")
+        for verdict in trials.verdicts([_baseline(file)], memory):
+            if verdict.case:
+                say(f"{verdict.case} fails without any mutant:\n{verdict.output}")
+                return 1
+        counts: Counter[str] = Counter()
+        for verdict in trials.verdicts(runs(chosen), memory, options.jobs):
+            why = next((each.why for each in known if each.covers(verdict.change)), None)
+            fate = "killed" if verdict.case else "explained" if why else "survived"
+            counts[fate] += 1
+            if not verdict.case:
+                say(f"{verdict.change}\n    {why or 'SURVIVED'}")
+        totals[file] = counts
+        unexplained += counts["survived"]
+        say(_line(file, counts))
+    if options.list:
+        return 0
+    whole = sum(totals.values(), Counter())
+    say(_line("all", whole))
+    say(f"cosmic-ray {importlib.metadata.version('cosmic-ray')}, Python {platform.python_version()}")
+    return 1 if unexplained or _percent(whole) < REQUIRED else 0
+
+
+def _percent(counts: Counter[str]) -> float:
+    return 100 * counts["killed"] / max(counts.total(), 1)
+
+
+def _line(name: str, counts: Counter[str]) -> str:
+    return (
+        f"{name}: {counts.total()} mutants, {counts['killed']} killed ({_percent(counts):.1f} %),"
+        f" {counts['explained']} survive for a known reason, {counts['survived']} for none"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
