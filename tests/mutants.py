@@ -20,7 +20,7 @@ import ast
 import importlib.abc
 import importlib.machinery
 import importlib.metadata
-import pathlib
+import itertools
 import platform
 import re
 import sys
@@ -28,11 +28,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import parso.python.tree  # before cosmic_ray, which parso's own imports can meet half-made
-from ansible_collections.mtls.nginx.tests import trials
-from cosmic_ray import plugins
 from cosmic_ray.ast import ast_nodes, get_ast
 from cosmic_ray.mutating import mutate_code
+from cosmic_ray.operators.provider import OperatorProvider
+
+from ansible_collections.mtls.nginx.tests import trials
 
 ROOT = trials.REPOSITORY
 CODE = ROOT / "plugins" / "module_utils"
@@ -138,10 +138,9 @@ def _meaning(source: str) -> int:
 
 
 def _by_cosmic_ray(part: str) -> Iterator[str]:
-    for name in plugins.operator_names():
-        if not _is_chosen(name.removeprefix("core/")):
-            continue
-        operator = plugins.get_operator(name)()
+    operators = OperatorProvider()
+    for name in filter(_is_chosen, operators):
+        operator = operators[name]()
         places = sum(len(list(operator.mutation_positions(node))) for node in ast_nodes(get_ast(part)))
         for occurrence in range(places):
             yield mutate_code(part, operator, occurrence)
@@ -209,7 +208,7 @@ def _droppable(text: str) -> Iterator[int]:
 
 def _described(file: str, source: str, changed: str) -> Mutant:
     old, new = source.split("\n"), changed.split("\n")
-    number = next(n for n, (a, b) in enumerate(zip([*old, ""], [*new, ""])) if a != b)
+    number = next(n for n, (a, b) in enumerate(itertools.zip_longest(old, new)) if a != b)
     after = new[number] if number < len(new) else ""
     return Mutant(file, number + 1, old[number].strip(), after.strip(), changed)
 
@@ -239,11 +238,7 @@ class _Reason:
     why: str
 
     def covers(self, mutant: Mutant) -> bool:
-        return (
-            self.file in ("*", mutant.file)
-            and self.before == mutant.before
-            and self.after in ("*", mutant.after)
-        )
+        return self.file in ("*", mutant.file) and self.before == mutant.before and self.after in ("*", mutant.after)
 
 
 def reasons() -> list[_Reason]:
@@ -264,12 +259,12 @@ def _prepare(mutant: Mutant) -> list[object]:
 def runs(chosen: Sequence[Mutant]) -> Iterator[trials.Run[Mutant]]:
     for mutant in chosen:
         tests = [f"tests/unit/plugins/module_utils/{name}" for name in FILES[mutant.file]]
-        yield trials.Run(mutant, mutant.key, tests, lambda mutant=mutant: _prepare(mutant), _SECONDS)
+        yield trials.Run(mutant, mutant.key, tests, lambda _folder, mutant=mutant: _prepare(mutant), _SECONDS)
 
 
 def _baseline(file: str) -> trials.Run[None]:
     tests = [f"tests/unit/plugins/module_utils/{name}" for name in FILES[file]]
-    return trials.Run(None, f"{file} as it is", tests, lambda: [], _SECONDS)
+    return trials.Run(None, f"{file} as it is", tests, lambda _folder: [], _SECONDS)
 
 
 def say(text: str) -> None:

@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import itertools
 import json
 import multiprocessing
 import os
 import pathlib
+import shutil
 import signal
-import sys
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -28,7 +28,7 @@ from typing import Any, Generic, TypeVar
 
 import pytest
 
-REPOSITORY = pathlib.Path(__file__).parents[1]
+REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
 MEMORY = REPOSITORY / "build" / "mutants"
 # What tests import and no trial changes: each fork has it already. What is not installed is not needed.
 _OTHERS = (
@@ -48,7 +48,6 @@ class Memory:
     path: pathlib.Path
     killers: dict[str, str] = field(default_factory=dict)  # case by change
     seconds: dict[str, float] = field(default_factory=dict)  # by test file
-    reach: dict[str, list[str]] = field(default_factory=dict)  # test files by what they render
 
     @classmethod
     def load(cls, name: str) -> Memory:
@@ -57,7 +56,7 @@ class Memory:
 
     def save(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        text = json.dumps({"killers": self.killers, "seconds": self.seconds, "reach": self.reach}, indent=1)
+        text = json.dumps({"killers": self.killers, "seconds": self.seconds}, indent=1)
         new = self.path.with_suffix(".new")
         new.write_text(text)
         new.replace(self.path)
@@ -117,12 +116,15 @@ class Verdict(Generic[T]):
 
 @dataclass(frozen=True)
 class Run(Generic[T]):
-    """One run to be made: `prepare` is called in its process, with its plugins of pytest still to come."""
+    """One run to be made. `prepare` is called in its process, with an empty folder, and returns plugins for pytest.
+
+    Where `change` is None, everything is as it is, and all cases run.
+    """
 
     change: T
     key: str
     tests: Sequence[str]
-    prepare: Callable[[], Sequence[Any]]
+    prepare: Callable[[pathlib.Path], Sequence[Any]]
     seconds: int
     arguments: Sequence[str] = ()
 
@@ -141,11 +143,11 @@ def verdicts(runs: Iterable[Run[T]], memory: Memory, jobs: int = 1) -> Iterator[
     """Make the runs, so many at a time, and yield what came of each as soon as it has ended."""
     import_others()
     fork = multiprocessing.get_context("fork")
-    waiting, busy = iter(runs), {}
+    waiting, numbers, busy = iter(runs), itertools.count(), {}
     with tempfile.TemporaryDirectory(prefix="mtls-trials-") as folder:
-        for number in range(sys.maxsize):
+        while True:
             while len(busy) < jobs and (run := next(waiting, None)):
-                place = pathlib.Path(folder, f"{number}-{len(busy)}-{time.monotonic_ns()}")
+                place = pathlib.Path(folder, str(next(numbers)))
                 place.mkdir()
                 process = fork.Process(target=_run, args=(run, memory.rank(run.key), place))
                 process.start()
@@ -164,7 +166,9 @@ def verdicts(runs: Iterable[Run[T]], memory: Memory, jobs: int = 1) -> Iterator[
                 else:
                     memory.killers.pop(run.key, None)
                 memory.save()
-                yield Verdict(run.change, case, (place / "output").read_text(errors="replace"))
+                output = (place / "output").read_text(errors="replace")
+                shutil.rmtree(place)
+                yield Verdict(run.change, case, output)
 
 
 def _run(run: Run[T], place: Callable[[str], tuple[float, ...]], folder: pathlib.Path) -> None:
@@ -175,9 +179,11 @@ def _run(run: Run[T], place: Callable[[str], tuple[float, ...]], folder: pathlib
     os.chdir(REPOSITORY)
     os.environ["PYTEST_DEBUG_TEMPROOT"] = str(folder)
     signal.alarm(run.seconds)  # a change may make it run for ever
-    plugins = [_InOrder(place, folder / "notes"), *run.prepare()]
+    plugins = [_InOrder(place, folder / "notes"), *run.prepare(folder)]
     stops = () if run.change is None else ("-x",)
-    os._exit(pytest.main(["-q", *stops, "-o", f"cache_dir={folder}/cache", *run.arguments, *run.tests], plugins=plugins))
+    os._exit(
+        pytest.main(["-q", *stops, "-o", f"cache_dir={folder}/cache", *run.arguments, *run.tests], plugins=plugins)
+    )
 
 
 def _end_group(group: int) -> None:
