@@ -72,6 +72,7 @@ class Host:
         self.plain_port = free_port()
         self.error_pages = True
         self.name_servers: Sequence[str] = ()
+        self.shutdown_timeout: int | None = None
         self.names: Mapping[str, str | None] = {}
         self._words = {"PORT": str(self.port), "PLAIN": str(self.plain_port), "FOLDER": str(folder), **words}
         self._process: subprocess.Popen[bytes] | None = None
@@ -96,6 +97,7 @@ class Host:
             error_pages=self.error_pages,
             name_servers=self.name_servers,
             names=self.names,
+            shutdown_timeout=self.shutdown_timeout,
         )
 
     def write(self, path: str, text: str) -> None:

@@ -207,14 +207,15 @@ def main() -> int:
     known = [] if options.known else [one for one in chosen if one.known]
     nowhere = [one for one in chosen if one not in known and f"{one.file}:{one.number}" not in reach]
     tried = [one for one in chosen if one not in known and one not in nowhere]
+    tried.sort(key=lambda one: one.line.strip() == "volatile;")  # these take longest: few cases notice
     for mutant in known:
         say(f"{mutant}\n    not tried: {mutant.known}")
     for mutant in nowhere:
         say(f"{mutant}\n    MISSED: no case renders it")
     missed = len(nowhere)
     for verdict in trials.verdicts(runs(tried, options.nginx, reach), memory, options.jobs):
-        refused = re.search(r"did not start: .*?\[emerg\][^:]*: (.*)", verdict.output) if verdict.case else None
-        case = verdict.case and verdict.case + (f" (nginx refuses it: {refused[1]})" if refused else "")
+        said = re.search(r"(?m)^E +(.{1,160})", verdict.output) if verdict.case else None
+        case = verdict.case and verdict.case + (f"\n    {said[1]}" if said else "")
         say(f"{verdict.change}\n    {case or verdict.change.known or 'MISSED by every case'}")
         missed += verdict.case is None and verdict.change.known is None
     say(f"{len(tried)} of {len(every)} lines tried, {len(known)} known to be missed by nobody, {missed} missed")
