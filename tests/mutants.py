@@ -17,10 +17,12 @@ from __future__ import annotations
 
 import argparse
 import ast
+import functools
 import importlib.abc
 import importlib.machinery
 import importlib.metadata
 import itertools
+import pathlib
 import platform
 import re
 import sys
@@ -269,7 +271,7 @@ def reasons() -> list[_Reason]:
     return found
 
 
-def _prepare(mutant: Mutant) -> list[object]:
+def _prepare(mutant: Mutant, _folder: pathlib.Path) -> list[object]:
     sys.meta_path.insert(0, _Mutated(mutant))
     return []
 
@@ -277,7 +279,7 @@ def _prepare(mutant: Mutant) -> list[object]:
 def runs(chosen: Sequence[Mutant]) -> Iterator[trials.Run[Mutant]]:
     for mutant in chosen:
         tests = [f"tests/unit/plugins/module_utils/{name}" for name in FILES[mutant.file]]
-        yield trials.Run(mutant, mutant.key, tests, lambda _folder, mutant=mutant: _prepare(mutant), _SECONDS)
+        yield trials.Run(mutant, mutant.key, tests, functools.partial(_prepare, mutant), _SECONDS)
 
 
 def _baseline(file: str) -> trials.Run[None]:

@@ -11,6 +11,7 @@ What is remembered only orders cases. A change counts as missed when every case 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import importlib
 import itertools
 import json
@@ -19,6 +20,7 @@ import os
 import pathlib
 import shutil
 import signal
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -61,6 +63,15 @@ class Memory:
         new.write_text(text)
         new.replace(self.path)
 
+    def learn(self, run: Run[Any], case: str | None, seconds: dict[str, float]) -> None:
+        if run.change is None:
+            self.seconds.update(seconds)
+        elif case and "::" in case:
+            self.killers[run.key] = case
+        else:
+            self.killers.pop(run.key, None)
+        self.save()
+
     def rank(self, key: str) -> Callable[[str], tuple[float, ...]]:
         """Return what sorts node ids, the likeliest first; cases of one file stay together after the first few."""
         counted = Counter(self.killers.values())
@@ -81,16 +92,16 @@ class Memory:
 class _InOrder:
     """A plugin of pytest: runs the likeliest cases first, and writes down which fails first."""
 
-    def __init__(self, place: Callable[[str], tuple[float, ...]] | None, notes: pathlib.Path) -> None:
+    def __init__(self, place: Callable[[str], tuple[float, ...]], without: frozenset[str], notes: pathlib.Path) -> None:
         self._place = place
+        self._without = without
         self._notes = notes
         self._seconds: Counter[str] = Counter()
         self._failed: str | None = None
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        if self._place:
-            place = self._place
-            items.sort(key=lambda item: place(item.nodeid))
+        items[:] = [item for item in items if item.nodeid not in self._without]
+        items.sort(key=lambda item: self._place(item.nodeid))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self._seconds[report.nodeid.partition("::")[0]] += report.duration
@@ -127,6 +138,9 @@ class Run(Generic[T]):
     prepare: Callable[[pathlib.Path], Sequence[Any]]
     seconds: int
     arguments: Sequence[str] = ()
+    twice: bool = False  # a failure counts if the case fails again, alone: for tests with servers on a busy machine
+    without: frozenset[str] = frozenset()  # cases that failed, and then did not
+    suspect: str | None = None  # the case that has failed once
 
 
 class BrokenRun(Exception):
@@ -143,32 +157,43 @@ def verdicts(runs: Iterable[Run[T]], memory: Memory, jobs: int = 1) -> Iterator[
     """Make the runs, so many at a time, and yield what came of each as soon as it has ended."""
     import_others()
     fork = multiprocessing.get_context("fork")
-    waiting, numbers, busy = iter(runs), itertools.count(), {}
+    waiting, numbers, again, busy = iter(runs), itertools.count(), [], {}
+    signal.signal(signal.SIGTERM, lambda *_signal: sys.exit(1))
     with tempfile.TemporaryDirectory(prefix="mtls-trials-") as folder:
-        while True:
-            while len(busy) < jobs and (run := next(waiting, None)):
-                place = pathlib.Path(folder, str(next(numbers)))
-                place.mkdir()
-                process = fork.Process(target=_run, args=(run, memory.rank(run.key), place))
-                process.start()
-                busy[process.sentinel] = process, run, place
-            if not busy:
-                return
-            for sentinel in connection.wait(busy):
-                process, run, place = busy.pop(sentinel)
-                process.join()
+        try:
+            while True:
+                while len(busy) < jobs and (run := again.pop() if again else next(waiting, None)):
+                    place = pathlib.Path(folder, str(next(numbers)))
+                    place.mkdir()
+                    process = fork.Process(target=_run, args=(run, memory.rank(run.key), place))
+                    process.start()
+                    busy[process.sentinel] = process, run, place
+                if not busy:
+                    return
+                for sentinel in connection.wait(busy):
+                    process, run, place = busy.pop(sentinel)
+                    process.join()
+                    _end_group(process.pid)
+                    case, seconds = _outcome(run, process.exitcode, place)
+                    output = (place / "output").read_text(errors="replace")
+                    shutil.rmtree(place)
+                    if more := _once_more(run, case):
+                        again.append(more)
+                        continue
+                    memory.learn(run, case, seconds)
+                    yield Verdict(run.change, case, output)
+        finally:
+            for process, *_rest in busy.values():
                 _end_group(process.pid)
-                case, seconds = _outcome(run, process.exitcode, place)
-                if case is None and run.change is None:
-                    memory.seconds.update(seconds)
-                if case and "::" in case:
-                    memory.killers[run.key] = case
-                else:
-                    memory.killers.pop(run.key, None)
-                memory.save()
-                output = (place / "output").read_text(errors="replace")
-                shutil.rmtree(place)
-                yield Verdict(run.change, case, output)
+
+
+def _once_more(run: Run[T], case: str | None) -> Run[T] | None:
+    """Return the run that must follow before anything is said: the case alone, or all the others."""
+    if run.suspect is None:
+        return dataclasses.replace(run, suspect=case) if run.twice and case and "::" in case else None
+    if case is None:
+        return dataclasses.replace(run, suspect=None, without=run.without | {run.suspect})
+    return None
 
 
 def _run(run: Run[T], place: Callable[[str], tuple[float, ...]], folder: pathlib.Path) -> None:
@@ -178,12 +203,13 @@ def _run(run: Run[T], place: Callable[[str], tuple[float, ...]], folder: pathlib
         os.dup2(output.fileno(), 2)
     os.chdir(REPOSITORY)
     os.environ["PYTEST_DEBUG_TEMPROOT"] = str(folder)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.alarm(run.seconds)  # a change may make it run for ever
-    plugins = [_InOrder(place, folder / "notes"), *run.prepare(folder)]
+    plugins = [_InOrder(place, run.without, folder / "notes"), *run.prepare(folder)]
     stops = () if run.change is None else ("-x",)
-    os._exit(
-        pytest.main(["-q", *stops, "-o", f"cache_dir={folder}/cache", *run.arguments, *run.tests], plugins=plugins)
-    )
+    tests = [run.suspect] if run.suspect else run.tests
+    arguments = ["-q", *stops, "-o", f"cache_dir={folder}/cache", *run.arguments, *tests]
+    os._exit(pytest.main(arguments, plugins=plugins))
 
 
 def _end_group(group: int) -> None:

@@ -15,6 +15,7 @@ trial with 1, unless `KNOWN` says why it may go.
 from __future__ import annotations
 
 import argparse
+import functools
 import hashlib
 import json
 import os
@@ -146,11 +147,10 @@ def _use(folder: pathlib.Path) -> pathlib.Path:
 
 def reached(nginx: str, tests: Sequence[str], memory: trials.Memory, jobs: int) -> dict[str, list[str]]:
     """Return the test files that render a line, by `FILE:LINE`. Files that have not changed since are not run again."""
-    shared = [path for path in sorted(TESTS.glob("*.py")) if not path.name.startswith(("test_", "trial"))]
-    shared += sorted(TEMPLATES.iterdir())
+    templates = b"".join(path.read_bytes() for path in sorted(TEMPLATES.iterdir()))
     marks = {}
     for test in tests:
-        digest = hashlib.sha256(b"".join(path.read_bytes() for path in [*shared, REPOSITORY / test])).hexdigest()
+        digest = hashlib.sha256(templates + (REPOSITORY / test).read_bytes()).hexdigest()
         marks[test] = trials.MEMORY / "marks" / f"{nginx}-{pathlib.Path(test).stem}-{digest[:16]}.json"
 
     def prepare(test: str, folder: pathlib.Path) -> list[object]:
@@ -158,7 +158,7 @@ def reached(nginx: str, tests: Sequence[str], memory: trials.Memory, jobs: int) 
         return [_Marks(marks[test])]
 
     runs = [
-        trials.Run(None, test, [test], lambda folder, test=test: prepare(test, folder), _A_FILE, [f"--nginx={nginx}"])
+        trials.Run(None, test, [test], functools.partial(prepare, test), _A_FILE, [f"--nginx={nginx}"])
         for test in tests
         if not marks[test].exists()
     ]
@@ -182,9 +182,8 @@ def runs(chosen: Sequence[Mutant], nginx: str, reach: dict[str, list[str]]) -> I
 
     for mutant in chosen:
         tests = reach[f"{mutant.file}:{mutant.number}"]
-        yield trials.Run(
-            mutant, mutant.key, tests, lambda folder, one=mutant: prepare(one, folder), _ALL, [f"--nginx={nginx}"]
-        )
+        made = functools.partial(prepare, mutant)
+        yield trials.Run(mutant, mutant.key, tests, made, _ALL, [f"--nginx={nginx}"], twice=True)
 
 
 def say(text: str) -> None:
