@@ -9,8 +9,10 @@
     python tests/mutants.py --list                       the mutants, without running them
 
 The mutants are those of cosmic-ray, and three kinds of our own: a text that decides is another, an expression for
-nginx or for `re` lacks a character, a refusal or call is not made. Nothing is written: each run imports the mutant in
-place of the file. A mutant that survives ends the command with 1, unless tests/survivors.txt gives a reason.
+nginx or for `re` lacks a character, a refusal or call is not made. Nothing is written. A change in a function is made
+in a fork of a process that has collected the tests, and only those that reach the function run; for any other, a
+process imports the mutant in place of the file. A mutant that survives ends the command with 1, unless
+tests/survivors.txt gives a reason.
 """
 
 from __future__ import annotations
@@ -22,19 +24,27 @@ import importlib.abc
 import importlib.machinery
 import importlib.metadata
 import itertools
+import json
+import os
 import pathlib
 import platform
 import re
+import signal
 import sys
+import tempfile
+import threading
+import types
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import pytest
 from cosmic_ray.ast import ast_nodes, get_ast
 from cosmic_ray.mutating import mutate_code
 from cosmic_ray.operators.provider import OperatorProvider
 
 from ansible_collections.mtls.nginx.tests import trials
+from ansible_collections.mtls.nginx.tests.unit import module_server
 
 ROOT = trials.REPOSITORY
 CODE = ROOT / "plugins" / "module_utils"
@@ -42,6 +52,7 @@ REASONS = ROOT / "tests" / "survivors.txt"
 PACKAGE = "ansible_collections.mtls.nginx.plugins.module_utils"
 REQUIRED = 95.0
 _SECONDS = 120
+NOT_HERE = "the change is not in a function"
 
 # Each file that decides who enters, and the unit tests that should notice, below tests/unit/plugins/module_utils.
 # Not among them: site/plain_characters.py, a table that tests/lint/plain_characters.py writes and tests recompute.
@@ -233,13 +244,16 @@ def _described(file: str, source: str, changed: str) -> Mutant:
     return Mutant(file, number + 1, old[number].strip(), after.strip(), changed)
 
 
+def _module_name(file: str) -> str:
+    return f"{PACKAGE}.{file.removesuffix('.py').replace('/', '.')}"
+
+
 class _Mutated(importlib.abc.MetaPathFinder, importlib.machinery.SourceFileLoader):
     """Imports the mutant in place of the file."""
 
     def __init__(self, mutant: Mutant) -> None:
         self._mutant = mutant
-        name = f"{PACKAGE}.{mutant.file.removesuffix('.py').replace('/', '.')}"
-        super().__init__(name, str(CODE / mutant.file))
+        super().__init__(_module_name(mutant.file), str(CODE / mutant.file))
 
     def find_spec(self, fullname, path, target=None):
         if fullname != self.name:
@@ -271,20 +285,179 @@ def reasons() -> list[_Reason]:
     return found
 
 
+def _paths(file: str) -> list[str]:
+    return [f"tests/unit/plugins/module_utils/{name}" for name in FILES[file]]
+
+
+# --- in a fork of a process that has everything
+
+
+class _InForks:
+    """A plugin of pytest: runs all cases once, and notes which lines they reach; then, for each mutant, those cases."""
+
+    def __init__(self, chosen: Sequence[Mutant], results: pathlib.Path) -> None:
+        self._chosen = chosen
+        self._results = results
+        self._failed: list[str] = []
+        self._seconds: dict[str, float] = {}
+        self._reached: dict[str, set[int]] = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self._seconds[report.nodeid] = self._seconds.get(report.nodeid, 0) + report.duration
+        if report.failed:
+            self._failed.append(report.nodeid)
+
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        module = sys.modules[_module_name(self._chosen[0].file)]
+        self._nobody = types.SimpleNamespace(listchain=lambda: [session])  # after each case only the session goes on
+        for item in session.items:
+            self._reached[item.nodeid] = _lines_of(str(module.__file__), functools.partial(self._run, item))
+        module_server._server.cache_clear()  # each fork starts its own
+        if self._failed or self._noticed_by(session.items, lambda: True):  # once more, in a fork
+            return True
+        with self._results.open("w") as results:
+            for number, mutant in enumerate(self._chosen):
+                body = _function_at(mutant)
+                items = [item for item in session.items if self._reached[item.nodeid].intersection(body)]
+                items.sort(key=lambda item: self._place(item, mutant))
+                case = self._noticed_by(items, functools.partial(_transplanted, module, mutant.source))
+                results.write(json.dumps([number, case]) + "\n")
+                results.flush()
+        return True
+
+    def _place(self, item: pytest.Item, mutant: Mutant) -> tuple[bool, float]:
+        return mutant.line not in self._reached[item.nodeid], self._seconds[item.nodeid]
+
+    def _run(self, item: pytest.Item) -> None:
+        item.config.hook.pytest_runtest_protocol(item=item, nextitem=self._nobody)
+
+    def _noticed_by(self, items: Sequence[pytest.Item], change: Callable[[], bool]) -> str | None:
+        """Return the case that fails in a fork after ``change``, None if none does; NOT_HERE if nothing changed."""
+        receives, sends = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            os.setsid()
+            os.close(receives)
+            signal.alarm(_SECONDS)
+            if not change():
+                os.write(sends, NOT_HERE.encode())
+                os._exit(0)
+            for item in items:
+                self._run(item)
+                if self._failed:
+                    os.write(sends, self._failed[0].encode())
+                    os._exit(0)
+            os.write(sends, b"-")
+            os._exit(0)
+        os.close(sends)
+        with os.fdopen(receives) as stream:
+            said = stream.read()
+        _pid, status = os.waitpid(pid, 0)
+        if os.WIFSIGNALED(status):
+            return f"ended by signal {os.WTERMSIG(status)}"
+        return None if said == "-" else said or "ended early"
+
+
+def _lines_of(path: str, call: Callable[[], None]) -> set[int]:
+    """Return the lines of a file that run while ``call`` does."""
+    lines: set[int] = set()
+
+    def trace(frame, _event, _argument):
+        if frame.f_code.co_filename != path:
+            return None
+        return trace_lines(frame, _event, _argument)
+
+    def trace_lines(frame, _event, _argument):
+        lines.add(frame.f_lineno)
+        return trace_lines
+
+    sys.settrace(trace)
+    threading.settrace(trace)
+    try:
+        call()
+    finally:
+        sys.settrace(None)
+        threading.settrace(None)
+    return lines
+
+
+def _transplanted(module: types.ModuleType, source: str) -> bool:
+    """Put the code of the mutant's functions into those of the module; tell whether that has changed any."""
+    namespace = {"__name__": module.__name__, "__file__": module.__file__}
+    exec(compile(source, str(module.__file__), "exec", dont_inherit=True), namespace)
+    changed = False
+    for name, old in _functions(vars(module), module.__name__):
+        new = dict(_functions(namespace, module.__name__)).get(name)
+        if new is not None and new.__code__ != old.__code__:
+            old.__code__ = new.__code__
+            changed = True
+    return changed
+
+
+def _functions(names: Mapping[str, object], module: str) -> Iterator[tuple[str, types.FunctionType]]:
+    for name, value in list(names.items()):
+        if isinstance(value, type) and value.__module__ == module:
+            for inner, function in _functions(vars(value), module):
+                yield f"{name}.{inner}", function
+            continue
+        for wrapped in ("__func__", "fget", "func", "__wrapped__"):
+            value = getattr(value, wrapped, value)
+        if isinstance(value, types.FunctionType) and value.__module__ == module:
+            yield name, value
+
+
+def _function_at(mutant: Mutant) -> range:
+    """Return the lines of the function in whose body the change is, so that its code is all that differs."""
+    found = range(0)
+    for node in ast.walk(ast.parse((CODE / mutant.file).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef) and node.body[0].lineno <= mutant.line <= (node.end_lineno or 0):
+            found = range(node.body[0].lineno, (node.end_lineno or 0) + 1)
+    return found
+
+
+def _in_forks(file: str, chosen: Sequence[Mutant], folder: pathlib.Path) -> list[str | None]:
+    """Return what noticed each mutant, in their order."""
+    results = folder / "results"
+    pid = os.fork()
+    if pid == 0:
+        with (folder / "output").open("wb") as output:
+            os.dup2(output.fileno(), 1)
+            os.dup2(output.fileno(), 2)
+        os.environ["PYTEST_DEBUG_TEMPROOT"] = str(folder)
+        arguments = ["-q", "-o", f"cache_dir={folder}/cache", "--tb=no", *_paths(file)]
+        os._exit(pytest.main(arguments, plugins=[_InForks(chosen, results)]))
+    os.waitpid(pid, 0)
+    if not results.exists():
+        raise SystemExit(f"The tests of {file} fail without any mutant:\n{(folder / 'output').read_text()[-3000:]}")
+    found = dict(json.loads(line) for line in results.read_text().splitlines())
+    return [found[number] for number in range(len(chosen))]
+
+
+# --- with the mutant in place of the file
+
+
 def _prepare(mutant: Mutant, _folder: pathlib.Path) -> list[object]:
     sys.meta_path.insert(0, _Mutated(mutant))
     return []
 
 
-def runs(chosen: Sequence[Mutant]) -> Iterator[trials.Run[Mutant]]:
-    for mutant in chosen:
-        tests = [f"tests/unit/plugins/module_utils/{name}" for name in FILES[mutant.file]]
-        yield trials.Run(mutant, mutant.key, tests, functools.partial(_prepare, mutant), _SECONDS)
-
-
-def _baseline(file: str) -> trials.Run[None]:
-    tests = [f"tests/unit/plugins/module_utils/{name}" for name in FILES[file]]
-    return trials.Run(None, f"{file} as it is", tests, lambda _folder: [], _SECONDS)
+def tried(file: str, chosen: Sequence[Mutant], jobs: int) -> Iterator[tuple[Mutant, str | None]]:
+    """Yield each mutant, and the case that has noticed it or None."""
+    inside = [mutant for mutant in chosen if _function_at(mutant)]
+    others = [mutant for mutant in chosen if mutant not in inside]
+    if inside:
+        with tempfile.TemporaryDirectory(prefix="mtls-mutants-") as folder:
+            for mutant, case in zip(inside, _in_forks(file, inside, pathlib.Path(folder)), strict=True):
+                if case == NOT_HERE:
+                    others.append(mutant)
+                else:
+                    yield mutant, case
+    memory = trials.Memory.load(f"unit-{file.replace('/', '-').removesuffix('.py')}")
+    runs = [
+        trials.Run(mutant, mutant.key, _paths(file), functools.partial(_prepare, mutant), _SECONDS) for mutant in others
+    ]
+    for verdict in trials.verdicts(runs, memory, jobs):
+        yield verdict.change, verdict.case
 
 
 def say(text: str) -> None:
@@ -310,18 +483,13 @@ def main() -> int:
             for mutant in chosen:
                 say(str(mutant))
             continue
-        memory = trials.Memory.load(f"unit-{file.replace('/', '-').removesuffix('.py')}")
-        for verdict in trials.verdicts([_baseline(file)], memory):
-            if verdict.case:
-                say(f"{verdict.case} fails without any mutant:\n{verdict.output}")
-                return 1
         counts: Counter[str] = Counter()
-        for verdict in trials.verdicts(runs(chosen), memory, options.jobs):
-            why = next((each.why for each in known if each.covers(verdict.change)), None)
-            fate = "killed" if verdict.case else "explained" if why else "survived"
+        for mutant, case in tried(file, chosen, options.jobs):
+            why = next((each.why for each in known if each.covers(mutant)), None)
+            fate = "killed" if case else "explained" if why else "survived"
             counts[fate] += 1
-            if not verdict.case:
-                say(f"{verdict.change}\n    {why or 'SURVIVED'}")
+            if not case:
+                say(f"{mutant}\n    {why or 'SURVIVED'}")
         totals[file] = counts
         unexplained += counts["survived"]
         say(_line(file, counts))
