@@ -25,11 +25,9 @@ import importlib.machinery
 import importlib.metadata
 import itertools
 import json
-import os
 import pathlib
 import platform
 import re
-import signal
 import sys
 import tempfile
 import threading
@@ -52,7 +50,6 @@ REASONS = ROOT / "tests" / "survivors.txt"
 PACKAGE = "ansible_collections.mtls.nginx.plugins.module_utils"
 REQUIRED = 95.0
 _SECONDS = 120
-NOT_HERE = "the change is not in a function"
 
 # Each file that decides who enters, and the unit tests that should notice, below tests/unit/plugins/module_utils.
 # Not among them: site/plain_characters.py, a table that tests/lint/plain_characters.py writes and tests recompute.
@@ -293,69 +290,29 @@ def _paths(file: str) -> list[str]:
 
 
 class _InForks:
-    """A plugin of pytest: runs all cases once, and notes which lines they reach; then, for each mutant, those cases."""
+    """Runs all cases once, and notes which lines they reach; then, for each mutant, those cases."""
 
     def __init__(self, chosen: Sequence[Mutant], results: pathlib.Path) -> None:
         self._chosen = chosen
         self._results = results
-        self._failed: list[str] = []
-        self._seconds: dict[str, float] = {}
-        self._reached: dict[str, set[int]] = {}
 
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        self._seconds[report.nodeid] = self._seconds.get(report.nodeid, 0) + report.duration
-        if report.failed:
-            self._failed.append(report.nodeid)
-
-    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+    def __call__(self, forks: trials.Forks, session: pytest.Session) -> None:
         module = sys.modules[_module_name(self._chosen[0].file)]
-        self._nobody = types.SimpleNamespace(listchain=lambda: [session])  # after each case only the session goes on
+        reached: dict[str, set[int]] = {}
         for item in session.items:
-            self._reached[item.nodeid] = _lines_of(str(module.__file__), functools.partial(self._run, item))
+            reached[item.nodeid] = _lines_of(str(module.__file__), functools.partial(forks.run, [item]))
         module_server._server.cache_clear()  # each fork starts its own
-        if self._failed or self._noticed_by(session.items, lambda: True):  # once more, in a fork
-            return True
+        if forks.first_failure(session.items, lambda: True, _SECONDS):  # in a fork they pass as well
+            return
         with self._results.open("w") as results:
             for number, mutant in enumerate(self._chosen):
                 body = _function_at(mutant)
-                items = [item for item in session.items if self._reached[item.nodeid].intersection(body)]
-                items.sort(key=lambda item: self._place(item, mutant))
-                case = self._noticed_by(items, functools.partial(_transplanted, module, mutant.source))
-                results.write(json.dumps([number, case]) + "\n")
+                items = [item for item in session.items if reached[item.nodeid].intersection(body)]
+                items.sort(key=lambda item: (mutant.line not in reached[item.nodeid], forks.seconds[item.nodeid]))
+                change = functools.partial(_transplanted, module, mutant.source)
+                failure = forks.first_failure(items, change, _SECONDS)
+                results.write(json.dumps([number, failure and failure.case]) + "\n")
                 results.flush()
-        return True
-
-    def _place(self, item: pytest.Item, mutant: Mutant) -> tuple[bool, float]:
-        return mutant.line not in self._reached[item.nodeid], self._seconds[item.nodeid]
-
-    def _run(self, item: pytest.Item) -> None:
-        item.config.hook.pytest_runtest_protocol(item=item, nextitem=self._nobody)
-
-    def _noticed_by(self, items: Sequence[pytest.Item], change: Callable[[], bool]) -> str | None:
-        """Return the case that fails in a fork after ``change``, None if none does; NOT_HERE if nothing changed."""
-        receives, sends = os.pipe()
-        pid = os.fork()
-        if pid == 0:
-            os.setsid()
-            os.close(receives)
-            signal.alarm(_SECONDS)
-            if not change():
-                os.write(sends, NOT_HERE.encode())
-                os._exit(0)
-            for item in items:
-                self._run(item)
-                if self._failed:
-                    os.write(sends, self._failed[0].encode())
-                    os._exit(0)
-            os.write(sends, b"-")
-            os._exit(0)
-        os.close(sends)
-        with os.fdopen(receives) as stream:
-            said = stream.read()
-        _pid, status = os.waitpid(pid, 0)
-        if os.WIFSIGNALED(status):
-            return f"ended by signal {os.WTERMSIG(status)}"
-        return None if said == "-" else said or "ended early"
 
 
 def _lines_of(path: str, call: Callable[[], None]) -> set[int]:
@@ -389,6 +346,8 @@ def _transplanted(module: types.ModuleType, source: str) -> bool:
     for name, old in _functions(vars(module), module.__name__):
         new = dict(_functions(namespace, module.__name__)).get(name)
         if new is not None and new.__code__ != old.__code__:
+            if new.__code__.co_freevars != old.__code__.co_freevars:
+                return False
             old.__code__ = new.__code__
             changed = True
     return changed
@@ -415,49 +374,49 @@ def _function_at(mutant: Mutant) -> range:
     return found
 
 
-def _in_forks(file: str, chosen: Sequence[Mutant], folder: pathlib.Path) -> list[str | None]:
+def _in_forks(file: str, chosen: Sequence[Mutant]) -> list[str | None]:
     """Return what noticed each mutant, in their order."""
-    results = folder / "results"
-    pid = os.fork()
-    if pid == 0:
-        with (folder / "output").open("wb") as output:
-            os.dup2(output.fileno(), 1)
-            os.dup2(output.fileno(), 2)
-        os.environ["PYTEST_DEBUG_TEMPROOT"] = str(folder)
-        arguments = ["-q", "-o", f"cache_dir={folder}/cache", "--tb=no", *_paths(file)]
-        os._exit(pytest.main(arguments, plugins=[_InForks(chosen, results)]))
-    os.waitpid(pid, 0)
-    if not results.exists():
-        raise SystemExit(f"The tests of {file} fail without any mutant:\n{(folder / 'output').read_text()[-3000:]}")
-    found = dict(json.loads(line) for line in results.read_text().splitlines())
+    with tempfile.TemporaryDirectory(prefix="mtls-mutants-") as folder:
+        results = pathlib.Path(folder, "results")
+        _code, output = trials.collected(_InForks(chosen, results), _paths(file))
+        if not results.exists():
+            raise SystemExit(f"The tests of {file} fail without any mutant:\n{output[-3000:]}")
+        found = dict(json.loads(line) for line in results.read_text().splitlines())
     return [found[number] for number in range(len(chosen))]
 
 
 # --- with the mutant in place of the file
 
 
-def _prepare(mutant: Mutant, _folder: pathlib.Path) -> list[object]:
+def _afresh(mutant: Mutant) -> str | None:
+    """Return what notices a mutant that is imported in place of the file."""
+
+    def all_of_them(forks: trials.Forks, session: pytest.Session) -> None:
+        if failure := forks.run(session.items):
+            pytest.exit(f"noticed by {failure[0]}", returncode=9)
+
     sys.meta_path.insert(0, _Mutated(mutant))
-    return []
+    try:
+        code, output = trials.collected(all_of_them, _paths(mutant.file))
+    finally:
+        sys.meta_path.pop(0)
+    if code == 0:
+        return None
+    noticed = re.search(r"noticed by (.+?) !", output)
+    return noticed[1] if noticed else f"pytest ends with {code}"
 
 
-def tried(file: str, chosen: Sequence[Mutant], jobs: int) -> Iterator[tuple[Mutant, str | None]]:
+def tried(file: str, chosen: Sequence[Mutant]) -> Iterator[tuple[Mutant, str | None]]:
     """Yield each mutant, and the case that has noticed it or None."""
     inside = [mutant for mutant in chosen if _function_at(mutant)]
     others = [mutant for mutant in chosen if mutant not in inside]
-    if inside:
-        with tempfile.TemporaryDirectory(prefix="mtls-mutants-") as folder:
-            for mutant, case in zip(inside, _in_forks(file, inside, pathlib.Path(folder)), strict=True):
-                if case == NOT_HERE:
-                    others.append(mutant)
-                else:
-                    yield mutant, case
-    memory = trials.Memory.load(f"unit-{file.replace('/', '-').removesuffix('.py')}")
-    runs = [
-        trials.Run(mutant, mutant.key, _paths(file), functools.partial(_prepare, mutant), _SECONDS) for mutant in others
-    ]
-    for verdict in trials.verdicts(runs, memory, jobs):
-        yield verdict.change, verdict.case
+    for mutant, case in zip(inside, _in_forks(file, inside) if inside else [], strict=True):
+        if case == trials.NOTHING_CHANGED:
+            others.append(mutant)
+        else:
+            yield mutant, case
+    for mutant in others:
+        yield mutant, _afresh(mutant)
 
 
 def say(text: str) -> None:
@@ -467,11 +426,11 @@ def say(text: str) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--only", action="append", default=[], metavar="FILE[:LINE]")
     parser.add_argument("--list", action="store_true", help="the mutants, without running them")
     options = parser.parse_args()
     wanted = [(file, line) for file, _colon, line in (only.partition(":") for only in options.only)]
+    trials.end_with_the_parent()
     known, totals = reasons(), {}
     unexplained = 0
     for file in FILES:
@@ -484,7 +443,7 @@ def main() -> int:
                 say(str(mutant))
             continue
         counts: Counter[str] = Counter()
-        for mutant, case in tried(file, chosen, options.jobs):
+        for mutant, case in tried(file, chosen):
             why = next((each.why for each in known if each.covers(mutant)), None)
             fate = "killed" if case else "explained" if why else "survived"
             counts[fate] += 1

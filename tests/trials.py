@@ -1,33 +1,33 @@
 # Copyright (c) 2026, the mtls.nginx authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs pytest again and again, once for each change that some case should miss, and remembers what it learns.
+"""Runs tests again and again, once for each change that some case should miss.
 
-Each run is a fork of a process that has imported what belongs to others, and ends at the first case that fails. The
-cases that are likely to fail come first: the one that noticed this change last time, then those that noticed most.
-What is remembered only orders cases. A change counts as missed when every case has passed.
+pytest collects once. For each change its process forks, and the fork makes the change and runs cases until one fails.
+A change counts as missed when every case has passed.
 """
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
+import functools
 import importlib
-import itertools
 import json
-import multiprocessing
 import os
 import pathlib
+import re
 import shutil
 import signal
 import sys
 import tempfile
+import traceback
+import types
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from multiprocessing import connection
-from typing import Any, Generic, TypeVar
+from typing import Any
 
+import hypothesis
 import pytest
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
@@ -36,115 +36,167 @@ MEMORY = REPOSITORY / "build" / "mutants"
 _OTHERS = (
     *("ansible.module_utils.basic", "ansible.plugins.loader", "ansible.template", "asyncio", "concurrent.futures"),
     *("cryptography.hazmat.primitives.serialization.pkcs12", "cryptography.x509", "http.client", "http.server"),
-    *("hypothesis", "jinja2", "jinja2.sandbox", "pkcs11", "ssl", "yaml"),
+    *("jinja2", "jinja2.sandbox", "pkcs11", "ssl", "yaml"),
 )
 _BUSIEST = 6  # cases that go ahead because they notice most
+NOTHING_CHANGED = "nothing changed"
 
-T = TypeVar("T")
+
+@dataclass(frozen=True)
+class Failure:
+    """The case that noticed a change, or how its process ended otherwise, and what it said."""
+
+    case: str
+    reason: str = ""
 
 
 @dataclass
 class Memory:
-    """What earlier runs of one set of tests have taught; lives in `build/`, and may be deleted."""
+    """Which case noticed a change last time; lives in `build/`, may be deleted, and only orders cases."""
 
     path: pathlib.Path
     killers: dict[str, str] = field(default_factory=dict)  # case by change
-    seconds: dict[str, float] = field(default_factory=dict)  # by test file
 
     @classmethod
     def load(cls, name: str) -> Memory:
         path = MEMORY / f"{name}.json"
-        return cls(path, **json.loads(path.read_text())) if path.exists() else cls(path)
+        return cls(path, json.loads(path.read_text()) if path.exists() else {})
+
+    def learn(self, key: str, case: str | None) -> None:
+        if case and "::" in case:
+            self.killers[key] = case
+        else:
+            self.killers.pop(key, None)
 
     def save(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        text = json.dumps({"killers": self.killers, "seconds": self.seconds}, indent=1)
-        new = self.path.with_suffix(".new")
-        new.write_text(text)
-        new.replace(self.path)
+        self.path.write_text(json.dumps(self.killers, indent=1))
 
-    def learn(self, run: Run[Any], case: str | None, seconds: dict[str, float]) -> None:
-        if run.change is None:
-            self.seconds.update(seconds)
-        elif case and "::" in case:
-            self.killers[run.key] = case
-        else:
-            self.killers.pop(run.key, None)
-        self.save()
-
-    def rank(self, key: str) -> Callable[[str], tuple[float, ...]]:
+    def rank(self, key: str) -> Callable[[str], tuple[int, int]]:
         """Return what sorts node ids, the likeliest first; cases of one file stay together after the first few."""
-        counted = Counter(self.killers.values())
-        busiest = [case for case, _count in counted.most_common(_BUSIEST)]
+        busiest = [case for case, _count in Counter(self.killers.values()).most_common(_BUSIEST)]
         files = Counter(case.partition("::")[0] for case in self.killers.values())
 
-        def place(case: str) -> tuple[float, ...]:
+        def place(case: str) -> tuple[int, int]:
             if case == self.killers.get(key):
-                return (0,)
+                return 0, 0
             if case in busiest:
-                return (1, busiest.index(case))
-            file = case.partition("::")[0]
-            return (2, self.seconds.get(file, 1.0) / (1 + files[file]))
+                return 1, busiest.index(case)
+            return 2, -files[case.partition("::")[0]]
 
         return place
 
 
-class _InOrder:
-    """A plugin of pytest: runs the likeliest cases first, and writes down which fails first."""
+def in_a_fork(work: Callable[[], Any], seconds: int) -> tuple[Any, int]:
+    """Run something in a fork, for so long at most; return what it returned, as JSON has it, and its exit status.
 
-    def __init__(self, place: Callable[[str], tuple[float, ...]], without: frozenset[str], notes: pathlib.Path) -> None:
-        self._place = place
-        self._without = without
-        self._notes = notes
-        self._seconds: Counter[str] = Counter()
-        self._failed: str | None = None
+    Whatever it has started ends with it.
+    """
+    receives, sends = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        status = 70
+        try:
+            os.setsid()
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.alarm(seconds)  # a change may make it run for ever
+            os.write(sends, json.dumps(work()).encode())
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+    os.close(sends)
+    ended = False
+    try:
+        _pid, status = os.waitpid(pid, 0)
+        ended = True
+    finally:
+        if not ended:  # it is told to end what it has started
+            os.kill(pid, signal.SIGTERM)
+            os.waitpid(pid, 0)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)
+    with os.fdopen(receives, "rb") as stream:
+        said = stream.read() if status == 0 else b""
+    return json.loads(said) if said else None, status
 
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        items[:] = [item for item in items if item.nodeid not in self._without]
-        items.sort(key=lambda item: self._place(item.nodeid))
+
+class Forks:
+    """A plugin of pytest that collects, and then runs `trial` in place of the tests."""
+
+    def __init__(self, trial: Callable[[Forks, pytest.Session], None]) -> None:
+        self._trial = trial
+        self._failure: tuple[str, str] | None = None
+        self.seconds: Counter[str] = Counter()  # by case
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        self._seconds[report.nodeid.partition("::")[0]] += report.duration
-        if report.failed and self._failed is None:
-            self._failed = report.nodeid
+        self.seconds[report.nodeid] += report.duration
+        if report.failed and self._failure is None:
+            said = re.search(r"(?m)^E +(.{1,160})", report.longreprtext)
+            self._failure = report.nodeid, said[1] if said else ""
 
-    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        if report.failed and self._failed is None:
-            self._failed = report.nodeid
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        self._trial(self, session)
+        return True
 
-    def pytest_sessionfinish(self) -> None:
-        self._notes.write_text(json.dumps({"failed": self._failed, "seconds": self._seconds}))
+    def run(self, items: Sequence[pytest.Item]) -> tuple[str, str] | None:
+        """Run cases until one fails, and return it with what it said. What lives as long as the session lives on."""
+        for item, following in zip(items, [*items, None][1:], strict=True):
+            nobody = types.SimpleNamespace(listchain=lambda item=item: [item.session])
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=following or nobody)
+            if self._failure:
+                return self._failure
+        return None
+
+    def first_failure(
+        self, items: Sequence[pytest.Item], change: Callable[[], bool], seconds: int, *, twice: bool = False
+    ) -> Failure | None:
+        """Return what fails after a change, None if nothing does.
+
+        :arg change: makes it, and tells whether there was something to be changed.
+        :arg twice: a failure counts if the case fails again, alone: for tests with servers on a busy machine.
+        """
+
+        def work(chosen: Sequence[pytest.Item]) -> tuple[str, str] | None:
+            try:
+                if not change():
+                    return NOTHING_CHANGED, ""
+            except Exception as error:
+                return "cannot be imported", repr(error)
+            return self.run(chosen)
+
+        def changed(chosen: Sequence[pytest.Item]) -> Failure | None:
+            with _tidy():
+                found, status = in_a_fork(functools.partial(work, chosen), seconds)
+            if os.WIFSIGNALED(status):
+                return Failure(f"ended by {signal.Signals(os.WTERMSIG(status)).name}")
+            if status:
+                raise RuntimeError(f"a fork ended with {os.WEXITSTATUS(status)}")
+            return Failure(*found) if found else None
+
+        left = list(items)
+        while failure := changed(left):
+            again = [item for item in left if item.nodeid == failure.case]
+            if not twice or not again or changed(again):
+                return failure
+            left.remove(again[0])
+        return None
 
 
-@dataclass(frozen=True)
-class Verdict(Generic[T]):
-    """`case` is the one that noticed `change`, or how the run ended otherwise; None where every case passed."""
-
-    change: T
-    case: str | None
-    output: str
-
-
-@dataclass(frozen=True)
-class Run(Generic[T]):
-    """One run to be made. `prepare` is called in its process, with an empty folder, and returns plugins for pytest.
-
-    Where `change` is None, everything is as it is, and all cases run.
-    """
-
-    change: T
-    key: str
-    tests: Sequence[str]
-    prepare: Callable[[pathlib.Path], Sequence[Any]]
-    seconds: int
-    arguments: Sequence[str] = ()
-    twice: bool = False  # a failure counts if the case fails again, alone: for tests with servers on a busy machine
-    without: frozenset[str] = frozenset()  # cases that failed, and then did not
-    suspect: str | None = None  # the case that has failed once
-
-
-class BrokenRun(Exception):
-    """pytest ended in a way that says nothing of the change: an unknown file, an internal error."""
+@contextlib.contextmanager
+def _tidy() -> Iterator[None]:
+    """Remove what a fork's tests leave below the folder of `collected`, which it could not do itself."""
+    root = pathlib.Path(os.environ["PYTEST_DEBUG_TEMPROOT"])
+    before = set(root.glob("pytest-of-*/*/*"))
+    try:
+        yield
+    finally:
+        for path in set(root.glob("pytest-of-*/*/*")) - before:
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink()
 
 
 def import_others() -> None:
@@ -153,81 +205,31 @@ def import_others() -> None:
             importlib.import_module(name)
 
 
-def verdicts(runs: Iterable[Run[T]], memory: Memory, jobs: int = 1) -> Iterator[Verdict[T]]:
-    """Make the runs, so many at a time, and yield what came of each as soon as it has ended."""
+def collected(
+    trial: Callable[[Forks, pytest.Session], None], arguments: Sequence[str], *, plugins: Sequence[object] = ()
+) -> tuple[int, str]:
+    """Let pytest collect, in a fork, and run `trial` in place of the tests; return its exit status and its output."""
     import_others()
-    fork = multiprocessing.get_context("fork")
-    waiting, numbers, again, busy = iter(runs), itertools.count(), [], {}
-    signal.signal(signal.SIGTERM, lambda *_signal: sys.exit(1))
     with tempfile.TemporaryDirectory(prefix="mtls-trials-") as folder:
-        try:
-            while True:
-                while len(busy) < jobs and (run := again.pop() if again else next(waiting, None)):
-                    place = pathlib.Path(folder, str(next(numbers)))
-                    place.mkdir()
-                    process = fork.Process(target=_run, args=(run, memory.rank(run.key), place))
-                    process.start()
-                    busy[process.sentinel] = process, run, place
-                if not busy:
-                    return
-                for sentinel in connection.wait(busy):
-                    process, run, place = busy.pop(sentinel)
-                    process.join()
-                    _end_group(process.pid)
-                    case, seconds = _outcome(run, process.exitcode, place)
-                    output = (place / "output").read_text(errors="replace")
-                    shutil.rmtree(place)
-                    if more := _once_more(run, case):
-                        again.append(more)
-                        continue
-                    memory.learn(run, case, seconds)
-                    yield Verdict(run.change, case, output)
-        finally:
-            for process, *_rest in busy.values():
-                _end_group(process.pid)
+        output = pathlib.Path(folder, "output")
+
+        def work() -> int:
+            end_with_the_parent()
+            # The same examples for each change, however busy the machine is.
+            hypothesis.settings.register_profile("trial", deadline=None, database=None, derandomize=True)
+            hypothesis.settings.load_profile("trial")
+            with output.open("wb") as stream:
+                os.dup2(stream.fileno(), 1)
+                os.dup2(stream.fileno(), 2)
+            os.chdir(REPOSITORY)
+            os.environ["PYTEST_DEBUG_TEMPROOT"] = folder
+            options = ["-q", "-p", "no:xdist", "-o", f"cache_dir={folder}/cache"]
+            return int(pytest.main([*options, *arguments], plugins=[Forks(trial), *plugins]))
+
+        code, status = in_a_fork(work, 24 * 3600)
+        return code if status == 0 else status, output.read_text(errors="replace")
 
 
-def _once_more(run: Run[T], case: str | None) -> Run[T] | None:
-    """Return the run that must follow before anything is said: the case alone, or all the others."""
-    if run.suspect is None:
-        return dataclasses.replace(run, suspect=case) if run.twice and case and "::" in case else None
-    if case is None:
-        return dataclasses.replace(run, suspect=None, without=run.without | {run.suspect})
-    return None
-
-
-def _run(run: Run[T], place: Callable[[str], tuple[float, ...]], folder: pathlib.Path) -> None:
-    os.setsid()
-    with (folder / "output").open("wb") as output:
-        os.dup2(output.fileno(), 1)
-        os.dup2(output.fileno(), 2)
-    os.chdir(REPOSITORY)
-    os.environ["PYTEST_DEBUG_TEMPROOT"] = str(folder)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.alarm(run.seconds)  # a change may make it run for ever
-    plugins = [_InOrder(place, run.without, folder / "notes"), *run.prepare(folder)]
-    stops = () if run.change is None else ("-x",)
-    tests = [run.suspect] if run.suspect else run.tests
-    arguments = ["-q", *stops, "-o", f"cache_dir={folder}/cache", *run.arguments, *tests]
-    os._exit(pytest.main(arguments, plugins=plugins))
-
-
-def _end_group(group: int) -> None:
-    """End what the run has left behind: servers of a test that never came to their end."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(group, signal.SIGKILL)
-
-
-def _outcome(run: Run[T], code: int, place: pathlib.Path) -> tuple[str | None, dict[str, float]]:
-    if code == -signal.SIGALRM:
-        return f"not done within {run.seconds} seconds", {}
-    notes = place / "notes"
-    said = json.loads(notes.read_text()) if notes.exists() else {"failed": None, "seconds": {}}
-    if code == 0:
-        return None, said["seconds"]
-    if said["failed"]:
-        return said["failed"], said["seconds"]
-    output = (place / "output").read_text(errors="replace")
-    if "ImportError while loading conftest" in output:
-        return "the tests' own conftest", {}
-    raise BrokenRun(f"{run.key}: pytest ended with {code}:\n{output[-3000:]}")
+def end_with_the_parent() -> None:
+    """End forks too when this process is told to end."""
+    signal.signal(signal.SIGTERM, lambda *_signal: sys.exit(1))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 import pathlib
 import signal
 import socket
@@ -25,8 +24,8 @@ from ansible_collections.mtls.nginx.tests.ports import free_port
 from . import pki
 from .nginxes import REPOSITORY, Build
 
-# `trial.py` has others rendered.
-_TEMPLATES = os.environ.get("MTLS_GATE_TEMPLATES", str(REPOSITORY / "roles" / "server" / "templates"))
+# `trial.py` puts others in their place.
+_TEMPLATES = str(REPOSITORY / "roles" / "server" / "templates")
 _SECONDS = 15
 _DIRECTIVES = ("map_hash_bucket_size", "map_hash_max_size", "resolver", "variables_hash_bucket_size")
 _PAGES = ("index.html", "secret", "api/secret", "page.php", "exact", "exactly", "open/index.html", "open/page")

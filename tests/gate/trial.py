@@ -4,7 +4,7 @@
 """Try the tests of the gate: take each line of what is rendered away in turn, and see which case misses it.
 
     python tests/gate/trial.py                               every line, on the installed nginx (half an hour or so)
-    python tests/gate/trial.py --nginx mainline --jobs 4     on another build, four at a time
+    python tests/gate/trial.py --nginx mainline              on another build
     python tests/gate/trial.py --only gate.j2:12             one line
 
 Defaults of maps are turned round as well. First the suite runs once on the templates as they are, with a mark on each
@@ -15,16 +15,20 @@ trial with 1, unless `KNOWN` says why it may go.
 from __future__ import annotations
 
 import argparse
-import functools
 import hashlib
+import itertools
 import json
 import os
 import pathlib
 import re
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+import tempfile
+import types
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+
+import pytest
 
 from ansible_collections.mtls.nginx.tests import trials
 
@@ -46,7 +50,7 @@ KNOWN = {
     "variables_hash_": "without it nginx only warns",
     "proxy_headers_hash_": "without it nginx only warns",
 }
-_A_FILE, _ALL = 900, 3600  # seconds
+_SECONDS = 3600  # for all cases on a busy machine
 
 
 @dataclass(frozen=True)
@@ -113,77 +117,86 @@ def write_marked(folder: pathlib.Path) -> None:
         (folder / file).write_text("\n".join(lines))
 
 
-class _Marks:
-    """A plugin of pytest: writes down which marks are in what the tests have rendered."""
+def _host_module() -> types.ModuleType:
+    """Return tests/gate/host.py as pytest has imported it."""
+    path = str(TESTS / "host.py")
+    (host,) = (one for one in list(sys.modules.values()) if getattr(one, "__file__", "") == path)
+    return host
 
-    def __init__(self, path: pathlib.Path) -> None:
-        self._path = path
-        self._found: set[str] = set()
 
-    def pytest_collection_finish(self) -> None:
-        (host,) = (one for one in list(sys.modules.values()) if getattr(one, "__file__", "") == str(TESTS / "host.py"))
+def reached(nginx: str, tests: Sequence[str]) -> dict[str, set[str]]:
+    """Return the test files that render a line, by `FILE:LINE`. Files that have not changed since are not run again."""
+    templates = b"".join(path.read_bytes() for path in sorted(TEMPLATES.iterdir()))
+    kept = {}
+    for test in tests:
+        digest = hashlib.sha256(templates + (REPOSITORY / test).read_bytes()).hexdigest()
+        kept[test] = trials.MEMORY / "marks" / f"{nginx}-{pathlib.Path(test).stem}-{digest[:16]}.json"
+
+    def run_marked(forks: trials.Forks, session: pytest.Session) -> None:
+        host = _host_module()
         render = host.host_files
+        found: set[str] = set()
 
         def rendered(*arguments, **named):
             wanted = render(*arguments, **named)
             for item in [*wanted.files, *wanted.secrets]:
-                self._found.update(re.findall(r"#@(\S+:\d+)@", item["content"]))
+                found.update(re.findall(r"#@(\S+:\d+)@", item["content"]))
             return wanted
 
-        host.host_files = rendered
+        with tempfile.TemporaryDirectory() as folder:
+            write_marked(pathlib.Path(folder))
+            host._TEMPLATES, host.host_files = folder, rendered
+            for test, items in itertools.groupby(session.items, lambda item: item.nodeid.partition("::")[0]):
+                found.clear()
+                if failure := forks.run(list(items)):
+                    pytest.exit(f"{failure[0]} fails on the templates as they are: {failure[1]}", returncode=9)
+                kept[test].parent.mkdir(parents=True, exist_ok=True)
+                kept[test].write_text(json.dumps(sorted(found)))
 
-    def pytest_sessionfinish(self, exitstatus: int) -> None:
-        if exitstatus:
-            return
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._path.write_text(json.dumps(sorted(self._found)))
-
-
-def _use(folder: pathlib.Path) -> pathlib.Path:
-    templates = folder / "templates"
-    os.environ["MTLS_GATE_TEMPLATES"] = str(templates)
-    return templates
-
-
-def reached(nginx: str, tests: Sequence[str], memory: trials.Memory, jobs: int) -> dict[str, list[str]]:
-    """Return the test files that render a line, by `FILE:LINE`. Files that have not changed since are not run again."""
-    templates = b"".join(path.read_bytes() for path in sorted(TEMPLATES.iterdir()))
-    marks = {}
-    for test in tests:
-        digest = hashlib.sha256(templates + (REPOSITORY / test).read_bytes()).hexdigest()
-        marks[test] = trials.MEMORY / "marks" / f"{nginx}-{pathlib.Path(test).stem}-{digest[:16]}.json"
-
-    def prepare(test: str, folder: pathlib.Path) -> list[object]:
-        write_marked(_use(folder))
-        return [_Marks(marks[test])]
-
-    runs = [
-        trials.Run(None, test, [test], functools.partial(prepare, test), _A_FILE, [f"--nginx={nginx}"])
-        for test in tests
-        if not marks[test].exists()
-    ]
-    for verdict in trials.verdicts(runs, memory, jobs):
-        if verdict.case:
-            raise SystemExit(f"{verdict.case} fails on the templates as they are:\n{verdict.output[-3000:]}")
-    found: dict[str, list[str]] = {}
-    for test, path in marks.items():
+    if unknown := [test for test in tests if not kept[test].exists()]:
+        code, output = trials.collected(run_marked, [f"--nginx={nginx}", *unknown])
+        if code:
+            raise SystemExit(output[-3000:])
+    lines: dict[str, set[str]] = {}
+    for test, path in kept.items():
         for mark in json.loads(path.read_text()):
-            found.setdefault(mark, []).append(test)
-    return found
+            lines.setdefault(mark, set()).add(test)
+    return lines
 
 
 # --- who misses it
 
 
-def runs(chosen: Sequence[Mutant], nginx: str, reach: dict[str, list[str]]) -> Iterator[trials.Run[Mutant]]:
-    def prepare(mutant: Mutant, folder: pathlib.Path) -> list[object]:
-        mutant.write(_use(folder))
-        return []
+def try_all(chosen: Sequence[Mutant], nginx: str, reach: Mapping[str, set[str]]) -> dict[Mutant, bool]:
+    """Take the lines away one after the other; say what notices each, and return whether something does."""
+    memory = trials.Memory.load(f"gate-{nginx}")
+    terminal = os.dup(1)
 
-    for mutant in chosen:
-        tests = reach[f"{mutant.file}:{mutant.number}"]
-        made = functools.partial(prepare, mutant)
-        yield trials.Run(mutant, mutant.key, tests, made, _ALL, [f"--nginx={nginx}"], twice=True)
+    def one_by_one(forks: trials.Forks, session: pytest.Session) -> None:
+        host = _host_module()
+        for number, mutant in enumerate(chosen):
+            tests, place = reach[f"{mutant.file}:{mutant.number}"], memory.rank(mutant.key)
+            items = [item for item in session.items if item.nodeid.partition("::")[0] in tests]
+            items.sort(key=lambda item, place=place: place(item.nodeid))
+            with tempfile.TemporaryDirectory() as folder:
+                mutant.write(pathlib.Path(folder))
+                host._TEMPLATES = folder
+                failure = forks.first_failure(items, lambda: True, _SECONDS, twice=True)
+            memory.learn(mutant.key, failure and failure.case)
+            memory.save()
+            said = f"{failure.case}\n    {failure.reason}" if failure else mutant.known or "MISSED by every case"
+            os.write(terminal, f"{mutant}\n    {said}\n".encode())
+            with results.open("a") as stream:
+                stream.write(json.dumps([number, failure is not None]) + "\n")
+
+    with tempfile.TemporaryDirectory(prefix="mtls-trial-") as place:
+        results = pathlib.Path(place, "results")
+        tests = sorted(set().union(*(reach[f"{one.file}:{one.number}"] for one in chosen)))
+        code, output = trials.collected(one_by_one, [f"--nginx={nginx}", *tests])
+        if code:
+            raise SystemExit(output[-3000:])
+        found = dict(json.loads(line) for line in results.read_text().splitlines())
+    return {mutant: found[number] for number, mutant in enumerate(chosen)}
 
 
 def say(text: str) -> None:
@@ -194,13 +207,12 @@ def say(text: str) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nginx", default="installed")
-    parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--only", action="append", default=[], help="FILE or FILE:LINE")
     parser.add_argument("--known", action="store_true", help="try what KNOWN names, too")
     options = parser.parse_args()
+    trials.end_with_the_parent()
     tests = [path.relative_to(REPOSITORY).as_posix() for path in sorted(TESTS.glob("test_*.py"))]
-    memory = trials.Memory.load(f"gate-{options.nginx}")
-    reach = reached(options.nginx, tests, memory, options.jobs)
+    reach = reached(options.nginx, tests)
     every = list(mutants())
     chosen = [one for one in every if not options.only or {one.file, f"{one.file}:{one.number}"} & set(options.only)]
     known = [] if options.known else [one for one in chosen if one.known]
@@ -211,13 +223,9 @@ def main() -> int:
         say(f"{mutant}\n    not tried: {mutant.known}")
     for mutant in nowhere:
         say(f"{mutant}\n    MISSED: no case renders it")
-    missed = len(nowhere)
-    for verdict in trials.verdicts(runs(tried, options.nginx, reach), memory, options.jobs):
-        said = re.search(r"(?m)^E +(.{1,160})", verdict.output) if verdict.case else None
-        case = verdict.case and verdict.case + (f"\n    {said[1]}" if said else "")
-        say(f"{verdict.change}\n    {case or verdict.change.known or 'MISSED by every case'}")
-        missed += verdict.case is None and verdict.change.known is None
-    say(f"{len(tried)} of {len(every)} lines tried, {len(known)} known to be missed by nobody, {missed} missed")
+    results = try_all(tried, options.nginx, reach) if tried else {}
+    missed = [*nowhere, *(one for one in tried if not results[one] and not one.known)]
+    say(f"{len(tried)} of {len(every)} lines tried, {len(known)} known to be missed by nobody, {len(missed)} missed")
     return 1 if missed else 0
 
 
