@@ -196,7 +196,7 @@ def _tidy() -> Iterator[None]:
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path, ignore_errors=True)
             else:
-                path.unlink()
+                path.unlink(missing_ok=True)
 
 
 def import_others() -> None:
