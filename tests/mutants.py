@@ -307,9 +307,10 @@ class _InForks:
         with self._results.open("w") as results:
             for number, mutant in enumerate(self._chosen):
                 body = _function_at(mutant)
-                items = [item for item in session.items if reached[item.nodeid].intersection(body)]
+                items = [item for item in session.items if not body or reached[item.nodeid].intersection(body)]
                 items.sort(key=lambda item: (mutant.line not in reached[item.nodeid], forks.seconds[item.nodeid]))
-                change = functools.partial(_transplanted, module, mutant.source)
+                put = _transplanted if body else _with_other_values
+                change = functools.partial(put, module, mutant.source)
                 failure = forks.first_failure(items, change, _SECONDS)
                 results.write(json.dumps([number, failure and failure.case]) + "\n")
                 results.flush()
@@ -353,6 +354,28 @@ def _transplanted(module: types.ModuleType, source: str) -> bool:
     return changed
 
 
+def _with_other_values(module: types.ModuleType, source: str) -> bool:
+    """Put the mutant's constants into the module, and wherever they were imported; tell whether any is another."""
+    namespace = {"__name__": module.__name__, "__file__": module.__file__}
+    exec(compile(source, str(module.__file__), "exec", dont_inherit=True), namespace)
+    before = dict(vars(module))
+    changed = [name for name, old in before.items() if _is_plain(old) and namespace.get(name, old) != old]
+    for user in [one for name, one in sys.modules.items() if name.startswith("ansible_collections.mtls.nginx")]:
+        for name, value in list(vars(user).items()):
+            for own in changed:
+                if value is before[own] and (user is module) <= (name == own):
+                    setattr(user, name, namespace[own])
+    return bool(changed)
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, dict):
+        return all(map(_is_plain, (*value, *value.values())))
+    if isinstance(value, (tuple, list, set, frozenset)):
+        return all(map(_is_plain, value))
+    return isinstance(value, (str, bytes, int, float, re.Pattern, type(None)))
+
+
 def _functions(names: Mapping[str, object], module: str) -> Iterator[tuple[str, types.FunctionType]]:
     for name, value in list(names.items()):
         if isinstance(value, type) and value.__module__ == module:
@@ -388,11 +411,12 @@ def _in_forks(file: str, chosen: Sequence[Mutant]) -> list[str | None]:
 # --- with the mutant in place of the file
 
 
-def _afresh(mutant: Mutant) -> str | None:
+def _afresh(mutant: Mutant, memory: trials.Memory) -> str | None:
     """Return what notices a mutant that is imported in place of the file."""
 
     def all_of_them(forks: trials.Forks, session: pytest.Session) -> None:
-        if failure := forks.run(session.items):
+        rank = memory.rank(mutant.key, {})
+        if failure := forks.run(sorted(session.items, key=lambda item: rank(item.nodeid))):
             pytest.exit(f"noticed by {failure[0]}", returncode=9)
 
     sys.meta_path.insert(0, _Mutated(mutant))
@@ -400,23 +424,20 @@ def _afresh(mutant: Mutant) -> str | None:
         code, output = trials.collected(all_of_them, _paths(mutant.file))
     finally:
         sys.meta_path.pop(0)
-    if code == 0:
-        return None
     noticed = re.search(r"noticed by (.+?) !", output)
-    return noticed[1] if noticed else f"pytest ends with {code}"
+    case = None if code == 0 else noticed[1] if noticed else f"pytest ends with {code}"
+    memory.learn(mutant.key, case)
+    memory.save()
+    return case
 
 
 def tried(file: str, chosen: Sequence[Mutant]) -> Iterator[tuple[Mutant, str | None]]:
     """Yield each mutant, and the case that has noticed it or None."""
-    inside = [mutant for mutant in chosen if _function_at(mutant)]
-    others = [mutant for mutant in chosen if mutant not in inside]
-    for mutant, case in zip(inside, _in_forks(file, inside) if inside else [], strict=True):
-        if case == trials.NOTHING_CHANGED:
-            others.append(mutant)
-        else:
-            yield mutant, case
-    for mutant in others:
-        yield mutant, _afresh(mutant)
+    memory = trials.Memory.load(f"unit-{file.replace('/', '-').removesuffix('.py')}")
+    for mutant, case in zip(chosen, _in_forks(file, chosen) if chosen else [], strict=True):
+        if case == trials.NOTHING_CHANGED or (case is None and not _function_at(mutant)):
+            case = _afresh(mutant, memory)
+        yield mutant, case
 
 
 def say(text: str) -> None:

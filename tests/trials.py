@@ -23,7 +23,7 @@ import tempfile
 import traceback
 import types
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -72,19 +72,16 @@ class Memory:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.path.write_text(json.dumps(self.killers, indent=1))
 
-    def rank(self, key: str) -> Callable[[str], tuple[int, int]]:
-        """Return what sorts node ids, the likeliest first; cases of one file stay together after the first few."""
-        busiest = [case for case, _count in Counter(self.killers.values()).most_common(_BUSIEST)]
-        files = Counter(case.partition("::")[0] for case in self.killers.values())
+    def rank(self, key: str, seconds: Mapping[str, float]) -> Callable[[str], int]:
+        """Return what sorts node ids: the case that noticed last time, those that notice most, all others.
 
-        def place(case: str) -> tuple[int, int]:
-            if case == self.killers.get(key):
-                return 0, 0
-            if case in busiest:
-                return 1, busiest.index(case)
-            return 2, -files[case.partition("::")[0]]
-
-        return place
+        :arg seconds: what each test file takes: a case of a slow one must notice more to go ahead.
+        """
+        noticed = Counter(self.killers.values())
+        worth = {case: count / seconds.get(case.partition("::")[0], 1.0) for case, count in noticed.items()}
+        busiest = sorted(worth, key=lambda case: -worth[case])[:_BUSIEST]
+        first = [case for case in (self.killers.get(key), *busiest) if case]
+        return lambda case: first.index(case) if case in first else len(first)
 
 
 def in_a_fork(work: Callable[[], Any], seconds: int) -> tuple[Any, int]:

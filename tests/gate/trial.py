@@ -24,9 +24,10 @@ import re
 import shutil
 import sys
 import tempfile
+import time
 import types
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import pytest
 
@@ -51,6 +52,7 @@ KNOWN = {
     "proxy_headers_hash_": "without it nginx only warns",
 }
 _SECONDS = 3600  # for all cases on a busy machine
+_GAVE_UP = "ended by SIGALRM"
 
 
 @dataclass(frozen=True)
@@ -124,8 +126,16 @@ def _host_module() -> types.ModuleType:
     return host
 
 
-def reached(nginx: str, tests: Sequence[str]) -> dict[str, set[str]]:
-    """Return the test files that render a line, by `FILE:LINE`. Files that have not changed since are not run again."""
+@dataclass
+class Reach:
+    """`lines` are the test files that render a line, by `FILE:LINE`; `seconds` is what each file takes."""
+
+    lines: dict[str, set[str]] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def reached(nginx: str, tests: Sequence[str]) -> Reach:
+    """Return which test files render a line. Files that have not changed since are not run again."""
     templates = b"".join(path.read_bytes() for path in sorted(TEMPLATES.iterdir()))
     kept = {}
     for test in tests:
@@ -148,50 +158,72 @@ def reached(nginx: str, tests: Sequence[str]) -> dict[str, set[str]]:
             host._TEMPLATES, host.host_files = folder, rendered
             for test, items in itertools.groupby(session.items, lambda item: item.nodeid.partition("::")[0]):
                 found.clear()
+                begun = time.monotonic()
                 if failure := forks.run(list(items)):
                     pytest.exit(f"{failure[0]} fails on the templates as they are: {failure[1]}", returncode=9)
                 kept[test].parent.mkdir(parents=True, exist_ok=True)
-                kept[test].write_text(json.dumps(sorted(found)))
+                kept[test].write_text(json.dumps({"lines": sorted(found), "seconds": time.monotonic() - begun}))
 
     if unknown := [test for test in tests if not kept[test].exists()]:
         code, output = trials.collected(run_marked, [f"--nginx={nginx}", *unknown])
         if code:
             raise SystemExit(output[-3000:])
-    lines: dict[str, set[str]] = {}
+    reach = Reach()
     for test, path in kept.items():
-        for mark in json.loads(path.read_text()):
-            lines.setdefault(mark, set()).add(test)
-    return lines
+        known = json.loads(path.read_text())
+        reach.seconds[test] = known["seconds"]
+        for line in known["lines"]:
+            reach.lines.setdefault(line, set()).add(test)
+    return reach
+
+
+def relevance(mutant: Mutant, tests: Collection[str]) -> dict[str, float]:
+    """Return how much each test file has to do with a line: the words that they share, the rare ones above all."""
+    texts = {test: (REPOSITORY / test).read_text() for test in tests}
+    words = {word.rstrip("_") for word in re.findall(r"[A-Za-z][\w-]{3,}|\b\d{3}\b", f"{mutant.of} {mutant.line}")}
+    relevant = dict.fromkeys(tests, 0.0)
+    for word in words:
+        having = [test for test, text in texts.items() if word in text]
+        for test in having:
+            relevant[test] += 1 / len(having)
+    return relevant
 
 
 # --- who misses it
 
 
-def try_all(chosen: Sequence[Mutant], nginx: str, reach: Mapping[str, set[str]]) -> dict[Mutant, bool]:
-    """Take the lines away one after the other; say what notices each, and return whether something does."""
+def in_order(items: Sequence[pytest.Item], cost: Mapping[str, float], rank: Callable[[str], int]) -> list[pytest.Item]:
+    """Return the cases of some files, the likeliest to notice first; those of a file stay together."""
+    files = {item.nodeid: item.nodeid.partition("::")[0] for item in items}
+    chosen = [item for item in items if files[item.nodeid] in cost]
+    return sorted(chosen, key=lambda item: (rank(item.nodeid), cost[files[item.nodeid]], files[item.nodeid]))
+
+
+def try_all(chosen: Sequence[Mutant], nginx: str, reach: Reach, seconds: int) -> dict[Mutant, str | None]:
+    """Take the lines away one after the other; say and return what notices each."""
     memory = trials.Memory.load(f"gate-{nginx}")
     terminal = os.dup(1)
 
     def one_by_one(forks: trials.Forks, session: pytest.Session) -> None:
         host = _host_module()
         for number, mutant in enumerate(chosen):
-            tests, place = reach[f"{mutant.file}:{mutant.number}"], memory.rank(mutant.key)
-            items = [item for item in session.items if item.nodeid.partition("::")[0] in tests]
-            items.sort(key=lambda item, place=place: place(item.nodeid))
+            tests = reach.lines[f"{mutant.file}:{mutant.number}"]
+            cost = {test: reach.seconds[test] / (0.02 + value) for test, value in relevance(mutant, tests).items()}
+            items = in_order(session.items, cost, memory.rank(mutant.key, reach.seconds))
             with tempfile.TemporaryDirectory() as folder:
                 mutant.write(pathlib.Path(folder))
                 host._TEMPLATES = folder
-                failure = forks.first_failure(items, lambda: True, _SECONDS, twice=True)
+                failure = forks.first_failure(items, lambda: True, seconds, twice=True)
             memory.learn(mutant.key, failure and failure.case)
             memory.save()
             said = f"{failure.case}\n    {failure.reason}" if failure else mutant.known or "MISSED by every case"
             os.write(terminal, f"{mutant}\n    {said}\n".encode())
             with results.open("a") as stream:
-                stream.write(json.dumps([number, failure is not None]) + "\n")
+                stream.write(json.dumps([number, failure and failure.case]) + "\n")
 
     with tempfile.TemporaryDirectory(prefix="mtls-trial-") as place:
         results = pathlib.Path(place, "results")
-        tests = sorted(set().union(*(reach[f"{one.file}:{one.number}"] for one in chosen)))
+        tests = sorted(set().union(*(reach.lines[f"{one.file}:{one.number}"] for one in chosen)))
         code, output = trials.collected(one_by_one, [f"--nginx={nginx}", *tests])
         if code:
             raise SystemExit(output[-3000:])
@@ -209,6 +241,7 @@ def main() -> int:
     parser.add_argument("--nginx", default="installed")
     parser.add_argument("--only", action="append", default=[], help="FILE or FILE:LINE")
     parser.add_argument("--known", action="store_true", help="try what KNOWN names, too")
+    parser.add_argument("--give-up", type=int, default=_SECONDS, metavar="SECONDS", help="how long to try a line")
     options = parser.parse_args()
     trials.end_with_the_parent()
     tests = [path.relative_to(REPOSITORY).as_posix() for path in sorted(TESTS.glob("test_*.py"))]
@@ -216,17 +249,21 @@ def main() -> int:
     every = list(mutants())
     chosen = [one for one in every if not options.only or {one.file, f"{one.file}:{one.number}"} & set(options.only)]
     known = [] if options.known else [one for one in chosen if one.known]
-    nowhere = [one for one in chosen if one not in known and f"{one.file}:{one.number}" not in reach]
+    nowhere = [one for one in chosen if one not in known and f"{one.file}:{one.number}" not in reach.lines]
     tried = [one for one in chosen if one not in known and one not in nowhere]
     tried.sort(key=lambda one: one.line.strip() == "volatile;")  # these take longest: few cases notice
     for mutant in known:
         say(f"{mutant}\n    not tried: {mutant.known}")
     for mutant in nowhere:
         say(f"{mutant}\n    MISSED: no case renders it")
-    results = try_all(tried, options.nginx, reach) if tried else {}
+    results = try_all(tried, options.nginx, reach, options.give_up) if tried else {}
     missed = [*nowhere, *(one for one in tried if not results[one] and not one.known)]
-    say(f"{len(tried)} of {len(every)} lines tried, {len(known)} known to be missed by nobody, {len(missed)} missed")
-    return 1 if missed else 0
+    given_up = [one for one in tried if results[one] == _GAVE_UP]
+    say(
+        f"{len(every)} lines: {len(tried) - len(given_up)} tried, {len(given_up)} given up, {len(known)} not tried,"
+        f" {len(missed)} missed"
+    )
+    return 1 if missed or given_up else 0
 
 
 if __name__ == "__main__":
