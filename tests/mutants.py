@@ -118,8 +118,12 @@ class Mutant:
         return f"{self.file}:{self.line}\n    - {self.before}\n    + {self.after}"
 
 
-def mutants(file: str) -> Iterator[Mutant]:
-    """Yield the mutants of a file, each different one once."""
+def mutants(file: str) -> list[Mutant]:
+    """Return the mutants of a file, each different one once."""
+    return sorted(_mutants(file), key=lambda mutant: (mutant.line, mutant.key))
+
+
+def _mutants(file: str) -> Iterator[Mutant]:
     source = (CODE / file).read_text(encoding="utf-8")
     seen = {_meaning(source)}
     for start, end in _statements(source):

@@ -192,6 +192,10 @@ def relevance(mutant: Mutant, tests: Collection[str]) -> dict[str, float]:
 # --- who misses it
 
 
+def _needs(item: pytest.Item, *fixtures: str) -> bool:
+    return not set(fixtures).isdisjoint(getattr(item, "fixturenames", ()))
+
+
 def in_order(items: Sequence[pytest.Item], cost: Mapping[str, float], rank: Callable[[str], int]) -> list[pytest.Item]:
     """Return the cases of some files, the likeliest to notice first; those of a file stay together."""
     files = {item.nodeid: item.nodeid.partition("::")[0] for item in items}
@@ -206,6 +210,8 @@ def try_all(chosen: Sequence[Mutant], nginx: str, reach: Reach, seconds: int) ->
 
     def one_by_one(forks: trials.Forks, session: pytest.Session) -> None:
         host = _host_module()
+        # The authority is made once for all forks. Servers would not be: their threads stay behind.
+        forks.run([one for one in session.items if _needs(one, "authority") and not _needs(one, "upstream", "app")][:1])
         for number, mutant in enumerate(chosen):
             tests = reach.lines[f"{mutant.file}:{mutant.number}"]
             cost = {test: reach.seconds[test] / (0.02 + value) for test, value in relevance(mutant, tests).items()}

@@ -351,7 +351,7 @@ def test_only_what_the_authority_itself_has_issued_is_its_own(pki, tmp_path):
             find_by_fingerprint=authority.find_by_fingerprint,
         )
         wanted = revoking.RevocationRequest("certificate", str(tmp_path / "above.crt"), "unspecified")
-        with pytest.raises(MtlsError, match="was issued by CN=above, not by CN=Test CA,.*; ask the right authority"):
+        with pytest.raises(MtlsError, match=r"was issued by CN=above, not by CN=Test CA,.*; ask the right authority"):
             revoking.Finder.of(below).find(wanted)
 
 
