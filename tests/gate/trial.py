@@ -26,6 +26,7 @@ import sys
 import tempfile
 import time
 import types
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -52,6 +53,7 @@ KNOWN = {
     "proxy_headers_hash_": "without it nginx only warns",
 }
 _SECONDS = 3600  # for all cases on a busy machine
+_ROUNDS = 2  # in which each test has one of its cases run, before all of the rest
 _GAVE_UP = "ended by SIGALRM"
 
 
@@ -197,10 +199,19 @@ def _needs(item: pytest.Item, *fixtures: str) -> bool:
 
 
 def in_order(items: Sequence[pytest.Item], cost: Mapping[str, float], rank: Callable[[str], int]) -> list[pytest.Item]:
-    """Return the cases of some files, the likeliest to notice first; those of a file stay together."""
-    files = {item.nodeid: item.nodeid.partition("::")[0] for item in items}
-    chosen = [item for item in items if files[item.nodeid] in cost]
-    return sorted(chosen, key=lambda item: (rank(item.nodeid), cost[files[item.nodeid]], files[item.nodeid]))
+    """Return the cases of some files, the likeliest to notice first, those of a file together.
+
+    One case of each test comes before the tests' other parameters.
+    """
+    seen: Counter[str] = Counter()
+    keys = {}
+    for item in items:
+        test = item.nodeid.partition("[")[0]
+        file = test.partition("::")[0]
+        if file in cost:
+            keys[item] = (rank(item.nodeid), min(seen[test], _ROUNDS), cost[file], file)
+            seen[test] += 1
+    return sorted(keys, key=keys.__getitem__)
 
 
 def try_all(chosen: Sequence[Mutant], nginx: str, reach: Reach, seconds: int) -> dict[Mutant, str | None]:
