@@ -160,8 +160,8 @@ def _meaning(source: str) -> int:
             node.annotation = None
         elif isinstance(node, ast.AnnAssign):
             node.annotation = ast.Constant(0)
-        elif isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING":
-            node.body = [ast.Pass()]
+        elif isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+            node.test, node.body = ast.Constant(0), [ast.Pass()]
         elif isinstance(node, ast.keyword) and node.arg == "frozen":
             node.value = ast.Constant(0)
     return hash(ast.dump(tree))
