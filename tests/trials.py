@@ -84,8 +84,10 @@ class Memory:
         return lambda case: first.index(case) if case in first else len(first)
 
 
-def in_a_fork(work: Callable[[], Any], seconds: int) -> tuple[Any, int]:
-    """Run something in a fork, for so long at most; return what it returned, as JSON has it, and its exit status.
+def in_a_fork(work: Callable[[], Any], seconds: float, cpu: float = 0) -> tuple[Any, int]:
+    """Run something in a fork; return what it returned, as JSON has it, and its exit status.
+
+    It may take so many seconds at most, and `cpu` seconds of a processor, if that is not 0.
 
     Whatever it has started ends with it.
     """
@@ -96,7 +98,8 @@ def in_a_fork(work: Callable[[], Any], seconds: int) -> tuple[Any, int]:
         try:
             os.setsid()
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            signal.alarm(seconds)  # a change may make it run for ever
+            signal.setitimer(signal.ITIMER_REAL, seconds)  # a change may make it run for ever
+            signal.setitimer(signal.ITIMER_PROF, cpu)
             os.write(sends, json.dumps(work()).encode())
             status = 0
         except BaseException:
@@ -147,7 +150,13 @@ class Forks:
         return None
 
     def first_failure(
-        self, items: Sequence[pytest.Item], change: Callable[[], bool], seconds: int, *, twice: bool = False
+        self,
+        items: Sequence[pytest.Item],
+        change: Callable[[], bool],
+        seconds: float,
+        *,
+        cpu: float = 0,
+        twice: bool = False,
     ) -> Failure | None:
         """Return what fails after a change, None if nothing does.
 
@@ -165,7 +174,7 @@ class Forks:
 
         def changed(chosen: Sequence[pytest.Item]) -> Failure | None:
             with _tidy():
-                found, status = in_a_fork(functools.partial(work, chosen), seconds)
+                found, status = in_a_fork(functools.partial(work, chosen), seconds, cpu)
             if os.WIFSIGNALED(status):
                 return Failure(f"ended by {signal.Signals(os.WTERMSIG(status)).name}")
             if status:

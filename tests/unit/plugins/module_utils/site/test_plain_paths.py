@@ -109,6 +109,16 @@ def test_which_piece_may_follow_in_a_segment():
     } | {b"/", b"?"}
 
 
+def test_an_escape_has_two_digits():
+    digits = set(b"0123456789abcdefABCDEF")
+    wrong = [
+        text
+        for text in (b"/%" + bytes(pair) for pair in itertools.product(range(128), repeat=2))
+        if reads(plain_paths.PLAIN_REQUEST, text) != (set(text[2:]) <= digits and may_stand(int(text[2:], 16)))
+    ]
+    assert wrong == []
+
+
 def test_what_may_follow_a_dot_that_begins_a_segment():
     letters = {bytes([octet]) for octet in b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"}
     assert {piece for piece in LATER if reads(plain_paths.PLAIN_REQUEST, b"/." + piece)} == letters
@@ -116,7 +126,19 @@ def test_what_may_follow_a_dot_that_begins_a_segment():
 
 @pytest.mark.parametrize(
     "path",
-    [b"/", b"/?a=/../b", b"/a", b"/a/", b"/a?", b"/a/?x", b"/a.b..c./d", b"/.well-known/-x", b"/a%20b%20", b"/%C3%a9"],
+    [
+        b"/",
+        b"/?a=/../b",
+        b"/a",
+        b"/a/",
+        b"/a?",
+        b"/a?b=/../c",
+        b"/a/?x",
+        b"/a.b..c./d",
+        b"/.well-known/-x",
+        b"/a%20b%20",
+        b"/%C3%a9",
+    ],
 )
 def test_plain_as_sent(path):
     assert reads(plain_paths.PLAIN_REQUEST, path)
