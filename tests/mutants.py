@@ -283,7 +283,7 @@ def reasons() -> list[_Reason]:
     text = "\n".join(line for line in REASONS.read_text().splitlines() if not line.startswith("#"))
     for block in filter(None, (part.strip() for part in text.split("\n\n"))):
         file, before, after, *why = block.splitlines()
-        found.append(_Reason(file, before.removeprefix("- "), after.removeprefix("+ "), " ".join(why)))
+        found.append(_Reason(file, before[1:].strip(), after[1:].strip(), " ".join(why)))
     return found
 
 
