@@ -184,3 +184,17 @@ def test_what_a_list_of_a_million_costs():
     with pytest.raises(MtlsError):
         crls.check_size(5, 5, "crl.pem")
     assert crls.check_size(9_999, 10_000, "crl.pem") is None
+
+
+def test_a_crl_lists_exactly_what_it_was_made_of(pki):
+    moment = times.asn1_text(NOW - DAY)
+    (crl,) = crls.parse_crls(built(pki, {(moment, None): ["0A", "0B"]}), "crl.pem")
+    same, fewer, others, nobody = (
+        crls.encode_revoked({(moment, None): serials} if serials else {})
+        for serials in (["0B", "0A"], ["0A"], ["0A", "0C"], [])
+    )
+    assert crls.lists_exactly(crl, same)
+    assert not any(crls.lists_exactly(crl, one) for one in (fewer, others, nobody))
+    (empty,) = crls.parse_crls(built(pki), "crl.pem")
+    assert crls.lists_exactly(empty, nobody)
+    assert not crls.lists_exactly(empty, same)
