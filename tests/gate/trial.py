@@ -33,6 +33,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from ansible_collections.mtls.nginx.tests import trials
+from ansible_collections.mtls.nginx.tests.gate import nginxes
 
 REPOSITORY = trials.REPOSITORY
 TESTS = REPOSITORY / "tests" / "gate"
@@ -60,6 +61,8 @@ KNOWN = {
     "variables_hash_": "without it nginx only warns",
     "proxy_headers_hash_": "without it nginx only warns",
 }
+# What older builds do not know, and are not given.
+SINCE = {"http2 on;": (1, 25, 1)}
 _SECONDS = 3600  # for all cases on a busy machine
 _ROUNDS = 2  # in which each test has one of its cases run, before all of the rest
 _GAVE_UP = "ended by SIGALRM"
@@ -271,7 +274,8 @@ def main() -> int:
     trials.end_with_the_parent()
     tests = [path.relative_to(REPOSITORY).as_posix() for path in sorted(TESTS.glob("test_*.py"))]
     reach = reached(options.nginx, tests)
-    every = list(mutants())
+    version = nginxes.build(options.nginx).version
+    every = [one for one in mutants() if version >= SINCE.get(one.line.strip(), version)]
     chosen = [one for one in every if not options.only or {one.file, f"{one.file}:{one.number}"} & set(options.only)]
     known = [] if options.known else [one for one in chosen if one.known]
     nowhere = [one for one in chosen if one not in known and f"{one.file}:{one.number}" not in reach.lines]
