@@ -49,7 +49,6 @@ ROOT = trials.REPOSITORY
 CODE = ROOT / "plugins" / "module_utils"
 REASONS = ROOT / "tests" / "survivors.txt"
 PACKAGE = "ansible_collections.mtls.nginx.plugins.module_utils"
-REQUIRED = 95.0
 _SECONDS = 600  # for all cases on a busy machine
 
 # Each file that decides who enters, and the unit tests that should notice, below tests/unit/plugins/module_utils.
@@ -485,7 +484,7 @@ def main() -> int:
     whole = sum(totals.values(), Counter())
     say(_line("all", whole))
     say(f"cosmic-ray {importlib.metadata.version('cosmic-ray')}, Python {platform.python_version()}")
-    return 1 if unexplained or _percent(whole) < REQUIRED else 0
+    return 1 if unexplained else 0
 
 
 def _percent(counts: Counter[str]) -> float:
