@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa, x25519
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -198,3 +198,29 @@ def test_a_crl_lists_exactly_what_it_was_made_of(pki):
     (empty,) = crls.parse_crls(built(pki), "crl.pem")
     assert crls.lists_exactly(empty, nobody)
     assert not crls.lists_exactly(empty, same)
+
+
+def test_a_signature_of_another_rsa_key_is_none_of_ours():
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "x")])
+    ours, other = (rsa.generate_private_key(65537, 2048) for _number in range(2))
+    ca = profiles.ca_certificate(ours, name, 1, profiles.Validity(NOW, NOW + DAY))
+    nobody = crls.encode_revoked({})
+    for key, is_ours in ((ours, True), (other, False)):
+        (crl,) = crls.parse_crls(crls.build_crl(profiles.Issuer(ca, key), nobody, state()), "x")
+        assert crls.is_by(crl, ca) is is_ours
+
+
+def test_a_key_that_signs_nothing_has_signed_no_crl():
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "x")])
+    signer = ec.generate_private_key(ec.SECP256R1())
+    agreeing = x25519.X25519PrivateKey.generate().public_key()
+    ca = x509.CertificateBuilder(name, name, agreeing, 1, NOW, NOW + DAY).sign(signer, hashes.SHA256())
+    builder = x509.CertificateRevocationListBuilder(name, NOW, NOW + DAY)
+    pem = builder.sign(signer, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+    (crl,) = crls.parse_crls(pem, "x")
+    assert crls.is_by(crl, ca) is False
+
+
+def test_what_is_no_base64_is_damaged(pki):
+    with pytest.raises(MtlsError, match=r"^crl\.pem: is damaged; remove it"):
+        crls.parse_crls(built(pki).replace(b"\nM", b"\n!M", 1), "crl.pem")
