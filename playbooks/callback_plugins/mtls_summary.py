@@ -196,7 +196,7 @@ class CallbackModule(CallbackBase):
         elif action == "mtls.nginx.client_cert":
             self._authorities += _of_clients(values)
         elif action == "mtls.nginx.doctor":
-            self._diagnoses.append(values["msg"])
+            self._diagnoses.append("\n".join([values["msg"], *(f"    {each}" for each in values["commands"])]))
         elif action == "mtls.nginx.status":
             self._status = {key: values[key] for key in ("due", "summary", "page", "document")}
 
