@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 
 from ansible.plugins.callback import CallbackBase
 
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.revoking import said_of_return
 from ansible_collections.mtls.nginx.plugins.module_utils.site.answers import printable
 
 _WIDTH = 110
@@ -204,6 +205,9 @@ class CallbackModule(CallbackBase):
         """Note a new CRL: the task loops over authorities."""
         if result._task.action == "mtls.nginx.crl" and result._result.get("changed"):
             self._authorities.append("CRL would be written" if self._check else "CRL written")
+        if result._task.action == "mtls.nginx.crl":
+            for name in result._result.get("coming_back") or ():
+                self._authorities += _wrapped("", f"WARNING: {said_of_return(name)}")
 
     def v2_runner_on_failed(self, result: t.Any, ignore_errors: bool = False) -> None:
         """Note why a host failed, and what its probe saw."""
