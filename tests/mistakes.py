@@ -147,9 +147,9 @@ IN_A_RUN = (
     "Attempting to decrypt but no vault secrets found",
     # The authority
     "ca.key: the passphrase is wrong, or the file is damaged; give the right one",
-    "ca.key: is encrypted; give its passphrase",
+    "ca.key: the key is encrypted and no passphrase was given; give the passphrase",
     "would lie inside the inventory folder …, and Ansible reads every file there as inventory",
-    "pki: everybody on this machine may write to it, and so let in whom they like; run `chmod -R go= …`",
+    "pki: everybody on this machine may write to it, and so let in whom they like; run",
     "pki/.lock: permission denied; run as a user who may do this, or change the permissions",
     # Clients
     "client 'watch': days is 0; use 1 or more",
@@ -160,14 +160,14 @@ IN_A_RUN = (
     "Missing sudo password",
     "The module interpreter '/usr/bin/python9' was not found",
     "port … is held by …",
-    "nginx refuses the configuration that the host has now",
-    "conf.d … include",
+    "nginx rejects this host's configuration as it is",
+    "does not include …conf.d/mtls.conf: put the line",
     'cannot load certificate "…none.pem"',
     "key values mismatch",
     # What one run is told
     "Say what to revoke, with -e mtls_revoke=NAME",
     "'phon': the authority in … has no client, serial or fingerprint like this, … did you mean 'phone'?",
-    "laptop: certificate … is revoked already",
+    "lost: certificate … is revoked already",
     "Say which step, with -e mtls_step=begin, issue, report or finish (it is start)",
     "host nas: say which service, with -e mtls_service=NAME; it has nas",
 )
