@@ -147,7 +147,7 @@ IN_A_RUN = (
     "Attempting to decrypt but no vault secrets found",
     # The authority
     "ca.key: the passphrase is wrong, or the file is damaged; give the right one",
-    "ca.key: the key is encrypted and no passphrase was given; give the passphrase",
+    "ca.key: the key is encrypted and no passphrase was given; set mtls_ca_passphrase",
     "would lie inside the inventory folder …, and Ansible reads every file there as inventory",
     "pki: everybody on this machine may write to it, and so let in whom they like; run",
     "pki/.lock: permission denied; run as a user who may do this, or change the permissions",
@@ -157,7 +157,7 @@ IN_A_RUN = (
     "client 'watch': CSR …watch.csr: there is no such file on the controller; check the path",
     # Hosts
     "Data could not be sent to remote host …. Make sure this host can be reached over ssh",
-    "Missing sudo password",
+    "sudo: a password is required",
     "The module interpreter '/usr/bin/python9' was not found",
     "port … is held by …",
     "nginx rejects this host's configuration as it is",

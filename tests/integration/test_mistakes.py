@@ -105,11 +105,13 @@ def other_collection(it: Mistake) -> None:
     (ours / "meta").mkdir()
     (ours / "meta" / "runtime.yml").write_text('requires_ansible: ">=99.0.0"\n')
     it.environment.setenv("ANSIBLE_COLLECTIONS_PATH", str(it.folder))
+    it.environment.delenv("PYTHONPATH", raising=False)  # Ansible looks there, too
     it.playbook, it.arguments, it.succeeds = "mtls.nginx.site", ["--list-tasks"], True
 
 
 def without_collection(it: Mistake) -> None:
     it.environment.setenv("ANSIBLE_COLLECTIONS_PATH", str(it.folder))
+    it.environment.delenv("PYTHONPATH", raising=False)  # Ansible looks there, too
     it.playbook = "mtls.nginx.site"
 
 
@@ -248,4 +250,4 @@ def test_a_mistake_gets_its_message(mistake, message, make):
     assert pattern(message).search(said), run.text
     assert "Traceback" not in said
     # Short enough to be read: Ansible shows the whole of a specification that is not met.
-    assert len(run.text) < 4500, run.text
+    assert len(run.text.partition("PLAY [")[2]) < 4500, run.text
