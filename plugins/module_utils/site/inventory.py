@@ -64,13 +64,8 @@ AUTHORITY_SETTINGS = {
 }
 # A host that has none of these has nothing to do with the collection.
 _FLEET = "mtls_fleet_clients"
+_TELLING = frozenset({"mtls_clients", _FLEET, "mtls_services", "mtls_revoked", "mtls_authorities"})
 _NO_TEXT = ((bool, "true or false"), ((int, float), "a number"), (date, "a date"))
-# How Ansible says that a value has the wrong type; what follows cites the value.
-_WRONG_TYPE = re.compile(
-    r"(?:argument|Elements value for option) '(\w+)'(?: found in '[^']*'\.?)? is of type"
-    r" .* unable to convert to (\w+): .*",
-    re.DOTALL,
-)
 _TYPES = {
     "bool": "true or false",
     "dict": "a dictionary; write it as name: value",
@@ -80,7 +75,12 @@ _TYPES = {
     "path": "a path",
     "str": "text",
 }
-_TELLING = frozenset({"mtls_clients", _FLEET, "mtls_services", "mtls_revoked", "mtls_authorities"})
+# How Ansible says that a value has the wrong type; what follows cites the value.
+_WRONG_TYPE = re.compile(
+    r"(?:argument|Elements value for option) '(\w+)'(?: found in '[^']*'\.?)? is of type"
+    r" .* unable to convert to (" + "|".join(_TYPES) + r"): .*",
+    re.DOTALL,
+)
 _SECRETS = frozenset(
     {
         "mtls_ca_passphrase",
