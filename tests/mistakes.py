@@ -143,6 +143,7 @@ IN_A_RUN = (
     # Variables
     "there is no variable mtls_clints; did you mean mtls_clients?",
     "mtls_service is for one run (-e mtls_service=...) and does nothing in the inventory",
+    "mtls_batch has 'two', which is neither a number of hosts nor a percentage of them",
     "variable mtls_ca_passphrase cannot be read: 'vault_mtls_ca_passphrase' is undefined",
     "Attempting to decrypt but no vault secrets found",
     # The authority

@@ -192,6 +192,7 @@ MADE: list[Callable[[Mistake], object]] = [
     other_collection,
     lambda it: it.variables(mtls_clints=[{"name": "watch"}]),
     lambda it: it.variables(mtls_service=[{"name": "photos"}]),
+    lambda it: it.variables(mtls_batch="two"),
     lambda it: it.variables(mtls_ca_passphrase="{{ vault_mtls_ca_passphrase }}"),
     locked_vault,
     lambda it: (it.variables(mtls_ca_passphrase="not the right one"), it.watch()),
