@@ -159,3 +159,19 @@ def test_crl_warns_of_who_comes_back_and_guesses_who_was_meant(path):
         assert "client 'phone': the inventory still has it as present" in " ".join(map(str, done["warnings"]))
     gone = run_module("crl", revoked=[{"anything": "tablet"}], present=["phone"], **common)
     assert (gone["coming_back"], gone["meant"]) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("module", "options", "complaint"),
+    [
+        ("ca_init", {"renew_before": -1}, "renew_before: is -1; use 0 or more"),
+        ("crl", {"refresh_before": -1}, "refresh_before: is -1; use 0 or more"),
+    ],
+)
+def test_a_number_of_days_is_not_negative(path, module, options, complaint):
+    place = {"path": str(path), "passphrase": PASSPHRASE} if module == "ca_init" else {"ca_path": str(path)}
+    before = tree(path)
+    result = run_module(module, **place, **options)
+    assert result["failed"]
+    assert complaint in result["msg"]
+    assert tree(path) == before
