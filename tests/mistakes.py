@@ -157,9 +157,9 @@ IN_A_RUN = (
     "client 'watch': the p12_password is not ASCII, which Java reads otherwise; use ASCII only",
     "client 'watch': CSR …watch.csr: there is no such file on the controller; check the path",
     # Hosts
-    "Data could not be sent to remote host …. Make sure this host can be reached over ssh",
+    "connect to host … port …: Connection refused",
     "sudo: a password is required",
-    "The module interpreter '/usr/bin/python9' was not found",
+    "/usr/bin/python9: not found",
     "port … is held by …",
     "nginx rejects this host's configuration as it is",
     "does not include …conf.d/mtls.conf: put the line",

@@ -242,7 +242,7 @@ def mistake(running, tmp_path, monkeypatch) -> Iterator[Mistake]:
     assert site.status(site.port, client="lost") == 400
 
 
-@pytest.mark.parametrize(("message", "make"), zip(IN_A_RUN, MADE, strict=True))
+@pytest.mark.parametrize(("message", "make"), list(zip(IN_A_RUN, MADE, strict=True)))
 def test_a_mistake_gets_its_message(mistake, message, make):
     make(mistake)
     run = mistake.site.run(*mistake.arguments, playbook=mistake.playbook)
