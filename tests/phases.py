@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What `make test` consists of: each phase is a target of the Makefile. A table at the end says how long each took.
 
-The first phases keep one processor busy or wait for downloads, and run in two lanes side by side, as do the last: Molecule
-mostly waits for its hosts. The others use all processors, and come one after the other. MTLS_PHASES="NAME=SECONDS …" is what
-was done before.
+The first phases keep one processor busy or wait for downloads, and run in two lanes side by side, as do the last:
+Molecule mostly waits for its hosts. The others use all processors, and come one after the other.
+MTLS_PHASES="NAME=SECONDS …" is what was done before.
 """
 
 from __future__ import annotations
