@@ -24,6 +24,7 @@ from ansible.errors import AnsibleError
 from ansible.plugins.callback import CallbackBase
 from ansible.template import Templar
 
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.revoking import said_of_return
 from ansible_collections.mtls.nginx.plugins.module_utils.common import files
 from ansible_collections.mtls.nginx.plugins.module_utils.common.entry import describe
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
@@ -279,7 +280,7 @@ class CallbackModule(CallbackBase):
             self._authorities += _of_clients(values, check=self._check)
             self._of_clients.update(each["name"] for each in values.get("clients") or [] if each["action"] == "revoked")
         elif action == "mtls.nginx.doctor":
-            self._diagnoses.append(values["msg"])
+            self._diagnoses.append("\n".join([values["msg"], *(f"    {each}" for each in values["commands"])]))
         elif action == "mtls.nginx.status":
             self._status = {key: values[key] for key in ("due", "summary", "page", "document")}
 
@@ -292,6 +293,7 @@ class CallbackModule(CallbackBase):
         if values.get("changed"):
             self._authorities.append("CRL would be written" if self._check else "CRL written")
             self._new_crls.add(str(values.get("mtls__crl_of")))
+        self._authorities += [_filled(f"WARNING: {said_of_return(name)}") for name in values.get("coming_back") or ()]
 
     def v2_runner_on_failed(self, result: t.Any, ignore_errors: bool = False) -> None:
         """Note why a host failed, and what its probe saw."""

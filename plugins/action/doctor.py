@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
 import typing as t
@@ -21,6 +22,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.host_paths import 
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service
 from ansible_collections.mtls.nginx.plugins.module_utils.site.snippet_targets import SnippetTarget, targets
 from ansible_collections.mtls.nginx.plugins.module_utils.site.standing import clock_offset
+from ansible_collections.mtls.nginx.plugins.plugin_utils.command_line import same_options
 from ansible_collections.mtls.nginx.plugins.plugin_utils.host_action import HostAction
 from ansible_collections.mtls.nginx.plugins.plugin_utils.hostvars import probe_address, read_plan
 
@@ -43,7 +45,8 @@ class ActionModule(HostAction):
         _validation, arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)
         plans = read_plan(self._task_vars)
         found = evidence.gather(_question(arguments, self._host, plans), plans)
-        diagnosis = diagnose(found.intent, found.record, self._reality(found, arguments))
+        intent = dataclasses.replace(found.intent, options=same_options())
+        diagnosis = diagnose(intent, found.record, self._reality(found, arguments))
         return {"changed": False, **_as_result(diagnosis)}
 
     def _reality(self, found: evidence.Evidence, arguments: dict[str, t.Any]) -> Reality:
@@ -177,4 +180,5 @@ def _as_result(diagnosis: Diagnosis) -> dict[str, t.Any]:
             {"cause": finding.cause, "text": finding.text, "remedy": finding.remedy} for finding in diagnosis.findings
         ],
         "remedy": diagnosis.remedy,
+        "commands": list(diagnosis.commands),
     }

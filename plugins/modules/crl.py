@@ -56,6 +56,11 @@ options:
     description: Skip items of O(revoked) that match no certificate of the authority.
     type: bool
     default: false
+  present:
+    description: The clients that the inventory wants to have a valid certificate, for RV(coming_back).
+    type: list
+    elements: str
+    default: []
 extends_documentation_fragment:
   - mtls.nginx.authority
   - mtls.nginx.authority.backend
@@ -141,6 +146,20 @@ revoked:
       description: V(revoked) or V(released), or V(unchanged) if it was so before.
       type: str
       sample: revoked
+coming_back:
+  description:
+    - Clients in RV(revoked) that are in O(present) too. The next run of M(mtls.nginx.client_cert) issues a new
+      certificate to them.
+  returned: success
+  type: list
+  elements: str
+  sample: [old-phone]
+meant:
+  description: Names of clients that are much like what O(ignore_unknown) skipped.
+  returned: success
+  type: list
+  elements: str
+  sample: []
 """
 
 import os
@@ -169,6 +188,7 @@ SPEC = {
         "parent_crl_warn_days": {"type": "int", "default": 30},
         "revoked": revoking.ARGUMENTS,
         "ignore_unknown": {"type": "bool", "default": False},
+        "present": {"type": "list", "elements": "str", "default": []},
     },
     "mutually_exclusive": [("parent", "parent_crl")],
     "supports_check_mode": True,
@@ -203,12 +223,14 @@ def work(call: entry.Call) -> dict[str, Any]:
             "crl": None,
             "written_because": due,
             "revoked": [],
+            "coming_back": [],
+            "meant": [],
             "diff": {"before": _line(None), "after": f"a new CRL: {due}\n"},
         }
     if options["parent"] or options["parent_crl"]:
         require_directory(Access.of(options), "a CRL from above")
     with open_authority(Access.of(options), read_only=call.check_mode) as authority:
-        found = _find(authority, options)
+        found, meant = _find(authority, options)
         fresh = [item for item in found if item.action != revoking.UNCHANGED]
         before = authority.crl_state()
         due_above = _take_crls_above(authority, options, check=call.check_mode)
@@ -222,6 +244,9 @@ def work(call: entry.Call) -> dict[str, Any]:
         after = authority.write_crl(options["days"], prune=options["prune"]) if writes else before
         for warning in authority.warnings:
             call.warn(warning)
+    coming_back = sorted({item.client for item in found if item.client in options["present"]})
+    for name in coming_back:
+        call.warn(revoking.said_of_return(name))
     # Last of all: a revocation that was asked for is recorded in any case.
     entries = (after.entries if after else 0) + (len(fresh) if call.check_mode else 0)
     if about_size := crls.check_size(entries, options["max_entries"], os.path.join(options["ca_path"], "crl.pem")):
@@ -239,6 +264,8 @@ def work(call: entry.Call) -> dict[str, Any]:
             }
             for item in found
         ],
+        "coming_back": coming_back,
+        "meant": meant,
         "diff": {
             "before": _line(before),
             "after": (f"a new CRL: {due}\n" if due else _line(before))
@@ -273,9 +300,10 @@ def _take_crls_above(authority: Authority, options: dict[str, Any], *, check: bo
     return None
 
 
-def _find(authority: Authority, options: dict[str, Any]) -> list[revoking.Found]:
-    """Return each certificate that is to be revoked or released, once."""
+def _find(authority: Authority, options: dict[str, Any]) -> tuple[list[revoking.Found], list[str]]:
+    """Return each certificate that is to be revoked or released, once, and names that are like those skipped."""
     finder = revoking.Finder.of(authority)
+    meant: list[str] = []
     found: dict[str, tuple[revoking.Found, revoking.RevocationRequest]] = {}
     for item in options["revoked"]:
         wanted = revoking.RevocationRequest.of(item)
@@ -284,10 +312,11 @@ def _find(authority: Authority, options: dict[str, Any]) -> list[revoking.Found]
                 first = found.setdefault(each.serial, (each, wanted))
                 if first[1].release != wanted.release:
                     raise MtlsError(f"serial {each.serial}: is both to be revoked and released; remove one of the two")
-        except revoking.UnknownError:
+        except revoking.UnknownError as error:
             if not options["ignore_unknown"]:
                 raise
-    return [each for each, wanted in found.values()]
+            meant += [error.meant] if error.meant else []
+    return [each for each, wanted in found.values()], meant
 
 
 def _describe(state: CrlState | None) -> dict[str, Any] | None:

@@ -77,7 +77,7 @@ msg:
   sample: >-
     Client 'iphone-admin' is not let in to the service nas on nas, though the inventory wants it to enter: its
     certificate 02 expired on 2026-11-23 14:39 UTC. A request with its own certificate got 400, and nginx logged:
-    certificate has expired. Remedy: ansible-playbook mtls.nginx.site --limit nas issues a new one.
+    certificate has expired. Remedy: ansible-playbook -i hosts.yml mtls.nginx.site --limit nas issues a new one.
 verdict:
   description: Whether the client is let in - V(let in), V(not let in) or V(unknown).
   type: str
@@ -101,10 +101,16 @@ causes:
   sample:
     - cause: expired
       text: its certificate 02 expired on 2026-11-23 14:39 UTC
-      remedy: ansible-playbook mtls.nginx.site --limit nas issues a new one
+      remedy: ansible-playbook -i hosts.yml mtls.nginx.site --limit nas issues a new one
 remedy:
   description: What to do, null where there is nothing.
   type: str
   returned: success
-  sample: ansible-playbook mtls.nginx.site --limit nas issues a new one
+  sample: ansible-playbook -i hosts.yml mtls.nginx.site --limit nas issues a new one
+commands:
+  description: The commands that RV(remedy) names, with the options that this run had for its inventory and its vaults.
+  type: list
+  elements: str
+  returned: success
+  sample: [ansible-playbook -i hosts.yml mtls.nginx.site --limit nas]
 """

@@ -623,7 +623,7 @@ def main() -> None:
         else:
             raise MtlsError(
                 f"nginx is not installed: there is no program '{module.params['binary']}'."
-                " Install it, or name it in binary"
+                " Install it, or name it in binary (mtls_nginx_binary)"
             )
         warning = outcome.own_bound.warning(request.shutdown_timeout) if outcome.own_bound else None
         if warning:

@@ -28,7 +28,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import (
     authority_path,
     beside_inventory,
 )
-from ansible_collections.mtls.nginx.plugins.module_utils.site.known_variables import refuse_unknown
+from ansible_collections.mtls.nginx.plugins.module_utils.site.known_variables import check_batch, refuse_unknown
 from ansible_collections.mtls.nginx.plugins.module_utils.site.rollover_plan import Move, with_next
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service
 from ansible_collections.mtls.nginx.plugins.plugin_utils.facts import refuse_facts
@@ -63,6 +63,7 @@ def read_plan(
     for host in task_vars["groups"]["all"]:  # hostvars may hold an implicit localhost too
         variables = hostvars[host]  # computed at each access
         refuse_unknown(host, variables, options, extra)
+        check_batch(host, _values(variables, host, ["mtls_batch"]).get("mtls_batch"))
         hosts[host] = _values(variables, host, reader.variables)
         base_dirs[host] = base_dir(variables)
     plans = reader.plan(hosts, base_dirs)

@@ -145,6 +145,8 @@ def forged(
     ends: float = 1,
     sent_along: Sequence[x509.Certificate] = (),
     extensions: Sequence[x509.ExtensionType] = (),
+    critical: Sequence[x509.ExtensionType] = (),
+    key_identifier: x509.AuthorityKeyIdentifier | None = None,
 ) -> Identity:
     """A certificate by whoever holds `issuer`'s key (self-signed without), valid between two days from now.
 
@@ -166,9 +168,11 @@ def forged(
     else:
         builder = builder.add_extension(x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
     if issuer:
-        builder = builder.add_extension(issuer.key_identifier, critical=False)
+        builder = builder.add_extension(key_identifier or issuer.key_identifier, critical=False)
     for extension in extensions:
         builder = builder.add_extension(extension, critical=False)
+    for extension in critical:
+        builder = builder.add_extension(extension, critical=True)
     certificate = builder.sign(issuer.key if issuer else key, hashes.SHA256())
     return write(folder, key, certificate, *sent_along)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 
 import pytest
+from cryptography import x509
 
 from ansible_collections.mtls.nginx.plugins.module_utils.host import access_log
 from ansible_collections.mtls.nginx.plugins.module_utils.site.verify_errors import explain, words_of
@@ -15,6 +16,8 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.verify_errors impo
 from . import pki
 from .client import ask
 from .test_crl_scope import KINDS, signed
+
+STRANGE = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.55555.1"), b"\x05\x00")
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +34,13 @@ def people(authority, other_authority):
         "stranger": other_authority.client("admin"),
         "stranger with its root": pki.forged(authority.path, admin, other, sent_along=[other.certificate]),
         "stranger, expired": pki.forged(authority.path, admin, other, begins=-9, ends=-1),
+        "another key's": pki.forged(
+            authority.path, admin, issuer, key_identifier=x509.AuthorityKeyIdentifier(b"another key", None, None)
+        ),
+        "with what OpenSSL does not know": pki.forged(authority.path, admin, issuer, critical=[STRANGE]),
+        "by a client": pki.forged(
+            authority.path, admin, pki.as_issuer(no_ca := authority.client("no CA")), sent_along=[no_ca.certificate]
+        ),
         "good": authority.client("admin"),
     }
 
@@ -64,6 +74,9 @@ def start(new_host, authority, server_certificate, crl):
         ("stranger", {21}, True),
         ("stranger with its root", {3, 19}, True),
         ("stranger, expired", {10}, True),
+        ("another key's", {3, 20, 21}, True),
+        ("with what OpenSSL does not know", {34}, True),
+        ("by a client", {32, 79}, True),
     ],
 )
 def test_ours_of_a_certificate(new_host, authority, server_certificate, people, who, numbers, chains):

@@ -46,16 +46,19 @@ def test_a_lost_laptop_is_out_on_every_host_at_once(guarded):
     assert statuses(site, ports, identity=stolen) == {200}
 
     before = (site.pki / "index.txt").read_text()
-    refused = site.run("-e", "mtls_revoke=nobody", playbook=REVOKE)
+    refused = site.run("-e", "mtls_revoke=laptob", playbook=REVOKE)
     assert refused.returncode != 0
     assert "has no client, serial or fingerprint like this" in " ".join(refused.text.split())
+    assert "did you mean 'laptop'?" in " ".join(refused.text.split())
     assert (site.pki / "index.txt").read_text() == before
 
     run = site.run("-e", "mtls_revoke=laptop", playbook=REVOKE)
     assert run.returncode == 0, run.text
     said = " ".join(run.text.split())
     assert "laptop: certificate" in said
-    assert "still has laptop as present, so the next site.yml gives it a new certificate with a new key" in said
+    warning = "client 'laptop': the inventory still has it as present, so the next site.yml gives it a new certificate"
+    assert warning in said.partition("PLAY RECAP")[0]
+    assert f"WARNING: {warning}" in said.partition("MTLS SUMMARY")[2]
     assert statuses(site, ports, identity=stolen) == {400}
     assert statuses(site, ports, client="phone") == {200}
     run = site.run("-e", "mtls_revoke=laptop", playbook=REVOKE)
@@ -72,7 +75,7 @@ def test_a_lost_laptop_is_out_on_every_host_at_once(guarded):
     site.host_vars["one"]["mtls_clients"] = [{"name": "phone"}]
     run = site.run("-e", f"mtls_revoke={certificate.fingerprint(hashes.SHA1()).hex()}", playbook=REVOKE)
     assert run.returncode == 0, run.text
-    assert "The inventory still has" not in run.text
+    assert "still has it as present" not in run.text
     assert statuses(site, ports, client="laptop") == {400}
 
 
@@ -84,6 +87,8 @@ def test_each_authority_is_asked_for_the_lost_laptop(guarded):
     site.ok()
     refused = site.run("-e", "mtls_revoke=nobody", playbook=REVOKE)
     assert "none of the authorities" in " ".join(refused.text.split())
+    refused = site.run("-e", "mtls_revoke=tabelt", playbook=REVOKE)
+    assert "has it; did you mean tablet?" in " ".join(refused.text.split())
     run = site.run("-e", "mtls_revoke=tablet", playbook=REVOKE)
     assert run.returncode == 0, run.text
     folder = site.inventory / "other" / "clients" / "tablet"

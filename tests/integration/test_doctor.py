@@ -136,7 +136,9 @@ def test_let_in_or_not_on_the_list(nas):
         "though the inventory wants it to enter: the inventory lets CN=guest in, and the map on nas does not"
         in said.text
     )
-    assert "Remedy: ansible-playbook mtls.nginx.site --limit nas." in said.text
+    command = "ansible-playbook -i inventory/hosts.yml mtls.nginx.site --limit nas"
+    assert f"Remedy: {command}." in said.text
+    assert said.text.endswith(f"\n    {command}"), "in a line of its own, to be copied"
     said = doctor(nas, "tablet")
     assert not said.well
     assert said.text.startswith(
@@ -221,7 +223,7 @@ def test_another_authority_or_no_certificate(nas, tmp_path):
     said = doctor(nas, "new")
     assert not said.well
     assert "has issued no certificate to it yet" in said.text
-    assert "Remedy: ansible-playbook mtls.nginx.site --limit nas" in said.text
+    assert "Remedy: ansible-playbook -i inventory/hosts.yml mtls.nginx.site --limit nas" in said.text
 
 
 def put_crl(nas, made) -> None:
@@ -282,7 +284,7 @@ def test_the_crl_has_expired_on_the_host(nas):
     assert not said.well
     assert "though the inventory wants it to enter: the CRL on nas expired on" in said.text
     assert "nginx logged: CRL has expired" in said.text
-    assert "Remedy: ansible-playbook mtls.nginx.refresh_crl --limit nas" in said.text
+    assert "Remedy: ansible-playbook -i inventory/hosts.yml mtls.nginx.refresh_crl --limit nas" in said.text
     refreshed = nas.run("--limit", "nas", playbook=REFRESH)
     assert refreshed.returncode == 0, refreshed.text
     assert doctor(nas, "phone").well

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import ast
 import functools
+import json
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -75,3 +78,36 @@ def test_needs_nothing_but_python_itself(path: Path) -> None:
     }
 
     assert foreign == set()
+
+
+def first_of_ours(module: Path) -> str | None:
+    """What a module imports first of the collection; None where it is only documentation of an action."""
+    body = ast.parse(module.read_text(encoding="utf-8"), module.name, feature_version=(3, 8)).body
+    imports = (node.module for node in body if isinstance(node, ast.ImportFrom) and node.module)
+    return next((name for name in imports if name.startswith(MODULE_UTILS)), None)
+
+
+FIRST = {path.stem: first_of_ours(path) for path in sorted((PLUGINS / "modules").glob("nginx_*.py"))}
+
+
+@pytest.mark.parametrize("module", [name for name, first in FIRST.items() if first])
+def test_an_older_python_is_refused_in_one_message(module):
+    """The one of Ubuntu 20.04, which ansible-core 2.17 to 2.19 still take: before it reads what it would break at."""
+    assert FIRST[module].startswith(f"{MODULE_UTILS}.common")
+    program = f"import sys; sys.version_info = (3, 8, 10, 'final', 0); import {FIRST[module]}"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr == ""
+    said = json.loads(done.stdout)
+    assert said["failed"] is True
+    assert said["msg"].startswith(f"this host's Python is 3.8.10 ({sys.executable}), and 3.9 or newer is needed; ")
+
+
+def test_what_refuses_it_is_read_by_it():
+    ast.parse((PLUGINS / "module_utils" / "common" / "__init__.py").read_text(), feature_version=(3, 7))

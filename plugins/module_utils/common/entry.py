@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import gc
+import os
+import pwd
 import re
 from typing import TYPE_CHECKING, Any, Callable, Protocol
 
@@ -68,8 +71,26 @@ def result_of(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 def describe(error: OSError) -> str:
     """Return ``<file>: <what the system said>; <remedy>``."""
     remedy = _REMEDIES.get(error.errno or 0)
+    if remedy and error.errno in (errno.EACCES, errno.EPERM):
+        remedy = _about_owner(str(error.filename)) + remedy
     said = (error.strerror or str(error)).lower()
     return one_line(f"{error.filename}: {said}" + (f"; {remedy}" if remedy else ""))
+
+
+def _about_owner(path: str) -> str:
+    """Return whose a file is, or the folder of one that is not there, and who we are, as the beginning of a remedy."""
+    for place in (path, os.path.dirname(path)):
+        with contextlib.suppress(OSError):
+            owner = os.stat(place).st_uid
+            return "" if owner == os.geteuid() else f"it belongs to {_user(owner)}, and this is {_user(os.geteuid())}; "
+    return ""
+
+
+def _user(number: int) -> str:
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return f"user {number}"
 
 
 def check_at_least_one(options: dict[str, Any], *names: str) -> None:

@@ -8,6 +8,7 @@ Nothing here reads a file or asks a host: ``evidence.py`` and the ``doctor`` act
 
 from __future__ import annotations
 
+import shlex
 import typing as t
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,10 +22,6 @@ from ansible_collections.mtls.nginx.plugins.module_utils.host.access_log import 
 from ansible_collections.mtls.nginx.plugins.module_utils.site import verify_errors
 from ansible_collections.mtls.nginx.plugins.module_utils.site.verify_errors import Remedy
 
-SITE = "ansible-playbook mtls.nginx.site"
-REFRESH_CRL = "ansible-playbook mtls.nginx.refresh_crl"
-RECOVER = "ansible-playbook mtls.nginx.recover"
-ROLLOVER = "ansible-playbook mtls.nginx.rollover"
 _RESTORE = "restore that directory, or correct mtls_ca_dir"
 
 _LONGEST_QUOTE = 300
@@ -54,6 +51,7 @@ class Intent:
     revoked: bool = False
     present: bool = True
     elsewhere: tuple[str, ...] = ()  # the hosts that have the service
+    options: str = ""
 
 
 @dataclass(frozen=True)
@@ -158,7 +156,7 @@ class Cause:
 class Diagnosis:
     """``let_in`` is None where it cannot be said; ``meant`` is what the inventory wants; the first finding weighs most.
 
-    ``alarming``: somebody is let in who must not be.
+    ``alarming``: somebody is let in who must not be. ``commands`` are those that the remedy names.
     """
 
     verdict: str
@@ -167,6 +165,7 @@ class Diagnosis:
     alarming: bool
     findings: tuple[Cause, ...]
     proof: str
+    commands: tuple[str, ...] = ()
 
     @property
     def as_intended(self) -> bool:
@@ -176,8 +175,7 @@ class Diagnosis:
     @property
     def remedy(self) -> str | None:
         """What to do, in the order of the findings."""
-        steps = dict.fromkeys(finding.remedy for finding in self.findings if finding.remedy)
-        return "; then ".join(steps) or None
+        return _remedy(self.findings)
 
     @property
     def paragraph(self) -> str:
@@ -201,7 +199,40 @@ def diagnose(intent: Intent, record: AuthorityRecord, reality: Reality) -> Diagn
         findings = case.alarmed(findings)
     elif let_in is False and not any(finding.keeps_out for finding in findings):
         findings.append(case.unexplained())
-    return Diagnosis(case.verdict(let_in), let_in, case.meant, alarming, tuple(findings), case.proof())
+    commands = case.commands.named_in(_remedy(findings) or "")
+    return Diagnosis(case.verdict(let_in), let_in, case.meant, alarming, tuple(findings), case.proof(), commands)
+
+
+def _remedy(findings: Iterable[Cause]) -> str | None:
+    steps = dict.fromkeys(finding.remedy for finding in findings if finding.remedy)
+    return "; then ".join(steps) or None
+
+
+class _Commands:
+    """The commands that remedies name, as they can be typed where this one was."""
+
+    def __init__(self, host: str, options: str) -> None:
+        given, host = f" {options}" if options else "", shlex.quote(host)
+        play, one, limit = f"ansible-playbook{given} mtls.nginx.", f"ansible{given} {host}", f" --limit {host}"
+        self.site_everywhere = f"{play}site"
+        self.site = f"{play}site{limit}"
+        self.refresh_crl = f"{play}refresh_crl{limit}"
+        self.recover = f"{play}recover --check"
+        self.rollover = f"{play}rollover -e mtls_step=begin"
+        self.start = f"{one} -b -m ansible.builtin.service -a 'name=nginx state=started'"
+        self.reload = f"{one} -b -m ansible.builtin.service -a 'name=nginx state=reloaded'"
+        self.ping = f"{one} -m ansible.builtin.ping"
+        self.set_clock = f"{one} -b -m ansible.builtin.command -a 'timedatectl set-ntp true'"
+
+    def named_in(self, remedy: str) -> tuple[str, ...]:
+        """Return those that the remedy names, in its order."""
+        found: dict[int, str] = {}
+        for command in sorted(vars(self).values(), key=len, reverse=True):  # one may begin as another does
+            at = remedy.find(command)
+            if at >= 0:
+                found[at] = command
+            remedy = remedy.replace(command, " " * len(command))
+        return tuple(found[at] for at in sorted(found))
 
 
 class _Case:
@@ -212,8 +243,7 @@ class _Case:
         self.certificate = record.certificate
         serial = self.certificate.serial if self.certificate else ""
         self.it = "it" if intent.given else f"its certificate {serial}".strip()
-        self.site = f"{SITE} --limit {intent.host}"
-        self.refresh_crl = f"{REFRESH_CRL} --limit {intent.host}"
+        self.commands = _Commands(intent.host, intent.options)
         self.where = f"{intent.service} on {intent.host}"
 
     @property
@@ -299,7 +329,7 @@ class _Case:
             text = f"the inventory has no service {self.intent.service} on {self.intent.host}, but on {there}"
             return Cause("no_service", text, f"ask there, with --limit {hosts[0]}")
         text = f"the inventory wants no service {self.intent.service} on {self.intent.host} any more (state: absent)"
-        return Cause("no_service", text, f"for a service, set state: present and run {self.site}")
+        return Cause("no_service", text, f"for a service, set state: present and run {self.commands.site}")
 
     def _open(self) -> Cause | None:
         if not self._is_open:
@@ -317,15 +347,14 @@ class _Case:
             )
             return Cause("guards_nothing", text, remedy, keeps_out=False)
         text = f"{self.where} let in a request without any certificate"
-        return Cause("open_gate", text, self.site, keeps_out=False)
+        return Cause("open_gate", text, self.commands.site, keeps_out=False)
 
     def _no_answer(self) -> Cause | None:
         answer, place = self.reality.answer, f"{self.where} ({self.reality.address})"
         if self.host is not None and not self.host.configured:
             return None  # said by _not_rolled_out
         if self.host is not None and not self.host.running:
-            start = f"ansible {self.intent.host} -b -m ansible.builtin.service -a 'name=nginx state=started'"
-            return Cause("no_answer", f"nginx does not run on {self.intent.host}", start)
+            return Cause("no_answer", f"nginx does not run on {self.intent.host}", self.commands.start)
         if answer is None:
             return None
         if answer.status is None:
@@ -334,7 +363,7 @@ class _Case:
         if answer.status in _GATE_ANSWERS:
             return None
         text = f"{place} answered {answer.status}, which is not this gate's answer: another server block has the name"
-        return Cause("no_answer", text, self.site)
+        return Cause("no_answer", text, self.commands.site)
 
     def _clock(self) -> Cause | None:
         """Return what a wrong clock does: it matters most where it turns a verdict about dates."""
@@ -358,7 +387,7 @@ class _Case:
 
     @property
     def _set_clock(self) -> str:
-        return f"set the clock that is wrong (ansible {self.intent.host} -b -a 'timedatectl set-ntp true')"
+        return f"set the clock that is wrong; to have that of {self.intent.host} set: {self.commands.set_clock}"
 
     def _spans(self) -> list[tuple[str, _Span]]:
         spans = [("the CRL", self._crl_span)]
@@ -381,7 +410,7 @@ class _Case:
             return None
         place = f"on {self.intent.host}" if self.host else f"in {self.record.path}"
         text = f"the CRL {place} expired on {_date(self._crl_span[1])}, and nginx lets nobody in without a valid one"
-        return Cause("crl_expired", text, self.refresh_crl)
+        return Cause("crl_expired", text, self.commands.refresh_crl)
 
     @property
     def _is_lost(self) -> bool:
@@ -410,11 +439,11 @@ class _Case:
             text = f"{'ca.crt' if host.ca is None else 'crl.pem'} is missing on {self.intent.host}"
         elif self.record.ca is not None and host.ca != self.record.ca:
             text = f"the CA certificates on {self.intent.host} are not those of {self.record.path}"
-            remedy = f"if that is the wrong directory, {_RESTORE}; if it is the right one, {self.site}"
+            remedy = f"if that is the wrong directory, {_RESTORE}; if it is the right one, {self.commands.site}"
             return Cause("not_rolled_out", text, remedy)
         else:
             return None
-        return Cause("not_rolled_out", text, self.site)
+        return Cause("not_rolled_out", text, self.commands.site)
 
     # What is the client's own
 
@@ -423,7 +452,7 @@ class _Case:
             return None
         if self.intent.revoked:
             return Cause("no_certificate", "it is revoked in the inventory and has no certificate", None)
-        return Cause("no_certificate", f"{self.record.path} has issued no certificate to it yet", self.site)
+        return Cause("no_certificate", f"{self.record.path} has issued no certificate to it yet", self.commands.site)
 
     def _other_authority(self) -> Cause | None:
         certificate = self.certificate
@@ -461,20 +490,20 @@ class _Case:
             if not self.intent.revoked or self.certificate is None:
                 return None
             text = "the inventory revokes it, and the authority has not done so yet"
-            return Cause("revoked", text, SITE, keeps_out=False)
+            return Cause("revoked", text, self.commands.site_everywhere, keeps_out=False)
         when = f" on {_date(self.record.revoked_at)}" if self.record.revoked_at else ""
         why = f" (reason: {self.record.reason})" if self.record.reason else ""
         text = f"{self.it} was revoked{when}{why}"
         if not self.record.revoked:
             text = f"the CRL on {self.intent.host} lists {self.it}, which is valid according to {self.record.path}"
             remedy = (
-                f"if it was on hold and is released, {self.refresh_crl}; else that is an older copy of the directory:"
-                f" restore the newest one, or {RECOVER}"
+                f"if it was on hold and is released, {self.commands.refresh_crl}; else that is an older copy of the"
+                f" directory: restore the newest one, or {self.commands.recover}"
             )
             return Cause("revoked", text, remedy)
         if self.host and not self.host.revoked:
             text += f", and the CRL on {self.intent.host} does not say so yet"
-            return Cause("revoked", text, self.refresh_crl, keeps_out=False)
+            return Cause("revoked", text, self.commands.refresh_crl, keeps_out=False)
         return Cause("revoked", text, self._replace())
 
     def _dates(self) -> Cause | None:
@@ -495,11 +524,11 @@ class _Case:
         if self.record.current or not self.record.issues:
             return self._hand_out()
         if self.intent.wanted:
-            return f"{self.site} issues a new one; then {self._hand_out()}"
+            return f"{self.commands.site} issues a new one; then {self._hand_out()}"
         if self.intent.client is None:
-            return f"if it should enter, add a client to mtls_clients and run {self.site}"
+            return f"if it should enter, add a client to mtls_clients and run {self.commands.site}"
         first = "take its state: revoked out of the inventory, " if self.intent.revoked else ""
-        return f"if it should enter again, {first}run {SITE} and {self._hand_out()}"
+        return f"if it should enter again, {first}run {self.commands.site_everywhere} and {self._hand_out()}"
 
     def _hand_out(self) -> str:
         if not self.record.issues:
@@ -524,11 +553,11 @@ class _Case:
             return self._spelled_otherwise(certificate) or Cause(
                 "not_rolled_out",
                 f"the inventory lets {certificate.dn} in, and the map on {self.intent.host} does not have it yet",
-                self.site,
+                self.commands.site,
             )
         if listed and not meant:
             text = f"the map on {self.intent.host} still has {certificate.dn}, which the inventory no longer lists"
-            return Cause("not_rolled_out", text, self.site, keeps_out=False)
+            return Cause("not_rolled_out", text, self.commands.site, keeps_out=False)
         return None if meant else self._spelled_otherwise(certificate) or self._not_listed()
 
     def _not_listed(self) -> Cause:
@@ -541,7 +570,7 @@ class _Case:
             remedy = "if it should enter, add a client with this subject to mtls_clients and to allow"
         else:
             remedy = f"if it should enter, add {self.intent.client} to allow of the service {self.intent.service}"
-        return Cause("not_listed", text, f"{remedy}, and run {self.site}")
+        return Cause("not_listed", text, f"{remedy}, and run {self.commands.site}")
 
     def _spelled_otherwise(self, certificate: ClientCertificate) -> Cause | None:
         """Look for a subject that a person would take for the same: other order, case, accents or spaces."""
@@ -555,10 +584,10 @@ class _Case:
         text = f"{self.it} says {certificate.dn}, and the allow list {same}, which nginx takes for somebody else"
         owner = next((name for name, dn in self.record.allow_dns.items() if dn == same), None)
         if owner is None:
-            return Cause("spelled_otherwise", text, self.site)
+            return Cause("spelled_otherwise", text, self.commands.site)
         remedy = (
             f"give the device the certificate of '{owner}', or write the subject in mtls_clients as the certificate"
-            f" has it and run {self.site}"
+            f" has it and run {self.commands.site}"
         )
         return Cause("spelled_otherwise", text, remedy)
 
@@ -569,7 +598,7 @@ class _Case:
             return None
         text = f"{self.record.path} has no record of {self.it}, although its key has signed it"
         remedy = "if nobody knows where it comes from, name it in mtls_revoked"
-        return Cause("not_recorded", text, f"{remedy} and run {SITE}", keeps_out=False)
+        return Cause("not_recorded", text, f"{remedy} and run {self.commands.site_everywhere}", keeps_out=False)
 
     def _former_certificate(self) -> Cause | None:
         """Look for a device that comes with this subject and another certificate, and was not given the new one."""
@@ -591,13 +620,13 @@ class _Case:
         if self._is_bad(self._crl_span) == _EXPIRED or (self.record.revoked and not self.host.revoked):
             return None  # said already
         text = f"the CRL on {self.intent.host} is not the one in {self.record.path}"
-        return Cause("old_crl", text, self.refresh_crl, keeps_out=False)
+        return Cause("old_crl", text, self.commands.refresh_crl, keeps_out=False)
 
     def _host_unknown(self) -> Cause | None:
         if self.host is not None:
             return None
         text = f"{self.intent.host} itself could not be looked at ({self.reality.trouble})"
-        return Cause("host_unknown", text, f"ansible {self.intent.host} -m ansible.builtin.ping", keeps_out=False)
+        return Cause("host_unknown", text, self.commands.ping, keeps_out=False)
 
     # What nginx itself has logged
 
@@ -617,7 +646,10 @@ class _Case:
             return findings
         text = f"on {request['when']} nginx refused {self.it} ({one_line(words)[:_LONGEST_QUOTE]})"
         if error is None:
-            return [Cause("refused", text, f"see OpenSSL's manual for these words; then {self._reload}"), *findings]
+            return [
+                Cause("refused", text, f"see OpenSSL's manual for these words; then {self.commands.reload}"),
+                *findings,
+            ]
         return [Cause("refused", f"{text}: {error.sentence}", self._remedies[error.remedy]), *findings]
 
     def _own_requests(self) -> list[Mapping[str, t.Any]]:
@@ -649,18 +681,20 @@ class _Case:
         path = self.record.path
         return {
             Remedy.NEW_CERTIFICATE: self._replace(),
-            Remedy.NEW_CRL: self.refresh_crl,
+            Remedy.NEW_CRL: self.commands.refresh_crl,
             Remedy.COMPLETE_CRL: (
-                f"{self.refresh_crl}; if the CRL comes from elsewhere (mtls_ca_trust, mtls_ca_parent_crl), replace it"
-                " with a complete one first"
+                f"{self.commands.refresh_crl}; if the CRL comes from elsewhere (mtls_ca_trust, mtls_ca_parent_crl),"
+                " replace it with a complete one first"
             ),
             Remedy.CA: (
-                f"replace the CA: {ROLLOVER}" if self.record.issues else f"ask whoever runs {self.record.authority}"
+                f"replace the CA: {self.commands.rollover}"
+                if self.record.issues
+                else f"ask whoever runs {self.record.authority}"
             ),
             Remedy.DATES: f"compare the clock of {self.intent.host} with the dates of the CAs in {path}/ca.crt",
             Remedy.CLOCK: self._set_clock,
-            Remedy.SITE: self.site,
-            Remedy.RELOAD: f"nginx may still run with an older configuration: {self._reload}",
+            Remedy.SITE: self.commands.site,
+            Remedy.RELOAD: f"nginx may still run with an older configuration: {self.commands.reload}",
         }
 
     def alarmed(self, findings: Sequence[Cause]) -> list[Cause]:
@@ -670,9 +704,9 @@ class _Case:
         text, remedy = "whoever has this certificate is let in now", None
         if self.host and any(finding.keeps_out for finding in findings):
             text += f", although the files on {self.intent.host} keep it out: nginx runs with an older configuration"
-            remedy = self._reload
+            remedy = self.commands.reload
         elif not any(finding.cause in _WHY_STILL_IN and not finding.keeps_out for finding in findings):
-            remedy = self.site
+            remedy = self.commands.site
         alarm = Cause("let_in_against_inventory", text, remedy, keeps_out=False)
         return [alarm, *(replace(finding, remedy=None) if finding.keeps_out else finding for finding in findings)]
 
@@ -683,11 +717,7 @@ class _Case:
             text += (
                 f"; the last that nginx's error log says of TLS is: {one_line(self.host.errors[-1])[:_LONGEST_QUOTE]}"
             )
-        return Cause("unexplained", text, f"nginx may still run with an older configuration: {self._reload}")
-
-    @property
-    def _reload(self) -> str:
-        return f"ansible {self.intent.host} -b -m ansible.builtin.service -a 'name=nginx state=reloaded'"
+        return Cause("unexplained", text, f"nginx may still run with an older configuration: {self.commands.reload}")
 
     # In words
 

@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import copy
 import os
+import re
 import typing as t
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
@@ -74,6 +76,22 @@ _TO_REVOKE = (
 # A host that has none of these has nothing to do with the collection.
 _FLEET = "mtls_fleet_clients"
 _TELLING = frozenset({"mtls_clients", _FLEET, "mtls_services", "mtls_revoked", "mtls_authorities"})
+_NO_TEXT = ((bool, "true or false"), ((int, float), "a number"), (date, "a date"))
+_TYPES = {
+    "bool": "true or false",
+    "dict": "a dictionary; write it as name: value",
+    "float": "a number",
+    "int": "a whole number",
+    "list": "a list; write one item a line, with a dash in front",
+    "path": "a path",
+    "str": "text",
+}
+# How Ansible says that a value has the wrong type; what follows cites the value.
+_WRONG_TYPE = re.compile(
+    r"(?:argument|Elements value for option) '(\w+)'(?: found in '[^']*'\.?)? is of type"
+    r" .* unable to convert to (" + "|".join(_TYPES) + r"): .*",
+    re.DOTALL,
+)
 _SECRETS = frozenset(
     {
         "mtls_ca_passphrase",
@@ -305,6 +323,7 @@ class InventoryReader:
             Contact.of(settings["mtls_contact"])
         except MtlsError as error:
             raise MtlsError(f"host {host}: {error}") from None
+        _check_days(host, settings)
         if self._fleet is None or self._fleet[0] != fleet:
             spec = {_FLEET: self._ca_spec[_FLEET]}
             given = {} if fleet is None else {_FLEET: fleet}
@@ -325,9 +344,22 @@ class InventoryReader:
             _check_shape(f"host {host}: {key}", value, spec[key])
         result = ArgumentSpecValidator(dict(spec)).validate(given)
         if result.error_messages:
-            raise MtlsError(f"host {host}: {_placed(given, spec) or '; '.join(result.error_messages)}")
+            raise MtlsError(f"host {host}: {_placed(given, spec) or _plainly(result.error_messages)}")
         validated: dict[str, t.Any] = result.validated_parameters
         return validated
+
+
+def _check_days(host: str, settings: Mapping[str, t.Any]) -> None:
+    """Raise MtlsError for times with which nothing could be issued, or everything in each run."""
+    for name in ("mtls_ca_days", "mtls_client_days", "mtls_crl_days"):
+        if settings[name] is not None and settings[name] < 1:
+            raise MtlsError(f"host {host}: {name} is {settings[name]}; use 1 or more")
+    refresh, days = settings["mtls_crl_refresh_before"], settings["mtls_crl_days"]
+    if None not in (refresh, days) and refresh >= days:
+        raise MtlsError(
+            f"host {host}: mtls_crl_refresh_before ({refresh}) is not less than mtls_crl_days ({days}), so every run"
+            " would write a new CRL; make it less"
+        )
 
 
 def _placed(given: Mapping[str, t.Any], spec: Mapping[str, t.Any]) -> str | None:
@@ -338,9 +370,18 @@ def _placed(given: Mapping[str, t.Any], spec: Mapping[str, t.Any]) -> str | None
         for number, item in enumerate(value or (), 1):
             alone = ArgumentSpecValidator({variable: spec[variable]}).validate({variable: [item]})
             if alone.error_messages:
-                said = "; ".join(alone.error_messages).replace(f" found in {variable}", "")
+                said = re.sub(rf" found in {variable}(?: -> (.+))?$", _within, _plainly(alone.error_messages))
                 return f"{variable}, {_item(number, item)}: {said}"
     return None
+
+
+def _within(found: re.Match[str]) -> str:
+    return f" (in {found[1]})" if found[1] else ""
+
+
+def _plainly(messages: Sequence[str]) -> str:
+    """Return Ansible's messages, those about types in words of ours."""
+    return "; ".join(_WRONG_TYPE.sub(lambda found: f"{found[1]} is not {_TYPES[found[2]]}", each) for each in messages)
 
 
 def _item(number: int, item: t.Any) -> str:
@@ -354,7 +395,10 @@ def _check_shape(where: str, value: t.Any, spec: Mapping[str, t.Any]) -> None:
 
     Where dictionaries are expected, something else is given, or an option that there is not.
     """
-    if "options" not in spec or value is None:
+    if value is None:
+        return
+    _check_text(where, value, spec)
+    if "options" not in spec:
         return
     if spec["type"] == "list":
         if not isinstance(value, Sequence) or isinstance(value, (str, bytes)):
@@ -371,6 +415,23 @@ def _check_shape(where: str, value: t.Any, spec: Mapping[str, t.Any]) -> None:
             raise MtlsError(f"{place}: there is no option {key!r}; {hint}")
         for key in spec["options"].keys() & item.keys():
             _check_shape(f"{place}, {key}", item[key], spec["options"][key])
+
+
+def _check_text(where: str, value: t.Any, spec: Mapping[str, t.Any]) -> None:
+    """Raise MtlsError for what is written as text and something else to YAML: ``yes``, ``1.10``, ``0123``, a date.
+
+    Of a number nobody can tell how it was written. A name that is one may be meant; in a secret it would be another one
+    than was written.
+    """
+    if spec.get("elements") == "str" and isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
+        for number, item in enumerate(value, 1):
+            _check_text(f"{where}, item {number}", item, {"type": "str"})
+    elif spec.get("type") == "str":
+        what = next((name for kind, name in _NO_TEXT if isinstance(value, kind)), None)
+        if what == "a number" and isinstance(value, int) and not spec.get("no_log"):
+            return
+        if what:
+            raise MtlsError(f"{where}: is {what} to YAML, and not the text that was written; put it in quotes")
 
 
 def _uses_its_own(settings: Mapping[str, t.Any], services: Sequence[Service]) -> bool:

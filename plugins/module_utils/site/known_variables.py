@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
+import re
+import typing as t
 from collections.abc import Collection, Iterable
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.common.names import nearest
 
+_BATCH = re.compile(r"\d+%?")
 # What the playbooks read beside the roles' options: tests/unit/test_variables.py compares.
 PLAYBOOKS = frozenset(
     {
@@ -58,4 +61,19 @@ def refuse_unknown(host: str, names: Iterable[str], options: Collection[str], ex
         if name not in extra:
             raise MtlsError(
                 f"host {host}: {name} is for one run (-e {name}=...) and does nothing in the inventory{guess}"
+            )
+
+
+def check_batch(host: str, value: t.Any) -> None:
+    """Refuse what Ansible's ``serial`` does not understand: it would break off with a traceback, between two plays.
+
+    :arg value: a host's ``mtls_batch``, None where it is not set.
+    :raises MtlsError: it is neither a number or percentage nor a list of these.
+    """
+    items = value if isinstance(value, (list, tuple)) else [] if value is None else [value]
+    for item in items:
+        if isinstance(item, bool) or not _BATCH.fullmatch(str(item)):
+            raise MtlsError(
+                f"host {host}: mtls_batch has {item!r}, which is neither a number of hosts nor a percentage of them;"
+                " write 5, 25%, or [1, 5, 25%]"
             )

@@ -166,11 +166,11 @@ def parse_services(host: str, raw: Sequence[Mapping[str, t.Any]]) -> list[Servic
     :raises MtlsError: naming host and service, for anything that nginx would reject, misread or silently ignore.
     """
     services = [_parse_service(host, item) for item in raw]
-    _refuse_clashes(host, [service for service in services if service.present])
     names = [service.name for service in services]
     for name in names:
         if names.count(name) > 1:
             raise MtlsError(f"host {host}: two services are named '{name}'; give one of them another name")
+    _refuse_clashes(host, [service for service in services if service.present])
     return services
 
 
@@ -235,7 +235,8 @@ def _check_content(where: str, service: Service) -> None:
         raise MtlsError(f"{where}: both upstream and root are given; keep the one that it serves")
     if service.upstream and not _UPSTREAM.fullmatch(service.upstream):
         raise MtlsError(
-            f"{where}: upstream '{service.upstream}' is not of the form http://host:port or https://host:port/path"
+            f"{where}: upstream '{service.upstream}' is not of the form http://host:port or https://host:port/path,"
+            " with http:// or https:// in front; correct it"
         )
     if service.root:
         _file_path(where, "root", service.root)
@@ -307,7 +308,7 @@ def _server_name(where: str, name: str) -> str:
         return lowered
     raise MtlsError(
         f"{where}: server name '{name}' is neither a host name, nor *.domain, nor an IP address"
-        " (write international names in their xn-- form)"
+        "; write the name alone, without https:// or a port (international names in their xn-- form)"
     )
 
 
@@ -383,7 +384,10 @@ def _certificate(where: str, value: Mapping[str, str] | None) -> tuple[str, str]
 
 def _file_path(where: str, option: str, path: str) -> str:
     if not _FILE_PATH.fullmatch(path):
-        raise MtlsError(f"{where}: {option} '{path}' is not an absolute path of letters, digits and . _ - / @ % + ~")
+        raise MtlsError(
+            f"{where}: {option} '{path}' is not an absolute path of letters, digits and . _ - / @ % + ~; begin it with"
+            " / and leave out other characters"
+        )
     return path
 
 
@@ -409,7 +413,8 @@ def _refuse_clashes(host: str, services: Sequence[Service]) -> None:
             if other is not service and _overlap(other.listen, service.listen):
                 raise MtlsError(
                     f"host {host}: services {other.name} and {service.name} both answer to"
-                    f" {server_name} on port {service.listen.port}; nginx would ignore one of them"
+                    f" {server_name} on port {service.listen.port}; nginx would ignore one of them, so change the"
+                    " server_names or listen of one"
                 )
         if service.by_address:
             other = first_by_address.setdefault(service.listen.port, service)

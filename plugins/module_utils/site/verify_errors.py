@@ -61,21 +61,41 @@ def _certificate(number: int, sentence: str, *said_by: str) -> VerifyError:
     return VerifyError(number, sentence, Remedy.NEW_CERTIFICATE, frozenset(said_by))
 
 
+def _other(number: int, sentence: str) -> VerifyError:
+    """Return an error that OpenSSL also finds in the certificate of a stranger."""
+    return VerifyError(number, sentence, Remedy.NEW_CERTIFICATE, chains=True)
+
+
 # By the words of X509_verify_cert_error_string in OpenSSL 3.0.
 VERIFY_ERRORS: Mapping[str, VerifyError] = {
     # The chain
     "unable to get issuer certificate": _chain(2, "nginx has not loaded the CA above one of its CAs", Remedy.SITE),
+    "unable to decrypt certificate's signature": _chain(4, "its signature cannot be read"),
+    "unable to decode issuer public key": _chain(6, "the key of a CA above it cannot be read", Remedy.CA),
     "certificate signature failure": _chain(7, "its signature was not made with the key of the CA that it names"),
     "self-signed certificate": _chain(18, "it is signed with its own key, and no CA issued it"),
     "self-signed certificate in certificate chain": _chain(19, "its chain ends in a root that nginx has not loaded"),
-    "unable to get local issuer certificate": _chain(20, "nginx has not loaded the CA that issued it"),
+    "unable to get local issuer certificate": _chain(
+        20, "no CA that nginx has loaded has the name and the key (authorityKeyIdentifier) of the one that issued it"
+    ),
     "unable to verify the first certificate": _chain(21, "no CA that nginx has loaded issued it"),
     "certificate chain too long": _chain(22, "there are more CAs above it than ssl_verify_depth allows", Remedy.SITE),
+    "issuer certificate doesn't have a public key": _chain(24, "the CA that issued it has no public key", Remedy.CA),
+    "path length constraint exceeded": VerifyError(
+        25, "there are more CAs below a CA above it than its pathlen allows", Remedy.CA, chains=True
+    ),
+    "certificate not trusted": _chain(27, "the CA at the end of its chain is not trusted for TLS clients", Remedy.SITE),
+    "certificate rejected": _chain(28, "the CA at the end of its chain is marked as rejected", Remedy.SITE),
+    "key usage does not include certificate signing": _chain(
+        32, "the key usage of the CA that issued it does not include keyCertSign", Remedy.CA
+    ),
+    "invalid CA certificate": _chain(79, "what issued it is not a CA (basicConstraints)", Remedy.CA),
     # CRLs
     # Also the last word on strangers whose chain is complete: a CRL of their CA is not there either.
     "unable to get certificate CRL": VerifyError(
         3,
-        "no CRL that nginx has loaded covers it: its CA has none, or one of another scope (issuingDistributionPoint)",
+        "no CRL that nginx has loaded covers it: its CA has none there, or one of another scope"
+        " (issuingDistributionPoint) or of another key (authorityKeyIdentifier)",
         Remedy.COMPLETE_CRL,
         _NO_CA,
         chains=True,
@@ -88,6 +108,8 @@ VERIFY_ERRORS: Mapping[str, VerifyError] = {
     "certificate revoked": _crl(
         23, "the CRL that nginx has loaded lists it, or a CA above it, as revoked", Remedy.RELOAD, "revoked"
     ),
+    "format error in CRL's lastUpdate field": _crl(15, "the date from which a CRL is valid cannot be read"),
+    "format error in CRL's nextUpdate field": _crl(16, "the date until which a CRL is valid cannot be read"),
     "unable to get CRL issuer certificate": _crl(33, "a CRL is signed by a CA that nginx has not loaded"),
     "key usage does not include CRL signing": _crl(
         35, "the key usage of the CA that signed a CRL does not include cRLSign", Remedy.CA
@@ -112,6 +134,40 @@ VERIFY_ERRORS: Mapping[str, VerifyError] = {
         frozenset({"expired", "authority_expired", "clock"}),
         chains=True,
     ),
+    "format error in certificate's notBefore field": _other(13, "the date from which it is valid cannot be read"),
+    "format error in certificate's notAfter field": _other(14, "the date until which it is valid cannot be read"),
+    # What its extensions say
+    "unhandled critical extension": _other(
+        34, "it, or a CA above it, has a critical extension that OpenSSL does not process"
+    ),
+    "proxy certificates not allowed, please set the appropriate flag": _other(
+        40, "it is a proxy certificate (proxyCertInfo), and nginx takes none"
+    ),
+    "invalid or inconsistent certificate extension": _other(41, "an extension of it, or of a CA above it, is damaged"),
+    "RFC 3779 resource not subset of parent's resources": _other(
+        46, "it names IP addresses or AS numbers that the CA above it may not give away (RFC 3779)"
+    ),
+    "permitted subtree violation": _other(
+        47, "a CA above it may issue certificates for other names only (nameConstraints, permitted)"
+    ),
+    "excluded subtree violation": _other(
+        48, "a CA above it may not issue certificates for its name (nameConstraints, excluded)"
+    ),
+    "name constraints minimum and maximum not supported": _other(
+        49, "the nameConstraints of a CA above it have a minimum or maximum, which OpenSSL does not process"
+    ),
+    "unsupported name constraint type": _other(
+        51, "the nameConstraints of a CA above it are of a type that OpenSSL does not process"
+    ),
+    "unsupported or invalid name constraint syntax": _other(52, "the nameConstraints of a CA above it are damaged"),
+    "unsupported or invalid name syntax": _other(
+        53, "a name in it cannot be held against the nameConstraints of a CA above it"
+    ),
+    # The machine's own
+    "out of memory": VerifyError(17, "nginx had no memory left to verify it", Remedy.RELOAD, chains=True),
+    "unspecified certificate verification error": VerifyError(
+        1, "OpenSSL failed for a reason that it does not tell", Remedy.RELOAD, chains=True
+    ),
     # Purpose and strength
     "unsuitable certificate purpose": _certificate(
         26, "it, or a CA above it, is not meant for TLS clients (extendedKeyUsage, keyUsage)", "not_for_clients"
@@ -131,6 +187,8 @@ _OTHER_WORDS = {
     "self signed certificate": "self-signed certificate",
     "self signed certificate in certificate chain": "self-signed certificate in certificate chain",
     "unsupported certificate purpose": "unsuitable certificate purpose",
+    "invalid certificate verification context": "unspecified certificate verification error",
+    "issuer certificate lookup error": "unspecified certificate verification error",
 }
 
 

@@ -61,7 +61,11 @@ if TYPE_CHECKING:
 
 
 class UnknownError(MtlsError):
-    """What is to be revoked was never issued by this authority."""
+    """What is to be revoked was never issued by this authority. ``meant`` is a client's name that is much like it."""
+
+    def __init__(self, message: str, meant: str | None = None) -> None:
+        super().__init__(message)
+        self.meant = meant
 
 
 @dataclass(frozen=True)
@@ -209,8 +213,9 @@ class Finder:
         found: _Meant = {**on_file, **dict.fromkeys(serials)}
         if not found:
             close = nearest(name, set(own.names()))
-            hint = f"did you mean {close!r}?" if close else "look it up in index.txt"
-            raise UnknownError(f"client {name!r}: the authority in {self._path} has nothing of it; {hint}")
+            raise UnknownError(
+                f"client {name!r}: the authority in {self._path} has nothing of it; {_hint(close)}", close
+            )
         not_expired = {serial: certificate for serial, certificate in found.items() if not self._has_expired(serial)}
         return not_expired or found
 
@@ -230,9 +235,11 @@ class Finder:
             except UnknownError:
                 continue
         if not fits:
+            close = nearest(text, set(self._ownership.names()))
             raise UnknownError(
                 f"{text!r}: the authority in {self._path} has no client, serial or fingerprint like this, "
-                "and there is no such file of one of its certificates; look it up in index.txt"
+                f"and there is no such file of one of its certificates; {_hint(close)}",
+                close,
             )
         if len({frozenset(serials) for serials in fits.values()}) > 1:
             raise MtlsError(f"{text!r}: fits as {' and as '.join(fits)}; say which of them is meant")
@@ -262,6 +269,14 @@ def carry_out(authority: Authority, found: Sequence[Found]) -> None:
     authority.revoke({item.serial: item.reason for item in found if item.action == REVOKED})
 
 
+def said_of_return(client: str) -> str:
+    """Return what to say of a client that is revoked, and that the inventory still wants to have a certificate."""
+    return (
+        f"client {client!r}: the inventory still has it as present, so the next site.yml gives it a new certificate"
+        " with a new key; set state: revoked on it, or take it out of the inventory"
+    )
+
+
 def _action(serial: str, entry: Entry | None, wanted: RevocationRequest) -> str:
     if wanted.release:
         if entry is not None and entry.status != "revoked":
@@ -271,6 +286,10 @@ def _action(serial: str, entry: Entry | None, wanted: RevocationRequest) -> str:
     if entry is not None and entry.status == "revoked" and not (entry.on_hold and wanted.reason != HOLD):
         return UNCHANGED
     return REVOKED
+
+
+def _hint(meant: str | None) -> str:
+    return f"did you mean {meant!r}?" if meant else "look it up in index.txt"
 
 
 def _plain(fingerprint: str) -> str:

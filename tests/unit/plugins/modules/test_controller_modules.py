@@ -149,6 +149,18 @@ def test_a_path_that_cannot_be_written_is_named(tmp_path):
     assert result["msg"].startswith(str(tmp_path / "file"))
 
 
+def test_crl_warns_of_who_comes_back_and_guesses_who_was_meant(path):
+    common = {"ca_path": str(path), "ca_passphrase": PASSPHRASE}
+    run_module("client_cert", clients=[{"name": "phone"}, {"name": "tablet"}], key_type="ecdsa", **common)
+    asked = {"present": ["phone"], "revoked": [{"anything": "phone"}, {"anything": "tablte"}], "ignore_unknown": True}
+    for check in (True, False):
+        done = run_module("crl", check=check, **asked, **common)
+        assert (done["coming_back"], done["meant"]) == (["phone"], ["tablet"])
+        assert "client 'phone': the inventory still has it as present" in " ".join(map(str, done["warnings"]))
+    gone = run_module("crl", revoked=[{"anything": "tablet"}], present=["phone"], **common)
+    assert (gone["coming_back"], gone["meant"]) == ([], [])
+
+
 @pytest.mark.parametrize(
     ("module", "options", "complaint"),
     [

@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import pwd
 import sys
 
 import pytest
@@ -33,6 +35,21 @@ def test_an_operating_system_error_names_its_file():
     said = failing(OSError(errno.ENOSPC, "No space left on device", "/srv/pki/index.txt"))()
 
     assert said["msg"] == "/srv/pki/index.txt: no space left on device; free some space and run again"
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_permission_denied_names_the_owner_if_that_is_somebody_else(tmp_path, monkeypatch, there):
+    path = tmp_path / "pki" / ".lock"
+    path.parent.mkdir()
+    if there:
+        path.touch()
+    refusal = PermissionError(13, "Permission denied", str(path))
+    plain = f"{path}: permission denied; run as a user who may do this, or change the permissions"
+    assert entry.describe(refusal) == plain
+    monkeypatch.setattr(os, "geteuid", lambda: 4_000_000)
+    owner = pwd.getpwuid(path.parent.stat().st_uid).pw_name
+    about = f"it belongs to {owner}, and this is user 4000000; "
+    assert entry.describe(refusal) == plain.replace("; run", f"; {about}run")
 
 
 def test_one_without_a_remedy():

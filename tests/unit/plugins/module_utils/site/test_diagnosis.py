@@ -19,6 +19,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.diagnosis import (
     Reality,
     diagnose,
 )
+from ansible_collections.mtls.nginx.plugins.module_utils.site.verify_errors import VERIFY_ERRORS
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
@@ -701,6 +702,15 @@ CASES = {
         ["other_authority", "expired"],
         "Besides",
     ),
+    "revoked, and not on the list": (
+        intent(allow=("tablet",), wanted=False, revoked=True),
+        REVOKED,
+        reality(host(allow=WITHOUT_PHONE, revoked=True), status=400),
+        OUT,
+        True,
+        ["revoked", "not_listed"],
+        "(reason: keyCompromise). Besides, the allow list of nas on web1 does not name it",
+    ),
     "a wrong clock, and not on the list": (
         OFF_LIST,
         RECORD,
@@ -726,6 +736,48 @@ def test_diagnoses(case):
     assert ".." not in diagnosis.paragraph
     for finding in diagnosis.findings:
         assert finding.text in diagnosis.paragraph
+
+
+@pytest.mark.parametrize(
+    ("record_", "is_so", "commands"),
+    [
+        (RECORD, reality(), ()),
+        (
+            record(revoked=True),
+            reality(host(revoked=True), status=400),
+            ("ansible-playbook -i 'my hosts.yml' -J mtls.nginx.site --limit web1",),
+        ),
+        (  # one command begins as another does
+            record(recorded=False, crl="new"),
+            reality(),
+            (
+                "ansible-playbook -i 'my hosts.yml' -J mtls.nginx.site",
+                "ansible-playbook -i 'my hosts.yml' -J mtls.nginx.refresh_crl --limit web1",
+            ),
+        ),
+        (
+            RECORD,
+            reality(host(running=False), status=400),
+            ("ansible -i 'my hosts.yml' -J web1 -b -m ansible.builtin.service -a 'name=nginx state=started'",),
+        ),
+    ],
+)
+def test_commands_can_be_typed_as_they_are(record_, is_so, commands):
+    diagnosis = diagnose(intent(options="-i 'my hosts.yml' -J"), record_, is_so)
+    assert diagnosis.commands == commands
+    for command in commands:
+        assert command in diagnosis.remedy
+
+
+@pytest.mark.parametrize("words", sorted(VERIFY_ERRORS))
+def test_a_verify_error_is_one_sentence_and_no_guess_stands_beside_it(words):
+    """The one thing that is known is what nginx logged: beside it nothing is unexplained."""
+    diagnosis = diagnose(
+        INTENT, RECORD, reality(host(requests=refused(words), errors=["something of TLS"]), status=400)
+    )
+    assert [finding.cause for finding in diagnosis.findings] == ["refused"]
+    assert VERIFY_ERRORS[words].sentence in diagnosis.paragraph
+    assert "something of TLS" not in diagnosis.paragraph
 
 
 def test_a_former_certificate_in_a_file_is_not_meant():

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import datetime
 import pathlib
 
 import pytest
@@ -35,6 +36,11 @@ def refused(**hosts):
     with pytest.raises(MtlsError) as caught:
         plan(**hosts)
     return str(caught.value)
+
+
+def test_a_name_may_be_a_whole_number():
+    (authority,) = plan(a={"mtls_clients": [{"name": 1003}], "mtls_services": [{**SERVICE, "allow": [1003]}]}).values()
+    assert [client["name"] for client in authority.clients] == ["1003"]
 
 
 def names(authority):
@@ -69,6 +75,11 @@ def names(authority):
             {"mtls_clients": [{"name": "phone", "qqqq": 1}]},
             "mtls_clients, item 1 (phone): there is no option 'qqqq'; docs/variables.md lists those that there are",
         ),
+        # What YAML makes of words that are not in quotes.
+        ({"mtls_services": [{**SERVICE, "allow": ["a", False]}]}, "(nas), allow, item 2: is true or false to YAML"),
+        ({"mtls_clients": [{"name": datetime.date(2026, 11, 29)}]}, "item 1, name: is a date to YAML"),
+        ({"mtls_clients": [{"name": 1.1}]}, "item 1, name: is a number to YAML, and not the text that was written"),
+        ({"mtls_clients": [{"name": "a", "p12_password": 83}]}, "item 1 (a), p12_password: is a number to YAML"),
         # What Ansible says, and of which item.
         (
             {"mtls_services": [{"name": "a", "server_names": ["a"]}, {"name": "wiki"}]},
@@ -80,10 +91,10 @@ def names(authority):
         ),
         (
             {"mtls_clients": [{"name": "a"}, {"name": "phone", "days": "many"}]},
-            "mtls_clients, item 2 (phone): argument 'days' is of type",
+            "mtls_clients, item 2 (phone): days is not a whole number",
         ),
-        ({"mtls_clients": [{"name": "a\x1b[2J", "days": "many"}]}, "mtls_clients, item 1: argument 'days'"),
-        ({"mtls_ca_days": "many"}, "host a: argument 'mtls_ca_days' is of type"),
+        ({"mtls_clients": [{"name": "a\x1b[2J", "days": "many"}]}, "mtls_clients, item 1: days is not a whole number"),
+        ({"mtls_ca_days": "many"}, "host a: mtls_ca_days is not a whole number"),
     ],
 )
 def test_a_wrong_option_is_named_with_its_place_and_the_nearest_one(variables, said):

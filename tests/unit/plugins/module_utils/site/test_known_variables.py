@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
-from ansible_collections.mtls.nginx.plugins.module_utils.site.known_variables import refuse_unknown
+from ansible_collections.mtls.nginx.plugins.module_utils.site.known_variables import check_batch, refuse_unknown
 
 OPTIONS = {"mtls_clients", "mtls_services", "mtls_revoked", "mtls_crl_days", "mtls_revoke", "mtls_recover_confirm"}
 
@@ -38,3 +38,14 @@ def test_what_somebody_else_reads_is_none_of_ours():
     names = ["ansible_host", "vault_mtls_ca_passphrase", "mtls__inventory", "mtlsx", "MTLS_CLIENTS", "mtls_batch"]
     refuse_unknown("nas", [*names, *(OPTIONS - {"mtls_revoke", "mtls_recover_confirm"})], OPTIONS, ())
     refuse_unknown("nas", ["mtls_revoke", "mtls_step"], OPTIONS, ("mtls_revoke", "mtls_step"))
+
+
+@pytest.mark.parametrize("value", [None, 5, "5", "25%", [1, "5", "25%"], ["100%"], []])
+def test_batches_that_ansible_understands(value):
+    check_batch("nas", value)
+
+
+@pytest.mark.parametrize("value", ["two", "5 hosts", "%", [1, "half"], -1, 1.5, True, "[1, 5]"])
+def test_a_batch_that_is_none(value):
+    with pytest.raises(MtlsError, match=r"^host nas: mtls_batch has .*, which is neither a number .*write 5, 25%"):
+        check_batch("nas", value)

@@ -135,6 +135,7 @@ def test_a_text_that_fits_two_things_is_refused(pki):
         ("certificate", "ca.key", "holds no certificate"),
         ("certificate", "broken.der", "is damaged"),
         ("certificate", "foreign.crt", "was issued by CN=foreign, not by CN=Test CA"),
+        ("anything", "laptob", r"no client, serial or fingerprint like this, .*; did you mean 'laptop'\?"),
         ("anything", "nobody", "no client, serial or fingerprint like this"),
         ("anything", "foreign.crt", "no client, serial or fingerprint like this"),
     ],
