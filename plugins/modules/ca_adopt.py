@@ -44,6 +44,12 @@ options:
       - The passphrase to encrypt the copy of the private key with.
       - Left out, O(source_passphrase) is used. Without either the key is stored unencrypted.
     type: str
+  repair:
+    description:
+      - Reissue the CA certificate, if it is self-signed and nginx cannot work with it, as O(repair) of
+        M(mtls.nginx.ca_init) does. The one of the source is kept as C(ca-<SERIAL>.crt).
+    type: bool
+    default: false
   crl_days:
     description: For how many days the first CRL is valid. Later ones are made by M(mtls.nginx.crl).
     type: int
@@ -137,6 +143,7 @@ SPEC = {
         "certificate": {"type": "path"},
         "source_passphrase": {"type": "str", "no_log": True},
         "passphrase": {"type": "str", "no_log": True},
+        "repair": {"type": "bool", "default": False},
         "crl_days": {"type": "int", "default": 30},
     },
     "supports_check_mode": True,
@@ -165,6 +172,7 @@ def work(call: entry.Call) -> dict[str, Any]:
             source_passphrase=options["source_passphrase"] or None,
             passphrase=options["passphrase"] or None,
             crl_days=options["crl_days"],
+            repair=options["repair"],
         ),
         check=call.check_mode,
     )
@@ -192,7 +200,8 @@ def _describe(client: adoption.AdoptedClient) -> dict[str, Any]:
 
 def _listing(plan: adoption.AdoptionPlan) -> str:
     """Return what is adopted, and what is not, one item a line."""
-    lines = [f"authority {subjects.nginx_dn(plan.chain[0].subject)}"]
+    repaired = ", its certificate reissued with the same key, subject and serial number" if plan.unrepaired else ""
+    lines = [f"authority {subjects.nginx_dn(plan.chain[0].subject)}{repaired}"]
     for serial in plan.index:
         if (entry_of_record := plan.index.get(serial)) is None:
             continue

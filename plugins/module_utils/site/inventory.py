@@ -42,6 +42,7 @@ AUTHORITY_SETTINGS = {
     "mtls_ca_parent_crl": "parent_crl",
     "mtls_ca_parent_crl_warn_days": "parent_crl_warn_days",
     "mtls_ca_renew_before": "renew_before",
+    "mtls_ca_repair": "repair",
     "mtls_crl_days": "crl_days",
     "mtls_crl_refresh_before": "crl_refresh_before",
     "mtls_crl_prune": "crl_prune",

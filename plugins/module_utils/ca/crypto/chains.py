@@ -87,7 +87,8 @@ def check(found: Sequence[x509.Certificate], path: str, now: datetime) -> Chain:
     """
     profiles.check_ca(found[0], path, now)
     if not profiles.is_for(found[0], profiles.CLIENT):
-        raise MtlsError(f"{path}: {_dn(found[0])} is not for clients (extendedKeyUsage); have it signed without that")
+        remedy = profiles.how_to_repair(found[0]) if _is_root(found[0]) else "have it signed without that"
+        raise MtlsError(f"{path}: {_dn(found[0])} is not for clients (extendedKeyUsage); {remedy}")
     depth, lower = 0, found[0]
     while not _is_root(lower):
         if depth + 1 == len(found):

@@ -102,7 +102,7 @@ def _beginning(digits: int, negative: bool, ending: bytes) -> bytes:
 
 def build_crl(issuer: Issuer, revoked: Revoked, state: CrlState) -> bytes:
     """Return a signed version 2 CRL in PEM, with authorityKeyIdentifier and cRLNumber."""
-    algorithm = _algorithm(issuer.key)
+    algorithm = keys.signature_algorithm(issuer.key)
     extensions = b"".join(
         der.encode(der.SEQUENCE, der.oid(oid) + der.encode(der.OCTET_STRING, value))
         for oid, value in (
@@ -120,7 +120,7 @@ def build_crl(issuer: Issuer, revoked: Revoked, state: CrlState) -> bytes:
         + revoked.encoded
         + der.encode(0xA0, der.encode(der.SEQUENCE, extensions)),
     )
-    signature = der.encode(der.BIT_STRING, b"\x00" + _sign(issuer.key, to_be_signed))
+    signature = der.encode(der.BIT_STRING, b"\x00" + keys.sign(issuer.key, to_be_signed))
     return _pem(der.encode(der.SEQUENCE, to_be_signed + algorithm + signature))
 
 
@@ -224,7 +224,7 @@ def is_by(crl: Crl, issuer: x509.Certificate) -> bool:
 
 def _is_signed_as_ours(crl: Crl, key: keys.PublicKey) -> bool:
     """Tell whether a CRL names our algorithm for this kind of key, in both of the places where it must."""
-    algorithm = _algorithm(key)
+    algorithm = keys.signature_algorithm(key)
     outer = list(der.elements(next(der.elements(crl.encoded)).content))
     inner = list(itertools.islice(der.elements(outer[0].content), 2))
     return outer[1].encoded == algorithm and inner[1].encoded == algorithm
@@ -372,18 +372,6 @@ def _reason_extension(serial: str, reason: str | None) -> bytes:
         )
     value = der.encode(der.OCTET_STRING, der.integer(code, der.ENUMERATED))
     return der.encode(der.SEQUENCE, der.encode(der.SEQUENCE, der.oid("2.5.29.21") + value))
-
-
-def _algorithm(key: keys.PrivateKey | keys.PublicKey) -> bytes:
-    if isinstance(key, (ec.EllipticCurvePrivateKey, ec.EllipticCurvePublicKey)):
-        return der.encode(der.SEQUENCE, der.oid("1.2.840.10045.4.3.2"))  # ecdsa-with-SHA256, RFC 5758
-    return der.encode(der.SEQUENCE, der.oid("1.2.840.113549.1.1.11") + b"\x05\x00")  # RFC 4055
-
-
-def _sign(key: keys.PrivateKey, data: bytes) -> bytes:
-    if isinstance(key, ec.EllipticCurvePrivateKey):
-        return key.sign(data, ec.ECDSA(hashes.SHA256()))
-    return key.sign(data, padding.PKCS1v15(), hashes.SHA256())
 
 
 @dataclass(frozen=True)

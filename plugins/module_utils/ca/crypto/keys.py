@@ -9,13 +9,13 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Union
 
-from ansible_collections.mtls.nginx.plugins.module_utils.common import files
+from ansible_collections.mtls.nginx.plugins.module_utils.common import der, files
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 
 try:
     from cryptography.exceptions import UnsupportedAlgorithm
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric import ec, rsa
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 except ImportError:  # reported by entry.require_cryptography
     pass
 
@@ -185,6 +185,20 @@ def load_private_der(encoded_key: bytes) -> PrivateKey:
     if not isinstance(key, (rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey)):
         raise TypeError(f"a key of type {type(key).__name__}")
     return key
+
+
+def signature_algorithm(key: PrivateKey | PublicKey) -> bytes:
+    """Return the AlgorithmIdentifier, in DER, of what ``sign`` makes with this kind of key."""
+    if isinstance(key, (ec.EllipticCurvePrivateKey, ec.EllipticCurvePublicKey)):
+        return der.encode(der.SEQUENCE, der.oid("1.2.840.10045.4.3.2"))  # ecdsa-with-SHA256, RFC 5758
+    return der.encode(der.SEQUENCE, der.oid("1.2.840.113549.1.1.11") + b"\x05\x00")  # RFC 4055
+
+
+def sign(key: PrivateKey, data: bytes) -> bytes:
+    """Return the signature of ``data``, with SHA-256."""
+    if isinstance(key, ec.EllipticCurvePrivateKey):
+        return key.sign(data, ec.ECDSA(hashes.SHA256()))
+    return key.sign(data, padding.PKCS1v15(), hashes.SHA256())
 
 
 def readable_by_others(status: os.stat_result) -> bool:

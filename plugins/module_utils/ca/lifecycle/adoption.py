@@ -24,7 +24,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import (
     subjects,
 )
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.chains import read_certificates, was_issued_by
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.lifecycle import findings, recovery
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.lifecycle import findings, recovery, renewal
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store import audit, layout
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.audit import certificate_event
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.index import Index
@@ -52,6 +52,7 @@ class WantedAdoption:
     source_passphrase: str | None
     passphrase: str | None
     crl_days: int
+    repair: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,10 @@ class AdoptedClient:
 
 @dataclass
 class AdoptionPlan:
-    """What there is to take over; ``not_taken`` says why not, by path. ``chain`` begins with the CA itself."""
+    """What there is to take over; ``not_taken`` says why not, by path.
+
+    ``chain`` begins with the CA itself, repaired where that was wanted and needed: then ``unrepaired`` is what it was.
+    """
 
     chain: list[x509.Certificate]
     key: keys.PrivateKey
@@ -73,6 +77,7 @@ class AdoptionPlan:
     issued: dict[str, x509.Certificate]
     serial: int | None
     crl_number: int
+    unrepaired: x509.Certificate | None = None
     clients: list[AdoptedClient] = field(default_factory=list)
     not_taken: dict[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
@@ -121,6 +126,10 @@ class _Survey:
     def plan(self) -> AdoptionPlan:
         """Return what there is; raises MtlsError."""
         ca, path = self._authority()
+        key = self._found.keys[keys.public_der(ca.public_key())]
+        unrepaired = None
+        if self._wanted.repair and renewal.is_repairable(ca):
+            unrepaired, ca = ca, profiles.repaired_ca_certificate(key, ca)
         profiles.check_ca(ca, path, times.now())
         index_path = self._index_path()
         place = layout.Layout(self._wanted.path)
@@ -136,11 +145,12 @@ class _Survey:
         numbers_of_crls = [crls.state_of(crl).number for crl in found]
         plan = AdoptionPlan(
             chain=self._chain(ca),
-            key=self._found.keys[keys.public_der(ca.public_key())],
+            key=key,
             index=index,
             issued={serial: certificate for serial, (certificate, _path) in issued.items()},
             serial=_number_beside(index_path, "serial"),
             crl_number=max([_number_beside(index_path, "crlnumber") or 1, *(number + 1 for number in numbers_of_crls)]),
+            unrepaired=unrepaired,
         )
         plan.clients = self._clients(issued, index)
         self._report_locked()
@@ -152,12 +162,15 @@ class _Survey:
         if self._wanted.certificate is not None:
             candidates = [(read_certificates(self._wanted.certificate)[0], self._wanted.certificate)]
         else:
-            candidates = [pair for pair in self._found.certificates.values() if _is_ca(pair[0])]
+            found = self._found.certificates.values()
+            candidates = [pair for pair in found if _is_ca(pair[0])]
+            if not any(self._has_key(certificate) for certificate, _path in candidates):
+                candidates += [pair for pair in found if _may_be_a_ca(pair[0])]
         if not candidates:
             raise MtlsError(
                 f"{', '.join(self._wanted.sources)}: there is no certificate of a CA here; name the folder it is in"
             )
-        with_key = [pair for pair in candidates if keys.public_der(pair[0].public_key()) in self._found.keys]
+        with_key = [pair for pair in candidates if self._has_key(pair[0])]
         if not with_key:
             locked = ", ".join(locked.path for locked in self._found.locked[:3])
             raise MtlsError(
@@ -170,6 +183,9 @@ class _Survey:
             listed = ", ".join(path for _certificate, path in with_key)
             raise MtlsError(f"{listed}: are certificates of several CAs; say which one with certificate")
         return max(with_key, key=lambda pair: pair[0].not_valid_after_utc)  # renewed with the same key: the newest
+
+    def _has_key(self, certificate: x509.Certificate) -> bool:
+        return keys.public_der(certificate.public_key()) in self._found.keys
 
     def _index_path(self) -> str | None:
         if len(self._found.indexes) > 1:
@@ -215,8 +231,8 @@ class _Survey:
             if trouble is not None:
                 self._not_taken[path] = f"{trouble}: it is in the record, but no client's folder"
                 continue
-            has_key = keys.public_der(certificate.public_key()) in self._found.keys
-            rank = (certificate.not_valid_after_utc > times.now(), has_key, certificate.not_valid_before_utc)
+            is_alive = certificate.not_valid_after_utc > times.now()
+            rank = (is_alive, self._has_key(certificate), certificate.not_valid_before_utc)
             if name not in best or best[name][0] < rank:
                 best[name] = rank, certificate
         return [
@@ -249,6 +265,17 @@ def _is_ca(certificate: x509.Certificate) -> bool:
         return bool(certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca)
     except (x509.ExtensionNotFound, ValueError):
         return False
+
+
+def _may_be_a_ca(certificate: x509.Certificate) -> bool:
+    """Tell whether a certificate says of itself neither that it is a CA's nor that it is none: guides make such CAs."""
+    try:
+        certificate.extensions.get_extension_for_class(x509.BasicConstraints)
+    except x509.ExtensionNotFound:
+        return was_issued_by(certificate, certificate)
+    except ValueError:
+        return False
+    return False
 
 
 def _number_beside(index_path: str | None, name: str) -> int | None:
@@ -313,6 +340,9 @@ def _write(plan: AdoptionPlan, wanted: WantedAdoption, place: layout.Layout) -> 
         _write_client(client, files_of, batch)
     batch.commit()
     event = {**certificate_event(audit.IMPORTED, plan.chain[0]), "from": ", ".join(wanted.sources)}
+    if plan.unrepaired is not None:
+        former = place.file(f"ca-{numbers.hexadecimal(plan.unrepaired.serial_number)}.crt")
+        files.write_file(former, chains.pem([plan.unrepaired]), 0o644)
     with audit.AuditLog(place.path).noting([{**event, "entries": len(plan.index)}]):
         files.write_file(place.certificate, pem, 0o644)
 
