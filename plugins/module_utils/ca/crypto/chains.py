@@ -19,7 +19,6 @@ from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import Mt
 try:
     from cryptography import x509
     from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 except ImportError:  # reported by entry.require_cryptography
     pass
 
@@ -28,26 +27,22 @@ if TYPE_CHECKING:
 
 
 def was_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
-    """Tell whether ``issuer`` signed ``certificate``, be it with SHA-1 or MD5, which nginx takes no more."""
+    """Tell whether ``issuer`` signed ``certificate``, be it with SHA-1 or MD5, which nginx takes no more.
+
+    The names are compared as OpenSSL compares them: what it lets in must be known here.
+    """
     try:
-        if profiles.signature_weakness(certificate) is not None:
-            return certificate.issuer == issuer.subject and _is_signed_the_old_way(certificate, issuer.public_key())
-        certificate.verify_directly_issued_by(issuer)
+        names = subjects.raw_names(certificate)[0], subjects.raw_names(issuer)[1]
+        if names[0] == names[1] and profiles.signature_weakness(certificate) is None:
+            certificate.verify_directly_issued_by(issuer)
+            return True
+        if not subjects.are_one_name(*names):
+            return False
+        digest, scheme = certificate.signature_hash_algorithm, certificate.signature_algorithm_parameters
+        keys.verify(issuer.public_key(), certificate.signature, certificate.tbs_certificate_bytes, digest, scheme)
     except Exception:  # InvalidSignature, or an algorithm that the issuer's key cannot have used
         return False
     return True
-
-
-def _is_signed_the_old_way(certificate: x509.Certificate, key: object) -> bool:
-    """Do what ``verify_directly_issued_by`` of ``cryptography`` refuses to; raises what ``verify`` raises."""
-    digest, signature = certificate.signature_hash_algorithm, certificate.signature
-    if isinstance(key, rsa.RSAPublicKey) and digest is not None:
-        key.verify(signature, certificate.tbs_certificate_bytes, padding.PKCS1v15(), digest)
-        return True
-    if isinstance(key, ec.EllipticCurvePublicKey) and digest is not None:
-        key.verify(signature, certificate.tbs_certificate_bytes, ec.ECDSA(digest))
-        return True
-    return False
 
 
 def arrange(found: Sequence[x509.Certificate], public_key: bytes, path: str, now: datetime) -> Chain:

@@ -188,7 +188,7 @@ def parse_crls(pem: bytes, path: str) -> list[Crl]:
         if block[1] != b"X509 CRL":
             raise MtlsError(f"{path}: contains a {block[1].decode()}, and may contain CRLs only; write it anew")
     try:
-        encoded = [_decode_pem(block[0]) for block in blocks]
+        encoded = [decode_pem(block[0]) for block in blocks]
         crls = [Crl(one, x509.load_der_x509_crl(one)) for one in encoded]
     except ValueError as error:
         raise MtlsError(f"{path}: is damaged; remove it, and mtls.nginx.crl writes it anew") from error
@@ -197,15 +197,33 @@ def parse_crls(pem: bytes, path: str) -> list[Crl]:
     return crls
 
 
-def _decode_pem(block: bytes) -> bytes:
+def decode_pem(block: bytes) -> bytes:
     """Return what is between the two lines of a PEM block; raises ValueError."""
     text = block[block.index(b"-----", 11) + 5 : block.rindex(b"-----END")]
     return base64.b64decode(text.translate(None, b" \t\r\n"), validate=True)
 
 
+def was_signed_by(crl: Crl, issuer: x509.Certificate) -> bool:
+    """Tell whether ``issuer`` signed ``crl``, be it with SHA-1 or MD5: what it lists was revoked then, too."""
+    if is_by(crl, issuer):
+        return True
+    digest = crl.parsed.signature_hash_algorithm
+    if not _has_name_of(crl, issuer) or not isinstance(digest, (hashes.SHA1, hashes.MD5)):
+        return False
+    try:
+        keys.verify(issuer.public_key(), crl.parsed.signature, crl.signed_part, digest)
+    except InvalidSignature:
+        return False
+    return True
+
+
+def _has_name_of(crl: Crl, issuer: x509.Certificate) -> bool:
+    return subjects.are_one_name(crl.parsed.issuer.public_bytes(), issuer.subject.public_bytes())
+
+
 def is_by(crl: Crl, issuer: x509.Certificate) -> bool:
     """Tell whether ``issuer`` signed ``crl``."""
-    if crl.parsed.issuer != issuer.subject:
+    if not _has_name_of(crl, issuer):
         return False
     key = issuer.public_key()
     if not isinstance(key, (rsa.RSAPublicKey, ec.EllipticCurvePublicKey)) or not _is_signed_as_ours(crl, key):

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Union
 
@@ -13,9 +14,9 @@ from ansible_collections.mtls.nginx.plugins.module_utils.common import der, file
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 
 try:
-    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
     from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+    from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
 except ImportError:  # reported by entry.require_cryptography
     pass
 
@@ -30,6 +31,8 @@ SMALLEST_RSA = 2048
 LARGEST_RSA = 16384  # openssl verifies nothing larger
 _LONGEST_PASSPHRASE = 1023  # bytes, openssl's limit
 CURVES = ("P-256", "P-384")
+# Of the older form of encrypted keys (RFC 1421), those that `cryptography` opens.
+_CIPHERS = {b"DES-EDE3-CBC", b"AES-128-CBC", b"AES-192-CBC", b"AES-256-CBC"}
 _CURVES_TAKEN = {"secp256r1", "secp384r1", "secp521r1"}
 
 
@@ -90,6 +93,9 @@ def load_key(path: str, passphrase: str | None = None, *, validate: bool = True)
             unsafe_skip_rsa_key_validation=not validate,
         )
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        unsupported = unsupported_cipher(data)
+        if unsupported is not None:
+            raise MtlsError(f"{path}: {unsupported}") from error
         if encrypted:
             raise MtlsError(f"{path}: the passphrase is wrong, or the file is damaged; give the right one") from error
         raise MtlsError(f"{path}: holds no private key in PEM; restore it from a backup, or move it away") from error
@@ -112,6 +118,17 @@ def check_passphrase(passphrase: str, path: str) -> bytes:
 def is_encrypted(pem: bytes) -> bool:
     """Tell whether a PEM key needs a passphrase, in PKCS #8 or in openssl's older form."""
     return b"ENCRYPTED" in pem
+
+
+def unsupported_cipher(pem: bytes) -> str | None:
+    """Return what to say of a PEM key that no passphrase opens here, or None."""
+    found = re.search(rb"DEK-Info: ([A-Z0-9-]+)", pem)
+    if found is None or found[1] in _CIPHERS:
+        return None
+    return (
+        f"is encrypted with {found[1].decode()}, and this cipher is not supported; "
+        "convert it with `openssl pkey -aes256 -provider legacy -provider default`"
+    )
 
 
 def is_encrypted_file(path: str) -> bool:
@@ -199,6 +216,25 @@ def sign(key: PrivateKey, data: bytes) -> bytes:
     if isinstance(key, ec.EllipticCurvePrivateKey):
         return key.sign(data, ec.ECDSA(hashes.SHA256()))
     return key.sign(data, padding.PKCS1v15(), hashes.SHA256())
+
+
+def verify(
+    key: object, signature: bytes, data: bytes, digest: hashes.HashAlgorithm | None, scheme: object = None
+) -> None:
+    """Check a signature with a digest that ``cryptography`` takes no more for certificates, CRLs or names.
+
+    :arg scheme: the padding of an RSA signature, where it may be PSS.
+    :raises InvalidSignature: it is not by this key.
+    """
+    if isinstance(key, rsa.RSAPublicKey) and digest is not None:
+        how = scheme if isinstance(scheme, padding.PSS) else padding.PKCS1v15()
+        key.verify(signature, data, how, digest)
+    elif isinstance(key, ec.EllipticCurvePublicKey) and digest is not None:
+        key.verify(signature, data, ec.ECDSA(digest))
+    elif isinstance(key, (ed25519.Ed25519PublicKey, ed448.Ed448PublicKey)):
+        key.verify(signature, data)
+    else:
+        raise InvalidSignature
 
 
 def readable_by_others(status: os.stat_result) -> bool:

@@ -334,6 +334,12 @@ def shortcoming(certificate: x509.Certificate) -> str | None:
     return None
 
 
+def is_repairable(certificate: x509.Certificate) -> bool:
+    """Tell whether a CA certificate is one that nginx cannot work with, and that its own key can reissue."""
+    is_fit = shortcoming(certificate) is None and is_for(certificate, CLIENT)
+    return not is_fit and certificate.issuer == certificate.subject
+
+
 def how_to_repair(certificate: x509.Certificate) -> str:
     """Return what to do about a CA certificate with a shortcoming."""
     if certificate.issuer != certificate.subject:

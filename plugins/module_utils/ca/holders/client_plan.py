@@ -15,7 +15,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple
 
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import HOLD, Authority
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import HOLD, Authority, CertificateMissing
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import keys, numbers, profiles
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.profiles import Order
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.subjects import index_subject, nginx_dn, subject_name
@@ -107,6 +107,7 @@ class Planner:
         self._digests: dict[tuple[object, ...], str] = {}  # most clients are defined alike
         self._exposed: list[str] = []
         self._keyless: list[str] = []  # clients whose private keys are not here
+        self._missing: list[str] = []  # serials in the record that have no certificate file
         self._waiting: list[str] = []  # those of them that another controller has to see to
         self._stay_revoked = stay_revoked
 
@@ -138,6 +139,11 @@ class Planner:
             self.warnings.append(
                 f"{exposed}: private keys, or passwords of such, that others can read; run "
                 f"`{permissions.remedy(self._authority.path)}`, and revoke them if somebody has read them"
+            )
+        if self._missing:
+            self.warnings.append(
+                f"{self._authority.path}: the certificates {_some(list(dict.fromkeys(self._missing)))} have no file in "
+                "newcerts, so their clients get new ones; the old ones stay valid until they expire or are revoked"
             )
         if self._keyless:
             remedy = "revoke a client and have it present again to give it a new key"
@@ -390,8 +396,15 @@ class Planner:
             on_file = found.entry is not None and found.entry.serial == serial
             if on_file or not self._ownership.may_be_of(client.name, serial):
                 continue
-            certificate = self._authority.certificate(serial)
-            if not profiles.is_for(certificate, profiles.CLIENT) or profiles.weakness(certificate) is not None:
+            try:
+                certificate = self._authority.certificate(serial)
+                usable = profiles.is_for(certificate, profiles.CLIENT) and profiles.weakness(certificate) is None
+            except CertificateMissing:
+                self._missing.append(serial)
+                continue
+            except ValueError:  # one that `cryptography` cannot read, which was taken over
+                continue
+            if not usable:
                 continue
             if found.public_key in (None, keys.public_der(certificate.public_key())):
                 return certificate
@@ -417,9 +430,19 @@ class Planner:
             if found.entry is not None and serial == found.entry.serial:
                 if found.matches:
                     return serial
-            elif found.public_key == keys.public_der(self._authority.certificate(serial).public_key()):
+            elif found.public_key == self._public_key(serial, found.public_key):
                 return serial
         return None
+
+    def _public_key(self, serial: str, otherwise: bytes) -> bytes:
+        """Return the public key of a revoked certificate; when nobody can tell any more, ``otherwise``.
+
+        So a key that may be the revoked one's is not used again.
+        """
+        try:
+            return keys.public_der(self._authority.certificate(serial).public_key())
+        except (CertificateMissing, ValueError):
+            return otherwise
 
     def _why_new(self, client: Client, found: Examined, lost: bool) -> str:
         if found.foreign:

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Authority
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Authority, CertificateMissing
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import chains, keys, numbers, profiles
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.chains import read_certificates
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.profiles import Order
@@ -272,7 +272,10 @@ class _ServerWorker:
             entry = record.get(serial)
             if entry is None or entry.status != "valid" or entry.not_after <= self._soon(server):
                 continue
-            certificate = self._authority.certificate(serial)
+            try:
+                certificate = self._authority.certificate(serial)
+            except CertificateMissing:
+                continue
             if (
                 profiles.is_for(certificate, profiles.SERVER)
                 and keys.public_der(certificate.public_key()) == public

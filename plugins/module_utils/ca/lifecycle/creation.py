@@ -289,7 +289,7 @@ def _plan_upkeep(wanted: WantedAuthority, place: layout.Layout, key: ca_key.CaKe
     change = _protection_of(wanted, place, (chain or current)[0])
     opened = key if change is None else ca_key.KeyFile(place.key, change.opened_by)
     repaired = None
-    if wanted.repair and chain is None and renewal.is_repairable(current[0]):
+    if wanted.repair and chain is None and profiles.is_repairable(current[0]):
         repaired = renewal.repaired(place, opened)
         current = (repaired, *current[1:])
     certificate = (chain or current)[0]

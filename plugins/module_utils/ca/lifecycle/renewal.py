@@ -41,12 +41,6 @@ def ends_early(certificate: x509.Certificate) -> bool:
     return end - times.now() < min(_EARLY, (end - certificate.not_valid_before_utc) / 4)
 
 
-def is_repairable(certificate: x509.Certificate) -> bool:
-    """Tell whether a CA certificate is one that nginx cannot work with, and that its own key can reissue."""
-    is_fit = profiles.shortcoming(certificate) is None and profiles.is_for(certificate, profiles.CLIENT)
-    return not is_fit and certificate.issuer == certificate.subject
-
-
 def repaired(place: layout.Layout, ca: ca_key.CaKey) -> x509.Certificate:
     """Return the CA certificate reissued with extensions that nginx can work with; nothing is written.
 
@@ -123,4 +117,6 @@ def _names(path: str, serial: int) -> bool:
         named = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
     except x509.ExtensionNotFound:
         return False
+    except ValueError:  # one that `cryptography` cannot read, which was taken over: it may
+        return True
     return named.authority_cert_serial_number == serial

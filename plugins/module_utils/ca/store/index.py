@@ -82,6 +82,10 @@ class Index:
     def __contains__(self, serial: str) -> bool:
         return serial in self._lines
 
+    def differing(self, other: Index) -> list[str]:
+        """Return the serials of which ``other`` has another line, or has the only one."""
+        return [serial for serial, line in other._lines.items() if self._lines.get(serial) != line]
+
     def get(self, serial: str) -> Entry | None:
         """Return what is recorded of a serial."""
         line = self._lines.get(serial)

@@ -188,3 +188,18 @@ def test_the_module_shows_it(by_hand):
     done = run_module("ca_init", path=str(by_hand.path), repair=True)
     assert done["updated"] == foreseen["updated"]
     assert not run_module("ca_init", path=str(by_hand.path), repair=True)["changed"]
+
+
+def test_check_mode_looks_past_what_is_added_and_repaired_first(tmp_path):
+    ca = ByHand(tmp_path / "pki", "v3")
+    for name in ("index.txt", "serial"):
+        (ca.path / name).unlink()
+    (ca.path / "newcerts").rmdir()
+    before = tree(ca.path)
+    done = Pki(ca.path).serve(Client("new"), check=True)
+    assert [result.action for result in done.results] == ["issued"]
+    with Pki(ca.path).open(read_only=True) as authority:
+        assert any("a run stops unless mtls_ca_repair is true" in warning for warning in authority.warnings)
+    assert tree(ca.path) == before
+    with pytest.raises(MtlsError, match=r"lacks newcerts, serial, crlnumber, index\.txt"):
+        Pki(ca.path).serve(Client("new"))

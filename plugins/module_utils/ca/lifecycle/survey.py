@@ -1,0 +1,426 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What there is to take over of an authority made elsewhere: which CA, what it issued, what of that is revoked.
+
+What is not known to be revoked counts as valid, since nginx lets it in; so everything that is not recorded is named.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import (
+    chains,
+    crls,
+    keys,
+    numbers,
+    profiles,
+    subjects,
+)
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.chains import read_certificates, was_issued_by
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.lifecycle import findings, records, recovery
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.store import layout
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.index import Index
+from ansible_collections.mtls.nginx.plugins.module_utils.common import times
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.common.names import check_client_name, fold
+
+try:
+    from cryptography import x509
+    from cryptography.exceptions import UnsupportedAlgorithm
+except ImportError:  # reported by entry.require_cryptography
+    pass
+
+_REVOKED_FOLDER = "revoked"
+# Where easy-rsa puts certificates that `easyrsa revoke` does not find any more, and that nginx still lets in.
+_MOVED = {"renewed": "easyrsa renew", "expired": "easyrsa expire"}
+
+
+@dataclass(frozen=True)
+class WantedAdoption:
+    """Which authority is to be taken over, and to where; ``certificate`` names its file where there are several.
+
+    ``revoked_folders`` tells whether what is in a folder called revoked counts as revoked without a record that says
+    so.
+    """
+
+    path: str
+    sources: Sequence[str]
+    certificate: str | None
+    source_passphrase: str | None
+    passphrase: str | None
+    crl_days: int
+    repair: bool = False
+    revoked_folders: bool = True
+
+
+@dataclass(frozen=True)
+class AdoptedClient:
+    """A client whose files are taken over: its newest certificate and, if it was found, its key."""
+
+    name: str
+    certificate: x509.Certificate
+    key: keys.PrivateKey | None
+
+
+@dataclass
+class AdoptionPlan:
+    """What there is to take over; ``not_taken`` says why not, by path.
+
+    ``chain`` begins with the CA itself, reissued where that was wanted and needed: then ``former`` is what it was.
+    ``unrecorded`` are the paths of certificates that no record and no CRL knows, and that are valid.
+    """
+
+    chain: list[x509.Certificate]
+    key: keys.PrivateKey
+    index: Index
+    issued: dict[str, x509.Certificate]
+    serial: int | None
+    crl_number: int
+    former: x509.Certificate | None = None
+    clients: list[AdoptedClient] = field(default_factory=list)
+    not_taken: dict[str, str] = field(default_factory=dict)
+    unrecorded: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    changed: bool = True
+
+
+@dataclass(frozen=True)
+class _Issued:
+    """A certificate of the CA, and where it was found; ``unreadable`` says why ``cryptography`` cannot tell more."""
+
+    certificate: x509.Certificate
+    paths: Sequence[str]
+    subject: str
+    unreadable: str | None
+
+    @classmethod
+    def of(cls, found: findings.FoundCertificate) -> _Issued:
+        certificate = found.certificate
+        subject = subjects.raw_index_subject(subjects.raw_names(certificate)[1])
+        return cls(certificate, found.paths, subject, _unreadable(certificate))
+
+    def is_live(self) -> bool:
+        return self.certificate.not_valid_after_utc > times.now()
+
+
+class Survey:
+    """Looks through the sources of one adoption."""
+
+    def __init__(self, wanted: WantedAdoption) -> None:
+        self._wanted = wanted
+        self._found = findings.search(wanted.sources, wanted.source_passphrase)
+        if wanted.source_passphrase:
+            self._found.unlock(wanted.source_passphrase)
+        self._not_taken = dict(self._found.skipped)
+        self._warnings: list[str] = []
+
+    def plan(self) -> AdoptionPlan:
+        """Return what there is; raises MtlsError."""
+        ca, path = self._authority()
+        unreadable = _unreadable(ca)
+        if unreadable is not None:
+            raise MtlsError(f"{path}: {unreadable}; set up a new authority")
+        key = self._found.keys[keys.public_der(ca.public_key())][0]
+        former = None
+        if self._wanted.repair and profiles.is_repairable(ca):
+            former, ca = ca, profiles.repaired_ca_certificate(key, ca)
+        profiles.check_ca(ca, path, times.now())
+        chain = self._chain(ca)
+        chains.check(chain, path, times.now())
+        issued = self._issued_by(ca)
+        place = layout.Layout(self._wanted.path)
+        subjects_of = {serial: each.subject for serial, each in issued.items()}
+        record = records.gather(self._found.records, subjects_of, place.index)
+        self._not_taken.update(record.skipped)
+        self._warnings += record.warnings
+        unrecorded = self._enter(issued, record)
+        own = self._honour_crls(chain, record.index)
+        crl_number = self._counter(record, path, of_crls=True)
+        plan = AdoptionPlan(
+            chain=chain,
+            key=key,
+            index=record.index,
+            issued={serial: each.certificate for serial, each in issued.items()},
+            serial=self._next_serial(record, path),
+            crl_number=max([crl_number or 1, *(crls.state_of(crl).number + 1 for crl in own)]),
+            former=former,
+        )
+        plan.unrecorded = self._warn_of_unrecorded(unrecorded, issued, record)
+        self._warn_of_moved(issued, record.index)
+        self._warn_of_missing(issued, record)
+        plan.clients = self._clients(issued, record.index)
+        self._report_keys(plan)
+        plan.not_taken = dict(sorted(self._not_taken.items()))
+        plan.warnings = self._warnings
+        return plan
+
+    # Which CA
+
+    def _authority(self) -> tuple[x509.Certificate, str]:
+        """Return the CA whose key is here, and where its certificate was."""
+        if self._wanted.certificate is not None:
+            candidates = [(read_certificates(self._wanted.certificate)[0], self._wanted.certificate)]
+        else:
+            found = [(each.certificate, each.paths[0]) for each in self._found.certificates.values()]
+            candidates = [pair for pair in found if _is_ca(pair[0])]
+            if not any(self._has_key(certificate) for certificate, _path in candidates):
+                candidates += [pair for pair in found if _may_be_a_ca(pair[0])]
+        if not candidates:
+            raise MtlsError(
+                f"{', '.join(self._wanted.sources)}: there is no certificate of a CA here; name the folder it is in"
+            )
+        with_key = [pair for pair in candidates if self._has_key(pair[0])]
+        if not with_key:
+            for each in self._found.locked:
+                unsupported = keys.unsupported_cipher(each.pem)
+                if unsupported is not None:
+                    raise MtlsError(f"{each.path}: {unsupported}")
+            locked = ", ".join(locked.path for locked in self._found.locked[:3])
+            raise MtlsError(
+                f"{candidates[0][1]}: its private key is not among the sources"
+                + (f", or it is one that source_passphrase does not open ({locked})" if locked else "")
+                + "; give the key's folder in source, and its passphrase"
+            )
+        owners = {keys.public_der(certificate.public_key()) for certificate, _path in with_key}
+        if len(owners) > 1:
+            listed = ", ".join(path for _certificate, path in with_key)
+            raise MtlsError(f"{listed}: are certificates of several CAs; say which one with certificate")
+        return max(with_key, key=lambda pair: pair[0].not_valid_after_utc)  # renewed with the same key: the newest
+
+    def _has_key(self, certificate: x509.Certificate) -> bool:
+        return _public_key(certificate) in self._found.keys
+
+    def _chain(self, ca: x509.Certificate) -> list[x509.Certificate]:
+        """Return the CA and those above it, as far as they are here."""
+        chain = [ca]
+        while chain[-1].issuer != chain[-1].subject:
+            every = (found.certificate for found in self._found.certificates.values())
+            above = [each for each in every if _is_ca(each) and was_issued_by(chain[-1], each)]
+            if not above:
+                break
+            chain.append(above[0])
+        return chain
+
+    # What it issued, and what of that is revoked
+
+    def _issued_by(self, ca: x509.Certificate) -> dict[str, _Issued]:
+        issued: dict[str, _Issued] = {}
+        own_key = keys.public_der(ca.public_key())
+        for found in self._found.certificates.values():
+            certificate, path = found.certificate, found.paths[0]
+            if not was_issued_by(certificate, ca):
+                if not _is_ca(certificate):
+                    self._not_taken[path] = "was issued by another CA"
+                continue
+            if _public_key(certificate) == own_key:
+                continue  # the CA itself
+            serial = numbers.hexadecimal(certificate.serial_number)
+            if serial in issued:
+                self._not_taken[path] = f"has the serial number of {issued[serial].paths[0]}, {serial}"
+            else:
+                issued[serial] = _Issued.of(found)
+        return issued
+
+    def _enter(self, issued: dict[str, _Issued], record: records.Record) -> list[str]:
+        """Enter what has no line in the record and return these serials; what lies among the revoked is revoked."""
+        index, unrecorded, revoked = record.index, [], []
+        for serial, each in issued.items():
+            if serial not in index:
+                index.add(serial, each.certificate.not_valid_after_utc, each.subject)
+                unrecorded.append(serial)
+            below = [path for path in each.paths if _REVOKED_FOLDER in self._folders(path)]
+            if below and self._wanted.revoked_folders and index.is_valid(serial):
+                index.revoke(serial, times.now(), "unspecified")
+                revoked.append(below[0])
+        if revoked:
+            self._warnings.append(
+                f"{len(revoked)} certificates are in a folder called {_REVOKED_FOLDER}, and no record has them as "
+                f"revoked; they are revoked: {records.some(revoked)} (with revoked_folders: false they are not)"
+            )
+        return unrecorded
+
+    def _folders(self, path: str) -> set[str]:
+        """Return the names of the folders that a file is in, from that of the source on, in lower case."""
+        for source in self._wanted.sources:
+            top = source.rstrip("/")
+            if path.startswith(f"{top}/"):
+                below = os.path.dirname(path[len(os.path.dirname(top)) :])
+                return {name.lower() for name in below.split("/")}
+        return set()
+
+    def _honour_crls(self, chain: Sequence[x509.Certificate], index: Index) -> list[crls.Crl]:
+        """Revoke what the CA's own CRLs list, and return them; say of others why they are not used."""
+        own = []
+        for crl, path in self._found.crls:
+            fault = None
+            try:
+                if crls.was_signed_by(crl, chain[0]):
+                    recovery.honour(crl, index, chain[0])
+                    own.append(crl)
+                elif any(crls.was_signed_by(crl, above) for above in chain[1:]):
+                    fault = "is the CRL of a CA above; name it in mtls_ca_parent_crl"
+                else:
+                    fault = "has a CRL that this CA did not sign"
+            except (ValueError, UnsupportedAlgorithm) as error:
+                fault = f"has a CRL that cannot be read ({str(error)[:80]})"
+            if fault is not None and path in self._wanted.sources and not fault.startswith("is"):
+                raise MtlsError(f"{path}: {fault}; correct it, or leave it out of source")
+            if fault is not None:
+                self._not_taken[path] = fault
+        return own
+
+    def _warn_of_unrecorded(
+        self, serials: Iterable[str], issued: dict[str, _Issued], record: records.Record
+    ) -> list[str]:
+        """Return where those certificates are that count as valid because nothing says that they are not."""
+        valid = [serial for serial in serials if record.index.is_valid(serial)]
+        live = [issued[serial].paths[0] for serial in valid if issued[serial].is_live()]
+        if live and record.path is None:
+            self._warnings.append(
+                f"{', '.join(self._wanted.sources)}: has no record (index.txt), so these {len(live)} certificates, "
+                f"which no CRL lists, count as valid: {records.some(live)}"
+            )
+        elif live:
+            self._warnings.append(
+                f"{record.path}: does not list these {len(live)} certificates, so they count as valid: "
+                f"{records.some(live)}; revoke those that are not"
+            )
+        return [issued[serial].paths[0] for serial in valid]
+
+    def _warn_of_moved(self, issued: dict[str, _Issued], index: Index) -> None:
+        for folder, command in _MOVED.items():
+            moved = [
+                path
+                for serial, each in issued.items()
+                if each.is_live() and index.is_valid(serial)
+                for path in each.paths[:1]
+                if folder in self._folders(path)
+            ]
+            if moved:
+                self._warnings.append(
+                    f"{len(moved)} certificates were moved to {folder} by `{command}` and are still valid, since "
+                    f"`easyrsa revoke` does not touch them: {records.some(moved)}; revoking a client by its name "
+                    "revokes them too"
+                )
+
+    def _warn_of_missing(self, issued: dict[str, _Issued], record: records.Record) -> None:
+        live = [f"{serial} {subject}" for serial, subject in record.index.live(times.now()) if serial not in issued]
+        if live:
+            self._warnings.append(
+                f"{record.path}: lists {len(live)} certificates whose files are not among the sources: "
+                f"{records.some(live)}; they stay valid, and a client that is present is issued a new one"
+            )
+
+    # How it goes on counting
+
+    def _next_serial(self, record: records.Record, ca_path: str) -> int | None:
+        """Return the next serial; a random one where nothing tells which were used; None to count on by the record."""
+        counted = self._counter(record, ca_path, of_crls=False)
+        if counted is None:
+            return None if record.path is not None and len(record.index) else numbers.random_serial()
+        largest = max((int(serial, 16) for serial in record.index), default=0)
+        return max(counted, largest + 1) if numbers.is_sequential(max(counted, largest)) else counted
+
+    def _counter(self, record: records.Record, ca_path: str, *, of_crls: bool) -> int | None:
+        """Return the largest number in the counters beside the record, or beside the CA certificate, if there are."""
+        counters = [path for path in self._found.counters if bool(re.search("crl", _stem(path))) is of_crls]
+        for folder in filter(None, (record.path and os.path.dirname(record.path), os.path.dirname(ca_path))):
+            beside = [path for path in counters if os.path.dirname(path) == folder or path in self._wanted.sources]
+            if beside:
+                return max(map(numbers.read_number, beside))
+        return None
+
+    # Who has what
+
+    def _clients(self, issued: dict[str, _Issued], index: Index) -> list[AdoptedClient]:
+        """Return the newest certificate of each client that can have a folder, best with its key."""
+        best: dict[str, tuple[tuple[bool, bool, object], x509.Certificate]] = {}
+        spelled: dict[str, str] = {}
+        for serial, each in issued.items():
+            certificate = each.certificate
+            name = "" if "/CN=" not in each.subject else subjects.common_name_of_index_subject(each.subject)
+            trouble = each.unreadable or _trouble(certificate, name, index.is_valid(serial))
+            if trouble is None and spelled.setdefault(fold(name), name) != name:
+                trouble = f"its name differs only in case from {spelled[fold(name)]!r}"
+            if trouble is not None:
+                self._not_taken[each.paths[0]] = f"{trouble}: it is in the record, but no client's folder"
+                continue
+            rank = (each.is_live(), self._has_key(certificate), certificate.not_valid_before_utc)
+            if name not in best or best[name][0] < rank:
+                best[name] = rank, certificate
+        return [
+            AdoptedClient(name, certificate, self._found.keys.get(_public_key(certificate), (None, ""))[0])
+            for name, (_rank, certificate) in sorted(best.items())
+        ]
+
+    def _report_keys(self, plan: AdoptionPlan) -> None:
+        """Say of each private key that is not taken over why."""
+        for locked in self._found.locked:
+            unsupported = keys.unsupported_cipher(locked.pem)
+            self._not_taken[locked.path] = unsupported or (
+                "the key is encrypted; decrypt it to have it taken over, or leave it"
+            )
+        taken = {keys.public_der(plan.key.public_key())}
+        taken.update(_public_key(client.certificate) for client in plan.clients)
+        for public, (_key, path) in self._found.keys.items():
+            if public not in taken:
+                self._not_taken.setdefault(path, "the key is of no client that gets a folder")
+
+
+def _unreadable(certificate: x509.Certificate) -> str | None:
+    """Return why ``cryptography`` cannot read a part of a certificate, or None; nginx may well take it."""
+    try:
+        _parts = certificate.subject, certificate.extensions, certificate.public_key()
+    except (ValueError, UnsupportedAlgorithm) as error:
+        return f"cannot be read whole ({str(error)[:80]})"
+    return None
+
+
+def _public_key(certificate: x509.Certificate) -> bytes:
+    """Return the public key in DER; nothing for one that cannot be read."""
+    try:
+        return keys.public_der(certificate.public_key())
+    except (ValueError, UnsupportedAlgorithm):
+        return b""
+
+
+def _stem(path: str) -> str:
+    return os.path.basename(path).lower()
+
+
+def _trouble(certificate: x509.Certificate, name: str, valid: bool) -> str | None:
+    """Return why a certificate is no client's current one, or None."""
+    if _is_ca(certificate):
+        return "is the certificate of a CA"
+    if not profiles.is_for(certificate, profiles.CLIENT):
+        return "is a server's certificate"
+    if not valid:
+        return "is revoked"
+    try:
+        check_client_name(name)
+    except MtlsError as error:
+        return str(error)
+    return None
+
+
+def _is_ca(certificate: x509.Certificate) -> bool:
+    try:
+        return bool(certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca)
+    except (x509.ExtensionNotFound, ValueError):
+        return False
+
+
+def _may_be_a_ca(certificate: x509.Certificate) -> bool:
+    """Tell whether a certificate says of itself neither that it is a CA's nor that it is none: guides make such CAs."""
+    try:
+        certificate.extensions.get_extension_for_class(x509.BasicConstraints)
+    except x509.ExtensionNotFound:
+        return was_issued_by(certificate, certificate)
+    except ValueError:
+        return False
+    return False
