@@ -20,6 +20,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.subjects import nginx_dn, subject_name
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.options import TRUST
+from ansible_collections.mtls.nginx.plugins.module_utils.common import as_written
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.common.names import check_client_name, nearest
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service, parse_services
@@ -151,6 +152,21 @@ class InventoryReader:
         self.variables = sorted({*ca_spec, *server_spec})
         self._fleet: tuple[t.Any, list[dict[str, t.Any]]] | None = None  # as it was given last, and validated
 
+    def check_as_written(self, host: str, values: Mapping[str, t.Any], follow: t.Callable[[t.Any], t.Any]) -> None:
+        """Raise MtlsError where a secret or a serial of a host is no text in the inventory itself.
+
+        :arg values: the variables as they stand there, before Ansible made text of what their templates name.
+        :arg follow: returns what a template stands for.
+        """
+        for name, spec in {**self._ca_spec, **self._server_spec}.items():
+            if name in values:
+                as_written.check(f"host {host}: {name}", values[name], spec, name, follow)
+        for item in follow(values.get("mtls_authorities")) or []:
+            own = follow(item)
+            if isinstance(own, Mapping):
+                prefixed = {f"mtls_{key}": value for key, value in own.items() if key != "authorities"}
+                self.check_as_written(host, prefixed, follow)
+
     def plan(
         self, hosts: Mapping[str, Mapping[str, t.Any]], base_dirs: Mapping[str, str | None]
     ) -> dict[str, AuthorityPlan]:
@@ -226,6 +242,7 @@ class InventoryReader:
         given = {key: values[key] for key in spec if key in values}
         for key, value in given.items():
             _check_shape(f"host {host}: {key}", value, spec[key])
+            as_written.check(f"host {host}: {key}", value, spec[key], key)
         result = ArgumentSpecValidator(dict(spec)).validate(given)
         if result.error_messages:
             raise MtlsError(f"host {host}: {'; '.join(result.error_messages)}")
