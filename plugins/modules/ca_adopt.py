@@ -216,7 +216,7 @@ def _describe(client: adoption.AdoptedClient) -> dict[str, Any]:
 
 def _listing(plan: adoption.AdoptionPlan) -> str:
     """Return what is adopted, and what is not, one item a line."""
-    repaired = ", its certificate reissued with the same key, subject and serial number" if plan.former else ""
+    repaired = ", its certificate reissued with the same key and subject" if plan.former else ""
     lines = [f"authority {subjects.nginx_dn(plan.chain[0].subject)}{repaired}"]
     for serial in plan.index:
         if (entry_of_record := plan.index.get(serial)) is None:

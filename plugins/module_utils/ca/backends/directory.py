@@ -99,6 +99,7 @@ class DirectoryAuthority(Directory):
 
     def _check_chain(self) -> None:
         path = self._layout.certificate
+        profiles.check_not_pss(self.chain[0], path)
         if self._read_only and profiles.is_repairable(self.chain[0]):  # check mode, where nothing was repaired before
             self.warnings.append(f"{path}: nginx cannot work with it, so a run stops unless mtls_ca_repair is true")
             return

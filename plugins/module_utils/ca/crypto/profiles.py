@@ -418,7 +418,24 @@ def _is_for_pss(csr: x509.CertificateSigningRequest) -> bool:
     A certificate for plain RSA would not fit the key on the device.
     """
     _version, _subject, key, *_attributes = der.elements(next(der.elements(csr.tbs_certrequest_bytes)).content)
-    algorithm = next(der.elements(next(der.elements(key.content)).content))
+    return _is_pss(key)
+
+
+def has_pss_key(certificate: x509.Certificate) -> bool:
+    """Tell the same of a certificate's key."""
+    parts = der.elements(next(der.elements(certificate.tbs_certificate_bytes)).content)
+    _serial, _algorithm, _issuer, _validity, _subject, key = (part for part in parts if part.tag < 0x80)
+    return _is_pss(key)
+
+
+def check_not_pss(certificate: x509.Certificate, path: str) -> None:
+    """Raise MtlsError for a CA whose key would be taken for plain RSA, so that nothing it signs would be right."""
+    if has_pss_key(certificate):
+        raise MtlsError(f"{path}: has an RSA-PSS key, which cannot be used here; set up a new authority")
+
+
+def _is_pss(public_key: der.Element) -> bool:
+    algorithm = next(der.elements(next(der.elements(public_key.content)).content))
     return der.dotted(algorithm.content) == "1.2.840.113549.1.1.10"
 
 

@@ -277,6 +277,7 @@ def _read_signed(path: str, public_key: keys.AnyPublicKey, name: x509.Name) -> S
 
 def _plan_upkeep(wanted: WantedAuthority, place: layout.Layout, key: ca_key.CaKey) -> _Upkeep:
     current = read_certificates(place.certificate)
+    profiles.check_not_pss(current[0], place.certificate)
     if wanted.subject is not None:
         name = subjects.subject_name(wanted.subject, f"authority {place.path}")
         if name != current[0].subject:

@@ -125,14 +125,18 @@ class Survey:
         unreadable = _unreadable(ca)
         if unreadable is not None:
             raise MtlsError(f"{path}: {unreadable}; set up a new authority")
+        profiles.check_not_pss(ca, path)
         key = self._found.keys[keys.public_der(ca.public_key())][0]
         former = None
         if self._wanted.repair and profiles.is_repairable(ca):
             former, ca = ca, profiles.repaired_ca_certificate(key, ca)
         profiles.check_ca(ca, path, times.now())
+        issued = self._issued_by(ca)
+        as_named = self._as_named(ca, key, path, issued)
+        if as_named != ca:
+            former, ca = former or ca, as_named
         chain = self._chain(ca)
         chains.check(chain, path, times.now())
-        issued = self._issued_by(ca)
         place = layout.Layout(self._wanted.path)
         subjects_of = {serial: each.subject for serial, each in issued.items()}
         record = records.gather(self._found.records, subjects_of, place.index)
@@ -194,6 +198,39 @@ class Survey:
 
     def _has_key(self, certificate: x509.Certificate) -> bool:
         return _public_key(certificate) in self._found.keys
+
+    def _as_named(
+        self, ca: x509.Certificate, key: keys.PrivateKey, path: str, issued: dict[str, _Issued]
+    ) -> x509.Certificate:
+        """Return the CA certificate with the serial number that most live certificates name their issuer by.
+
+        OpenSSL takes no CA certificate with another one for them (RFC 5280, 4.2.1.1), and who renews a CA by hand
+        gives it another one.
+        """
+        if ca.issuer != ca.subject:
+            return ca
+        naming: dict[int, list[str]] = {}
+        for each in issued.values():
+            serial = _named_serial(each.certificate) if each.is_live() and each.unreadable is None else None
+            if serial is not None:
+                naming.setdefault(serial, []).append(each.paths[0])
+        if not naming:
+            return ca
+        needed = max(naming, key=lambda serial: (len(naming[serial]), serial == ca.serial_number))
+        others = [each for serial, paths in naming.items() if serial != needed for each in paths]
+        if others:
+            self._warnings.append(
+                f"{path}: {len(others)} certificates name another serial number of their CA than most, so nginx "
+                f"refuses them: {records.some(others)}; have them issued anew"
+            )
+        if needed == ca.serial_number:
+            return ca
+        self._warnings.append(
+            f"{path}: is taken over with the serial number {numbers.hexadecimal(needed)}, because "
+            f"{len(naming[needed])} live certificates name it, and nginx would refuse them otherwise"
+        )
+        validity = profiles.Validity(ca.not_valid_before_utc, ca.not_valid_after_utc)
+        return profiles.renewed_ca_certificate(key, ca, needed, validity)
 
     def _chain(self, ca: x509.Certificate) -> list[x509.Certificate]:
         """Return the CA and those above it, as far as they are here."""
@@ -389,6 +426,14 @@ def _public_key(certificate: x509.Certificate) -> bytes:
         return b""
 
 
+def _named_serial(certificate: x509.Certificate) -> int | None:
+    try:
+        named = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
+    except x509.ExtensionNotFound:
+        return None
+    return named.authority_cert_serial_number
+
+
 def _stem(path: str) -> str:
     return os.path.basename(path).lower()
 
@@ -399,6 +444,8 @@ def _trouble(certificate: x509.Certificate, name: str, valid: bool) -> str | Non
         return "is the certificate of a CA"
     if not profiles.is_for(certificate, profiles.CLIENT):
         return "is a server's certificate"
+    if profiles.has_pss_key(certificate):
+        return "has an RSA-PSS key, which browsers do not use"
     if not valid:
         return "is revoked"
     try:

@@ -382,6 +382,32 @@ def test_a_cipher_that_is_not_supported_is_not_a_wrong_passphrase(loose, tmp_pat
     assert tree(loose.path) == before
 
 
+@pytest.mark.parametrize("check", [True, False])
+def test_a_ca_with_an_rsa_pss_key_is_refused_before_anything_is_written(tmp_path, check):
+    pss = ("-newkey", "rsa-pss", "-pkeyopt", "rsa_keygen_bits:2048", "-nodes")
+    loose = Loose(tmp_path / "ca", pss)
+    shutil.copy(loose.path / "ca.pem", loose.path / "ca.crt")
+    before = tree(loose.path)
+    with pytest.raises(MtlsError, match=r"ca\.(pem|crt): has an RSA-PSS key, which cannot be used here"):
+        adopt(tmp_path / "pki", loose.path, check=check)
+    for options in ({"passphrase": "geheim"}, {"repair": True}, {"days": 4000, "renew_before": 3999}):
+        done = run_module("ca_init", check=check, path=str(loose.path), **options)
+        assert "ca.crt: has an RSA-PSS key" in done["msg"]
+    assert tree(loose.path) == before
+    assert not (tmp_path / "pki").exists()
+
+
+def test_a_client_with_an_rsa_pss_key_is_recorded_and_gets_no_folder(loose, tmp_path):
+    pss = ("-newkey", "rsa-pss", "-pkeyopt", "rsa_keygen_bits:2048", "-nodes")
+    openssl("req", "-new", *pss, "-subj", "/CN=odd", "-keyout", "odd.key", "-out", "odd.csr", cwd=loose.path)
+    ca = ("-CA", "ca.pem", "-CAkey", "ca.key", "-set_serial", "9")
+    openssl("x509", "-req", "-in", "odd.csr", *ca, "-out", "odd.pem", cwd=loose.path)
+    plan = adopt(tmp_path / "pki", loose.path)
+    assert plan.clients == []
+    assert plan.not_taken[str(loose.path / "odd.pem")].startswith("has an RSA-PSS key")
+    assert statuses(tmp_path / "pki") == {"odd": "V"}
+
+
 # Row 14: what easy-rsa moves away
 
 
@@ -399,3 +425,53 @@ def test_what_easy_rsa_moved_away_is_listed_and_goes_with_the_name(loose, tmp_pa
     done = run_module("crl", ca_path=str(pki.path), revoked=[{"name": "phone"}])
     assert sorted(each["serial"] for each in done["revoked"]) == ["10", "11", "12"]
     assert all(is_revoked(pki.path, path) for path in paths)
+
+
+# Row 5: a CA renewed by hand
+
+
+NAMES_ITS_ISSUER = "authorityKeyIdentifier=keyid,issuer:always"
+
+
+def renew_by_hand(loose: Loose, days: int = 7300) -> Path:
+    """The same key and subject, another serial number, as `openssl x509` or `req` by hand makes it."""
+    usage = ("-addext", "keyUsage=critical,keyCertSign,cRLSign", "-days", days, "-set_serial", "0x4242")
+    arguments = ("-key", "ca.key", "-subj", "/O=Acme/CN=Loose CA", *usage, "-out", "renewed.pem")
+    openssl("req", "-x509", *arguments, cwd=loose.path)
+    return loose.path / "renewed.pem"
+
+
+def test_the_ca_certificate_that_live_clients_name_is_made(loose, tmp_path):
+    old = x509.load_pem_x509_certificate((loose.path / "ca.pem").read_bytes())
+    phone = loose.issue("phone", 0x10, extensions=NAMES_ITS_ISSUER)
+    renewed = renew_by_hand(loose)
+    new = x509.load_pem_x509_certificate(renewed.read_bytes())
+    assert "OK" not in openssl("verify", "-CAfile", renewed, phone, cwd=loose.path, ok=False)
+    plan = adopt(tmp_path / "pki", loose.path)
+    ca = x509.load_pem_x509_certificate((tmp_path / "pki/ca.crt").read_bytes())
+    assert ca == plan.chain[0]
+    assert (ca.serial_number, ca.not_valid_after_utc) == (old.serial_number, new.not_valid_after_utc)
+    assert any("1 live certificates name it" in warning for warning in plan.warnings)
+    assert "OK" in openssl("verify", "-CAfile", "ca.crt", phone, cwd=tmp_path / "pki")
+    assert (tmp_path / "pki" / "ca-4242.crt").read_bytes() == new.public_bytes(serialization.Encoding.PEM)
+    late = Pki(tmp_path / "pki").one(Client("late", days=5000))
+    assert late.action == "issued"
+    assert "OK" in openssl("verify", "-CAfile", "ca.crt", "clients/late/late.crt", cwd=tmp_path / "pki")
+
+
+def test_clients_that_name_another_one_are_told(loose, tmp_path):
+    for number, name in enumerate(("a", "b"), 0x10):
+        loose.issue(name, number, extensions=NAMES_ITS_ISSUER)
+    renew_by_hand(loose)
+    late = loose.issue("late", 0x20, extensions=NAMES_ITS_ISSUER, ca="renewed.pem")
+    plan = adopt(tmp_path / "pki", loose.path)
+    (said,) = [warning for warning in plan.warnings if "so nginx refuses them" in warning]
+    assert str(late) in said
+    assert "OK" in openssl("verify", "-CAfile", "ca.crt", loose.path / "a.pem", cwd=tmp_path / "pki")
+
+
+def test_without_such_clients_the_newest_certificate_is_taken(loose, tmp_path):
+    loose.issue("phone", 0x10)
+    renew_by_hand(loose)
+    plan = adopt(tmp_path / "pki", loose.path)
+    assert (plan.chain[0].serial_number, plan.former) == (0x4242, None)
