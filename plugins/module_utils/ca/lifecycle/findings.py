@@ -42,6 +42,7 @@ _ENCRYPTED_KEY = b"-----BEGIN ENCRYPTED PRIVATE KEY-----\n%b-----END ENCRYPTED P
 _OF_NO_USE = re.compile(r".*(REQUEST|PARAMETERS|PUBLIC KEY)")  # kinds of PEM blocks: neither secret nor a record
 _RECORD = re.compile(rb"(?:[ \t]*(?:#[^\n]*)?\r?\n)*[VRE]\t\d")  # how a record begins
 _RECORD_WITHOUT_TABS = re.compile(rb"\s*[VRE] +\d{12}(?:\d\d)?Z ")
+_BARE_BASE64 = re.compile(rb"\s*MI[A-Za-z0-9+/\s]{100,}={0,2}\s*")
 _COUNTER = re.compile(r"serial(\.txt)?|crl_?num(ber)?(\.txt)?|.+\.srl", re.IGNORECASE)
 _FORMER = re.compile(r".*(\.old|\.bak|\.orig|\.save|~|[.-]\d+)", re.IGNORECASE)
 # What other programs keep keys and revocations in, by how it begins.
@@ -185,6 +186,8 @@ def _read(path: str, passphrase: str | None, found: Findings) -> None:
             found.noted += 1
         elif data[:1] == b"\x30":
             _read_der(data, path, passphrase, found)
+        elif _BARE_BASE64.fullmatch(data):  # as cfssl writes CRLs
+            _read_der(base64.b64decode(data), path, passphrase, found)
         else:
             _judge_other(data, path, found)
     except _UNREADABLE as error:

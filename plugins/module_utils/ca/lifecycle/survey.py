@@ -156,7 +156,7 @@ class Survey:
         )
         plan.unrecorded = self._warn_of_unrecorded(unrecorded, issued, record)
         self._warn_of_moved(issued, record.index)
-        self._warn_of_missing(issued, record)
+        self._warn_of_missing(former or ca, issued, record)
         plan.clients = self._clients(issued, record.index)
         self._report_keys(plan)
         plan.not_taken = dict(sorted(self._not_taken.items()))
@@ -331,13 +331,9 @@ class Survey:
 
     def _warn_of_moved(self, issued: dict[str, _Issued], index: Index) -> None:
         for folder, command in _MOVED.items():
-            moved = [
-                path
-                for serial, each in issued.items()
-                if each.is_live() and index.is_valid(serial)
-                for path in each.paths[:1]
-                if folder in self._folders(path)
-            ]
+            live = (each for serial, each in issued.items() if each.is_live() and index.is_valid(serial))
+            inside = ([path for path in each.paths if folder in self._folders(path)] for each in live)
+            moved = [paths[0] for paths in inside if paths]
             if moved:
                 self._warnings.append(
                     f"{len(moved)} certificates were moved to {folder} by `{command}` and are still valid, since "
@@ -345,8 +341,10 @@ class Survey:
                     "revokes them too"
                 )
 
-    def _warn_of_missing(self, issued: dict[str, _Issued], record: records.Record) -> None:
-        live = [f"{serial} {subject}" for serial, subject in record.index.live(times.now()) if serial not in issued]
+    def _warn_of_missing(self, ca: x509.Certificate, issued: dict[str, _Issued], record: records.Record) -> None:
+        own = numbers.hexadecimal(ca.serial_number)  # which CA.pl records too
+        every = record.index.live(times.now(), besides={own, *issued})
+        live = [f"{serial} {subject}" for serial, subject in every]
         if live:
             self._warnings.append(
                 f"{record.path}: lists {len(live)} certificates whose files are not among the sources: "
