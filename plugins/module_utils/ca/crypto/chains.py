@@ -8,6 +8,7 @@ nginx trusts nothing below a root (nginx facts, section 2), so a chain is comple
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -31,12 +32,12 @@ def was_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bo
 
     The names are compared as OpenSSL compares them: what it lets in must be known here.
     """
-    try:
-        names = subjects.raw_names(certificate)[0], subjects.raw_names(issuer)[1]
-        if names[0] == names[1] and profiles.signature_weakness(certificate) is None:
+    if profiles.signature_weakness(certificate) is None:
+        with contextlib.suppress(Exception):  # the names differ, or what is said below
             certificate.verify_directly_issued_by(issuer)
             return True
-        if not subjects.are_one_name(*names):
+    try:
+        if not subjects.are_one_name(subjects.raw_names(certificate)[0], subjects.raw_names(issuer)[1]):
             return False
         digest, scheme = certificate.signature_hash_algorithm, certificate.signature_algorithm_parameters
         keys.verify(issuer.public_key(), certificate.signature, certificate.tbs_certificate_bytes, digest, scheme)

@@ -29,6 +29,7 @@ except ImportError:  # reported by entry.require_cryptography
     pass
 
 _SMALLEST_CURVE = 224  # bits
+_PSS = der.oid("1.2.840.113549.1.1.10")
 CLIENT, SERVER = "client", "server"
 INTERMEDIATE = "intermediate"  # a CA that issues for clients and servers, and for no further CA
 
@@ -423,6 +424,8 @@ def _is_for_pss(csr: x509.CertificateSigningRequest) -> bool:
 
 def has_pss_key(certificate: x509.Certificate) -> bool:
     """Tell the same of a certificate's key."""
+    if _PSS not in certificate.tbs_certificate_bytes:
+        return False
     parts = der.elements(next(der.elements(certificate.tbs_certificate_bytes)).content)
     _serial, _algorithm, _issuer, _validity, _subject, key = (part for part in parts if part.tag < 0x80)
     return _is_pss(key)
@@ -436,7 +439,7 @@ def check_not_pss(certificate: x509.Certificate, path: str) -> None:
 
 def _is_pss(public_key: der.Element) -> bool:
     algorithm = next(der.elements(next(der.elements(public_key.content)).content))
-    return der.dotted(algorithm.content) == "1.2.840.113549.1.1.10"
+    return algorithm.encoded == _PSS
 
 
 @dataclass(frozen=True)

@@ -80,11 +80,10 @@ def gather(paths: Iterable[str], issued: Mapping[str, str], place: str) -> Recor
     record.path = max(current, key=lambda path: len(loaded[path]))
     record.index = loaded[record.path].copy(place)
     _check_ours(record, issued)
-    subjects = {serial: entry.subject for serial in record.index if (entry := record.index.get(serial))}
     for path, index in loaded.items():
         if path == record.path or path in record.skipped:
             continue
-        if _shares(index, {**subjects, **issued}) or path.startswith(record.path):
+        if path.startswith(record.path) or _shares(index, issued) or not index.is_apart_from(record.index):
             record.merge(index)
         else:
             record.skipped[path] = _FOREIGN

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import chain
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import (
     chains,
@@ -28,13 +30,16 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.index import I
 from ansible_collections.mtls.nginx.plugins.module_utils.common import times
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.common.names import check_client_name, fold
+from ansible_collections.mtls.nginx.plugins.module_utils.common.parallel import spread
 
 try:
     from cryptography import x509
     from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.x509.oid import NameOID
 except ImportError:  # reported by entry.require_cryptography
     pass
 
+_AT_ONCE = 250  # certificates whose signatures one process verifies
 _REVOKED_FOLDER = "revoked"
 # Where easy-rsa puts certificates that `easyrsa revoke` does not find any more, and that nginx still lets in.
 _MOVED = {"renewed": "easyrsa renew", "expired": "easyrsa expire"}
@@ -95,17 +100,40 @@ class _Issued:
 
     certificate: x509.Certificate
     paths: Sequence[str]
-    subject: str
+    public_key: bytes
     unreadable: str | None
 
-    @classmethod
-    def of(cls, found: findings.FoundCertificate) -> _Issued:
-        certificate = found.certificate
-        subject = subjects.raw_index_subject(subjects.raw_names(certificate)[1])
-        return cls(certificate, found.paths, subject, _unreadable(certificate))
+    @cached_property
+    def subject(self) -> str:
+        """The subject in the format of index.txt."""
+        return subjects.raw_index_subject(subjects.raw_names(self.certificate)[1])
+
+    @property
+    def common_name(self) -> str:
+        """The last CN; nothing without one."""
+        if self.unreadable is not None:
+            return ""
+        names = self.certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+        return str(names[-1].value) if names else ""
 
     def is_live(self) -> bool:
         return self.certificate.not_valid_after_utc > times.now()
+
+
+class _Subjects(Mapping[str, str]):
+    """The subjects of certificates by serial, made when somebody asks: most are in the record as well."""
+
+    def __init__(self, issued: Mapping[str, _Issued]) -> None:
+        self._issued = issued
+
+    def __getitem__(self, serial: str) -> str:
+        return self._issued[serial].subject
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._issued)
+
+    def __len__(self) -> int:
+        return len(self._issued)
 
 
 class Survey:
@@ -135,18 +163,17 @@ class Survey:
         as_named = self._as_named(ca, key, path, issued)
         if as_named != ca:
             former, ca = former or ca, as_named
-        chain = self._chain(ca)
-        chains.check(chain, path, times.now())
+        bundle = self._chain(ca)
+        chains.check(bundle, path, times.now())
         place = layout.Layout(self._wanted.path)
-        subjects_of = {serial: each.subject for serial, each in issued.items()}
-        record = records.gather(self._found.records, subjects_of, place.index)
+        record = records.gather(self._found.records, _Subjects(issued), place.index)
         self._not_taken.update(record.skipped)
         self._warnings += record.warnings
         unrecorded = self._enter(issued, record)
-        own = self._honour_crls(chain, record.index)
+        own = self._honour_crls(bundle, record.index)
         crl_number = self._counter(record, path, of_crls=True)
         plan = AdoptionPlan(
-            chain=chain,
+            chain=bundle,
             key=key,
             index=record.index,
             issued={serial: each.certificate for serial, each in issued.items()},
@@ -234,33 +261,37 @@ class Survey:
 
     def _chain(self, ca: x509.Certificate) -> list[x509.Certificate]:
         """Return the CA and those above it, as far as they are here."""
-        chain = [ca]
-        while chain[-1].issuer != chain[-1].subject:
-            every = (found.certificate for found in self._found.certificates.values())
-            above = [each for each in every if _is_ca(each) and was_issued_by(chain[-1], each)]
+        found = [ca]
+        while found[-1].issuer != found[-1].subject:
+            every = (each.certificate for each in self._found.certificates.values())
+            above = [each for each in every if _is_ca(each) and was_issued_by(found[-1], each)]
             if not above:
                 break
-            chain.append(above[0])
-        return chain
+            found.append(above[0])
+        return found
 
     # What it issued, and what of that is revoked
 
     def _issued_by(self, ca: x509.Certificate) -> dict[str, _Issued]:
         issued: dict[str, _Issued] = {}
         own_key = keys.public_der(ca.public_key())
-        for found in self._found.certificates.values():
+        every = list(self._found.certificates.values())
+        parts = [every[start : start + _AT_ONCE] for start in range(0, len(every), _AT_ONCE)]
+        answers = spread(lambda part: [was_issued_by(each.certificate, ca) for each in part], parts)
+        for found, ours in zip(every, chain.from_iterable(answers)):
             certificate, path = found.certificate, found.paths[0]
-            if not was_issued_by(certificate, ca):
+            if not ours:
                 if not _is_ca(certificate):
                     self._not_taken[path] = "was issued by another CA"
                 continue
-            if _public_key(certificate) == own_key:
+            public_key = _public_key(certificate)
+            if public_key == own_key:
                 continue  # the CA itself
             serial = numbers.hexadecimal(certificate.serial_number)
             if serial in issued:
                 self._not_taken[path] = f"has the serial number of {issued[serial].paths[0]}, {serial}"
             else:
-                issued[serial] = _Issued.of(found)
+                issued[serial] = _Issued(certificate, found.paths, public_key, _unreadable(certificate))
         return issued
 
     def _enter(self, issued: dict[str, _Issued], record: records.Record) -> list[str]:
@@ -270,7 +301,7 @@ class Survey:
             if serial not in index:
                 index.add(serial, each.certificate.not_valid_after_utc, each.subject)
                 unrecorded.append(serial)
-            below = [path for path in each.paths if _REVOKED_FOLDER in self._folders(path)]
+            below = [path for path in each.paths if self._is_in(_REVOKED_FOLDER, path)]
             if below and self._wanted.revoked_folders and index.is_valid(serial):
                 index.revoke(serial, times.now(), "unspecified")
                 revoked.append(below[0])
@@ -281,25 +312,27 @@ class Survey:
             )
         return unrecorded
 
-    def _folders(self, path: str) -> set[str]:
-        """Return the names of the folders that a file is in, from that of the source on, in lower case."""
+    def _is_in(self, folder: str, path: str) -> bool:
+        """Tell whether a file is in a folder of this name, in any case, from that of the source on."""
+        if folder not in path.lower():
+            return False
         for source in self._wanted.sources:
             top = source.rstrip("/")
             if path.startswith(f"{top}/"):
                 below = os.path.dirname(path[len(os.path.dirname(top)) :])
-                return {name.lower() for name in below.split("/")}
-        return set()
+                return folder in below.lower().split("/")
+        return False
 
-    def _honour_crls(self, chain: Sequence[x509.Certificate], index: Index) -> list[crls.Crl]:
+    def _honour_crls(self, bundle: Sequence[x509.Certificate], index: Index) -> list[crls.Crl]:
         """Revoke what the CA's own CRLs list, and return them; say of others why they are not used."""
         own = []
         for crl, path in self._found.crls:
             fault = None
             try:
-                if crls.was_signed_by(crl, chain[0]):
-                    recovery.honour(crl, index, chain[0])
+                if crls.was_signed_by(crl, bundle[0]):
+                    recovery.honour(crl, index, bundle[0])
                     own.append(crl)
-                elif any(crls.was_signed_by(crl, above) for above in chain[1:]):
+                elif any(crls.was_signed_by(crl, above) for above in bundle[1:]):
                     fault = "is the CRL of a CA above; name it in mtls_ca_parent_crl"
                 else:
                     fault = "has a CRL that this CA did not sign"
@@ -332,7 +365,7 @@ class Survey:
     def _warn_of_moved(self, issued: dict[str, _Issued], index: Index) -> None:
         for folder, command in _MOVED.items():
             live = (each for serial, each in issued.items() if each.is_live() and index.is_valid(serial))
-            inside = ([path for path in each.paths if folder in self._folders(path)] for each in live)
+            inside = ([path for path in each.paths if self._is_in(folder, path)] for each in live)
             moved = [paths[0] for paths in inside if paths]
             if moved:
                 self._warnings.append(
@@ -374,23 +407,23 @@ class Survey:
 
     def _clients(self, issued: dict[str, _Issued], index: Index) -> list[AdoptedClient]:
         """Return the newest certificate of each client that can have a folder, best with its key."""
-        best: dict[str, tuple[tuple[bool, bool, object], x509.Certificate]] = {}
+        best: dict[str, tuple[tuple[bool, bool, object], _Issued]] = {}
         spelled: dict[str, str] = {}
         for serial, each in issued.items():
             certificate = each.certificate
-            name = "" if "/CN=" not in each.subject else subjects.common_name_of_index_subject(each.subject)
+            name = each.common_name
             trouble = each.unreadable or _trouble(certificate, name, index.is_valid(serial))
             if trouble is None and spelled.setdefault(fold(name), name) != name:
                 trouble = f"its name differs only in case from {spelled[fold(name)]!r}"
             if trouble is not None:
                 self._not_taken[each.paths[0]] = f"{trouble}: it is in the record, but no client's folder"
                 continue
-            rank = (each.is_live(), self._has_key(certificate), certificate.not_valid_before_utc)
+            rank = (each.is_live(), each.public_key in self._found.keys, certificate.not_valid_before_utc)
             if name not in best or best[name][0] < rank:
-                best[name] = rank, certificate
+                best[name] = rank, each
         return [
-            AdoptedClient(name, certificate, self._found.keys.get(_public_key(certificate), (None, ""))[0])
-            for name, (_rank, certificate) in sorted(best.items())
+            AdoptedClient(name, each.certificate, self._found.keys.get(each.public_key, (None, ""))[0])
+            for name, (_rank, each) in sorted(best.items())
         ]
 
     def _report_keys(self, plan: AdoptionPlan) -> None:
@@ -401,7 +434,7 @@ class Survey:
                 "the key is encrypted; decrypt it to have it taken over, or leave it"
             )
         taken = {keys.public_der(plan.key.public_key())}
-        taken.update(_public_key(client.certificate) for client in plan.clients)
+        taken.update(keys.public_der(client.key.public_key()) for client in plan.clients if client.key is not None)
         for public, (_key, path) in self._found.keys.items():
             if public not in taken:
                 self._not_taken.setdefault(path, "the key is of no client that gets a folder")
