@@ -23,6 +23,7 @@ class Remedy(Enum):
     NEW_CRL = "new CRL"
     COMPLETE_CRL = "complete CRL"
     CA = "CA"
+    NAME = "name"
     CLOCK = "clock"
     DATES = "dates"
     SITE = "site"
@@ -115,6 +116,15 @@ VERIFY_ERRORS: Mapping[str, VerifyError] = {
     # Purpose and strength
     "unsuitable certificate purpose": _certificate(
         26, "it, or a CA above it, is not meant for TLS clients (extendedKeyUsage, keyUsage)", "not_for_clients"
+    ),
+    "permitted subtree violation": VerifyError(
+        47,
+        "its subject or a name in it is outside the name constraints of a CA above it, which OpenSSL also holds against"
+        " a CN that looks like a host name",
+        Remedy.NAME,
+    ),
+    "excluded subtree violation": VerifyError(
+        48, "its subject or a name in it is excluded by the name constraints of a CA above it", Remedy.NAME
     ),
     "EE certificate key too weak": _certificate(66, "its key is too short for nginx's OpenSSL, as RSA-1024 is", "weak"),
     "CA certificate key too weak": VerifyError(

@@ -223,9 +223,13 @@ def issued_certificate(issuer: Issuer, order: Order, serial: int) -> x509.Certif
 
 def alternative_names(order: Order) -> list[x509.GeneralName]:
     """Return what the subjectAltName of a certificate must hold."""
-    # RFC 5280, 4.1.2.6: an emailAddress in the subject must be in the subjectAltName too.
-    addresses = order.subject.get_attributes_for_oid(NameOID.EMAIL_ADDRESS)
-    return [general_name(name) for name in order.names] + [x509.RFC822Name(str(mail.value)) for mail in addresses]
+    return [*map(general_name, order.names), *mail_names(order.subject)]
+
+
+def mail_names(subject: x509.Name) -> list[x509.GeneralName]:
+    """Return the addresses of a subject, which must be in the subjectAltName too (RFC 5280, 4.1.2.6)."""
+    addresses = subject.get_attributes_for_oid(NameOID.EMAIL_ADDRESS)
+    return [x509.RFC822Name(str(mail.value)) for mail in addresses]
 
 
 def is_for(certificate: x509.Certificate, profile: str) -> bool:

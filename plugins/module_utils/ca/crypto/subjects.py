@@ -175,6 +175,12 @@ def are_one_name(one: bytes, other: bytes) -> bool:
     return one == other or _canonical(one) == _canonical(other)
 
 
+def begins_with(name: bytes, beginning: bytes) -> bool:
+    """Tell whether the first attributes of a name are those of another one, both in DER, as OpenSSL compares them."""
+    first = _canonical(beginning)
+    return _canonical(name)[: len(first)] == first
+
+
 @functools.lru_cache(maxsize=_REMEMBERED)
 def _canonical(name: bytes) -> tuple[tuple[object, ...], ...]:
     return tuple(tuple(sorted((oid, *_canonical_value(element)) for oid, element in rdn)) for rdn in _attributes(name))

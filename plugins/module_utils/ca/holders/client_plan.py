@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import HOLD, Authority, CertificateMissing
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import keys, numbers, profiles
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import keys, name_constraints, numbers, profiles
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.profiles import Order
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.subjects import index_subject, nginx_dn, subject_name
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import client_files, issuing, p12
@@ -335,6 +335,7 @@ class Planner:
         if subject == self._chain[0].subject:
             raise MtlsError(f"{client.owner}: its subject is the authority's own; give it another one")
         validity = profiles.validity(client.days, self._now, self._chain[0], client.owner)
+        name_constraints.check(self._chain, subject, profiles.mail_names(subject), client.owner)
         retired = self._retired_key(client, found, subject)
         if retired is not None and client.csr is not None:
             raise MtlsError(

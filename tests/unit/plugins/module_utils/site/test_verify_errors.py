@@ -13,7 +13,7 @@ import pytest
 from ansible_collections.mtls.nginx.plugins.module_utils.site.verify_errors import VERIFY_ERRORS, explain, words_of
 
 # What x509_vfy.h has of CRLs, chains, dates, purpose and strength.
-NUMBERS = {2, 3, 5, 7, 8, 9, 10, 11, 12, 18, 19, 20, 21, 22, 23, 26, 33, 35, 36, 44, 54, 66, 67, 68}
+NUMBERS = {2, 3, 5, 7, 8, 9, 10, 11, 12, 18, 19, 20, 21, 22, 23, 26, 33, 35, 36, 44, 47, 48, 54, 66, 67, 68}
 
 
 def test_the_words_are_openssls_own():
