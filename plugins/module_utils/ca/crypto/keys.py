@@ -100,7 +100,7 @@ def load_key(path: str, passphrase: str | None = None, *, validate: bool = True)
             raise MtlsError(f"{path}: the passphrase is wrong, or the file is damaged; give the right one") from error
         raise MtlsError(f"{path}: holds no private key in PEM; restore it from a backup, or move it away") from error
     if not isinstance(key, (rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey)):
-        raise MtlsError(f"{path}: is neither an RSA nor an ECDSA key; move it away")
+        raise MtlsError(f"{path}: is neither an RSA nor an ECDSA key, but {kind_of(key)}; move it away")
     return key
 
 
@@ -144,6 +144,11 @@ def key_type(public_key: object) -> str | None:
     return "ecdsa" if isinstance(public_key, ec.EllipticCurvePublicKey) else None
 
 
+def kind_of(key: object) -> str:
+    """Return what a key of a kind that is not supported is called, for messages: ``Ed25519``."""
+    return type(key).__name__.lstrip("_").removesuffix("PrivateKey").removesuffix("PublicKey")
+
+
 def check_strength(public_key: object, owner: str) -> None:
     """Raise MtlsError when a key is too weak, or of a kind that nginx hosts and devices do not share."""
     if isinstance(public_key, rsa.RSAPublicKey):
@@ -155,7 +160,7 @@ def check_strength(public_key: object, owner: str) -> None:
         if public_key.curve.name not in _CURVES_TAKEN:
             raise MtlsError(f"{owner}: the key is on curve {public_key.curve.name}; make one on P-256 or P-384")
     else:
-        raise MtlsError(f"{owner}: the key is neither RSA nor ECDSA; make one of these")
+        raise MtlsError(f"{owner}: the key is neither RSA nor ECDSA, but {kind_of(public_key)}; make one of these")
 
 
 def is_weak(public_key: object) -> bool:
@@ -173,7 +178,7 @@ def supported(key: object, where: str) -> PrivateKey:
     :raises MtlsError: it is of another kind.
     """
     if not isinstance(key, (rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey)):
-        raise MtlsError(f"{where}: the key is neither RSA nor ECDSA; make one of these")
+        raise MtlsError(f"{where}: the key is neither RSA nor ECDSA, but {kind_of(key)}; make one of these")
     return key
 
 

@@ -102,7 +102,7 @@ class Findings:
         try:
             supported = keys.supported(key, path)
         except MtlsError:
-            self.skipped[path] = "the key is neither RSA nor ECDSA"
+            self.skipped[path] = f"the key is neither RSA nor ECDSA, but {keys.kind_of(key)}"
         else:
             self.noted += 1
             self.keys.setdefault(keys.public_der(supported.public_key()), (supported, path))

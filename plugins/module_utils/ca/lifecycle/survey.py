@@ -207,6 +207,13 @@ class Survey:
             )
         with_key = [pair for pair in candidates if self._has_key(pair[0])]
         if not with_key:
+            for certificate, path in candidates:
+                public_key = certificate.public_key()
+                if keys.key_type(public_key) is None:
+                    raise MtlsError(
+                        f"{path}: its key is neither RSA nor ECDSA, but {keys.kind_of(public_key)}, which is not "
+                        "supported; set up a new authority"
+                    )
             for each in self._found.locked:
                 unsupported = keys.unsupported_cipher(each.pem)
                 if unsupported is not None:
