@@ -34,20 +34,32 @@ up() {
     packages >"$state/packages-before"
   fi
   command -v curl >/dev/null || { apt-get update -q && apt-get install -qy --no-install-recommends curl; }
-  rm -rf "$state/inventory"
-  cp -r "$here/inventory" "$state/inventory"
-  [ $# -lt 2 ] || sed -i "s/127.0.0.1:8443/8443/; s/\[127.0.0.1, localhost\]/[$address]/" "$state/inventory/host_vars/demo.yml"
-  cp "$state/inventory/host_vars/demo.yml" "$state/demo.yml"
+  local again='' demo=$state/inventory/host_vars/demo.yml
+  if [ -d "$state/inventory" ]; then
+    again=yes
+  else
+    cp -r "$here/inventory" "$state/inventory"
+  fi
+  place "$demo"
+  cp "$demo" "$state/demo.yml"
 
-  say '1. The inventory has three clients and one service. site.yml makes it true.'
-  cat "$state/inventory/host_vars/demo.yml"
+  if [ -n "$again" ]; then
+    say '1. The inventory of the last time is kept, with your edits. make demo-clean begins anew.'
+  else
+    say '1. The inventory has three clients and one service. site.yml makes it true.'
+  fi
+  cat "$demo"
   play "$here/prepare.yml" >"$state/prepare.log" || { cat "$state/prepare.log"; exit 1; }
   play mtls.nginx.site
   [ -e "$state/packages-added" ] || packages | comm -13 "$state/packages-before" - >"$state/packages-added"
 
-  say '2. A phone is lost: two lines in host_vars, and the same command again.'
-  sed -i 's/^  - name: lost-phone$/&\n    state: revoked\n    reason: keyCompromise/' "$state/inventory/host_vars/demo.yml"
-  diff -u "$state/demo.yml" "$state/inventory/host_vars/demo.yml" | tail -n +3 || true
+  if [ -n "$again" ]; then
+    say '2. The same command again finds nothing to do.'
+  else
+    say '2. A phone is lost: two lines in host_vars, and the same command again.'
+    sed -i 's/^  - name: lost-phone$/&\n    state: revoked\n    reason: keyCompromise/' "$demo"
+    diff -u "$state/demo.yml" "$demo" | tail -n +3 || true
+  fi
   play mtls.nginx.site
 
   say '3. The status page shows who may enter where, and when each certificate expires.'
@@ -64,6 +76,16 @@ Change it:   edit build/demo/inventory/host_vars/demo.yml, then
 On a phone:  docs/first-phone.md
 Remove it all: make demo-clean
 TEXT
+}
+
+place() { # the inventory's file: the service listens on this machine only, or under the address that was given
+  local listen=8443 names="[$address]"
+  if [ "$address" = 127.0.0.1 ]; then
+    listen=127.0.0.1:8443 names='[127.0.0.1, localhost]'
+  fi
+  [ "$(cat "$state/address" 2>/dev/null)" != "$address" ] || return 0
+  sed -i -E "s/^(    listen: )(127\.0\.0\.1:)?8443$/\1$listen/; s/^(    server_names: )\[[^]]*\]$/\1$names/" "$1"
+  echo "$address" >"$state/address"
 }
 
 table() {
@@ -84,7 +106,9 @@ row() { # who, expected status, path, certificate and key without their endings
   [ $# -lt 4 ] || identity=(--cert "$4.crt" --key "$4.key")
   got=$(curl --silent --output "$state/answer" --write-out '%{http_code}' --cacert "$state/pki/ca.crt" \
     "${identity[@]}" "$page$3") || true
+  # A page's title, or the first line of what is said to programs.
   said=$(sed -n 's/.*<title>\(.*\)<\/title>.*/\1/p' "$state/answer" | tr -d '\r')
+  [ "$got" -lt 400 ] || said=$(head -n 1 "$state/answer")
   [ "$got" = "$2" ] || { said="$said   <-- NOT AS EXPECTED"; failed=1; }
   printf '  %-46s %-10s %s %s\n' "$1" "$2" "$got" "${said#"$got" }"
 }

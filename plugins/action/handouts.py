@@ -14,6 +14,7 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.layout import Layout
 from ansible_collections.mtls.nginx.plugins.module_utils.common import files
+from ansible_collections.mtls.nginx.plugins.module_utils.common.contact import Contact
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.site.handouts import Handouts, Template
 from ansible_collections.mtls.nginx.plugins.plugin_utils.facts import refuse_facts
@@ -33,6 +34,7 @@ ARGUMENTS = {
         },
     },
     "template": {"type": "path"},
+    "contact": {"type": "dict", "options": {"name": {"type": "str", "required": True}, "url": {"type": "str"}}},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "foreseen": {"type": "list", "elements": "dict", "default": []},
 }
@@ -54,7 +56,9 @@ class ActionModule(ActionBase):
             # Another run may be at the same pages.
             with self._lock(arguments["ca_path"]):
                 handouts = Handouts(
-                    arguments["ca_path"], arguments["services"], Template(PAGE_DIR, arguments["template"] or None)
+                    arguments["ca_path"],
+                    arguments["services"],
+                    Template(PAGE_DIR, arguments["template"] or None, Contact.of(arguments["contact"])),
                 )
                 outcome = handouts.reconcile(
                     wanted=arguments["state"] == "present", check=self._task.check_mode, foreseen=arguments["foreseen"]

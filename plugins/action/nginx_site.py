@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 import typing as t
@@ -13,19 +14,30 @@ from collections.abc import Container
 from ansible import constants as C
 from ansible.utils.display import Display
 
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import revoking
+from ansible_collections.mtls.nginx.plugins.module_utils.common.contact import Contact
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.host import gates
 from ansible_collections.mtls.nginx.plugins.module_utils.host.request import Snippet
 from ansible_collections.mtls.nginx.plugins.module_utils.host.shutdown import OwnBound
 from ansible_collections.mtls.nginx.plugins.module_utils.host.transaction import TransactionOutcome
-from ansible_collections.mtls.nginx.plugins.module_utils.site import answers
+from ansible_collections.mtls.nginx.plugins.module_utils.site import access_plan, answers, host_paths
 from ansible_collections.mtls.nginx.plugins.module_utils.site.host_files import (
     HostFiles,
     crl_files,
     host_files,
     to_compare,
 )
+from ansible_collections.mtls.nginx.plugins.module_utils.site.host_paths import TrustPaths
 from ansible_collections.mtls.nginx.plugins.module_utils.site.host_view import NginxHost, bucket_advice, host_names
-from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import beside_inventory
+from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import AuthorityPlan, beside_inventory
+from ansible_collections.mtls.nginx.plugins.module_utils.site.people import (
+    RUN_BEGAN,
+    Turn,
+    anything_issued,
+    foreseen_revocations,
+    people_of,
+)
 from ansible_collections.mtls.nginx.plugins.module_utils.site.publication import (
     Publication,
     publish,
@@ -60,10 +72,12 @@ ARGUMENTS = {
     "crl_min_days": {"type": "int", "default": 3},
     "replace_authority": {"type": "bool", "default": False},
     "error_pages": {"type": "bool", "default": True},
+    "contact": {"type": "dict", "options": {"name": {"type": "str", "required": True}, "url": {"type": "str"}}},
     "error_page_template": {"type": "str"},
     "shutdown_timeout": {"type": "int", "default": 60},
     "textfile_dir": {"type": "path"},
     "require_nginx": {"type": "bool", "default": True},
+    "foreseen": {"type": "list", "elements": "dict", "default": []},
 }
 
 display = Display()
@@ -102,8 +116,10 @@ class ActionModule(HostAction):
         wanted = crl_files(self._conf_dir, services, crls, self._arguments["textfile_dir"])
         # ca.crt stays as it is: with another CA's CRL beside it nobody would get in.
         standings = self._standings(services, crls)
-        placed = self._put_in_place(wanted, standings, replace_authority=False)
+        placed = self._put_in_place(services, wanted, standings, replace_authority=False)
         result = {**placed, "refused": {}}
+        if not result.get("failed"):
+            result["access"] = self._access(services, result["access"], None)
         if missing:
             said = [result["msg"]] if result.get("failed") else ["the CRLs of the other authorities are in place"]
             result.update(failed=True, msg="; ".join([*missing, *said]))
@@ -132,8 +148,10 @@ class ActionModule(HostAction):
         nginx = _nginx_host(facts, self._arguments, base_dir(self._task_vars))
         wanted = host_files(nginx, services, publications, TEMPLATE_DIR, C.DEFAULT_LOCAL_TMP)
         unchanged = _unchanged(facts, wanted)
+        held = None
         if unchanged is None:
-            result = self._put_in_place(wanted, standings, replace_authority=replace_authority)
+            result = self._put_in_place(services, wanted, standings, replace_authority=replace_authority)
+            held = result.get("access")
             if result.get("failed") and "map_hash_bucket_size" in result.get("msg", ""):
                 result["msg"] += bucket_advice(nginx, services, publications) or ""
         else:
@@ -141,6 +159,8 @@ class ActionModule(HostAction):
             self._warn(unchanged.own_bound, wanted)
             for snippet in unchanged.unguarded:
                 display.warning(snippet.warning)
+        if not result.get("failed"):
+            result["access"] = self._access(services, held, wanted)
         refused = {name: who for publication in publications.values() for name, who in publication.refused.items()}
         return {**result, "installed": facts["installed"], "systemd": facts["systemd"], "refused": refused}
 
@@ -149,13 +169,19 @@ class ActionModule(HostAction):
         if not self._task.check_mode:
             min_days = self._arguments["crl_min_days"]
             return {
-                trust: publish(path, self._host, entered, min_days) for trust, (path, entered) in authorities.items()
+                trust: publish(path, self._host, entered, min_days, functools.partial(self._revoked, path))
+                for trust, (path, entered) in authorities.items()
             }
         plans = read_plan(self._task_vars)
         return {
             trust: rehearse(path, self._host, entered, plans[path].clients if path in plans else [])
             for trust, (path, entered) in authorities.items()
         }
+
+    def _revoked(self, path: str) -> set[str]:
+        """Return the clients of the authority in ``path`` that the inventory wants revoked."""
+        plan = read_plan(self._task_vars).get(path)
+        return {client["name"] for client in (plan.clients if plan else ()) if client["state"] == "revoked"}
 
     def _standings(self, services: list[Service], published: Container[str]) -> list[Standing]:
         """Return the standing of each authority that has ``published`` its files, by ``Service.trust``."""
@@ -178,11 +204,67 @@ class ActionModule(HostAction):
         }
         return self._ask("nginx_facts", options, answers.NGINX_FACTS)
 
+    def _access(
+        self, services: list[Service], held: dict[str, t.Any] | None, wanted: HostFiles | None
+    ) -> dict[str, t.Any]:
+        """Return who gains and who loses entry; ``held`` is what the host had, None where its gates stay as they are.
+
+        ``wanted`` is None where only the CRL is brought.
+        """
+        authorities = {trust: path for trust, (path, _entered) in self._authorities(services).items()}
+        access = {"changes": [], "compared": True, "authorities": list(authorities.values())}
+        began = float(os.environ.get(RUN_BEGAN) or 0) or None
+        issued = began is not None and any(anything_issued(path, began) for path in authorities.values())
+        if held is None and (wanted is None or not (issued or self._task.check_mode)):
+            return access
+        after = self._gates(wanted) if wanted else None
+        before = after if held is None else held["gates"] and [gates.of_answer(gate) for gate in held["gates"]]
+        if before is None:
+            return {**access, "compared": False}
+        plans = read_plan(self._task_vars) if self._task.check_mode and wanted else {}
+        people: dict[str, list[access_plan.Person]] = {}
+        try:
+            for trust, path in authorities.items():
+                known = people_of(path, self._turn(path, trust, held, plans.get(path), began))
+                people.update((service.name, known) for service in services if service.trust == trust)
+        except MtlsError:  # one of several authorities; whoever brings its CRL says why
+            return {**access, "compared": False}
+        found = access_plan.changes(before, before if after is None else after, people)
+        return {**access, "changes": [change.as_result() for change in found]}
+
+    def _gates(self, wanted: HostFiles) -> list[gates.Gate] | None:
+        path = host_paths.maps_path(self._conf_dir)
+        content = next(item["content"] for item in wanted.files if item["path"] == path)
+        return gates.read(content.encode("utf-8", "surrogateescape"))
+
+    def _turn(
+        self, path: str, trust: str, held: dict[str, t.Any] | None, plan: AuthorityPlan | None, began: float | None
+    ) -> Turn:
+        """Return what this run does, or would do, to certificates of the authority in ``path``."""
+        revoked_map = TrustPaths.of(self._conf_dir, trust).revoked
+        crls = [crl for crl in (held or {}).get("revoked", ()) if crl["path"] == revoked_map]
+        foreseen = foreseen_revocations(path, plan.revoked) if plan else {}
+        for told in self._arguments["foreseen"] if self._task.check_mode else ():
+            if told.get("mtls__crl_of") == path:
+                foreseen.update((item["serial"], item["action"]) for item in told.get("revoked") or ())
+        return Turn(
+            added={serial for crl in crls for serial in crl["added"]},
+            removed={serial for crl in crls for serial in crl["removed"]},
+            revoking={serial for serial, action in foreseen.items() if action == revoking.REVOKED},
+            releasing={serial for serial, action in foreseen.items() if action == revoking.RELEASED},
+            clients=plan.clients if plan else None,
+            began=began,
+        )
+
     def _put_in_place(
-        self, wanted: HostFiles, standings: list[Standing], *, replace_authority: bool
+        self, services: list[Service], wanted: HostFiles, standings: list[Standing], *, replace_authority: bool
     ) -> dict[str, t.Any]:
         guard = guard_options(self._host, standings, time.time(), replace_authority=replace_authority)
-        options = {**wanted.as_options(), **self._where, "guard": guard}
+        access = {
+            "maps": host_paths.maps_path(self._conf_dir),
+            "revoked": [TrustPaths.of(self._conf_dir, trust).revoked for trust in host_paths.trusts_of(services)],
+        }
+        options = {**wanted.as_options(), **self._where, "guard": guard, "access": access}
         result = self._ask("nginx_config", options, answers.NGINX_CONFIG)
         forgotten = result.get("forgotten")
         if forgotten and may_forget(forgotten, standings):
@@ -229,5 +311,6 @@ def _nginx_host(facts: dict[str, t.Any], arguments: dict[str, t.Any], base: str 
         error_pages=arguments["error_pages"],
         name_servers=facts["name_servers"],
         names=facts["names"],
+        contact=Contact.of(arguments["contact"]),
         error_page_template=template and beside_inventory("mtls_error_page_template", template, base),
     )

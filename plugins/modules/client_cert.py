@@ -109,7 +109,7 @@ options:
     description:
       - Whether each client with a C(.p12) also gets C(<name>.mobileconfig), a configuration profile for Apple devices
         with that C(.p12) in it, and without its password.
-      - It is rewritten when the C(.p12), O(profile_ca) or O(profile_signer) changes.
+      - It is rewritten when the C(.p12), O(profile_ca), O(profile_signer) or O(contact) changes.
     type: bool
     default: false
   profile_ca:
@@ -130,6 +130,17 @@ options:
         required: true
       passphrase:
         description: The passphrase of the key, if it has one.
+        type: str
+  contact:
+    description: Whom people may ask, named in profiles.
+    type: dict
+    suboptions:
+      name:
+        description: A person or a team.
+        type: str
+        required: true
+      url:
+        description: Where to reach them, such as C(mailto:ana@example.com).
         type: str
   keep_keys:
     description:
@@ -300,6 +311,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client impor
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.mobileconfig import Signer
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.options import AUTHORITY_OPTIONS, TRUST
 from ansible_collections.mtls.nginx.plugins.module_utils.common import entry, times
+from ansible_collections.mtls.nginx.plugins.module_utils.common.contact import Contact
 
 _MOST_LISTED = 5
 
@@ -330,6 +342,7 @@ SPEC = {
         "key_type": {"type": "str", "choices": ["rsa", "ecdsa"], "default": "rsa"},
         "mobileconfig": {"type": "bool", "default": False},
         "profile_ca": {"type": "bool", "default": False},
+        "contact": {"type": "dict", "options": {"name": {"type": "str", "required": True}, "url": {"type": "str"}}},
         "profile_signer": {
             "type": "dict",
             "no_log": False,
@@ -374,6 +387,7 @@ def work(call: entry.Call) -> dict[str, Any]:
                 check=call.check_mode,
                 profile_ca=options["profile_ca"],
                 profile_signer=signer,
+                contact=Contact.of(options["contact"]),
                 stay_revoked=_on_hold(authority, options["revoked"]),
             )
             for warning in (*authority.warnings, *done.warnings):

@@ -48,6 +48,17 @@ options:
         its variables are.
       - It gets the variables of the collection's own, and can C(include "page.css").
     type: path
+  contact:
+    description: Whom the pages name for questions.
+    type: dict
+    suboptions:
+      name:
+        description: A person or a team.
+        type: str
+        required: true
+      url:
+        description: Where to reach them, such as C(mailto:ana@example.com).
+        type: str
   state:
     description: V(absent) removes the pages of all clients.
     type: str

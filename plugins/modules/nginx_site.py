@@ -59,10 +59,22 @@ options:
     description: Whether people who are refused see a page in plain words. The status is the same.
     type: bool
     default: true
+  contact:
+    description: Whom people who are refused may ask. Strangers see it too.
+    type: dict
+    suboptions:
+      name:
+        description: A person or a team.
+        type: str
+        required: true
+      url:
+        description: Where to reach them, such as C(mailto:ana@example.com).
+        type: str
   error_page_template:
     description:
-      - A Jinja2 template on the controller for these pages, which knows C(title), C(text) (a list of paragraphs) and
-        C(reason). A relative path starts at the inventory's directory.
+      - A Jinja2 template on the controller for these pages, which knows C(title), C(text) (a list of paragraphs),
+        C(reason), C(contact) (C(name) and C(url), or nothing) and C(link) (to the same address with https).
+      - A relative path starts at the inventory's directory.
       - Left out, the collection's own is used.
     type: str
   shutdown_timeout:
@@ -81,6 +93,11 @@ options:
       - Otherwise that is an error, and in check mode everything is shown as new. The same holds for O(crl_only=true).
     type: bool
     default: true
+  foreseen:
+    description: In check mode, the results of M(mtls.nginx.crl) in a loop over C(mtls__crl_of) - what it would revoke.
+    type: list
+    elements: dict
+    default: []
 attributes:
   check_mode:
     description:
@@ -122,6 +139,57 @@ systemd:
   type: bool
   returned: success, unless O(crl_only=true)
   sample: true
+access:
+  description: Who gains and who loses entry, compared with what the host had.
+  type: dict
+  returned: success
+  contains:
+    compared:
+      description: Whether it could be compared. If not, RV(access.changes) is empty.
+      type: bool
+      sample: true
+    authorities:
+      description: The directories of the authorities whose clients enter.
+      type: list
+      elements: str
+      sample: [/srv/inventory/pki]
+    changes:
+      description: The services, and the paths with a list of their own, for which something changes.
+      type: list
+      elements: dict
+      contains:
+        service:
+          description: The service.
+          type: str
+          sample: wiki
+        path:
+          description: The path, empty for the service itself.
+          type: str
+          sample: ""
+        state:
+          description: V(new), V(gone) or empty.
+          type: str
+          sample: ""
+        opened:
+          description: In words, how somebody enters now who is on no list.
+          type: list
+          elements: str
+          sample: [open to every client]
+        closed:
+          description: In words, how somebody entered before.
+          type: list
+          elements: str
+          sample: []
+        gained:
+          description: The clients that gain entry.
+          type: list
+          elements: str
+          sample: [laptop, tablet]
+        lost:
+          description: The clients that lose it, each with the reason.
+          type: list
+          elements: list
+          sample: [[lost-phone, revoked]]
 refused:
   description: Clients that are on an allow list but revoked, by service.
   type: dict

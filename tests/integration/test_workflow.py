@@ -37,8 +37,10 @@ def self_signed(certificate, key):
 
 def test_from_an_inventory_to_a_guarded_host_and_on(site, upstream):
     port = free_port()
-    nginx = site.add_host("nas", mtls_clients=[{"name": "phone"}, {"name": "tablet"}])
-    site.host_vars["nas"]["mtls_services"] = [service(port, upstream, allow=["phone"])]
+    # One is revoked from the start, and on the list: it was never issued anything.
+    clients = [{"name": "phone"}, {"name": "tablet"}, {"name": "stolen", "state": "revoked"}]
+    nginx = site.add_host("nas", mtls_clients=clients)
+    site.host_vars["nas"]["mtls_services"] = [service(port, upstream, allow=["phone", "stolen"])]
 
     # A plan for a host and an authority that are not there yet: nginx is asked, nothing is written.
     before = tree(nginx.folder)

@@ -15,19 +15,19 @@ from unittest import mock
 import jinja2
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.access import Access, open_authority
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import keys
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import clients, servers
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client import Client
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.lifecycle import creation
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.wanted import WantedAuthority
 from ansible_collections.mtls.nginx.plugins.module_utils.common import times
+from ansible_collections.mtls.nginx.plugins.module_utils.common.contact import Contact
 from ansible_collections.mtls.nginx.plugins.module_utils.site import error_pages
 from ansible_collections.mtls.nginx.plugins.module_utils.site.handouts import Handouts, Template
 from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import AuthorityPlan
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import parse_services
 from ansible_collections.mtls.nginx.plugins.module_utils.site.status.judge import Settings, status_of
 from ansible_collections.mtls.nginx.plugins.module_utils.site.status.model import Status
+from ansible_collections.mtls.nginx.tests.authorities import new_authority
 
+CONTACT = Contact("Ana", "mailto:ana@example.com")
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 ANSIBLE = "ansible-playbook -i inventory/hosts.yml"
 SETTINGS = {
@@ -36,6 +36,7 @@ SETTINGS = {
     "client_renew_before": 30,
     "server_days": 365,
     "server_renew_before": 30,
+    "contact": {"name": "Ana", "url": "mailto:ana@example.com"},
 }
 PEOPLE = ("anna", "ben", "chloé", "dimitri", "eva", "farid", "grace", "henrik", "inés", "jonas")
 DEVICES = ("phone", "laptop", "tablet", "desktop", "watch")
@@ -56,10 +57,7 @@ class Fleet:
         self.path = path
         self.plan = AuthorityPlan(str(path), dict(SETTINGS), "nas")
         with days_ago(age):
-            wanted = WantedAuthority(
-                str(path), {"C": "ES", "O": "Acme", "CN": subject}, keys.KeyKind("ecdsa"), None, 3650, 30
-            )
-            creation.ensure(wanted, check=False)
+            new_authority(path, {"C": "ES", "O": "Acme", "CN": subject})
 
     def service(self, host: str, name: str, allow: Sequence[str] | None = None, **more: object) -> None:
         """Add one to the inventory."""
@@ -206,7 +204,7 @@ def _handout(folder: Path, client: Client) -> bytes:
     fleet.service("home", "photos")
     with open_authority(Access(str(fleet.path)), read_only=False) as authority:
         clients.reconcile(authority, [client], new_key_type="ecdsa", check=False)
-    template = Template(str(ROLES / "ca" / "templates"), None)
+    template = Template(str(ROLES / "ca" / "templates"), None, CONTACT)
     Handouts(str(fleet.path), fleet.plan.as_options()["services"], template).reconcile(wanted=True, check=False)
     return (fleet.path / "clients" / client.name / f"{client.name}.html").read_bytes()
 
@@ -214,5 +212,8 @@ def _handout(folder: Path, client: Client) -> bytes:
 def refusals() -> dict[str, bytes]:
     """The page for each reason for which people are refused."""
     loader = jinja2.FileSystemLoader(ROLES / "server" / "templates")
-    made = error_pages.pages(jinja2.Environment(loader=loader), None)
-    return {page["reason"]: "".join(page["pieces"]).encode() for page in made}
+    made = error_pages.pages(jinja2.Environment(loader=loader), None, CONTACT)
+    link = '<p><a href="https://nas.example.com/">https://nas.example.com/</a></p>'  # which nginx puts there
+    return {
+        page["reason"]: "".join(link if piece is None else piece for piece in page["pieces"]).encode() for page in made
+    }

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Write a sample of each page that the collection makes, and take pictures of it with Chromium, for people to look at.
 
-Each page is taken at the widths of a phone and of a desktop, light and dark side by side, on the first screen and in
-full length, and printed.
+Each page is taken at the widths of a phone, a tablet, a narrow window and a desktop, light and dark side by side, on
+the first screen and in full length, and printed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from ansible_collections.mtls.nginx.tests.pages import samples
 ROOT = Path(__file__).resolve().parents[2]
 OUTPUT = ROOT / "build" / "screenshots"
 TEMPLATES = str(ROOT / "playbooks" / "templates")
-WIDTHS = {"phone": (390, 844), "desktop": (1280, 900)}
+WIDTHS = {"phone": (390, 844), "tablet": (700, 900), "narrow": (1100, 900), "desktop": (1280, 900)}
 SCHEMES = ("light", "dark")
 
 

@@ -29,6 +29,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.chains import
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.layout import Layout
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.register import Register
 from ansible_collections.mtls.nginx.plugins.module_utils.common import files, times
+from ansible_collections.mtls.nginx.plugins.module_utils.common.contact import Contact
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.common.parallel import spread
 
@@ -85,10 +86,13 @@ class PageChanges:
 class Template:
     """The template of the pages: the collection's, or one of the user's that may include the collection's files.
 
+    The ``contact`` is whom the pages name, None for nobody.
+
     :raises MtlsError: it cannot be read, or is not Jinja.
     """
 
-    def __init__(self, own_dir: str, path: str | None) -> None:
+    def __init__(self, own_dir: str, path: str | None, contact: Contact | None = None) -> None:
+        self._contact = contact
         self._path = path or os.path.join(own_dir, "handout.html.j2")
         folder, name = os.path.split(self._path)
         environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
@@ -100,7 +104,8 @@ class Template:
         )
         try:
             with open(self._path, "rb") as stream, open(os.path.join(own_dir, _STYLE), "rb") as style:
-                self.digest = hashlib.sha256(stream.read() + style.read()).hexdigest()
+                said = repr(contact).encode() if contact else b""
+                self.digest = hashlib.sha256(stream.read() + style.read() + said).hexdigest()
             self._template = environment.get_template(name)
         except (OSError, UnicodeDecodeError, jinja2.TemplateError) as error:
             raise MtlsError(f"{self._path}: cannot be used as template of the handouts: {error}") from None
@@ -117,6 +122,7 @@ class Template:
             return self._template.render(
                 name=name,
                 authority=authority,
+                contact=self._contact,
                 until=_day(holder.not_after),
                 services=page.services,
                 private_ca=any(service.private_ca for service in page.services),
@@ -126,6 +132,7 @@ class Template:
                 curl_target=f"--cacert ca.crt {link}" if service and service.private_ca else link,
                 p12_argument=_argument(f"{name}.p12"),
                 pem_argument=_argument(f"{name}.pem"),
+                crt_argument=_argument(f"{name}.crt"),
                 key_argument=_argument(f"{name}.key"),
                 pem_curl=_curl_argument(f"{name}.pem"),
                 crt_curl=_curl_argument(f"{name}.crt"),

@@ -146,7 +146,7 @@ def host_files(
         },
     ]
     if has_pages:
-        pages = error_pages.pages(jinja, host.error_page_template)
+        pages = error_pages.pages(jinja, host.error_page_template, host.contact)
         wanted.files.append({"path": pages_path, "content": jinja.get_template("pages.conf.j2").render(pages=pages)})
     for service, view in zip(present, views, strict=False):
         template, path = (

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import chains
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.subjects import nginx_dn
+from ansible_collections.mtls.nginx.plugins.module_utils.common.contact import Contact
 from ansible_collections.mtls.nginx.plugins.module_utils.common.probe import GATE_PATH
 from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_conf import literal_key
 from ansible_collections.mtls.nginx.plugins.module_utils.site import host_paths
@@ -40,7 +41,8 @@ class NginxHost:
     """What rendering must know of the host's nginx.
 
     ``shutdown_timeout`` bounds connections that outlive a reload, in seconds; ``textfile_dir`` is the folder for expiry
-    dates. ``error_page_template`` is a file on the controller, None for our own. ``name_servers`` are the host's, as
+    dates. ``error_page_template`` is a file on the controller, None for our own;
+    ``contact`` is whom they name. ``name_servers`` are the host's, as
     nginx writes their addresses, and ``names`` says what to ask them for: None for a name that the host knows in
     another way.
     """
@@ -54,6 +56,7 @@ class NginxHost:
     textfile_dir: str | None = None
     error_pages: bool = True
     error_page_template: str | None = None
+    contact: Contact | None = None
     name_servers: Sequence[str] = ()
     names: Mapping[str, str | None] = field(default_factory=dict)
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import copy
 import os
 import typing as t
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
@@ -21,6 +21,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.subjects import nginx_dn, subject_name
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.options import TRUST
 from ansible_collections.mtls.nginx.plugins.module_utils.common import as_written
+from ansible_collections.mtls.nginx.plugins.module_utils.common.contact import Contact
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.common.names import check_client_name, nearest
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service, parse_services
@@ -54,6 +55,7 @@ AUTHORITY_SETTINGS = {
     "mtls_client_mobileconfig": "client_mobileconfig",
     "mtls_profile_signer": "profile_signer",
     "mtls_keep_client_keys": "keep_client_keys",
+    "mtls_contact": "contact",
     "mtls_handouts": "handouts",
     "mtls_handout_template": "handout_template",
     "mtls_server_days": "server_days",
@@ -96,7 +98,8 @@ class AuthorityPlan:
     """What one authority has to make true.
 
     ``clients`` and ``servers`` have the shape of the modules' options; ``services`` are those that its clients enter,
-    each with its host. An authority that ``follows`` another one issues no server certificates yet.
+    each with its host. An authority that ``follows`` another one issues no server certificates yet. ``crl_min_days`` is
+    the longest time, in days, for which one of the hosts wants a CRL to be still valid.
     """
 
     path: str
@@ -107,6 +110,7 @@ class AuthorityPlan:
     services: list[tuple[str, Service]] = field(default_factory=list)
     revoked: list[dict[str, t.Any]] = field(default_factory=list)
     follows: bool = False
+    crl_min_days: int = 0
 
     def as_options(self) -> dict[str, t.Any]:
         """Return the plan as one dictionary, as the ``ca`` role passes it on."""
@@ -178,28 +182,36 @@ class InventoryReader:
         :raises MtlsError: naming hosts, for whatever contradicts itself.
         """
         collectors: dict[str, _Collector] = {}
-        placed: list[tuple[str, Service, str]] = []
+        placed: list[tuple[str, Service, str, int]] = []
         for host, values in hosts.items():
             if not values.keys() & _TELLING:
                 continue
             base_dir = base_dirs[host]
             own = self._ca_settings(host, values, base_dir)
-            services = parse_services(host, self._validate(host, values, self._server_spec)["mtls_services"])
+            server = self._validate(host, values, self._server_spec)
+            services = parse_services(host, server["mtls_services"])
+            if server["mtls_require_allow"]:
+                _require_allow(host, services)
             others = [self._other_authority(host, raw, base_dir) for raw in own["mtls_authorities"]]
             for settings in [*([own] if _uses_its_own(own, services) else []), *others]:
                 path = authority_path(settings["mtls_ca_dir"], base_dir)
                 collectors.setdefault(path, _Collector(path, host, settings)).add(host, settings, base_dir)
             placed += [
-                (host, service, authority_path(service.authority or own["mtls_ca_dir"], base_dir))
+                (
+                    host,
+                    service,
+                    authority_path(service.authority or own["mtls_ca_dir"], base_dir),
+                    server["mtls_crl_min_days"],
+                )
                 for service in services
             ]
-        for host, service, path in placed:
+        for host, service, path, crl_min_days in placed:
             if path not in collectors:
                 raise MtlsError(
                     f"host {host}, service {service.name}: its authority {service.authority} is not defined; add"
                     " it to mtls_authorities, or correct the path"
                 )
-            collectors[path].add_service(host, service)
+            collectors[path].add_service(host, service, crl_min_days)
         return {path: collector.finish() for path, collector in collectors.items()}
 
     def _other_authority(self, host: str, raw: t.Any, base_dir: str | None) -> dict[str, t.Any]:
@@ -224,6 +236,10 @@ class InventoryReader:
         own = dict(values)
         fleet = own.pop(_FLEET, None)
         settings = _with_absolute_paths(self._validate(host, own, self._ca_spec), base_dir)
+        try:
+            Contact.of(settings["mtls_contact"])
+        except MtlsError as error:
+            raise MtlsError(f"host {host}: {error}") from None
         if self._fleet is None or self._fleet[0] != fleet:
             spec = {_FLEET: self._ca_spec[_FLEET]}
             given = {} if fleet is None else {_FLEET: fleet}
@@ -245,24 +261,50 @@ class InventoryReader:
             as_written.check(f"host {host}: {key}", value, spec[key], key)
         result = ArgumentSpecValidator(dict(spec)).validate(given)
         if result.error_messages:
-            raise MtlsError(f"host {host}: {'; '.join(result.error_messages)}")
+            raise MtlsError(f"host {host}: {_placed(given, spec) or '; '.join(result.error_messages)}")
         validated: dict[str, t.Any] = result.validated_parameters
         return validated
 
 
+def _placed(given: Mapping[str, t.Any], spec: Mapping[str, t.Any]) -> str | None:
+    """Return what Ansible says of the first item of a list that it refuses, with that item; None where it is none."""
+    for variable, value in given.items():
+        if spec[variable].get("elements") != "dict" or "options" not in spec[variable]:
+            continue
+        for number, item in enumerate(value or (), 1):
+            alone = ArgumentSpecValidator({variable: spec[variable]}).validate({variable: [item]})
+            if alone.error_messages:
+                said = "; ".join(alone.error_messages).replace(f" found in {variable}", "")
+                return f"{variable}, {_item(number, item)}: {said}"
+    return None
+
+
+def _item(number: int, item: t.Any) -> str:
+    """Return how an item of a list is called: by its place, and its name if it has one."""
+    name = item.get("name") if isinstance(item, Mapping) else None
+    return f"item {number} ({name})" if isinstance(name, str) and name.isprintable() else f"item {number}"
+
+
 def _check_shape(where: str, value: t.Any, spec: Mapping[str, t.Any]) -> None:
-    """Raise MtlsError where dictionaries are expected and something else is given: Ansible's validator breaks there."""
+    """Raise MtlsError for what Ansible's validator breaks at, or says less of.
+
+    Where dictionaries are expected, something else is given, or an option that there is not.
+    """
     if "options" not in spec or value is None:
         return
     if spec["type"] == "list":
         if not isinstance(value, Sequence) or isinstance(value, (str, bytes)):
             raise MtlsError(f"{where} is not a list; write one item a line, with a dash in front")
-        items = [(f"{where}, item {number}", item) for number, item in enumerate(value, 1)]
+        items = [(f"{where}, {_item(number, item)}", item) for number, item in enumerate(value, 1)]
     else:
         items = [(where, value)]
     for place, item in items:
         if not isinstance(item, Mapping) or not all(isinstance(key, str) for key in item):
             raise MtlsError(f"{place} is not a dictionary; write it as name: value")
+        for key in item.keys() - spec["options"].keys():
+            close = nearest(key, spec["options"])
+            hint = f"did you mean {close}?" if close else "docs/variables.md lists those that there are"
+            raise MtlsError(f"{place}: there is no option {key!r}; {hint}")
         for key in spec["options"].keys() & item.keys():
             _check_shape(f"{place}, {key}", item[key], spec["options"][key])
 
@@ -274,6 +316,17 @@ def _uses_its_own(settings: Mapping[str, t.Any], services: Sequence[Service]) ->
         or any(service.authority is None for service in services)
         or any(settings[name] for name in ("mtls_clients", _FLEET, "mtls_revoked"))
     )
+
+
+def _require_allow(host: str, services: Iterable[Service]) -> None:
+    """Raise MtlsError for a service that is open to every client."""
+    for service in services:
+        if service.present and service.allow is None:
+            raise MtlsError(
+                f"host {host}, service {service.name}: has no allow, so it is open to every client of its authority,"
+                " and mtls_require_allow is true; list in allow who may enter (allow: [] lets in nobody), or set"
+                " mtls_require_allow: false for this host"
+            )
 
 
 def authority_path(ca_dir: str, base_dir: str | None) -> str:
@@ -339,9 +392,10 @@ class _Collector:
             if revocation not in self._plan.revoked:
                 self._plan.revoked.append(revocation)
 
-    def add_service(self, host: str, service: Service) -> None:
-        """Add a service that the authority's clients enter."""
+    def add_service(self, host: str, service: Service, crl_min_days: int) -> None:
+        """Add a service that the authority's clients enter, and the days that its host asks of the CRL."""
         self._plan.services.append((host, service))
+        self._plan.crl_min_days = max(self._plan.crl_min_days, crl_min_days)
         if not service.issued_by_authority:
             return
         if self._plan.settings["backend"] == TRUST:
@@ -363,7 +417,7 @@ class _Collector:
         for name, option in AUTHORITY_SETTINGS.items():
             first, here = self._plan.settings[option], values[name]
             if first != here:
-                said = "" if name in _SECRETS else f" ({first!r} and {here!r})"
+                said = "" if name in _SECRETS else f" ({_said(first)} and {_said(here)})"
                 raise MtlsError(
                     f"hosts {self._plan.first_host} and {host} share the authority {self._plan.path} but differ in"
                     f" {name}{said}; set it once in group_vars, or give one of them another mtls_ca_dir"
@@ -384,7 +438,9 @@ class _Collector:
             keys = sorted(set(first.definition) | set(definition))
             differing = [key for key in keys if first.definition.get(key) != definition.get(key)]
             said = ", ".join(
-                key if key in _SECRETS else f"{key}: {first.definition.get(key)!r} and {definition.get(key)!r}"
+                key
+                if key in _SECRETS
+                else f"{key}: {_said(first.definition.get(key))} and {_said(definition.get(key))}"
                 for key in differing
             )
             raise MtlsError(
@@ -437,6 +493,13 @@ class _Collector:
                     f"client {self._said(name)} is present, and mtls_revoked names it; set state: revoked where it is "
                     "defined"
                 )
+
+
+def _said(value: t.Any) -> str:
+    """Return a value as YAML has it, more or less."""
+    if value is None:
+        return "not set"
+    return str(value).lower() if isinstance(value, bool) else repr(value)
 
 
 def _request_path(host: str, definition: Mapping[str, t.Any], base_dir: str | None) -> str:

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.access import read_authority
@@ -59,8 +60,16 @@ class Publication:
     credentials: Mapping[str, ServerCredential]
 
 
-def publish(path: str, host: str, services: Sequence[Service], crl_min_days: int) -> Publication:
+def publish(
+    path: str,
+    host: str,
+    services: Sequence[Service],
+    crl_min_days: int,
+    revoked: Callable[[], Collection[str]] = frozenset,
+) -> Publication:
     """Return what the authority in ``path`` has for ``host``.
+
+    ``revoked`` gives the clients that the inventory wants revoked; it is asked where one was never issued anything.
 
     :raises MtlsError: a client on an allow list was never issued a certificate, a server certificate is missing, or the
         CRL would lock everybody out, now or within ``crl_min_days``.
@@ -73,8 +82,8 @@ def publish(path: str, host: str, services: Sequence[Service], crl_min_days: int
     for service in present:
         for name in service.named:
             holders = authority.holders(name)
-            if not holders:
-                raise _unknown(host, service, name, authority.names())
+            if not holders and name not in revoked():
+                raise _never_issued(host, service, name, authority.names())
             valid = [holder.dn for holder in holders if authority.record.is_valid(holder.serial)]
             if valid:
                 dns[name] = list(dict.fromkeys(valid))
@@ -93,7 +102,7 @@ def publish_crl(path: str, min_days: int) -> str:
     pem, now = read_authority(path).crl(), times.now()
     for crl in crls.parse_crls(pem, path):
         end = crls.state_of(crl).next_update
-        if (end - now).days < min_days:
+        if is_too_short(end, now, min_days):
             remedy = (
                 "run the playbook mtls.nginx.refresh_crl, with mtls_crl_days and mtls_crl_refresh_before above"
                 " mtls_crl_min_days (a CA above renews its own CRL)"
@@ -109,6 +118,11 @@ def publish_crl(path: str, min_days: int) -> str:
                 f" mtls_crl_min_days, so it is not shipped; {remedy}"
             )
     return pem.decode()
+
+
+def is_too_short(next_update: datetime, now: datetime, min_days: int) -> bool:
+    """Return whether a CRL expires too soon to be given to nginx: within ``min_days`` days (``mtls_crl_min_days``)."""
+    return (next_update - now).days < min_days
 
 
 def rehearse(path: str, host: str, services: Sequence[Service], clients: Sequence[Mapping[str, Any]]) -> Publication:
@@ -162,9 +176,15 @@ def _future_dns(definition: Mapping[str, Any], holders: Sequence[Holder]) -> lis
     return list(dict.fromkeys(holder.dn for holder in holders))
 
 
+def _never_issued(host: str, service: Service, name: str, known: Collection[str]) -> MtlsError:
+    close = nearest(name, known)
+    hint = f"did you mean '{close}'? Otherwise {_REMEDY}" if close else _REMEDY
+    return MtlsError(f"host {host}, service {service.name}: allow names '{name}', who has no certificate yet; {hint}")
+
+
 def _unknown(host: str, service: Service, name: str, known: Collection[str]) -> MtlsError:
     close = nearest(name, known)
-    hint = f"did you mean '{close}'?" if close else f"add it to mtls_clients, and {_REMEDY}"
+    hint = f"did you mean '{close}'?" if close else "add it to mtls_clients"
     return MtlsError(f"host {host}, service {service.name}: allow names '{name}', which is not a client; {hint}")
 
 

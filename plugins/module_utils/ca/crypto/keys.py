@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 SMALLEST_RSA = 2048
 LARGEST_RSA = 16384  # openssl verifies nothing larger
+SHORT_PASSPHRASE = 12  # characters: what is shorter can be tried out by whoever has the file
 _LONGEST_PASSPHRASE = 1023  # bytes, openssl's limit
 CURVES = ("P-256", "P-384")
 # Of the older form of encrypted keys (RFC 1421), those that `cryptography` opens.

@@ -25,6 +25,9 @@ try:
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric import ec, rsa
     from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
+
+    # What reading the extensions of a certificate raises, which OpenSSL may take nevertheless.
+    UNREADABLE = (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
 except ImportError:  # reported by entry.require_cryptography
     pass
 
@@ -367,6 +370,10 @@ def check_ca(certificate: x509.Certificate, path: str, now: datetime) -> None:
 
     A CA without keyUsage may do both (RFC 5280, 4.2.1.3): the usual manual procedure makes such.
     """
+    try:
+        len(certificate.extensions)  # which are read when they are asked for
+    except UNREADABLE as error:
+        raise MtlsError(f"{path}: has an extension that cannot be read ({error}); have its CA make it anew") from error
     fault = shortcoming(certificate)
     if fault is not None:
         raise MtlsError(f"{path}: {fault}; {how_to_repair(certificate)}")

@@ -35,6 +35,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.register impor
 )
 from ansible_collections.mtls.nginx.plugins.module_utils.common import files, times
 from ansible_collections.mtls.nginx.plugins.module_utils.common.batch import Batch
+from ansible_collections.mtls.nginx.plugins.module_utils.common.contact import Contact
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.common.parallel import spread
 
@@ -87,12 +88,13 @@ def reconcile(
     check: bool,
     profile_ca: bool = False,
     profile_signer: Signer | None = None,
+    contact: Contact | None = None,
     stay_revoked: Collection[str] = (),
 ) -> Reconciled:
     """Give each client the certificate it should have, or revoke it; with ``check`` only say what would be done.
 
-    ``profile_ca`` puts the authority's certificate into Apple profiles, which ``profile_signer`` signs. What is on hold
-    is released when its client is present, but for the serials ``stay_revoked``.
+    ``profile_ca`` puts the authority's certificate into Apple profiles, which ``profile_signer`` signs; they name the
+    ``contact``. What is on hold is released when its client is present, but for the serials ``stay_revoked``.
 
     :raises MtlsError: a mistake in the list or in a client's files (nothing was changed then), or an obstacle on
         the way (what was done is kept).
@@ -100,7 +102,7 @@ def reconcile(
     if isinstance(authority, ExternalAuthority):
         return _admit(authority, clients, check=check)
     register = Register.load(authority.path)
-    maker = ProfileMaker(authority.chain, profile_ca, profile_signer)
+    maker = ProfileMaker(authority.chain, profile_ca, profile_signer, contact)
     planner = Planner(authority, register, maker, stay_revoked)
     steps = planner.plan(clients)
     worker = _ClientWorker(authority, register, maker, new_key_type)

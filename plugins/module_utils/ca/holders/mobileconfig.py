@@ -22,6 +22,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import keys
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.chains import read_certificates
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.register import Stamp
 from ansible_collections.mtls.nginx.plugins.module_utils.common import times
+from ansible_collections.mtls.nginx.plugins.module_utils.common.contact import Contact
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 
 try:
@@ -79,17 +80,20 @@ class Signer:
 class ProfileMaker:
     """Makes the profiles of one authority's clients.
 
-    ``chain`` is the authority's, the issuing CA first; ``with_ca`` has devices trust the servers of its top.
+    ``chain`` is the authority's, the issuing CA first; ``with_ca`` has devices trust the servers of its top, and the
+    ``contact`` is named to whoever installs one.
     """
 
     chain: Sequence[x509.Certificate]
     with_ca: bool = False
     signer: Signer | None = None
+    contact: Contact | None = None
 
     @cached_property
     def definition(self) -> list[object]:
         """What profiles depend on besides the client and its .p12, for a digest."""
-        return [self.with_ca, self.signer and hashlib.sha256(self.signer.encoded).hexdigest()]
+        signer = self.signer and hashlib.sha256(self.signer.encoded).hexdigest()
+        return [self.with_ca, signer, *([str(self.contact)] if self.contact else [])]
 
     def make(self, name: str, p12: bytes) -> bytes:
         """Return the file for the client ``name``."""
@@ -114,6 +118,7 @@ class ProfileMaker:
         authority = uuid.UUID(bytes=hashlib.sha256(keys.public_der(issuer.public_key())).digest()[:16], version=5)
         client = uuid.uuid5(authority, name)
         title = _title(issuer)
+        ask = f" Questions: {self.contact}." if self.contact else ""
 
         def payload(kind: str, part: str, display: str, **content: Any) -> dict[str, Any]:
             return {
@@ -151,7 +156,7 @@ class ProfileMaker:
             "",
             f"{name} ({title})",
             PayloadOrganization=title,
-            PayloadDescription=f"The certificate '{name}' of {title}. The device asks for its password.",
+            PayloadDescription=f"The certificate '{name}' of {title}. The device asks for its password.{ask}",
             PayloadRemovalDisallowed=False,
             PayloadContent=payloads,
         )

@@ -27,7 +27,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.index import I
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.layout import ClientFiles
 from ansible_collections.mtls.nginx.plugins.module_utils.common import files
 from ansible_collections.mtls.nginx.plugins.module_utils.common.batch import Batch
-from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError, first_few
 
 try:
     from cryptography.hazmat.primitives import serialization
@@ -77,7 +77,7 @@ def _compare(plan: AdoptionPlan, place: layout.Layout) -> None:
     if newer:
         plan.warnings.append(
             f"{place.path}: was adopted before, and the source has {len(newer)} certificates or revocations that are "
-            f"not in it ({', '.join(newer[:3])}); revoke them here by their files with mtls.nginx.crl, and issue no "
+            f"not in it ({first_few(newer, 3)}); revoke them here by their files with mtls.nginx.crl, and issue no "
             "more there"
         )
 

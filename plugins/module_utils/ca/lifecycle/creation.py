@@ -140,6 +140,11 @@ def ensure(wanted: WantedAuthority, *, check: bool) -> Ensured:
             f"{place.key}: the authority's key is stored in clear; set mtls_ca_passphrase (the option passphrase), and "
             "it is encrypted"
         )
+    elif wanted.key_at is None and wanted.passphrase and len(wanted.passphrase) < keys.SHORT_PASSPHRASE:
+        ensured.warnings.append(
+            f"{place.key}: its passphrase has {len(wanted.passphrase)} characters, so whoever copies the file can try"
+            f" them all; use {keys.SHORT_PASSPHRASE} or more (and give the present one as mtls_ca_old_passphrase)"
+        )
     if wanted.key_at and os.path.exists(place.key):
         ensured.warnings.append(f"{place.key}: is not used, the key is in a token; keep it elsewhere, or destroy it")
     return ensured

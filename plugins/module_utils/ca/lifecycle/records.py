@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.lifecycle.findings import is_former
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.index import Index
-from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError, first_few
 
 _FOREIGN = "is the record of another CA"
 _SHOWN = 10  # items of a list in a message
@@ -44,12 +44,12 @@ class Record:
         if added:
             self.warnings.append(
                 f"{other.path}: has {len(added)} certificates that {self.path} does not list any more; they are "
-                f"recorded as they are there: {some(added)}"
+                f"recorded as they are there: {first_few(added, _SHOWN)}"
             )
         if revoked:
             self.warnings.append(
                 f"{other.path}: has certificates as revoked, and {self.path} does not; they are revoked: "
-                f"{some(revoked)}"
+                f"{first_few(revoked, _SHOWN)}"
             )
 
 
@@ -105,10 +105,3 @@ def _check_ours(record: Record, issued: Mapping[str, str]) -> None:
             f"{record.path}: {_FOREIGN}: it has {both[0]} as {entry.subject if entry else ''}, and that certificate "
             f"is {issued[both[0]]}; give the right record in source"
         )
-
-
-def some(items: Iterable[str]) -> str:
-    """Return the first few of a list as text, and how many more there are."""
-    every = list(items)
-    more = f" and {len(every) - _SHOWN} more" if len(every) > _SHOWN else ""
-    return ", ".join(every[:_SHOWN]) + more

@@ -117,6 +117,6 @@ def _names(path: str, serial: int) -> bool:
         named = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
     except x509.ExtensionNotFound:
         return False
-    except ValueError:  # one that `cryptography` cannot read, which was taken over: it may
+    except profiles.UNREADABLE:  # one that `cryptography` cannot read, which was taken over: it may
         return True
     return named.authority_cert_serial_number == serial

@@ -28,7 +28,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.lifecycle import fin
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store import layout
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.index import Index
 from ansible_collections.mtls.nginx.plugins.module_utils.common import times
-from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError, first_few
 from ansible_collections.mtls.nginx.plugins.module_utils.common.names import check_client_name, fold
 from ansible_collections.mtls.nginx.plugins.module_utils.common.parallel import spread
 
@@ -40,6 +40,7 @@ except ImportError:  # reported by entry.require_cryptography
     pass
 
 _AT_ONCE = 250  # certificates whose signatures one process verifies
+_SHOWN = 10  # items of a list in a warning
 _REVOKED_FOLDER = "revoked"
 # Where easy-rsa puts certificates that `easyrsa revoke` does not find any more, and that nginx still lets in.
 _MOVED = {"renewed": "easyrsa renew", "expired": "easyrsa expire"}
@@ -218,7 +219,7 @@ class Survey:
                 unsupported = keys.unsupported_cipher(each.pem)
                 if unsupported is not None:
                     raise MtlsError(f"{each.path}: {unsupported}")
-            locked = ", ".join(locked.path for locked in self._found.locked[:3])
+            locked = first_few([each.path for each in self._found.locked], 3)
             raise MtlsError(
                 f"{candidates[0][1]}: its private key is not among the sources"
                 + (f", or it is one that source_passphrase does not open ({locked})" if locked else "")
@@ -255,7 +256,7 @@ class Survey:
         if others:
             self._warnings.append(
                 f"{path}: {len(others)} certificates name another serial number of their CA than most, so nginx "
-                f"refuses them: {records.some(others)}; have them issued anew"
+                f"refuses them: {first_few(others, _SHOWN)}; have them issued anew"
             )
         if needed == ca.serial_number:
             return ca
@@ -315,7 +316,7 @@ class Survey:
         if revoked:
             self._warnings.append(
                 f"{len(revoked)} certificates are in a folder called {_REVOKED_FOLDER}, and no record has them as "
-                f"revoked; they are revoked: {records.some(revoked)} (with revoked_folders: false they are not)"
+                f"revoked; they are revoked: {first_few(revoked, _SHOWN)} (with revoked_folders: false they are not)"
             )
         return unrecorded
 
@@ -360,12 +361,12 @@ class Survey:
         if live and record.path is None:
             self._warnings.append(
                 f"{', '.join(self._wanted.sources)}: has no record (index.txt), so these {len(live)} certificates, "
-                f"which no CRL lists, count as valid: {records.some(live)}"
+                f"which no CRL lists, count as valid: {first_few(live, _SHOWN)}"
             )
         elif live:
             self._warnings.append(
                 f"{record.path}: does not list these {len(live)} certificates, so they count as valid: "
-                f"{records.some(live)}; revoke those that are not"
+                f"{first_few(live, _SHOWN)}; revoke those that are not"
             )
         return [issued[serial].paths[0] for serial in valid]
 
@@ -377,7 +378,7 @@ class Survey:
             if moved:
                 self._warnings.append(
                     f"{len(moved)} certificates were moved to {folder} by `{command}` and are still valid, since "
-                    f"`easyrsa revoke` does not touch them: {records.some(moved)}; revoking a client by its name "
+                    f"`easyrsa revoke` does not touch them: {first_few(moved, _SHOWN)}; revoking a client by its name "
                     "revokes them too"
                 )
 
@@ -388,7 +389,7 @@ class Survey:
         if live:
             self._warnings.append(
                 f"{record.path}: lists {len(live)} certificates whose files are not among the sources: "
-                f"{records.some(live)}; they stay valid, and a client that is present is issued a new one"
+                f"{first_few(live, _SHOWN)}; they stay valid, and a client that is present is issued a new one"
             )
 
     # How it goes on counting
@@ -451,7 +452,7 @@ def _unreadable(certificate: x509.Certificate) -> str | None:
     """Return why ``cryptography`` cannot read a part of a certificate, or None; nginx may well take it."""
     try:
         _parts = certificate.subject, certificate.extensions, certificate.public_key()
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except (*profiles.UNREADABLE, UnsupportedAlgorithm) as error:
         return f"cannot be read whole ({str(error)[:80]})"
     return None
 
@@ -496,7 +497,7 @@ def _trouble(certificate: x509.Certificate, name: str, valid: bool) -> str | Non
 def _is_ca(certificate: x509.Certificate) -> bool:
     try:
         return bool(certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca)
-    except (x509.ExtensionNotFound, ValueError):
+    except (x509.ExtensionNotFound, *profiles.UNREADABLE):
         return False
 
 
@@ -506,6 +507,6 @@ def _may_be_a_ca(certificate: x509.Certificate) -> bool:
         certificate.extensions.get_extension_for_class(x509.BasicConstraints)
     except x509.ExtensionNotFound:
         return was_issued_by(certificate, certificate)
-    except ValueError:
+    except profiles.UNREADABLE:
         return False
     return False

@@ -30,9 +30,11 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.store import issued
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.layout import Layout
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.register import SERVERS, Register, RegisterEntry
 from ansible_collections.mtls.nginx.plugins.module_utils.common import times
+from ansible_collections.mtls.nginx.plugins.module_utils.common.contact import Contact
 from ansible_collections.mtls.nginx.plugins.module_utils.common.entry import describe
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
-from ansible_collections.mtls.nginx.plugins.module_utils.site import answers
+from ansible_collections.mtls.nginx.plugins.module_utils.common.probe import NO_OR_BAD_CERTIFICATE, NOT_ON_THE_LIST
+from ansible_collections.mtls.nginx.plugins.module_utils.site import answers, publication
 from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import AuthorityPlan
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service
 from ansible_collections.mtls.nginx.plugins.module_utils.site.status.model import (
@@ -45,6 +47,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.status.model impor
     NOT_ASKED,
     NOTE,
     REVOKED,
+    SHORT,
     SOON,
     UNREACHABLE,
     UNRECORDED,
@@ -74,6 +77,7 @@ _STATES = {
     ownership.REVOKED: REVOKED,
     ownership.UNRECORDED: UNRECORDED,
 }
+_REFUSALS = (str(NO_OR_BAD_CERTIFICATE), str(NOT_ON_THE_LIST), "421")
 WARN_DAYS = 21  # a renewal 30 days before has then been due for more than a week
 
 
@@ -124,7 +128,7 @@ def status_of(
     hosts = tuple(host_status(name, answers.get(name)) for name in names) if answers is not None else ()
     order = (ACT_NOW, ACT_SOON, NOTE)
     # What stands open comes first.
-    findings = [*_open(hosts), *(finding for authority in authorities for finding in authority.findings)]
+    findings = [*_open(hosts, settings), *(finding for authority in authorities for finding in authority.findings)]
     findings += _host_findings(hosts, settings)
     findings += _upkeep_findings(upkeep, now)
     findings.sort(key=lambda finding: order.index(finding.level))
@@ -213,6 +217,7 @@ class _Judge:
             unmanaged=tuple(sorted(unmanaged, key=lambda one: one.not_after)),
             revoked=tuple(self._revoked()),
             findings=tuple(self._findings),
+            contact=Contact.of(self._plan.settings.get("contact")),
         )
 
     def _find(self, level: str, kind: str, title: str, remedy: str, about: Sequence[str] = (), run: str = "") -> None:
@@ -267,6 +272,8 @@ class _Judge:
         refresh_before = self._plan.settings["crl_refresh_before"]
         if end <= self._now:
             return ENDED
+        if publication.is_too_short(end, self._now, self._plan.crl_min_days):
+            return SHORT
         return SOON if end <= self._now + timedelta(days=refresh_before - min(2, refresh_before / 2)) else VALID
 
     def _check_crl(self) -> None:
@@ -287,10 +294,15 @@ class _Judge:
         for crl in self._crls():
             if crl.state != VALID:
                 ours = crl.issuer == nginx_dn(self._chain[0].subject)
+                level, kind, title = (
+                    (ACT_NOW, "crl_short", "The CRL expires too soon to be installed on a host (mtls_crl_min_days)")
+                    if crl.state == SHORT
+                    else (ACT_SOON, "crl_soon", "The CRL should have been renewed by now")
+                )
                 self._find(
-                    ACT_SOON,
-                    "crl_soon",
-                    "The CRL should have been renewed by now",
+                    level,
+                    kind,
+                    title,
                     "The nightly job renews it; see why it has not."
                     if ours
                     else "Append the newer CRL of that CA to crl.pem.",
@@ -441,7 +453,7 @@ class _Judge:
             opened = any(service.allow is None for service in services)
             enter = "They enter every service without an allow list. " if opened else ""
             self._find(
-                NOTE,
+                ACT_SOON,
                 "unmanaged",
                 "Valid certificates that are not in the inventory",
                 f"{enter}Name them in mtls_clients, with state: revoked if they are to be refused, or their serials in "
@@ -469,18 +481,15 @@ def host_status(name: str, answer: Mapping[str, t.Any] | None) -> HostStatus:
         return HostStatus(name, WRONG, None, (), (str(error),))
     facts, probe = found["facts"], found["probe"]
     attempts = tuple(probe["attempts"] or ())
-    wrong = [
-        f"{attempt['service']}: {attempt['who']} got {attempt['got']} instead of {attempt['expected']}"
-        for attempt in attempts
-        if not attempt["ok"]
-    ]
+    wrong = [_said(attempt) for attempt in attempts if not attempt["ok"]]
+    opened = tuple(_said(attempt) for attempt in attempts if _lets_in(attempt))
     if probe["msg"] and not attempts and not probe["skipped"]:
         wrong.append(probe["msg"])
     if facts["unreachable"]:
-        return HostStatus(name, UNREACHABLE, None, attempts, (facts["msg"] or "no connection", *wrong))
+        return HostStatus(name, UNREACHABLE, None, attempts, (facts["msg"] or "no connection", *wrong), opened)
     nginx = facts["nginx"]
     if nginx is None:
-        return HostStatus(name, WRONG, None, attempts, (facts["msg"] or "gave no facts", *wrong))
+        return HostStatus(name, WRONG, None, attempts, (facts["msg"] or "gave no facts", *wrong), opened)
     if not nginx["installed"]:
         wrong.insert(0, "nginx is not installed")
     elif not nginx["running"]:
@@ -491,10 +500,24 @@ def host_status(name: str, answer: Mapping[str, t.Any] | None) -> HostStatus:
         wrong.insert(0, nginx["snippet_error"])
     unguarded = tuple(nginx.get("unguarded") or ())
     wrong += [f"{path} guards nothing" for path in unguarded]
-    return HostStatus(name, WRONG if wrong else ANSWERS, nginx["version"], attempts, tuple(wrong), unguarded)
+    return HostStatus(name, WRONG if wrong else ANSWERS, nginx["version"], attempts, tuple(wrong), opened, unguarded)
 
 
-def _open(hosts: Sequence[HostStatus]) -> Iterator[StatusFinding]:
+def _said(attempt: Mapping[str, t.Any]) -> str:
+    return f"{attempt['service']}: {attempt['who']} got {attempt['got']} instead of {attempt['expected']}"
+
+
+def _lets_in(attempt: Mapping[str, t.Any]) -> bool:
+    """Return whether somebody who must be refused got an answer that is no refusal: it came from behind the gate."""
+    return attempt["expected"] in _REFUSALS and attempt["got"].isdigit() and attempt["got"] not in _REFUSALS
+
+
+def _open(hosts: Sequence[HostStatus], settings: Settings) -> Iterator[StatusFinding]:
+    about = tuple(f"{host.name} ({'; '.join(host.open)})" for host in hosts if host.open)
+    if about:
+        title = "A gate is open: somebody was let in who must be refused"
+        remedy = "The next run closes it or says why not. Until then, stop that service, or nginx on that host."
+        yield StatusFinding(ACT_NOW, "gate_open", title, remedy, about, settings.playbook("site"))
     about = tuple(f"{host.name} ({', '.join(host.unguarded)})" for host in hosts if host.unguarded)
     if about:
         remedy = "Whoever comes there is asked for no certificate. Include each in the server block that it is for."
@@ -508,7 +531,11 @@ def _host_findings(hosts: Sequence[HostStatus], settings: Settings) -> Iterator[
         (ACT_NOW, WRONG, "host_wrong", "Hosts that do not do what they should", "The next run fixes it or says why."),
         (ACT_SOON, UNREACHABLE, "host_unreachable", "Hosts that cannot be reached", "They miss what changes."),
     ):
-        about = tuple(f"{host.name} ({'; '.join(host.troubles)})" for host in hosts if host.state == state)
+        about = tuple(
+            f"{host.name} ({'; '.join(others)})"
+            for host in hosts
+            if host.state == state and (others := [each for each in host.troubles if each not in host.open])
+        )
         if about:
             yield StatusFinding(level, kind, title, remedy, about, settings.playbook("site"))
 

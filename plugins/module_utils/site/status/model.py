@@ -14,11 +14,15 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.ownership import Unmanaged
+from ansible_collections.mtls.nginx.plugins.module_utils.common.contact import Contact
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import first_few
 
 # How a certificate stands. UNRECORDED is one that the authority's record does not know, ELSEWHERE one of an external
 # CA, which alone knows it.
 VALID, SOON, ENDED, REVOKED, UNRECORDED, NONE = "valid", "soon", "ended", "revoked", "unrecorded", "none"
 ELSEWHERE = "elsewhere"
+# A CRL that is valid, but no longer long enough to be installed on a host.
+SHORT = "short"
 # How urgent a finding is: somebody is or will be shut out or let in wrongly; it will be so; it is good to know.
 ACT_NOW, ACT_SOON, NOTE = "now", "soon", "note"
 # How a host stands, when asked.
@@ -82,7 +86,7 @@ class RevokedStatus:
 
 @dataclass(frozen=True)
 class CrlStatus:
-    """One CRL in crl.pem: ours first, then those of the CAs above. `state` is valid, soon (overdue) or ended."""
+    """One CRL in crl.pem: ours first, then those of the CAs above. `state` is valid, soon (overdue), short or ended."""
 
     issuer: str
     number: int
@@ -107,13 +111,15 @@ class StatusFinding:
     @property
     def text(self) -> str:
         """One line: the title, and the first names."""
-        more = f" and {len(self.about) - 5} more" if len(self.about) > 5 else ""
-        return f"{self.title}: {', '.join(self.about[:5])}{more}" if self.about else self.title
+        return f"{self.title}: {first_few(self.about)}" if self.about else self.title
 
 
 @dataclass(frozen=True)
 class AuthorityStatus:
-    """One authority and all that it serves; `subject` is None where there is none, or none that can be read."""
+    """One authority and all that it serves; `subject` is None where there is none, or none that can be read.
+
+    `contact` is whom people may ask.
+    """
 
     path: str
     subject: str | None = None
@@ -124,6 +130,7 @@ class AuthorityStatus:
     unmanaged: tuple[Unmanaged, ...] = ()
     revoked: tuple[RevokedStatus, ...] = ()
     findings: tuple[StatusFinding, ...] = ()
+    contact: Contact | None = None
 
     @property
     def open_services(self) -> tuple[str, ...]:
@@ -135,7 +142,8 @@ class AuthorityStatus:
 class HostStatus:
     """What a host was found to be; `nginx` is its version, `attempts` are those of the probe.
 
-    `unguarded` are the paths of snippets that no server block includes.
+    `open` are those of the troubles that say who was let in and must not be; `unguarded` are the paths of snippets that
+    no server block includes.
     """
 
     name: str
@@ -143,6 +151,7 @@ class HostStatus:
     nginx: str | None = None
     attempts: tuple[Mapping[str, t.Any], ...] = ()
     troubles: tuple[str, ...] = ()
+    open: tuple[str, ...] = ()
     unguarded: tuple[str, ...] = ()
 
 

@@ -41,6 +41,7 @@ MOST_LANES = 40  # certificates with a line each on the time axis; more are coun
 _MOST_NAMES = 20  # of a finding
 _MOST_ROWS = 100  # of what is revoked
 _NEXT_ENDS = 30
+_LONGEST_IN_DAYS = 400
 _LONGEST_AXIS = 800  # days
 _MOST_TICKS = 8
 _PRINTED_SERVICES = 12  # wider or longer matrices are printed as groups of clients with the same access
@@ -147,7 +148,9 @@ class _View:
         self.worst_server = next((one.state for one in held if one.state != VALID), VALID)
         longest = max((len(client.name) for client in authority.clients), default=0)
         self.name_width = min(max(longest * 15 // 2 + 16, 90), 190)
-        self._ids = [service.id for service in authority.services]
+        # What every client may enter is seen first, also where a phone shows a few columns only.
+        self.columns = sorted(authority.services, key=lambda service: service.allow is not None)
+        self._ids = [service.id for service in self.columns]
         names = [service.name for service in authority.services]
         self._labels = {
             service.id: service.name if names.count(service.name) == 1 else service.id for service in authority.services
@@ -258,11 +261,14 @@ def _ends(authority: AuthorityStatus) -> Iterable[Lane]:
 
 
 def distance(now: datetime, moment: datetime) -> str:
-    """How far away, in days from midnight to midnight: a static page ages, and is the same all day."""
+    """How far away, from midnight to midnight, in days or years: a static page ages, and is the same all day."""
     days = (moment.date() - now.date()).days
     if days == 0:
         return "today"
-    counted = f"{abs(days)} day{'' if abs(days) == 1 else 's'}"
+    if abs(days) > _LONGEST_IN_DAYS:
+        counted = f"{abs(days) / 365.25:.1f}".removesuffix(".0") + " years"
+    else:
+        counted = f"{abs(days)} day{'' if abs(days) == 1 else 's'}"
     return f"in {counted}" if days > 0 else f"{counted} ago"
 
 

@@ -10,11 +10,15 @@ import os
 import pathlib
 import re
 import shlex
+import ssl
+import stat
+import subprocess
 from dataclasses import replace
 
 import pytest
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client import Client
+from ansible_collections.mtls.nginx.plugins.module_utils.common.contact import Contact
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.site import handouts
 from ansible_collections.mtls.nginx.plugins.module_utils.site.handouts import Handouts, Template
@@ -30,8 +34,10 @@ def service(name: str, *urls: str, allow=None, ours: bool = False) -> dict:
     return {"name": name, "urls": list(urls) or [f"https://{name}.lan/"], "allow": allow, "issued_by_authority": ours}
 
 
-def make(pki, *services, check: bool = False, wanted: bool = True, foreseen=(), template: str | None = None):
-    made = Handouts(str(pki.path), services, Template(PAGES, template))
+def make(
+    pki, *services, check: bool = False, wanted: bool = True, foreseen=(), template: str | None = None, contact=None
+):
+    made = Handouts(str(pki.path), services, Template(PAGES, template, contact))
     return made.reconcile(wanted=wanted, check=check, foreseen=foreseen)
 
 
@@ -288,3 +294,51 @@ def test_a_template_of_your_own(pki, tmp_path):
         make(pki, template=str(own))
     with pytest.raises(MtlsError, match="No such file"):
         make(pki, template=str(tmp_path / "nowhere.j2"))
+
+
+def test_somebody_to_ask_is_named_and_a_new_one_writes_the_pages_again(pki):
+    pki.serve(PHONE, GUEST)
+    make(pki)
+    assert "mailto:" not in page(pki)
+    assert "Ask the person who gave it to you." in Reader(page(pki)).text
+    ana = Contact("Ana <b>", "mailto:ana@example.com")
+    assert make(pki, contact=ana).written == ["phone", "guest"]
+    assert '<a href="mailto:ana@example.com">Ana &lt;b&gt;</a>' in page(pki)
+    assert make(pki, contact=ana).written == []
+    assert make(pki, contact=Contact("Ben")).written == ["phone", "guest"]
+
+
+BROWSERS = ("browser", "Firefox", "Safari", "Keychain", "private window", "install", "Install")
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_a_program_gets_no_advice_for_browsers_and_no_step_that_is_not_there(pki, ours):
+    pki.serve(Client("runner", p12="none"))
+    make(pki, service("nas", ours=ours))
+    text = " ".join(Reader(page(pki, "runner")).text.split())
+    # One sentence says what browsers need instead.
+    text = text.replace("Browsers and phones need a single file instead, a .p12: ask for one if you need it.", "")
+    assert [word for word in BROWSERS if word in text] == []
+    assert "password" not in text.replace("contains no password", "")
+    assert "the step with" not in text
+    assert ("--cacert" in text) == ours
+
+
+def test_each_place_that_a_page_refers_to_is_on_it(pki):
+    pki.serve(PHONE, Client("runner", p12="none"))
+    make(pki, service("nas", ours=True))
+    for name in ("phone", "runner"):
+        found = dict.fromkeys(value for key, value in Reader(page(pki, name)).attributes if key == "id")
+        assert [link for link in re.findall(r'href="#([^"]*)"', page(pki, name)) if link not in found] == []
+
+
+@pytest.mark.parametrize("name", ["runner", "a b'c", "-o"])
+def test_the_command_for_one_file_with_both_makes_it(pki, name):
+    pki.serve(Client(name, p12="none"))
+    make(pki)
+    (command,) = [line for line in Reader(page(pki, name)).text.splitlines() if line.startswith("(umask 077; cat")]
+    folder = pki.path / "clients" / name
+    subprocess.run(["sh", "-c", command], cwd=folder, check=True)
+    made = folder / f"{name}.pem"
+    assert stat.S_IMODE(made.stat().st_mode) == 0o600
+    ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(made)

@@ -42,6 +42,66 @@ def names(authority):
     return [client["name"] for client in authority.clients]
 
 
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        (
+            {"mtls_services": [{"name": "wiki", "server_names": ["wiki.lan"], "upsteam": "http://127.0.0.1:1"}]},
+            "mtls_services, item 1 (wiki): there is no option 'upsteam'; did you mean upstream?",
+        ),
+        (
+            {"mtls_clients": [{"name": "a"}, {"name": "phone", "p12password": "x"}]},
+            "mtls_clients, item 2 (phone): there is no option 'p12password'; did you mean p12_password?",
+        ),
+        ({"mtls_fleet_clients": [{"nmae": "ci"}]}, "mtls_fleet_clients, item 1: there is no option 'nmae'; did you"),
+        (
+            {"mtls_services": [{"name": "wiki", "server_names": ["a"], "hsts": {"maxage": 1}}]},
+            "mtls_services, item 1 (wiki), hsts: there is no option 'maxage'; did you mean max_age?",
+        ),
+        (
+            {"mtls_revoked": [{"serail": "01"}]},
+            "mtls_revoked, item 1: there is no option 'serail'; did you mean serial?",
+        ),
+        (
+            {"mtls_ca_openbao": {"tokenfile": "token"}},
+            "mtls_ca_openbao: there is no option 'tokenfile'; did you mean token_file?",
+        ),
+        (
+            {"mtls_clients": [{"name": "phone", "qqqq": 1}]},
+            "mtls_clients, item 1 (phone): there is no option 'qqqq'; docs/variables.md lists those that there are",
+        ),
+        # What Ansible says, and of which item.
+        (
+            {"mtls_services": [{"name": "a", "server_names": ["a"]}, {"name": "wiki"}]},
+            "mtls_services, item 2 (wiki): missing required arguments: server_names",
+        ),
+        (
+            {"mtls_clients": [{"name": "a"}, {"name": "phone", "state": "lost"}]},
+            "mtls_clients, item 2 (phone): value of state must be one of: present, revoked, got: lost",
+        ),
+        (
+            {"mtls_clients": [{"name": "a"}, {"name": "phone", "days": "many"}]},
+            "mtls_clients, item 2 (phone): argument 'days' is of type",
+        ),
+        ({"mtls_clients": [{"name": "a\x1b[2J", "days": "many"}]}, "mtls_clients, item 1: argument 'days'"),
+        ({"mtls_ca_days": "many"}, "host a: argument 'mtls_ca_days' is of type"),
+    ],
+)
+def test_a_wrong_option_is_named_with_its_place_and_the_nearest_one(variables, said):
+    message = refused(a={"mtls_clients": [], **variables})
+    assert said in message
+    assert message.startswith("host a: ")
+    assert len(message) < 300
+
+
+def test_what_hosts_differ_in_is_said_as_yaml_has_it():
+    client = {"name": "x", "days": 90}
+    said = refused(a={"mtls_clients": [client]}, b={"mtls_clients": [{"name": "x", "mobileconfig": True}]})
+    assert "differently (days: 90 and not set, mobileconfig: not set and true)" in said
+    said = refused(a={"mtls_clients": [], "mtls_ca_subject": {"CN": "A"}}, b={"mtls_clients": []})
+    assert "differ in mtls_ca_subject ({'CN': 'A'} and not set)" in said
+
+
 @pytest.mark.parametrize("role", ["ca", "server"])
 def test_defaults_and_argument_specification_say_the_same(role):
     defaults = yaml.safe_load((ROLES / role / "defaults" / "main.yml").read_text(encoding="utf-8"))
@@ -160,7 +220,7 @@ def test_a_client_defined_twice_the_same_way_is_one_client():
 
 def test_a_client_defined_twice_differently_names_both_hosts():
     said = refused(a={"mtls_clients": [{"name": "x", "days": 5}]}, b={"mtls_clients": [{"name": "x"}]})
-    assert "client 'x' is defined by hosts a and b, differently (days: 5 and None)" in said
+    assert "client 'x' is defined by hosts a and b, differently (days: 5 and not set)" in said
 
 
 def test_a_password_that_differs_is_not_shown():

@@ -52,15 +52,24 @@ def test_what_is_absent_needs_nothing(ours):
         (
             "web",
             {"allow": ["phon"]},
-            "host web, service nas: allow names 'phon', which is not a client; did you mean 'phone'?",
+            "host web, service nas: allow names 'phon', who has no certificate yet; did you mean 'phone'?",
         ),
-        ("web", {"allow": ["zoe"]}, "add it to mtls_clients, and run the role mtls.nginx.ca"),
+        ("web", {"allow": ["zoe"]}, "allow names 'zoe', who has no certificate yet; run the role mtls.nginx.ca"),
         ("web2", {}, r"host web2, service nas: has no server certificate .*servers/web2/nas.crt is missing"),
     ],
 )
 def test_what_is_missing_is_named(ours, host, options, said):
     with pytest.raises(MtlsError, match=said):
         publish(str(ours.path), host, services(**options), crl_min_days=3)
+
+
+def test_who_is_revoked_from_the_start_is_refused_as_the_rehearsal_says(ours):
+    allow = services(allow=["phone", "never"])
+    published = publish(str(ours.path), "web", allow, 3, lambda: {"never"})
+    clients = [{"name": "phone"}, {"name": "never", "state": "revoked"}]
+    foreseen = rehearse(str(ours.path), "web", allow, clients)
+    assert published.refused == foreseen.refused == {"nas": ["never"]}
+    assert published.client_dns == foreseen.client_dns == {"phone": ["CN=phone"]}
 
 
 def test_a_crl_that_expires_soon_stays_here(ours, monkeypatch):

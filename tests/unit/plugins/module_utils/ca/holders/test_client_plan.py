@@ -152,3 +152,11 @@ def test_mistakes_are_found_while_planning(pki, monkeypatch):
         plan(pki, Client("b"), Client("c", {"CN": "b"}))
     with pytest.raises(MtlsError, match="its subject is the authority's own"):
         plan(pki, Client("ca", {"C": "ES", "O": "Acme", "CN": "Test CA"}))
+
+
+def test_a_short_password_of_a_p12_is_warned_of(pki):
+    kept = [Client("long", p12_password="twelve chars"), Client("none"), Client("pem", p12="none", p12_password="abc")]
+    _steps, warnings = plan(pki, Client("a", p12_password="abc"), Client("b", p12_password="elevenchars"), *kept)
+    (warning,) = warnings
+    assert warning.startswith("a, b: a p12_password of fewer than 12 characters")
+    assert "abc" not in warning

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives import serialization
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client import Client
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.mobileconfig import Signer
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.register import Register
+from ansible_collections.mtls.nginx.plugins.module_utils.common.contact import Contact
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.tests.unit.support import later, openssl, tree
 
@@ -74,6 +75,16 @@ def test_the_ca_is_a_root_payload_when_wanted(pki):
     ca = x509.load_pem_x509_certificate((pki.path / "ca.crt").read_bytes())
     assert root["PayloadContent"] == ca.public_bytes(serialization.Encoding.DER)
     assert pki.one(PHONE, profile_ca=True).action == "unchanged"
+
+
+def test_somebody_to_ask_is_named_and_a_new_one_writes_it_again(pki):
+    pki.one(PHONE)
+    assert "Questions" not in profile(pki)["PayloadDescription"]
+    ana = Contact("Ana & Co", "mailto:ana@example.com")
+    assert pki.one(PHONE, contact=ana).action == "updated"
+    assert profile(pki)["PayloadDescription"].endswith(" Questions: Ana & Co (ana@example.com).")
+    assert pki.one(PHONE, contact=ana).action == "unchanged"
+    assert pki.one(PHONE).action == "updated"
 
 
 def test_a_renewed_profile_replaces_the_one_on_the_device(pki, monkeypatch):

@@ -41,7 +41,7 @@ def wanted(path, subject=TEST_SUBJECT, kind="ecdsa", passphrase=None, **options)
 
 
 def test_a_new_authority_is_complete_and_passes_pkilint(tmp_path):
-    outcome = creation.ensure(wanted(tmp_path / "pki", FULL_SUBJECT, passphrase="geheim"), check=False)
+    outcome = creation.ensure(wanted(tmp_path / "pki", FULL_SUBJECT, passphrase="a long passphrase"), check=False)
     pki = tmp_path / "pki"
     assert outcome.created
     assert outcome.key_encrypted
@@ -327,3 +327,14 @@ def test_what_cannot_be_is_found_before_anything_is_made(tmp_path, options, comp
     with pytest.raises(MtlsError, match=complaint):
         creation.ensure(WantedAuthority(subject=SUBJECT, days=3650, **wanted), check=False)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("passphrase", "short"), [("abc", True), ("elevenchars", True), ("twelve chars", False)])
+def test_a_short_passphrase_is_warned_of_in_check_mode_too(tmp_path, passphrase, short):
+    for check in (True, False):
+        outcome = creation.ensure(wanted(tmp_path / "pki", passphrase=passphrase), check=check)
+        said = [
+            warning for warning in outcome.warnings if f"its passphrase has {len(passphrase)} characters" in warning
+        ]
+        assert len(said) == short
+        assert not any(passphrase in warning for warning in outcome.warnings)

@@ -61,17 +61,18 @@ def test_a_fleet_where_all_is_well(small):
 def test_a_fleet_with_much_to_do(tmp_path):
     status = samples.mixed(tmp_path).status(answers=samples.mixed_answers())
     assert [(level, kind) for level, kind, _about in found(status)] == [
+        (ACT_NOW, "gate_open"),
         (ACT_NOW, "client_none"),
         (ACT_NOW, "client_ended"),
         (ACT_NOW, "still_valid"),
-        (ACT_NOW, "host_wrong"),
         (ACT_SOON, "crl_soon"),
         (ACT_SOON, "client_soon"),
+        (ACT_SOON, "unmanaged"),
         (ACT_SOON, "host_unreachable"),
-        (NOTE, "unmanaged"),
         (NOTE, "revoked_listed"),
     ]
     about = {kind: names for _level, kind, names in found(status)}
+    assert about["gate_open"] == ("web (wiki: nobody (no certificate) got 200 instead of 400)",)
     assert about["client_none"] == ("farid-laptop", "farid-tablet")
     assert about["client_ended"] == (f"farid-phone ({day(-15)})",)
     assert about["still_valid"] == ("old-laptop",)
@@ -88,7 +89,8 @@ def test_a_fleet_with_much_to_do(tmp_path):
     assert authority.open_services == ("web/wiki",)
     assert status.due
     assert "Clients without a certificate: farid-laptop, farid-tablet; " in status.summary
-    assert "unmanaged" not in status.summary
+    assert "revoked_listed" not in status.summary
+    assert "Valid certificates that are not in the inventory: former-contractor, test-machine; " in status.summary
 
 
 @pytest.mark.parametrize(("days", "late"), [(2, False), (3, False), (4, True)])
@@ -140,6 +142,18 @@ def test_the_crl_is_told_when_two_nights_have_not_renewed_it(small, days_left, k
     small.crl(age=30 - days_left)
     assert kinds(small.status()) == ([kind] if kind else [])
     assert small.status().authorities[0].crls[0].state == {None: "valid", "crl_soon": "soon"}.get(kind, "ended")
+
+
+@pytest.mark.parametrize(
+    ("min_days", "days_left", "kind"),
+    [(3, 3.1, "crl_soon"), (3, 2.9, "crl_short"), (0, 0.1, "crl_soon"), (10, 9.9, "crl_short")],
+)
+def test_a_crl_that_no_run_installs_is_for_now(small, min_days, days_left, kind):
+    small.plan.crl_min_days = min_days
+    small.crl(age=30 - days_left)
+    ((level, found_kind, _about),) = found(small.status())
+    assert (level, found_kind) == (ACT_NOW if kind == "crl_short" else ACT_SOON, kind)
+    assert small.status().authorities[0].crls[0].state == kind.removeprefix("crl_")
 
 
 @pytest.mark.parametrize("content", [None, b"", b"nonsense"])
@@ -370,3 +384,25 @@ FACTS = {"installed": True, "running": True, "config_error": None, "version": "1
 def test_what_a_host_said(answer, state, troubles):
     host = host_status("nas", answer)
     assert (host.state, host.troubles) == (state, troubles)
+
+
+def attempt(expected, got):
+    return {"service": "wiki", "who": "nobody", "expected": expected, "got": got, "ok": expected == got}
+
+
+@pytest.mark.parametrize("got", ["200", "204", "302", "404", "500", "502"])
+@pytest.mark.parametrize("expected", ["400", "403"])
+def test_whatever_comes_from_behind_the_gate_says_that_it_is_open(small, expected, got):
+    answer = {"facts": {"nginx": FACTS}, "probe": {"attempts": [attempt("204", "400"), attempt(expected, got)]}}
+    status = status_of([small.plan], times.now(), Settings(), {"nas": answer})
+    assert found(status) == [
+        (ACT_NOW, "gate_open", (f"nas (wiki: nobody got {got} instead of {expected})",)),
+        (ACT_NOW, "host_wrong", ("nas (wiki: nobody got 400 instead of 204)",)),
+    ]
+
+
+@pytest.mark.parametrize(("expected", "got"), [("400", "403"), ("403", "400"), ("204", "200"), ("400", "TLS: alert")])
+def test_another_refusal_is_wrong_but_not_open(small, expected, got):
+    answer = {"facts": {"nginx": FACTS}, "probe": {"attempts": [attempt(expected, got)]}}
+    status = status_of([small.plan], times.now(), Settings(), {"nas": answer})
+    assert kinds(status) == ["host_wrong"]
