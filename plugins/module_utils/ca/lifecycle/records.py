@@ -70,6 +70,8 @@ def gather(paths: Iterable[str], issued: Mapping[str, str], place: str) -> Recor
             record.skipped[path] = f"is an older copy of a record, and damaged: {error}"
     current = [path for path in loaded if not is_former(path)] or list(loaded)
     if len(current) > 1:
+        current = [path for path in current if len(loaded[path])] or current[:1]
+    if len(current) > 1:
         ours = [path for path in current if _shares(loaded[path], issued)]
         if not ours:
             raise MtlsError(f"{', '.join(current)}: are the records of several CAs; give one in source")
@@ -83,7 +85,12 @@ def gather(paths: Iterable[str], issued: Mapping[str, str], place: str) -> Recor
     for path, index in loaded.items():
         if path == record.path or path in record.skipped:
             continue
-        if path.startswith(record.path) or _shares(index, issued) or not index.is_apart_from(record.index):
+        if (
+            not len(index)
+            or path.startswith(record.path)
+            or _shares(index, issued)
+            or not index.is_apart_from(record.index)
+        ):
             record.merge(index)
         else:
             record.skipped[path] = _FOREIGN
@@ -91,9 +98,9 @@ def gather(paths: Iterable[str], issued: Mapping[str, str], place: str) -> Recor
 
 
 def _shares(index: Index, subjects: Mapping[str, str]) -> bool:
-    """Tell whether a record has a line of one of these serials with the same subject, or no line at all."""
+    """Tell whether a record has a line of one of these serials with the same subject."""
     entries = ((index.get(serial), subjects.get(serial)) for serial in index)
-    return not len(index) or any(entry is not None and entry.subject == subject for entry, subject in entries)
+    return any(entry is not None and entry.subject == subject for entry, subject in entries)
 
 
 def _check_ours(record: Record, issued: Mapping[str, str]) -> None:

@@ -209,11 +209,11 @@ class Survey:
         with_key = [pair for pair in candidates if self._has_key(pair[0])]
         if not with_key:
             for certificate, path in candidates:
-                public_key = certificate.public_key()
-                if keys.key_type(public_key) is None:
+                kind = keys.kind_of(certificate.public_key()) if _public_key(certificate) else "of an unknown kind"
+                if not _public_key(certificate) or keys.key_type(certificate.public_key()) is None:
                     raise MtlsError(
-                        f"{path}: its key is neither RSA nor ECDSA, but {keys.kind_of(public_key)}, which is not "
-                        "supported; set up a new authority"
+                        f"{path}: its key is neither RSA nor ECDSA, but {kind}, which is not supported; set up a new "
+                        "authority"
                     )
             for each in self._found.locked:
                 unsupported = keys.unsupported_cipher(each.pem)
@@ -247,7 +247,7 @@ class Survey:
         naming: dict[int, list[str]] = {}
         for each in issued.values():
             serial = _named_serial(each.certificate) if each.is_live() and each.unreadable is None else None
-            if serial is not None:
+            if serial is not None and numbers.is_allowed(serial):
                 naming.setdefault(serial, []).append(each.paths[0])
         if not naming:
             return ca

@@ -77,6 +77,12 @@ def test_of_several_cas_the_one_that_issued_the_certificates_counts(tmp_path):
         read(tmp_path, {"10": "/CN=x"}, one_db=good("10", "a"))
 
 
+def test_an_empty_one_is_not_preferred_to_one_with_lines(tmp_path):
+    record = read(tmp_path, index_txt="", root_db=revoked("10", "a"))
+    assert (record.path, letters(record)) == (str(tmp_path / "root.db"), {"10": False})
+    assert read(tmp_path, index_txt="", root_db="").path == str(tmp_path / "index.txt")
+
+
 def test_copies_of_one_record_count_together(tmp_path):
     record = read(
         tmp_path, {"10": "/CN=a"}, one_db=good("10", "a") + good("11", "b"), two_db=good("10", "a") + revoked("12", "c")

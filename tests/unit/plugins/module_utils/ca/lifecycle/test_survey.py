@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -271,20 +272,35 @@ def test_another_name_stays_another_ca(loose, tmp_path):
 
 def unreadable(loose: Loose, name: str) -> Path:
     """A certificate as OpenSSL takes it, and `cryptography` does not."""
-    extensions = {
+    odd = {
         "T61String": b"",
         "keyUsage": _extension("2.5.29.15", b"\x03\x02\x00\x01"),  # encipherOnly without keyAgreement
         "SAN": _extension("2.5.29.17", b"\x30\x06\x82\x04\xff\xfe\xfd\xfc"),
     }[name]
     path = loose.issue(name, 0x66)
-    certificate = x509.load_pem_x509_certificate(path.read_bytes())
-    parts = list(der.elements(next(der.elements(certificate.tbs_certificate_bytes)).content))
-    fields = [part.encoded for part in parts if part.tag < 0x80]
     if name == "T61String":
         attribute = der.oid("2.5.4.3") + der.encode(der.T61_STRING, "Jos\xe9".encode("latin-1"))
-        fields[4] = der.encode(der.SEQUENCE, der.encode(0x31, der.encode(der.SEQUENCE, attribute)))
+        subject = der.encode(der.SEQUENCE, der.encode(0x31, der.encode(der.SEQUENCE, attribute)))
+        resign(loose, path, lambda fields: [*fields[:4], subject, *fields[5:]])
     else:
-        fields.append(der.encode(0xA3, der.encode(der.SEQUENCE, extensions)))
+        resign(loose, path, lambda fields: [*fields, extensions(odd)])
+    assert "OK" in openssl("verify", "-CAfile", "ca.pem", path, cwd=loose.path)
+    return path
+
+
+def extensions(*encoded: bytes) -> bytes:
+    return der.encode(0xA3, der.encode(der.SEQUENCE, b"".join(encoded)))
+
+
+def subject_of(path: Path) -> bytes:
+    return x509.load_pem_x509_certificate(path.read_bytes()).subject.public_bytes()
+
+
+def resign(loose: Loose, path: Path, change: Callable[[list[bytes]], list[bytes]]) -> None:
+    """Have the CA sign again what becomes of a certificate: serial, algorithm, issuer, dates, subject, key."""
+    certificate = x509.load_pem_x509_certificate(path.read_bytes())
+    parts = list(der.elements(next(der.elements(certificate.tbs_certificate_bytes)).content))
+    fields = change([part.encoded for part in parts if part.tag < 0x80])
     to_be_signed = der.encode(der.SEQUENCE, der.encode(0xA0, der.integer(2)) + b"".join(fields))
     key = serialization.load_pem_private_key((loose.path / "ca.key").read_bytes(), None)
     signature = b"\x00" + key.sign(to_be_signed, ec.ECDSA(hashes.SHA256()))
@@ -292,8 +308,6 @@ def unreadable(loose: Loose, name: str) -> Path:
     (loose.path / "odd.der").write_bytes(made)
     openssl("x509", "-inform", "DER", "-in", "odd.der", "-out", path, cwd=loose.path)
     (loose.path / "odd.der").unlink()
-    assert "OK" in openssl("verify", "-CAfile", "ca.pem", path, cwd=loose.path)
-    return path
 
 
 def _extension(oid: str, value: bytes) -> bytes:
@@ -497,6 +511,17 @@ def test_clients_that_name_another_one_are_told(loose, tmp_path):
     (said,) = [warning for warning in plan.warnings if "so nginx refuses them" in warning]
     assert str(late) in said
     assert "OK" in openssl("verify", "-CAfile", "ca.crt", loose.path / "a.pem", cwd=tmp_path / "pki")
+
+
+@pytest.mark.parametrize("serial", ["0", "1" + 40 * "0"], ids=["zero", "too large"])
+def test_a_serial_that_no_certificate_may_have_is_not_made(loose, tmp_path, serial):
+    phone = loose.issue("phone", 0x10)
+    content = der.encode(0x82, bytes.fromhex(serial.zfill(42)).lstrip(b"\0") or b"\0")
+    name = subject_of(loose.path / "ca.pem")
+    value = der.encode(der.SEQUENCE, der.encode(0xA1, der.encode(0xA4, name)) + content)
+    resign(loose, phone, lambda fields: [*fields, extensions(_extension("2.5.29.35", value))])
+    plan = adopt(tmp_path / "pki", loose.path)
+    assert (plan.former, [client.name for client in plan.clients]) == (None, ["phone"])
 
 
 def test_without_such_clients_the_newest_certificate_is_taken(loose, tmp_path):
