@@ -64,9 +64,9 @@ def test_openssls_own_forms(tmp_path, form):
         (
             pem(ed25519.Ed25519PrivateKey.generate()),
             None,
-            "neither an RSA nor an ECDSA key, but Ed25519; move it away",
+            "is neither an RSA nor an ECDSA key, but Ed25519",
         ),
-        (pem(x25519.X25519PrivateKey.generate()), None, "neither an RSA nor an ECDSA key, but X25519; move it away"),
+        (pem(x25519.X25519PrivateKey.generate()), None, "is neither an RSA nor an ECDSA key, but X25519"),
     ],
 )
 def test_files_that_hold_no_such_key(tmp_path, content, passphrase, said):
