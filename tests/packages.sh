@@ -3,13 +3,14 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# packages.sh [PACKAGE…]: what the tests run besides Python (nginx, openssl, easy-rsa, strace, faketime, curl, systemd,
-# a PKCS#11 token in software with its tools) and the packages named, as far as they are missing. A fresh nginx is not
-# started.
+# packages.sh [PACKAGE…]: what the tests run besides Python (nginx, openssl, easy-rsa, mkcert, cfssl, strace, faketime,
+# curl, systemd, a PKCS#11 token in software with its tools) and the packages named, as far as they are missing. A fresh
+# nginx is not started.
 set -euo pipefail
 
 missing=()
-for program in nginx openssl strace faketime curl systemd-analyze:systemd softhsm2-util:softhsm2 pkcs11-tool:opensc; do
+for program in nginx openssl strace faketime curl systemd-analyze:systemd softhsm2-util:softhsm2 pkcs11-tool:opensc \
+    mkcert cfssl:golang-cfssl; do
     PATH=$PATH:/usr/sbin command -v "${program%:*}" >/dev/null || missing+=("${program#*:}")
 done
 # No program, but openssl's way to a token; the one test that needs it does without elsewhere.

@@ -14,9 +14,11 @@ description:
   - Copies an authority into a new directory as M(mtls.nginx.ca_init) makes it. It may be a PKI of easy-rsa 3, a
     directory of C(openssl ca), a CA made with the modules of community.crypto or with any other tool that leaves PEM
     files, or a C(.p12) file.
-  - Files are recognised by their content, not by name or place.
+  - Files are recognised by their content, not by name or place. Whatever looks like a part of an authority and is not
+    used is in RV(not_taken). A file that is named in O(source) and yields nothing is an error.
   - The new record has all certificates of the authority that are found, and what C(index.txt) and the old CRL say of
-    them. Serial numbers and CRL numbers continue from there.
+    them. Serial numbers and CRL numbers continue from there. Without a record and a counter, serial numbers are random.
+  - Certificates that neither a record nor a CRL knows count as valid, and are in RV(unrecorded).
   - The newest certificate of each client that is not revoked, and its key, become C(clients/<name>/), where the name is
     the CN.
   - The sources are never changed. Check mode shows what would be adopted.
@@ -37,13 +39,24 @@ options:
     description: The CA certificate to adopt, if O(source) has several CAs with their keys.
     type: path
   source_passphrase:
-    description: The passphrase of the CA's private key, or of the C(.p12) file.
+    description: The passphrase of the CA's private key, and of C(.p12) files.
     type: str
   passphrase:
     description:
       - The passphrase to encrypt the copy of the private key with.
       - Left out, O(source_passphrase) is used. Without either the key is stored unencrypted.
     type: str
+  repair:
+    description:
+      - Reissue the CA certificate, if it is self-signed and nginx cannot work with it, as O(repair) of
+        M(mtls.nginx.ca_init) does. The one of the source is kept as C(ca-<SERIAL>.crt).
+    type: bool
+    default: false
+  revoked_folders:
+    description:
+      - Whether certificates in folders called C(revoked) count as revoked even if no record and no CRL says so.
+    type: bool
+    default: true
   crl_days:
     description: For how many days the first CRL is valid. Later ones are made by M(mtls.nginx.crl).
     type: int
@@ -114,6 +127,12 @@ clients:
       description: Whether the private key was found.
       type: bool
       sample: true
+unrecorded:
+  description: The files with certificates that count as valid because neither a record nor a CRL knows them.
+  returned: success
+  type: list
+  elements: str
+  sample: [/srv/certificates/phone.pem]
 not_taken:
   description: Why files of the sources were not adopted, or only recorded, by path.
   returned: success
@@ -127,7 +146,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import numbers, subjects
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.lifecycle import adoption
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.lifecycle import adoption, survey
 from ansible_collections.mtls.nginx.plugins.module_utils.common import entry, times
 
 SPEC = {
@@ -137,6 +156,8 @@ SPEC = {
         "certificate": {"type": "path"},
         "source_passphrase": {"type": "str", "no_log": True},
         "passphrase": {"type": "str", "no_log": True},
+        "repair": {"type": "bool", "default": False},
+        "revoked_folders": {"type": "bool", "default": True},
         "crl_days": {"type": "int", "default": 30},
     },
     "supports_check_mode": True,
@@ -158,13 +179,15 @@ def work(call: entry.Call) -> dict[str, Any]:
     options = call.params
     entry.check_at_least_one(options, "crl_days")
     plan = adoption.adopt(
-        adoption.WantedAdoption(
+        survey.WantedAdoption(
             path=options["path"],
             sources=options["source"],
             certificate=options["certificate"],
             source_passphrase=options["source_passphrase"] or None,
             passphrase=options["passphrase"] or None,
             crl_days=options["crl_days"],
+            repair=options["repair"],
+            revoked_folders=options["revoked_folders"],
         ),
         check=call.check_mode,
     )
@@ -177,11 +200,12 @@ def work(call: entry.Call) -> dict[str, Any]:
         "revoked": sum(1 for serial in plan.index if not plan.index.is_valid(serial)),
         "clients": [_describe(client) for client in plan.clients],
         "not_taken": plan.not_taken,
+        "unrecorded": plan.unrecorded,
         "diff": {"before": "", "after": _listing(plan) if plan.changed else ""},
     }
 
 
-def _describe(client: adoption.AdoptedClient) -> dict[str, Any]:
+def _describe(client: survey.AdoptedClient) -> dict[str, Any]:
     return {
         "name": client.name,
         "serial": numbers.hexadecimal(client.certificate.serial_number),
@@ -190,9 +214,10 @@ def _describe(client: adoption.AdoptedClient) -> dict[str, Any]:
     }
 
 
-def _listing(plan: adoption.AdoptionPlan) -> str:
+def _listing(plan: survey.AdoptionPlan) -> str:
     """Return what is adopted, and what is not, one item a line."""
-    lines = [f"authority {subjects.nginx_dn(plan.chain[0].subject)}"]
+    repaired = ", its certificate reissued with the same key and subject" if plan.former else ""
+    lines = [f"authority {subjects.nginx_dn(plan.chain[0].subject)}{repaired}"]
     for serial in plan.index:
         if (entry_of_record := plan.index.get(serial)) is None:
             continue
@@ -201,6 +226,7 @@ def _listing(plan: adoption.AdoptionPlan) -> str:
     for client in plan.clients:
         key = "with its key" if client.key is not None else "without a key"
         lines.append(f"client {client.name} {numbers.hexadecimal(client.certificate.serial_number)} {key}")
+    lines += [f"counts as valid, without a line in a record: {path}" for path in plan.unrecorded]
     lines += [f"not taken: {path}: {why}" for path, why in plan.not_taken.items()]
     return "".join(f"{line}\n" for line in lines)
 

@@ -76,6 +76,16 @@ options:
         of another authority.
     type: int
     default: 0
+  repair:
+    description:
+      - Reissue the CA certificate if it is self-signed and nginx cannot work with it, with the same key, subject,
+        serial number and dates. Clients keep their certificates, and the CRL stays valid. The old certificate is kept
+        as C(ca-<SERIAL>.crt).
+      - That is a certificate of X.509 version 1, or without C(CA:TRUE), C(keyCertSign) or C(cRLSign), or for other
+        purposes than clients. Without this option the module fails and says which.
+      - For the backends V(directory) and V(pkcs11).
+    type: bool
+    default: false
   crl_days:
     description: For how many days the first CRL is valid. Later ones are made by M(mtls.nginx.crl).
     type: int
@@ -141,6 +151,12 @@ EXAMPLES = r"""
     renew_before: 730
   delegate_to: localhost
   run_once: true
+
+- name: Adopt a directory made by a guide, whose CA certificate lacks CA:TRUE
+  mtls.nginx.ca_init:
+    path: /root/ca
+    repair: true
+  delegate_to: localhost
 
 - name: Change the passphrase of the key
   mtls.nginx.ca_init:
@@ -255,6 +271,7 @@ SPEC = {
         "parent": PARENT_OPTION,
         **CREATION_OPTIONS,
         "renew_before": {"type": "int", "default": 0},
+        "repair": {"type": "bool", "default": False},
     },
     "mutually_exclusive": [("certificate", "parent")],
     "supports_check_mode": True,
@@ -290,6 +307,7 @@ def work(call: entry.Call) -> dict[str, Any]:
             old_passphrase=options["old_passphrase"] or None,
             decrypt=options["decrypt"],
             renew_before=options["renew_before"],
+            repair=options["repair"],
         ),
         check=call.check_mode,
         parent=Access.of(options["parent"], prefix="") if options["parent"] else None,

@@ -17,7 +17,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.errors import AnsibleValidationErrorMultiple, UnsupportedError
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.mtls.nginx.plugins.module_utils.common import entry
+from ansible_collections.mtls.nginx.plugins.module_utils.common import as_written, entry
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.plugin_utils.facts import refuse_facts
 from ansible_collections.mtls.nginx.plugins.plugin_utils.plain import plain
@@ -59,6 +59,8 @@ class AuthorityAction(ActionBase):
         self._task_vars = task_vars or {}
         try:
             refuse_facts(self._task_vars, [self._task_vars["inventory_hostname"]])
+            for name, spec in self.MODULE.SPEC["argument_spec"].items():
+                as_written.check(name, self._task.args.get(name), spec, name)
         except MtlsError as error:
             raise AnsibleActionFail(str(error)) from error
         if self._task.get_vars().get("ansible_become") is False:

@@ -35,6 +35,8 @@ from ansible_collections.mtls.nginx.plugins.plugin_utils.facts import refuse_fac
 from ansible_collections.mtls.nginx.plugins.plugin_utils.plain import plain
 
 COLLECTION_DIR = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+_REFERENCE = re.compile(r"\s*\{\{\s*(\w+)\s*\}\}\s*")  # a template that is a variable and nothing else
+_LONGEST_WAY = 20  # from one variable to the next
 TEMPLATE_DIR = os.path.join(COLLECTION_DIR, "roles", "server", "templates")
 PAGE_DIR = os.path.join(COLLECTION_DIR, "roles", "ca", "templates")
 
@@ -64,6 +66,8 @@ def read_plan(
         variables = hostvars[host]  # computed at each access
         refuse_unknown(host, variables, options, extra)
         check_batch(host, _values(variables, host, ["mtls_batch"]).get("mtls_batch"))
+        raw = getattr(variables, "_vars", variables)  # what raw_get would compute a second time
+        reader.check_as_written(host, raw, _follower(raw))
         hosts[host] = _values(variables, host, reader.variables)
         base_dirs[host] = base_dir(variables)
     plans = reader.plan(hosts, base_dirs)
@@ -150,6 +154,23 @@ def _argument_specs(path: str) -> dict[str, t.Any]:
     with open(path, encoding="utf-8") as stream:
         specs: dict[str, t.Any] = yaml_load(stream)["argument_specs"]
     return specs
+
+
+def _follower(raw: Mapping[str, t.Any]) -> t.Callable[[t.Any], t.Any]:
+    """Return a function that returns the value of the variable that a template consists of, as far as it leads.
+
+    Before ansible-core 2.19 such a template is a text, even when the variable is a number.
+    """
+
+    def follow(value: t.Any) -> t.Any:
+        for _step in range(_LONGEST_WAY):
+            found = _REFERENCE.fullmatch(value) if isinstance(value, str) else None
+            if found is None or found[1] not in raw:
+                break
+            value = raw[found[1]]
+        return value
+
+    return follow
 
 
 def _values(variables: Mapping[str, t.Any], host: str, names: list[str]) -> dict[str, t.Any]:

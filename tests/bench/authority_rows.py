@@ -143,6 +143,17 @@ def one_new(bench: Bench, count: int) -> Measured:
     return bench.in_turns(lambda: one(full), lambda: one(empty))
 
 
+def adopt(bench: Bench, count: int) -> Measured:
+    """The record, the CA and its certificates; one key for all clients, because nobody looks at it."""
+    source = bench.folder / "source"
+    (source / "newcerts").mkdir(parents=True)
+    process([sys.executable, HERE / "peers.py", "make", source, count])
+    return bench.in_turns(
+        lambda: module("ca_adopt", path=str(bench.fresh("ours") / "pki"), source=[str(source)]),
+        lambda: peer("read", source),
+    )
+
+
 def issue_curve(bench: Bench, _n: int) -> Measured:
     measured = Measured()
     template = authority(bench.folder / "template")
@@ -229,6 +240,15 @@ ROWS = [
         100_000,
         10,
         one_new,
+        Goal(at_most=2),
+    ),
+    Row(
+        "adopt-10000",
+        "adopt {n} certificates with their record (module)",
+        "a bare script that reads and parses the same files, in one process",
+        10000,
+        4,
+        adopt,
         Goal(at_most=2),
     ),
     Row("growth-issue", "issuing, seconds against n", "", 0, 0, issue_curve),

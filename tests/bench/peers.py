@@ -7,6 +7,8 @@ peers.py issue PKI FOLDER COUNT    key, certificate, .p12 and its password for C
 peers.py keys COUNT                COUNT RSA-2048 keys, kept nowhere
 peers.py sign LIBRARY TOKEN KEY PIN COUNT   COUNT signatures by an RSA key in a PKCS#11 token, one after the other
 peers.py look PKI COUNT            read index.txt, stat every file of COUNT clients; prints the seconds of that
+peers.py make FOLDER COUNT         a directory of `openssl ca` with a CA and COUNT certificates
+peers.py read FOLDER               read and parse every certificate and the record of such a directory
 peers.py request SETTINGS COUNT    have OpenBao sign COUNT requests of P-256 keys; prints the seconds of that
 """
 
@@ -128,6 +130,45 @@ def look(pki: str, count: str) -> None:
     print(time.perf_counter() - start)
 
 
+def make(folder: str, count: str) -> None:
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    pem, now = serialization.Encoding.PEM, datetime.datetime.now(datetime.UTC)
+    end = now + datetime.timedelta(days=365)
+    key, device = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1()).public_key()
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "Bench CA")])
+    usage = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + datetime.timedelta(days=3650))
+    ca = builder.add_extension(x509.BasicConstraints(True, None), True).add_extension(usage, True)
+    put(f"{folder}/ca.crt", ca.sign(key, hashes.SHA256()).public_bytes(pem), 0o644)
+    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    put(f"{folder}/ca.key", private, 0o600)
+    lines = []
+    for serial in range(0x1000, 0x1000 + int(count)):
+        subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, client_name(serial))])
+        made = x509.CertificateBuilder(name, subject, device, serial, now, end)
+        made = made.add_extension(x509.BasicConstraints(False, None), True)
+        made = made.add_extension(x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.CLIENT_AUTH]), False)
+        with open(f"{folder}/newcerts/{serial:04X}.pem", "wb") as stream:
+            stream.write(made.sign(key, hashes.SHA256()).public_bytes(pem))
+        lines.append(f"V\t{end:%y%m%d%H%M%SZ}\t\t{serial:04X}\tunknown\t/CN={client_name(serial)}\n")
+    put(f"{folder}/index.txt", "".join(lines).encode(), 0o600)
+    put(f"{folder}/serial", f"{0x1000 + int(count):X}\n".encode(), 0o600)
+
+
+def read(folder: str) -> None:
+    from cryptography import x509
+
+    with open(f"{folder}/index.txt", encoding="utf-8") as stream:
+        lines = [line.split("\t") for line in stream]
+    for _status, _end, _revoked, serial, *_rest in lines:
+        with open(f"{folder}/newcerts/{serial}.pem", "rb") as certificate:
+            parsed = x509.load_pem_x509_certificate(certificate.read())
+        _looked_at = parsed.subject, parsed.serial_number, parsed.not_valid_after_utc, parsed.extensions
+
+
 def request(settings: str, count: str) -> None:
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
@@ -150,5 +191,7 @@ def request(settings: str, count: str) -> None:
         print(time.perf_counter() - start)
 
 
+SCRIPTS = {"issue": issue, "keys": keys, "sign": sign, "look": look, "make": make, "read": read, "request": request}
+
 if __name__ == "__main__":
-    {"issue": issue, "keys": keys, "sign": sign, "look": look, "request": request}[sys.argv[1]](*sys.argv[2:])
+    SCRIPTS[sys.argv[1]](*sys.argv[2:])

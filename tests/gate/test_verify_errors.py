@@ -9,6 +9,7 @@ import time
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 
 from ansible_collections.mtls.nginx.plugins.module_utils.host import access_log
 from ansible_collections.mtls.nginx.plugins.module_utils.site.verify_errors import explain, words_of
@@ -105,3 +106,24 @@ def test_ours_of_a_crl(new_host, authority, other_authority, server_certificate,
     error = error_of(start(new_host, authority, server_certificate, made), people["good"])
     assert (error.number, error.by_crl) == (number, True)
     assert error_of(start(new_host, authority, server_certificate, made), people["stranger"]).chains
+
+
+@pytest.mark.parametrize(("name", "status"), [("phone", 200), ("anna.smith", 400)])
+def test_name_constraints_are_held_against_a_cn_that_looks_like_a_host_name(
+    new_host, tmp_path, server_certificate, name, status
+):
+    own = pki.Authority(tmp_path / "limited", "Limited CA")
+    limits = x509.NameConstraints([x509.DNSName("example.com")], None)
+    limited = pki.forged(tmp_path, own.issuer.certificate.subject, ca=True, extensions=[limits])
+    issuer = pki.as_issuer(limited)
+    who = pki.forged(tmp_path, pki.subject(name), issuer)
+    host = new_host()
+    host.serve_as(server_certificate)
+    chain = limited.certificate.public_bytes(serialization.Encoding.PEM).decode()
+    service = {"name": "nas", "server_names": ["nas.test"], "root": str(host.folder / "www")}
+    host.ours([service], own, chain=chain, crl=pki.crl_of(issuer))
+    host.start()
+    if status == 200:
+        assert ask(host.port, tls="TLSv1.3", client=who).status == 200
+    else:
+        assert error_of(host, who).number == 47

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 
+from ansible_collections.mtls.nginx.tests.by_hand import ByHand
 from ansible_collections.mtls.nginx.tests.ports import free_port
 
 from .conftest import PASSPHRASE, tree
@@ -117,4 +118,35 @@ def test_from_community_crypto_to_a_guarded_host(site, upstream):
     statuses = {name: site.status(port, identity=identity) for name, identity in former.items()}
     assert statuses == {"phone": 200, "laptop": 403, "stolen": 400}
     assert (site.pki / "clients/phone/phone.crt").read_bytes() == (folder / "phone.pem").read_bytes()
+    assert site.ok().changed == 0
+
+
+def test_the_directory_of_a_guide_is_adopted_where_it_is(site, tmp_path):
+    """X.509 version 3 without basicConstraints: nginx refuses the clients of such a CA until it is repaired."""
+    site.pki.parent.mkdir(parents=True, exist_ok=True)
+    ca = ByHand(site.pki, "v3")
+    for name in ("user", "lost"):
+        ca.client(name)
+    ca.revoke("lost")
+    site.all_vars["mtls_ca_subject"] = {"C": "ES", "O": "By Hand", "CN": "By Hand CA"}
+    port = free_port()
+    service = {"name": "nas", "server_names": ["nas.lan"], "listen": f"127.0.0.1:{port}", "root": str(tmp_path)}
+    site.add_host("nas", mtls_services=[service], mtls_clients=[{"name": "new"}])
+
+    before = tree(site.pki)
+    assert "mtls_ca_repair: true" in site.refused()
+    assert tree(site.pki) == before
+
+    site.all_vars["mtls_ca_repair"] = True
+    foreseen = site.ok("--check", "--diff")
+    assert "ca.crt: reissued as the certificate of a CA" in foreseen.text
+    assert tree(site.pki) == before
+    site.ok()
+    (tmp_path / "index.html").write_text("in")
+    for identity, status in (
+        (site.identity("new"), 200),
+        ((str(site.pki / "user.crt"), str(site.pki / "user.key")), 200),
+        ((str(site.pki / "lost.crt"), str(site.pki / "lost.key")), 400),
+    ):
+        assert site.status(port, identity=identity) == status
     assert site.ok().changed == 0

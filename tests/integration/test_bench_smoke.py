@@ -20,6 +20,7 @@ ROWS = [
     "issue-rsa-200",
     "issue-token-1000",
     "again-10000",
+    "adopt-10000",
     "crl-100000",
     "one-new-100000",
     "openbao-1000",

@@ -328,3 +328,43 @@ def test_an_authority_inside_an_inventory_folder(broken):
     broken.source = broken.inventory
     refused(broken, "inside the inventory folder", "ignore_patterns = ^pki$")
     broken.source = broken.inventory / "hosts.yml"
+
+
+# What YAML makes of 012345, 0123456, 12:30:45 and 0100 without quotes.
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"mtls_ca_passphrase": 5349}, "host nas: mtls_ca_passphrase: is not text"),
+        ({"vault_it": 5349, "mtls_ca_passphrase": "{{ vault_it }}"}, "host nas: mtls_ca_passphrase: is not text"),
+        ({"mtls_clients": [{"name": "a", "p12_password": 42798}]}, "mtls_clients, item 1, p12_password: is not text"),
+        ({"mtls_ca_passphrase": "a line\n"}, "host nas: mtls_ca_passphrase: ends with a line break"),
+        ({"mtls_revoked": [{"serial": 64}]}, "mtls_revoked, item 1, serial: is not text"),
+    ],
+)
+def test_what_yaml_reads_as_a_number_is_not_what_was_written(broken, variables, said):
+    broken.host_vars["nas"] |= variables
+    refused(broken, said, "put it in quotes")
+
+
+@pytest.mark.parametrize(
+    ("module", "options", "said"),
+    [
+        ("ca_init", {"path": "{{ inventory_dir }}/new", "passphrase": 5349}, "passphrase: is not text"),
+        ("client_cert", {"clients": [{"name": "a", "p12_password": True}]}, "clients, item 1, p12_password: is not"),
+        ("crl", {"revoked": [{"serial": 64}]}, "revoked, item 1, serial: is not text"),
+    ],
+)
+def test_it_is_refused_in_tasks_of_one_s_own(broken, module, options, said):
+    play = broken.folder / "task.yml"
+    if module != "ca_init":
+        options = {"ca_path": str(broken.pki), "ca_passphrase": broken.all_vars["mtls_ca_passphrase"], **options}
+    tasks = [{f"mtls.nginx.{module}": options}]
+    play.write_text(yaml.safe_dump([{"hosts": "nas", "gather_facts": False, "tasks": tasks}]))
+    before = broken.state()
+    run = broken.run(playbook=play)
+    text = " ".join(run.text.split())
+    assert run.returncode != 0
+    assert "Traceback" not in text
+    assert said in text, text
+    assert broken.state() == before
+    assert not (broken.inventory / "new").exists()

@@ -62,6 +62,8 @@ def ensure_authority(access: Access, wanted: WantedAuthority, *, check: bool, pa
     """
     if parent or wanted.certificate:
         require_directory(access, "an authority above it")
+    if wanted.repair:
+        require_directory(access, "the repair of its certificate")
     if access.backend == TRUST:
         from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends import trust
 

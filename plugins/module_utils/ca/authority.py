@@ -133,7 +133,10 @@ class Authority(Protocol):
         """Note that files of holders are about to be written: if the run is killed, the next one clears up."""
 
     def certificate(self, serial: str) -> x509.Certificate:
-        """Return an issued certificate."""
+        """Return an issued certificate.
+
+        :raises CertificateMissing: its file is gone.
+        """
 
     def find_by_fingerprint(self, fingerprint: str) -> str | None:
         """Return the serial of the issued certificate with this SHA-1 or SHA-256 fingerprint, in lower-case digits."""
@@ -184,6 +187,10 @@ class ExternalAuthority(Protocol[Noted]):
 
     def admitted(self) -> Mapping[str, Noted]:
         """Return the clients that were noted, by name."""
+
+
+class CertificateMissing(MtlsError):
+    """A certificate that is recorded has no file: records are taken over without theirs, and files get lost."""
 
 
 def check_on_hold(serial: str, entry: Entry | None) -> Entry:

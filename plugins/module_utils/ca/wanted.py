@@ -31,7 +31,7 @@ class WantedAuthority:
     or elsewhere: then it comes back, with those above it, in the file ``certificate``.
 
     ``old_passphrase`` and ``decrypt`` are those of protection.py. A CA certificate that expires within ``renew_before``
-    days is renewed for ``days``; with 0 it never is.
+    days is renewed for ``days``; with 0 it never is. With ``repair``, one that nginx cannot work with is reissued.
     """
 
     path: str
@@ -46,6 +46,7 @@ class WantedAuthority:
     key_at: ca_key.CaKey | None = None
     parent: Parent | None = None
     certificate: str | None = None
+    repair: bool = False
 
 
 @dataclass

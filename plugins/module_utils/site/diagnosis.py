@@ -691,6 +691,10 @@ class _Case:
                 if self.record.issues
                 else f"ask whoever runs {self.record.authority}"
             ),
+            Remedy.NAME: (
+                "give the client a subject that these constraints allow (subject in mtls_clients; where they are about"
+                f" DNS names, a CN without a dot), and {self.commands.site}"
+            ),
             Remedy.DATES: f"compare the clock of {self.intent.host} with the dates of the CAs in {path}/ca.crt",
             Remedy.CLOCK: self._set_clock,
             Remedy.SITE: self.commands.site,

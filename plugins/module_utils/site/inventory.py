@@ -22,6 +22,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.subjects import nginx_dn, subject_name
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.options import TRUST
+from ansible_collections.mtls.nginx.plugins.module_utils.common import as_written
 from ansible_collections.mtls.nginx.plugins.module_utils.common.contact import Contact
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.common.names import check_client_name, nearest
@@ -45,6 +46,7 @@ AUTHORITY_SETTINGS = {
     "mtls_ca_parent_crl": "parent_crl",
     "mtls_ca_parent_crl_warn_days": "parent_crl_warn_days",
     "mtls_ca_renew_before": "renew_before",
+    "mtls_ca_repair": "repair",
     "mtls_crl_days": "crl_days",
     "mtls_crl_refresh_before": "crl_refresh_before",
     "mtls_crl_prune": "crl_prune",
@@ -197,6 +199,21 @@ class InventoryReader:
         self.variables = sorted({*ca_spec, *server_spec})
         self._fleet: tuple[t.Any, list[dict[str, t.Any]]] | None = None  # as it was given last, and validated
 
+    def check_as_written(self, host: str, values: Mapping[str, t.Any], follow: t.Callable[[t.Any], t.Any]) -> None:
+        """Raise MtlsError where a secret or a serial of a host is no text in the inventory itself.
+
+        :arg values: the variables as they stand there, before Ansible made text of what their templates name.
+        :arg follow: returns what a template stands for.
+        """
+        for name, spec in {**self._ca_spec, **self._server_spec}.items():
+            if name in values:
+                as_written.check(f"host {host}: {name}", values[name], spec, name, follow)
+        for item in follow(values.get("mtls_authorities")) or []:
+            own = follow(item)
+            if isinstance(own, Mapping):
+                prefixed = {f"mtls_{key}": value for key, value in own.items() if key != "authorities"}
+                self.check_as_written(host, prefixed, follow)
+
     def plan(
         self, hosts: Mapping[str, Mapping[str, t.Any]], base_dirs: Mapping[str, str | None]
     ) -> dict[str, AuthorityPlan]:
@@ -341,6 +358,7 @@ class InventoryReader:
     def _validate(host: str, values: Mapping[str, t.Any], spec: Mapping[str, t.Any]) -> dict[str, t.Any]:
         given = {key: values[key] for key in spec if key in values}
         for key, value in given.items():
+            as_written.check(f"host {host}: {key}", value, spec[key], key)
             _check_shape(f"host {host}: {key}", value, spec[key])
         result = ArgumentSpecValidator(dict(spec)).validate(given)
         if result.error_messages:
@@ -420,15 +438,14 @@ def _check_shape(where: str, value: t.Any, spec: Mapping[str, t.Any]) -> None:
 def _check_text(where: str, value: t.Any, spec: Mapping[str, t.Any]) -> None:
     """Raise MtlsError for what is written as text and something else to YAML: ``yes``, ``1.10``, ``0123``, a date.
 
-    Of a number nobody can tell how it was written. A name that is one may be meant; in a secret it would be another one
-    than was written.
+    A whole number may be meant, as a name; ``as_written`` has refused it where it would be a secret or a serial.
     """
     if spec.get("elements") == "str" and isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
         for number, item in enumerate(value, 1):
             _check_text(f"{where}, item {number}", item, {"type": "str"})
     elif spec.get("type") == "str":
         what = next((name for kind, name in _NO_TEXT if isinstance(value, kind)), None)
-        if what == "a number" and isinstance(value, int) and not spec.get("no_log"):
+        if what == "a number" and isinstance(value, int):
             return
         if what:
             raise MtlsError(f"{where}: is {what} to YAML, and not the text that was written; put it in quotes")

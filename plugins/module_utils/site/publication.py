@@ -103,10 +103,19 @@ def publish_crl(path: str, min_days: int) -> str:
     for crl in crls.parse_crls(pem, path):
         end = crls.state_of(crl).next_update
         if is_too_short(end, now, min_days):
+            remedy = (
+                "run the playbook mtls.nginx.refresh_crl, with mtls_crl_days and mtls_crl_refresh_before above"
+                " mtls_crl_min_days (a CA above renews its own CRL)"
+            )
+            if Layout(path).is_trusted():
+                remedy = (
+                    "if the external CA signs CRLs that are valid for so short a time, set mtls_crl_min_days below"
+                    " that (0 for a day) and run mtls.nginx.refresh_crl more often than that; otherwise ask whoever"
+                    " runs it for a new one"
+                )
             raise MtlsError(
                 f"{path}: the CRL expires on {times.iso(end)}, within the {min_days} days of"
-                " mtls_crl_min_days, so it is not shipped; run the playbook mtls.nginx.refresh_crl, with mtls_crl_days"
-                " and mtls_crl_refresh_before above mtls_crl_min_days (a CA above renews its own CRL)"
+                f" mtls_crl_min_days, so it is not shipped; {remedy}"
             )
     return pem.decode()
 

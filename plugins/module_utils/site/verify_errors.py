@@ -23,6 +23,7 @@ class Remedy(Enum):
     NEW_CRL = "new CRL"
     COMPLETE_CRL = "complete CRL"
     CA = "CA"
+    NAME = "name"
     CLOCK = "clock"
     DATES = "dates"
     SITE = "site"
@@ -147,12 +148,6 @@ VERIFY_ERRORS: Mapping[str, VerifyError] = {
     "RFC 3779 resource not subset of parent's resources": _other(
         46, "it names IP addresses or AS numbers that the CA above it may not give away (RFC 3779)"
     ),
-    "permitted subtree violation": _other(
-        47, "a CA above it may issue certificates for other names only (nameConstraints, permitted)"
-    ),
-    "excluded subtree violation": _other(
-        48, "a CA above it may not issue certificates for its name (nameConstraints, excluded)"
-    ),
     "name constraints minimum and maximum not supported": _other(
         49, "the nameConstraints of a CA above it have a minimum or maximum, which OpenSSL does not process"
     ),
@@ -171,6 +166,15 @@ VERIFY_ERRORS: Mapping[str, VerifyError] = {
     # Purpose and strength
     "unsuitable certificate purpose": _certificate(
         26, "it, or a CA above it, is not meant for TLS clients (extendedKeyUsage, keyUsage)", "not_for_clients"
+    ),
+    "permitted subtree violation": VerifyError(
+        47,
+        "its subject or a name in it is outside the name constraints of a CA above it, which OpenSSL also holds against"
+        " a CN that looks like a host name",
+        Remedy.NAME,
+    ),
+    "excluded subtree violation": VerifyError(
+        48, "its subject or a name in it is excluded by the name constraints of a CA above it", Remedy.NAME
     ),
     "EE certificate key too weak": _certificate(66, "its key is too short for nginx's OpenSSL, as RSA-1024 is", "weak"),
     "CA certificate key too weak": VerifyError(

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Entry
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import CertificateMissing, Entry
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import crls, numbers, profiles, subjects
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.chains import read_certificates
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.crls import CrlState
@@ -36,12 +36,16 @@ class Directory:
         self.path = place.path
         self.warnings: list[str] = permissions.check(place.path)
         self.chain = read_certificates(place.certificate)
-        profiles.check_ca(self.chain[0], place.certificate, times.now())
         self._layout = place
         self._audit = audit.AuditLog(place.path)
         self._read_only = read_only
+        self._check_chain()
         self._supplied: list[crls.Crl] = []
         self.record = self._load_record()
+
+    def _check_chain(self) -> None:
+        """Raise MtlsError when nothing may be issued with the certificates that are here."""
+        profiles.check_ca(self.chain[0], self._layout.certificate, times.now())
 
     def _load_record(self) -> Index:
         return Index.load(self._layout.index)
@@ -49,11 +53,11 @@ class Directory:
     def certificate(self, serial: str) -> x509.Certificate:
         """Return an issued certificate.
 
-        :raises MtlsError: its file is gone.
+        :raises CertificateMissing: its file is gone.
         """
         path = self._layout.issued_certificate(serial)
         if not os.path.exists(path):
-            raise MtlsError(f"{path}: is missing although index.txt lists it; restore it from a backup")
+            raise CertificateMissing(f"{path}: is missing although index.txt lists it; restore it from a backup")
         return read_certificates(path)[0]
 
     def find_by_fingerprint(self, fingerprint: str) -> str | None:

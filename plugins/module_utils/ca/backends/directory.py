@@ -72,6 +72,7 @@ def open_directory(
         absent = [name for name in layout.missing(place) if name in layout.ESSENTIAL]
         if absent:
             layout.check_not_lost(place)
+        if absent and not read_only:  # in check mode, what is missing was not added before
             raise MtlsError(f"{path}: lacks {', '.join(absent)}; run mtls.nginx.ca_init, which adds what is missing")
         key = key or ca_key.KeyFile(place.key, passphrase)
         authority = DirectoryAuthority(place, key, read_only=read_only)
@@ -92,17 +93,26 @@ class DirectoryAuthority(Directory):
         super().__init__(place, read_only=read_only)
         self._begun = self._strange = False
         self._encoded: dict[int, crls.Revoked] = {}  # by the number of entries
-        first = chains.first_to_end(chains.check(self.chain, place.certificate, times.now()))
-        if first != self.chain[0]:
-            self.warnings.append(
-                f"{place.certificate}: {subjects.nginx_dn(first.subject)} expires before the authority itself, on "
-                f"{times.iso(first.not_valid_after_utc)}, and nobody gets in from then on; have it renewed"
-            )
         self._issuer = profiles.Issuer(self.chain[0], ca_key.load_for(key, self.chain, place.certificate))
         self._forks = key.survives_fork
         self.warnings += key.warnings
 
+    def _check_chain(self) -> None:
+        path = self._layout.certificate
+        profiles.check_not_pss(self.chain[0], path)
+        if self._read_only and profiles.is_repairable(self.chain[0]):  # check mode, where nothing was repaired before
+            self.warnings.append(f"{path}: nginx cannot work with it, so a run stops unless mtls_ca_repair is true")
+            return
+        first = chains.first_to_end(chains.check(self.chain, path, times.now()))
+        if first != self.chain[0]:
+            self.warnings.append(
+                f"{path}: {subjects.nginx_dn(first.subject)} expires before the authority itself, on "
+                f"{times.iso(first.not_valid_after_utc)}, and nobody gets in from then on; have it renewed"
+            )
+
     def _load_record(self) -> Index:
+        if self._read_only and not os.path.exists(self._layout.index):
+            return Index(self._layout.index, {})
         return Index.load(self._layout.index, checked=self._is_settled())
 
     def recover(self) -> None:

@@ -230,10 +230,10 @@ class TrustedAuthority:
         here = dict(_states(self.crl() or fetched, source))
         for issuer, new in _states(fetched, source):
             known = here.get(issuer)
-            if known and (new.number, new.last_update) < (known.number, known.last_update):
+            if known and _is_older(new, known):
                 raise MtlsError(
-                    f"{source}: is CRL {new.number} of {times.iso(new.last_update)}, older than CRL {known.number} "
-                    "that is here, and could let somebody in again; ask whoever runs the authority"
+                    f"{source}: is {_named(new)}, older than {_named(known)} that is here, and could let somebody in "
+                    "again; ask whoever runs the authority"
                 )
         return fetched
 
@@ -343,3 +343,15 @@ def _save_clients(path: str, clients: Mapping[str, RegisterEntry]) -> None:
 def _states(pem: bytes, path: str) -> list[tuple[x509.Name, CrlState]]:
     """Return issuer and state of each CRL in a PEM file."""
     return [(crl.parsed.issuer, crls.state_of(crl)) for crl in crls.parse_crls(pem, path)]
+
+
+def _is_older(new: CrlState, known: CrlState) -> bool:
+    """Compare CRLs by their numbers; by their times where one of them has none (RFC 5280 asks for numbers)."""
+    if new.number and known.number:
+        return (new.number, new.last_update) < (known.number, known.last_update)
+    return new.last_update < known.last_update
+
+
+def _named(state: CrlState) -> str:
+    what = f"CRL {state.number}" if state.number else "a CRL without a number"
+    return f"{what} of {times.iso(state.last_update)}"

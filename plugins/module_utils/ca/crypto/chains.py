@@ -8,6 +8,7 @@ nginx trusts nothing below a root (nginx facts, section 2), so a chain is comple
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -19,7 +20,6 @@ from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import Mt
 try:
     from cryptography import x509
     from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 except ImportError:  # reported by entry.require_cryptography
     pass
 
@@ -28,26 +28,22 @@ if TYPE_CHECKING:
 
 
 def was_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
-    """Tell whether ``issuer`` signed ``certificate``, be it with SHA-1 or MD5, which nginx takes no more."""
+    """Tell whether ``issuer`` signed ``certificate``, be it with SHA-1 or MD5, which nginx takes no more.
+
+    The names are compared as OpenSSL compares them: what it lets in must be known here.
+    """
+    if profiles.signature_weakness(certificate) is None:
+        with contextlib.suppress(Exception):  # the names differ, or what is said below
+            certificate.verify_directly_issued_by(issuer)
+            return True
     try:
-        if profiles.signature_weakness(certificate) is not None:
-            return certificate.issuer == issuer.subject and _is_signed_the_old_way(certificate, issuer.public_key())
-        certificate.verify_directly_issued_by(issuer)
+        if not subjects.are_one_name(subjects.raw_names(certificate)[0], subjects.raw_names(issuer)[1]):
+            return False
+        digest, scheme = certificate.signature_hash_algorithm, certificate.signature_algorithm_parameters
+        keys.verify(issuer.public_key(), certificate.signature, certificate.tbs_certificate_bytes, digest, scheme)
     except Exception:  # InvalidSignature, or an algorithm that the issuer's key cannot have used
         return False
     return True
-
-
-def _is_signed_the_old_way(certificate: x509.Certificate, key: object) -> bool:
-    """Do what ``verify_directly_issued_by`` of ``cryptography`` refuses to; raises what ``verify`` raises."""
-    digest, signature = certificate.signature_hash_algorithm, certificate.signature
-    if isinstance(key, rsa.RSAPublicKey) and digest is not None:
-        key.verify(signature, certificate.tbs_certificate_bytes, padding.PKCS1v15(), digest)
-        return True
-    if isinstance(key, ec.EllipticCurvePublicKey) and digest is not None:
-        key.verify(signature, certificate.tbs_certificate_bytes, ec.ECDSA(digest))
-        return True
-    return False
 
 
 def arrange(found: Sequence[x509.Certificate], public_key: bytes, path: str, now: datetime) -> Chain:
@@ -87,7 +83,8 @@ def check(found: Sequence[x509.Certificate], path: str, now: datetime) -> Chain:
     """
     profiles.check_ca(found[0], path, now)
     if not profiles.is_for(found[0], profiles.CLIENT):
-        raise MtlsError(f"{path}: {_dn(found[0])} is not for clients (extendedKeyUsage); have it signed without that")
+        remedy = profiles.how_to_repair(found[0]) if _is_root(found[0]) else "have it signed without that"
+        raise MtlsError(f"{path}: {_dn(found[0])} is not for clients (extendedKeyUsage); {remedy}")
     depth, lower = 0, found[0]
     while not _is_root(lower):
         if depth + 1 == len(found):

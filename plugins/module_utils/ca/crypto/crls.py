@@ -102,7 +102,7 @@ def _beginning(digits: int, negative: bool, ending: bytes) -> bytes:
 
 def build_crl(issuer: Issuer, revoked: Revoked, state: CrlState) -> bytes:
     """Return a signed version 2 CRL in PEM, with authorityKeyIdentifier and cRLNumber."""
-    algorithm = _algorithm(issuer.key)
+    algorithm = keys.signature_algorithm(issuer.key)
     extensions = b"".join(
         der.encode(der.SEQUENCE, der.oid(oid) + der.encode(der.OCTET_STRING, value))
         for oid, value in (
@@ -120,7 +120,7 @@ def build_crl(issuer: Issuer, revoked: Revoked, state: CrlState) -> bytes:
         + revoked.encoded
         + der.encode(0xA0, der.encode(der.SEQUENCE, extensions)),
     )
-    signature = der.encode(der.BIT_STRING, b"\x00" + _sign(issuer.key, to_be_signed))
+    signature = der.encode(der.BIT_STRING, b"\x00" + keys.sign(issuer.key, to_be_signed))
     return _pem(der.encode(der.SEQUENCE, to_be_signed + algorithm + signature))
 
 
@@ -188,7 +188,7 @@ def parse_crls(pem: bytes, path: str) -> list[Crl]:
         if block[1] != b"X509 CRL":
             raise MtlsError(f"{path}: contains a {block[1].decode()}, and may contain CRLs only; write it anew")
     try:
-        encoded = [_decode_pem(block[0]) for block in blocks]
+        encoded = [decode_pem(block[0]) for block in blocks]
         crls = [Crl(one, x509.load_der_x509_crl(one)) for one in encoded]
         for crl in crls:
             len(crl.parsed.extensions)  # which are read when they are asked for
@@ -199,15 +199,33 @@ def parse_crls(pem: bytes, path: str) -> list[Crl]:
     return crls
 
 
-def _decode_pem(block: bytes) -> bytes:
+def decode_pem(block: bytes) -> bytes:
     """Return what is between the two lines of a PEM block; raises ValueError."""
     text = block[block.index(b"-----", 11) + 5 : block.rindex(b"-----END")]
     return base64.b64decode(text.translate(None, b" \t\r\n"), validate=True)
 
 
+def was_signed_by(crl: Crl, issuer: x509.Certificate) -> bool:
+    """Tell whether ``issuer`` signed ``crl``, be it with SHA-1 or MD5: what it lists was revoked then, too."""
+    if is_by(crl, issuer):
+        return True
+    digest = crl.parsed.signature_hash_algorithm
+    if not _has_name_of(crl, issuer) or not isinstance(digest, (hashes.SHA1, hashes.MD5)):
+        return False
+    try:
+        keys.verify(issuer.public_key(), crl.parsed.signature, crl.signed_part, digest)
+    except InvalidSignature:
+        return False
+    return True
+
+
+def _has_name_of(crl: Crl, issuer: x509.Certificate) -> bool:
+    return subjects.are_one_name(crl.parsed.issuer.public_bytes(), issuer.subject.public_bytes())
+
+
 def is_by(crl: Crl, issuer: x509.Certificate) -> bool:
     """Tell whether ``issuer`` signed ``crl``."""
-    if crl.parsed.issuer != issuer.subject:
+    if not _has_name_of(crl, issuer):
         return False
     key = issuer.public_key()
     if not isinstance(key, (rsa.RSAPublicKey, ec.EllipticCurvePublicKey)) or not _is_signed_as_ours(crl, key):
@@ -226,7 +244,7 @@ def is_by(crl: Crl, issuer: x509.Certificate) -> bool:
 
 def _is_signed_as_ours(crl: Crl, key: keys.PublicKey) -> bool:
     """Tell whether a CRL names our algorithm for this kind of key, in both of the places where it must."""
-    algorithm = _algorithm(key)
+    algorithm = keys.signature_algorithm(key)
     outer = list(der.elements(next(der.elements(crl.encoded)).content))
     inner = list(itertools.islice(der.elements(outer[0].content), 2))
     return outer[1].encoded == algorithm and inner[1].encoded == algorithm
@@ -374,18 +392,6 @@ def _reason_extension(serial: str, reason: str | None) -> bytes:
         )
     value = der.encode(der.OCTET_STRING, der.integer(code, der.ENUMERATED))
     return der.encode(der.SEQUENCE, der.encode(der.SEQUENCE, der.oid("2.5.29.21") + value))
-
-
-def _algorithm(key: keys.PrivateKey | keys.PublicKey) -> bytes:
-    if isinstance(key, (ec.EllipticCurvePrivateKey, ec.EllipticCurvePublicKey)):
-        return der.encode(der.SEQUENCE, der.oid("1.2.840.10045.4.3.2"))  # ecdsa-with-SHA256, RFC 5758
-    return der.encode(der.SEQUENCE, der.oid("1.2.840.113549.1.1.11") + b"\x05\x00")  # RFC 4055
-
-
-def _sign(key: keys.PrivateKey, data: bytes) -> bytes:
-    if isinstance(key, ec.EllipticCurvePrivateKey):
-        return key.sign(data, ec.ECDSA(hashes.SHA256()))
-    return key.sign(data, padding.PKCS1v15(), hashes.SHA256())
 
 
 @dataclass(frozen=True)

@@ -6,16 +6,17 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Union
 
-from ansible_collections.mtls.nginx.plugins.module_utils.common import files
+from ansible_collections.mtls.nginx.plugins.module_utils.common import der, files
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 
 try:
-    from cryptography.exceptions import UnsupportedAlgorithm
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric import ec, rsa
+    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
 except ImportError:  # reported by entry.require_cryptography
     pass
 
@@ -31,6 +32,8 @@ LARGEST_RSA = 16384  # openssl verifies nothing larger
 SHORT_PASSPHRASE = 12  # characters: what is shorter can be tried out by whoever has the file
 _LONGEST_PASSPHRASE = 1023  # bytes, openssl's limit
 CURVES = ("P-256", "P-384")
+# Of the older form of encrypted keys (RFC 1421), those that `cryptography` opens.
+_CIPHERS = {b"DES-EDE3-CBC", b"AES-128-CBC", b"AES-192-CBC", b"AES-256-CBC"}
 _CURVES_TAKEN = {"secp256r1", "secp384r1", "secp521r1"}
 
 
@@ -91,11 +94,14 @@ def load_key(path: str, passphrase: str | None = None, *, validate: bool = True)
             unsafe_skip_rsa_key_validation=not validate,
         )
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        unsupported = unsupported_cipher(data)
+        if unsupported is not None:
+            raise MtlsError(f"{path}: {unsupported}") from error
         if encrypted:
             raise MtlsError(f"{path}: the passphrase is wrong, or the file is damaged; give the right one") from error
         raise MtlsError(f"{path}: holds no private key in PEM; restore it from a backup, or move it away") from error
     if not isinstance(key, (rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey)):
-        raise MtlsError(f"{path}: is neither an RSA nor an ECDSA key; move it away")
+        raise MtlsError(f"{path}: is neither an RSA nor an ECDSA key, but {kind_of(key)}; move it away")
     return key
 
 
@@ -115,6 +121,17 @@ def is_encrypted(pem: bytes) -> bool:
     return b"ENCRYPTED" in pem
 
 
+def unsupported_cipher(pem: bytes) -> str | None:
+    """Return what to say of a PEM key that no passphrase opens here, or None."""
+    found = re.search(rb"DEK-Info: ([A-Z0-9-]+)", pem)
+    if found is None or found[1] in _CIPHERS:
+        return None
+    return (
+        f"is encrypted with {found[1].decode()}, and this cipher is not supported; "
+        "convert it with `openssl pkey -aes256 -provider legacy -provider default`"
+    )
+
+
 def is_encrypted_file(path: str) -> bool:
     """Tell whether the key in a PEM file needs a passphrase."""
     with open(path, "rb") as stream:
@@ -128,6 +145,11 @@ def key_type(public_key: object) -> str | None:
     return "ecdsa" if isinstance(public_key, ec.EllipticCurvePublicKey) else None
 
 
+def kind_of(key: object) -> str:
+    """Return what a key of a kind that is not supported is called, for messages: ``Ed25519``."""
+    return type(key).__name__.lstrip("_").removesuffix("PrivateKey").removesuffix("PublicKey")
+
+
 def check_strength(public_key: object, owner: str) -> None:
     """Raise MtlsError when a key is too weak, or of a kind that nginx hosts and devices do not share."""
     if isinstance(public_key, rsa.RSAPublicKey):
@@ -139,7 +161,7 @@ def check_strength(public_key: object, owner: str) -> None:
         if public_key.curve.name not in _CURVES_TAKEN:
             raise MtlsError(f"{owner}: the key is on curve {public_key.curve.name}; make one on P-256 or P-384")
     else:
-        raise MtlsError(f"{owner}: the key is neither RSA nor ECDSA; make one of these")
+        raise MtlsError(f"{owner}: the key is neither RSA nor ECDSA, but {kind_of(public_key)}; make one of these")
 
 
 def is_weak(public_key: object) -> bool:
@@ -157,7 +179,7 @@ def supported(key: object, where: str) -> PrivateKey:
     :raises MtlsError: it is of another kind.
     """
     if not isinstance(key, (rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey)):
-        raise MtlsError(f"{where}: the key is neither RSA nor ECDSA; make one of these")
+        raise MtlsError(f"{where}: the key is neither RSA nor ECDSA, but {kind_of(key)}; make one of these")
     return key
 
 
@@ -186,6 +208,39 @@ def load_private_der(encoded_key: bytes) -> PrivateKey:
     if not isinstance(key, (rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey)):
         raise TypeError(f"a key of type {type(key).__name__}")
     return key
+
+
+def signature_algorithm(key: PrivateKey | PublicKey) -> bytes:
+    """Return the AlgorithmIdentifier, in DER, of what ``sign`` makes with this kind of key."""
+    if isinstance(key, (ec.EllipticCurvePrivateKey, ec.EllipticCurvePublicKey)):
+        return der.encode(der.SEQUENCE, der.oid("1.2.840.10045.4.3.2"))  # ecdsa-with-SHA256, RFC 5758
+    return der.encode(der.SEQUENCE, der.oid("1.2.840.113549.1.1.11") + b"\x05\x00")  # RFC 4055
+
+
+def sign(key: PrivateKey, data: bytes) -> bytes:
+    """Return the signature of ``data``, with SHA-256."""
+    if isinstance(key, ec.EllipticCurvePrivateKey):
+        return key.sign(data, ec.ECDSA(hashes.SHA256()))
+    return key.sign(data, padding.PKCS1v15(), hashes.SHA256())
+
+
+def verify(
+    key: object, signature: bytes, data: bytes, digest: hashes.HashAlgorithm | None, scheme: object = None
+) -> None:
+    """Check a signature with a digest that ``cryptography`` takes no more for certificates, CRLs or names.
+
+    :arg scheme: the padding of an RSA signature, where it may be PSS.
+    :raises InvalidSignature: it is not by this key.
+    """
+    if isinstance(key, rsa.RSAPublicKey) and digest is not None:
+        how = scheme if isinstance(scheme, padding.PSS) else padding.PKCS1v15()
+        key.verify(signature, data, how, digest)
+    elif isinstance(key, ec.EllipticCurvePublicKey) and digest is not None:
+        key.verify(signature, data, ec.ECDSA(digest))
+    elif isinstance(key, (ed25519.Ed25519PublicKey, ed448.Ed448PublicKey)):
+        key.verify(signature, data)
+    else:
+        raise InvalidSignature
 
 
 def readable_by_others(status: os.stat_result) -> bool:

@@ -41,6 +41,11 @@ def random_serial() -> int:
     return secrets.randbelow(_LARGEST >> 1) | _LARGEST >> 1
 
 
+def is_allowed(number: int) -> bool:
+    """Tell whether a certificate may have this serial number (RFC 5280, 4.1.2.2)."""
+    return 0 < number < _LARGEST
+
+
 def is_sequential(number: int) -> bool:
     """Tell whether a ``serial`` file that holds ``number`` counts up, or holds a random number."""
     return number < _SEQUENTIAL_BELOW

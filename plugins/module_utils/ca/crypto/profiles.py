@@ -10,6 +10,7 @@ extensions. ``openssl.cnf`` in layout.py says the same for ``openssl ca`` by han
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -23,11 +24,15 @@ try:
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric import ec, rsa
-    from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+    from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
+
+    # What reading the extensions of a certificate raises, which OpenSSL may take nevertheless.
+    UNREADABLE = (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
 except ImportError:  # reported by entry.require_cryptography
     pass
 
 _SMALLEST_CURVE = 224  # bits
+_PSS = der.oid("1.2.840.113549.1.1.10")
 CLIENT, SERVER = "client", "server"
 INTERMEDIATE = "intermediate"  # a CA that issues for clients and servers, and for no further CA
 
@@ -133,6 +138,66 @@ def renewed_ca_certificate(
     return builder.sign(key, hashes.SHA256())
 
 
+def repaired_ca_certificate(key: keys.PrivateKey, current: x509.Certificate) -> x509.Certificate:
+    """Return a self-signed CA certificate again with extensions that ``shortcoming`` finds no fault with.
+
+    Key, subject, serial number and dates stay as they are, byte for byte, since OpenSSL finds the issuer of a
+    certificate by these (RFC 5280, 4.2.1.1). Other extensions stay too, but for the purposes that leave out clients.
+    """
+    parts = list(der.elements(next(der.elements(current.tbs_certificate_bytes)).content))
+    untagged = [part.encoded for part in parts if part.tag < 0x80]  # without version, unique identifiers and extensions
+    serial, _algorithm, issuer, validity, subject, public_key = untagged
+    algorithm = keys.signature_algorithm(key)
+    to_be_signed = der.encode(
+        der.SEQUENCE,
+        der.encode(0xA0, der.integer(2))  # version 3
+        + b"".join((serial, algorithm, issuer, validity, subject, public_key))
+        + der.encode(0xA3, der.encode(der.SEQUENCE, b"".join(_repaired_extensions(current, parts)))),
+    )
+    signature = der.encode(der.BIT_STRING, b"\x00" + keys.sign(key, to_be_signed))
+    return x509.load_der_x509_certificate(der.encode(der.SEQUENCE, to_be_signed + algorithm + signature))
+
+
+def _repaired_extensions(current: x509.Certificate, parts: Sequence[der.Element]) -> Iterator[bytes]:
+    """Yield the extensions, in DER, of the certificate whose TBSCertificate has these parts."""
+    constraints = x509.BasicConstraints(True, path_length(current) if is_ca(current) else None)
+    yield _extension(constraints, critical=True)
+    yield _extension(_with_signing(_usage(current)), critical=True)
+    if subject_key_identifier(current) is None:
+        yield _extension(x509.SubjectKeyIdentifier.from_public_key(current.public_key()), critical=False)
+    replaced = {constraints.oid.dotted_string, ExtensionOID.KEY_USAGE.dotted_string}
+    if not is_for(current, CLIENT):
+        replaced.add(ExtensionOID.EXTENDED_KEY_USAGE.dotted_string)
+    for explicit in (part for part in parts if part.tag == 0xA3):
+        for extension in der.elements(next(der.elements(explicit.content)).content):
+            if der.dotted(next(der.elements(extension.content)).content) not in replaced:
+                yield extension.encoded
+
+
+def _extension(value: x509.ExtensionType, *, critical: bool) -> bytes:
+    flag = der.encode(der.BOOLEAN, b"\xff") if critical else b""
+    return der.encode(
+        der.SEQUENCE, der.oid(value.oid.dotted_string) + flag + der.encode(der.OCTET_STRING, value.public_bytes())
+    )
+
+
+def _with_signing(usage: x509.KeyUsage | None) -> x509.KeyUsage:
+    """Return a keyUsage for a CA that may do what it could do before."""
+    if usage is None:
+        return _key_usage(certificates=True)
+    return x509.KeyUsage(
+        usage.digital_signature,
+        usage.content_commitment,
+        usage.key_encipherment,
+        usage.data_encipherment,
+        usage.key_agreement,
+        key_cert_sign=True,
+        crl_sign=True,
+        encipher_only=usage.key_agreement and usage.encipher_only,
+        decipher_only=usage.key_agreement and usage.decipher_only,
+    )
+
+
 def issued_certificate(issuer: Issuer, order: Order, serial: int) -> x509.Certificate:
     """Return the signed certificate of a client, a server, or an intermediate CA."""
     is_ca = order.profile == INTERMEDIATE
@@ -161,9 +226,13 @@ def issued_certificate(issuer: Issuer, order: Order, serial: int) -> x509.Certif
 
 def alternative_names(order: Order) -> list[x509.GeneralName]:
     """Return what the subjectAltName of a certificate must hold."""
-    # RFC 5280, 4.1.2.6: an emailAddress in the subject must be in the subjectAltName too.
-    addresses = order.subject.get_attributes_for_oid(NameOID.EMAIL_ADDRESS)
-    return [general_name(name) for name in order.names] + [x509.RFC822Name(str(mail.value)) for mail in addresses]
+    return [*map(general_name, order.names), *mail_names(order.subject)]
+
+
+def mail_names(subject: x509.Name) -> list[x509.GeneralName]:
+    """Return the addresses of a subject, which must be in the subjectAltName too (RFC 5280, 4.1.2.6)."""
+    addresses = subject.get_attributes_for_oid(NameOID.EMAIL_ADDRESS)
+    return [x509.RFC822Name(str(mail.value)) for mail in addresses]
 
 
 def is_for(certificate: x509.Certificate, profile: str) -> bool:
@@ -255,6 +324,50 @@ def path_length(certificate: x509.Certificate) -> int | None:
     return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.path_length
 
 
+def shortcoming(certificate: x509.Certificate) -> str | None:
+    """Return what the extensions of a CA certificate lack to issue clients and CRLs for nginx, or None.
+
+    It is the end of a sentence. What nginx does about it was measured: nginx takes the clients of an X.509 version 1
+    certificate, and refuses those of one of version 3 that does not say that it is a CA's.
+    """
+    if not is_ca(certificate):
+        if certificate.version is x509.Version.v1:
+            return "is of X.509 version 1, which cannot say that it is the certificate of a CA"
+        return (
+            "is not the certificate of a CA: basicConstraints CA:TRUE is missing, so nginx refuses every client that "
+            "it has issued"
+        )
+    usage = _usage(certificate)
+    if usage and not usage.key_cert_sign:
+        return "its keyUsage lacks keyCertSign, so nginx refuses every client that it has issued"
+    if usage and not usage.crl_sign:
+        return "its keyUsage lacks cRLSign, so nginx refuses every client as soon as it has a CRL (error 35)"
+    return None
+
+
+def is_repairable(certificate: x509.Certificate) -> bool:
+    """Tell whether a CA certificate is one that nginx cannot work with, and that its own key can reissue."""
+    is_fit = shortcoming(certificate) is None and is_for(certificate, CLIENT)
+    return not is_fit and certificate.issuer == certificate.subject
+
+
+def how_to_repair(certificate: x509.Certificate) -> str:
+    """Return what to do about a CA certificate with a shortcoming."""
+    if certificate.issuer != certificate.subject:
+        return "if it is a CA's, have the CA above sign it again with basicConstraints CA:TRUE and cRLSign"
+    return (
+        "if it is a CA's, whoever has its key can reissue it with mtls_ca_repair: true (the option repair of "
+        "mtls.nginx.ca_init and ca_adopt): same key, subject and serial number, so that clients keep their certificates"
+    )
+
+
+def _usage(certificate: x509.Certificate) -> x509.KeyUsage | None:
+    try:
+        return certificate.extensions.get_extension_for_class(x509.KeyUsage).value
+    except x509.ExtensionNotFound:
+        return None
+
+
 def check_ca(certificate: x509.Certificate, path: str, now: datetime) -> None:
     """Raise MtlsError unless ``certificate`` is a currently valid CA certificate with keyCertSign and cRLSign.
 
@@ -262,20 +375,11 @@ def check_ca(certificate: x509.Certificate, path: str, now: datetime) -> None:
     """
     try:
         len(certificate.extensions)  # which are read when they are asked for
-    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+    except UNREADABLE as error:
         raise MtlsError(f"{path}: has an extension that cannot be read ({error}); have its CA make it anew") from error
-    if not is_ca(certificate):
-        raise MtlsError(f"{path}: is not the certificate of a CA (basicConstraints CA:TRUE is missing); use a CA's")
-    try:
-        usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
-    except x509.ExtensionNotFound:
-        usage = None
-    if usage and not usage.key_cert_sign:
-        raise MtlsError(f"{path}: its keyUsage lacks keyCertSign, so it must not issue; set up a new authority")
-    if usage and not usage.crl_sign:
-        raise MtlsError(
-            f"{path}: its keyUsage lacks cRLSign, so nginx would refuse every client (error 35); set up a new authority"
-        )
+    fault = shortcoming(certificate)
+    if fault is not None:
+        raise MtlsError(f"{path}: {fault}; {how_to_repair(certificate)}")
     by = signature_weakness(certificate)
     if by is not None and certificate.issuer != certificate.subject:  # nobody checks the signature of a root
         raise MtlsError(
@@ -329,8 +433,27 @@ def _is_for_pss(csr: x509.CertificateSigningRequest) -> bool:
     A certificate for plain RSA would not fit the key on the device.
     """
     _version, _subject, key, *_attributes = der.elements(next(der.elements(csr.tbs_certrequest_bytes)).content)
-    algorithm = next(der.elements(next(der.elements(key.content)).content))
-    return der.dotted(algorithm.content) == "1.2.840.113549.1.1.10"
+    return _is_pss(key)
+
+
+def has_pss_key(certificate: x509.Certificate) -> bool:
+    """Tell the same of a certificate's key."""
+    if _PSS not in certificate.tbs_certificate_bytes:
+        return False
+    parts = der.elements(next(der.elements(certificate.tbs_certificate_bytes)).content)
+    _serial, _algorithm, _issuer, _validity, _subject, key = (part for part in parts if part.tag < 0x80)
+    return _is_pss(key)
+
+
+def check_not_pss(certificate: x509.Certificate, path: str) -> None:
+    """Raise MtlsError for a CA whose key would be taken for plain RSA, so that nothing it signs would be right."""
+    if has_pss_key(certificate):
+        raise MtlsError(f"{path}: has an RSA-PSS key, which cannot be used here; set up a new authority")
+
+
+def _is_pss(public_key: der.Element) -> bool:
+    algorithm = next(der.elements(next(der.elements(public_key.content)).content))
+    return algorithm.encoded == _PSS
 
 
 @dataclass(frozen=True)

@@ -108,6 +108,7 @@ _OIDS = {name: oid for oid, name in _SHORT_NAMES.items()}
 _ENCODINGS = {der.BMP_STRING: "utf-16-be", der.UNIVERSAL_STRING: "utf-32-be"}
 _ONE_BYTE_STRINGS = frozenset({0x12, 0x13, 0x14, 0x16, 0x1A, 0x17, 0x18})  # Numeric ... Visible, and times
 _STRINGS = _ONE_BYTE_STRINGS | set(_ENCODINGS) | {der.UTF8_STRING}
+_CANONICAL_STRINGS = frozenset({der.UTF8_STRING, 0x13, der.T61_STRING, der.IA5_STRING, 0x1A, *_ENCODINGS})
 _ONELINE_ESCAPE = re.compile(rb"\\([/+])|\\x([0-9A-F]{2})")
 _PLAIN_ONELINE = re.compile(r"(?:/[A-Za-z]+=[A-Za-z0-9_.@:-]+)+")  # nothing to escape in either spelling
 _ATTRIBUTE = re.compile(r"(?:^|(?<!\\)[,+])([A-Za-z0-9.]+)=")
@@ -159,6 +160,43 @@ def _attribute(known: _Attribute, name: str, text: object, owner: str) -> x509.N
     return x509.NameAttribute(x509.ObjectIdentifier(known.oid), text)
 
 
+def raw_names(certificate: x509.Certificate) -> tuple[bytes, bytes]:
+    """Return issuer and subject in DER, also of a certificate whose names ``cryptography`` cannot read."""
+    parts = der.elements(next(der.elements(certificate.tbs_certificate_bytes)).content)
+    _serial, _algorithm, issuer, _validity, subject, *_rest = (part.encoded for part in parts if part.tag < 0x80)
+    return issuer, subject
+
+
+def are_one_name(one: bytes, other: bytes) -> bool:
+    """Tell whether OpenSSL takes two names, in DER, for one (X509_NAME_cmp; RFC 5280, 7.1).
+
+    Neither the type of a string counts, nor the case of ASCII letters, nor spaces at its ends or more than one.
+    """
+    return one == other or _canonical(one) == _canonical(other)
+
+
+def begins_with(name: bytes, beginning: bytes) -> bool:
+    """Tell whether the first attributes of a name are those of another one, both in DER, as OpenSSL compares them."""
+    first = _canonical(beginning)
+    return _canonical(name)[: len(first)] == first
+
+
+@functools.lru_cache(maxsize=_REMEMBERED)
+def _canonical(name: bytes) -> tuple[tuple[object, ...], ...]:
+    return tuple(tuple(sorted((oid, *_canonical_value(element)) for oid, element in rdn)) for rdn in _attributes(name))
+
+
+def _canonical_value(element: der.Element) -> tuple[int, bytes]:
+    if element.tag not in _CANONICAL_STRINGS:
+        return element.tag, element.content
+    encoding = "utf-8" if element.tag == der.UTF8_STRING else _ENCODINGS.get(element.tag, "latin-1")
+    try:
+        utf8 = element.content.decode(encoding).encode()
+    except UnicodeError:
+        return element.tag, element.content
+    return der.UTF8_STRING, b" ".join(utf8.split()).lower()  # bytes.lower and split know ASCII only
+
+
 def nginx_dn(name: x509.Name) -> str:
     """Return ``name`` exactly as nginx 1.11.6 and newer put it into ``$ssl_client_s_dn``."""
     return _nginx_dn(name.public_bytes())
@@ -166,7 +204,7 @@ def nginx_dn(name: x509.Name) -> str:
 
 def index_subject(name: x509.Name) -> str:
     """Return ``name`` exactly as OpenSSL 3 writes it into ``index.txt``: ``/C=ES/CN=...``."""
-    return _index_subject(name.public_bytes())
+    return raw_index_subject(name.public_bytes())
 
 
 # Each is asked for several times on the way of one certificate, before and after processes are forked.
@@ -176,7 +214,8 @@ def _nginx_dn(name: bytes) -> str:
 
 
 @functools.lru_cache(maxsize=_REMEMBERED)
-def _index_subject(name: bytes) -> str:
+def raw_index_subject(name: bytes) -> str:
+    """Return what ``index_subject`` does, of a name in DER."""
     return "/" + _written(name, _oneline_value, "/", reverse=False)
 
 

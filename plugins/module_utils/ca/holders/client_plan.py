@@ -15,8 +15,8 @@ from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple
 
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import HOLD, Authority
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import keys, numbers, profiles
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import HOLD, Authority, CertificateMissing
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import keys, name_constraints, numbers, profiles
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.profiles import Order
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.subjects import index_subject, nginx_dn, subject_name
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import client_files, issuing, p12
@@ -107,6 +107,7 @@ class Planner:
         self._digests: dict[tuple[object, ...], str] = {}  # most clients are defined alike
         self._exposed: list[str] = []
         self._keyless: list[str] = []  # clients whose private keys are not here
+        self._missing: list[str] = []  # serials in the record that have no certificate file
         self._waiting: list[str] = []  # those of them that another controller has to see to
         self._stay_revoked = stay_revoked
 
@@ -151,6 +152,11 @@ class Planner:
             self.warnings.append(
                 f"{exposed}: private keys, or passwords of such, that others can read; run "
                 f"`{permissions.remedy(self._authority.path)}`, and revoke them if somebody has read them"
+            )
+        if self._missing:
+            self.warnings.append(
+                f"{self._authority.path}: the certificates {first_few(dict.fromkeys(self._missing))} have no file in "
+                "newcerts, so their clients get new ones; the old ones stay valid until they expire or are revoked"
             )
         if self._keyless:
             remedy = "revoke a client and have it present again to give it a new key"
@@ -342,6 +348,7 @@ class Planner:
         if subject == self._chain[0].subject:
             raise MtlsError(f"{client.owner}: its subject is the authority's own; give it another one")
         validity = profiles.validity(client.days, self._now, self._chain[0], client.owner)
+        name_constraints.check(self._chain, subject, profiles.mail_names(subject), client.owner)
         retired = self._retired_key(client, found, subject)
         if retired is not None and client.csr is not None:
             raise MtlsError(
@@ -403,8 +410,15 @@ class Planner:
             on_file = found.entry is not None and found.entry.serial == serial
             if on_file or not self._ownership.may_be_of(client.name, serial):
                 continue
-            certificate = self._authority.certificate(serial)
-            if not profiles.is_for(certificate, profiles.CLIENT) or profiles.weakness(certificate) is not None:
+            try:
+                certificate = self._authority.certificate(serial)
+                usable = profiles.is_for(certificate, profiles.CLIENT) and profiles.weakness(certificate) is None
+            except CertificateMissing:
+                self._missing.append(serial)
+                continue
+            except profiles.UNREADABLE:  # one that `cryptography` cannot read, which was taken over
+                continue
+            if not usable:
                 continue
             if found.public_key in (None, keys.public_der(certificate.public_key())):
                 return certificate
@@ -430,9 +444,19 @@ class Planner:
             if found.entry is not None and serial == found.entry.serial:
                 if found.matches:
                     return serial
-            elif found.public_key == keys.public_der(self._authority.certificate(serial).public_key()):
+            elif found.public_key == self._public_key(serial, found.public_key):
                 return serial
         return None
+
+    def _public_key(self, serial: str, otherwise: bytes) -> bytes:
+        """Return the public key of a revoked certificate; when nobody can tell any more, ``otherwise``.
+
+        So a key that may be the revoked one's is not used again.
+        """
+        try:
+            return keys.public_der(self._authority.certificate(serial).public_key())
+        except (CertificateMissing, ValueError):
+            return otherwise
 
     def _why_new(self, client: Client, found: Examined, lost: bool) -> str:
         if found.foreign:

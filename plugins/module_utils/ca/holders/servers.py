@@ -16,8 +16,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Authority
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import chains, keys, numbers, profiles
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Authority, CertificateMissing
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import (
+    chains,
+    keys,
+    name_constraints,
+    numbers,
+    profiles,
+)
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.chains import read_certificates
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.profiles import Order
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.subjects import index_subject, subject_name
@@ -259,6 +265,8 @@ class _ServerWorker:
             because += f"; {numbers.hexadecimal(restore.serial_number)} was issued already"
             return ServerStep(server, action, because, entry, definition, restore=restore)
         validity = profiles.validity(server.days, self._now, self._authority.chain[0], server.owner)
+        names = [profiles.general_name(name) for name in server.names]
+        name_constraints.check(self._authority.chain, server.subject(), names, server.owner)
         return ServerStep(server, action, because, entry, definition, validity, retired_key)
 
     def _restorable(self, server: Server) -> x509.Certificate | None:
@@ -272,7 +280,10 @@ class _ServerWorker:
             entry = record.get(serial)
             if entry is None or entry.status != "valid" or entry.not_after <= self._soon(server):
                 continue
-            certificate = self._authority.certificate(serial)
+            try:
+                certificate = self._authority.certificate(serial)
+            except CertificateMissing:
+                continue
             if (
                 profiles.is_for(certificate, profiles.SERVER)
                 and keys.public_der(certificate.public_key()) == public

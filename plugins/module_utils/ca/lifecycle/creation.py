@@ -79,7 +79,7 @@ class _Upkeep:
     """What is to be done to an authority that exists.
 
     ``chain`` takes the place of ca.crt, ``change`` that of the key file. The CA certificate that is to follow is
-    ``renewed``, or the parent signs it for ``child`` in place of ``current``.
+    ``renewed``, or the parent signs it for ``child`` in place of ``current``; the audit log has it as ``did``.
     """
 
     ensured: Ensured
@@ -88,6 +88,7 @@ class _Upkeep:
     change: protection.Change | None
     renewed: x509.Certificate | None = None
     child: parents.Child | None = None
+    did: str = audit.CA_RENEWED
 
     def carry_out(self, wanted: WantedAuthority, place: layout.Layout, _key: ca_key.CaKey) -> None:
         """Do it; the caller holds the lock."""
@@ -103,7 +104,7 @@ class _Upkeep:
             )
             self.ensured.warnings += warnings
         if renewed is not None:
-            renewal.carry_out(place, renewed)
+            renewal.carry_out(place, renewed, self.did)
             self.ensured.certificate = renewed
         layout.complete(place, wanted.crl_days)
 
@@ -171,7 +172,7 @@ def _foresee(wanted: WantedAuthority, place: layout.Layout, key: ca_key.CaKey) -
 
 def _establish(wanted: WantedAuthority, place: layout.Layout, key: ca_key.CaKey) -> Ensured:
     """Carry the plan out, and sign the first CRL."""
-    plan = None if os.path.isdir(place.path) else _plan(wanted, place, key)  # a mistake leaves no directory behind
+    plan = None if os.path.exists(place.lock) else _plan(wanted, place, key)  # a mistake leaves nothing behind
     files.make_directory(place.path, 0o700)
     with files.lock(place.lock):
         if plan is None or os.listdir(place.path) != [os.path.basename(place.lock)]:
@@ -281,6 +282,7 @@ def _read_signed(path: str, public_key: keys.AnyPublicKey, name: x509.Name) -> S
 
 def _plan_upkeep(wanted: WantedAuthority, place: layout.Layout, key: ca_key.CaKey) -> _Upkeep:
     current = read_certificates(place.certificate)
+    profiles.check_not_pss(current[0], place.certificate)
     if wanted.subject is not None:
         name = subjects.subject_name(wanted.subject, f"authority {place.path}")
         if name != current[0].subject:
@@ -290,12 +292,17 @@ def _plan_upkeep(wanted: WantedAuthority, place: layout.Layout, key: ca_key.CaKe
             )
     ca_key.check_exists(key)
     chain = _chain_to_follow(wanted, place, current)
+    change = _protection_of(wanted, place, (chain or current)[0])
+    opened = key if change is None else ca_key.KeyFile(place.key, change.opened_by)
+    repaired = None
+    if wanted.repair and chain is None and profiles.is_repairable(current[0]):
+        repaired = renewal.repaired(place, opened)
+        current = (repaired, *current[1:])
     certificate = (chain or current)[0]
     is_renewable = _is_renewable(wanted, certificate)
     if not _is_renewable(wanted, current[0]):
         chains.check(chain or current, place.certificate, times.now())
     layout.check_not_lost(place)
-    change = _protection_of(wanted, place, certificate)
     encrypted = keys.is_encrypted(change.pem) if change is not None else key.protected()
     ensured = Ensured(False, certificate, encrypted, ["ca.crt"] if chain else [], warnings=[])
     ensured.added += layout.missing(place)
@@ -308,7 +315,12 @@ def _plan_upkeep(wanted: WantedAuthority, place: layout.Layout, key: ca_key.CaKe
     ensured.warnings += _weaknesses(chain or current, place.certificate)
     if change is not None:
         ensured.updated["ca.key"] = change.what
-        key = ca_key.KeyFile(place.key, change.opened_by)
+        key = opened
+    if repaired is not None:
+        ensured.updated["ca.crt"] = (
+            "reissued as the certificate of a CA that may sign CRLs, with the same key, subject and serial number; the "
+            "old one is kept beside it"
+        )
     if not is_renewable:
         if renewal.ends_early(certificate) or renewal.is_due(certificate, wanted.renew_before):
             ensured.warnings.append(
@@ -316,7 +328,7 @@ def _plan_upkeep(wanted: WantedAuthority, place: layout.Layout, key: ca_key.CaKe
                 f"signs may expire later; {_how_to_renew(wanted, place, certificate)} (same key: clients keep their "
                 "certificates)"
             )
-        return _Upkeep(ensured, certificate, chain, change)
+        return _Upkeep(ensured, certificate, chain, change, repaired, did=audit.CA_REPAIRED)
     expires = times.iso(certificate.not_valid_after_utc)
     ensured.updated["ca.crt"] = f"renewed for {wanted.days} days, it expires on {expires}"
     if certificate.issuer != certificate.subject and wanted.parent is not None:
@@ -324,7 +336,7 @@ def _plan_upkeep(wanted: WantedAuthority, place: layout.Layout, key: ca_key.CaKe
         renewal.check_may_follow(place, key)
         parents.check_signable(wanted.parent, child)
         return _Upkeep(ensured, certificate, chain, change, child=child)
-    renewed = renewal.by_itself(place, key, wanted.days)
+    renewed = renewal.by_itself(place, key, wanted.days, certificate)
     ensured.certificate = renewed
     if renewed.serial_number == certificate.serial_number:
         ensured.warnings.append(

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Authority
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Authority, CertificateMissing
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import chains, keys, profiles, subjects
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.profiles import Order
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.wanted import Parent
@@ -50,7 +50,10 @@ def sign(
         validity = _validity(authority, child)
         for serial in reversed(authority.record.namesakes(subjects.index_subject(child.name))):
             if authority.record.is_valid(serial):
-                certificate = authority.certificate(serial)
+                try:
+                    certificate = authority.certificate(serial)
+                except CertificateMissing:
+                    continue
                 is_later = follows is None or life(certificate) > life(follows)
                 if is_later and keys.public_der(certificate.public_key()) == public and profiles.is_ca(certificate):
                     return (certificate, *authority.chain), authority.warnings

@@ -41,15 +41,25 @@ def ends_early(certificate: x509.Certificate) -> bool:
     return end - times.now() < min(_EARLY, (end - certificate.not_valid_before_utc) / 4)
 
 
-def by_itself(place: layout.Layout, ca: ca_key.CaKey, days: int) -> x509.Certificate:
-    """Return the self-signed certificate that is to follow; nothing is written.
+def repaired(place: layout.Layout, ca: ca_key.CaKey) -> x509.Certificate:
+    """Return the CA certificate reissued with extensions that nginx can work with; nothing is written.
+
+    :raises MtlsError: the key is another one's.
+    """
+    current = read_certificates(place.certificate)[0]
+    key = ca.load()
+    check_belongs(key, current, place.key, place.certificate)
+    return profiles.repaired_ca_certificate(key, current)
+
+
+def by_itself(place: layout.Layout, ca: ca_key.CaKey, days: int, current: x509.Certificate) -> x509.Certificate:
+    """Return the self-signed certificate that is to follow ``current``; nothing is written.
 
     A client's certificate may name its issuer by its serial (RFC 5280, 4.2.1.1; easy-rsa's do). OpenSSL takes no CA
     certificate with another serial for it then, so the serial stays the same for such an authority.
 
     :raises MtlsError: the CA cannot be renewed with its own key.
     """
-    current = read_certificates(place.certificate)[0]
     key = ca.load()
     check_belongs(key, current, place.key, place.certificate)
     serial = current.serial_number if _is_named_by_serial(place, current) else numbers.random_serial()
@@ -74,14 +84,14 @@ def check_may_follow(place: layout.Layout, ca: ca_key.CaKey) -> None:
         )
 
 
-def carry_out(place: layout.Layout, renewed: x509.Certificate) -> None:
+def carry_out(place: layout.Layout, renewed: x509.Certificate, did: str = audit.CA_RENEWED) -> None:
     """Keep the old certificate as ``ca-<SERIAL>.crt`` and put the new one in its place."""
     with open(place.certificate, "rb") as stream:
         old = stream.read()
     current, *above = read_certificates(place.certificate)
     files.write_file(_kept(place, current, old), old, 0o644)
     pem = chains.pem((renewed, *above))
-    with audit.AuditLog(place.path).noting([certificate_event(audit.CA_RENEWED, renewed)]):
+    with audit.AuditLog(place.path).noting([certificate_event(did, renewed)]):
         files.write_file(place.certificate, pem, 0o644)
 
 
@@ -107,4 +117,6 @@ def _names(path: str, serial: int) -> bool:
         named = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
     except x509.ExtensionNotFound:
         return False
+    except profiles.UNREADABLE:  # one that `cryptography` cannot read, which was taken over: it may
+        return True
     return named.authority_cert_serial_number == serial

@@ -31,11 +31,12 @@ PENDING, PENDING_FILE = ".audit.pending", ".audit.file.pending"
 _LONGEST = 300  # characters of what the environment says
 
 # What `did` can be.
-CREATED, CA_RENEWED, IMPORTED, EXPORTED, RESTORED = "ca created", "ca renewed", "imported", "exported", "restored"
+CREATED, CA_RENEWED, CA_REPAIRED = "ca created", "ca renewed", "ca repaired"
+IMPORTED, EXPORTED, RESTORED = "imported", "exported", "restored"
 ISSUED, RENEWED, ENTERED, REVOKED, RELEASED = "issued", "renewed", "entered", "revoked", "released"
 CRL, KEY = "crl signed", "key"
 # Acts that are one rename of a file. Of these a killed run may leave a line too many: the next one does the act again.
-_FILES = frozenset({CREATED, CA_RENEWED, IMPORTED, EXPORTED, RESTORED, KEY})
+_FILES = frozenset({CREATED, CA_RENEWED, CA_REPAIRED, IMPORTED, EXPORTED, RESTORED, KEY})
 
 Event = Mapping[str, Any]
 

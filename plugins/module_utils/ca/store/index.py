@@ -82,6 +82,17 @@ class Index:
     def __contains__(self, serial: str) -> bool:
         return serial in self._lines
 
+    def differing(self, other: Index) -> list[str]:
+        """Return the serials of which ``other`` has another line, or has the only one."""
+        return [serial for serial, line in other._lines.items() if self._lines.get(serial) != line]
+
+    def is_apart_from(self, other: Index) -> bool:
+        """Tell whether no serial has the same subject in both."""
+        return not any(
+            line.rpartition("\t")[2] == other._lines.get(serial, "").rpartition("\t")[2]
+            for serial, line in self._lines.items()
+        )
+
     def get(self, serial: str) -> Entry | None:
         """Return what is recorded of a serial."""
         line = self._lines.get(serial)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import pathlib
+import re
 
 import pytest
 import yaml
@@ -450,3 +451,31 @@ def test_a_host_whose_authority_is_not_known_is_left_out():
     found = to_revoke(nas={"mtls_clients": [{"name": "phone"}]}, web={"mtls_clients": "phone"})
     assert list(found.authorities) == ["/inventory/pki"]
     assert "host web: mtls_clients is not a list" in found.left_out["host web"]
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"mtls_ca_passphrase": 5349}, "mtls_ca_passphrase: is not text"),
+        ({"mtls_ca_old_passphrase": True}, "mtls_ca_old_passphrase: is not text"),
+        ({"mtls_ca_pkcs11": {"module": "m", "token": "t", "key": "k", "pin": 83}}, "mtls_ca_pkcs11, pin: is not text"),
+        ({"mtls_clients": [{"name": "a", "p12_password": 3.1}]}, "mtls_clients, item 1, p12_password: is not text"),
+        ({"mtls_fleet_clients": [{"name": "a", "p12_password": 45045}]}, "item 1, p12_password: is not text"),
+        ({"mtls_revoked": [{"serial": 64}]}, r"mtls_revoked, item 1, serial: is not text, .* \(64\)"),
+        ({"mtls_authorities": [{"ca_dir": "x", "ca_passphrase": 5349}]}, "mtls_ca_passphrase: is not text"),
+    ],
+)
+def test_what_yaml_read_as_a_number_is_refused(variables, said):
+    assert re.search(f"^host nas: .*{said}.*put it in quotes", refused(nas={"mtls_clients": [], **variables}))
+
+
+def test_what_a_template_stands_for_is_followed_in_the_inventory_itself():
+    follow = {"{{ vault }}": 5349}
+    raw = {"mtls_ca_passphrase": "{{ vault }}"}
+    with pytest.raises(MtlsError, match="host nas: mtls_ca_passphrase: is not text"):
+        READER.check_as_written("nas", raw, lambda value: follow.get(value, value) if isinstance(value, str) else value)
+    other = {"mtls_authorities": [{"ca_dir": "x", "ca_passphrase": "{{ vault }}"}]}
+    with pytest.raises(MtlsError, match="host nas: mtls_ca_passphrase: is not text"):
+        READER.check_as_written(
+            "nas", other, lambda value: follow.get(value, value) if isinstance(value, str) else value
+        )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import http.server
 import threading
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,9 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.options import TRUST
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.wanted import Ensured, WantedAuthority
 from ansible_collections.mtls.nginx.plugins.module_utils.common import times
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.site.publication import publish_crl
 from ansible_collections.mtls.nginx.tests.authorities import new_authority
+from ansible_collections.mtls.nginx.tests.unit.support import openssl
 
 P256 = keys.KeyKind("ecdsa")
 
@@ -239,6 +242,43 @@ def test_the_crl_says_until_when_it_is_good(theirs):
     ensure(theirs.access())
     with open_authority(theirs.access(), read_only=True) as authority:
         assert authority.crl_state().next_update > times.now()
+
+
+def test_crls_without_a_number_are_compared_by_their_times(theirs):
+    """As `openssl ca -gencrl` makes them without a crlnumber in openssl.cnf."""
+    (theirs.path / "plain.cnf").write_text(
+        "[ca]\ndefault_ca=d\n[d]\ndatabase=index.txt\ndefault_md=sha256\ncertificate=ca.crt\nprivate_key=ca.key\n"
+    )
+
+    def sign(when: str) -> bytes:
+        dates = ("-crl_lastupdate", f"{when}Z", "-crl_nextupdate", "20491231235959Z")
+        openssl("ca", "-config", "plain.cnf", "-gencrl", *dates, "-out", "plain.pem", cwd=theirs.path)
+        return (theirs.path / "plain.pem").read_bytes()
+
+    access = theirs.access(crl=str(theirs.path / "plain.pem"))
+    now = times.now()
+    old, new = (f"{now - timedelta(days=days):%Y%m%d%H%M%S}" for days in (3, 2))
+    sign(new)
+    ensure(access)
+    before = (theirs.here / "crl.pem").read_bytes()
+    sign(old)
+    _due, warnings = refresh(access)
+    assert "is a CRL without a number of" in warnings[0]
+    assert "older than a CRL without a number of" in warnings[0]
+    assert "CRL 0" not in warnings[0]
+    assert (theirs.here / "crl.pem").read_bytes() == before
+    newest = sign(f"{now - timedelta(days=1):%Y%m%d%H%M%S}")
+    assert refresh(access)[0] is not None
+    assert (theirs.here / "crl.pem").read_bytes() == newest
+
+
+def test_a_crl_that_lives_a_day_has_a_remedy_of_its_own(theirs):
+    theirs.new_crl(days=1)
+    ensure(theirs.access())
+    message = said(lambda: publish_crl(str(theirs.here), 3))
+    assert "set mtls_crl_min_days below that (0 for a day) and run mtls.nginx.refresh_crl more often" in message
+    assert "mtls_crl_days" not in message
+    assert publish_crl(str(theirs.here), 0) == (theirs.here / "crl.pem").read_text()
 
 
 def test_a_bundle_is_a_chain_up_to_its_root_with_who_issues_first(theirs, tmp_path):

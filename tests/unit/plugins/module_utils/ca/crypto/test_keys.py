@@ -61,8 +61,12 @@ def test_openssls_own_forms(tmp_path, form):
     [
         (b"", None, "holds no private key in PEM; restore it from a backup, or move it away"),
         (b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", None, "holds no private key in PEM"),
-        (pem(ed25519.Ed25519PrivateKey.generate()), None, "is neither an RSA nor an ECDSA key; move it away"),
-        (pem(x25519.X25519PrivateKey.generate()), None, "is neither an RSA nor an ECDSA key; move it away"),
+        (
+            pem(ed25519.Ed25519PrivateKey.generate()),
+            None,
+            "is neither an RSA nor an ECDSA key, but Ed25519",
+        ),
+        (pem(x25519.X25519PrivateKey.generate()), None, "is neither an RSA nor an ECDSA key, but X25519"),
     ],
 )
 def test_files_that_hold_no_such_key(tmp_path, content, passphrase, said):
@@ -96,7 +100,7 @@ def test_passphrases_that_do_not_open_it(tmp_path, passphrase, said):
     [
         (rsa.generate_private_key(65537, 1024), "the RSA key has 1024 bits; make one with at least 2048"),
         (ec.generate_private_key(ec.SECP256K1()), "the key is on curve secp256k1; make one on P-256 or P-384"),
-        (ed25519.Ed25519PrivateKey.generate(), "the key is neither RSA nor ECDSA; make one of these"),
+        (ed25519.Ed25519PrivateKey.generate(), "the key is neither RSA nor ECDSA, but Ed25519; make one of these"),
     ],
     ids=["short", "curve", "kind"],
 )

@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import serialization
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import keys
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client import Client
@@ -26,9 +27,10 @@ def test_a_directory_of_ours_is_read_whole_and_not_touched(pki):
     found = search([str(pki.path)], None)
     assert subjects_in(found) == ["CN=Test CA,O=Acme,C=ES", "CN=pad", "CN=phone"]
     assert len(found.keys) == 3
-    assert found.indexes == [str(pki.path / "index.txt")]
+    assert found.records == [str(pki.path / "index.txt")]
     assert len(found.crls) == 1
-    assert (found.locked, found.skipped) == ([], {})
+    assert found.locked == []
+    assert sorted(found.skipped) == [str(pki.file(name, ".p12")) for name in ("pad", "phone")]
     assert tree(pki.path) == before
 
 
@@ -40,14 +42,98 @@ def test_several_things_in_one_file_and_text_between_them(pki, tmp_path):
     assert (subjects_in(found), len(found.keys), len(found.crls)) == (["CN=phone"], 1, 1)
 
 
-def test_der_by_its_ending_only(pki, tmp_path):
+def test_der_whatever_its_name(pki, tmp_path):
     pki.one(Client("phone"))
-    certificate = x509.load_pem_x509_certificate(pki.file("phone", ".crt").read_bytes())
-    for name in ("a.cer", "a.der", "a.bin"):
-        (tmp_path / name).write_bytes(certificate.public_bytes(serialization.Encoding.DER))
-    found = search([str(tmp_path / "a.cer")], None)
-    assert [path for _certificate, path in found.certificates.values()] == [str(tmp_path / "a.cer")]
-    assert search([str(tmp_path / "a.bin")], None).certificates == {}
+    key, certificate = pki.file("phone", ".key"), pki.file("phone", ".crt")
+    convert = {
+        "cert.bin": ("x509", "-in", certificate, "-outform", "DER"),
+        "list": ("crl", "-in", pki.path / "crl.pem", "-outform", "DER"),
+        "key.txt": ("pkey", "-in", key, "-outform", "DER"),
+        "all.p7": ("crl2pkcs7", "-nocrl", "-certfile", pki.path / "ca.crt", "-outform", "DER"),
+        "all.p7b": ("crl2pkcs7", "-nocrl", "-certfile", pki.path / "ca.crt"),
+        "locked": ("pkcs8", "-topk8", "-in", pki.path / "ca.key", "-outform", "DER", "-passout", "pass:geheim"),
+        "bundle": ("pkcs12", "-export", "-inkey", key, "-in", certificate, "-passout", "pass:geheim"),
+    }
+    folder = tmp_path / "found"
+    folder.mkdir()
+    for name, arguments in convert.items():
+        openssl(*arguments, "-out", folder / name, cwd=tmp_path)
+    found = search([str(folder)], "geheim")
+    found.unlock("geheim")
+    assert subjects_in(found) == ["CN=Test CA,O=Acme,C=ES", "CN=phone"]
+    assert (len(found.keys), len(found.crls), found.locked, found.skipped) == (2, 1, [], {})
+    assert [sorted(map(os.path.basename, each.paths)) for each in found.certificates.values()] == [
+        ["all.p7", "all.p7b"],
+        ["bundle", "cert.bin"],
+    ]
+
+
+def test_records_and_counters_by_what_is_in_them(tmp_path):
+    line = "V\t360101000000Z\t\t1000\tunknown\t/CN=phone\n"
+    for name, content in {
+        "root-ca.db": line,
+        "windows.txt": line.replace("\n", "\r\n"),
+        "index.txt": "",
+        "root-ca.db.attr": "unique_subject = no\n",
+        "root-ca.crt.srl": "1001\n",
+        "root-ca.crl.srl": "01\n",
+        "serial.old": "1000\n",
+        "spaces.txt": line.replace("\t", " "),
+        "notes.txt": "Visit us\n",
+    }.items():
+        (tmp_path / name).write_bytes(content.encode())
+    found = search([str(tmp_path)], None)
+    assert [os.path.basename(path) for path in found.records] == ["index.txt", "root-ca.db", "windows.txt"]
+    assert [os.path.basename(path) for path in found.counters] == ["root-ca.crl.srl", "root-ca.crt.srl"]
+    assert list(found.skipped) == [str(tmp_path / "spaces.txt")]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"SQLite format 3\0...", "XCA"),
+        (b"\xfe\xed\xfe\xed\0\0\0\2", "Java keystore"),
+        (b"Bdgr\0\0\0\7", "step-ca"),
+        (b"<crt>LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0t</crt>", "pfSense"),
+        ("\ufeff-----BEGIN CERTIFICATE-----\n".encode("utf-16-le"), "UTF-16"),
+        (b"-----BEGIN CERTIFICATE-----\nMII", "has no end"),
+        (b"-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n", "damaged or of an unknown"),
+        (b"-----BEGIN PGP MESSAGE-----\nAAAA\n-----END PGP MESSAGE-----\n", "has a PGP MESSAGE"),
+        (b"\x30\x03\x02\x01\x01", "damaged or of an unknown kind"),
+    ],
+)
+def test_what_may_hold_keys_or_revocations_is_named(tmp_path, content, said):
+    (tmp_path / "file").write_bytes(content)
+    assert said in search([str(tmp_path)], None).skipped[str(tmp_path / "file")]
+    with pytest.raises(MtlsError, match=rf"file: .*{said}.*; correct it, or leave it out of source"):
+        search([str(tmp_path / "file")], None)
+
+
+def test_a_named_file_with_nothing_in_it_is_an_error(tmp_path):
+    (tmp_path / "ca.crl").write_text("")
+    with pytest.raises(MtlsError, match=r"ca\.crl: holds no certificate, key, CRL or record; correct it"):
+        search([str(tmp_path / "ca.crl")], None)
+    assert search([str(tmp_path)], None).skipped == {}
+
+
+def test_links(pki, tmp_path):
+    folder = tmp_path / "found"
+    folder.mkdir()
+    (folder / "loop").symlink_to("loop")
+    (folder / "elsewhere").symlink_to(pki.path)
+    (folder / "ca.crt").symlink_to(pki.path / "ca.crt")
+    found = search([str(folder)], None)
+    assert subjects_in(found) == ["CN=Test CA,O=Acme,C=ES"]
+    assert found.skipped == {str(folder / "elsewhere"): "is a link to a folder, which is not followed; name it too"}
+    with pytest.raises(MtlsError, match="loop: is a symbolic link that leads nowhere"):
+        search([str(folder / "loop")], None)
+
+
+def test_pem_in_json(pki, tmp_path):
+    text = json.dumps({"cert": (pki.path / "ca.crt").read_text(), "key": (pki.path / "ca.key").read_text()})
+    (tmp_path / "ca.json").write_text(text)
+    found = search([str(tmp_path / "ca.json")], None)
+    assert (len(found.certificates), len(found.keys), found.skipped) == (1, 1, {})
 
 
 def test_keys_that_are_locked_open_with_the_passphrase(tmp_path):
@@ -92,14 +178,15 @@ def test_what_is_damaged_is_skipped_and_the_rest_is_found(pki, tmp_path):
     assert found.skipped[str(folder / "c.crt")] == "is a TRUSTED CERTIFICATE; convert it with `openssl x509`"
 
 
-def test_a_p12_that_is_named_is_opened_and_one_in_a_folder_is_not(pki):
+def test_a_p12_is_opened_wherever_it_is(pki):
     pki.one(Client("phone", p12_password="geheim"))
     path = pki.file("phone", ".p12")
     found = search([str(path)], "geheim")
     assert (subjects_in(found), len(found.keys)) == (["CN=Test CA,O=Acme,C=ES", "CN=phone"], 1)
     with pytest.raises(MtlsError, match=r"phone\.p12: source_passphrase does not open it"):
         search([str(path)], "falsch")
-    assert str(path) not in {where for _one, where in search([str(path.parent)], "geheim").certificates.values()}
+    assert any(str(path) in each.paths for each in search([str(path.parent)], "geheim").certificates.values())
+    assert "source_passphrase does not open it" in search([str(path.parent)], "falsch").skipped[str(path)]
 
 
 def test_a_path_that_is_not_there_is_an_error(tmp_path):
