@@ -44,8 +44,10 @@ test-long: $(VENV)/.dev $(COLLECTION) packages  ## the long trials: many kills, 
 	pytest $(PARALLEL) tests/gate --nginx=all
 	$(MAKE) matrix
 
-mutants: $(VENV)/.dev $(COLLECTION) packages  ## each line of the rendered gate taken away in turn: some test must notice (root, hours)
-	python tests/gate/trial.py --jobs 2
+mutants: $(VENV)/.mutants $(COLLECTION) packages  ## one thing changed at a time in what decides who enters, and each line of the rendered gate taken away: some test must notice (root, hours)
+	python tests/mutants.py
+	python tests/gate/trial.py
+	python tests/gate/trial.py --nginx=mainline
 
 lint: $(VENV)/.dev $(COLLECTION) changelog-lint docs-lint ci-lint  ## ruff, strict types, yamllint, ansible-lint's production profile, changelog and docs
 	ruff check
@@ -145,6 +147,10 @@ $(VENV)/.controller: requirements/controller.txt
 
 $(VENV)/.dev: requirements/dev.txt $(VENV)/.controller
 	python -m pip install --quiet -r requirements/dev.txt
+	touch $@
+
+$(VENV)/.mutants: requirements/mutants.txt $(VENV)/.dev
+	python -m pip install --quiet -r requirements/mutants.txt
 	touch $@
 
 # OpenBao's server, 70 MiB, for the integration tests and the benchmarks.

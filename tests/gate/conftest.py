@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import itertools
+import random
+
 import pytest
 
 from . import nginxes, pki
@@ -86,7 +89,18 @@ def app(running_app):
 def upstream_heads(upstream):
     """The upstream, with nothing on its mind."""
     upstream.take()
-    return upstream
+    yield upstream
+    upstream.elsewhere = ""
+
+
+_octets = itertools.count(random.randrange(1 << 20))
+
+
+@pytest.fixture
+def address():
+    """A loopback address of its own, since port 80 is one."""
+    number = next(_octets)
+    return f"127.{64 + number % 128}.{number // 128 % 256}.{1 + number // 32768 % 250}"
 
 
 def _hosts(build, tmp_path_factory, server_certificate, upstream):

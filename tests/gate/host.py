@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 import pathlib
 import signal
 import socket
@@ -25,8 +24,8 @@ from ansible_collections.mtls.nginx.tests.ports import free_port
 from . import pki
 from .nginxes import REPOSITORY, Build
 
-# `trial.py` has others rendered.
-_TEMPLATES = os.environ.get("MTLS_GATE_TEMPLATES", str(REPOSITORY / "roles" / "server" / "templates"))
+# `trial.py` puts others in their place.
+_TEMPLATES = str(REPOSITORY / "roles" / "server" / "templates")
 _SECONDS = 15
 _DIRECTIVES = ("map_hash_bucket_size", "map_hash_max_size", "resolver", "variables_hash_bucket_size")
 _PAGES = ("index.html", "secret", "api/secret", "page.php", "exact", "exactly", "open/index.html", "open/page")
@@ -72,6 +71,7 @@ class Host:
         self.plain_port = free_port()
         self.error_pages = True
         self.name_servers: Sequence[str] = ()
+        self.shutdown_timeout: int | None = None
         self.names: Mapping[str, str | None] = {}
         self._words = {"PORT": str(self.port), "PLAIN": str(self.plain_port), "FOLDER": str(folder), **words}
         self._process: subprocess.Popen[bytes] | None = None
@@ -96,6 +96,7 @@ class Host:
             error_pages=self.error_pages,
             name_servers=self.name_servers,
             names=self.names,
+            shutdown_timeout=self.shutdown_timeout,
         )
 
     def write(self, path: str, text: str) -> None:

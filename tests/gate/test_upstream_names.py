@@ -10,7 +10,8 @@ import urllib.parse
 
 import pytest
 
-from .client import ask
+from .client import ask, ask_plainly
+from .host import USUAL_HTTP
 from .names import NameServer
 
 PATHS = ("", "/", "/app", "/app/")
@@ -180,3 +181,40 @@ def test_ours_what_the_host_knows_in_another_way_stays(new_host, authority, upst
     host.start()
     assert ask(host.port, "/", tls=tls, client=authority.client("admin")).status == 200
     assert name_server.asked == []
+
+
+def test_ours_a_redirect_that_answers_a_preflight_leads_back_too(
+    new_host, authority, upstream, upstream_heads, name_server, tls
+):
+    host = new_host()
+    host.name_servers, host.names = [name_server.address], {"backend.test": "backend.test"}
+    url = by_name(upstream.url)
+    host.ours([service("nas", f"{url}/app", cors_preflight=True)], authority)
+    host.start()
+    upstream_heads.elsewhere = f"{url}/app/y"
+    asked = "Origin: https://photos.test\r\nAccess-Control-Request-Method: PUT\r\n"
+    answer = ask(host.port, "/x", tls=tls, method="OPTIONS", headers=asked)
+    assert answer.status == 302
+    assert re.findall(r"Location: (\S+)", answer.head) == [f"https://nas.test:{host.port}/y"]
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["ours", "the host's own"])
+def test_ours_who_answers_challenges_may_have_a_name(
+    new_host, authority, upstream, upstream_heads, name_server, address, own
+):
+    """Whether the host says in its http block which name servers it asks, or leaves it to us."""
+    host = new_host()
+    authority.client("admin")
+    host.name_servers, host.names = [name_server.address], {"backend.test": "backend.test"}
+    acme = {"listen": f"{address}:443", "redirect_http": True, "acme_upstream": by_name(upstream.url)}
+    http = USUAL_HTTP + (f"resolver {name_server.address};" if own else "")
+    neighbours = {"z": "server { listen 127.0.0.1:@PORT@; }"}
+    host.ours([service("nas", upstream.url, **acme)], authority, http=http, neighbours=neighbours)
+    host.start()
+    path = "/.well-known/acme-challenge/token"
+    assert ask_plainly(80, path, address=address).status == 200
+    assert set(name_server.asked) == {"backend.test"}
+    assert len(upstream_heads.take()) == 1
+    upstream_heads.elsewhere = f"{by_name(upstream.url)}/y"
+    answer = ask_plainly(80, path, address=address)
+    assert (answer.status, re.findall(r"Location: (\S+)", answer.head)) == (302, ["http://nas.test/y"])

@@ -10,10 +10,14 @@ import threading
 
 
 class Upstream:
-    """`heads` are the requests that came through, as text; `url` is where. `X-Elsewhere` asks for a redirect."""
+    """`heads` are the requests that came through, as text; `url` is where.
+
+    `X-Elsewhere` asks for a redirect; while `elsewhere` is set, everybody is sent there.
+    """
 
     def __init__(self) -> None:
         self.heads: list[str] = []
+        self.elsewhere = ""
         upstream = self
 
         class Handler(socketserver.StreamRequestHandler):
@@ -41,9 +45,9 @@ class Upstream:
             start = f"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: {protocol[0]}\r\n\r\n"
             handler.wfile.write(start.encode() + b"tunnel")
             return
-        elsewhere = _header(head, "x-elsewhere")
+        elsewhere = [*_header(head, "x-elsewhere"), self.elsewhere][0]
         if elsewhere:
-            start = f"HTTP/1.1 302 Found\r\nLocation: {elsewhere[0]}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+            start = f"HTTP/1.1 302 Found\r\nLocation: {elsewhere}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
             handler.wfile.write(start.encode())
             return
         body = b"UPSTREAM " + head.encode("latin-1")

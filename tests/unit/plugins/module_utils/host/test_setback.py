@@ -10,6 +10,7 @@ from datetime import timedelta
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
@@ -129,3 +130,97 @@ def test_names_are_shown_and_cannot_break_a_line():
     strange = pem(certificate(name((x509.NameOID.COMMON_NAME, "a\n\x1b[31mb")), key=OTHER))
     said = str(refused({CA_PATH: strange}, {CA_PATH: pem(certificate())}))
     assert said.isprintable()
+
+
+def test_what_the_controller_says():
+    authority = {"directory": "/srv/pki", "ca": CA_PATH, "crl": CRL_PATH, "certificates": "PEM"}
+    options = {
+        "host": "nas",
+        "clock": 1.5,
+        "authorities": [authority],
+        "replace_authority": True,
+        "forgettable": ["07"],
+    }
+    known = setback.KnownAuthority("/srv/pki", CA_PATH, CRL_PATH, b"PEM")
+    assert setback.Guard.of(options) == setback.Guard("nas", 1.5, [known], True, ["07"])
+
+
+@pytest.mark.parametrize(
+    ("count", "shown"), [(1, "01"), (5, "01, 02, 03, 04, 05"), (7, "01, 02, 03, 04, 05 and 2 more")]
+)
+def test_the_first_of_many_forgotten_are_named(count, shown):
+    error = refused(crls(crl(2, [(serial, None) for serial in range(1, count + 1)])), crls(crl(3)))
+    assert f" lists {shown} as revoked, " in str(error)
+    assert len(error.result["forgotten"]) == count
+
+
+SECOND = "/etc/nginx/client-certs/other.pem"
+BEFORE_IT = {
+    "no CRL": ({}, {CRL_PATH: b"nothing"}),
+    "a CRL that is the first": ({}, crls(crl(1))),
+    "a newer CRL": (crls(crl(1)), crls(crl(2))),
+}
+
+
+@pytest.mark.parametrize("what", BEFORE_IT)
+def test_each_file_is_looked_at_whatever_comes_before_it(what):
+    held, new = BEFORE_IT[what]
+    error = refused({**held, SECOND: pem(crl(2))}, {**new, SECOND: pem(crl(1))})
+    assert f"host nas has CRL 2 of CN=Root CA,O=Peña & Söhne,C=ES in {SECOND}, and the new file has CRL 1" in str(error)
+
+
+OTHERS_FIRST = {
+    "unchanged": (crl(2), crl(2)),
+    "without a number, of the same time": (crl(None, [(7, None)]), crl(None, [(7, None), (8, None)])),
+    "gone": (crl(2), None),
+}
+
+
+@pytest.mark.parametrize("what", OTHERS_FIRST)
+def test_each_crl_of_a_file_is_looked_at_whatever_comes_before_it(what):
+    held, new = OTHERS_FIRST[what]
+    older, newer = (crl(number, key=OTHER, issuer=name((x509.NameOID.COMMON_NAME, "other"))) for number in (6, 7))
+    error = refused(crls(held, newer), crls(*filter(None, [new]), older))
+    assert "has CRL 7 of CN=other" in str(error)
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_of_several_by_one_ca_those_with_numbers_count(number):
+    later = crl(None, begin=START + timedelta(hours=1))
+    error = refused(crls(crl(2)), crls(later, crl(number)))
+    assert f"and /srv/pki has CRL {number}, which is older" in str(error)
+    assert refused(crls(crl(2)), crls(later, crl(3))) is None
+
+
+def test_the_clock_and_each_of_several():
+    early = crl(1, key=OTHER, begin=START + timedelta(days=1))
+    said = str(refused({}, crls(crl(1), early), clock=NOW + 2 * 86400))
+    assert f"By that clock the CRL in {CRL_PATH} is not valid before 2024-05-07T07:08:09Z, and nginx" in said
+    said = str(refused({}, {}, now=START.timestamp() - 1))
+    assert f"By that clock the CA certificate in {CA_PATH} is not valid before 2024-05-06T07:08:09Z, and nginx" in said
+    assert "2 days ahead of that of the controller" in str(
+        refused(
+            {},
+            {},
+            now=certificate().not_valid_after_utc.timestamp() + 3600,
+            clock=certificate().not_valid_after_utc.timestamp() - 2 * 86400,
+        )
+    )
+
+
+def test_a_clock_that_is_off_by_more_than_certificates_allow_for():
+    assert [setback.clock_warning("nas", offset) for offset in (0, 600, -600)] == [None] * 3
+    ahead, behind = setback.clock_warning("nas", 601), setback.clock_warning("nas", -601)
+    assert "the clock of nas is 10 minutes ahead of that of the controller, so that certificates and the CRL" in ahead
+    assert "the clock of nas is 10 minutes behind that of the controller, so that what is issued now" in behind
+
+
+def test_cas_are_named_by_their_fingerprints():
+    ours, others = certificate(), certificate(key=OTHER)
+    shown = {
+        one: "CN=Root CA,O=Peña & Söhne,C=ES (SHA-256 {})".format(one.fingerprint(hashes.SHA256()).hex(":").upper())
+        for one in (ours, others)
+    }
+    third = certificate(key=ec.generate_private_key(ec.SECP256R1()))
+    said = str(refused({CA_PATH: pem(ours) + pem(others)}, {}, ca=pem(third)))
+    assert f"host nas trusts {shown[ours]} and {shown[others]}, in {CA_PATH}, and the authority in /srv/pki is" in said

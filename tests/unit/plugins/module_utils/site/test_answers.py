@@ -16,6 +16,16 @@ from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import Mt
 from ansible_collections.mtls.nginx.plugins.module_utils.host.shutdown import OwnBound, parse_time
 from ansible_collections.mtls.nginx.plugins.module_utils.site import answers
 
+SNIPPET_GATE = {
+    "service": "photos",
+    "place": "/etc/nginx/sites-enabled/photos, line 2",
+    "port": 443,
+    "server_name": "photos.example.com",
+    "address": "192.0.2.10",
+    "proxy_protocol": False,
+    "own_pages": True,
+    "trouble": None,
+}
 UNGUARDED = {"service": "photos", "path": "/etc/nginx/snippets/mtls-photos.conf"}
 OWN = {"value": "10m", "file": "/etc/nginx/nginx.conf"}
 HONEST = {
@@ -34,6 +44,7 @@ HONEST = {
                 "includes_conf_d": True,
                 "config_error": '[emerg] unknown directive "sever" in /etc/nginx/sites-enabled/shop:1',
                 "unguarded": ["/etc/nginx/snippets/mtls-photos.conf"],
+                "snippet_gates": [SNIPPET_GATE],
                 "snippet_error": None,
                 "directives": {
                     "client_header_timeout": None,
@@ -58,6 +69,7 @@ HONEST = {
                     },
                     "own_shutdown_timeout": OWN,
                     "unguarded": [UNGUARDED],
+                    "snippet_gates": [SNIPPET_GATE],
                 },
                 "trust": {
                     "clock": 1796310000.5,
@@ -95,6 +107,7 @@ HONEST = {
             "accepted": True,
             "own_shutdown_timeout": OWN,
             "unguarded": [UNGUARDED],
+            "snippet_gates": [SNIPPET_GATE],
             "nginx": {"version": "1.25.3.1"},
             "access": {
                 "gates": [
@@ -122,6 +135,7 @@ HONEST = {
                 "running": True,
                 "configured": True,
                 "included": None,
+                "snippet_gates": [SNIPPET_GATE],
                 "allow": {"everybody": False, "subjects": ["CN=iphone-admin"]},
                 "ca": "0" * 64,
                 "crl": None,
@@ -191,6 +205,7 @@ HONEST = {
             "probe": {
                 "msg": None,
                 "skipped": None,
+                "not_asked": [{"service": "photos", "why": "it could not be asked: connection refused"}],
                 "attempts": [{"service": "nas", "who": "nobody", "expected": "400", "got": "400", "ok": True}],
             },
         },
@@ -382,15 +397,62 @@ def test_a_live_answer_may_lack_a_task():
         assert found or said.startswith("host nas: its answer to status is not to be believed: ")
 
 
-@pytest.mark.parametrize(
-    ("spec", "value", "said"),
-    [
-        (answers.Text(most=3), "abcd", "x has 4 characters, and at most 3 are possible"),
-        (answers.Ascii(3), "abcd", "x has 4 characters, and at most 3 are possible"),
-        (answers.Each(answers.Flag(), most=1), [True, True], "x has 2 entries, and at most 1 are possible"),
-        (answers.Table(answers.Text(), answers.Flag(), most=1), {"a": True, "b": True}, "x has 2 entries, and at most"),
-    ],
-)
-def test_more_than_there_can_be_is_refused(spec, value, said):
-    with pytest.raises(MtlsError, match=said):
-        answers.read("nas", "a module", answers.Fields({"x": spec}), {"x": value})
+# --- each kind of value, to its last character and second
+
+YEAR_9999 = 253402300799
+LIMITS = {
+    "text": (answers.Text(), "x" * 4096, "x" * 4097),
+    "text of a length": (answers.Text(most=3), "abc", "abcd"),
+    "text that is empty": (answers.Text(most=0), "", "a"),
+    "text of a form": (answers.Text("[a-c]+"), "abc", "abcx"),
+    "text of an ASCII form": (answers.Text(r"\d+"), "123", "12\u0663"),
+    "text of one line": (answers.Text(), "a b~", "a\nb"),
+    "ASCII": (answers.Ascii(3), "a~\n", "a~\nb"),
+    "ASCII, without control characters": (answers.Ascii(9), "a b\n", "a\x1bb"),
+    "ASCII, without tabs": (answers.Ascii(9), " !\n~", "\t"),
+    "ASCII, without others": (answers.Ascii(9), "~", "\x7f"),
+    "a number": (answers.Whole(), 0, -1),
+    "a large number": (answers.Whole(), 2**53, 2**53 + 1),
+    "a number of a range": (answers.Whole(3, 5), 5, 6),
+    "a number of a range, from its beginning": (answers.Whole(3, 5), 3, 2),
+    "a number, not a truth": (answers.Whole(), 1, True),
+    "a moment": (answers.Moment(), 0, -0.5),
+    "a late moment": (answers.Moment(), YEAR_9999, YEAR_9999 + 1),
+    "a moment, not a truth": (answers.Moment(), 1.5, True),
+    "a moment that is a number": (answers.Moment(), 1.5, float("nan")),
+    "a time": (answers.Timestamp(), "2026-02-28T23:59:59Z", "2026-02-29T00:00:00Z"),
+    "a list of a length": (answers.Each(answers.Flag(), most=2), [True, False], [True, False, True]),
+    "a list, not text": (answers.Each(answers.Text()), ["a"], "a"),
+    "a list, not octets": (answers.Each(answers.Whole()), [1], b"a"),
+    "a table of a length": (answers.Table(answers.Text(), answers.Flag(), most=1), {"a": True}, {"a": True, "b": True}),
+    "a table with names of a form": (answers.Table(answers.Text("[a-c]"), answers.Flag()), {"a": True}, {"d": True}),
+    "a truth": (answers.Flag(), False, 0),
+}
+
+
+@pytest.mark.parametrize("what", LIMITS)
+def test_each_kind_of_value_ends_where_it_says(what):
+    spec, good, odd = LIMITS[what]
+    assert spec.read(good, "it") == good
+    with pytest.raises(answers._Odd, match=r"^(?:it|a name in it)"):
+        spec.read(odd, "it")
+
+
+def test_long_values_are_named_by_their_length():
+    for spec, value in ((answers.Text(most=3), "abcd"), (answers.Ascii(3), "abcd")):
+        with pytest.raises(answers._Odd, match="it has 4 characters, and at most 3 are possible"):
+            spec.read(value, "it")
+    for spec, value in (
+        (answers.Each(answers.Whole(), 1), [1, 2]),
+        (answers.Table(answers.Text(), answers.Whole(), 1), {"a": 1, "b": 2}),
+    ):
+        with pytest.raises(answers._Odd, match="it has 2 entries, and at most 1 are possible"):
+            spec.read(value, "it")
+
+
+def test_messages_are_cut_after_ten_thousand_characters():
+    assert answers.Message().read("x" * 10_000, "it") == "x" * 10_000
+    assert answers.Message().read("x" * 10_001, "it") == "x" * 10_000 + "… (1 more characters)"
+    assert answers.Message(most=3).read("abcde", "it") == "abc… (2 more characters)"
+    assert answers.Message(lines=True).read("a\r\nb\tc\x1b", "it") == "a\nb\tc\\x1b"
+    assert answers.LARGEST == 128 * 1024 * 1024

@@ -6,12 +6,15 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ansible_collections.mtls.nginx.plugins.module_utils.site.crl_maps import since
+from ansible_collections.mtls.nginx.plugins.module_utils.site.crl_maps import ended_lines, revoked_lines, since
 
 SECONDS = st.integers(10**9, 10**10 - 1)
 
@@ -23,8 +26,35 @@ SECONDS = st.integers(10**9, 10**10 - 1)
 @example(1_796_310_000, 1_796_309_999, 999)
 def test_a_moment_is_at_or_after_the_end_exactly_when_it_matches(end, now, milliseconds):
     pattern = since(datetime.fromtimestamp(end, UTC))
-    assert bool(re.match(pattern, f"{now}.{milliseconds:03}")) is (now >= end)
+    assert bool(re.search(pattern, f"{now}.{milliseconds:03}")) is (now >= end)
 
 
 def test_it_holds_beyond_ten_digits():
-    assert re.match(since(datetime(2286, 1, 1, tzinfo=UTC)), "10000000000.000")
+    assert re.search(since(datetime(2286, 1, 1, tzinfo=UTC)), "10000000000.000")
+
+
+END = datetime(2026, 12, 3, 14, 0, 0, tzinfo=UTC)
+
+
+def crl(end: datetime, *serials: int) -> str:
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "CA")])
+    builder = x509.CertificateRevocationListBuilder(name, END - timedelta(days=90), end)
+    for serial in serials:
+        entry = x509.RevokedCertificateBuilder(serial, END - timedelta(days=99)).build()
+        builder = builder.add_revoked_certificate(entry)
+    signed = builder.sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())
+    return signed.public_bytes(serialization.Encoding.PEM).decode()
+
+
+def test_each_serial_has_one_line_though_two_authorities_have_revoked_it():
+    lines = revoked_lines(crl(END, 0x0A, 0x1F) + crl(END, 0x0A, 0x100), "crl.pem").splitlines()
+    assert lines == ["# Managed by mtls.nginx: the serials in crl.pem.", "0100 1;", "0A 1;", "1F 1;"]
+    assert revoked_lines(crl(END), "crl.pem") == "# Managed by mtls.nginx: the serials in crl.pem.\n"
+
+
+def test_the_first_end_of_several_counts():
+    text = ended_lines(crl(END + timedelta(days=9)) + crl(END), "crl.pem")
+    comment, line = text.splitlines()
+    assert comment == "# Managed by mtls.nginx: from 2026-12-03T14:00:00Z on."
+    key, value = line.rsplit(" ", 1)
+    assert (key, value) == (f'"~{since(END)}"'.replace("\\", "\\\\"), "1;")

@@ -38,6 +38,13 @@ def refused(**hosts):
     return str(caught.value)
 
 
+def test_times_with_which_nothing_could_be_issued_keep_nobody_in():
+    hosts = {"a": {"mtls_clients": [{"name": "phone"}], "mtls_client_days": 0}}
+    assert refused(**hosts) == "host a: mtls_client_days is 0; use 1 or more"
+    found = READER.plan_to_revoke(hosts, {"a": "/inventory"})
+    assert (list(found.authorities), found.left_out) == (["/inventory/pki"], {})
+
+
 def test_a_name_may_be_a_whole_number():
     (authority,) = plan(a={"mtls_clients": [{"name": 1003}], "mtls_services": [{**SERVICE, "allow": [1003]}]}).values()
     assert [client["name"] for client in authority.clients] == ["1003"]
@@ -409,3 +416,44 @@ def test_a_client_that_is_present_cannot_be_in_mtls_revoked_by_name():
         a={"mtls_clients": [{"name": "x", "state": "revoked"}], "mtls_revoked": [{"name": "x"}, {"fingerprint": "ab"}]}
     ).values()
     assert [list(item) for item in authority.revoked] == [["name", "reason"], ["fingerprint", "reason"]]
+
+
+def to_revoke(**hosts):
+    return READER.plan_to_revoke(hosts, dict.fromkeys(hosts, "/inventory"))
+
+
+def test_what_is_wrong_elsewhere_keeps_nobody_from_revoking():
+    phone = {"name": "phone"}
+    found = to_revoke(
+        nas={"mtls_clients": [phone], "mtls_services": [{"name": "nas", "server_names": ["-"], "root": "/srv"}]},
+        web={"mtls_clients": [{**phone, "days": 9}], "mtls_ca_days": 9},
+        db={"mtls_services": [{**SERVICE, "allow": ["nobody"]}]},
+    )
+    assert list(found.authorities) == ["/inventory/pki"]
+    assert [client["name"] for client in found.authorities["/inventory/pki"].clients] == ["phone"]
+    assert found.left_out == {}
+    said = " ".join(found.contradictions)
+    assert "server name '-'" in said
+    assert "differ in mtls_ca_days" in said
+    assert "allow names 'nobody', which is not a client" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("mtls_ca_passphrase", "secret"), ("mtls_ca_backend", "openbao"), ("mtls_crl_days", 9)]
+)
+def test_an_authority_that_cannot_be_asked_for_certain_is_left_out(name, value):
+    phone = {"mtls_clients": [{"name": "phone"}]}
+    other = {**phone, "mtls_ca_dir": "other"}
+    found = to_revoke(nas=phone, web=other, db={**other, name: value})
+    assert list(found.authorities) == ["/inventory/pki"]
+    assert (
+        f"hosts web and db share the authority /inventory/other but differ in {name}"
+        in (found.left_out["/inventory/other"])
+    )
+    assert "secret" not in str(found.left_out)
+
+
+def test_a_host_whose_authority_is_not_known_is_left_out():
+    found = to_revoke(nas={"mtls_clients": [{"name": "phone"}]}, web={"mtls_clients": "phone"})
+    assert list(found.authorities) == ["/inventory/pki"]
+    assert "host web: mtls_clients is not a list" in found.left_out["host web"]

@@ -59,6 +59,8 @@ def test_a_network_is_named_once():
         ("172.17.0.1", "holds 172.17.0.1"),
         ("192.0.0.0/2", "large part of the internet"),
         ("198.0.0.0/8", "large part of the internet"),
+        ("198.50.0.0/15", "at least /16 unless"),
+        ("2a00:1450::/31", "at least /32 unless"),
         ("2000::/3", "large part of the internet"),
         ("8000::/1", "large part of the internet"),
         ("2001:d00::/24", "large part of the internet"),

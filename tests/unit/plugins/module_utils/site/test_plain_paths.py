@@ -6,8 +6,11 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 import unicodedata
+
+import pytest
 
 from ansible_collections.mtls.nginx.plugins.module_utils.site import plain_characters, plain_paths
 from ansible_collections.mtls.nginx.tests.lint import plain_characters as script
@@ -68,3 +71,138 @@ def test_nginx_can_read_each_key():
     keys = [plain_paths.PLAIN_REQUEST.replace("\\", "\\\\"), plain_paths.PLAIN_CHARACTERS, plain_paths.PLAIN_LETTERS]
     assert max(map(len, keys)) < 4000
     assert not any(re.search(r"""\\[^xz]|["']""", key) for key in keys[1:])
+
+
+# --- the keys, as nginx reads them: PCRE on octets, found anywhere
+
+
+def reads(key: str, text: bytes) -> bool:
+    kind, expression = re.fullmatch(r"(?s)(~\*?)(.*)", key).groups()
+    flags = re.IGNORECASE if kind == "~*" else 0
+    return re.search(expression.replace(r"\z", r"\Z").encode(), text, flags) is not None
+
+
+def may_stand(octet: int) -> bool:
+    """Nothing that ends a path, leads out of it or is decoded again."""
+    return (0x20 < octet < 0x7F and chr(octet) not in "%./;?#\\") or octet >= 0x80
+
+
+RAW = [bytes([octet]) for octet in range(256)]
+UPPER = [b"%%%02X" % octet for octet in range(256)]
+LOWER = [b"%%%02x" % octet for octet in range(256)]
+# Each piece of a segment, and whether it may stand at its beginning, or after that.
+FIRST = {
+    **{piece: piece.isascii() and may_stand(piece[0]) for piece in RAW},
+    **{piece: may_stand(int(piece[1:], 16)) for piece in (*UPPER, *LOWER)},
+    **dict.fromkeys((b"%", b"%2", b"%4", b"%G0", b"%4G", b"%%41", b"%.41"), False),
+}
+LATER = {**FIRST, b".": True, b"%20": True}
+
+
+def test_which_piece_may_begin_a_segment():
+    assert {piece for piece in FIRST if reads(plain_paths.PLAIN_REQUEST, b"/" + piece)} == {
+        piece for piece, may in FIRST.items() if may or piece == b"?"
+    }
+
+
+def test_which_piece_may_follow_in_a_segment():
+    """A slash begins the next one, a question mark ends the path."""
+    assert {piece for piece in LATER if reads(plain_paths.PLAIN_REQUEST, b"/a" + piece + b"z/c")} == {
+        piece for piece, may in LATER.items() if may
+    } | {b"/", b"?"}
+    assert {piece for piece in LATER if reads(plain_paths.PLAIN_REQUEST, b"/a/b" + piece)} == {
+        piece for piece, may in LATER.items() if may
+    } | {b"/", b"?"}
+
+
+def test_an_escape_has_two_digits():
+    digits = set(b"0123456789abcdefABCDEF")
+    wrong = [
+        text
+        for text in (b"/%" + bytes(pair) for pair in itertools.product(range(128), repeat=2))
+        if reads(plain_paths.PLAIN_REQUEST, text) != (set(text[2:]) <= digits and may_stand(int(text[2:], 16)))
+    ]
+    assert wrong == []
+
+
+def test_what_may_follow_a_dot_that_begins_a_segment():
+    letters = {bytes([octet]) for octet in b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"}
+    assert {piece for piece in LATER if reads(plain_paths.PLAIN_REQUEST, b"/." + piece)} == letters
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        b"/",
+        b"/?a=/../b",
+        b"/a",
+        b"/a/",
+        b"/a?",
+        b"/a?b=/../c",
+        b"/a/?x",
+        b"/a.b..c./d",
+        b"/.well-known/-x",
+        b"/a%20b%20",
+        b"/%C3%a9",
+    ],
+)
+def test_plain_as_sent(path):
+    assert reads(plain_paths.PLAIN_REQUEST, path)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [b"", b"?", b"a", b"*", b"//", b"//a", b"/a//", b"/a//b", b"/a//?", b"/..", b"/a/../b", b"/a/.", b"/a/./b", b"/...",
+     b"/a\n", b"/\n", b"/a/\n", b"http://h/a", b"x/a", b"/a#b", b"/a%", b"/a%2", b"/a%2E", b"/a%2f", b"/a;b", b"/%20a"],
+)  # fmt: skip
+def test_not_plain_as_sent(path):
+    assert not reads(plain_paths.PLAIN_REQUEST, path)
+
+
+def test_any_two_pieces_of_a_segment():
+    pieces = [*RAW[:128], *UPPER]
+    odd = {b".", b"/", b"?"}
+    wrong = [
+        first + second
+        for first, second in itertools.product(pieces, pieces)
+        if not odd & {first, second}
+        and reads(plain_paths.PLAIN_REQUEST, b"/" + first + second) != (FIRST[first] and LATER[second])
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("key", [plain_paths.PLAIN_CHARACTERS, plain_paths.PLAIN_LETTERS])
+def test_which_octets_are_plain_when_decoded(key):
+    printable = set(range(0x20, 0x7F))
+    assert {octet for octet in range(256) if reads(key, b"1:/a" + bytes([octet]) + b"z")} == printable
+    assert {octet for octet in range(256) if reads(key, b"1:/" + bytes([octet]))} == printable
+    assert reads(key, b"1:/a/\xc3\xa9/") is True
+    assert reads(key, b"1:/%s" % (b"ab/" * 500))
+    for text in (
+        b"",
+        b"1",
+        b":/a",
+        b"0:/a",
+        b"11:/a",
+        b"01:/a",
+        b"1/a",
+        b"1:/a\n",
+        b"1:/\xc3",
+        b"x1:/a",
+    ):
+        assert not reads(key, text)
+    assert reads(key, "1:/a\u2024".encode()) is (key == plain_paths.PLAIN_LETTERS)  # a dot to some, no letter
+
+
+def test_a_space_of_any_kind_begins_no_segment():
+    spaces = [chr(code).encode() for code in sorted(matching(plain_characters.SPACES))]
+    assert spaces
+    assert [text for text in spaces if reads(plain_paths.PLAIN_CHARACTERS, b"1:/a/" + text)] == []
+    assert [text for text in spaces if not reads(plain_paths.PLAIN_CHARACTERS, b"1:/a" + text)] == []
+
+
+def test_a_character_that_is_ascii_to_some_is_plain_and_no_letter_of_its_own():
+    for text in ("\u212a", "\u017f", "\u00ba"):
+        assert reads(plain_paths.PLAIN_CHARACTERS, f"1:/a{text}".encode()) != reads(
+            plain_paths.PLAIN_LETTERS, f"1:/a{text}".encode()
+        )

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import revoking, servers
@@ -18,6 +20,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.ownership im
     Ownership,
 )
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.index import Index
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.register import Register, RegisterEntry
 from ansible_collections.mtls.nginx.plugins.module_utils.common import times
 from ansible_collections.mtls.nginx.tests.unit.support import later
 
@@ -60,6 +63,17 @@ def test_how_a_certificate_stands_follows_from_revocation_and_date_not_from_the_
     assert [own.state("1005"), own.state("1006")] == [LIVE, ON_HOLD]
 
 
+@pytest.mark.parametrize(("serial", "state"), [("1000", LIVE), ("1005", ON_HOLD)])
+def test_a_certificate_ends_with_the_second_that_it_names(pki, serial, state):
+    end = times.in_days(times.now(), 9, "")
+    ends = {"to_come": times.asn1_text(end), "past": times.asn1_text(end)}
+    (pki.path / "index.txt").write_text(LINES.format(**ends))
+    record = Index.load(str(pki.path / "index.txt"))
+    moment = record.get(serial).not_after
+    assert Ownership.of(str(pki.path), record, moment - timedelta(seconds=1)).state(serial) == state
+    assert Ownership.of(str(pki.path), record, moment).state(serial) == {LIVE: EXPIRED, ON_HOLD: REVOKED}[state]
+
+
 @pytest.fixture
 def fleet(pki):
     """A laptop with a renewed certificate and one of another subject, a namesake server, and one made by hand."""
@@ -92,6 +106,25 @@ def test_what_a_certificates_holder_is_called(fleet):
     assert own.holder(fleet.server, "/CN=laptop") == "nas/web"
     assert own.holder(fleet.by_hand, "/CN=laptop") == "laptop"
     assert own.live_with_common_name("Laptop", ()) == {"/O=Acme/CN=Laptop"}
+
+
+def test_unmanaged_is_what_no_service_and_no_wanted_client_has(fleet):
+    own = ownership_of(fleet)
+    entries = Register.load(str(fleet.path))
+    first, *registered = fleet.laptop  # of certificates with one subject the register knows the newest
+    other = entries["laptop-2"].serial
+    everybody = {"laptop", "laptop-2"}
+    assert own.unmanaged(everybody, []) == [first, fleet.by_hand]
+    # Somebody has that subject now, or is about to: it is taken for an earlier one of that client.
+    by_subject = RegisterEntry(fleet.server, "/CN=laptop", "CN=laptop", "", "")
+    assert own.unmanaged(everybody, [by_subject]) == []
+    assert own.unmanaged(everybody, [], ["/CN=laptop"]) == []
+    assert own.unmanaged(everybody, [entries["laptop"]]) == [first, fleet.by_hand]
+    # What the register has of a client that is not wanted is unmanaged, whatever its subject.
+    assert own.unmanaged({"laptop"}, []) == [first, other, fleet.by_hand]
+    assert own.unmanaged({"laptop"}, [entries["laptop-2"]]) == [first, fleet.by_hand]
+    assert own.unmanaged({"laptop"}, [], ["/CN=laptop", "/O=Acme/CN=Laptop"]) == [other]
+    assert own.unmanaged((), [], ["/CN=laptop"]) == [*registered, other]
 
 
 def test_all_of_a_client_is_revoked_though_its_files_are_gone(fleet):

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import types
+from datetime import timedelta
 
 import pytest
 from cryptography import x509
@@ -15,6 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import numbers
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import clients, revoking, servers
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client import Client
+from ansible_collections.mtls.nginx.plugins.module_utils.common import times
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.tests.unit.support import later, openssl, run_module, tree
 
@@ -260,3 +263,110 @@ def test_crl_releases_one_certificate_and_refuses_what_is_revoked_for_good(pki):
         assert refused["failed"]
         assert complaint in refused["msg"]
         assert tree(pki.path) == before
+
+
+# --- what is asked for, and what is done about it
+
+
+def test_what_an_item_of_the_option_asks_for():
+    given = {"serial": None, "certificate": None, "name": "a", "fingerprint": None, "anything": None}
+    request = revoking.RevocationRequest
+    assert request.of({**given, "reason": "superseded", "state": "revoked"}) == request("name", "a", "superseded")
+    assert request.of({**given, "reason": "superseded"}) == request("name", "a", "superseded", release=False)
+    released = request.of({**given, "reason": "unspecified", "state": "released"})
+    assert released == request("name", "a", "unspecified", release=True)
+
+
+def answers(pki, kind, value, reason="keyCompromise", *, release=False) -> list[tuple[str, str]]:
+    """Return serial and action of what is found."""
+    with pki.open(read_only=True) as authority:
+        wanted = revoking.RevocationRequest(kind, str(value), reason, release)
+        return [(each.serial, each.action) for each in revoking.Finder.of(authority).find(wanted)]
+
+
+def test_of_a_clients_certificates_those_on_hold_are_released(pki):
+    held, lost = pki.one(Client("a")).entry.serial, pki.one(Client("a", days=400, renew_before=370)).entry.serial
+    assert answers(pki, "serial", held, release=True) == [(held, "unchanged")]  # is not revoked at all
+    revoke(pki, "serial", held, "certificateHold")
+    assert answers(pki, "name", "a", release=True) == [(held, "released")]
+    assert {serial for serial, _action in answers(pki, "name", "a")} == {held, lost}
+    revoke(pki, "serial", lost, "keyCompromise")
+    assert answers(pki, "name", "a", release=True) == [(held, "released")]
+    with pytest.raises(MtlsError, match=r"is revoked for good \(reason: keyCompromise\), and only"):
+        answers(pki, "serial", lost, release=True)
+    with pki.open() as authority:
+        wanted = revoking.RevocationRequest("name", "a", "unspecified", release=True)
+        revoking.carry_out(authority, revoking.Finder.of(authority).find(wanted))
+    assert lines(pki) == {held: ("V", ""), lost: ("R", "keyCompromise")}
+
+
+def test_what_is_done_follows_from_how_it_stands(pki):
+    serial = pki.one(Client("a")).entry.serial
+    assert answers(pki, "serial", serial, "certificateHold") == [(serial, "revoked")]
+    revoke(pki, "serial", serial, "certificateHold")
+    assert answers(pki, "serial", serial, "certificateHold") == [(serial, "unchanged")]
+    assert answers(pki, "serial", serial, "superseded") == [(serial, "revoked")]
+    revoke(pki, "serial", serial, "superseded")
+    assert answers(pki, "serial", serial, "superseded") == [(serial, "unchanged")]
+    assert answers(pki, "serial", serial, "certificateHold") == [(serial, "unchanged")]
+
+
+def test_a_certificate_that_is_not_in_the_record_cannot_be_released(pki, tmp_path):
+    pki.one(Client("a"))
+    shutil.copy(pki.file("a", ".crt"), tmp_path / "a.crt")
+    (pki.path / "index.txt").write_text("")
+    with pytest.raises(MtlsError, match=r"serial [0-9A-F]+: .*not"):
+        answers(pki, "certificate", tmp_path / "a.crt", release=True)
+
+
+def test_at_its_last_second_a_certificate_has_expired(pki, monkeypatch):
+    old, new = pki.one(Client("a")).entry.serial, pki.one(Client("a", days=800, renew_before=790)).entry.serial
+    with pki.open(read_only=True) as authority:
+        end = authority.record.get(old).not_after
+    monkeypatch.setattr(times, "now", lambda: end - timedelta(seconds=1))
+    assert find(pki, "name", "a") == sorted([old, new])
+    monkeypatch.setattr(times, "now", lambda: end)
+    assert find(pki, "name", "a") == [new]
+
+
+def test_in_a_file_with_a_chain_the_first_certificate_counts(pki, tmp_path):
+    serial = pki.one(Client("a")).entry.serial
+    chain = pki.file("a", ".crt").read_bytes() + (pki.path / "ca.crt").read_bytes()
+    (tmp_path / "chain.pem").write_bytes(chain)
+    assert find(pki, "certificate", tmp_path / "chain.pem") == [serial]
+    pki.file("a", ".crt").write_bytes(chain)
+    (pki.path / "clients/register.json").unlink()
+    assert find(pki, "name", "a") == [serial]
+
+
+def test_only_what_the_authority_itself_has_issued_is_its_own(pki, tmp_path):
+    """Not what a CA above it has."""
+    arguments = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=above")
+    openssl("req", "-x509", *arguments, "-keyout", "above.key", "-out", "above.crt", cwd=tmp_path)
+    above = x509.load_pem_x509_certificate((tmp_path / "above.crt").read_bytes())
+    with pki.open(read_only=True) as authority:
+        below = types.SimpleNamespace(
+            path=authority.path,
+            record=authority.record,
+            chain=[*authority.chain, above],
+            find_by_fingerprint=authority.find_by_fingerprint,
+        )
+        wanted = revoking.RevocationRequest("certificate", str(tmp_path / "above.crt"), "unspecified")
+        with pytest.raises(MtlsError, match=r"was issued by CN=above, not by CN=Test CA,.*; ask the right authority"):
+            revoking.Finder.of(below).find(wanted)
+
+
+def test_a_fingerprint_of_what_is_not_recorded_is_that_of_no_certificate(pki):
+    with pki.open(read_only=True) as authority:
+        own = revoking.Finder.of(authority)._ownership
+        finder = revoking.Finder(authority.path, authority.record, own, authority.chain, lambda _fingerprint: "BEEF")
+        wanted = revoking.RevocationRequest("fingerprint", "ab" * 32, "unspecified")
+        with pytest.raises(MtlsError, match="is that of no certificate"):
+            finder.find(wanted)
+
+
+def test_a_fingerprint_may_have_spaces(fleet):
+    certificate = certificate_of(fleet, "laptop-2")
+    digits = certificate.fingerprint(hashes.SHA256()).hex()
+    spaced = " ".join(digits[start : start + 4] for start in range(0, 64, 4)) + "\n"
+    assert find(fleet, "fingerprint", spaced) == [numbers.hexadecimal(certificate.serial_number)]

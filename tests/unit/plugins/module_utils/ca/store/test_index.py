@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import re
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -57,6 +58,7 @@ def test_every_kind_of_line_is_read_and_written_back_unchanged(tmp_path):
         (GOOD + GOOD.replace("1000", "0010"), 2, "is not a line"),
         (GOOD.replace("1000", "10" * 33), 1, "is not a line"),
         (GOOD + "\n", 2, "is not a line"),
+        (GOOD.replace("27", "\u0662\u0667"), 1, "is not a line"),
         (GOOD + GOOD, 2, "serial 1000 is there twice"),
         ("\x7fELF\x00\xff binary\n", 1, "is not a line"),
     ],
@@ -168,3 +170,113 @@ def test_random_serials_are_positive_and_have_159_bits():
     serials = {numbers.random_serial() for _round in range(100)}
     assert len(serials) == 100
     assert all(serial.bit_length() == 159 for serial in serials)
+
+
+# --- what is written
+
+
+def test_a_revocation_and_its_release_change_one_line(tmp_path):
+    index = load(tmp_path, GOOD + GOOD.replace("1000", "1001"))
+    index.revoke("1000", NOW, "keyCompromise")
+    moment = times.asn1_text(NOW)
+    index.save()
+    written = f"R\t271123000000Z\t{moment},keyCompromise\t1000\tunknown\t/CN=a\n" + GOOD.replace("1000", "1001")
+    assert (tmp_path / "index.txt").read_text() == written
+    assert (tmp_path / "index.txt").stat().st_mode & 0o7777 == 0o600
+    entry = index.get("1000")
+    assert (entry.status, entry.revoked_at, entry.reason) == ("revoked", NOW, "keyCompromise")
+    assert [index.is_valid(serial) for serial in ("1000", "1001", "1002")] == [False, True, False]
+    assert index.get("1002") is None
+    index.revoke("1000", NOW, "unspecified")
+    assert index.revocations() == {(moment, None): ["1000"]}
+    index.release("1000")
+    index.save()
+    assert (tmp_path / "index.txt").read_text() == GOOD + GOOD.replace("1000", "1001")
+
+
+def test_what_is_issued_is_the_last_line(tmp_path):
+    index = load(tmp_path, GOOD)
+    assert ("1001" in index, len(index), list(index)) == (False, 1, ["1000"])
+    index.add("1001", datetime(2027, 11, 23, tzinfo=UTC), "/CN=b")
+    assert ("1001" in index, len(index), list(index)) == (True, 2, ["1000", "1001"])
+    index.save()
+    assert (tmp_path / "index.txt").read_text() == GOOD + GOOD.replace("1000", "1001").replace("CN=a", "CN=b")
+
+
+def test_a_copy_is_a_record_of_its_own(tmp_path):
+    index = load(tmp_path, GOOD)
+    copy = index.copy(str(tmp_path / "copy.txt"))
+    copy.revoke("1000", NOW, "superseded")
+    assert (index.is_valid("1000"), copy.is_valid("1000")) == (True, False)
+    copy.save()
+    assert (tmp_path / "index.txt").read_text() == GOOD
+    assert (tmp_path / "copy.txt").read_text().startswith("R\t")
+
+
+def test_octets_that_are_no_utf_8_are_kept(tmp_path):
+    path = tmp_path / "index.txt"
+    path.write_bytes(GOOD.encode().replace(b"CN=a", b"CN=\xff\xc3"))
+    index = Index.load(str(path))
+    index.save()
+    assert path.read_bytes() == GOOD.encode().replace(b"CN=a", b"CN=\xff\xc3")
+
+
+# --- what is revoked, and until when
+
+
+def test_revocations_by_time_and_reason(tmp_path):
+    lines = {
+        "1001": ("271123000000Z", "261122101112Z,keyCompromise"),
+        "1002": ("271124000000Z", "261122101112Z"),
+        "1003": ("20551123000000Z", "261122101112Z,keyTime,20261101000000Z"),
+        "1004": ("271123000000Z", "261122101113Z,CAkeyTime,20261101000000Z"),
+        "1005": ("271123000001Z", "261122101112Z,holdInstruction,1.2.3"),
+        "1006": ("261123000000Z", "261122101112Z"),
+        "1007": ("261123000000Z", "261122101114Z,superseded,whatever"),
+    }
+    text = "".join(f"R\t{end}\t{note}\t{serial}\tunknown\t/CN=a\n" for serial, (end, note) in lines.items())
+    index = load(tmp_path, GOOD + text)
+    assert index.revocations() == {
+        ("261122101112Z", "keyCompromise"): ["1001", "1003"],
+        ("261122101112Z", None): ["1002", "1006"],
+        ("261122101113Z", "CACompromise"): ["1004"],
+        ("261122101112Z", "certificateHold"): ["1005"],
+        ("261122101114Z", "superseded"): ["1007"],
+    }
+    assert index.get("1007").reason == "superseded"
+    assert index.revocations(datetime(2027, 11, 23, tzinfo=UTC)) == {
+        ("261122101112Z", None): ["1002"],
+        ("261122101112Z", "keyCompromise"): ["1003"],
+        ("261122101112Z", "certificateHold"): ["1005"],
+    }
+    assert sum(map(len, index.revocations(datetime(2027, 11, 22, 23, 59, 59, tzinfo=UTC)).values())) == 5
+    assert [index.get(serial).on_hold for serial in lines] == [False, False, False, False, True, False, False]
+
+
+def test_to_the_second_it_names_a_certificate_is_live(tmp_path):
+    ends = {"1000": "271123000000Z", "1001": "20271123000000Z", "1002": "491231235959Z", "1003": "500101000000Z"}
+    index = load(tmp_path, "".join(f"V\t{end}\t\t{serial}\tunknown\t/CN=a\n" for serial, end in ends.items()))
+    end = datetime(2027, 11, 23, tzinfo=UTC)
+    assert [serial for serial, _subject in index.live(end - timedelta(seconds=1))] == ["1000", "1001", "1002"]
+    assert [serial for serial, _subject in index.live(end)] == ["1002"]
+    assert [serial for serial, _subject in index.live(datetime(1949, 12, 31, tzinfo=UTC))] == list(ends)
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_letter_e_stays_from_the_second_of_its_end_on(tmp_path, monkeypatch, ended):
+    text = GOOD.replace("V", "E", 1)
+    monkeypatch.setattr(times, "now", lambda: datetime(2027, 11, 23, tzinfo=UTC) - timedelta(seconds=not ended))
+    load(tmp_path, text).save()
+    assert (tmp_path / "index.txt").read_text() == (text if ended else GOOD)
+
+
+def test_comments_and_lines_that_are_none(tmp_path):
+    second = GOOD.replace("1000", "1001")
+    assert list(load(tmp_path, "# by hand\n" + GOOD + "#\n" + second)) == ["1000", "1001"]
+    assert list(load(tmp_path, GOOD.replace("1000", "00"))) == ["00"]
+    assert list(load(tmp_path, "# by hand\n" + GOOD.replace("1000", "0A0B"))) == ["0A0B"]
+    assert list(load(tmp_path, GOOD.replace("1000", "FF" * 32))) == ["FF" * 32]
+    odd = "V\t271123000000Z\tsomething\t1001\tunknown\t/CN=" + "n" * 80
+    said = f"line 3: is not a line of `openssl ca` ({odd[:60]!r}); restore"
+    with pytest.raises(MtlsError, match=re.escape(said)):
+        load(tmp_path, "# one\n" + GOOD + odd + "\n")
