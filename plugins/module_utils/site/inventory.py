@@ -237,6 +237,7 @@ class InventoryReader:
                 _require_allow(host, services)
             others = [self._other_authority(host, raw, base_dir) for raw in own["mtls_authorities"]]
             for settings in [*([own] if _uses_its_own(own, services) else []), *others]:
+                _check_days(host, settings)
                 path = authority_path(settings["mtls_ca_dir"], base_dir)
                 collectors.setdefault(path, _Collector(path, host, settings)).add(host, settings, base_dir)
             placed += [
@@ -340,7 +341,6 @@ class InventoryReader:
             Contact.of(settings["mtls_contact"])
         except MtlsError as error:
             raise MtlsError(f"host {host}: {error}") from None
-        _check_days(host, settings)
         if self._fleet is None or self._fleet[0] != fleet:
             spec = {_FLEET: self._ca_spec[_FLEET]}
             given = {} if fleet is None else {_FLEET: fleet}

@@ -39,6 +39,13 @@ def refused(**hosts):
     return str(caught.value)
 
 
+def test_times_with_which_nothing_could_be_issued_keep_nobody_in():
+    hosts = {"a": {"mtls_clients": [{"name": "phone"}], "mtls_client_days": 0}}
+    assert refused(**hosts) == "host a: mtls_client_days is 0; use 1 or more"
+    found = READER.plan_to_revoke(hosts, {"a": "/inventory"})
+    assert (list(found.authorities), found.left_out) == (["/inventory/pki"], {})
+
+
 def test_a_name_may_be_a_whole_number():
     (authority,) = plan(a={"mtls_clients": [{"name": 1003}], "mtls_services": [{**SERVICE, "allow": [1003]}]}).values()
     assert [client["name"] for client in authority.clients] == ["1003"]
