@@ -78,7 +78,7 @@ class Timer:
 
     def digest(self) -> str | None:
         """Return ``fingerprint`` of what is installed; None where nothing is, or it does not run as it should."""
-        found = {os.path.relpath(path, self._place.folder): _text(path) for path in self._installed()}
+        found = {os.path.relpath(path, self._place.folder): _text(path) or "" for path in self._installed()}
         if not found:
             return None
         minutes = found.get(MINUTES, "")

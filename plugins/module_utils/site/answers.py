@@ -274,6 +274,9 @@ _NGINX = Fields(
         ),
         "trust": Fields({"clock": Moment(), "held": Table(Text(), _PEM)}),
         "init_script": Maybe(Text()),
+        "crl_fetch": Maybe(
+            Fields({"digest": Maybe(_SHA256), "success": Moment(), "failures": Each(Message(), most=100)})
+        ),
     }
 )
 NGINX_FACTS = Fields({"changed": Flag(), "nginx": _NGINX})
@@ -338,6 +341,8 @@ NGINX_GATE = Fields(
     }
 )
 
+NGINX_CRL_FETCH = Fields({"changed": Flag(), "message": Message(), "warnings": _WARNINGS})
+
 NGINX_CRLS = Fields(
     {
         "changed": Flag(),
@@ -382,7 +387,7 @@ LIVE = Fields(
                             name: _NGINX.fields[name]
                             for name in (
                                 *("installed", "running", "version", "config_error"),
-                                *("unguarded", "snippet_error"),
+                                *("unguarded", "snippet_error", "crl_fetch"),
                             )
                         }
                     )

@@ -13,7 +13,7 @@ from __future__ import annotations
 import copy
 import os
 import typing as t
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
@@ -23,7 +23,11 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.options import TRUST
 from ansible_collections.mtls.nginx.plugins.module_utils.common.contact import Contact
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.common.names import check_client_name, nearest
-from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service, parse_services
+from ansible_collections.mtls.nginx.plugins.module_utils.site.services import (
+    Service,
+    check_server_name,
+    parse_services,
+)
 
 # What all hosts of one authority must agree on, and what the module options are called.
 AUTHORITY_SETTINGS = {
@@ -43,6 +47,7 @@ AUTHORITY_SETTINGS = {
     "mtls_ca_parent_crl": "parent_crl",
     "mtls_ca_parent_crl_warn_days": "parent_crl_warn_days",
     "mtls_ca_renew_before": "renew_before",
+    "mtls_crl_publish": "crl_publish",
     "mtls_crl_days": "crl_days",
     "mtls_crl_refresh_before": "crl_refresh_before",
     "mtls_crl_prune": "crl_prune",
@@ -87,6 +92,7 @@ _PATHS = (
     ("mtls_profile_signer", "certificate"),
     ("mtls_profile_signer", "key"),
     ("mtls_handout_template",),
+    ("mtls_crl_publish", "file"),
 )
 _REVOCABLE = ("serial", "certificate", "name", "fingerprint")  # how an item of mtls_revoked names what is meant
 
@@ -174,6 +180,7 @@ class InventoryReader:
             server = self._validate(host, values, self._server_spec)
             services = parse_services(host, server["mtls_services"])
             others = [self._other_authority(host, raw, base_dir) for raw in own["mtls_authorities"]]
+            _check_publish(host, own["mtls_crl_publish"], hosts)
             for settings in [*([own] if _uses_its_own(own, services) else []), *others]:
                 path = authority_path(settings["mtls_ca_dir"], base_dir)
                 collectors.setdefault(path, _Collector(path, host, settings)).add(host, settings, base_dir)
@@ -206,6 +213,11 @@ class InventoryReader:
                 close = nearest(str(key), known)
                 hint = f"did you mean {close}?" if close else f"known are {', '.join(known)}"
                 raise MtlsError(f"{where}, {raw['ca_dir']}, has the unknown key {key!r}; {hint}")
+        if (raw.get("crl_publish") or {}).get("host"):
+            raise MtlsError(
+                f"{where}, {raw['ca_dir']}: only the CRL of a host's own mtls_ca_dir is served by a host; use file or"
+                " command in its crl_publish"
+            )
         values = {f"mtls_{key}": value for key, value in raw.items()}
         return self._ca_settings(host, values, base_dir)
 
@@ -287,6 +299,24 @@ def _check_shape(where: str, value: t.Any, spec: Mapping[str, t.Any]) -> None:
             raise MtlsError(f"{place}: there is no option {key!r}; {hint}")
         for key in spec["options"].keys() & item.keys():
             _check_shape(f"{place}, {key}", item[key], spec["options"][key])
+
+
+def _check_publish(host: str, publish: Mapping[str, t.Any] | None, hosts: Collection[str]) -> None:
+    """Raise MtlsError where ``mtls_crl_publish`` names no host of the inventory, or half of what it needs."""
+    if not publish:
+        return
+    where = f"host {host}: mtls_crl_publish"
+    if bool(publish["host"]) != bool(publish["server_name"]):
+        raise MtlsError(f"{where} needs host and server_name together; give both, or neither")
+    if not publish["host"]:
+        return
+    if publish["host"] not in hosts:
+        close = nearest(publish["host"], hosts)
+        hint = f"did you mean {close!r}?" if close else "name a host of the inventory"
+        raise MtlsError(f"{where}: there is no host {publish['host']!r}; {hint}")
+    check_server_name(where, publish["server_name"])
+    if not 0 < publish["port"] < 65536:
+        raise MtlsError(f"{where}: port is {publish['port']}; use 1 to 65535")
 
 
 def _uses_its_own(settings: Mapping[str, t.Any], services: Sequence[Service]) -> bool:

@@ -14,7 +14,7 @@ from ansible.plugins.action import ActionBase
 
 PLUGINS = Path(__file__).parents[4] / "plugins"
 READS_ANSWERS = {
-    *("nginx_site", "nginx_facts", "nginx_config", "nginx_gate", "nginx_crls", "nginx_install"),
+    *("nginx_site", "nginx_facts", "nginx_config", "nginx_gate", "nginx_crls", "nginx_crl_fetch", "nginx_install"),
     *("access_log", "doctor"),
 }
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ansible_collections.mtls.nginx.plugins.module_utils.site.crl_maps import since
+from ansible_collections.mtls.nginx.plugins.module_utils.host.crl_lines import since
 
 SECONDS = st.integers(10**9, 10**10 - 1)
 
