@@ -181,7 +181,9 @@ class ActionModule(HostAction):
         there = facts["crl_fetch"]
         if there is None if program is None else there and there["digest"] == crl_timer.fingerprint(program):
             return result
-        answer = self._ask("nginx_crl_fetch", {"files": program or {}}, answers.NGINX_CRL_FETCH)
+        answer = self._ask(
+            "nginx_crl_fetch", {"files": program or {}, "conf_path": self._where["conf_path"]}, answers.NGINX_CRL_FETCH
+        )
         if answer.get("failed"):
             return answer
         warnings = [*result.get("warnings", ()), *answer.get("warnings", ())]

@@ -21,6 +21,11 @@ options:
     description: Texts by path in that folder - the program, its settings, and C(minutes). Empty removes all of it.
     type: dict
     required: true
+  conf_path:
+    description: nginx's main configuration file. With another than the default, names have a suffix, such as
+      C(mtls-crl-1b2c3d4e.timer), so that each nginx of a host has its own.
+    type: path
+    default: /etc/nginx/nginx.conf
 extends_documentation_fragment:
   - mtls.nginx.attributes
 attributes:
@@ -60,11 +65,17 @@ from ansible_collections.mtls.nginx.plugins.module_utils.host import crl_timer, 
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(argument_spec={"files": {"type": "dict", "required": True}}, supports_check_mode=True)
+    module = AnsibleModule(
+        argument_spec={
+            "files": {"type": "dict", "required": True},
+            "conf_path": {"type": "path", "default": nginx_process.DEFAULT_CONF},
+        },
+        supports_check_mode=True,
+    )
 
     def work() -> dict[str, Any]:
         wanted = module.params["files"]
-        timer = crl_timer.Timer(crl_timer.Place(), systemd=nginx_process.systemd_runs())
+        timer = crl_timer.Timer(crl_timer.Place.of(module.params["conf_path"]), systemd=nginx_process.systemd_runs())
         if not wanted:
             changed = timer.exists
             if changed and not module.check_mode:

@@ -448,7 +448,7 @@ def main() -> None:
             facts["comparison"] = compare(conf_path, module.params["compare"])
             if facts["upgrading"]:  # who carries the request out says what to do
                 facts["comparison"]["settled"] = False
-        facts["crl_fetch"] = crl_timer.facts(crl_timer.Place(), systemd=facts["systemd"])
+        facts["crl_fetch"] = crl_timer.facts(conf_path, systemd=facts["systemd"])
         facts["trust"] = {"clock": time.time(), "held": comparison.held(module.params["expected"])}
         return {"changed": False, "nginx": facts}
 

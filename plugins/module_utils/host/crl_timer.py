@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -18,8 +19,9 @@ from typing import Any
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common import files
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError, one_line
+from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_process import DEFAULT_CONF
 
-NAME = "mtls-crl"
+_NAME = "mtls-crl"
 PROGRAM, MINUTES, STATE = "program", "minutes", "state.json"
 MARK = "# Written by mtls.nginx, which also removes it.\n"
 _SERVICE = (
@@ -57,16 +59,38 @@ WantedBy=timers.target
 
 @dataclass(frozen=True)
 class Place:
-    """Where on a host all of it is."""
+    """Where on a host all of it is: a folder for variable data, systemd's and cron's."""
 
-    folder: str = "/var/lib/mtls-crl"
+    name: str = _NAME
+    data: str = "/var/lib"
     units: str = "/etc/systemd/system"
-    cron: str = "/etc/cron.d/mtls-crl"
+    cron_folder: str = "/etc/cron.d"
+
+    @classmethod
+    def of(cls, conf_path: str) -> Place:
+        """Return the place for an nginx, by its configuration file: each of a host has its own."""
+        if conf_path == DEFAULT_CONF:
+            return cls()
+        return cls(f"{_NAME}-{hashlib.sha256(conf_path.encode()).hexdigest()[:8]}")
+
+    @property
+    def folder(self) -> str:
+        """The folder of the program, its settings, and what it remembers."""
+        return os.path.join(self.data, self.name)
 
     @property
     def program(self) -> str:
         """The program's folder."""
         return os.path.join(self.folder, PROGRAM)
+
+    @property
+    def cron(self) -> str:
+        """The file for cron."""
+        return os.path.join(self.cron_folder, self.name)
+
+    def unit(self, kind: str) -> str:
+        """Return the path of a unit, a service or a timer."""
+        return os.path.join(self.units, f"{self.name}.{kind}")
 
 
 class Timer:
@@ -110,19 +134,23 @@ class Timer:
                 os.unlink(path)
         if self._systemd:
             _systemctl("daemon-reload")
-            _systemctl("enable", f"{NAME}.timer")
-            _systemctl("restart", f"{NAME}.timer")
+            _systemctl("enable", f"{self._place.name}.timer")
+            _systemctl("restart", f"{self._place.name}.timer")
 
     def remove(self) -> None:
         """Stop the timer, and remove all that ``install`` and the program wrote there."""
-        if self._systemd and os.path.lexists(self._unit("timer")):
-            _systemctl("disable", "--now", f"{NAME}.timer")
+        if self._systemd and os.path.lexists(self._place.unit("timer")):
+            _systemctl("disable", "--now", f"{self._place.name}.timer")
         for path in self._all_starters():
             if os.path.lexists(path):
                 os.unlink(path)
         if self._systemd:
             _systemctl("daemon-reload")
-            _systemctl("reset-failed", f"{NAME}.service", must=False)
+            _systemctl("reset-failed", f"{self._place.name}.service", must=False)
+        metrics = self._metrics()
+        if metrics:
+            with contextlib.suppress(OSError):
+                os.unlink(metrics)
         shutil.rmtree(self._place.folder, ignore_errors=True)
 
     def fetch(self) -> str | None:
@@ -131,6 +159,16 @@ class Timer:
 
         said: list[str] = []
         return None if crl_fetch.run(self._place.folder, said.append) else "; ".join(said)
+
+    def _metrics(self) -> str | None:
+        from ansible_collections.mtls.nginx.plugins.module_utils.host import crl_fetch
+
+        try:
+            return crl_fetch.Settings.of(
+                json.loads(_text(os.path.join(self._place.folder, crl_fetch.SETTINGS)) or "")
+            ).metrics
+        except (ValueError, KeyError, TypeError):
+            return None
 
     def _installed(self) -> Iterator[str]:
         for folder, _folders, names in os.walk(self._place.folder):
@@ -144,20 +182,17 @@ class Timer:
             words = {"python": sys.executable, "program": self._place.program, "folder": self._place.folder}
             quoted = {name: word.replace("%", "%%") for name, word in words.items()}
             return [
-                (self._unit("service"), _SERVICE.format(**quoted)),
-                (self._unit("timer"), _TIMER.format(minutes=minutes, spread=minutes * 6)),
+                (self._place.unit("service"), _SERVICE.format(**quoted)),
+                (self._place.unit("timer"), _TIMER.format(minutes=minutes, spread=minutes * 6)),
             ]
         command = shlex.join([sys.executable, "-I", "-B", self._place.program, self._place.folder])
         return [(self._place.cron, f"{MARK}{cron_of(minutes)} root {command}\n".replace("%", "\\%"))]
 
     def _all_starters(self) -> list[str]:
-        return [self._unit("service"), self._unit("timer"), self._place.cron]
-
-    def _unit(self, kind: str) -> str:
-        return os.path.join(self._place.units, f"{NAME}.{kind}")
+        return [self._place.unit("service"), self._place.unit("timer"), self._place.cron]
 
     def _is_active(self) -> bool:
-        shown = _systemctl("show", "--property=ActiveState,UnitFileState", f"{NAME}.timer", must=False)
+        shown = _systemctl("show", "--property=ActiveState,UnitFileState", f"{self._place.name}.timer", must=False)
         return set(shown.split()) == {"ActiveState=active", "UnitFileState=enabled"}
 
 
@@ -171,8 +206,9 @@ def cron_of(minutes: int) -> str:
     return f"*/{minutes} * * * *" if minutes < 60 else f"7 */{minutes // 60} * * *"
 
 
-def facts(place: Place, *, systemd: bool) -> dict[str, Any] | None:
+def facts(conf_path: str, *, systemd: bool) -> dict[str, Any] | None:
     """Return how a host stands that fetches its CRL, None for one that does not: the value of ``nginx_facts``."""
+    place = Place.of(conf_path)
     timer = Timer(place, systemd=systemd)
     if not timer.exists:
         return None

@@ -142,8 +142,8 @@ class AuthorityStatus:
 class HostStatus:
     """What a host was found to be; `nginx` is its version, `attempts` are those of the probe.
 
-    `open` are those of the troubles that say who was let in and must not be, `unfetched` those that say why it could not
-    fetch its CRL; `unguarded` are the paths of snippets that no server block includes.
+    `open` are those of the troubles that say who was let in and must not be, `unfetched` those that say why it could
+    not fetch its CRL; `unguarded` are the paths of snippets that no server block includes.
     """
 
     name: str
