@@ -69,6 +69,27 @@ def names(authority):
             {"mtls_clients": [{"name": "phone", "qqqq": 1}]},
             "mtls_clients, item 1 (phone): there is no option 'qqqq'; docs/variables.md lists those that there are",
         ),
+        (
+            {"mtls_crl_publish": {"file": "crl.pem", "hots": "a"}},
+            "mtls_crl_publish: there is no option 'hots'; did you mean host?",
+        ),
+        (
+            {"mtls_crl_publish": {"host": "b", "server_name": "crl.lan"}},
+            "mtls_crl_publish: there is no host 'b'; name a host of the inventory",
+        ),
+        ({"mtls_crl_publish": {"host": "a"}}, "mtls_crl_publish needs host and server_name together"),
+        (
+            {"mtls_crl_publish": {"host": "a", "server_name": "crl lan"}},
+            "mtls_crl_publish: server name 'crl lan' is neither a host name",
+        ),
+        (
+            {"mtls_crl_publish": {"host": "a", "server_name": "crl.lan", "port": 0}},
+            "mtls_crl_publish: port is 0; use 1 to 65535",
+        ),
+        (
+            {"mtls_authorities": [{"ca_dir": "b", "crl_publish": {"host": "a", "server_name": "crl.lan"}}]},
+            "only the CRL of a host's own mtls_ca_dir is served by a host",
+        ),
         # What Ansible says, and of which item.
         (
             {"mtls_services": [{"name": "a", "server_names": ["a"]}, {"name": "wiki"}]},
@@ -173,6 +194,11 @@ def test_files_that_the_settings_name_start_at_the_inventory():
     said = refused(one={**settings, "mtls_clients": []}, two=other)
     assert "differ in mtls_profile_signer; set it once" in said
     assert "of the signer" not in said
+
+
+def test_a_published_file_starts_at_the_inventory():
+    (authority,) = plan(a={"mtls_clients": [], "mtls_crl_publish": {"file": "www/crl.pem"}}).values()
+    assert authority.settings["crl_publish"]["file"] == "/inventory/www/crl.pem"
 
 
 def test_each_directory_is_an_authority_of_its_own():
