@@ -48,6 +48,7 @@ AUTHORITY_SETTINGS = {
     "mtls_ca_parent_crl_warn_days": "parent_crl_warn_days",
     "mtls_ca_renew_before": "renew_before",
     "mtls_crl_publish": "crl_publish",
+    "mtls_crl_distribution_point": "crl_distribution_point",
     "mtls_crl_days": "crl_days",
     "mtls_crl_refresh_before": "crl_refresh_before",
     "mtls_crl_prune": "crl_prune",
