@@ -303,6 +303,19 @@ def test_a_delta_crl_and_another_scope(refused):
         assert words in refused.refuse()
 
 
+def test_an_entry_with_a_critical_extension(refused):
+    """Whatever it says, nginx's OpenSSL would refuse the whole CRL."""
+    issuer, now = refused.authority.issuer, times.now()
+    entry = x509.RevokedCertificateBuilder(1234, now)
+    entry = entry.add_extension(x509.CRLReason(x509.ReasonFlags.key_compromise), critical=False)
+    entry = entry.add_extension(x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\5\0"), critical=True)
+    builder = x509.CertificateRevocationListBuilder(issuer.certificate.subject, now, now + pki._DAY)
+    builder = builder.add_extension(x509.CRLNumber(1000), critical=False)
+    builder = builder.add_extension(issuer.key_identifier, critical=False).add_revoked_certificate(entry.build())
+    refused.publish(builder.sign(issuer.key, crls.hashes.SHA256()).public_bytes(pki._PEM).decode())
+    assert "has a critical extension that nginx does not know" in refused.refuse()
+
+
 @pytest.mark.parametrize("days", [-2, 12])
 def test_a_clock_that_is_wrong(refused, monkeypatch, days):
     """Two days behind, the new CRL is not valid yet; twelve days ahead, it has expired."""

@@ -24,6 +24,11 @@ _KEY_IDENTIFIER_TAG = 0x80
 _TIMES = (der.UTC_TIME, der.GENERALIZED_TIME)
 _CRL_NUMBER, _AUTHORITY_KEY_IDENTIFIER = "2.5.29.20", "2.5.29.35"
 _DELTA_CRL, _ISSUING_DISTRIBUTION_POINT = "2.5.29.27", "2.5.29.28"
+# An OID of up to 63 octets, and a BOOLEAN that is true.
+_MAY_BE_CRITICAL = re.compile(
+    b"\x06(?:" + b"|".join(re.escape(bytes((size,))) + b".{%d}" % size for size in range(1, 64)) + b")\x01\x01[^\x00]",
+    re.DOTALL,
+)
 _PEM_BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----[^-]*-----END \1-----")
 # reasonCode certificateHold, as DER has it (RFC 5280, 5.3.1)
 _ON_HOLD = der.encode(der.OID, b"\x55\x1d\x15") + der.encode(der.OCTET_STRING, der.encode(der.ENUMERATED, b"\x06"))
@@ -184,8 +189,8 @@ def _extensions(content: bytes) -> Iterator[tuple[str, bool, bytes]]:
 
 
 def _has_critical_entry(revoked_list: bytes) -> bool:
-    """Look at each entry only where the octets of a critical flag occur: a long CRL takes a second."""
-    if der.encode(der.BOOLEAN, b"\xff") not in revoked_list:
+    """Look at each entry only where the octets of an OID and a critical flag occur: a long CRL takes seconds."""
+    if not _MAY_BE_CRITICAL.search(revoked_list):
         return False
     for entry in der.elements(revoked_list):
         _serial, _moment, *extensions = der.elements(entry.content)

@@ -32,8 +32,7 @@ def check(source: str, new: bytes, held: bytes, ca: bytes, now: float) -> bytes:
 
     :raises MtlsError: they must not.
     """
-    blocks = _crl_blocks(source, new)
-    found = certificates.scopes(new)
+    blocks, found = _read(source, new)
     for number, (crl, _scope) in enumerate(found):
         _check_dates(source, crl, now)
         if any(other.is_of_the_issuer_of(crl) for other, _known in found[:number]):
@@ -58,12 +57,12 @@ def no_longer_listed(new: bytes, held: bytes) -> list[str]:
     return [serial for _crl, serials in certificates.revoked(held) for serial in serials if serial not in listed]
 
 
-def _crl_blocks(source: str, pem: bytes) -> list[bytes]:
-    """Return the CRLs, each as PEM; a certificate among them would be trusted by nginx (its fact A5)."""
+def _read(source: str, pem: bytes) -> tuple[list[bytes], list[tuple[HostCrl, Scope]]]:
+    """Return the CRLs, each as PEM, and what they say; nginx would trust a certificate among them (its fact A5)."""
     try:
         blocks = certificates.pem_blocks(pem)
-        if len(certificates.scopes(pem)) == len(blocks) and blocks and {kind for kind, _text in blocks} == {_CRL}:
-            return [text for _kind, text in blocks]
+        if blocks and {kind for kind, _text in blocks} == {_CRL}:
+            return [text for _kind, text in blocks], certificates.scopes(pem)
     except (ValueError, IndexError, StopIteration):
         raise MtlsError(f"{source}: the CRL there is damaged or cut off; {_KEPT}. Publish it again") from None
     if foreign := sorted({kind for kind, _text in blocks} - {_CRL}):
