@@ -24,9 +24,11 @@ _KEY_IDENTIFIER_TAG = 0x80
 _TIMES = (der.UTC_TIME, der.GENERALIZED_TIME)
 _CRL_NUMBER, _AUTHORITY_KEY_IDENTIFIER = "2.5.29.20", "2.5.29.35"
 _DELTA_CRL, _ISSUING_DISTRIBUTION_POINT = "2.5.29.27", "2.5.29.28"
-# An OID of up to 63 octets, and a BOOLEAN that is true.
+# An OID of up to 63 octets, a BOOLEAN that is true, and the beginning of an OCTET STRING.
 _MAY_BE_CRITICAL = re.compile(
-    b"\x06(?:" + b"|".join(re.escape(bytes((size,))) + b".{%d}" % size for size in range(1, 64)) + b")\x01\x01[^\x00]",
+    b"\x06(?:"
+    + b"|".join(re.escape(bytes((size,))) + b".{%d}" % size for size in range(1, 64))
+    + b")\x01\x01[^\x00]\x04",
     re.DOTALL,
 )
 _PEM_BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----[^-]*-----END \1-----")
