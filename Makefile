@@ -23,6 +23,9 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/$(COLLECTIONS)
 export LC_ALL := C.UTF-8
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Python and pytest keep what they have compiled, also where an image's environment says otherwise: hundreds of processes
+# would compile the collection anew, each for itself.
+export PYTHONDONTWRITEBYTECODE :=
 
 ##@ Try it
 demo: $(VENV)/.controller $(COLLECTION)  ## site.yml against this machine, then a table of real requests; ADDRESS=192.0.2.7 opens it to a phone (root)

@@ -3,8 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What `make test` consists of: each phase is a target of the Makefile. A table at the end says how long each took.
 
-The first phases keep one processor busy or wait for downloads, and run in two lanes side by side. Those that run tests
-use all processors, and come one after the other. MTLS_PHASES="NAME=SECONDS …" is what was done before.
+The first phases keep one processor busy or wait for downloads, and run in two lanes side by side, as do the last:
+Molecule mostly waits for its hosts. The others use all processors, and come one after the other.
+MTLS_PHASES="NAME=SECONDS …" is what was done before.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 FIRST = "environment"
 LANES = (("requirements", "lint", "build", "sanity"), ("packages-integration", "images", "matrix-environments"))
-TESTS = ("fuzz", "integration", "matrix-ends", "molecule")
+TESTS = ("fuzz", "integration")
+LAST = (("matrix-ends",), ("molecule",))
 FAILED, NOT_REACHED = "FAILED", "not reached"
 
 
@@ -51,6 +53,13 @@ class Phases:
         for name in names:
             self.run(name, captured=True)
 
+    def side_by_side(self, lanes: tuple[tuple[str, ...], ...]) -> None:
+        threads = [threading.Thread(target=self.lane, args=(names,), daemon=True) for names in lanes]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
 
 def table(rows: list[tuple[str, float | None, str]], total: float) -> str:
     lines = ["", f"{'phase':<22}{'s':>6}"]
@@ -67,13 +76,10 @@ def main() -> int:
         started -= float(seconds)
     try:
         phases.run(FIRST, captured=False)
-        lanes = [threading.Thread(target=phases.lane, args=(names,), daemon=True) for names in LANES]
-        for lane in lanes:
-            lane.start()
-        for lane in lanes:
-            lane.join()
+        phases.side_by_side(LANES)
         for name in TESTS:
             phases.run(name, captured=False)
+        phases.side_by_side(LAST)
     finally:
         print(table(phases.rows, time.monotonic() - started), flush=True)
     return 1 if phases.failed else 0

@@ -3,8 +3,8 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# plan.sh BEFORE AFTER: who gains and who loses entry between two checkouts of the repository with the inventory. It needs
-# no secret and reaches no host. Variables that are in a vault are as AFTER/ci/placeholders.yml says.
+# plan.sh BEFORE AFTER: who gains and who loses entry between two checkouts of the repository with the inventory, as
+# Markdown. It needs no secret and reaches no host. Variables that are in a vault are as AFTER/ci/placeholders.yml says.
 # It fails where the inventory of AFTER contradicts itself.
 set -euo pipefail
 
@@ -15,16 +15,19 @@ inventory=${INVENTORY:-inventory/hosts.yml}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# Writes "service: client" lines, from a copy without the files that only the vault password opens.
-list() {
+# Reads the inventory of checkout $1 as $2, from a copy without the files that only the vault password opens; $3 is what
+# it is compared with.
+read_as() {
     cp -R "$1" "$work/$2"
     find "$work/$2" -type f -size -1024k -exec sh -c 'head -c 15 "$1" | grep -q "^.ANSIBLE_VAULT;"' _ {} \; -delete
-    ansible-playbook -i "$work/$2/$inventory" -e "@$after/ci/placeholders.yml" -e "plan_to=$work/$2.txt" "$here/plan.yml" \
-        >"$work/$2.log" || { cat "$work/$2.log" >&2; return 1; }
+    ansible-playbook -i "$work/$2/$inventory" -e "@$after/ci/placeholders.yml" -e "plan_to=$work/$2" \
+        -e "plan_before=$3" "$here/plan.yml" >"$work/$2.log" || { cat "$work/$2.log" >&2; return 1; }
 }
 
-list "$after" after
-list "$before" before 2>/dev/null || { echo "The inventory as it was cannot be read: all of it is shown as new."; : >"$work/before.txt"; }
-if diff --unchanged-line-format= --old-line-format='- %L' --new-line-format='+ %L' "$work/before.txt" "$work/after.txt"; then
-    echo "Nobody gains or loses entry."
-fi
+compared=$work/before.json
+read_as "$before" before "" 2>/dev/null || compared=
+read_as "$after" after "$compared"
+cat "$work/after.md"
+echo
+[[ $compared ]] || echo "The inventory as it was cannot be read: all of it is shown as new."
+echo "By the inventory alone: no host was asked what it has, and none whether its nginx would accept this."

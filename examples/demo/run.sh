@@ -106,7 +106,9 @@ row() { # who, expected status, path, certificate and key without their endings
   [ $# -lt 4 ] || identity=(--cert "$4.crt" --key "$4.key")
   got=$(curl --silent --output "$state/answer" --write-out '%{http_code}' --cacert "$state/pki/ca.crt" \
     "${identity[@]}" "$page$3") || true
+  # A page's title, or the first line of what is said to programs.
   said=$(sed -n 's/.*<title>\(.*\)<\/title>.*/\1/p' "$state/answer" | tr -d '\r')
+  [ "$got" -lt 400 ] || said=$(head -n 1 "$state/answer")
   [ "$got" = "$2" ] || { said="$said   <-- NOT AS EXPECTED"; failed=1; }
   printf '  %-46s %-10s %s %s\n' "$1" "$2" "$got" "${said#"$got" }"
 }

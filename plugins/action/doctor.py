@@ -88,7 +88,7 @@ def _question(arguments: dict[str, t.Any], host: str, plans: t.Mapping[str, t.An
     return evidence.Question(host, arguments["service"], arguments["client"] or None, certificate or None)
 
 
-def _ask(found: evidence.Evidence, address: str) -> probe.Outcome:
+def _ask(found: evidence.Evidence, address: str) -> probe.ProbeOutcome:
     service = t.cast(Service, found.service)
     target = probe.Target(address, service.listen.port, service.probe_name, bool(service.proxy_protocol_from))
     if found.identity is None:

@@ -16,15 +16,26 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.options import DIREC
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store import handover
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.layout import Layout
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
-from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import AuthorityPlan, authority_path
+from ansible_collections.mtls.nginx.plugins.module_utils.site import inventory_access
+from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import (
+    AuthorityPlan,
+    authority_path,
+)
 from ansible_collections.mtls.nginx.plugins.module_utils.site.rollover_plan import Move
-from ansible_collections.mtls.nginx.plugins.plugin_utils.hostvars import base_dir, read_plan
+from ansible_collections.mtls.nginx.plugins.plugin_utils.hostvars import (
+    base_dir,
+    plan_file,
+    read_plan,
+)
 
 ARGUMENTS = {
     "only": {"type": "path"},
     "move": {"type": "bool", "default": False},
     "move_clients": {"type": "list", "elements": "str", "default": []},
     "move_count": {"type": "int"},
+    "plan_file": {"type": "str"},
+    "access": {"type": "bool", "default": False},
+    "access_before": {"type": "dict"},
 }
 
 
@@ -40,10 +51,14 @@ class ActionModule(ActionBase):
         task_vars = task_vars or {}
         _validation, arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)
         try:
+            plan_file(arguments["plan_file"], task_vars)  # the summary writes it, at the end
             move = Move(tuple(arguments["move_clients"]), arguments["move_count"]) if arguments["move"] else None
             plans = read_plan(task_vars, move, complete=not self._task.check_mode)
             if arguments["only"]:
                 plans = _only(authority_path(arguments["only"], base_dir(task_vars)), plans)
+            if arguments["access"]:
+                result["access"] = inventory_access.access_of(plans, base_dir(task_vars))
+                result["access_plan"] = inventory_access.markdown(arguments["access_before"], result["access"])
         except MtlsError as error:
             raise AnsibleActionFail(str(error)) from error
         result["changed"] = False

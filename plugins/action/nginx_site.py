@@ -14,26 +14,44 @@ from collections.abc import Container
 from ansible import constants as C
 from ansible.utils.display import Display
 
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import revoking
 from ansible_collections.mtls.nginx.plugins.module_utils.common.contact import Contact
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
-from ansible_collections.mtls.nginx.plugins.module_utils.host import crl_timer
+from ansible_collections.mtls.nginx.plugins.module_utils.host import crl_timer, gates
 from ansible_collections.mtls.nginx.plugins.module_utils.host.request import Snippet
 from ansible_collections.mtls.nginx.plugins.module_utils.host.shutdown import OwnBound
 from ansible_collections.mtls.nginx.plugins.module_utils.host.transaction import TransactionOutcome
-from ansible_collections.mtls.nginx.plugins.module_utils.site import answers, crl_program
+from ansible_collections.mtls.nginx.plugins.module_utils.site import (
+    access_plan,
+    answers,
+    crl_program,
+    host_paths,
+)
 from ansible_collections.mtls.nginx.plugins.module_utils.site.host_files import (
     HostFiles,
     crl_files,
     host_files,
     to_compare,
 )
+from ansible_collections.mtls.nginx.plugins.module_utils.site.host_paths import TrustPaths
 from ansible_collections.mtls.nginx.plugins.module_utils.site.host_view import (
     CrlServer,
     NginxHost,
     bucket_advice,
     host_names,
 )
-from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import authority_path, beside_inventory
+from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import (
+    AuthorityPlan,
+    authority_path,
+    beside_inventory,
+)
+from ansible_collections.mtls.nginx.plugins.module_utils.site.people import (
+    RUN_BEGAN,
+    Turn,
+    anything_issued,
+    foreseen_revocations,
+    people_of,
+)
 from ansible_collections.mtls.nginx.plugins.module_utils.site.publication import (
     Publication,
     publish,
@@ -84,6 +102,7 @@ ARGUMENTS = {
             "port": {"type": "int", "default": 80},
         },
     },
+    "foreseen": {"type": "list", "elements": "dict", "default": []},
 }
 
 display = Display()
@@ -122,8 +141,10 @@ class ActionModule(HostAction):
         wanted = crl_files(self._conf_dir, services, crls, self._arguments["textfile_dir"])
         # ca.crt stays as it is: with another CA's CRL beside it nobody would get in.
         standings = self._standings(services, crls)
-        placed = self._put_in_place(wanted, standings, replace_authority=False)
+        placed = self._put_in_place(services, wanted, standings, replace_authority=False)
         result = {**placed, "refused": {}}
+        if not result.get("failed"):
+            result["access"] = self._access(services, result["access"], None)
         if missing:
             said = [result["msg"]] if result.get("failed") else ["the CRLs of the other authorities are in place"]
             result.update(failed=True, msg="; ".join([*missing, *said]))
@@ -152,8 +173,10 @@ class ActionModule(HostAction):
         nginx = _nginx_host(facts, self._arguments, base_dir(self._task_vars), self._host)
         wanted = host_files(nginx, services, publications, TEMPLATE_DIR, C.DEFAULT_LOCAL_TMP)
         unchanged = _unchanged(facts, wanted)
+        held = None
         if unchanged is None:
-            result = self._put_in_place(wanted, standings, replace_authority=replace_authority)
+            result = self._put_in_place(services, wanted, standings, replace_authority=replace_authority)
+            held = result.get("access")
             if result.get("failed") and "map_hash_bucket_size" in result.get("msg", ""):
                 result["msg"] += bucket_advice(nginx, services, publications) or ""
         else:
@@ -162,6 +185,7 @@ class ActionModule(HostAction):
             for snippet in unchanged.unguarded:
                 display.warning(snippet.warning)
         if not result.get("failed"):
+            result["access"] = self._access(services, held, wanted)
             result = self._have_crl_fetched(facts, services, wanted, result)
         refused = {name: who for publication in publications.values() for name, who in publication.refused.items()}
         return {**result, "installed": facts["installed"], "systemd": facts["systemd"], "refused": refused}
@@ -244,11 +268,67 @@ class ActionModule(HostAction):
         }
         return self._ask("nginx_facts", options, answers.NGINX_FACTS)
 
+    def _access(
+        self, services: list[Service], held: dict[str, t.Any] | None, wanted: HostFiles | None
+    ) -> dict[str, t.Any]:
+        """Return who gains and who loses entry; ``held`` is what the host had, None where its gates stay as they are.
+
+        ``wanted`` is None where only the CRL is brought.
+        """
+        authorities = {trust: path for trust, (path, _entered) in self._authorities(services).items()}
+        access = {"changes": [], "compared": True, "authorities": list(authorities.values())}
+        began = float(os.environ.get(RUN_BEGAN) or 0) or None
+        issued = began is not None and any(anything_issued(path, began) for path in authorities.values())
+        if held is None and (wanted is None or not (issued or self._task.check_mode)):
+            return access
+        after = self._gates(wanted) if wanted else None
+        before = after if held is None else held["gates"] and [gates.of_answer(gate) for gate in held["gates"]]
+        if before is None:
+            return {**access, "compared": False}
+        plans = read_plan(self._task_vars) if self._task.check_mode and wanted else {}
+        people: dict[str, list[access_plan.Person]] = {}
+        try:
+            for trust, path in authorities.items():
+                known = people_of(path, self._turn(path, trust, held, plans.get(path), began))
+                people.update((service.name, known) for service in services if service.trust == trust)
+        except MtlsError:  # one of several authorities; whoever brings its CRL says why
+            return {**access, "compared": False}
+        found = access_plan.changes(before, before if after is None else after, people)
+        return {**access, "changes": [change.as_result() for change in found]}
+
+    def _gates(self, wanted: HostFiles) -> list[gates.Gate] | None:
+        path = host_paths.maps_path(self._conf_dir)
+        content = next(item["content"] for item in wanted.files if item["path"] == path)
+        return gates.read(content.encode("utf-8", "surrogateescape"))
+
+    def _turn(
+        self, path: str, trust: str, held: dict[str, t.Any] | None, plan: AuthorityPlan | None, began: float | None
+    ) -> Turn:
+        """Return what this run does, or would do, to certificates of the authority in ``path``."""
+        revoked_map = TrustPaths.of(self._conf_dir, trust).revoked
+        crls = [crl for crl in (held or {}).get("revoked", ()) if crl["path"] == revoked_map]
+        foreseen = foreseen_revocations(path, plan.revoked) if plan else {}
+        for told in self._arguments["foreseen"] if self._task.check_mode else ():
+            if told.get("mtls__crl_of") == path:
+                foreseen.update((item["serial"], item["action"]) for item in told.get("revoked") or ())
+        return Turn(
+            added={serial for crl in crls for serial in crl["added"]},
+            removed={serial for crl in crls for serial in crl["removed"]},
+            revoking={serial for serial, action in foreseen.items() if action == revoking.REVOKED},
+            releasing={serial for serial, action in foreseen.items() if action == revoking.RELEASED},
+            clients=plan.clients if plan else None,
+            began=began,
+        )
+
     def _put_in_place(
-        self, wanted: HostFiles, standings: list[Standing], *, replace_authority: bool
+        self, services: list[Service], wanted: HostFiles, standings: list[Standing], *, replace_authority: bool
     ) -> dict[str, t.Any]:
         guard = guard_options(self._host, standings, time.time(), replace_authority=replace_authority)
-        options = {**wanted.as_options(), **self._where, "guard": guard}
+        access = {
+            "maps": host_paths.maps_path(self._conf_dir),
+            "revoked": [TrustPaths.of(self._conf_dir, trust).revoked for trust in host_paths.trusts_of(services)],
+        }
+        options = {**wanted.as_options(), **self._where, "guard": guard, "access": access}
         result = self._ask("nginx_config", options, answers.NGINX_CONFIG)
         forgotten = result.get("forgotten")
         if forgotten and may_forget(forgotten, standings):

@@ -85,7 +85,9 @@ def _target(service: Service, address: str) -> probe.Target:
     return probe.Target(address, service.listen.port, service.probe_name, bool(service.proxy_protocol_from))
 
 
-def _ask_about_crl(service: Service, witnesses: Mapping[str | None, Witnesses], address: str) -> list[probe.Outcome]:
+def _ask_about_crl(
+    service: Service, witnesses: Mapping[str | None, Witnesses], address: str
+) -> list[probe.ProbeOutcome]:
     """Ask what a new CRL can change; a service without a gate is left out, because it waits for site.yml."""
     target = _target(service, address)
     first, *others = witnesses[service.authority].certificate_attempts()
@@ -93,7 +95,7 @@ def _ask_about_crl(service: Service, witnesses: Mapping[str | None, Witnesses], 
     return [outcome, *(probe.ask(target, attempt) for attempt in others)] if outcome.ok else []
 
 
-def _ask(service: Service, witnesses: Mapping[str | None, Witnesses], address: str) -> list[probe.Outcome]:
+def _ask(service: Service, witnesses: Mapping[str | None, Witnesses], address: str) -> list[probe.ProbeOutcome]:
     target = _target(service, address)
     own = witnesses[service.authority]
     with own.attempts(service, [other for other in witnesses.values() if other is not own]) as attempts:

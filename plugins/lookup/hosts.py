@@ -48,6 +48,8 @@ from ansible.errors import AnsibleLookupError
 from ansible.inventory.manager import InventoryManager
 from ansible.plugins.lookup import LookupBase
 
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import first_few
+
 
 class LookupModule(LookupBase):
     """Has a play without hosts fail."""
@@ -82,17 +84,12 @@ def _nobody(pattern: str, matching: set[str], groups: Mapping[str, Sequence[str]
     if matching:
         return (
             f"no host is left of the {len(matching)} that match '{pattern}': none of them is among '{limit}' of"
-            f" --limit, so nothing was done. They are {_some(matching)}"
+            f" --limit, so nothing was done. They are {first_few(sorted(matching), 10)}"
         )
     sources = context.CLIARGS.get("inventory") or C.DEFAULT_HOST_LIST
-    known = _some(group for group, hosts in groups.items() if hosts and group not in ("all", "ungrouped"))
+    known = sorted(group for group, hosts in groups.items() if hosts and group not in ("all", "ungrouped"))
     return (
         f"no host of the inventory {', '.join(sources)} matches '{pattern}', so nothing was done. Its groups with"
-        f" hosts: {known or 'none'}. Name the inventory with -i, put the hosts into the group mtls_servers, or say"
-        " which they are with -e mtls_hosts=PATTERN"
+        f" hosts: {first_few(known, 10) or 'none'}. Name the inventory with -i, put the hosts into the group"
+        " mtls_servers, or say which they are with -e mtls_hosts=PATTERN"
     )
-
-
-def _some(names: t.Iterable[str], most: int = 10) -> str:
-    ordered = sorted(names)
-    return ", ".join(ordered[:most]) + (f" and {len(ordered) - most} more" if len(ordered) > most else "")

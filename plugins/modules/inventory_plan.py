@@ -28,6 +28,18 @@ options:
   move_count:
     description: How many clients to move, with O(move) and without O(move_clients). Left out, all that have not moved.
     type: int
+  plan_file:
+    description:
+      - Where the summary of the playbooks writes who gains and who loses entry, as Markdown, which is checked here. A
+        relative path starts at the inventory's directory.
+    type: str
+  access:
+    description: Returns RV(access) and RV(access_plan) too.
+    type: bool
+    default: false
+  access_before:
+    description: The RV(access) of the inventory as it was. Left out, everything is new.
+    type: dict
 notes:
   - The result contains passphrases and export passwords, so it is not shown at any verbosity.
 attributes:
@@ -58,6 +70,19 @@ authorities:
       clients: [{name: iphone-admin, state: present}]
       servers: [{host: nas, name: nas, server_names: [nas.example.com]}]
       revoked: []
+access:
+  description: Who may enter what according to the inventory, by authority. It has no secret in it.
+  type: dict
+  returned: with O(access=true)
+  sample:
+    pki:
+      clients: {phone: true}
+      gates: {nas: [{service: wiki, path: "", everybody: false, subjects: [phone], public: [], networks: []}]}
+      revoked: []
+access_plan:
+  description: Who gains and who loses entry since O(access_before), as Markdown.
+  type: str
+  returned: with O(access=true)
 missing:
   description: The directories in which an authority would be created, because there is none yet.
   type: list

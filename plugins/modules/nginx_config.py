@@ -221,6 +221,20 @@ options:
         type: list
         elements: str
         default: []
+  access:
+    description: Asks for RV(access), who could enter before, which is read from the host's maps and CRLs.
+    type: dict
+    version_added: 0.1.0
+    suboptions:
+      maps:
+        description: The file with the services' maps.
+        type: path
+        required: true
+      revoked:
+        description: Files with the serials of a CRL, as lines of a map. They are compared with those in O(files).
+        type: list
+        elements: path
+        default: []
   close_rejected:
     description:
       - For files that must be installed whatever else is wrong on the host, such as a CRL.
@@ -351,6 +365,22 @@ unguarded:
       description: The snippet.
       type: str
       sample: /etc/nginx/snippets/mtls-photos.conf
+access:
+  description: Who could enter before, where O(access) asks. Null where nothing of it changes, but for check mode.
+  returned: success
+  type: dict
+  contains:
+    gates:
+      description: The services, and their paths with a list of their own. Null where the maps cannot be read.
+      type: list
+      elements: dict
+      sample:
+        - {service: nas, path: "", everybody: false, subjects: [CN=phone], public: [], networks: []}
+    revoked:
+      description: The serials that the new files of O(access.revoked) add and remove.
+      type: list
+      elements: dict
+      sample: [{path: /etc/nginx/client-certs/revoked.map, added: ["1003"], removed: []}]
 nginx:
   description: The host's nginx.
   returned: success
@@ -379,7 +409,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common.entry import run_module
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
-from ansible_collections.mtls.nginx.plugins.module_utils.host import transaction
+from ansible_collections.mtls.nginx.plugins.module_utils.host import gates, transaction
 from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_process import DEFAULT_CONF, PROGRAM_DIRS, Nginx
 from ansible_collections.mtls.nginx.plugins.module_utils.host.request import (
     SECRET_MODE,
@@ -519,6 +549,13 @@ def main() -> None:
                     "forgettable": {"type": "list", "elements": "str", "default": []},
                 },
             },
+            "access": {
+                "type": "dict",
+                "options": {
+                    "maps": {"type": "path", "required": True},
+                    "revoked": {"type": "list", "elements": "path", "default": []},
+                },
+            },
             "close_rejected": {"type": "bool", "default": False},
             "reload": {"type": "bool", "default": False},
             "binary": {"type": "str", "default": "nginx"},
@@ -531,6 +568,9 @@ def main() -> None:
         request = request_from(module.params, module.check_mode, module.tmpdir)
         binary = module.get_bin_path(module.params["binary"], opt_dirs=PROGRAM_DIRS)
         guard = module.params["guard"]
+        access = module.params["access"]
+        wanted = {file.path: file.content for file in request.wanted}
+        held = access and gates.held(access["maps"], access["revoked"], wanted, always=module.check_mode)
         if binary is not None:
             outcome = transaction.run(Nginx(binary, module.params["conf_path"]), request, guard)
         elif module.check_mode:
@@ -547,7 +587,7 @@ def main() -> None:
             module.warn(warning)
         for snippet in outcome.unguarded:
             module.warn(snippet.warning)
-        result = outcome.as_result()
+        result = {**outcome.as_result(), "access": held}
         if module._diff:
             result["diff"] = transaction.diff(outcome.changes)
         return result

@@ -123,6 +123,11 @@ options:
       - Otherwise that is an error, and in check mode everything is shown as new. The same holds for O(crl_only=true).
     type: bool
     default: true
+  foreseen:
+    description: In check mode, the results of M(mtls.nginx.crl) in a loop over C(mtls__crl_of) - what it would revoke.
+    type: list
+    elements: dict
+    default: []
 attributes:
   check_mode:
     description:
@@ -164,6 +169,57 @@ systemd:
   type: bool
   returned: success, unless O(crl_only=true)
   sample: true
+access:
+  description: Who gains and who loses entry, compared with what the host had.
+  type: dict
+  returned: success
+  contains:
+    compared:
+      description: Whether it could be compared. If not, RV(access.changes) is empty.
+      type: bool
+      sample: true
+    authorities:
+      description: The directories of the authorities whose clients enter.
+      type: list
+      elements: str
+      sample: [/srv/inventory/pki]
+    changes:
+      description: The services, and the paths with a list of their own, for which something changes.
+      type: list
+      elements: dict
+      contains:
+        service:
+          description: The service.
+          type: str
+          sample: wiki
+        path:
+          description: The path, empty for the service itself.
+          type: str
+          sample: ""
+        state:
+          description: V(new), V(gone) or empty.
+          type: str
+          sample: ""
+        opened:
+          description: In words, how somebody enters now who is on no list.
+          type: list
+          elements: str
+          sample: [open to every client]
+        closed:
+          description: In words, how somebody entered before.
+          type: list
+          elements: str
+          sample: []
+        gained:
+          description: The clients that gain entry.
+          type: list
+          elements: str
+          sample: [laptop, tablet]
+        lost:
+          description: The clients that lose it, each with the reason.
+          type: list
+          elements: list
+          sample: [[lost-phone, revoked]]
 refused:
   description: Clients that are on an allow list but revoked, by service.
   type: dict

@@ -13,7 +13,7 @@ import re
 import typing as t
 from collections.abc import Iterable, Iterator, Mapping
 
-from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError, first_few
 
 # Ours, what holds secrets of ours by the usual naming (`vault_mtls_ca_passphrase`), and where relative paths start.
 # A fact of an interface `mtls-br0` is `ansible_mtls_br0`, and stands in for nothing.
@@ -38,7 +38,7 @@ def refuse_facts(task_vars: Mapping[str, t.Any], hosts: Iterable[str]) -> None:
             needed = _referred_to(raw)
             found = [name for name in others if name in needed and raw[name] == facts[name]]
         if found:
-            names = ", ".join(name[:60] for name in sorted(found)[:5])
+            names = first_few([name[:60] for name in sorted(found)])
             raise MtlsError(
                 f"host {host}: its facts contain {names}, which no host may decide. If a task of yours set them"
                 " (set_fact with cacheable), write them into the inventory instead; if none did, find out what on that"

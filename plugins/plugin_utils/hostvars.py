@@ -25,6 +25,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import (
     AuthorityPlan,
     InventoryReader,
     authority_path,
+    beside_inventory,
 )
 from ansible_collections.mtls.nginx.plugins.module_utils.site.known_variables import refuse_unknown
 from ansible_collections.mtls.nginx.plugins.module_utils.site.rollover_plan import Move, with_next
@@ -76,15 +77,18 @@ def refuse_as_inventory(what: str, path: str) -> None:
     """
     for source in context.CLIARGS.get("inventory") or C.DEFAULT_HOST_LIST:
         folder = os.path.realpath(source)
-        inside = os.path.relpath(os.path.realpath(path), folder)
-        if not os.path.isdir(folder) or inside.split(os.sep)[0] == os.pardir:
+        below = os.path.relpath(os.path.realpath(path), folder)
+        parts = below.split(os.sep) if below != os.curdir else []  # Ansible ignores what begins with a dot
+        if not os.path.isdir(folder) or os.pardir in parts:
             continue
-        if not any(IGNORED.search(os.fsencode(part)) for part in inside.split(os.sep)):
+        if not any(IGNORED.search(os.fsencode(part)) for part in parts):
+            remedy = "choose a folder outside of it"
+            if parts:
+                remedy = f"set ignore_patterns = ^{re.escape(parts[0])}$ in section [inventory] of ansible.cfg"
             raise MtlsError(
                 f"{what} {path} would lie inside the inventory folder {folder}, and Ansible reads every file"
                 " there as inventory, passwords as host names too; run with -i and the inventory's file instead of its"
-                f" folder, or set ignore_patterns = ^{re.escape(inside.split(os.sep)[0])}$ in section [inventory] of"
-                " ansible.cfg"
+                f" folder, or {remedy}"
             )
 
 
@@ -120,6 +124,20 @@ def _values(variables: Mapping[str, t.Any], host: str, names: list[str]) -> dict
         except AnsibleError as error:
             raise MtlsError(f"host {host}: variable {name} cannot be read: {error}") from error
     return values
+
+
+def plan_file(given: str | None, variables: Mapping[str, t.Any]) -> str | None:
+    """Return where the access plan goes, by ``mtls_plan_file``; None where it goes nowhere.
+
+    :raises MtlsError: it cannot be written there.
+    """
+    if not given:
+        return None
+    path = beside_inventory("mtls_plan_file", given, base_dir(variables))
+    refuse_as_inventory("the access plan", path)
+    if not os.path.isdir(os.path.dirname(path)):
+        raise MtlsError(f"mtls_plan_file: {path}: there is no folder {os.path.dirname(path)}; make it")
+    return path
 
 
 def base_dir(variables: Mapping[str, t.Any]) -> str | None:

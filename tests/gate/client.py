@@ -92,21 +92,34 @@ def ask(
 
 
 def ask_plainly(
-    port: int, path: str = "/", host: str = "nas.test", *, address: str = "127.0.0.1", method: str = "GET"
+    port: int,
+    path: str = "/",
+    host: str = "nas.test",
+    *,
+    address: str = "127.0.0.1",
+    method: str = "GET",
+    headers: str = "",
 ) -> Answer:
     """One request without TLS."""
     with socket.create_connection((address, port), timeout=_SECONDS) as connection:
-        connection.sendall(f"{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+        connection.sendall(f"{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{headers}\r\n".encode())
         return _answer(_everything(connection), False, None)
 
 
 def curl(
-    port: int, path: str = "/", *, host: str = "nas.test", client: Identity | None = None, body: str = ""
+    port: int,
+    path: str = "/",
+    *,
+    host: str = "nas.test",
+    client: Identity | None = None,
+    body: str = "",
+    accept: str = "*/*",
 ) -> Answer:
     """One GET, or with a body POST, by curl over HTTP/2."""
     certificate = ("--cert", str(client.path)) if client else ()
     done = subprocess.run(
         ["curl", "--silent", "--insecure", "--http2", "--include", "--max-time", str(_SECONDS), *certificate]
+        + ["--header", f"Accept: {accept}"]
         + (["--data-binary", "@-"] if body else [])
         + ["--resolve", f"{host}:{port}:127.0.0.1", f"https://{host}:{port}{path}"],
         input=body.encode(),

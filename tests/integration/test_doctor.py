@@ -18,13 +18,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.access import Access, open_authority
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import keys, numbers
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import numbers
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import clients
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client import Client
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.lifecycle import creation
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.wanted import WantedAuthority
 from ansible_collections.mtls.nginx.plugins.module_utils.common import times
 from ansible_collections.mtls.nginx.plugins.module_utils.site import crl_maps
+from ansible_collections.mtls.nginx.tests.authorities import new_authority
 from ansible_collections.mtls.nginx.tests.ports import free_port
 
 from .conftest import PASSPHRASE, REPOSITORY, tree
@@ -209,7 +208,7 @@ def test_expired_or_not_yet_valid(nas):
 
 def test_another_authority_or_no_certificate(nas, tmp_path):
     other = tmp_path / "other"
-    creation.ensure(WantedAuthority(str(other), {"CN": "Other CA"}, keys.KeyKind("ecdsa"), None, 3650, 30), check=False)
+    new_authority(other, {"CN": "Other CA"})
     with open_authority(Access(str(other)), read_only=False) as authority:
         clients.reconcile(authority, [Client("phone")], new_key_type="ecdsa", check=False)
     said = doctor(nas, certificate=other / "clients" / "phone" / "phone.crt")

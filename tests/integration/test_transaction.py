@@ -44,6 +44,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.host.request import (
 )
 from ansible_collections.mtls.nginx.plugins.module_utils.host.transaction import TransactionOutcome
 from ansible_collections.mtls.nginx.plugins.modules import nginx_facts
+from ansible_collections.mtls.nginx.tests.ports import free_port
 
 BINARY = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:" + os.environ["PATH"])
 MARKER = "# Managed by mtls.nginx\n"
@@ -148,12 +149,6 @@ class Host:
 
     def accepts(self) -> bool:
         return self.nginx.test().accepted
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 @pytest.fixture

@@ -15,11 +15,8 @@ from unittest import mock
 import jinja2
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.access import Access, open_authority
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import keys
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import clients, servers
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client import Client
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.lifecycle import creation
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.wanted import WantedAuthority
 from ansible_collections.mtls.nginx.plugins.module_utils.common import times
 from ansible_collections.mtls.nginx.plugins.module_utils.common.contact import Contact
 from ansible_collections.mtls.nginx.plugins.module_utils.site import error_pages
@@ -28,6 +25,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import A
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import parse_services
 from ansible_collections.mtls.nginx.plugins.module_utils.site.status.judge import Settings, status_of
 from ansible_collections.mtls.nginx.plugins.module_utils.site.status.model import Status
+from ansible_collections.mtls.nginx.tests.authorities import new_authority
 
 CONTACT = Contact("Ana", "mailto:ana@example.com")
 ROLES = Path(__file__).resolve().parents[2] / "roles"
@@ -59,10 +57,7 @@ class Fleet:
         self.path = path
         self.plan = AuthorityPlan(str(path), dict(SETTINGS), "nas")
         with days_ago(age):
-            wanted = WantedAuthority(
-                str(path), {"C": "ES", "O": "Acme", "CN": subject}, keys.KeyKind("ecdsa"), None, 3650, 30
-            )
-            creation.ensure(wanted, check=False)
+            new_authority(path, {"C": "ES", "O": "Acme", "CN": subject})
 
     def service(self, host: str, name: str, allow: Sequence[str] | None = None, **more: object) -> None:
         """Add one to the inventory."""

@@ -5,22 +5,27 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 from pathlib import Path
 
 import pytest
 
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import keys
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.lifecycle import creation
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.wanted import WantedAuthority
+from ansible_collections.mtls.nginx.tests.authorities import new_authority
 from ansible_collections.mtls.nginx.tests.unit.support import SUBJECT, Pki
+
+
+def pytest_collection_finish() -> None:
+    """The tests and all that they import stay to the end. Nothing need search them for garbage, here or in a fork."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
 def pristine(tmp_path_factory) -> Path:
     """An authority nobody has used; tests get copies."""
     path = tmp_path_factory.mktemp("pristine") / "pki"
-    creation.ensure(WantedAuthority(str(path), SUBJECT, keys.KeyKind("ecdsa"), None, 3650, 30), check=False)
+    new_authority(path, SUBJECT)
     return path
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import gc
 import importlib
 import json
 import os
@@ -17,6 +18,9 @@ import subprocess
 import sys
 import tempfile
 import threading
+import traceback
+from collections.abc import Callable
+from typing import NoReturn
 
 
 @functools.cache
@@ -47,6 +51,7 @@ def _serve() -> None:
     for line in iter(sys.stdin.readline, ""):
         request = json.loads(line)
         main = importlib.import_module(request["module"]).main
+        gc.freeze()  # so that no process searches what it has inherited, and has it copied by that
         with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
             given.write(request["given"].encode())
             given.seek(0)
@@ -58,12 +63,26 @@ def _serve() -> None:
                 os.environ.clear()
                 os.environ.update(request["environment"])
                 os.chdir(request["folder"])
-                sys.exit(main())
+                _end_of(main)
             os.waitpid(pid, 0)
             for file in (output, errors):
                 file.seek(0)
             sys.stdout.write(json.dumps([file.read().decode() for file in (output, errors)]) + "\n")
             sys.stdout.flush()
+
+
+def _end_of(main: Callable[[], None]) -> NoReturn:
+    """Run a module to its end, with all that it does there, but without taking everything imported down in order."""
+    try:
+        main()
+    except SystemExit:
+        pass
+    except BaseException:
+        traceback.print_exc()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,7 +26,10 @@ def strings(tree: ast.AST) -> Iterator[str]:
             yield "".join(part.value if isinstance(part, ast.Constant) else "…" for part in node.values)
 
 
-MESSAGES = "\n".join(text for path in SOURCES for text in strings(ast.parse(path.read_text())))
+@functools.cache
+def messages() -> str:
+    """All strings of all files."""
+    return "\n".join(text for path in SOURCES for text in strings(ast.parse(path.read_text())))
 
 
 def quoted(page: str) -> list[str]:
@@ -40,7 +44,7 @@ def test_a_quoted_message_is_one_of_ours(page, message):
     # A page has an example, or `…`, where the message has whatever is meant. What it is about is a string of its own.
     for part in message.split(": "):
         pieces = re.split(r"\s*(?:…\S*|'\w+'|\bPOST pki/sign/client\b)\s*", part)
-        assert re.search(r"[^\n]*".join(re.escape(piece) for piece in pieces if piece), MESSAGES), part
+        assert re.search(r"[^\n]*".join(re.escape(piece) for piece in pieces if piece), messages()), part
 
 
 def test_the_doctors_page_lists_each_cause():
@@ -67,4 +71,4 @@ def test_the_status_pages_example_of_a_summary_has_our_titles():
     (line,) = re.findall(r"^18 clients, 5 services: (.*)$", (ROOT / "docs" / "status.md").read_text(), re.MULTILINE)
     titles = re.findall(r"(?:^|; )([A-Z][^:]+): ", line)
     assert len(titles) == 2
-    assert [title for title in titles if title not in MESSAGES] == []
+    assert [title for title in titles if title not in messages()] == []

@@ -12,9 +12,9 @@ from typing import Any
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 
-# What a page may link to: no scheme here makes a browser run anything.
+# What a page may link to: no scheme here makes a browser run anything. A $ would be a variable to nginx.
 _SCHEMES = ("https:", "http:", "mailto:", "tel:", "sms:", "xmpp:")
-_URL = re.compile(rf"(?:{'|'.join(_SCHEMES)})[\x21\x23-\x3b\x3d\x3f-\x7e]{{1,500}}")
+_URL = re.compile(rf"(?:{'|'.join(_SCHEMES)})[\x21\x23\x25-\x3b\x3d\x3f-\x7e]{{1,500}}")
 _LONGEST_NAME = 200
 
 
@@ -34,9 +34,9 @@ class Contact:
         if not option:
             return None
         name, url = str(option["name"]), option.get("url")
-        if not name.strip() or not name.isprintable() or len(name) > _LONGEST_NAME:
+        if not name.strip() or not name.isprintable() or "$" in name or len(name) > _LONGEST_NAME:
             raise MtlsError(
-                f"mtls_contact: name {name!r} is no line of 1 to {_LONGEST_NAME} letters; give a person's name"
+                f"mtls_contact: name {name!r} is no line of 1 to {_LONGEST_NAME} letters without $; write another"
             )
         if url is None:
             return cls(name)

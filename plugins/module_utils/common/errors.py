@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from itertools import islice
 from typing import Any
 
 
@@ -25,3 +26,9 @@ class MtlsError(Exception):
 def one_line(text: str) -> str:
     """Return ``text`` with line breaks, control and invisible characters written as escapes."""
     return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def first_few(names: Collection[str], most: int = 5) -> str:
+    """Return the first ``most`` of some names, and how many there are besides, for a message."""
+    more = len(names) - most
+    return ", ".join(islice(names, most)) + (f" and {more} more" if more > 0 else "")

@@ -53,7 +53,7 @@ class Attempt:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ProbeOutcome:
     """What an attempt got: an HTTP status, or what went wrong before there was one."""
 
     attempt: Attempt
@@ -79,7 +79,7 @@ class Outcome:
         return str(expect) if expect is not None else f"anything but {NO_OR_BAD_CERTIFICATE}"
 
 
-def ask(target: Target, attempt: Attempt, *, timeout: float = 10.0) -> Outcome:
+def ask(target: Target, attempt: Attempt, *, timeout: float = 10.0) -> ProbeOutcome:
     """Make one request and close the connection. Never raises for what network or TLS do.
 
     The server's certificate is not verified: what is in question is whom the server lets in.
@@ -95,13 +95,13 @@ def ask(target: Target, attempt: Attempt, *, timeout: float = 10.0) -> Outcome:
                 raw.sendall(_PROXY_LINE)
             with context.wrap_socket(raw, server_hostname=_sni(target)) as connection:
                 connection.sendall(_request(target, attempt.path))
-                return Outcome(attempt, _status(connection, time.monotonic() + timeout))
+                return ProbeOutcome(attempt, _status(connection, time.monotonic() + timeout))
     except TimeoutError:
-        return Outcome(attempt, None, f"no answer within {timeout:.0f} s")
+        return ProbeOutcome(attempt, None, f"no answer within {timeout:.0f} s")
     except ssl.SSLError as error:
-        return Outcome(attempt, None, f"TLS: {error.reason or error}")
+        return ProbeOutcome(attempt, None, f"TLS: {error.reason or error}")
     except OSError as error:
-        return Outcome(attempt, None, (error.strerror or str(error)).lower())
+        return ProbeOutcome(attempt, None, (error.strerror or str(error)).lower())
 
 
 def _sni(target: Target) -> str | None:
@@ -133,7 +133,7 @@ def _status(connection: ssl.SSLSocket, deadline: float) -> int:
     return int(parts[1])
 
 
-def summary(service: str, outcome: Outcome) -> dict[str, t.Any]:
+def summary(service: str, outcome: ProbeOutcome) -> dict[str, t.Any]:
     """Return an outcome in the words of the `tls_probe` module's return value."""
     return {
         "service": service,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common import files
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import one_line
-from ansible_collections.mtls.nginx.plugins.module_utils.host import access_log, end_dates, nginx_conf
+from ansible_collections.mtls.nginx.plugins.module_utils.host import access_log, end_dates, gates
 
 _TAIL = 1 << 20  # bytes of each log that are looked at, the last ones
 _MOST_REQUESTS = 10
@@ -23,8 +23,6 @@ _MOST_ERRORS = 5
 _ABOUT_TLS = re.compile(
     rb'\d{4}/\d\d/\d\d \d\d:\d\d:\d\d \[[a-z]+\] \d+#\d+: (?:(?!, client: )[^"])*(?:SSL|certificate)'
 )
-# What stands before it where paths have lists of their own: `rest` is what has none.
-_WHOLE_SERVICE = ("", "rest:", "~^rest:")
 
 
 @dataclass(frozen=True)
@@ -60,19 +58,9 @@ def state(gate: Gate, serial: str, dn: str) -> dict[str, t.Any]:
 
 def _allow(gate: Gate) -> dict[str, t.Any] | None:
     """Return who may enter by the map ``$mtls_<service>_list``: every valid certificate, or these subjects."""
-    content = files.read_if_there(gate.maps)
-    if content is None:
-        return None
-    try:
-        directives = nginx_conf.parse(content.decode("utf-8", "replace"))
-    except nginx_conf.ConfSyntaxError:
-        return None
-    for directive in directives:
-        if directive.name == "map" and directive.values[1:] == [f"${gate.variable}_list"]:
-            # A key ends in the result of the verification, and where there is a list, in a colon and the subject.
-            keys = [line.name.partition("SUCCESS") for line in directive.block or () if line.values == ["1"]]
-            found = [rest[1:] for zone, success, rest in keys if success and zone in _WHOLE_SERVICE]
-            return {"everybody": "" in found, "subjects": list(dict.fromkeys(filter(None, found)))}
+    for found in gates.read(files.read_if_there(gate.maps) or b"") or ():
+        if (found.variable, found.path) == (gate.variable, ""):
+            return {"everybody": found.everybody, "subjects": list(found.subjects)}
     return None
 
 

@@ -290,7 +290,7 @@ class Nginx:
     def reload(self, log: LogTail) -> None:
         """Have nginx read its configuration, and wait until new workers serve and no old ones do.
 
-        ::raises MtlsError: it keeps its old workers, with nginx's words (a taken port, a file that only the running
+        :raises MtlsError: it keeps its old workers, with nginx's words (a taken port, a file that only the running
         nginx cannot read).
         :raises DyingWorkersError: the new workers die.
         """

@@ -16,7 +16,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common import times
-from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError, first_few
 from ansible_collections.mtls.nginx.plugins.module_utils.host import certificates
 from ansible_collections.mtls.nginx.plugins.module_utils.host.certificates import Contents, HostCertificate, HostCrl
 
@@ -24,7 +24,6 @@ _BRING_FORWARD = (
     "restore the newest copy of that directory, or restore the revocations from the hosts' CRLs (ansible-playbook"
     " mtls.nginx.recover). Nothing was changed on the host"
 )
-_SHOWN = 5  # serials
 
 
 @dataclass(frozen=True)
@@ -150,11 +149,10 @@ def _refuse_forgotten(guard: Guard, path: str, held: bytes, source: str, content
             gone = (serial for serial, on_hold in serials.items() if not on_hold and serial not in still)
             forgotten.update({serial: crl.issuer for serial in gone if serial not in guard.forgettable})
     if forgotten:
-        shown = ", ".join(list(forgotten)[:_SHOWN])
-        more = f" and {len(forgotten) - _SHOWN} more" if len(forgotten) > _SHOWN else ""
         raise MtlsError(
-            f"{guard.host} has a CRL in {path} that lists {shown}{more} as revoked, and the CRL of {source} does not,"
-            f" although they have not expired: it is an older copy. They would get in again; {_BRING_FORWARD}",
+            f"{guard.host} has a CRL in {path} that lists {first_few(forgotten)} as revoked, and the CRL of {source}"
+            " does not, although they have not expired: it is an older copy. They would get in again;"
+            f" {_BRING_FORWARD}",
             {"forgotten": forgotten},
         )
 

@@ -221,6 +221,29 @@ _DIRECTIVES = (
 
 _UNGUARDED = Each(Fields({"service": Text(most=64), "path": Text()}))
 _DATE = Whole(least=-_LAST_SECOND, most=_LAST_SECOND)
+# Who could enter what, as `host/gates.py` reads a host's maps: texts that are compared and shown, and nothing else.
+_ACCESS = Fields(
+    {
+        "gates": Maybe(
+            Each(
+                Fields(
+                    {
+                        "service": Text(r"[a-z0-9-]{1,64}"),
+                        "path": Message(),
+                        "everybody": Flag(),
+                        "subjects": Each(Message()),
+                        "public": Each(Message()),
+                        "networks": Each(Message()),
+                    }
+                ),
+                most=10_000,
+            )
+        ),
+        "revoked": Each(
+            Fields({"path": Text(), "added": Each(Text(_SERIAL)), "removed": Each(Text(_SERIAL))}), most=1000
+        ),
+    }
+)
 _PEM = Fields(
     {
         "certificates": Each(
@@ -291,6 +314,7 @@ NGINX_CONFIG = Fields(
         "own_shutdown_timeout": Maybe(_OWN_BOUND),
         "unguarded": _UNGUARDED,
         "nginx": Fields({"version": Maybe(_VERSION)}),
+        "access": Maybe(_ACCESS),
         "message": Message(),
         "warnings": _WARNINGS,
         "diff": Maybe(

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta, timezone
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.subjects import alike
 from ansible_collections.mtls.nginx.plugins.module_utils.common import probe, times
-from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import one_line
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import first_few, one_line
 from ansible_collections.mtls.nginx.plugins.module_utils.common.names import nearest
 from ansible_collections.mtls.nginx.plugins.module_utils.host.access_log import LoggedRequest
 from ansible_collections.mtls.nginx.plugins.module_utils.site import verify_errors
@@ -133,7 +133,7 @@ class Reality:
     host: HostState | None = None
     trouble: str | None = None
     address: str = ""
-    answer: probe.Outcome | None = None
+    answer: probe.ProbeOutcome | None = None
     as_client: bool = False
 
 
@@ -282,7 +282,8 @@ class _Case:
     def _no_service(self) -> Cause:
         hosts = self.intent.elsewhere
         if hosts:
-            text = f"the inventory has no service {self.intent.service} on {self.intent.host}, but on {_some(hosts)}"
+            there = first_few(hosts, 3)
+            text = f"the inventory has no service {self.intent.service} on {self.intent.host}, but on {there}"
             return Cause("no_service", text, f"ask there, with --limit {hosts[0]}")
         text = f"the inventory wants no service {self.intent.service} on {self.intent.host} any more (state: absent)"
         return Cause("no_service", text, f"for a service, set state: present and run {self.site}")
@@ -731,10 +732,6 @@ def _state(span: _Span, moment: datetime) -> str:
 def _verified(verify: str) -> str:
     """Nginx's $ssl_client_verify without what a person need not see."""
     return {"NONE": "no certificate", "SUCCESS": "a good certificate"}.get(verify, verify.replace("FAILED:", ""))
-
-
-def _some(hosts: Sequence[str]) -> str:
-    return ", ".join(hosts[:3]) + (f" and {len(hosts) - 3} more" if len(hosts) > 3 else "")
 
 
 def _date(moment: datetime | None) -> str:

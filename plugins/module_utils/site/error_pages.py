@@ -2,7 +2,10 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The pages for people who are refused: what is missing, in plain words, and nothing that helps an attacker."""
+"""What is said to whoever is refused: what is missing, in plain words, and nothing that helps an attacker.
+
+A page for browsers; a few lines of text for programs, which print whatever comes, or its first words only.
+"""
 
 from __future__ import annotations
 
@@ -23,17 +26,22 @@ _OWN = "error_page.html.j2"
 _PIECE = 1000  # characters
 _LARGEST = 256 * 1024  # bytes of one page
 _PLAIN = "plain"  # http where https is spoken
+_ADDRESS = "$mtls_https_address"
 _LINK = "<!-- mtls: a link to the same address with https -->"  # stands for what only nginx knows
 
 
 @dataclass(frozen=True)
 class _Reason:
-    """Why somebody is refused; ``key`` matches "$ssl_client_verify:$status" in nginx's map, where the first counts."""
+    """Why somebody is refused; ``key`` matches "$ssl_client_verify:$status" in nginx's map, where the first counts.
+
+    ``text`` is for people with a browser, ``plainly`` for those who read what a program prints.
+    """
 
     name: str
     key: str
     title: str
     text: tuple[str, ...]
+    plainly: tuple[str, ...]
 
 
 _REASONS = (
@@ -48,6 +56,7 @@ _REASONS = (
                 " Otherwise ask whoever runs this page."
             ),
         ),
+        ("The certificate is good, but it is not on the list of this address.", "Ask whoever runs it."),
     ),
     _Reason(
         "none",
@@ -59,7 +68,11 @@ _REASONS = (
                 "Install the certificate that you were given. Then close the browser completely, open this page again,"
                 " and choose the certificate when you are asked for one."
             ),
-            "If you are not asked, try a private window.",
+            "If you are not asked, try a private window. One that has expired is not offered: ask for a new one.",
+        ),
+        (
+            "This address opens only to those who have a certificate for it, and none was sent.",
+            "Give the program its certificate and key (for curl, --cert and --key), and see that it has not expired.",
         ),
     ),
     _Reason(
@@ -67,6 +80,7 @@ _REASONS = (
         "~^:",
         "Please use https",
         ("This page wants an encrypted connection: its address begins with https://.",),
+        ("This address wants an encrypted connection: it begins with https://.",),
     ),
     _Reason(
         "rejected",
@@ -79,6 +93,10 @@ _REASONS = (
                 " Otherwise ask whoever gave it to you for a new one."
             ),
         ),
+        (
+            "It may have expired or been revoked, or it is for another place.",
+            "If there is a newer one, see that the program reads it: many keep the old one until they are restarted.",
+        ),
     ),
 )
 
@@ -88,7 +106,8 @@ def pages(
 ) -> list[dict[str, t.Any]]:
     """Return a page for each reason, in pieces that nginx can read; ``template_path`` is the user's own template.
 
-    A piece of None stands for a link to the address that was asked for, with https. ``contact`` is whom people may ask.
+    A piece of None stands for a link to the address that was asked for, with https. ``said`` is the same for programs,
+    one text with nginx's variable of that address. ``contact`` is whom people may ask.
 
     :raises MtlsError: the template cannot be read or rendered, or makes a page of more than 256 KiB.
     """
@@ -98,6 +117,7 @@ def pages(
             "reason": reason.name,
             "key": reason.key,
             "pieces": _pieces(_render(template, reason, contact, template_path), template_path),
+            "said": _said(reason, contact),
         }
         for reason in _REASONS
     ]
@@ -119,16 +139,20 @@ def _load(environment: jinja2.Environment, path: str) -> jinja2.Template:
 
 def _render(template: jinja2.Template, reason: _Reason, contact: Contact | None, path: str | None) -> str:
     link = _LINK if reason.name == _PLAIN else ""
-    # A dollar would be a variable to nginx, and a name is anybody's text.
-    said = contact and {"name": _harmless(contact.name), "url": _harmless(contact.url or "")}
+    said = contact and {"name": html.escape(contact.name), "url": html.escape(contact.url or "")}
     try:
         return template.render(reason=reason.name, title=reason.title, text=reason.text, link=link, contact=said)
     except Exception as error:  # whatever a template of the user's can do
         raise _broken(path, str(error)) from error
 
 
-def _harmless(text: str) -> str:
-    return html.escape(text).replace("$", "&#36;")
+def _said(reason: _Reason, contact: Contact | None) -> str:
+    lines = [reason.title, "", *reason.plainly]
+    if reason.name == _PLAIN:
+        lines.append(_ADDRESS)
+    if contact:
+        lines.append(f"{contact} can help.")
+    return "\n".join(lines) + "\n"
 
 
 def _pieces(page: str, path: str | None) -> list[str | None]:

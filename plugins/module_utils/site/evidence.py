@@ -22,7 +22,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.subjects impo
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.options import TRUST
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store import handover
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.layout import ClientFiles, Layout
-from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError, first_few
 from ansible_collections.mtls.nginx.plugins.module_utils.common.names import nearest
 from ansible_collections.mtls.nginx.plugins.module_utils.site.diagnosis import (
     AuthorityRecord,
@@ -173,7 +173,7 @@ def _hint(name: str, known: list[str], has: str) -> str:
         return f"; did you mean '{close}'?"
     if not known:
         return f"; {has} none"
-    return f"; {has} {', '.join(known[:10])}{' and others' if len(known) > 10 else ''}"
+    return f"; {has} {first_few(known, 10)}"
 
 
 def service_names(host: str, plans: Mapping[str, AuthorityPlan]) -> list[str]:

@@ -132,6 +132,7 @@ class Template:
                 curl_target=f"--cacert ca.crt {link}" if service and service.private_ca else link,
                 p12_argument=_argument(f"{name}.p12"),
                 pem_argument=_argument(f"{name}.pem"),
+                crt_argument=_argument(f"{name}.crt"),
                 key_argument=_argument(f"{name}.key"),
                 pem_curl=_curl_argument(f"{name}.pem"),
                 crt_curl=_curl_argument(f"{name}.crt"),

@@ -13,7 +13,7 @@ from __future__ import annotations
 import copy
 import os
 import typing as t
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
@@ -180,6 +180,8 @@ class InventoryReader:
             own = self._ca_settings(host, values, base_dir)
             server = self._validate(host, values, self._server_spec)
             services = parse_services(host, server["mtls_services"])
+            if server["mtls_require_allow"]:
+                _require_allow(host, services)
             others = [self._other_authority(host, raw, base_dir) for raw in own["mtls_authorities"]]
             _check_publish(host, own["mtls_crl_publish"], hosts)
             for settings in [*([own] if _uses_its_own(own, services) else []), *others]:
@@ -327,6 +329,17 @@ def _uses_its_own(settings: Mapping[str, t.Any], services: Sequence[Service]) ->
         or any(service.authority is None for service in services)
         or any(settings[name] for name in ("mtls_clients", _FLEET, "mtls_revoked"))
     )
+
+
+def _require_allow(host: str, services: Iterable[Service]) -> None:
+    """Raise MtlsError for a service that is open to every client."""
+    for service in services:
+        if service.present and service.allow is None:
+            raise MtlsError(
+                f"host {host}, service {service.name}: has no allow, so it is open to every client of its authority,"
+                " and mtls_require_allow is true; list in allow who may enter (allow: [] lets in nobody), or set"
+                " mtls_require_allow: false for this host"
+            )
 
 
 def authority_path(ca_dir: str, base_dir: str | None) -> str:

@@ -15,6 +15,7 @@ PLAYBOOKS = frozenset(
     {
         "mtls_batch",
         "mtls_hosts",
+        "mtls_plan_file",
         "mtls_probe_address",
         "mtls_rollover_batch",
         "mtls_rollover_clients",

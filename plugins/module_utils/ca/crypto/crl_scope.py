@@ -38,8 +38,11 @@ def unusable(crl: x509.CertificateRevocationList, signed_part: bytes, issuer: x5
             extension.value, (x509.IssuingDistributionPoint, x509.AuthorityKeyIdentifier, x509.DeltaCRLIndicator)
         ):
             return f"has the critical extension {extension.oid.dotted_string}, which nginx does not know"
-    if _has_critical_entry(crl, signed_part):
-        return "has an entry with a critical extension, which nginx does not know"
+    try:
+        if _has_critical_entry(crl, signed_part):
+            return "has an entry with a critical extension, which nginx does not know"
+    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+        return "has an entry that cannot be read"
     point = _distribution_point(crl)
     if point is not None:
         if point.indirect_crl:
@@ -48,8 +51,6 @@ def unusable(crl: x509.CertificateRevocationList, signed_part: bytes, issuer: x5
             return "is for some reasons of revocation only, which nginx does not accept"
         if point.only_contains_attribute_certs:
             return "is for attribute certificates only"
-        if point.only_contains_user_certs and point.only_contains_ca_certs:
-            return "contradicts itself: it is for user certificates only and for CA certificates only"
     if not _names(crl, issuer):
         return "names another issuing certificate in its authorityKeyIdentifier"
     return None

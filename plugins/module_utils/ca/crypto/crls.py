@@ -190,7 +190,9 @@ def parse_crls(pem: bytes, path: str) -> list[Crl]:
     try:
         encoded = [_decode_pem(block[0]) for block in blocks]
         crls = [Crl(one, x509.load_der_x509_crl(one)) for one in encoded]
-    except ValueError as error:
+        for crl in crls:
+            len(crl.parsed.extensions)  # which are read when they are asked for
+    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
         raise MtlsError(f"{path}: is damaged; remove it, and mtls.nginx.crl writes it anew") from error
     if not crls:
         raise MtlsError(f"{path}: contains no CRL in PEM; remove it, and mtls.nginx.crl writes it anew")

@@ -271,6 +271,10 @@ def check_ca(certificate: x509.Certificate, path: str, now: datetime) -> None:
 
     A CA without keyUsage may do both (RFC 5280, 4.2.1.3): the usual manual procedure makes such.
     """
+    try:
+        len(certificate.extensions)  # which are read when they are asked for
+    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+        raise MtlsError(f"{path}: has an extension that cannot be read ({error}); have its CA make it anew") from error
     if not is_ca(certificate):
         raise MtlsError(f"{path}: is not the certificate of a CA (basicConstraints CA:TRUE is missing); use a CA's")
     try:

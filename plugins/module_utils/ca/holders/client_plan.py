@@ -33,7 +33,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.store import permiss
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.layout import ClientFiles
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.register import SERVERS, Register, RegisterEntry
 from ansible_collections.mtls.nginx.plugins.module_utils.common import files, times
-from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError, first_few
 from ansible_collections.mtls.nginx.plugins.module_utils.common.parallel import spread
 
 try:
@@ -141,13 +141,13 @@ class Planner:
         ]
         if short:
             self.warnings.append(
-                f"{permissions.listed(short)}: a p12_password of fewer than {keys.SHORT_PASSPHRASE} characters, so"
+                f"{first_few(short)}: a p12_password of fewer than {keys.SHORT_PASSPHRASE} characters, so"
                 " whoever gets hold of the .p12 can try them all; give a longer one, or leave it out and one is made"
             )
 
     def _warn_of_keys(self) -> None:
         if self._exposed:
-            exposed = permissions.listed(list(dict.fromkeys(self._exposed)))
+            exposed = first_few(dict.fromkeys(self._exposed))
             self.warnings.append(
                 f"{exposed}: private keys, or passwords of such, that others can read; run "
                 f"`{permissions.remedy(self._authority.path)}`, and revoke them if somebody has read them"
@@ -158,11 +158,11 @@ class Planner:
                 remedy = f"they are with the controller that asked for them, or {remedy}"
             self.warnings.append(
                 f"{len(self._keyless)} clients have a certificate whose private key is not here, so there is no .p12: "
-                f"{_some(self._keyless)}; {remedy}"
+                f"{first_few(self._keyless)}; {remedy}"
             )
         if self._waiting:
             self.warnings.append(
-                f"{len(self._waiting)} clients are due for another certificate: {_some(self._waiting)}; run the "
+                f"{len(self._waiting)} clients are due for another certificate: {first_few(self._waiting)}; run the "
                 "controller that has their private keys"
             )
 
@@ -512,7 +512,3 @@ class Planner:
     def _remembers(self, client: Client, *kinds: str) -> bool:
         entry = self._register.remembered(client.name)
         return entry is not None and not entry.files.keys().isdisjoint(kinds)
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (" and more" if len(names) > 5 else "")

@@ -32,7 +32,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.register impor
 )
 from ansible_collections.mtls.nginx.plugins.module_utils.common import files, times
 from ansible_collections.mtls.nginx.plugins.module_utils.common.batch import Batch
-from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError, first_few
 from ansible_collections.mtls.nginx.plugins.module_utils.common.names import check_service_name
 
 try:
@@ -170,7 +170,7 @@ def reconcile(
     steps = [worker.judge(server) for server in servers]
     if worker.exposed:
         authority.warnings.append(
-            f"{permissions.listed(worker.exposed)}: private keys that others can read; run "
+            f"{first_few(worker.exposed)}: private keys that others can read; run "
             f"`{permissions.remedy(authority.path)}`"
         )
     return [worker.result(step, None) for step in steps] if check else worker.carry_out(steps)

@@ -31,7 +31,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.index import I
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.layout import ClientFiles
 from ansible_collections.mtls.nginx.plugins.module_utils.common import files, times
 from ansible_collections.mtls.nginx.plugins.module_utils.common.batch import Batch
-from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError, first_few
 from ansible_collections.mtls.nginx.plugins.module_utils.common.names import check_client_name, fold
 
 try:
@@ -159,7 +159,7 @@ class _Survey:
             )
         with_key = [pair for pair in candidates if keys.public_der(pair[0].public_key()) in self._found.keys]
         if not with_key:
-            locked = ", ".join(locked.path for locked in self._found.locked[:3])
+            locked = first_few([locked.path for locked in self._found.locked], 3)
             raise MtlsError(
                 f"{candidates[0][1]}: its private key is not among the sources"
                 + (f", or it is one that source_passphrase does not open ({locked})" if locked else "")
@@ -270,7 +270,7 @@ def _compare(plan: AdoptionPlan, place: layout.Layout) -> None:
     if newer:
         plan.warnings.append(
             f"{place.path}: was adopted before, and the source has {len(newer)} certificates or revocations that are "
-            f"not in it ({', '.join(newer[:3])}); revoke them here by their files with mtls.nginx.crl, and issue no "
+            f"not in it ({first_few(newer, 3)}); revoke them here by their files with mtls.nginx.crl, and issue no "
             "more there"
         )
 

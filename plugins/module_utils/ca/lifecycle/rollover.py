@@ -26,7 +26,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.index import I
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.register import Register
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.wanted import Ensured, WantedAuthority
 from ansible_collections.mtls.nginx.plugins.module_utils.common import times
-from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError, first_few
 
 try:
     from cryptography import x509
@@ -167,8 +167,7 @@ def describe(certificate: x509.Certificate) -> str:
 
 
 def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return f"client{'s' if len(names) > 1 else ''} {', '.join(names[:5])}{more}"
+    return f"client{'s' if len(names) > 1 else ''} {first_few(names)}"
 
 
 def _old_certificate(path: str) -> x509.Certificate:

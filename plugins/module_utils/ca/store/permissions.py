@@ -15,9 +15,8 @@ import stat
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import keys
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.layout import Layout
 from ansible_collections.mtls.nginx.plugins.module_utils.common import files
-from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError, first_few
 
-_MOST_NAMED = 5
 _NO_MODES = "where the file system keeps no modes, mount it with umask=077"
 
 
@@ -35,14 +34,14 @@ def check(path: str) -> list[str]:
     anybody = [name for name, mode in modes.items() if mode & stat.S_IWOTH]
     if anybody:
         raise MtlsError(
-            f"{listed(anybody)}: everybody on this machine may write to it, and so let in whom they like; run "
+            f"{first_few(anybody)}: everybody on this machine may write to it, and so let in whom they like; run "
             f"`{remedy(path)}` ({_NO_MODES}), and see whether index.txt and ca.crt are still yours"
         )
     warnings = []
     group = [name for name, mode in modes.items() if mode & stat.S_IWGRP]
     if group:
         warnings.append(
-            f"{listed(group)}: the members of its group may write to it, and so let in whom they like; run "
+            f"{first_few(group)}: the members of its group may write to it, and so let in whom they like; run "
             f"`{remedy(path)}` ({_NO_MODES})"
         )
     elif status.st_mode & 0o077:
@@ -54,7 +53,7 @@ def check(path: str) -> list[str]:
     exposed = [name for name in registers if is_exposed(files.status(name))]
     if exposed:
         warnings.append(
-            f"{listed(exposed)}: can be read by others, and passwords can be guessed by it; run `{remedy(path)}`"
+            f"{first_few(exposed)}: can be read by others, and passwords can be guessed by it; run `{remedy(path)}`"
         )
     return warnings
 
@@ -67,12 +66,6 @@ def is_exposed(status: os.stat_result | None) -> bool:
 def remedy(path: str) -> str:
     """Return the command that takes everything below ``path`` from everybody but its owner."""
     return f"chmod -R go= {shlex.quote(path)}"
-
-
-def listed(names: list[str]) -> str:
-    """Return the first few of some names, for a message."""
-    more = len(names) - _MOST_NAMED
-    return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _modes_in(path: str) -> dict[str, int]:

@@ -15,6 +15,7 @@ from datetime import datetime
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.ownership import Unmanaged
 from ansible_collections.mtls.nginx.plugins.module_utils.common.contact import Contact
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import first_few
 
 # How a certificate stands. UNRECORDED is one that the authority's record does not know, ELSEWHERE one of an external
 # CA, which alone knows it.
@@ -110,8 +111,7 @@ class StatusFinding:
     @property
     def text(self) -> str:
         """One line: the title, and the first names."""
-        more = f" and {len(self.about) - 5} more" if len(self.about) > 5 else ""
-        return f"{self.title}: {', '.join(self.about[:5])}{more}" if self.about else self.title
+        return f"{self.title}: {first_few(self.about)}" if self.about else self.title
 
 
 @dataclass(frozen=True)

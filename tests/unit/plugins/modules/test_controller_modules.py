@@ -147,3 +147,19 @@ def test_a_path_that_cannot_be_written_is_named(tmp_path):
     result = run_module("ca_init", path=str(tmp_path / "file/pki"), subject=SUBJECT, key_type="ecdsa")
     assert result["failed"]
     assert result["msg"].startswith(str(tmp_path / "file"))
+
+
+@pytest.mark.parametrize(
+    ("module", "options", "complaint"),
+    [
+        ("ca_init", {"renew_before": -1}, "renew_before: is -1; use 0 or more"),
+        ("crl", {"refresh_before": -1}, "refresh_before: is -1; use 0 or more"),
+    ],
+)
+def test_a_number_of_days_is_not_negative(path, module, options, complaint):
+    place = {"path": str(path), "passphrase": PASSPHRASE} if module == "ca_init" else {"ca_path": str(path)}
+    before = tree(path)
+    result = run_module(module, **place, **options)
+    assert result["failed"]
+    assert complaint in result["msg"]
+    assert tree(path) == before

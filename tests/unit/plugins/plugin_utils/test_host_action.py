@@ -9,8 +9,13 @@ import ast
 import inspect
 from pathlib import Path
 
+import pytest
 import yaml
 from ansible.plugins.action import ActionBase
+
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.site import answers
+from ansible_collections.mtls.nginx.tests.unit.actions import Controller, host_says
 
 PLUGINS = Path(__file__).parents[4] / "plugins"
 READS_ANSWERS = {
@@ -62,3 +67,59 @@ def test_our_playbooks_and_roles_run_nothing_else_on_hosts():
         if line.strip().removeprefix("- ").startswith("ansible.builtin.")
     }
     assert found <= allowed
+
+
+@pytest.fixture
+def asking(tmp_path):
+    """An action that asks a host for its CRLs, and what to run it with."""
+    return Controller(tmp_path / "site", {"nas": {}}).action("nginx_crls", paths=[])
+
+
+HONEST = {"changed": False, "crls": []}
+
+
+def test_of_facts_only_the_python_that_ansible_found_is_kept(asking):
+    action, variables = asking
+    host_says(action, nginx_crls={**HONEST, "ansible_facts": {"mtls_ca_dir": "/of/the/attacker"}})
+    execute = action._execute_module
+    found = {"discovered_interpreter_python": "/usr/bin/python3", "mtls_ca_dir": "/of/the/attacker"}
+    action._execute_module = lambda **options: {**execute(**options), "ansible_facts": found}
+    assert action.run(task_vars=variables)["ansible_facts"] == {"discovered_interpreter_python": "/usr/bin/python3"}
+
+
+def test_an_ansible_that_uses_an_answer_before_it_was_read_is_not_trusted(asking):
+    action, variables = asking
+    action._execute_module = lambda **_options: HONEST
+    done = action.run(task_vars=variables)
+    assert done["failed"]
+    assert done["msg"] == "host nas: this ansible-core does not show the answer to nginx_crls before using it"
+
+
+DEEP = f'{{"crls": {"[" * 100_000}{"]" * 100_000}}}'
+
+
+@pytest.mark.parametrize("answer", ['"text"', "[]", "no JSON", '{"crls": 5}', DEEP], ids=lambda answer: answer[:9])
+def test_what_is_no_answer_is_one_message(asking, answer):
+    action, variables = asking
+    profile = ("legacy",) if "profile" in inspect.signature(ActionBase._parse_returned_data).parameters else ()
+    said = {"rc": 0, "stdout": answer, "stderr": ""}
+    action._execute_module = lambda **_options: action._parse_returned_data(said, *profile)
+    done = action.run(task_vars=variables)
+    assert done["failed"]
+    assert 20 < len(done["msg"]) < 500
+    assert done.keys().isdisjoint({"crls", "exception", "module_stdout"} if answer == DEEP else {"crls"})
+
+
+def test_around_an_answer_nothing_moves_the_cursor(asking, monkeypatch):
+    action, variables = asking
+    action._task_vars = variables
+    done = action._low_level_execute_command(r"printf 'a\033[2Jb\n'; printf 'c\033d' >&2", sudoable=False)
+    assert done["stdout"] == "a\\x1b[2Jb\n"
+    assert "c\\x1bd" in done["stderr"]
+
+    monkeypatch.setattr(answers, "LARGEST", 10)
+    with pytest.raises(MtlsError, match="its answer to a command is not to be believed: it has 26 characters"):
+        action._low_level_execute_command("printf abcdefghijklmnopqrstuvwxyz", sudoable=False)
+    action._expected = ("nginx_crls", answers.NGINX_CRLS)
+    with pytest.raises(MtlsError, match="its answer to nginx_crls is not to be believed: it has 26 characters"):
+        action._low_level_execute_command("printf abcdefghijklmnopqrstuvwxyz", sudoable=False)

@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import Any, Callable, TypeVar
 from urllib.parse import quote, urlsplit
 
@@ -36,6 +36,20 @@ _LONGEST_QUOTE = 300
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _CAPABILITIES = {"GET": "read", "LIST": "list", "POST": "create and update"}
 _RESUME = "run again when it is there: what was issued is kept"
+
+
+class _Data(dict[str, Any]):
+    """What an answer holds. What is asked of it with ``[…]`` must be there."""
+
+    def __init__(self, request: str, content: Mapping[str, Any]) -> None:
+        super().__init__(content)
+        self._request = request
+
+    def __missing__(self, key: str) -> Any:
+        raise MtlsError(
+            f"{self._request} has no {key} in its answer; check that no proxy, and no policy with response wrapping or "
+            "control groups, stands in between"
+        )
 
 
 @dataclass(frozen=True)
@@ -138,7 +152,7 @@ class Server:
             raise self._unreachable(error) from error
         self._idle.append(connection)
         self._used = time.monotonic()
-        answer = _answer(response, content)
+        answer = _answer(f"{self.url}: {method} {path}", response, content)
         if answer is None:
             raise MtlsError(f"{self.url}: does not answer as OpenBao or Vault does; correct url")
         if answer.status // 100 == 2 or answer.status in accept:
@@ -232,22 +246,28 @@ def _connector(url: str, ca_file: str | None) -> tuple[str, Callable[[], http.cl
     return parts.path, lambda: http.client.HTTPSConnection(host, port, timeout=TIMEOUT, context=context)
 
 
-def _answer(response: http.client.HTTPResponse, content: bytes) -> Answer | None:
-    """Return what the server said, or None for a success that is none of this API."""
+def _answer(request: str, response: http.client.HTTPResponse, content: bytes) -> Answer | None:
+    """Return what the server said to ``request``, or None for a success that is none of this API."""
     try:
         parsed = json.loads(content) if content else {}
-    except ValueError:
+    except (ValueError, RecursionError):
         parsed = None
-    if not isinstance(parsed, dict):
-        if response.status // 100 == 2:
-            return None
-        parsed = {}
-    data = parsed.get("data") or parsed.get("auth") or {}
-    errors = parsed.get("errors") or ()
-    if response.status // 100 != 2 and not errors and content and not parsed:
-        errors = (content[:_LONGEST_QUOTE].decode("utf-8", "replace"),)
-    date = email.utils.parsedate_to_datetime(response.headers["Date"]) if response.headers.get("Date") else None
-    return Answer(response.status, data, tuple(map(str, errors)), date)
+    said = parsed if isinstance(parsed, dict) else {}
+    data, errors = said.get("data") or said.get("auth") or {}, said.get("errors") or []
+    if response.status // 100 == 2 and not (isinstance(parsed, dict) and isinstance(data, dict)):
+        return None
+    if content and not (isinstance(errors, list) and said.keys() & {"data", "auth", "errors"}):  # a proxy's words
+        errors = [content[:_LONGEST_QUOTE].decode("utf-8", "replace")]
+    data = _Data(request, data if isinstance(data, dict) else {})
+    return Answer(response.status, data, tuple(map(str, errors)), _date(response.headers.get("Date")))
+
+
+def _date(text: str | None) -> datetime | None:
+    try:
+        date = email.utils.parsedate_to_datetime(text) if text else None
+    except (TypeError, ValueError):
+        return None
+    return date and date.replace(tzinfo=date.tzinfo or timezone.utc)
 
 
 def _quote(answer: Answer) -> str:

@@ -88,13 +88,13 @@ class Lock:
 
     def _holder(self, answer: Answer) -> str | None:
         """Return who holds the lock, and note the version to follow."""
-        metadata = answer.data.get("metadata") or {}
         try:
-            self._version = int(metadata.get("version", 0))
+            metadata = answer.data.get("metadata") or {}
+            self._version = int(metadata["version"]) if metadata or answer.status != 404 else 0
             written = server_time(metadata["created_time"]) if self._version else None
+            content = dict(answer.data.get("data") or {})
         except (KeyError, TypeError, ValueError) as error:
             raise MtlsError(f"{self._path}: is not a document of a KV engine, version 2; correct lock_mount") from error
-        content = answer.data.get("data") or {}
         if written is None or not content.get("controller") or content["controller"] == self._controller:
             return None
         now = answer.date or times.now()
@@ -110,9 +110,10 @@ class Lock:
             if "check-and-set" in " ".join(answer.errors):
                 return False
             raise MtlsError(f"{self._path}: cannot be written ({'; '.join(answer.errors)}); correct lock_mount")
-        if "version" not in answer.data:
+        version = answer.data.get("version")
+        if not isinstance(version, int):
             raise MtlsError(f"{self._path}: is not in a KV engine, version 2; correct lock_mount")
-        self._version = int(answer.data["version"])
+        self._version = version
         self._renewed = began
         return True
 

@@ -39,7 +39,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.audit import c
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.index import Index
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.wanted import Ensured, WantedAuthority
 from ansible_collections.mtls.nginx.plugins.module_utils.common import files, times
-from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError, first_few
 
 try:
     from cryptography import x509
@@ -261,6 +261,8 @@ class OpenBaoAuthority(Directory):
         hundreds. What was signed and does not get here is in the server's record, and comes with the next
         ``synchronise``.
         """
+        if not orders:
+            return []
         self._require_writable()
         first = [order for order in orders[:1] if order.profile not in self._proven]
         issued = [self._order(order) for order in first]
@@ -410,9 +412,7 @@ class OpenBaoAuthority(Directory):
         crls.check_shippable(pem, self.chain[0].public_bytes(serialization.Encoding.PEM), now, path)
         unlisted = self._not_listed(own)
         if unlisted:
-            raise MtlsError(
-                f"{path}: lacks {', '.join(unlisted[:5])}, which index.txt says are revoked; check the mount"
-            )
+            raise MtlsError(f"{path}: lacks {first_few(unlisted)}, which index.txt says are revoked; check the mount")
         state = crls.state_of(own)
         if state.next_update < times.in_days(now, days, path) - timedelta(days=days) / 2:
             self.warnings.append(

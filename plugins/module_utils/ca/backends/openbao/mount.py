@@ -39,25 +39,34 @@ class Mount:
         """Return the certificates of the CA that signs and of those above, and look at the server's clock."""
         answer = self.server.ask("GET", f"{self.path}/issuer/default/json", accept=(400, 403, 500))
         if answer.status != 200:
-            if any("no default issuer" in text for text in answer.errors):
-                raise MtlsError(
-                    f"{self.name}: has no CA; make one there: `bao secrets tune -max-lease-ttl=87600h {self.path}`, "
-                    f'then `bao write {self.path}/root/generate/internal common_name="..." ttl=87600h`, or import yours'
-                )
             raise self._absent(answer)
         if answer.date is not None and abs(answer.date - times.now()) > times.CLOCK_SKEW:
             raise MtlsError(
                 f"{self.server.url}: its clock says {times.iso(answer.date)} and this machine's "
                 f"{times.iso(times.now())}; set the one that is wrong"
             )
-        return tuple(x509.load_pem_x509_certificates("\n".join(answer.data["ca_chain"]).encode()))
+        chain = answer.data["ca_chain"]
+        if not chain:
+            raise self._absent(answer)
+        return tuple(self._parsed(text, "issuer/default/json: one in ca_chain") for text in chain)
 
     def _absent(self, answer: Answer) -> MtlsError:
+        if answer.status == 200 or any("no default issuer" in text for text in answer.errors):
+            return MtlsError(
+                f"{self.name}: has no CA; make one there: `bao secrets tune -max-lease-ttl=87600h {self.path}`, then "
+                f'`bao write {self.path}/root/generate/internal common_name="..." ttl=87600h`, or import yours'
+            )
         said = "; ".join(answer.errors) or f"status {answer.status}"
         return MtlsError(
             f"{self.name}: there is no PKI engine ({said}); `bao secrets enable -path={self.path} pki`, or correct "
             "mount"
         )
+
+    def _parsed(self, text: object, what: str) -> x509.Certificate:
+        try:
+            return x509.load_pem_x509_certificate(str(text).encode())
+        except ValueError as error:
+            raise MtlsError(f"{self.name}, {what}: is no certificate that can be read ({error})") from error
 
     def serials(self, kind: str) -> dict[str, str]:
         """Return all of ``certs`` or ``certs/revoked``: the server's spelling by ours."""
@@ -69,7 +78,7 @@ class Mount:
         answer = self.server.ask("GET", f"{self.path}/cert/{serial}")
         revoked = int(answer.data.get("revocation_time") or 0)
         moment = _moment(revoked) if revoked else None
-        return x509.load_pem_x509_certificate(answer.data["certificate"].encode()), moment
+        return self._parsed(answer.data["certificate"], f"cert/{serial}"), moment
 
     def sign(self, order: Order) -> x509.Certificate:
         """Return what the server makes of an order; nobody has looked at it yet.
@@ -102,7 +111,7 @@ class Mount:
                 f"{self.name}: role {role} does not sign for {subjects.nginx_dn(order.subject)}: {said}; correct the "
                 f"role (`bao read {self.path}/roles/{role}`; docs/openbao.md says what it needs)"
             )
-        return x509.load_pem_x509_certificate(answer.data["certificate"].encode())
+        return self._parsed(answer.data["certificate"], f"role {role}: what it made")
 
     def revoke(self, serial: str, certificate: x509.Certificate | None) -> datetime:
         """Revoke, by the certificate itself if the server does not have it, and return when it was revoked."""

@@ -40,6 +40,7 @@ def test_nobody(option):
         "https://a.example/\n",
         'https://a.example/"',
         "https://a.example/<b>",
+        "https://a.example/$host",
         "//a.example",
         "/help",
         "https:",
@@ -57,7 +58,7 @@ def test_a_mail_address_alone_is_told_how_to_be_written():
         Contact.of({"name": "Ana", "url": "ana@example.com"})
 
 
-@pytest.mark.parametrize("name", ["", " ", "a\nb", "a\x1b[2J", "a\u202eb", "x" * 201])
+@pytest.mark.parametrize("name", ["", " ", "a\nb", "a\x1b[2J", "a\u202eb", "x" * 201, "$host"])
 def test_names_that_are_no_line(name):
     with pytest.raises(MtlsError, match="mtls_contact: name"):
         Contact.of({"name": name})

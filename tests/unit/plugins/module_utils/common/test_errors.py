@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError, one_line
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError, first_few, one_line
 
 
 @given(st.text())
@@ -29,3 +29,12 @@ def test_one_printable_line(text):
 )
 def test_what_cannot_be_seen_is_written_out(text, said):
     assert one_line(text) == said
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [([], ""), (["a"], "a"), (list("abcde"), "a, b, c, d, e"), (dict.fromkeys("abcdefg"), "a, b, c, d, e and 2 more")],
+)
+def test_of_many_names_the_first_few_and_how_many_more(names, said):
+    assert first_few(names) == said
+    assert first_few(names, 3) == (said if len(names) < 4 else f"a, b, c and {len(names) - 3} more")

@@ -222,3 +222,21 @@ def test_a_file_system_that_cannot_sync_directories_is_taken_as_it_is(tmp_path, 
 
     monkeypatch.setattr(os, "fsync", sync)
     files.sync_directory(str(tmp_path))
+
+
+def test_a_directory_that_another_process_makes_meanwhile_is_there(tmp_path, monkeypatch):
+    mkdir = os.mkdir
+
+    def late(path, mode):
+        mkdir(path, mode)
+        raise FileExistsError(errno.EEXIST, "made by another", path)
+
+    monkeypatch.setattr(os, "mkdir", late)
+    assert files.make_directory(tmp_path / "a", 0o700) is False
+    monkeypatch.undo()
+
+    (tmp_path / "file").touch()
+    with pytest.raises(FileExistsError):
+        files.make_directory(tmp_path / "file", 0o700)
+    monkeypatch.chdir(tmp_path)
+    assert files.make_directory("here", 0o700) is True

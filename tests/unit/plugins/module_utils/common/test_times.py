@@ -67,3 +67,18 @@ def test_days_past_the_calendar_have_an_owner():
     assert times.in_days(times.now(), 2, "days") == times.now() + timedelta(days=2)
     with pytest.raises(MtlsError, match=r"^mtls_ca_days: 5000000 days end after the year 9999; use less$"):
         times.in_days(times.now(), 5_000_000, "mtls_ca_days")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0, "0 seconds"),
+        (119, "119 seconds"),
+        (-120, "2 minutes"),
+        (7199, "120 minutes"),
+        (7200, "2 hours"),
+        (-172800, "2 days"),
+    ],
+)
+def test_a_distance_is_in_the_largest_unit_that_it_is_two_of(seconds, said):
+    assert times.distance(timedelta(seconds=seconds)) == said

@@ -258,3 +258,41 @@ def test_start_that_fails_is_quoted(fake):
     nginx = fake("echo 'nginx: [emerg] no room' >&2; exit 1")
     with pytest.raises(MtlsError, match=r"-c /nowhere/nginx.conf' failed with status 1: nginx: \[emerg\] no room"):
         nginx.start(LogTail([]))
+
+
+@pytest.mark.parametrize("script", [True, False])
+def test_without_systemd_the_init_script_starts_it_or_else_the_program(fake, tmp_path, monkeypatch, script):
+    monkeypatch.setattr(nginx_process, "systemd_runs", lambda: False)
+    monkeypatch.setattr(nginx_process, "INIT_SCRIPT", str(tmp_path / "init"))
+    monkeypatch.setattr(Nginx, "_wait", lambda *_args: None)
+    if script:
+        program(tmp_path / "init", f'echo "init $@" >>{tmp_path}/calls')
+    fake(f'echo "nginx $@" >>{tmp_path}/calls', nginx_process.DEFAULT_CONF).start(LogTail([]))
+    assert (tmp_path / "calls").read_text().strip() == ("init start" if script else "nginx")
+
+
+def test_what_does_not_run_cannot_be_reloaded_and_need_not_be_stopped(fake, monkeypatch):
+    monkeypatch.setattr(Nginx, "master", lambda _self: None)
+    with pytest.raises(MtlsError, match=r"^nginx is not running$"):
+        fake("").reload(LogTail([]))
+    fake("").stop()
+
+
+def test_one_that_does_not_end_when_asked_gets_both_signals(fake, monkeypatch):
+    sent, master = [], Process(8, 1, 1, TITLE)
+    monkeypatch.setattr(nginx_process, "STOP_TIMEOUT", 0.0)
+    monkeypatch.setattr(Nginx, "master", lambda _self: master)
+    monkeypatch.setattr(nginx_process, "_process", lambda _pid: master)
+    monkeypatch.setattr(nginx_process.os, "kill", lambda *args: sent.append(args))
+    fake("").stop()
+    assert sent == [(8, signal.SIGQUIT), (8, signal.SIGTERM)]
+
+
+def test_a_reload_that_takes_too_long_is_quoted(fake, tmp_path, monkeypatch):
+    old = Process(9, 1, 8, "nginx: worker process")
+    monkeypatch.setattr(nginx_process, "RELOAD_TIMEOUT", 0.05)
+    monkeypatch.setattr(Nginx, "master", lambda _self: Process(8, 1, 1, TITLE))
+    monkeypatch.setattr(Nginx, "workers", lambda *_args: {old})
+    monkeypatch.setattr(nginx_process.os, "kill", lambda *_args: None)
+    with pytest.raises(MtlsError, match="nginx did not take over the configuration in time: "):
+        fake("").reload(LogTail([]))

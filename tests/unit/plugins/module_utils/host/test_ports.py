@@ -46,3 +46,19 @@ def test_a_socket_that_does_not_listen_holds_no_port():
 
 def test_a_process_that_has_ended_has_no_sockets():
     assert ports.socket_inodes(2**22 + 1) == set()
+
+
+def test_a_program_of_another_container_is_not_seen(monkeypatch):
+    monkeypatch.setattr(ports, "socket_inodes", lambda pid: set())
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        listen = ListenSocket("127.0.0.1", server.getsockname()[1], False, False, "f")
+        ((_found, words),) = ports.taken([listen], ())
+    assert words == "a program that cannot be seen from here, perhaps in a container"
+
+
+@pytest.mark.parametrize("only", [True, False])
+def test_an_address_of_ipv6(only):
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as server:
+        port = server.getsockname()[1]
+        ((_found, words),) = ports.taken([ListenSocket("::1", port, True, only, "f")], ())
+        assert f"(process {os.getpid()})" in words

@@ -129,3 +129,8 @@ def test_diff_of_a_large_file_is_its_digest(tmp_path):
     shown = diff_of(tmp_path, None, WantedFile(str(tmp_path / "file"), b"x" * 200_000))
     assert shown["after"].startswith("<200000 bytes, SHA-256 ")
     assert len(shown["after"]) < 200
+
+
+def test_a_bound_below_zero_is_refused():
+    with pytest.raises(MtlsError, match="shutdown_timeout: is -1; use seconds, or 0 for no bound of ours"):
+        transaction.preview(ChangeRequest(wanted=[], shutdown_timeout=-1))

@@ -97,6 +97,19 @@ HONEST = {
             "own_shutdown_timeout": OWN,
             "unguarded": [UNGUARDED],
             "nginx": {"version": "1.25.3.1"},
+            "access": {
+                "gates": [
+                    {
+                        "service": "nas",
+                        "path": "/admin/",
+                        "everybody": False,
+                        "subjects": ["CN=iphone-admin"],
+                        "public": ["/.well-known/"],
+                        "networks": ["192.0.2.0/24"],
+                    }
+                ],
+                "revoked": [{"path": "/etc/nginx/client-certs/revoked.map", "added": ["1003"], "removed": ["0A"]}],
+            },
             "message": "files: 1 created; nginx reloaded",
             "diff": [{"before_header": "a", "after_header": "b (mode 0644)", "before": "", "after": "map {\n\t}\n"}],
         },
@@ -373,3 +386,17 @@ def test_a_live_answer_may_lack_a_task():
         found, said = outcome(lambda lie=lie: answers.read_live("nas", lie))
         assert_harmless(found)
         assert found or said.startswith("host nas: its answer to status is not to be believed: ")
+
+
+@pytest.mark.parametrize(
+    ("spec", "value", "said"),
+    [
+        (answers.Text(most=3), "abcd", "x has 4 characters, and at most 3 are possible"),
+        (answers.Ascii(3), "abcd", "x has 4 characters, and at most 3 are possible"),
+        (answers.Each(answers.Flag(), most=1), [True, True], "x has 2 entries, and at most 1 are possible"),
+        (answers.Table(answers.Text(), answers.Flag(), most=1), {"a": True, "b": True}, "x has 2 entries, and at most"),
+    ],
+)
+def test_more_than_there_can_be_is_refused(spec, value, said):
+    with pytest.raises(MtlsError, match=said):
+        answers.read("nas", "a module", answers.Fields({"x": spec}), {"x": value})

@@ -47,7 +47,7 @@ EVERYBODY = {"everybody": True, "subjects": []}
 
 
 def answer(status, error=None):
-    return probe.Outcome(probe.Attempt("somebody", probe.LET_IN), status, error)
+    return probe.ProbeOutcome(probe.Attempt("somebody", probe.LET_IN), status, error)
 
 
 def reality(host=HOST, status=204, **values):

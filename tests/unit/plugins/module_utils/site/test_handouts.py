@@ -10,6 +10,9 @@ import os
 import pathlib
 import re
 import shlex
+import ssl
+import stat
+import subprocess
 from dataclasses import replace
 
 import pytest
@@ -327,3 +330,15 @@ def test_each_place_that_a_page_refers_to_is_on_it(pki):
     for name in ("phone", "runner"):
         found = dict.fromkeys(value for key, value in Reader(page(pki, name)).attributes if key == "id")
         assert [link for link in re.findall(r'href="#([^"]*)"', page(pki, name)) if link not in found] == []
+
+
+@pytest.mark.parametrize("name", ["runner", "a b'c", "-o"])
+def test_the_command_for_one_file_with_both_makes_it(pki, name):
+    pki.serve(Client(name, p12="none"))
+    make(pki)
+    (command,) = [line for line in Reader(page(pki, name)).text.splitlines() if line.startswith("(umask 077; cat")]
+    folder = pki.path / "clients" / name
+    subprocess.run(["sh", "-c", command], cwd=folder, check=True)
+    made = folder / f"{name}.pem"
+    assert stat.S_IMODE(made.stat().st_mode) == 0o600
+    ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(made)

@@ -13,9 +13,6 @@ import tempfile
 
 import pytest
 
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import keys
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.lifecycle import creation
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.wanted import WantedAuthority
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.site.host_files import (
     crl_files,
@@ -25,6 +22,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.host_files import 
 from ansible_collections.mtls.nginx.plugins.module_utils.site.host_view import NginxHost, split_upstream
 from ansible_collections.mtls.nginx.plugins.module_utils.site.publication import Publication, ServerCredential
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import parse_services
+from ansible_collections.mtls.nginx.tests.authorities import new_authority
 
 TEMPLATES = str(pathlib.Path(__file__).parents[5] / "roles" / "server" / "templates")
 NAS = {"name": "nas", "server_names": ["nas.lan"], "upstream": "http://127.0.0.1:5000", "allow": ["phone"]}
@@ -34,8 +32,7 @@ NAS = {"name": "nas", "server_names": ["nas.lan"], "upstream": "http://127.0.0.1
 def authority():
     """Certificate and CRL."""
     with tempfile.TemporaryDirectory() as folder:
-        wanted = WantedAuthority(folder, {"CN": "Test"}, keys.KeyKind("ecdsa"), None, 10, 5)
-        creation.ensure(wanted, check=False)
+        new_authority(folder, {"CN": "Test"}, days=10, crl_days=5)
         return tuple(pathlib.Path(folder, name).read_text(encoding="ascii") for name in ("ca.crt", "crl.pem"))
 
 

@@ -5,18 +5,24 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 
 from ansible_collections.mtls.nginx.plugins.module_utils.site import plain_characters, plain_paths
 from ansible_collections.mtls.nginx.tests.lint import plain_characters as script
 
-ALL = [code for code in range(0x80, 0x110000) if not 0xD800 <= code <= 0xDFFF]
+
+def lines(first: int, last: int) -> bytes:
+    return "\n".join(map(chr, range(first, last + 1))).encode()
 
 
-def matching(expression: str) -> set[int]:
-    pattern = re.compile(expression.encode())
-    return {code for code in ALL if pattern.fullmatch(chr(code).encode())}
+@functools.cache
+def matching(expression: str) -> frozenset[int]:
+    """All characters beyond ASCII that match in whole; a match of more than one character is an error."""
+    pattern = re.compile(rb"^(?:%b)$" % expression.encode(), re.MULTILINE)
+    everything = b"\n".join([lines(0x80, 0xD7FF), lines(0xE000, 0x10FFFF)])
+    return frozenset(ord(match.group().decode()) for match in pattern.finditer(everything))
 
 
 def test_the_file_is_what_the_script_writes():

@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import keys
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.lifecycle import creation
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store import handover
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.wanted import WantedAuthority
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import AuthorityPlan
 from ansible_collections.mtls.nginx.plugins.module_utils.site.rollover_plan import Move, with_next
+from ansible_collections.mtls.nginx.tests.authorities import new_authority
 
 CLIENTS = [{"name": "phone"}, {"name": "tablet"}, {"name": "tv"}, {"name": "lost", "state": "revoked"}]
 
@@ -22,7 +20,7 @@ CLIENTS = [{"name": "phone"}, {"name": "tablet"}, {"name": "tv"}, {"name": "lost
 def begun(pki):
     """An authority that is to be followed, and one client that has moved."""
     following = handover.next_path(str(pki.path))
-    creation.ensure(WantedAuthority(following, {"CN": "Next CA"}, keys.KeyKind("ecdsa"), None, 3650, 30), check=False)
+    new_authority(following, {"CN": "Next CA"})
     (pki.path / "next" / "clients" / "phone").mkdir()
     return str(pki.path)
 

@@ -10,13 +10,11 @@ import pathlib
 import pytest
 from cryptography import x509
 
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import keys
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client import Client
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.lifecycle import creation
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.wanted import WantedAuthority
 from ansible_collections.mtls.nginx.plugins.module_utils.common import probe
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import parse_services
 from ansible_collections.mtls.nginx.plugins.module_utils.site.witnesses import Witnesses
+from ansible_collections.mtls.nginx.tests.authorities import new_authority
 from ansible_collections.mtls.nginx.tests.unit.support import Pki, later
 
 NAS = {"name": "nas", "server_names": ["nas.lan"], "upstream": "http://127.0.0.1:1"}
@@ -91,9 +89,7 @@ def test_for_a_new_crl_the_allow_list_does_not_count(ours):
 
 
 def test_strangers_come_from_other_authorities_only(ours, tmp_path):
-    creation.ensure(
-        WantedAuthority(str(tmp_path / "other"), {"CN": "Other CA"}, keys.KeyKind("ecdsa"), None, 3650, 30), check=False
-    )
+    new_authority(tmp_path / "other", {"CN": "Other CA"})
     other = Pki(tmp_path / "other")
     other.serve(Client("spy"))
     strangers = Witnesses.load(str(other.path))
@@ -106,9 +102,7 @@ def test_strangers_come_from_other_authorities_only(ours, tmp_path):
 def test_during_a_rollover_who_has_moved_comes_too(pki):
     pki.serve(Client("phone"))
     following = pki.path / "next"
-    creation.ensure(
-        WantedAuthority(str(following), {"CN": "Next CA"}, keys.KeyKind("ecdsa"), None, 3650, 30), check=False
-    )
+    new_authority(following, {"CN": "Next CA"})
     Pki(following).serve(Client("phone"))
     with Witnesses.load(str(pki.path)).attempts(service(allow=["phone"])) as attempts:
         assert ("client 'phone' with a certificate of the next authority", 204) in expected(attempts)

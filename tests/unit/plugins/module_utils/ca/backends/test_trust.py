@@ -24,11 +24,11 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends import trus
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import keys
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import clients, servers
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client import Client
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.lifecycle import creation
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.options import TRUST
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.wanted import Ensured, WantedAuthority
 from ansible_collections.mtls.nginx.plugins.module_utils.common import times
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
+from ansible_collections.mtls.nginx.tests.authorities import new_authority
 
 P256 = keys.KeyKind("ecdsa")
 
@@ -39,7 +39,7 @@ class Theirs:
     def __init__(self, folder: Path, name: str = "Theirs") -> None:
         self.path = folder / name
         self.here = folder / "pki"
-        creation.ensure(WantedAuthority(str(self.path), {"CN": name}, P256, None, 3650, 10), check=False)
+        new_authority(self.path, {"CN": name}, crl_days=10)
 
     def access(self, certificates: Path | None = None, crl: str | None = None) -> Access:
         settings = {
@@ -239,3 +239,46 @@ def test_the_crl_says_until_when_it_is_good(theirs):
     ensure(theirs.access())
     with open_authority(theirs.access(), read_only=True) as authority:
         assert authority.crl_state().next_update > times.now()
+
+
+def test_a_bundle_is_a_chain_up_to_its_root_with_who_issues_first(theirs, tmp_path):
+    path = str(tmp_path / "below")
+    wanted = WantedAuthority(path, {"CN": "Below"}, P256, None, 100, 30)
+    ensure_authority(Access(path), wanted, check=False, parent=Access(str(theirs.path)))
+    both, bundle = x509.load_pem_x509_certificates((tmp_path / "below" / "ca.crt").read_bytes()), tmp_path / "b.pem"
+
+    def take(*certificates: x509.Certificate) -> None:
+        bundle.write_bytes(b"".join(each.public_bytes(serialization.Encoding.PEM) for each in certificates))
+        ensure(theirs.access(bundle), check=True)
+
+    below, root = both
+    take(below, root)
+    assert "lacks CN=Theirs, the issuer of CN=Below, and nginx needs the chain up to its root" in said(
+        lambda: take(below)
+    )
+    assert "begins with a root although it holds a CA that issues below it; put that one first" in said(
+        lambda: take(root, below)
+    )
+    assert "none.pem: there is no such file; name the file with the CA certificates in mtls_ca_trust" in said(
+        lambda: ensure(theirs.access(tmp_path / "none.pem"))
+    )
+
+
+def test_of_what_only_they_can_do_there_may_be_nothing_to_do(theirs):
+    theirs_ca = x509.load_pem_x509_certificate((theirs.path / "ca.crt").read_bytes())
+    assert "there is no authority (ca.crt is missing)" in said(
+        lambda: open_authority(theirs.access(), read_only=True).__enter__()
+    )
+    ensure(theirs.access())
+    with open_authority(theirs.access(), read_only=False) as authority:
+        assert authority.issue([]) == []
+        authority.revoke({})
+        authority.release([])
+        authority.enter([])
+        assert authority.find_by_fingerprint("00") is None
+        for work, refusal in (
+            (lambda: authority.certificate("AB"), "certificate AB is not here"),
+            (lambda: authority.release(["AB"]), "nothing can be released here"),
+            (lambda: authority.enter([theirs_ca]), "nothing is recorded here"),
+        ):
+            assert f"{refusal}, since CN=Theirs is trusted only (mtls_ca_backend); ask whoever runs it" in said(work)

@@ -126,6 +126,7 @@ def usage(**signs: bool) -> x509.KeyUsage:
 
 
 CA = x509.BasicConstraints(ca=True, path_length=None)
+BROKEN = x509.UnrecognizedExtension(x509.ExtensionOID.BASIC_CONSTRAINTS, b"\x04\x00")
 
 
 @pytest.mark.parametrize(
@@ -137,8 +138,9 @@ CA = x509.BasicConstraints(ca=True, path_length=None)
         (made_by_hand(CA, usage(key_cert_sign=True, crl_sign=False)), "lacks cRLSign"),
         (made_by_hand(CA, begins=-2, ends=-1), "expired on"),
         (made_by_hand(CA, begins=1, ends=2), "is not valid before"),
+        (made_by_hand(BROKEN), r"has an extension that cannot be read \(error parsing .*have its CA make it anew$"),
     ],
-    ids=["v3 without", "not a CA", "no certificates", "no CRLs", "expired", "not yet"],
+    ids=["v3 without", "not a CA", "no certificates", "no CRLs", "expired", "not yet", "broken"],
 )
 def test_what_is_no_ca_of_today(certificate, said):
     with pytest.raises(MtlsError, match=f"^ca.crt: .*{said}"):

@@ -5,7 +5,11 @@
 
 from __future__ import annotations
 
-import subprocess
+import contextlib
+import ctypes
+import ctypes.util
+import functools
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -25,20 +29,49 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.subjects impo
     subject_name,
 )
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
+from ansible_collections.mtls.nginx.tests.unit.support import openssl
 
-KEY = ec.generate_private_key(ec.SECP256R1())
-NOW = datetime.now(UTC)
-
-
-def certificate_of(name: x509.Name) -> bytes:
-    builder = x509.CertificateBuilder(name, name, KEY.public_key(), 1, NOW, NOW + timedelta(days=1))
-    return builder.sign(KEY, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+RFC2253 = 0x1110317  # XN_FLAG_RFC2253 of OpenSSL's x509.h
+LARGE = 10_000
 
 
-def openssl_spelling(name: x509.Name, nameopt: str) -> str:
-    command = ["openssl", "x509", "-noout", "-subject", "-nameopt", nameopt]
-    out = subprocess.run(command, input=certificate_of(name), capture_output=True, check=True)
-    return out.stdout.decode("latin-1").removesuffix("\n").removeprefix("subject=")
+@functools.cache
+def libcrypto() -> ctypes.CDLL:
+    """The OpenSSL that nginx and the program use, not the one inside of cryptography."""
+    library = ctypes.CDLL(ctypes.util.find_library("crypto"))
+    for function in (library.d2i_X509_NAME, library.BIO_s_mem, library.BIO_new):
+        function.restype = ctypes.c_void_p
+    return library
+
+
+@contextlib.contextmanager
+def parsed(name: x509.Name) -> Iterator[ctypes.c_void_p]:
+    encoded = name.public_bytes()
+    start = ctypes.c_char_p(encoded)
+    found = ctypes.c_void_p(libcrypto().d2i_X509_NAME(None, ctypes.byref(start), ctypes.c_long(len(encoded))))
+    assert found
+    yield found
+    libcrypto().X509_NAME_free(found)
+
+
+def rfc2253(name: x509.Name) -> str:
+    """What nginx makes of a DN, by the same call, and `openssl x509 -subject -nameopt RFC2253`."""
+    library, written = libcrypto(), ctypes.create_string_buffer(LARGE)
+    memory = ctypes.c_void_p(library.BIO_new(ctypes.c_void_p(library.BIO_s_mem())))
+    with parsed(name) as found:
+        assert library.X509_NAME_print_ex(memory, found, 0, ctypes.c_ulong(RFC2253)) >= 0
+    size = library.BIO_read(memory, written, LARGE)
+    library.BIO_free(memory)
+    assert 0 < size < LARGE
+    return written.raw[:size].decode("latin-1")
+
+
+def oneline(name: x509.Name) -> str:
+    """What `openssl ca` writes into its index, by the same call."""
+    written = ctypes.create_string_buffer(LARGE)
+    with parsed(name) as found:
+        assert libcrypto().X509_NAME_oneline(found, written, LARGE)
+    return written.value.decode("latin-1")
 
 
 OIDS = [
@@ -83,13 +116,23 @@ def names(draw):
 @settings(max_examples=100, deadline=None)
 @given(names())
 def test_nginx_dn_is_what_openssl_prints_as_rfc2253(name):
-    assert nginx_dn(name) == openssl_spelling(name, "RFC2253")
+    assert nginx_dn(name) == rfc2253(name)
 
 
 @settings(max_examples=50, deadline=None)
 @given(names())
 def test_index_subject_is_what_openssl_prints_as_oneline(name):
-    assert index_subject(name) == openssl_spelling(name, "compat").strip("\n")
+    assert index_subject(name) == oneline(name)
+
+
+def test_the_program_prints_what_its_library_writes(tmp_path):
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, 'é,"日\t#'), *subject_name({"C": "ES"}, "a")])
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + timedelta(days=1))
+    (tmp_path / "x.crt").write_bytes(builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+    for option, expected in (("RFC2253", rfc2253(name)), ("compat", oneline(name))):
+        said = openssl("x509", "-in", "x.crt", "-noout", "-subject", "-nameopt", option, cwd=tmp_path)
+        assert said.removesuffix("\n").removeprefix("subject=") == expected
 
 
 def test_the_inventory_s_order_is_kept_and_lists_become_several_attributes():

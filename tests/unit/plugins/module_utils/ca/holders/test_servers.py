@@ -150,3 +150,20 @@ def test_a_certificate_of_a_killed_run_is_picked_up(pki):
     assert restored.entry.serial == issued.entry.serial
     assert (restored.action, len(pki.index())) == ("issued", 1)
     assert serve().action == "unchanged"
+
+
+def test_a_certificate_of_another_authority_or_for_another_key_is_replaced(pki):
+    serve(pki, NAS)
+    folder = pki.path / "servers/nas"
+    good, key = (folder / "web.crt").read_bytes(), (folder / "web.key").read_bytes()
+    curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=other")
+    openssl("req", "-x509", *curve, "-out", folder / "web.crt", "-keyout", folder / "web.key", cwd=pki.path)
+    (result,) = serve(pki, NAS)
+    assert (result.action, result.because) == ("issued", f"{folder}/web.crt is not by this authority")
+
+    (folder / "web.crt").write_bytes(good)
+    (result,) = serve(pki, NAS)
+    assert result.action == "issued"
+    assert result.because.startswith("the certificate was for another key; ")
+    assert (folder / "web.key").read_bytes() != key
+    assert serve(pki, NAS)[0].action == "unchanged"

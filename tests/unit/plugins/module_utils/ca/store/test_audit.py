@@ -18,6 +18,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client impor
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.lifecycle import creation
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store import audit
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.wanted import WantedAuthority
+from ansible_collections.mtls.nginx.tests.authorities import new_authority
 from ansible_collections.mtls.nginx.tests.unit.support import SUBJECT, later
 
 CI = ("GITHUB_ACTOR", "GITHUB_RUN_ID", "GITLAB_USER_LOGIN", "CI_JOB_URL", "AWX_HOST", "JOB_ID", "SUDO_USER")
@@ -67,9 +68,7 @@ def test_every_act_has_a_line_and_a_second_run_has_none(pki, monkeypatch):
     pki.one(Client("a", revoked=True, reason="keyCompromise"))
     with pki.open() as authority:
         authority.write_crl(30)
-    creation.ensure(
-        WantedAuthority(str(pki.path), SUBJECT, keys.KeyKind("ecdsa"), "the new passphrase", 3650, 30), check=False
-    )
+    new_authority(pki.path, SUBJECT, passphrase="the new passphrase")
     assert [event["did"] for event in log(pki)[3:]] == ["renewed", "revoked", "revoked", "crl signed", "key"]
     assert log(pki)[3]["serial"] == renewed
     assert {event["serial"] for event in log(pki)[4:6]} == {result.entry.serial, renewed}

@@ -9,13 +9,11 @@ import os
 
 import pytest
 
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import keys
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client import Client
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.lifecycle import creation
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store import handover
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.published import read_published
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.wanted import WantedAuthority
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
+from ansible_collections.mtls.nginx.tests.authorities import new_authority
 from ansible_collections.mtls.nginx.tests.unit.support import Pki
 
 
@@ -29,8 +27,7 @@ def served(pki):
 def rolling(served) -> tuple[Pki, Pki]:
     """An authority and the one that is to follow it."""
     path = handover.next_path(str(served.path))
-    wanted = WantedAuthority(path, {"CN": "Next CA"}, keys.KeyKind("ecdsa"), None, 3650, 30)
-    creation.ensure(wanted, check=False)
+    new_authority(path, {"CN": "Next CA"})
     follower = Pki(served.path / "next")
     follower.serve(Client("a"), Client("new"))
     return served, follower

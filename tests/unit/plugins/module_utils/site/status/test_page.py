@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the mtls.nginx authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Page, document and metrics: complete, escaped, small, and the same as long as nothing changes."""
+"""The page: complete, escaped, small, and the same as long as nothing changes."""
 
 from __future__ import annotations
 
@@ -9,29 +9,23 @@ import base64
 import dataclasses
 import hashlib
 import html.parser
-import json
 import pathlib
 import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from ansible_collections.mtls.nginx.plugins.module_utils.site.status import document as status_json
-from ansible_collections.mtls.nginx.plugins.module_utils.site.status import metrics as status_metrics
+from ansible_collections.mtls.nginx.plugins.module_utils.site.status import document
 from ansible_collections.mtls.nginx.plugins.module_utils.site.status import page as status_page
 from ansible_collections.mtls.nginx.plugins.module_utils.site.status.model import (
     AuthorityStatus,
     CertificateStatus,
     ClientStatus,
-    HostStatus,
     ServiceStatus,
     Status,
-    StatusFinding,
-    Upkeep,
 )
-from ansible_collections.mtls.nginx.tests.pages import samples
 
-TEMPLATES = str(pathlib.Path(__file__).parents[5] / "playbooks" / "templates")
+TEMPLATES = str(pathlib.Path(__file__).parents[6] / "playbooks" / "templates")
 NOW = datetime(2026, 11, 23, 18, 30, tzinfo=UTC)
 HOSTILE = "</script><img src=x onerror=alert(1)>\"'&\u202e\n\\{{ 7*7 }}"
 
@@ -60,38 +54,13 @@ def page(status, generated=NOW):
     return status_page.render(status, generated, TEMPLATES)
 
 
-@pytest.fixture(scope="module")
-def mixed(tmp_path_factory):
-    return samples.mixed(tmp_path_factory.mktemp("mixed")).status(answers=samples.mixed_answers())
-
-
-@pytest.fixture(scope="module")
-def large(tmp_path_factory):
-    return samples.large(tmp_path_factory.mktemp("large")).status()
-
-
-def hostile():
-    """A status in which every text is an attack."""
-    ends = CertificateStatus("soon", "AB", NOW + timedelta(days=3))
-    client = ClientStatus(HOSTILE, HOSTILE, ends, (f"{HOSTILE}/{HOSTILE}",), ())
-    service = ServiceStatus(HOSTILE, HOSTILE, (HOSTILE,), None, ends)
-    finding = StatusFinding("now", "kind", "Title", "Remedy", (HOSTILE,), f"ansible-playbook -i {HOSTILE}", HOSTILE)
-    return Status(
-        NOW,
-        None,
-        (AuthorityStatus(HOSTILE, HOSTILE, ends, (), (service,), (client,)),) * 2,
-        (HostStatus(HOSTILE, "wrong", HOSTILE, ({"service": HOSTILE, "ok": True},), (HOSTILE,)),),
-        (finding,),
-    )
-
-
-def test_names_are_text_and_nothing_else():
-    found = Page(page(hostile()))
+def test_names_are_text_and_nothing_else(attacked):
+    found = Page(page(attacked(HOSTILE)))
     assert not [tag for tag, _attributes in found.tags if tag == "img"]
     assert [tag for tag, _attributes in found.tags].count("script") == 1
     assert not any(name.startswith("on") or name == "style" for _tag, attributes in found.tags for name in attributes)
     assert "</script><img src=x onerror=alert(1)>\"'&\\u202e\\n\\{{ 7*7 }}" in found.text
-    assert "\u202e" not in page(hostile()).decode()
+    assert "\u202e" not in page(attacked(HOSTILE)).decode()
 
 
 def test_the_page_needs_nothing_but_itself(mixed):
@@ -217,7 +186,7 @@ def test_a_thousand_clients_at_fifty_services_stay_small(large):
     assert len(authority.clients) >= 1000
     assert len(authority.services) == 50
     assert len(page(large)) < 3_000_000
-    assert len(status_json.render(large, NOW)) < 3_000_000
+    assert len(document.render(large, NOW)) < 3_000_000
     # Also where everybody may enter everything.
     everywhere = tuple(service.id for service in authority.services)
     clients = tuple(dataclasses.replace(client, enters=everywhere, waits=()) for client in authority.clients)
@@ -232,105 +201,12 @@ def test_a_thousand_clients_at_fifty_services_stay_small(large):
     assert len(page(full)) < 3_000_000
 
 
-def test_the_document(mixed):
-    document = json.loads(status_json.render(mixed, NOW))
-    assert document["version"] == 1
-    assert document["generated"] == "2026-11-23T18:30:00Z"
-    assert document["due"] is True
-    (authority,) = document["authorities"]
-    assert len(authority["clients"]) == 18
-    assert {client["certificate"]["state"] for client in authority["clients"]} == {"valid", "soon", "ended", "none"}
-    assert authority["services"][-1]["everybody"] is True
-    assert status_json.generated_at(status_json.render(mixed, NOW)) == NOW
-    lines = status_json.render(mixed, NOW).decode().splitlines()
-    assert sum('"enters"' in line for line in lines) == 18
-
-
-@pytest.mark.parametrize("content", [b"", b"{}", b"[]", b"\xff", b'{"generated": 3}', b"[" * 100_000])
-def test_a_document_that_is_none_has_no_time(content):
-    assert status_json.generated_at(content) is None
-
-
-def test_hostile_names_in_the_document():
-    name = f"{HOSTILE}\udcff"
-    authority = dataclasses.replace(hostile().authorities[0], path=name)
-    status = dataclasses.replace(hostile(), authorities=(authority,))
-    assert json.loads(status_json.render(status, NOW))["authorities"][0]["path"] == name
-    page(status)
-    status_metrics.render(status, NOW)
-
-
-UNESCAPED = {"\\\\": "\\", '\\"': '"', "\\n": "\n"}
-SAMPLE = re.compile(r'([a-z_]+)(?:\{((?:[a-z_]+="(?:[^"\\\n]|\\[\\"n])*",?)*)\})? (-?\d+)')
-
-
-def parsed(content):
-    """Samples of Prometheus' text format: {name: {labels: value}}."""
-    metrics: dict[str, dict[tuple[tuple[str, str], ...], int]] = {}
-    for line in content.decode().removesuffix("\n").split("\n"):
-        if line.startswith("# "):
-            assert re.fullmatch(r"# (HELP [a-z_]+ .+|TYPE [a-z_]+ gauge)", line), line
-            continue
-        sample = SAMPLE.fullmatch(line)
-        assert sample, line
-        labels = tuple(
-            (name, re.sub(r'\\[\\"n]', lambda found: UNESCAPED[found[0]], value))
-            for name, value in re.findall(r'([a-z_]+)="((?:[^"\\]|\\.)*)"', sample[2] or "")
-        )
-        assert labels not in metrics.setdefault(sample[1], {}), line
-        metrics[sample[1]][labels] = int(sample[3])
-    return metrics
-
-
-def test_the_metrics(mixed):
-    metrics = parsed(status_metrics.render(mixed, NOW))
-    (authority,) = mixed.authorities
-    assert metrics["mtls_status_timestamp_seconds"] == {(): int(NOW.timestamp())}
-    assert metrics["mtls_status_findings"] == {
-        (("level", "now"),): 4,
-        (("level", "soon"),): 4,
-        (("level", "note"),): 1,
-    }
-    ends = metrics["mtls_authority_client_certificate_not_after_timestamp_seconds"]
-    assert ends[("authority", authority.path), ("client", "chloé-phone")] == int(
-        next(c for c in authority.clients if c.name == "chloé-phone").certificate.not_after.timestamp()
-    )
-    states = metrics["mtls_authority_clients"]
-    assert states[("authority", authority.path), ("state", "soon")] == 2
-    assert sum(states.values()) == 18
-    assert metrics["mtls_status_host_ok"] == {(("host", "nas"),): 1, (("host", "home"),): 0, (("host", "web"),): 0}
-
-
-def test_hostile_names_in_the_metrics():
-    status = dataclasses.replace(hostile(), authorities=hostile().authorities[:1])
-    metrics = parsed(status_metrics.render(status, NOW))
-    assert (("authority", HOSTILE), ("client", HOSTILE)) in metrics[
-        "mtls_authority_client_certificate_not_after_timestamp_seconds"
-    ]
-
-
 def test_the_same_all_day(mixed):
     """What `changed` rests on: the files differ when something does, and not because a minute has passed."""
     morning, evening = (dataclasses.replace(mixed, now=NOW.replace(hour=hour)) for hour in (3, 22))
     assert page(morning) == page(evening)
-    assert status_json.render(morning, NOW) == status_json.render(evening, NOW)
     assert page(mixed, NOW) != page(mixed, NOW + timedelta(minutes=1))
 
 
-def test_when_upkeep_last_succeeded_is_in_document_and_metrics():
-    left = b"""{"warn_days": 3, "since": "2026-11-01T12:00:00Z",
-                "succeeded": {"refresh_crl": "2026-11-23T03:15:00Z"}}"""
-    upkeep = status_json.upkeep_from(left)
-    assert upkeep == Upkeep(
-        3, datetime(2026, 11, 1, 12, tzinfo=UTC), {"refresh_crl": datetime(2026, 11, 23, 3, 15, tzinfo=UTC)}
-    )
-    status = Status(NOW, None, (), upkeep=upkeep)
-    assert json.loads(status_json.render(status, NOW))["upkeep"] == json.loads(left)
-    line = 'mtls_upkeep_last_success_timestamp_seconds{playbook="refresh_crl"} 1795403700'
-    assert line in status_metrics.render(status, NOW).decode().splitlines()
-    assert json.loads(status_json.render(Status(NOW, None, ()), NOW))["upkeep"] is None
-
-
-@pytest.mark.parametrize("left", [b"", b"{", b"[]", b'{"warn_days": 3}', b'{"warn_days": 3, "succeeded": {}}'])
-def test_something_else_in_upkeeps_place_counts_as_none(left):
-    assert status_json.upkeep_from(left) is None
+def test_what_utf_8_cannot_hold_is_an_escape(attacked):
+    assert "\\udcff" in Page(page(attacked("\udcff"))).text

@@ -1,0 +1,196 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What becomes of a host's files, by what the host says it has. tests/integration has hosts with a real nginx."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.mtls.nginx.plugins.action import nginx_site
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client import Client
+from ansible_collections.mtls.nginx.plugins.module_utils.host import certificates, comparison
+from ansible_collections.mtls.nginx.plugins.module_utils.host.request import FILE_MODE, SECRET_MODE
+from ansible_collections.mtls.nginx.tests.unit.actions import Controller, command_line, facts_of_a_host, host_says
+from ansible_collections.mtls.nginx.tests.unit.support import later
+
+OF_THE_HOST = {"path": "/etc/ssl/web.crt", "key": "/etc/ssl/web.key"}
+WEB = {
+    "name": "web",
+    "server_names": ["web.lan"],
+    "upstream": "http://127.0.0.1:8080",
+    "certificate": OF_THE_HOST,
+    "allow": ["phone"],
+}
+PLACED = {
+    "changed": True,
+    "files": [],
+    "reloaded": True,
+    "started": False,
+    "accepted": True,
+    "own_shutdown_timeout": None,
+    "unguarded": [],
+    "nginx": {"version": "1.26.0"},
+    "message": "nginx reloaded",
+    "warnings": None,
+    "diff": None,
+}
+OWN = {"value": "1h", "file": "/etc/nginx/nginx.conf"}
+
+
+@pytest.fixture
+def bring(tmp_path, pki, monkeypatch):
+    command_line(monkeypatch, inventory=())
+    pki.serve(Client("phone"))
+    with pki.open() as authority:
+        authority.write_crl(30)
+    clients = {"mtls_clients": [{"name": "phone"}], "mtls_ca_dir": str(pki.path), "mtls_services": [WEB]}
+    controller = Controller(tmp_path / "site", {"nas": clients})
+
+    def run(facts=None, placed=PLACED, *, check=False, **options):
+        given = {"authority": str(pki.path), "services": [WEB], **options}
+        action, variables = controller.action("nginx_site", check=check, **given)
+        heard = host_says(action, nginx_facts=facts or facts_of_a_host(), nginx_config=placed)
+        return action.run(task_vars=variables), heard
+
+    return run
+
+
+@pytest.fixture
+def warned(monkeypatch) -> list[str]:
+    warnings: list[str] = []
+    monkeypatch.setattr(nginx_site.display, "warning", warnings.append)
+    return warnings
+
+
+def fingerprints(sent: dict) -> dict[str, str | None]:
+    """What the host says of its files once it has those that it was sent."""
+    there = {
+        item["path"]: comparison.fingerprint(item["content"].encode("utf-8", "surrogateescape"), mode)
+        for kind, mode in (("files", FILE_MODE), ("secrets", SECRET_MODE))
+        for item in sent[kind]
+    }
+    return {**dict.fromkeys(sent["absent"]), **there}
+
+
+def test_files_are_sent_where_something_differs_and_only_there(bring, warned):
+    done, heard = bring()
+    assert [name for name, _options in heard] == ["nginx_facts", "nginx_config"]
+    assert (done["changed"], done["installed"], done["refused"]) == (True, True, {})
+    sent = heard[1][1]
+    assert sent["guard"]["host"] == "host nas"
+
+    compared = {
+        "settled": True,
+        "fingerprints": fingerprints(sent),
+        "own_shutdown_timeout": OWN,
+        "unguarded": [{"service": "web", "path": "/etc/nginx/snippets/mtls-web.conf"}],
+    }
+    done, heard = bring(facts_of_a_host(comparison=compared))
+    assert [name for name, _options in heard] == ["nginx_facts"]
+    assert done["changed"] is False
+    assert any("worker_shutdown_timeout" in warning for warning in warned)
+    assert any("mtls-web.conf" in warning for warning in warned)
+    bring(facts_of_a_host(comparison={**compared, "own_shutdown_timeout": None, "unguarded": []}))
+
+    changed = {**compared["fingerprints"], "/etc/nginx/conf.d/mtls.conf": "not ours"}
+    for facts in (
+        {"running": False},
+        {"comparison": {**compared, "settled": False}},
+        {"comparison": {**compared, "fingerprints": changed}},
+    ):
+        _done, heard = bring(facts_of_a_host(**{"comparison": compared, **facts}))
+        assert heard[-1][0] == "nginx_config"
+
+
+def test_without_nginx(bring):
+    absent = facts_of_a_host(installed=False, version=None, running=False, binary=None)
+    done, heard = bring(absent, require_nginx=False)
+    assert (done["changed"], done["installed"], done["message"]) == (False, False, "nginx is not installed")
+    assert [name for name, _options in heard] == ["nginx_facts"]
+
+    _done, heard = bring(absent)
+    assert [name for name, _options in heard] == ["nginx_facts", "nginx_config"]
+
+
+@pytest.mark.parametrize("module", ["facts", "placed"])
+def test_what_fails_on_the_host_is_the_result(bring, module):
+    done, _heard = bring(**{module: {"failed": True, "msg": "no space"}})
+    assert done["failed"]
+    assert done["msg"] == "no space"
+
+
+def test_a_map_that_does_not_fit_is_explained(bring):
+    refused = {"failed": True, "msg": "could not build map_hash, you should increase map_hash_bucket_size: 32"}
+    directives = {**facts_of_a_host()["nginx"]["directives"], "map_hash_bucket_size": "32"}
+    done, _heard = bring(facts_of_a_host(directives=directives), placed=refused)
+    assert done["msg"].startswith(f"{refused['msg']}. The host sets map_hash_bucket_size 32 in its http block")
+
+    done, _heard = bring(placed=refused)
+    assert done["msg"] == refused["msg"]
+
+
+def test_a_clock_that_differs_a_little_is_warned_of(bring, warned):
+    answer = facts_of_a_host()
+    answer["nginx"]["trust"]["clock"] += 900
+    bring(answer)
+    assert any("clock" in warning for warning in warned)
+
+
+def test_a_longer_timeout_of_the_host_is_warned_of(bring, warned):
+    bring(placed={**PLACED, "own_shutdown_timeout": OWN})
+    assert any("worker_shutdown_timeout" in warning for warning in warned)
+
+
+def test_a_revocation_that_ran_out_is_forgotten_with_the_controllers_word_for_it(bring, pki, monkeypatch):
+    serial = pki.index()[-1][3]
+    issuer = certificates.read((pki.path / "ca.crt").read_bytes()).certificates[0].subject
+    forgets = [{"failed": True, "msg": "it is an older copy", "forgotten": {serial: issuer}}, PLACED]
+    done, heard = bring(placed=list(forgets))
+    assert done["failed"], "the certificate has not expired"
+    assert len(heard) == 2
+
+    later(monkeypatch, days=500)
+    with pki.open() as authority:
+        authority.write_crl(30)
+    now = facts_of_a_host()
+    done, heard = bring(now, placed=list(forgets), crl_only=True)
+    assert not done.get("failed")
+    assert heard[-1][1]["guard"]["forgettable"] == [serial]
+
+
+@pytest.fixture
+def other(tmp_path) -> dict:
+    """A service with another authority, which is not there yet."""
+    names = {"name": "guests", "server_names": ["guests.lan"]}
+    return {**WEB, **names, "allow": None, "authority": str(tmp_path / "visitors")}
+
+
+def test_a_crl_gets_there_though_another_authority_has_none(bring, other):
+    done, heard = bring(crl_only=True, services=[WEB, other])
+    assert [name for name, _options in heard] == ["nginx_config"]
+    assert done["failed"]
+    assert "visitors" in done["msg"]
+    assert done["msg"].endswith("; the CRLs of the other authorities are in place")
+
+    done, _heard = bring(crl_only=True, services=[WEB, other], placed={"failed": True, "msg": "no space"})
+    assert done["msg"].endswith("; no space")
+
+    done, heard = bring(crl_only=True, services=[other], authority=other["authority"])
+    assert done["failed"]
+    assert heard == []
+
+
+def test_a_crl_alone(bring):
+    for check in (False, True):
+        done, heard = bring(crl_only=True, check=check)
+        assert (done["changed"], done["refused"]) == (True, {})
+        assert [name for name, _options in heard] == ["nginx_config"]
+
+
+def test_check_mode_needs_no_authority_yet(bring, other, tmp_path):
+    """Neither one that the inventory has, nor one that it has not."""
+    done, heard = bring(check=True, services=[WEB, other])
+    assert [name for name, _options in heard] == ["nginx_facts", "nginx_config"]
+    assert done["changed"] is True
+    assert not (tmp_path / "visitors").exists()

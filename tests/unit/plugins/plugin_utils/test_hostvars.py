@@ -1,0 +1,111 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the actions take from Ansible: plans, paths, addresses."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.plugin_utils import hostvars
+from ansible_collections.mtls.nginx.tests.unit.actions import Controller, command_line
+
+WEB = {"name": "web", "server_names": ["web.lan"], "upstream": "http://127.0.0.1:8080"}
+
+
+def services(*definitions):
+    return hostvars.inventory_reader().services("nas", {"mtls_services": list(definitions)})
+
+
+@pytest.fixture
+def plan(tmp_path, monkeypatch):
+    """Read the plan of an inventory."""
+    command_line(monkeypatch, inventory=())
+
+    def read(hosts, **variables):
+        controller = Controller(tmp_path / "site", hosts, **variables)
+        return hostvars.read_plan(controller.of(next(iter(hosts))))
+
+    return read
+
+
+def test_all_hosts_are_read_whoever_asks(plan, tmp_path):
+    hosts = {"nas": {"mtls_services": [WEB]}, "web": {"mtls_services": [{**WEB, "allow": ["phone"]}]}, "other": {}}
+    plans = plan(hosts, mtls_ca_dir="{{ inventory_dir }}/pki", mtls_clients=[{"name": "phone"}])
+    (path,) = plans
+    assert path == str(tmp_path / "site" / "pki")
+    assert [client["name"] for client in plans[path].clients] == ["phone"]
+    assert {host for host, _service in plans[path].services} == {"nas", "web"}
+
+
+def test_a_variable_that_cannot_be_read_is_named(plan):
+    with pytest.raises(MtlsError, match=r"^host nas: variable mtls_clients cannot be read: .*no_such_variable"):
+        plan({"nas": {"mtls_services": [WEB], "mtls_clients": "{{ no_such_variable }}"}})
+
+
+def test_a_variable_that_nothing_reads_is_refused(plan):
+    with pytest.raises(MtlsError, match=r"there is no variable mtls_service_s; did you mean mtls_services\?"):
+        plan({"nas": {"mtls_service_s": [WEB]}})
+    with pytest.raises(MtlsError, match=r"there is no variable mtls_xyzzyplugh; docs/variables.md lists all"):
+        plan({"nas": {"mtls_xyzzyplugh": 1}})
+    with pytest.raises(MtlsError, match=r"mtls_client is for one run \(-e mtls_client=...\) and does nothing"):
+        plan({"nas": {"mtls_client": "phone"}})
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+def test_no_key_comes_to_lie_where_ansible_reads_inventory(tmp_path, monkeypatch, ignored):
+    folder = tmp_path / "inventory"
+    (folder / "pki").mkdir(parents=True)
+    command_line(monkeypatch, inventory=(str(tmp_path / "a file"), str(folder)))
+    (tmp_path / "a file").touch()
+    path = str(folder / ("group_vars.retry" if ignored else "pki"))
+    if ignored:  # by Ansible's own patterns
+        hostvars.refuse_as_inventory("the authority", path)
+        return
+    with pytest.raises(MtlsError, match=r"would lie inside the inventory folder .* ignore_patterns = \^pki\$"):
+        hostvars.refuse_as_inventory("the authority", path)
+    with pytest.raises(MtlsError, match=r"would lie inside .* or choose a folder outside of it$"):
+        hostvars.refuse_as_inventory("the authority", str(folder))
+    for outside in (tmp_path / "pki", tmp_path / "inventory-pki", tmp_path):
+        hostvars.refuse_as_inventory("the authority", str(outside))
+
+
+def test_the_inventory_of_the_configuration_counts_too(tmp_path, monkeypatch):
+    command_line(monkeypatch, inventory=None)
+    monkeypatch.setattr(hostvars.C, "DEFAULT_HOST_LIST", [str(tmp_path)])
+    with pytest.raises(MtlsError, match=r"the status .* would lie inside the inventory folder"):
+        hostvars.refuse_as_inventory("the status", str(tmp_path / "status"))
+
+
+def test_where_relative_paths_start():
+    assert hostvars.base_dir({"inventory_dir": "/srv/site"}) == "/srv/site"
+    assert hostvars.base_dir({}) is None
+
+
+def test_the_authorities_of_a_host(tmp_path):
+    base = str(tmp_path)
+    (tmp_path / "pki").mkdir()
+    found = hostvars.authorities_of(
+        services(
+            WEB,
+            {**WEB, "name": "gone", "state": "absent"},
+            {**WEB, "name": "guests", "server_names": ["guests.lan"], "authority": "visitors"},
+        ),
+        "pki",
+        base,
+    )
+    entered = {path: [service.name for service in each] for path, each in found.values()}
+    assert entered == {f"{base}/pki": ["web"], f"{base}/visitors": ["guests"]}
+    nothing = hostvars.authorities_of(services(), "pki", base)
+    assert [each for _path, each in nothing.values()] == [[]] * len(nothing)
+
+
+def test_where_a_service_is_reached():
+    (service,) = services(WEB)
+    variables = {"inventory_hostname": "nas"}
+    assert hostvars.probe_address("192.0.2.9", service, variables) == "192.0.2.9"
+    assert hostvars.probe_address(None, service, variables) == "nas"
+    assert hostvars.probe_address("", service, {**variables, "ansible_host": "192.0.2.7"}) == "192.0.2.7"
+    local = {**variables, "ansible_connection": "local", "ansible_host": "192.0.2.7"}
+    assert hostvars.probe_address(None, service, local) == service.local_address

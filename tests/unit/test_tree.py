@@ -1,0 +1,51 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The tests stand where the code stands: who changes a file finds its tests, and sees that it has some."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+UNIT = Path(__file__).parent
+ROOT = UNIT.parents[1]
+# A module is run whole: from its arguments to its result, in a process of its own.
+RUN_WHOLE = {
+    "plugins/modules": "modules/test_controller_modules.py and, with a real nginx, tests/integration",
+}
+# No code: what a script wrote, and an action that has its module run where the module stands.
+ELSEWHERE = {
+    "plugins/action/nginx_facts.py": "plugin_utils/host_action.py: it hands on what was read",
+    "plugins/action/nginx_gate.py": "plugin_utils/host_action.py: it hands on what was read",
+}
+
+
+def does_something(path: Path) -> bool:
+    return any(isinstance(node, ast.FunctionDef) for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+
+
+CODE = [path.relative_to(ROOT) for path in sorted((ROOT / "plugins").rglob("*.py")) if does_something(path)]
+
+
+@pytest.mark.parametrize("path", CODE, ids=str)
+def test_each_file_has_its_tests(path: Path) -> None:
+    if str(path.parent) in RUN_WHOLE or str(path) in ELSEWHERE:
+        return
+    assert (UNIT / path.parent / f"test_{path.name}").is_file()
+
+
+def test_the_exceptions_are_there() -> None:
+    assert [name for name in (*RUN_WHOLE, *ELSEWHERE) if not (ROOT / name).exists()] == []
+
+
+def test_no_tests_are_left_of_a_file_that_is_gone() -> None:
+    allowed = {"modules/test_controller_modules.py", "module_utils/ca/store/test_line_ends.py"}  # of several files
+    left = []
+    for path in (UNIT / "plugins").rglob("test_*.py"):
+        tested = path.relative_to(UNIT / "plugins")
+        if not (ROOT / "plugins" / tested.parent / tested.name.removeprefix("test_")).is_file():
+            left.append(str(tested))
+    assert set(left) <= allowed
