@@ -249,6 +249,22 @@ def test_an_older_one(refused, tmp_path):
     assert "has CRL 1 of" in refused.refuse()
 
 
+def test_an_older_one_without_a_number(refused):
+    """As `openssl ca -gencrl` without a crlnumber makes it, in version 1 too."""
+    issuer, now = refused.authority.issuer, times.now()
+    builder = x509.CertificateRevocationListBuilder(issuer.certificate.subject, now - 5 * pki._DAY, now + pki._DAY)
+    refused.publish(builder.sign(issuer.key, crls.hashes.SHA256()).public_bytes(pki._PEM).decode())
+    assert "has the CRL of 20" in refused.refuse()
+
+
+def test_text_that_python_and_openssl_might_read_differently(refused):
+    refused.authority.revoke(refused.authority.client("third"))
+    begin, rest = refused.authority.crl.split("\n", 1)
+    for odd in ("Proc-Type: 4,MIC-CLEAR\n\n", "!!!!\n"):
+        refused.publish(f"{begin}\n{odd}{rest}")
+        assert "damaged or cut off" in refused.refuse()
+
+
 def test_another_one_under_the_same_number(refused):
     number = crls.state_of(crls.parse_crls(refused.authority.crl.encode(), "crl.pem")[0]).number
     now = times.now()

@@ -9,6 +9,7 @@ Nothing is verified here. The controller does that before anything is sent, and 
 
 from __future__ import annotations
 
+import base64
 import binascii
 import hashlib
 import re
@@ -31,7 +32,8 @@ _MAY_BE_CRITICAL = re.compile(
     + b")\x01\x01[^\x00]\x04",
     re.DOTALL,
 )
-_PEM_BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----[^-]*-----END \1-----")
+_PEM_BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----([^-]*)-----END \1-----")
+_PEM_LINE = 64  # characters
 # reasonCode certificateHold, as DER has it (RFC 5280, 5.3.1)
 _ON_HOLD = der.encode(der.OID, b"\x55\x1d\x15") + der.encode(der.OCTET_STRING, der.encode(der.ENUMERATED, b"\x06"))
 _SHORT_NAMES = {
@@ -203,16 +205,23 @@ def _has_critical_entry(revoked_list: bytes) -> bool:
 
 
 def pem_blocks(pem: bytes) -> list[tuple[str, bytes]]:
-    """Return type and whole text of each block of a PEM file, of any type.
+    """Return the type of each block of a PEM file, of any type, and the block anew, from what was decoded here.
+
+    So nobody else reads something different out of odd text in it.
 
     :raises ValueError: one is damaged.
     """
-    blocks = [(match[1].decode(), match[0] + b"\n") for match in _PEM_BLOCK.finditer(pem)]
+    blocks = list(_PEM_BLOCK.finditer(pem))
     if len(blocks) != pem.count(b"-----BEGIN ") or len(blocks) != pem.count(b"-----END "):
         raise ValueError("a block is cut off")
-    for _kind, block in blocks:
-        binascii.a2b_base64(b"".join(block.split(b"\n")[1:-2]).translate(None, b" \t\r"))
-    return blocks
+    found = []
+    for match in blocks:
+        encoded = base64.b64encode(base64.b64decode(match[2].translate(None, b" \t\r\n"), validate=True))
+        lines = [encoded[start : start + _PEM_LINE] for start in range(0, len(encoded), _PEM_LINE)]
+        kind = match[1]
+        text = b"\n".join([b"-----BEGIN " + kind + b"-----", *lines, b"-----END " + kind + b"-----", b""])
+        found.append((kind.decode(), text))
+    return found
 
 
 def _blocks(pem: bytes) -> Iterator[tuple[bytes, bytes]]:

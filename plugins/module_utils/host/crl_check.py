@@ -62,7 +62,8 @@ def _read(source: str, pem: bytes) -> tuple[list[bytes], list[tuple[HostCrl, Sco
     try:
         blocks = certificates.pem_blocks(pem)
         if blocks and {kind for kind, _text in blocks} == {_CRL}:
-            return [text for _kind, text in blocks], certificates.scopes(pem)
+            texts = [text for _kind, text in blocks]
+            return texts, certificates.scopes(b"".join(texts))
     except (ValueError, IndexError, StopIteration):
         raise MtlsError(f"{source}: the CRL there is damaged or cut off; {_KEPT}. Publish it again") from None
     if foreign := sorted({kind for kind, _text in blocks} - {_CRL}):
@@ -149,21 +150,20 @@ def _check_newer(source: str, held: HostCrl, new: Sequence[HostCrl]) -> None:
     """Raise MtlsError for a CRL that is older than the one on the host, or the same number with another content."""
     if not new or held.content in [crl.content for crl in new]:
         return
-    newest = max(new, key=_age)
-    if _age(newest) < _age(held):
-        raise MtlsError(
-            f"{source}: has {_label(newest)} of {held.issuer}, and this host has {_label(held)}, which is newer;"
-            f" {_KEPT}. Publish the new one: mtls.nginx.refresh_crl does, with mtls_crl_publish"
-        )
-    if _age(newest) == _age(held):
-        raise MtlsError(
-            f"{source}: has {_label(newest)} of {held.issuer} with another content than this host, under the same"
-            f" number; {_KEPT}. Two copies of the authority's directory are in use: restore the newest"
-        )
-
-
-def _age(crl: HostCrl) -> int:
-    return crl.begin if crl.number is None else crl.number
+    for crl in new:
+        # Of one without a number only the date can be compared: an old one must not pass for its lack of a number.
+        numbered = crl.number is not None and held.number is not None
+        age, before = (crl.number or 0, held.number or 0) if numbered else (crl.begin, held.begin)
+        if age < before:
+            raise MtlsError(
+                f"{source}: has {_label(crl)} of {held.issuer}, and this host has {_label(held)}, which is newer;"
+                f" {_KEPT}. Publish the new one: mtls.nginx.refresh_crl does, with mtls_crl_publish"
+            )
+        if age == before:
+            raise MtlsError(
+                f"{source}: has {_label(crl)} of {held.issuer} with another content than this host, under the same"
+                f" number; {_KEPT}. Two copies of the authority's directory are in use: restore the newest"
+            )
 
 
 def _label(crl: HostCrl) -> str:

@@ -122,6 +122,8 @@ class AuthorityPlan:
         return {
             "path": self.path,
             **self.settings,
+            # During a rollover, what the old one publishes has the CRLs of both.
+            "crl_publish": None if self.follows else self.settings["crl_publish"],
             "clients": self.clients,
             "servers": self.servers,
             "services": self._described_services(),
@@ -203,7 +205,9 @@ class InventoryReader:
                     " it to mtls_authorities, or correct the path"
                 )
             collectors[path].add_service(host, service, crl_min_days)
-        return {path: collector.finish() for path, collector in collectors.items()}
+        plans = {path: collector.finish() for path, collector in collectors.items()}
+        _refuse_one_file_for_two(plans)
+        return plans
 
     def _other_authority(self, host: str, raw: t.Any, base_dir: str | None) -> dict[str, t.Any]:
         """Return the settings of an item of ``mtls_authorities``, whose keys are the role's variables, unprefixed."""
@@ -320,6 +324,19 @@ def _check_publish(host: str, publish: Mapping[str, t.Any] | None, hosts: Collec
     check_server_name(where, publish["server_name"])
     if not 0 < publish["port"] < 65536:
         raise MtlsError(f"{where}: port is {publish['port']}; use 1 to 65535")
+
+
+def _refuse_one_file_for_two(plans: Mapping[str, AuthorityPlan]) -> None:
+    """Raise MtlsError where two authorities would publish their CRLs in one file, each over the other's."""
+    files: dict[str, str] = {}
+    for path, plan in plans.items():
+        published = (plan.settings["crl_publish"] or {}).get("file")
+        other = files.setdefault(published, path) if published else path
+        if other != path:
+            raise MtlsError(
+                f"mtls_crl_publish: the authorities {other} and {path} would both write {published}; give each a file"
+                " of its own"
+            )
 
 
 def _uses_its_own(settings: Mapping[str, t.Any], services: Sequence[Service]) -> bool:

@@ -196,6 +196,20 @@ def test_files_that_the_settings_name_start_at_the_inventory():
     assert "of the signer" not in said
 
 
+def test_two_authorities_publish_in_two_files():
+    shared = {"mtls_clients": [], "mtls_crl_publish": {"file": "crl.pem"}}
+    message = refused(a={**shared, "mtls_ca_dir": "one"}, b={**shared, "mtls_ca_dir": "two"})
+    assert message.startswith("mtls_crl_publish: the authorities /inventory/one and /inventory/two would both write")
+    assert len(plan(a=shared, b=shared)) == 1
+
+
+def test_an_authority_that_follows_another_publishes_nothing_of_its_own():
+    (authority,) = plan(a={"mtls_clients": [], "mtls_crl_publish": {"file": "crl.pem"}}).values()
+    assert authority.as_options()["crl_publish"]["file"] == "/inventory/crl.pem"
+    authority.follows = True
+    assert authority.as_options()["crl_publish"] is None
+
+
 def test_a_published_file_starts_at_the_inventory():
     (authority,) = plan(a={"mtls_clients": [], "mtls_crl_publish": {"file": "www/crl.pem"}}).values()
     assert authority.settings["crl_publish"]["file"] == "/inventory/www/crl.pem"
