@@ -103,6 +103,24 @@ def test_a_host_without_services_fetches_nothing():
     assert program(state="absent") is None
 
 
+def test_each_authority_has_an_address_of_its_own():
+    services = parse_services(
+        "nas",
+        [
+            {"name": "nas", "server_names": ["a"], "root": "/srv"},
+            {"name": "wiki", "server_names": ["b"], "root": "/srv", "authority": "/pki/partners"},
+        ],
+    )
+    nginx = {"binary": "nginx", "conf_path": "/etc/nginx/nginx.conf"}
+    urls = {"": URL, "partners": "http://partners.example.com/crl.pem", "gone": "http://gone.example.com/crl.pem"}
+    found = crl_program.program_files("/etc/nginx", services, urls, minutes=60, nginx=nginx, textfile=None)
+    sources = json.loads(found["settings.json"])["sources"]
+    assert [(source["name"], source["url"], source["crl"]) for source in sources] == [
+        ("", URL, "/etc/nginx/client-certs/crl.pem"),
+        ("partners", "http://partners.example.com/crl.pem", "/etc/nginx/client-certs/partners/crl.pem"),
+    ]
+
+
 @pytest.mark.parametrize("url", ["crl.example.com", "ftp://a/crl.pem", "https://a/crl .pem", "https://a/\n"])
 def test_no_address(url):
     with pytest.raises(crl_program.MtlsError, match="is no address; write https://"):
