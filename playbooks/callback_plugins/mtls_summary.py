@@ -69,6 +69,7 @@ class HostReport:
     access: list[access_plan.Change] = field(default_factory=list)
     compared: bool = True
     authorities: list[str] = field(default_factory=list)
+    not_asked: list[tuple[str, str]] = field(default_factory=list)  # service, why
 
     def take_site(self, result: Mapping[str, t.Any]) -> None:
         """Take what the task ``nginx_site`` ended with."""
@@ -88,12 +89,16 @@ class HostReport:
         if self.seen and not any(what == "CRL" for _service, what, _how in self.changes):
             self.changes.append((_EVERY_SERVICE, "CRL", "changed"))
 
+    def take_probe(self, result: Mapping[str, t.Any]) -> None:
+        """Take what the task ``tls_probe`` ended with."""
+        self.attempts = None if result.get("skipped") else result.get("attempts")
+        self.not_asked = [(item["service"], item["why"]) for item in result.get("not_asked") or []]
+
     @property
     def quiet(self) -> bool:
         """Whether there is nothing to be told but that all is well."""
-        return not (self.changes or self.installed or self.failure or self.unguarded) and all(
-            attempt["ok"] for attempt in self.attempts or []
-        )
+        told = self.changes or self.installed or self.failure or self.unguarded or self.not_asked
+        return not told and all(attempt["ok"] for attempt in self.attempts or [])
 
     def lines(self, *, check: bool) -> list[str]:
         """Return what to say of the host, line by line."""
@@ -112,6 +117,7 @@ class HostReport:
         told[:0] = [
             f"{service}: GUARDS NOTHING until a server block includes {path}" for service, path in self.unguarded
         ]
+        told += [f"{service}: NOT ASKED: {why}" for service, why in self.not_asked]
         if self.installed:
             told.insert(0, "nginx would be installed" if check else "nginx installed")
         if check and self.accepted:
@@ -147,10 +153,15 @@ class HostReport:
         wrong = [f"{a['who']} got {a['got']} instead of {a['expected']}" for a in asked if not a["ok"]]
         if wrong:
             return f"PROBE: {'; '.join(wrong)}"
-        let_in = [_in_short(attempt["who"]) for attempt in asked if not attempt["got"].startswith("4")]
-        kept_out = [_in_short(attempt["who"]) for attempt in asked if attempt["got"].startswith("4")]
+        let_in = [_in_short(attempt["who"]) for attempt in asked if not _is_refusal(attempt)]
+        kept_out = [_in_short(attempt["who"]) for attempt in asked if _is_refusal(attempt)]
         said = (("let in: ", let_in), ("kept out: ", kept_out))
         return "; ".join(what + ", ".join(names) for what, names in said if names)
+
+
+def _is_refusal(attempt: Mapping[str, t.Any]) -> bool:
+    """Tell whether somebody was kept out; where a host has pages of its own for that, any status but 2xx says so."""
+    return bool(attempt["got"].startswith("4") or attempt["expected"].startswith("anything but 2"))
 
 
 def _in_short(who: str) -> str:
@@ -257,7 +268,7 @@ class CallbackModule(CallbackBase):
         if action == "mtls.nginx.nginx_site":
             report.take_site(values)
         elif action == "mtls.nginx.tls_probe":
-            report.attempts = None if values.get("skipped") else values.get("attempts")
+            report.take_probe(values)
         elif action == "mtls.nginx.nginx_install" and values.get("changed"):
             report.installed = True
         elif action == "mtls.nginx.trust_check" and not values.get("asked", True) and values.get("msg"):
@@ -288,7 +299,7 @@ class CallbackModule(CallbackBase):
             return
         report = self._reports.setdefault(result._host.get_name(), HostReport())
         if result._task.action == "mtls.nginx.tls_probe" and result._result.get("attempts"):
-            report.attempts = result._result["attempts"]
+            report.take_probe(result._result)
         report.failure = printable(_why(result._result))
 
     def v2_runner_on_unreachable(self, result: t.Any) -> None:

@@ -21,4 +21,6 @@ class ActionModule(HostAction):
             if caller["service"] not in self._task.args["services"]:
                 raise answers.refusal(self._host, "access_log", f"nobody asked for service {caller['service']}")
             caller["host"] = self._task.args["host"]
+        if not answer.get("failed"):
+            answer["host"] = self._task.args["host"]
         return answer

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 import typing as t
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
 from ansible.errors import AnsibleError
@@ -18,6 +19,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site import answers, ev
 from ansible_collections.mtls.nginx.plugins.module_utils.site.diagnosis import Diagnosis, HostState, Reality, diagnose
 from ansible_collections.mtls.nginx.plugins.module_utils.site.host_paths import gate_files
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service
+from ansible_collections.mtls.nginx.plugins.module_utils.site.snippet_targets import SnippetTarget, targets
 from ansible_collections.mtls.nginx.plugins.module_utils.site.standing import clock_offset
 from ansible_collections.mtls.nginx.plugins.plugin_utils.host_action import HostAction
 from ansible_collections.mtls.nginx.plugins.plugin_utils.hostvars import probe_address, read_plan
@@ -48,29 +50,57 @@ class ActionModule(HostAction):
         if found.service is None:
             return Reality(now=times.now())
         address = probe_address(arguments["address"], found.service, self._task_vars)
+        if found.service.snippet:
+            return self._of_snippet(found, found.service, arguments, address)
         # Before the host is looked at, so that its log has this request too.
-        answer = None if found.service.snippet else _ask(found, address)
-        host, trouble = self._look(found, arguments)
+        answer = _ask(found, _target(found.service, address))
+        _gate, state, trouble = self._look(found, arguments)
         return Reality(
             now=times.now(),
-            host=host,
+            host=state,
             trouble=trouble,
             address=f"{address}:{found.service.listen.port}",
             answer=answer,
             as_client=found.identity is not None,
         )
 
-    def _look(self, found: evidence.Evidence, arguments: dict[str, t.Any]) -> tuple[HostState | None, str | None]:
-        """Return what the host says of itself, or why it says nothing."""
+    def _of_snippet(
+        self, found: evidence.Evidence, service: Service, arguments: dict[str, t.Any], address: str
+    ) -> Reality:
+        """Return what there is of a snippet: where it is, only the host knows."""
+        gate, state, trouble = self._look(found, arguments)
+        places = targets(service, gate["snippet_gates"], address) if gate else []
+        asked = [(place, place.target, _ask(found, place.target)) for place in places if place.target]
+        # What is open says more than what is closed.
+        place, target, answer = max(asked, key=_is_odd, default=(None, None, None))
+        not_asked = places[0].not_asked if places and place is None else None
+        if place and answer and place.own_pages and answer.status != probe.LET_IN:
+            not_asked = replace(place, why="its own error pages hide what the gate answers").not_asked
+            answer = None
+        return Reality(
+            now=times.now(),
+            host=state,
+            trouble=trouble,
+            address=f"{target.address}:{target.port}" if target else "",
+            answer=answer,
+            as_client=found.identity is not None,
+            snippet=True,
+            not_asked=not_asked,
+        )
+
+    def _look(
+        self, found: evidence.Evidence, arguments: dict[str, t.Any]
+    ) -> tuple[dict[str, t.Any] | None, HostState | None, str | None]:
+        """Return what the host says of itself, as it says it and for the diagnosis, or why it says nothing."""
         before = time.time()
         try:
             answer = self._ask("nginx_gate", _gate_options(found, arguments), answers.NGINX_GATE)
         except (AnsibleError, MtlsError) as error:  # no connection, no privileges, a lie
-            return None, answers.printable(str(error).strip())
+            return None, None, answers.printable(str(error).strip())
         after = time.time()
         if answer.get("failed"):
-            return None, answers.printable(answer["msg"].strip())
-        return _state(answer["gate"], before, after), None
+            return None, None, answers.printable(answer["msg"].strip())
+        return answer["gate"], _state(answer["gate"], before, after), None
 
 
 def _question(arguments: dict[str, t.Any], host: str, plans: t.Mapping[str, t.Any]) -> evidence.Question:
@@ -88,12 +118,19 @@ def _question(arguments: dict[str, t.Any], host: str, plans: t.Mapping[str, t.An
     return evidence.Question(host, arguments["service"], arguments["client"] or None, certificate or None)
 
 
-def _ask(found: evidence.Evidence, address: str) -> probe.ProbeOutcome:
-    service = t.cast(Service, found.service)
-    target = probe.Target(address, service.listen.port, service.probe_name, bool(service.proxy_protocol_from))
+def _target(service: Service, address: str) -> probe.Target:
+    return probe.Target(address, service.listen.port, service.probe_name, bool(service.proxy_protocol_from))
+
+
+def _ask(found: evidence.Evidence, target: probe.Target) -> probe.ProbeOutcome:
     if found.identity is None:
         return probe.ask(target, probe.Attempt("nobody", probe.NO_OR_BAD_CERTIFICATE))
     return probe.ask(target, probe.Attempt(found.intent.who, probe.LET_IN, *found.identity))
+
+
+def _is_odd(asked: tuple[SnippetTarget, probe.Target, probe.ProbeOutcome]) -> bool:
+    place, _target, outcome = asked
+    return outcome.status is not None and not outcome.ok and (not place.own_pages or outcome.status == probe.LET_IN)
 
 
 def _gate_options(found: evidence.Evidence, arguments: dict[str, t.Any]) -> dict[str, t.Any]:
@@ -104,6 +141,7 @@ def _gate_options(found: evidence.Evidence, arguments: dict[str, t.Any]) -> dict
         "variable": service.variable,
         **gate_files(os.path.dirname(os.path.normpath(arguments["conf_path"])), service),
         "snippet": service.snippet,
+        "server_names": list(service.server_names),
         "serial": certificate.serial if certificate else "",
         "dn": certificate.dn if certificate else "",
         **{name: arguments[name] for name in ("binary", "conf_path", "log_dir")},

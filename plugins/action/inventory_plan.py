@@ -11,6 +11,7 @@ import typing as t
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.options import DIRECTORY, PKCS11
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store import handover
@@ -19,13 +20,16 @@ from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import Mt
 from ansible_collections.mtls.nginx.plugins.module_utils.site import inventory_access
 from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import (
     AuthorityPlan,
+    RevokingPlan,
     authority_path,
 )
 from ansible_collections.mtls.nginx.plugins.module_utils.site.rollover_plan import Move
+from ansible_collections.mtls.nginx.plugins.plugin_utils import throwaway
 from ansible_collections.mtls.nginx.plugins.plugin_utils.hostvars import (
     base_dir,
     plan_file,
     read_plan,
+    read_plan_to_revoke,
 )
 
 ARGUMENTS = {
@@ -36,7 +40,10 @@ ARGUMENTS = {
     "plan_file": {"type": "str"},
     "access": {"type": "bool", "default": False},
     "access_before": {"type": "dict"},
+    "to_revoke": {"type": "bool", "default": False},
 }
+
+display = Display()
 
 
 class ActionModule(ActionBase):
@@ -53,9 +60,15 @@ class ActionModule(ActionBase):
         try:
             plan_file(arguments["plan_file"], task_vars)  # the summary writes it, at the end
             move = Move(tuple(arguments["move_clients"]), arguments["move_count"]) if arguments["move"] else None
-            plans = read_plan(task_vars, move, complete=not self._task.check_mode)
+            complete = not self._task.check_mode
+            if arguments["to_revoke"]:
+                plans, result["left_out"] = _to_revoke(read_plan_to_revoke(task_vars, complete=complete))
+            else:
+                plans = read_plan(task_vars, move, complete=complete)
             if arguments["only"]:
                 plans = _only(authority_path(arguments["only"], base_dir(task_vars)), plans)
+            for plan in plans.values():
+                _refuse_throwaway(plan)
             if arguments["access"]:
                 result["access"] = inventory_access.access_of(plans, base_dir(task_vars))
                 result["access_plan"] = inventory_access.markdown(arguments["access_before"], result["access"])
@@ -67,6 +80,28 @@ class ActionModule(ActionBase):
         # Passphrases and export passwords are in it: shown at no verbosity, yet a failure above keeps its message.
         result["_ansible_no_log"] = True
         return result
+
+
+def _to_revoke(found: RevokingPlan) -> tuple[dict[str, AuthorityPlan], list[str]]:
+    """Return the authorities that can be asked, and why others cannot, having warned of all that is wrong."""
+    plans = dict(found.authorities)
+    left_out = list(found.left_out.values())
+    for path, plan in found.authorities.items():
+        try:
+            _refuse_throwaway(plan)
+        except MtlsError as error:
+            left_out.append(str(error))
+            del plans[path]
+    for wrong in dict.fromkeys([*found.contradictions, *left_out]):
+        display.warning(wrong)
+    if left_out and not plans:
+        raise MtlsError("; ".join(left_out))
+    return plans, left_out
+
+
+def _refuse_throwaway(plan: AuthorityPlan) -> None:
+    if plan.settings["backend"] in (DIRECTORY, PKCS11):  # their record is in the directory
+        throwaway.refuse(plan.path)
 
 
 def _would_be_made(plan: AuthorityPlan) -> bool:

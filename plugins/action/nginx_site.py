@@ -18,7 +18,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import revok
 from ansible_collections.mtls.nginx.plugins.module_utils.common.contact import Contact
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.host import crl_timer, gates
-from ansible_collections.mtls.nginx.plugins.module_utils.host.request import Snippet
+from ansible_collections.mtls.nginx.plugins.module_utils.host.request import Snippet, SnippetGate, SnippetPlaces
 from ansible_collections.mtls.nginx.plugins.module_utils.host.shutdown import OwnBound
 from ansible_collections.mtls.nginx.plugins.module_utils.host.transaction import TransactionOutcome
 from ansible_collections.mtls.nginx.plugins.module_utils.site import (
@@ -182,7 +182,7 @@ class ActionModule(HostAction):
         else:
             result = unchanged.as_result()
             self._warn(unchanged.own_bound, wanted)
-            for snippet in unchanged.unguarded:
+            for snippet in unchanged.snippets.unguarded:
                 display.warning(snippet.warning)
         if not result.get("failed"):
             result["access"] = self._access(services, held, wanted)
@@ -358,7 +358,10 @@ def _unchanged(facts: dict[str, t.Any], wanted: HostFiles) -> TransactionOutcome
     own = compared["own_shutdown_timeout"]
     return TransactionOutcome(
         own_bound=OwnBound(**own) if own else None,
-        unguarded=[Snippet(item["service"], item["path"]) for item in compared["unguarded"]],
+        snippets=SnippetPlaces(
+            [Snippet(item["service"], item["path"]) for item in compared["unguarded"]],
+            [SnippetGate(**item) for item in compared["snippet_gates"]],
+        ),
     )
 
 

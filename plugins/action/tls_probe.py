@@ -5,16 +5,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import typing as t
 from collections.abc import Mapping
+from dataclasses import replace
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common import probe
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.site import answers
 from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import authority_path
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service
+from ansible_collections.mtls.nginx.plugins.module_utils.site.snippet_targets import (
+    SnippetTarget,
+    targets,
+    with_own_pages,
+)
+from ansible_collections.mtls.nginx.plugins.module_utils.site.stale_workers import Question, ask_again
 from ansible_collections.mtls.nginx.plugins.module_utils.site.witnesses import Witnesses
 from ansible_collections.mtls.nginx.plugins.plugin_utils.facts import refuse_facts
 from ansible_collections.mtls.nginx.plugins.plugin_utils.hostvars import (
@@ -28,7 +37,11 @@ ARGUMENTS = {
     "services": {"type": "list", "elements": "dict", "required": True},
     "address": {"type": "str"},
     "crl_only": {"type": "bool", "default": False},
+    "reloaded": {"type": "bool", "default": False},
+    "snippet_gates": {"type": "list", "elements": "dict", "default": []},
 }
+# Where the configuration has an include that the running nginx does not know.
+_INCLUDED = " (if the include of its snippet is new, reload nginx)"
 
 
 class ActionModule(ActionBase):
@@ -49,6 +62,7 @@ class ActionModule(ActionBase):
                 "skipped": True,
                 "msg": "nothing was asked in check mode",
                 "attempts": [],
+                "not_asked": [],
             }
         host = task_vars["inventory_hostname"]
         try:
@@ -61,19 +75,33 @@ class ActionModule(ActionBase):
                 )
                 for service in present
             }
-            ask = _ask_about_crl if arguments["crl_only"] else _ask
-            outcomes = [
-                (service, outcome)
-                for service in present
-                if not service.snippet
-                for outcome in ask(service, witnesses, probe_address(arguments["address"], service, task_vars))
-            ]
+            gates = answers.read_snippet_gates(host, arguments["snippet_gates"])
+            asked: list[tuple[Question, probe.ProbeOutcome]] = []
+            not_asked: list[dict[str, str]] = []
+            for service in present:
+                address = probe_address(arguments["address"], service, task_vars)
+                for place in targets(service, gates, address) if service.snippet else [_own(service, address)]:
+                    why, found = _ask(place, service, witnesses, crl_only=arguments["crl_only"])
+                    asked += found
+                    if why and service.snippet:
+                        not_asked.append({"service": service.name, "why": replace(place, why=why).not_asked})
         except MtlsError as error:
             raise AnsibleActionFail(str(error)) from error
-        result.update(changed=False, attempts=[probe.summary(service.name, outcome) for service, outcome in outcomes])
+        # Nothing was reloaded: whoever answered once speaks for all of nginx's workers.
+        stale = {each.question: each for each in ask_again(asked)} if arguments["reloaded"] else {}
+        asked = [(question, stale[question].outcome if question in stale else outcome) for question, outcome in asked]
+        result.update(
+            changed=False,
+            attempts=[probe.summary(question.service, outcome) for question, outcome in asked],
+            not_asked=not_asked,
+        )
+        snippets = {service.name for service in present if service.snippet}
         wrong = [
-            f"service {service.name}: {outcome.attempt.who} got {outcome.got} instead of {outcome.expected}"
-            for service, outcome in outcomes
+            stale[question].words
+            if question in stale
+            else f"service {question.service}: {outcome.attempt.who} got {outcome.got} instead of {outcome.expected}"
+            + (_INCLUDED if question.service in snippets else "")
+            for question, outcome in asked
             if not outcome.ok
         ]
         if wrong:
@@ -81,22 +109,33 @@ class ActionModule(ActionBase):
         return result
 
 
-def _target(service: Service, address: str) -> probe.Target:
-    return probe.Target(address, service.listen.port, service.probe_name, bool(service.proxy_protocol_from))
+def _own(service: Service, address: str) -> SnippetTarget:
+    """Return where a server block of ours is asked."""
+    target = probe.Target(address, service.listen.port, service.probe_name, bool(service.proxy_protocol_from))
+    return SnippetTarget(service.name, target)
 
 
-def _ask_about_crl(
-    service: Service, witnesses: Mapping[str | None, Witnesses], address: str
-) -> list[probe.ProbeOutcome]:
-    """Ask what a new CRL can change; a service without a gate is left out, because it waits for site.yml."""
-    target = _target(service, address)
-    first, *others = witnesses[service.authority].certificate_attempts()
-    outcome = probe.ask(target, first)
-    return [outcome, *(probe.ask(target, attempt) for attempt in others)] if outcome.ok else []
+def _ask(
+    place: SnippetTarget, service: Service, witnesses: Mapping[str | None, Witnesses], *, crl_only: bool
+) -> tuple[str | None, list[tuple[Question, probe.ProbeOutcome]]]:
+    """Return why a place cannot be asked, if so, and the answers to each kind of caller.
 
-
-def _ask(service: Service, witnesses: Mapping[str | None, Witnesses], address: str) -> list[probe.ProbeOutcome]:
-    target = _target(service, address)
+    With ``crl_only`` a place without a gate is left out, because it waits for site.yml.
+    """
+    target = place.target
+    if target is None:
+        return place.why, []
     own = witnesses[service.authority]
-    with own.attempts(service, [other for other in witnesses.values() if other is not own]) as attempts:
-        return [probe.ask(target, attempt) for attempt in attempts]
+    others = [other for other in witnesses.values() if other is not own]
+    with contextlib.nullcontext(own.certificate_attempts()) if crl_only else own.attempts(service, others) as attempts:
+        if place.own_pages:
+            attempts = with_own_pages(attempts)
+            if not attempts:
+                return "its own error pages hide what the gate answers", []
+        first = probe.ask(target, attempts[0])
+        if service.snippet and first.status is None:
+            return f"{target.server_name} at {target.address}:{target.port}: {first.error}", []
+        if crl_only and not first.ok:
+            return "it did not refuse a request without a certificate", []
+        outcomes = [first, *(probe.ask(target, attempt) for attempt in attempts[1:])]
+    return None, [(Question(service.name, target, outcome.attempt), outcome) for outcome in outcomes]

@@ -65,13 +65,18 @@ options:
     type: list
     elements: dict
     default: []
+  unknown:
+    description: Hosts with services of the authority that did not say which certificates they have seen.
+    type: list
+    elements: str
+    default: []
   quiet_days:
     description: How many days without any certificate of the old authority O(step=finish) asks for.
     type: int
     default: 7
   force:
-    description: Finish although certificates of the old authority are still seen. Each client must have a new one all
-      the same.
+    description: Finish although certificates of the old authority are still seen, or hosts are O(unknown). Each client
+      must have a new one all the same.
     type: bool
     default: false
 extends_documentation_fragment:
@@ -174,6 +179,7 @@ SPEC = {
         "crl_days": {"type": "int", "default": 30},
         "clients": {"type": "list", "elements": "str", "default": []},
         "seen": {"type": "list", "elements": "dict", "default": []},
+        "unknown": {"type": "list", "elements": "str", "default": []},
         "quiet_days": {"type": "int", "default": 7},
         "force": {"type": "bool", "default": False},
     },
@@ -222,7 +228,11 @@ def _begin(call: entry.Call) -> dict[str, Any]:
 
 def _report(call: entry.Call) -> dict[str, Any]:
     found = _found(call)
-    return {"changed": False, **_describe(call.params["ca_path"], found), "summary": rollover.summary(found)}
+    return {
+        "changed": False,
+        **_describe(call.params["ca_path"], found),
+        "summary": rollover.summary(found, call.params["unknown"]),
+    }
 
 
 def _finish(call: entry.Call) -> dict[str, Any]:
@@ -230,7 +240,9 @@ def _finish(call: entry.Call) -> dict[str, Any]:
     path = options["ca_path"]
     handover.refuse_interrupted(path) if call.check_mode else handover.complete_interrupted(path)
     found = _found(call)
-    rollover.check_finishable(path, found, quiet_days=0 if options["force"] else options["quiet_days"])
+    force = options["force"]
+    unknown = [] if force else options["unknown"]
+    rollover.check_finishable(path, found, quiet_days=0 if force else options["quiet_days"], unknown=unknown)
     result = {
         "changed": True,
         **_describe(path, found),

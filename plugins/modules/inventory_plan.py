@@ -11,6 +11,7 @@ description:
   - Reads C(mtls_clients), C(mtls_fleet_clients), C(mtls_services) and C(mtls_revoked) of B(all) hosts of the
     inventory, whatever C(--limit) says, and returns what each authority (C(mtls_ca_dir)) has to do.
   - Fails if the inventory contradicts itself, and names the hosts, before anything is changed.
+  - Fails for a directory in the folder of an AWX job, which is thrown away after it.
   - Runs on the controller only. The role P(mtls.nginx.ca#role) uses it.
 options:
   only:
@@ -40,6 +41,13 @@ options:
   access_before:
     description: The RV(access) of the inventory as it was. Left out, everything is new.
     type: dict
+  to_revoke:
+    description:
+      - Returns what is needed to revoke something at once. What the inventory says wrong of clients, services and
+        settings that do not matter for that is a warning.
+      - An authority is left out if its hosts differ in how it is asked. It is an error if none is left.
+    type: bool
+    default: false
 notes:
   - The result contains passphrases and export passwords, so it is not shown at any verbosity.
 attributes:
@@ -83,6 +91,12 @@ access_plan:
   description: Who gains and who loses entry since O(access_before), as Markdown.
   type: str
   returned: with O(access=true)
+left_out:
+  description: Why authorities were left out, with O(to_revoke).
+  type: list
+  elements: str
+  returned: with O(to_revoke)
+  sample: []
 missing:
   description: The directories in which an authority would be created, because there is none yet.
   type: list

@@ -119,6 +119,11 @@ options:
           PROXY protocol or C(set_real_ip_from), that is an error.
         type: bool
         default: false
+      server_names:
+        description: The service's server names, for RV(snippet_gates).
+        type: list
+        elements: str
+        default: []
   shutdown_timeout:
     description:
       - Seconds after which old worker processes end the connections that outlive a reload - websockets, running
@@ -381,6 +386,45 @@ access:
       type: list
       elements: dict
       sample: [{path: /etc/nginx/client-certs/revoked.map, added: ["1003"], removed: []}]
+snippet_gates:
+  description: Where those of O(snippets) with server names can be asked - each socket with TLS of each server block
+    that includes one.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    service:
+      description: Name of the service.
+      type: str
+      sample: photos
+    place:
+      description: Where the server block is.
+      type: str
+      sample: /etc/nginx/sites-enabled/photos, line 2
+    port:
+      description: The port, null if there is none to ask.
+      type: int
+      sample: 443
+    server_name:
+      description: A name of the service by which nginx chooses this server block, null if there is none.
+      type: str
+      sample: photos.example.com
+    address:
+      description: The address on which alone it listens, null for every address.
+      type: str
+      sample: null
+    proxy_protocol:
+      description: Whether the PROXY protocol is expected.
+      type: bool
+      sample: false
+    own_pages:
+      description: Whether an C(error_page) of the host's own may change the answers of the gate.
+      type: bool
+      sample: false
+    trouble:
+      description: Why it cannot be asked, null if it can.
+      type: str
+      sample: null
 nginx:
   description: The host's nginx.
   returned: success
@@ -501,6 +545,7 @@ def main() -> None:
                     "service": {"type": "str", "required": True},
                     "path": {"type": "path", "required": True},
                     "exempt": {"type": "bool", "default": False},
+                    "server_names": {"type": "list", "elements": "str", "default": []},
                 },
             },
             "shutdown_timeout": {"type": "int"},
@@ -585,7 +630,7 @@ def main() -> None:
             module.warn(warning)
         for warning in outcome.warnings:
             module.warn(warning)
-        for snippet in outcome.unguarded:
+        for snippet in outcome.snippets.unguarded:
             module.warn(snippet.warning)
         result = {**outcome.as_result(), "access": held}
         if module._diff:

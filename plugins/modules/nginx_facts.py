@@ -67,6 +67,11 @@ options:
             description: Whether it has exempt networks.
             type: bool
             default: false
+          server_names:
+            description: As O(mtls.nginx.nginx_config#module:snippets[].server_names).
+            type: list
+            elements: str
+            default: []
   expected:
     description:
       - Files of CA certificates and of CRLs, each with the fingerprint that it should have, see
@@ -79,6 +84,10 @@ options:
     type: list
     elements: str
     default: []
+  server_names:
+    description: Server names of services, by service, for RV(nginx.snippet_gates).
+    type: dict
+    default: {}
 attributes:
   check_mode:
     description: Can run in check mode and return the same.
@@ -167,6 +176,11 @@ nginx:
       type: list
       elements: str
       sample: [/etc/nginx/snippets/mtls-photos.conf]
+    snippet_gates:
+      description: As RV(mtls.nginx.nginx_config#module:snippet_gates), of the snippets in O(server_names).
+      type: list
+      elements: dict
+      sample: []
     snippet_error:
       description: Why one does not protect the server block that includes it; null if none is misplaced.
       type: str
@@ -209,6 +223,11 @@ nginx:
           sample: null
         unguarded:
           description: As RV(mtls.nginx.nginx_config#module:unguarded).
+          type: list
+          elements: dict
+          sample: []
+        snippet_gates:
+          description: As RV(mtls.nginx.nginx_config#module:snippet_gates).
           type: list
           elements: dict
           sample: []
@@ -271,7 +290,7 @@ import os
 import re
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -299,7 +318,12 @@ _DIRECTIVES = {
 }
 
 
-def gather(binary: str | None, conf_path: str, names: Sequence[str] = ()) -> dict[str, Any]:
+def gather(
+    binary: str | None,
+    conf_path: str,
+    names: Sequence[str] = (),
+    server_names: Mapping[str, Sequence[str]] | None = None,
+) -> dict[str, Any]:
     """Return the facts that need no test of the configuration; ``binary`` is None where nginx is not installed."""
     facts: dict[str, Any] = {
         "installed": binary is not None,
@@ -316,6 +340,7 @@ def gather(binary: str | None, conf_path: str, names: Sequence[str] = ()) -> dic
         "name_servers": [],
         "names": {},
         "unguarded": [],
+        "snippet_gates": [],
         "snippet_error": None,
         "ipv6": _has_ipv6(),
         "systemd": nginx_process.systemd_runs(),
@@ -328,7 +353,7 @@ def gather(binary: str | None, conf_path: str, names: Sequence[str] = ()) -> dic
     facts["running"] = nginx.master() is not None
     facts["upgrading"] = bool(nginx.strangers())
     try:
-        facts.update(_configuration(nginx, names))
+        facts.update(_configuration(nginx, names, server_names or {}))
     except OSError as error:
         facts["config_error"] = f"{error.filename}: {error.strerror}"
     return facts
@@ -361,11 +386,13 @@ def compare(conf_path: str, options: dict[str, Any]) -> dict[str, Any]:
         "settled": found.settled,
         "fingerprints": found.fingerprints,
         "own_shutdown_timeout": dataclasses.asdict(found.own_bound) if found.own_bound else None,
-        "unguarded": [{"service": snippet.service, "path": snippet.path} for snippet in found.unguarded],
+        **found.snippets.as_answer(),
     }
 
 
-def _configuration(nginx: nginx_process.Nginx, names: Sequence[str]) -> dict[str, Any]:
+def _configuration(
+    nginx: nginx_process.Nginx, names: Sequence[str], server_names: Mapping[str, Sequence[str]]
+) -> dict[str, Any]:
     ours = os.path.join(nginx.conf_dir, "conf.d", "mtls.conf")
     configuration = nginx_conf.load(nginx.conf_path)
     with_ours = nginx_conf.load(nginx.conf_path, {ours: nginx_conf.MARKER.encode()})
@@ -373,7 +400,7 @@ def _configuration(nginx: nginx_process.Nginx, names: Sequence[str]) -> dict[str
         "includes_conf_d": ("http",) in with_ours.included.get(ours, ()),
         "directives": {name: configuration.own_value(name, context) for name, context in _DIRECTIVES.items()},
         **_names(names, configuration),
-        **_snippets(nginx, configuration),
+        **_snippets(nginx, configuration, server_names),
     }
 
 
@@ -382,19 +409,21 @@ def _names(names: Sequence[str], configuration: nginx_conf.Configuration | None)
     return {"name_servers": found.servers, "names": found.names}
 
 
-def _snippets(nginx: nginx_process.Nginx, configuration: nginx_conf.Configuration) -> dict[str, Any]:
-    """Return what is wrong with where our snippets are included."""
+def _snippets(
+    nginx: nginx_process.Nginx, configuration: nginx_conf.Configuration, server_names: Mapping[str, Sequence[str]]
+) -> dict[str, Any]:
+    """Return what is wrong with where our snippets are included, and where they can be asked."""
     pattern = re.compile(re.escape(os.path.join(nginx.conf_dir, "snippets")) + r"/mtls-([^/]+)\.conf")
     found = [
-        Snippet(match[1], match[0])
+        Snippet(match[1], match[0], server_names=[name.lower() for name in server_names.get(match[1], ())])
         for match in map(pattern.fullmatch, sorted(glob.glob(f"{nginx.conf_dir}/snippets/*")))
         if match
     ]
     try:
-        unguarded = comparison.unguarded_snippets(nginx.conf_path, found, configuration)
+        places = comparison.snippet_places(nginx.conf_path, found, configuration)
     except MtlsError as error:
         return {"snippet_error": str(error)}
-    return {"unguarded": [snippet.path for snippet in unguarded]}
+    return {**places.as_answer(), "unguarded": [snippet.path for snippet in places.unguarded]}
 
 
 def _has_ipv6() -> bool:
@@ -414,6 +443,7 @@ def main() -> None:
             "conf_path": {"type": "path", "default": nginx_process.DEFAULT_CONF},
             "test": {"type": "bool", "default": True},
             "names": {"type": "list", "elements": "str", "default": []},
+            "server_names": {"type": "dict", "default": {}},
             "compare": {
                 "type": "dict",
                 "options": {
@@ -429,6 +459,7 @@ def main() -> None:
                             "service": {"type": "str", "required": True},
                             "path": {"type": "path", "required": True},
                             "exempt": {"type": "bool", "default": False},
+                            "server_names": {"type": "list", "elements": "str", "default": []},
                         },
                     },
                 },
@@ -441,7 +472,7 @@ def main() -> None:
     def work() -> dict[str, Any]:
         binary = module.get_bin_path(module.params["binary"], opt_dirs=nginx_process.PROGRAM_DIRS)
         conf_path = module.params["conf_path"]
-        facts = gather(binary, conf_path, module.params["names"])
+        facts = gather(binary, conf_path, module.params["names"], module.params["server_names"])
         if binary is not None and module.params["test"]:
             facts["config_error"] = facts["config_error"] or config_error(binary, conf_path, module.tmpdir)
         if binary is not None and module.params["compare"]:

@@ -47,6 +47,11 @@ options:
     description: Whether O(server_block) is a snippet for a server block of the host's own.
     type: bool
     default: false
+  server_names:
+    description: The service's server names, for RV(gate.snippet_gates).
+    type: list
+    elements: str
+    default: []
   serial:
     description: The serial number of the client's certificate, as nginx writes it.
     type: str
@@ -118,6 +123,11 @@ gate:
       description: Whether a server block includes the snippet; null without one.
       type: bool
       sample: null
+    snippet_gates:
+      description: As RV(mtls.nginx.nginx_config#module:snippet_gates).
+      type: list
+      elements: dict
+      sample: []
     allow:
       description: Whom the service's map lets in - everybody with a valid certificate, or the holders of these
         subjects. Null without a map.
@@ -158,6 +168,7 @@ gate:
 """
 
 import time
+from dataclasses import asdict
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -165,6 +176,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mtls.nginx.plugins.module_utils.common.entry import run_module
 from ansible_collections.mtls.nginx.plugins.module_utils.host import nginx_conf, nginx_process, snippets
 from ansible_collections.mtls.nginx.plugins.module_utils.host.gate import Gate, state
+from ansible_collections.mtls.nginx.plugins.module_utils.host.request import Snippet
 
 _PATHS = ("server_block", "maps", "ca", "crl", "revoked")
 
@@ -177,6 +189,7 @@ def main() -> None:
             "variable": {"type": "str", "required": True},
             **{name: {"type": "path", "required": True} for name in _PATHS},
             "snippet": {"type": "bool", "default": False},
+            "server_names": {"type": "list", "elements": "str", "default": []},
             "serial": {"type": "str", "default": ""},
             "dn": {"type": "str", "default": ""},
             "binary": {"type": "str", "default": "nginx"},
@@ -197,7 +210,10 @@ def main() -> None:
         )
         found = state(gate, options["serial"], options["dn"])
         if options["snippet"] and found["configured"]:
-            found["included"] = snippets.is_included(nginx_conf.load(options["conf_path"]), options["server_block"])
+            snippet = Snippet(options["service"], options["server_block"], server_names=options["server_names"])
+            configuration = nginx_conf.load(options["conf_path"])
+            found["included"] = snippets.is_included(configuration, snippet.path)
+            found["snippet_gates"] = [asdict(gate) for gate in snippets.gates(configuration, [snippet])]
         running = binary is not None and nginx_process.Nginx(binary, options["conf_path"]).master() is not None
         return {"changed": False, "gate": {"clock": time.time(), "running": running, **found}}
 

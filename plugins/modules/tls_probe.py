@@ -36,6 +36,22 @@ options:
       - A service that does not refuse a request without a certificate is left out. It may not be set up yet.
     type: bool
     default: false
+  reloaded:
+    description:
+      - Whether nginx was reloaded just now.
+      - Then those who must be refused are asked for many times, 64 requests to the host in all and eight at a time, to
+        reach the workers of a second master process too, which a reload does not reach.
+    type: bool
+    default: false
+  snippet_gates:
+    description:
+      - Where server blocks that include snippets can be asked, as RV(mtls.nginx.nginx_config#module:snippet_gates) of
+        M(mtls.nginx.nginx_site). Port and server name are used, if it is one of the service's; the address is
+        O(address).
+      - Snippets that are not in it are not asked.
+    type: list
+    elements: dict
+    default: []
 attributes:
   check_mode:
     description: Makes no request in check mode, because the service may not be there yet.
@@ -62,4 +78,14 @@ attempts:
   sample:
     - {service: nas, who: no certificate, expected: "400", got: "400", ok: true}
     - {service: nas, who: "client iphone-admin, on the allow list", expected: let in, got: "200", ok: true}
+not_asked:
+  description: Server blocks that include a snippet, and could not be asked.
+  type: list
+  elements: dict
+  returned: always
+  sample:
+    - service: photos
+      why: >-
+        the server block in /etc/nginx/sites-enabled/photos, line 2 could not be asked: photos.example.com at
+        192.0.2.10:443: connection refused
 """

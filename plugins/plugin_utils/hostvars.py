@@ -24,6 +24,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.host_paths import 
 from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import (
     AuthorityPlan,
     InventoryReader,
+    RevokingPlan,
     authority_path,
     beside_inventory,
 )
@@ -68,6 +69,41 @@ def read_plan(
     for path in plans:
         refuse_as_inventory("the authority", path)
     return with_next(plans, move, complete=complete)
+
+
+def read_plan_to_revoke(task_vars: Mapping[str, t.Any], *, complete: bool = False) -> RevokingPlan:
+    """Return the authorities that can be asked to revoke, although the inventory may contradict itself elsewhere.
+
+    :raises MtlsError: nothing is certain: a host's facts hold names of ours, or a rollover was interrupted.
+    """
+    reader = inventory_reader()
+    hostvars = task_vars["hostvars"]
+    refuse_facts(task_vars, task_vars["groups"]["all"])
+    options, extra = _all_options(), hostvars._variable_manager.extra_vars
+    hosts, base_dirs, contradictions, left_out = {}, {}, [], {}
+    for host in task_vars["groups"]["all"]:
+        variables = hostvars[host]
+        try:
+            refuse_unknown(host, variables, options, extra)
+        except MtlsError as error:
+            contradictions.append(str(error))
+        try:
+            hosts[host] = _values(variables, host, reader.variables)
+        except MtlsError as error:
+            left_out[f"host {host}"] = str(error)
+        base_dirs[host] = base_dir(variables)
+    found = reader.plan_to_revoke(hosts, base_dirs)
+    for path in list(found.authorities):
+        try:
+            refuse_as_inventory("the authority", path)
+        except MtlsError as error:
+            left_out[path] = str(error)
+            del found.authorities[path]
+    return RevokingPlan(
+        with_next(found.authorities, complete=complete),
+        [*contradictions, *found.contradictions],
+        {**left_out, **found.left_out},
+    )
 
 
 def refuse_as_inventory(what: str, path: str) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import pytest
 
+from ansible_collections.mtls.nginx.plugins.module_utils.common import probe
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.host import nginx_conf, snippets
 from ansible_collections.mtls.nginx.plugins.module_utils.host.request import Snippet
@@ -143,6 +144,50 @@ def test_included_under_any_name_it_is_found(new_host, authority, tls, how):
     host.start()
     assert ask(host.port, "/index.html", tls=tls).status == 400
     assert verdict(host) == []
+
+
+# --- where it can be asked
+
+LAYOUTS = {
+    "by its name": ("server_name nas.test;", "", ["nas.test"]),
+    "as the first block": ("", "server { listen 127.0.0.1:@PORT@ ssl; server_name other.test; }", ["nas.test"]),
+    "by a wildcard, before one with its end": (
+        "server_name *.nas.test;",
+        "server { listen 127.0.0.1:@PORT@ ssl; server_name mtls-probe.nas.* *.test; }",
+        ["*.nas.test"],
+    ),
+    "by a name below the wildcard": ("server_name a.b.test;", "", ["*.b.test"]),
+    "by a name with a dot": ("server_name .nas.test;", "", ["nas.test"]),
+    "marked": (
+        "server_name _;",
+        "server { listen 127.0.0.1:@PORT@ ssl; server_name other.test; }",
+        ["nas.test"],
+    ),
+}
+
+
+@pytest.mark.parametrize("what", LAYOUTS)
+def test_nginx_chooses_the_server_block_by_the_name_that_is_asked_for(new_host, authority, tls, what):
+    names, other, service_names = LAYOUTS[what]
+    host = new_host()
+    admin = authority.client("admin")
+    mark = " default_server" if what == "marked" else ""
+    block = (
+        f"server {{ listen 127.0.0.1:@PORT@ ssl{mark}; {names} include snippets/mtls-nas.conf;"
+        " location / { return 418; } }"
+    )
+    site = f"{other} {block}" if what == "marked" else f"{block} {other}"
+    host.ours([{**SERVICE, "server_names": service_names}], authority, neighbours={"site": site})
+    host.start()
+    configuration = nginx_conf.load(str(host.folder / "nginx.conf"))
+    path = str(host.folder / "snippets" / "mtls-nas.conf")
+    (gate,) = snippets.gates(configuration, [Snippet("nas", path, server_names=service_names)])
+    assert (gate.port, gate.address, gate.trouble) == (host.port, "127.0.0.1", None)
+    assert ask(host.port, probe.GATE_PATH, tls=tls, host=gate.server_name).status == 400
+    # Only who is let in gets this answer, which no request to what stands behind the snippet gives.
+    for path, status in ((probe.GATE_PATH, 204), ("/", 418), (f"{probe.GATE_PATH}/x", 418)):
+        assert ask(host.port, path, tls=tls, host=gate.server_name, client=admin).status == status
+    assert ask(host.port, probe.GATE_PATH, tls=tls, host=gate.server_name, client=authority.client("x")).status == 403
 
 
 # --- who speaks for others

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import ssl
@@ -14,6 +15,7 @@ import subprocess
 import time
 
 import pytest
+import yaml
 
 from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_process import Nginx
 from ansible_collections.mtls.nginx.tests.ports import free_port
@@ -123,6 +125,7 @@ def test_an_upstream_that_nobody_knows(site, upstream):
 
 def test_a_revocation_while_nginx_is_upgraded(two):
     site, host = two, two.hosts["nas"]
+    log = host.folder / "log" / "mtls-nas.access.log"
     old = host.pid
     os.kill(old, signal.SIGUSR2)
     deadline = time.monotonic() + 10
@@ -136,6 +139,10 @@ def test_a_revocation_while_nginx_is_upgraded(two):
         assert f"End it with 'kill -QUIT {old}', and run again" in said
         statuses = {site.status(site.port, client="lost") for _time in range(60)}
         assert statuses == {200, 400}  # the old workers, and the new ones
+        # A host that could not see those processes would have the probe, and one request each seldom meets them.
+        said = probed(site, reloaded=True)
+        assert "service nas: client 'lost', who is revoked, got 204 instead of 400" in said
+        assert re.search(r" \d+ of 65 times: some of nginx's worker processes still have an older configuration", said)
         # Nothing differs any more, and it is still not done.
         assert revoked(site, "lost")[0] != 0
         assert "a binary upgrade of nginx is under way" in site.refused()
@@ -144,10 +151,64 @@ def test_a_revocation_while_nginx_is_upgraded(two):
             os.kill(old, signal.SIGQUIT)
     assert revoked(site, "lost")[0] == 0
     assert {site.status(site.port, client="lost") for _time in range(60)} == {400}
+    assert probed(site, reloaded=True) == ""
+    requests = len(log.read_text().splitlines())
+    assert probed(site, reloaded=False) == ""
+    assert len(log.read_text().splitlines()) == requests + 4  # each kind once: nothing was reloaded
     site.host_vars["nas"]["mtls_clients"].pop(1)
     site.ok()
+
+
+def probed(site, *, reloaded):
+    """What the closing probe alone says, after a run whose host has or has not reloaded its nginx."""
+    task = {"authority": str(site.pki), "services": "{{ mtls_services }}", "reloaded": reloaded}
+    play = {"hosts": "nas", "gather_facts": False, "tasks": [{"mtls.nginx.tls_probe": task}]}
+    playbook = site.folder / "probe.yml"
+    playbook.write_text(yaml.safe_dump([play]))
+    run = site.run(playbook=playbook)
+    assert (run.returncode == 0) == ("got" not in run.text), run.text
+    return " ".join(run.text.split()) if run.returncode else ""
 
 
 def _workers(host):
     nginx = Nginx(shutil.which("nginx"), str(host.conf))
     return nginx.workers(nginx.master())
+
+
+def test_an_inventory_that_contradicts_itself_elsewhere(site, upstream):
+    """Who is lost is out, and what is not certain is said: another authority, which might have the same client."""
+    ports = {name: free_port() for name in ("nas", "web", "db")}
+    for name, port in ports.items():
+        service = {"name": name, "server_names": [f"{name}.lan"], "listen": f"127.0.0.1:{port}", "upstream": upstream}
+        site.add_host(name, mtls_services=[service], mtls_clients=[{"name": f"phone-of-{name}"}])
+    for name in ("web", "db"):
+        site.host_vars[name]["mtls_ca_dir"] = "{{ inventory_dir }}/other"
+    site.host_vars["nas"]["mtls_clients"].append({"name": "lost"})
+    site.ok()
+    assert site.status(ports["nas"], client="lost") == 200
+
+    # Of clients and services: a warning, for all is certain.
+    site.host_vars["nas"]["mtls_services"][0]["allow"] = ["lost", "nobody"]
+    site.host_vars["web"]["mtls_clients"].append({"name": "phone-of-db", "days": 9})
+    site.host_vars["web"]["mtls_sevices"] = []
+    assert "mtls_sevices" in site.refused()
+    code, said = revoked(site, "lost")
+    assert code == 0, said
+    assert "allow names 'nobody', which is not a client" in said
+    assert "client 'phone-of-db' is defined by hosts web and db, differently" in said
+    assert "mtls_sevices" in said
+    assert site.status(ports["nas"], client="lost") == 400
+    assert site.status(ports["nas"], client="phone-of-nas") == 200
+
+    # Of how an authority is asked: the others are asked, and the run fails.
+    site.host_vars["db"]["mtls_ca_passphrase"] = "another one"
+    code, said = revoked(site, "phone-of-nas")
+    assert code != 0
+    assert f"hosts web and db share the authority {site.inventory}/other but differ in mtls_ca_passphrase" in said
+    assert "another one" not in said
+    assert "phone-of-nas: certificate" in said
+    assert site.status(ports["nas"], client="phone-of-nas") == 400
+    # Of nobody else's: not even the name can be looked up.
+    code, said = revoked(site, "phone-of-web")
+    assert code != 0
+    assert "differ in mtls_ca_passphrase" in said

@@ -194,3 +194,28 @@ def test_an_end_that_was_interrupted_is_completed(rolling, monkeypatch, after):
         == x509.load_pem_x509_certificate((site.pki / "former" / "OLD" / "ca.crt").read_bytes()).public_key()
     )
     assert site.ask(site.port, client="phone").status == 200
+
+
+def test_a_host_that_does_not_say_who_came_holds_up_the_end(rolling, upstream):
+    """One that cannot be reached, one whose log cannot be read, and one outside of --limit: none of them is a no."""
+    site = rolling
+    for name in ("away", "broken"):
+        service = {"name": name, "server_names": [f"{name}.lan"], "listen": free_port(), "upstream": upstream}
+        site.add_host(name, mtls_services=[service])
+    site.ok()
+    step(site, "begin", mtls_rollover_subject=site.all_vars["mtls_ca_subject"])
+    step(site, "issue")
+    site.host_vars["away"].update(ansible_connection="ssh", ansible_host="127.0.0.1", ansible_port=free_port())
+    site.host_vars["broken"]["ansible_python_interpreter"] = "/nowhere/python"
+    site.run("-e", json.dumps({"mtls_step": "report"}), playbook=ROLLOVER)
+    said = refused(site, "finish", mtls_rollover_quiet_days=0)
+    assert "hosts away, broken did not say who came with certificates of the old authority" in said
+    assert "mtls_rollover_force=true" in said
+    assert handover.is_begun(str(site.pki))
+    site.host_vars["away"].update(ansible_connection="local")
+    site.host_vars["broken"]["ansible_python_interpreter"] = site.host_vars["nas"]["ansible_python_interpreter"]
+    run = site.run("--limit", "nas", "-e", '{"mtls_step": "finish", "mtls_rollover_quiet_days": 0}', playbook=ROLLOVER)
+    assert run.returncode != 0
+    assert "hosts away, broken did not say who came" in " ".join(run.text.split())
+    step(site, "finish", mtls_rollover_quiet_days=0)
+    assert not handover.is_begun(str(site.pki))

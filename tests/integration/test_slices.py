@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 
 import pytest
@@ -13,7 +14,7 @@ import yaml
 
 from ansible_collections.mtls.nginx.tests.ports import free_port
 
-from .conftest import SITE
+from .conftest import SITE, tree
 
 SLICES = ("one", "two")
 
@@ -82,3 +83,35 @@ def test_with_a_server_each_has_a_directory_of_its_own(sliced, openbao):
         folder = site.inventory / f"pki-{name}" / "clients" / f"laptop-{name}"
         identity = (str(folder / f"laptop-{name}.crt"), str(folder / f"laptop-{name}.key"))
         assert site.status(port, identity=identity) == 200
+
+
+def test_a_copy_for_each_job_signs_nothing(sliced, monkeypatch, tmp_path):
+    """AWX: each slice has a checkout of its own, with an authority in it that would be forgotten."""
+    site = sliced
+    site.ok()
+    for name in SLICES:
+        checkout = tmp_path / f"awx_{name}" / "project"
+        shutil.copytree(site.inventory, checkout)
+        inventory = checkout / f"slice-{name}.yml"
+        inventory.write_text(yaml.safe_dump({"mtls_servers": {"hosts": {name: {}}}}))
+        fleet = {"mtls_fleet_clients": [{"name": f"new-{name}"}]}
+        (checkout / "group_vars" / "all" / "more.yml").write_text(yaml.safe_dump(fleet))
+        before = tree(checkout / "pki")
+        job = {"AWX_PRIVATE_DATA_DIR": str(checkout.parent), "AWX_ISOLATED_DATA_DIR": "/runner/artifacts/61"}
+        for extra in ([], ["--check"], ["-e", "mtls_replace_authority=true"]):
+            done = subprocess.run(
+                ["ansible-playbook", "-i", inventory, SITE, *extra],
+                cwd=checkout,
+                env={**os.environ, "ANSIBLE_NOCOLOR": "1", **job},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert done.returncode != 0
+            said = " ".join((done.stdout + done.stderr).split())
+            assert f"{checkout}/pki: lies in the folder of this AWX job" in said
+            assert "Traceback" not in said
+        assert tree(checkout / "pki") == before
+    # Where the directory is somewhere else, it is one for all.
+    monkeypatch.setenv("AWX_PRIVATE_DATA_DIR", str(tmp_path / "awx_one"))
+    assert site.ok().changed == 0

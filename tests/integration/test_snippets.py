@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import time
 
 import pytest
 
 from ansible_collections.mtls.nginx.tests.ports import free_port
 
-from .conftest import tree
+from .conftest import REPOSITORY, tree
 from .test_status import status
 
 DOCTOR = "mtls.nginx.doctor"
@@ -80,3 +82,99 @@ def test_it_guards_nothing_until_it_is_included(photos):
     assert "guards_nothing" not in [finding["kind"] for finding in found["findings"]]
     run = site.run("--limit", "nas", *ask, playbook=DOCTOR)
     assert run.returncode == 0, run.text
+
+
+def reload(host):
+    """As somebody who has edited the host's own configuration does, until the new one serves."""
+    subprocess.run(["nginx", "-s", "reload", "-c", host.conf], check=True, capture_output=True)
+    time.sleep(1)
+
+
+def test_it_is_asked_like_a_service(photos):
+    site, path = photos, photos.own.folder / "snippets" / "mtls-photos.conf"
+    live, ask = ("-e", "mtls_status_live=true"), ("-e", "mtls_service=photos", "-e", "mtls_client=phone")
+    block(site, "")
+    reload(site.own)
+    # Included, and nginx has not been told: everybody gets in, and the configuration on disk looks well.
+    block(site, f"include {path};")
+    assert site.status(site.port, host="photos.lan") == 204
+    said = site.refused()
+    assert (
+        "service photos: nobody (no certificate) got 204 instead of 400 (if the include of its snippet is new" in said
+    )
+    assert "photos nothing changed; PROBE: nobody (no certificate) got 204 instead of 400" in said
+    run, said, found = status(site, *live)
+    assert run.returncode != 0
+    assert "photos: nobody (no certificate) got 204 instead of 400" in said
+    # With a page that is no answer of a gate's, the doctor knows it for certain.
+    text = (site.own.folder / "conf.d" / "own.conf").read_text()
+    block(site, "")
+    own = site.own.folder / "conf.d" / "own.conf"
+    own.write_text(own.read_text().replace("return 204", "return 200"))
+    reload(site.own)
+    own.write_text(text)
+    run = site.run("--limit", "nas", *ask, playbook=DOCTOR)
+    assert run.returncode != 0
+    said = " ".join(run.text.split())
+    assert "ALARM: everybody is let in to the service photos on nas" in said
+    assert "answered 200, which its snippet never does: the running nginx has not read the include" in said
+
+    reload(site.own)
+    run = site.ok()
+    assert run.changed == 0
+    assert "probe as expected" in run.text
+    assert "NOT ASKED" not in run.text
+    run, said, found = status(site, *live)
+    assert "host_wrong" not in [finding["kind"] for finding in found["findings"]]
+    assert "snippet_not_asked" not in [finding["kind"] for finding in found["findings"]]
+    run = site.run("--limit", "nas", *ask, playbook=DOCTOR)
+    assert run.returncode == 0, run.text
+    assert "A request with its own certificate got 204." in " ".join(run.text.split())
+
+    # Another server block has the name: nginx warns at most, and whoever comes gets in.
+    earlier = site.own.folder / "conf.d" / "earlier.conf"
+    earlier.write_text(own.read_text().replace(f"include {path};", ""))
+    reload(site.own)
+    assert site.status(site.port, host="photos.lan") == 204
+    assert "service photos: nobody (no certificate) got 204 instead of 400" in site.refused()
+    earlier.unlink()
+    reload(site.own)
+
+    # A revocation is asked about there too.
+    site.host_vars["nas"]["mtls_clients"][1]["state"] = "revoked"
+    site.ok()
+    run = site.run("-e", "mtls_revoke=phone", playbook=REPOSITORY / "playbooks" / "revoke.yml")
+    assert run.returncode == 0, run.text
+    assert "photos  nothing changed; probe as expected: 0 let in, 2 kept out" in run.text
+
+
+def test_what_cannot_be_asked_is_told(photos):
+    site, path = photos, photos.own.folder / "snippets" / "mtls-photos.conf"
+    own = site.own.folder / "conf.d" / "own.conf"
+    block(site, f"include {path};")
+    text = own.read_text()
+    own.write_text(text.replace("server_name photos.lan", "server_name ~^photos"))
+    reload(site.own)
+    why = f"the server block in {own}, line 2 could not be asked: none of the service's server_names (photos.lan)"
+    run = site.ok()
+    said = " ".join(run.text.split())
+    assert f"photos: NOT ASKED: {why}" in said
+    run, said, found = status(site, "-e", "mtls_status_live=true")
+    (finding,) = [each for each in found["findings"] if each["kind"] == "snippet_not_asked"]
+    assert why in finding["about"][0]
+    run = site.run("--limit", "nas", "-e", "mtls_service=photos", "-e", "mtls_client=phone", playbook=DOCTOR)
+    said = " ".join(run.text.split())
+    assert f"{why[0].upper()}{why[1:]}" in said
+
+    # Pages of the host's own hide what the gate answers, and who is let in still gets the answer that only it gives.
+    own.write_text(
+        text.replace("location /", "error_page 400 403 495 496 = @help; location @help { return 204; } location /")
+    )
+    reload(site.own)
+    assert site.status(site.port, host="photos.lan") == 204  # of the page
+    said = " ".join(site.refused().split())
+    assert "nobody (no certificate) got 204 instead of anything but 204" in said
+    own.write_text(own.read_text().replace("@help { return 204", "@help { return 200"))
+    reload(site.own)
+    assert site.status(site.port, host="photos.lan") == 200
+    assert "probe as expected" in site.ok().text

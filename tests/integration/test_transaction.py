@@ -485,6 +485,16 @@ def test_a_binary_upgrade_under_way(serving, upgrading, monkeypatch):
     assert not nginx_facts.gather(str(BINARY), str(serving.main))["upgrading"]
 
 
+def test_a_binary_upgrade_where_no_sockets_can_be_seen(serving, upgrading, monkeypatch):
+    """As without root: whose processes they are is seen all the same."""
+    workers = serving.nginx.workers(upgrading)
+    monkeypatch.setattr(ports, "socket_inodes", lambda _pid: set())
+    assert set(serving.nginx.strangers()) == workers
+    monkeypatch.setattr(serving.nginx, "_find_master", lambda: upgrading)  # seen from the old one
+    serving.nginx._known = None
+    assert {worker.parent for worker in serving.nginx.strangers()} == {serving.nginx._pid_from_file()}
+
+
 def test_an_old_master_without_workers_is_no_obstacle(serving, upgrading):
     os.kill(upgrading.pid, signal.SIGWINCH)
     assert serving.serve(202).reloaded
@@ -505,11 +515,15 @@ def test_workers_of_a_killed_master(serving, upgrading, monkeypatch):
     assert statuses(serving) == {"202"}
 
 
-def test_another_nginx_is_nothing_to_us(serving, tmp_path, pair):
+@pytest.mark.parametrize("seen", [True, False])
+def test_another_nginx_is_nothing_to_us(serving, tmp_path, pair, monkeypatch, seen):
     other = Host(tmp_path / "other", pair)
     other.serve(201)
     try:
-        assert serving.nginx.strangers() == []
+        with monkeypatch.context() as patched:
+            if not seen:
+                patched.setattr(ports, "socket_inodes", lambda _pid: set())
+            assert serving.nginx.strangers() == []
         assert serving.serve(202).reloaded
     finally:
         other.nginx.stop()

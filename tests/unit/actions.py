@@ -111,6 +111,7 @@ def facts_of_a_host(**changes: Any) -> dict[str, Any]:
         "config_error": None,
         "directives": dict.fromkeys(directives),
         "unguarded": [],
+        "snippet_gates": [],
         "snippet_error": None,
         "ipv6": True,
         "systemd": True,

@@ -28,7 +28,7 @@ def summary() -> types.ModuleType:
 
 
 def attempt(who: str, expect: int | None, status: int) -> dict:
-    return probe.summary("nas", probe.Outcome(probe.Attempt(who, expect), status))
+    return probe.summary("nas", probe.ProbeOutcome(probe.Attempt(who, expect), status))
 
 
 ATTEMPTS = [

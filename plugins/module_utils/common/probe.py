@@ -40,7 +40,7 @@ class Target:
 class Attempt:
     """Somebody asking for a path. `expect` is the status that the gate must answer.
 
-    None: any but that for a bad certificate, where only that is in question.
+    None: any but `other_than`, where only that is in question.
 
     `key` is left out where it is in the certificate's file.
     """
@@ -50,6 +50,7 @@ class Attempt:
     certificate: str | None = None
     key: str | None = None
     path: str = GATE_PATH
+    other_than: int = NO_OR_BAD_CERTIFICATE
 
 
 @dataclass(frozen=True)
@@ -69,14 +70,14 @@ class ProbeOutcome:
     def ok(self) -> bool:
         """Whether the gate did what it must."""
         if self.attempt.expect is None:
-            return self.status not in (None, NO_OR_BAD_CERTIFICATE)
+            return self.status not in (None, self.attempt.other_than)
         return self.status == self.attempt.expect
 
     @property
     def expected(self) -> str:
         """What must come, as text."""
         expect = self.attempt.expect
-        return str(expect) if expect is not None else f"anything but {NO_OR_BAD_CERTIFICATE}"
+        return str(expect) if expect is not None else f"anything but {self.attempt.other_than}"
 
 
 def ask(target: Target, attempt: Attempt, *, timeout: float = 10.0) -> ProbeOutcome:

@@ -12,7 +12,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common import files
@@ -21,6 +21,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.host import nginx_conf,
 from ansible_collections.mtls.nginx.plugins.module_utils.host.request import (
     ChangeRequest,
     Snippet,
+    SnippetPlaces,
     Textfile,
     WantedFile,
 )
@@ -130,13 +131,12 @@ class Look:
     """What a host has: ``fingerprints`` by path, None where there is no file.
 
     ``settled``: nothing else differs from the request. ``own_bound`` is the host's own ``worker_shutdown_timeout``.
-    ``unguarded`` are the snippets that no server block includes.
     """
 
     settled: bool
     fingerprints: Mapping[str, str | None]
     own_bound: shutdown.OwnBound | None = None
-    unguarded: Sequence[Snippet] = ()
+    snippets: SnippetPlaces = field(default_factory=SnippetPlaces)
 
 
 def look(conf_path: str, paths: Sequence[str], request: ChangeRequest) -> Look:
@@ -154,27 +154,35 @@ def look(conf_path: str, paths: Sequence[str], request: ChangeRequest) -> Look:
             settled = not swap.Swap(conf_dir).unfinished and not compare(beside)
             if request.textfile is not None and folder_in_the_way(request.textfile):
                 settled = False  # who carries the request out says so
-            unguarded = unguarded_snippets(conf_path, request.snippets)
-            return Look(settled, {path: _fingerprint(path) for path in paths}, own_bound, unguarded)
+            places = snippet_places(conf_path, request.snippets)
+            return Look(settled, {path: _fingerprint(path) for path in paths}, own_bound, places)
     except swap.Busy:
         raise
     except (MtlsError, OSError):
         return Look(False, {})
 
 
-def unguarded_snippets(
-    conf_path: str, wanted: Sequence[Snippet], configuration: nginx_conf.Configuration | None = None
-) -> list[Snippet]:
-    """Return the snippets that no server block includes, in this configuration or else in that on disk.
+def snippet_places(
+    conf_path: str,
+    wanted: Sequence[Snippet],
+    configuration: nginx_conf.Configuration | None = None,
+    *,
+    judge: bool = True,
+) -> SnippetPlaces:
+    """Return where the snippets are included, in this configuration or else in that on disk.
+
+    Without ``judge`` only where they can be asked.
 
     :raises MtlsError: one is included where it protects nothing.
     """
     if not wanted:
-        return []
+        return SnippetPlaces()
     # Only here: most hosts have none, and need not load what looks for them.
     from ansible_collections.mtls.nginx.plugins.module_utils.host import snippets
 
-    return snippets.included_nowhere(configuration or nginx_conf.load(conf_path), wanted)
+    configuration = configuration or nginx_conf.load(conf_path)
+    unguarded = snippets.included_nowhere(configuration, wanted) if judge else []
+    return SnippetPlaces(unguarded, snippets.gates(configuration, wanted))
 
 
 def held(expected: Mapping[str, str | None]) -> dict[str, dict[str, Any]]:

@@ -45,6 +45,7 @@ def state(gate: Gate, serial: str, dn: str) -> dict[str, t.Any]:
     return {
         "configured": os.path.exists(gate.server_block),
         "included": None,
+        "snippet_gates": [],
         "allow": _allow(gate),
         "ca": _digest(files.read_if_there(gate.ca)),
         "crl": _digest(crl),

@@ -237,7 +237,12 @@ class Nginx:
         from ansible_collections.mtls.nginx.plugins.module_utils.host import ports
 
         ours = ports.listeners() & ports.socket_inodes(master.pid) if master else set()
-        return [process for process in others if ours & ports.socket_inodes(process.pid)]
+        return [
+            process
+            for process in others
+            if master
+            and (ours & sockets if (sockets := ports.socket_inodes(process.pid)) else _is_kin(process, master))
+        ]
 
     def upgrade(self, timeout: float = 0.0) -> str | None:
         """Wait up to ``timeout`` seconds for ``strangers`` to end; say who still answers with an old configuration.
@@ -470,6 +475,15 @@ def _process(pid: int) -> Process | None:
     except OSError:
         return None
     return Process(pid, int(fields[19]), int(fields[1]), title)
+
+
+def _is_kin(worker: Process, master: Process) -> bool:
+    """Tell whether an upgrade of the program connects a worker with a master that is not its own.
+
+    For processes whose sockets may not be seen: the old master has started the new one.
+    """
+    parent = _process(worker.parent)
+    return parent is not None and (parent.pid == master.parent or parent.parent == master.pid)
 
 
 def _link(path: str) -> str | None:

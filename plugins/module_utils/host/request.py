@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 FILE_MODE = 0o644
@@ -60,12 +60,14 @@ class Textfile:
 class Snippet:
     """A file of ours to be included in a server block of the host's own, or one of ours with exempt networks.
 
-    With ``exempt``, it lets in without a certificate whoever comes from some networks.
+    With ``exempt``, it lets in without a certificate whoever comes from some networks. ``server_names`` are those of
+    the service, by one of which a snippet can be asked; ``*.`` stands for any name below.
     """
 
     service: str
     path: str
     exempt: bool = False
+    server_names: Sequence[str] = ()
 
     @property
     def warning(self) -> str:
@@ -74,6 +76,39 @@ class Snippet:
             f"service {self.service}: no server block includes {self.path}, so it guards nothing yet; put the line"
             f" 'include {self.path};' at the top of the server block that it is for"
         )
+
+
+@dataclass(frozen=True)
+class SnippetGate:
+    """Where a snippet can be asked: a socket of a server block that includes it, and a server name that leads there.
+
+    ``place`` is the block's place in words. ``address`` is None for a socket on every address. ``own_pages``: the
+    host's own ``error_page`` may change the gate's answers. ``trouble`` says why it cannot be asked.
+    """
+
+    service: str
+    place: str
+    port: int | None = None
+    server_name: str | None = None
+    address: str | None = None
+    proxy_protocol: bool = False
+    own_pages: bool = False
+    trouble: str | None = None
+
+
+@dataclass(frozen=True)
+class SnippetPlaces:
+    """Which snippets no server block includes, and where the others can be asked."""
+
+    unguarded: Sequence[Snippet] = ()
+    gates: Sequence[SnippetGate] = ()
+
+    def as_answer(self) -> dict[str, Any]:
+        """Return them as modules do."""
+        return {
+            "unguarded": [{"service": snippet.service, "path": snippet.path} for snippet in self.unguarded],
+            "snippet_gates": [asdict(gate) for gate in self.gates],
+        }
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,22 @@
 # Copyright (c) 2026, the mtls.nginx authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether a snippet protects the server blocks that include it: what comes before it, and who sends the requests."""
+"""Whether a snippet protects the server blocks that include it: what comes before it, and who sends the requests.
+
+And where it can be asked: the sockets of those blocks, and names by which nginx chooses them.
+"""
 
 from __future__ import annotations
 
+import ipaddress
 import os.path
+import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_conf import Configuration, Statement
-from ansible_collections.mtls.nginx.plugins.module_utils.host.request import Snippet
+from ansible_collections.mtls.nginx.plugins.module_utils.host.request import Snippet, SnippetGate
 
 _SERVER = ("http", "server")
 # They run in the order in which they are written, and each can end that (ngx_http_rewrite_module).
@@ -18,6 +24,12 @@ _BEFORE_THE_GATE = frozenset({"break", "if", "return", "rewrite"})
 # Those of lua-nginx-module run before all of these, wherever they are written.
 _BEFORE_ALL = "server_rewrite_by_lua"
 _OUR_VARIABLES = "$mtls_"
+# What the gate answers with.
+_GATE_ERRORS = frozenset({"400", "403", "421", "495", "496", "497"})
+_MOST_GATES = 20  # of one snippet
+# In place of the star of *.example.com.
+_ANY_LABEL = "mtls-probe"
+_HOST_NAME = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?", re.ASCII)
 
 
 def included_nowhere(configuration: Configuration, snippets: Sequence[Snippet]) -> list[Snippet]:
@@ -132,3 +144,165 @@ def _sockets(block: Sequence[Statement]) -> Iterator[str]:
         else:
             host, _colon, port = text.partition(":")
             yield f"{'*' if host == '0.0.0.0' else host}:{port or 80}"
+
+
+@dataclass(frozen=True)
+class _Block:
+    """A server block: what stands in it, its sockets as ``_sockets`` has them, and its names in lower case."""
+
+    statements: Sequence[Statement]
+    sockets: Sequence[str]
+    names: Sequence[str]
+
+    @classmethod
+    def of(cls, statements: Sequence[Statement]) -> _Block:
+        names = [
+            value.lower()
+            for statement in statements
+            if statement.directive.name == "server_name"
+            for value in statement.directive.values
+        ]
+        return cls(statements, list(dict.fromkeys(_sockets(statements))), names)
+
+    def says_of(self, socket: str, word: str) -> bool:
+        """Tell whether a ``listen`` of this TCP socket has a parameter."""
+        return any(
+            word in statement.directive.values[1:]
+            and "quic" not in statement.directive.values[1:]
+            and socket in _sockets([statement])
+            for statement in self.statements
+            if statement.directive.name == "listen" and statement.directive.values
+        )
+
+    def has(self, name: str, values: list[str]) -> bool:
+        return any(each.directive.name == name and each.directive.values == values for each in self.statements)
+
+    def match(self, server_name: str) -> tuple[int, int] | None:
+        """Return how well a name of the block matches, as nginx ranks them (ngx_hash_find_combined); None if none does.
+
+        Regular expressions are left out: they come after all of these.
+        """
+        found = [_match(name, server_name) for name in self.names]
+        return max((rank for rank in found if rank is not None), default=None)
+
+
+def _match(name: str, server_name: str) -> tuple[int, int] | None:
+    if name in (server_name, f".{server_name}"):
+        return 3, 0
+    if name.startswith("*.") or (name.startswith(".") and len(name) > 1):
+        return (2, len(name)) if server_name.endswith(name.lstrip("*")) else None
+    if name.endswith(".*"):
+        return (1, len(name)) if server_name.startswith(name[:-1]) else None
+    return None
+
+
+def gates(configuration: Configuration, snippets: Sequence[Snippet]) -> list[SnippetGate]:
+    """Return where each snippet with server names can be asked, or why a server block with it cannot."""
+    wanted = [snippet for snippet in snippets if snippet.server_names]
+    if not wanted:
+        return []
+    statements = _server_blocks(configuration)
+    blocks = [_Block.of(block) for block in statements]
+    inherited = _has_own_pages(configuration.find("error_page", ("http",)))
+    found = []
+    for snippet in wanted:
+        own: list[SnippetGate] = []
+        for _before, place in _places(configuration, statements, snippet.path):
+            block = next(each for each in blocks if each.statements is place)
+            own_pages = [one for one in place if one.directive.name == "error_page"]
+            gate = SnippetGate(
+                snippet.service,
+                place[0].place,
+                own_pages=_has_own_pages(own_pages) if own_pages else inherited,
+            )
+            own += _gates_of(block, blocks, gate, snippet.server_names)
+        found += own[:_MOST_GATES]
+    return found
+
+
+def _has_own_pages(statements: Iterator[Statement] | Sequence[Statement]) -> bool:
+    return any(_GATE_ERRORS.intersection(statement.directive.values[:-1]) for statement in statements)
+
+
+def _gates_of(
+    block: _Block, blocks: Sequence[_Block], gate: SnippetGate, server_names: Sequence[str]
+) -> Iterator[SnippetGate]:
+    """Yield what can be asked of one server block: each of its sockets with TLS, by a name of the service."""
+    encrypted = [
+        socket
+        for socket in block.sockets
+        # A socket's parameters are those of all of its server blocks.
+        if any(socket in each.sockets and (each.says_of(socket, "ssl") or each.has("ssl", ["on"])) for each in blocks)
+    ]
+    if not encrypted:
+        yield replace(gate, trouble="it does not listen with TLS, so the snippet refuses everybody there")
+    for socket in encrypted:
+        address, _colon, port = socket.rpartition(":")
+        if socket.startswith("unix:") or not re.fullmatch(r"[0-9]{1,5}", port) or not 0 < int(port) < 65536:
+            yield replace(gate, trouble=f"'listen {socket}' is no port that can be asked from elsewhere")
+            continue
+        at = replace(
+            gate,
+            port=int(port),
+            address=_literal(address),
+            proxy_protocol=any(each.says_of(socket, "proxy_protocol") for each in blocks if socket in each.sockets),
+        )
+        if at.address is None and not _is_any(address):
+            yield replace(at, trouble=f"'listen {socket}' has no address that is known here")
+            continue
+        name = _name_for(block, blocks, socket, server_names)
+        if name is None:
+            yield replace(
+                at,
+                trouble=f"none of the service's server_names ({', '.join(server_names)}) is known to lead there on port"
+                f" {port}, and the snippet refuses every other name",
+            )
+        else:
+            yield replace(at, server_name=name)
+
+
+def _name_for(block: _Block, blocks: Sequence[_Block], socket: str, server_names: Sequence[str]) -> str | None:
+    """Return a name by which a block can be asked on a socket.
+
+    It is one of its own if possible, and best one that nginx gives to another block: then that one has no gate.
+    """
+    domains = tuple(name[1:] for name in server_names if name.startswith("*."))
+    own = [name for name in block.names if name.endswith(domains) and _HOST_NAME.fullmatch(name)]
+    names = [name.replace("*", _ANY_LABEL) for name in server_names]
+    # Where a socket of one address has the same port, connections to that address come there.
+    port = socket.rpartition(":")[2]
+    others = {one for each in blocks for one in each.sockets if one.rpartition(":")[2] == port}
+    others = (
+        {one for one in others if not _is_any(one.rpartition(":")[0])} if _is_any(socket.rpartition(":")[0]) else set()
+    )
+    names = [name for name in [*own, *names] if all(_leads_to(name, block, blocks, one) for one in others)]
+    claimed = [name for name in names if block.match(name) is not None]
+    if claimed:
+        return next((name for name in claimed if not _leads_to(name, block, blocks, socket)), claimed[0])
+    return next((name for name in names if _leads_to(name, block, blocks, socket)), None)
+
+
+def _leads_to(server_name: str, block: _Block, blocks: Sequence[_Block], socket: str) -> bool:
+    """Tell whether nginx certainly chooses ``block`` for a name on a socket (ngx_http_find_virtual_server)."""
+    there = [each for each in blocks if socket in each.sockets]
+    ranked = [(rank, each) for each in there for rank in [each.match(server_name)] if rank is not None]
+    if ranked:
+        best = max(rank for rank, _each in ranked)
+        return next(each for rank, each in ranked if rank == best) is block  # nginx ignores a second one
+    if any(name.startswith("~") for each in there for name in each.names):
+        return False  # only nginx knows what its expressions match
+    marked = [each for each in there if each.says_of(socket, "default_server") or each.says_of(socket, "default")]
+    return (marked or there)[0] is block if there else False
+
+
+def _literal(address: str) -> str | None:
+    """Return the IP address of a socket, None for every address and for what is none."""
+    try:
+        found = ipaddress.ip_address(address.strip("[]"))
+    except ValueError:
+        return None
+    return None if found.is_unspecified else str(found)
+
+
+def _is_any(address: str) -> bool:
+    return address == "*" or (address.startswith("[") and not address.strip("[]:0"))

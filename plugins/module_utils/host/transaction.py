@@ -43,7 +43,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_process impo
 from ansible_collections.mtls.nginx.plugins.module_utils.host.request import (
     ChangeRequest,
     GateProbe,
-    Snippet,
+    SnippetPlaces,
     WantedFile,
 )
 
@@ -59,8 +59,7 @@ _ENDING_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 class TransactionOutcome:
     """What was done, or would be in check mode. ``accepted`` is None when nginx was not asked.
 
-    ``own_bound`` is the host's own ``worker_shutdown_timeout``, which was left alone. ``unguarded`` are the snippets
-    that no server block includes.
+    ``own_bound`` is the host's own ``worker_shutdown_timeout``, which was left alone.
     """
 
     changes: list[FileChange] = field(default_factory=list)
@@ -70,7 +69,7 @@ class TransactionOutcome:
     accepted: bool | None = None
     version: str | None = None
     own_bound: shutdown.OwnBound | None = None
-    unguarded: Sequence[Snippet] = ()
+    snippets: SnippetPlaces = field(default_factory=SnippetPlaces)
     message: str = "nothing differs, nginx is running"
     warnings: list[str] = field(default_factory=list)
 
@@ -84,7 +83,7 @@ class TransactionOutcome:
             "accepted": self.accepted,
             "own_shutdown_timeout": asdict(self.own_bound) if self.own_bound else None,
             "nginx": {"version": self.version},
-            "unguarded": [{"service": snippet.service, "path": snippet.path} for snippet in self.unguarded],
+            **self.snippets.as_answer(),
             "message": self.message,
         }
 
@@ -158,9 +157,9 @@ class _Transaction:
         if self._request.close_rejected:
             self._closed = closing.in_place(self._nginx.conf_dir)
         if running and not any(map(_is_served, changes)) and not self._swap.unfinished and not self._request.reload:
-            unguarded = comparison.unguarded_snippets(self._nginx.conf_path, self._request.snippets)
+            places = self._snippet_places()
             outcome = TransactionOutcome(
-                changes, bool(changes), own_bound=own_bound, unguarded=unguarded, warnings=warnings
+                changes, bool(changes), own_bound=own_bound, snippets=places, warnings=warnings
             )
             if changes:
                 outcome.message = f"{changes[0].path}: {changes[0].kind}; nginx is running"
@@ -171,7 +170,7 @@ class _Transaction:
         overlay = {change.path: change.wanted.content if change.wanted else None for change in served}
         configuration = nginx_conf.load(self._nginx.conf_path, overlay)
         self._refuse_not_included(configuration)
-        unguarded = comparison.unguarded_snippets(self._nginx.conf_path, self._request.snippets, configuration)
+        places = self._snippet_places(configuration)
         # With `close_rejected` nothing of ours comes to listen.
         if not self._request.close_rejected and (running or self._request.start):
             self._refuse_taken_ports(configuration)
@@ -184,11 +183,16 @@ class _Transaction:
             accepted=True,
             version=self._nginx.version(),
             own_bound=own_bound,
-            unguarded=unguarded,
+            snippets=places,
             message=_message(changes, running, self._request),
             warnings=warnings,
         )
         return outcome, configuration
+
+    def _snippet_places(self, configuration: nginx_conf.Configuration | None = None) -> SnippetPlaces:
+        # What must get in gets in, wherever a snippet stands.
+        judge = not self._request.close_rejected
+        return comparison.snippet_places(self._nginx.conf_path, self._request.snippets, configuration, judge=judge)
 
     # Refusals: nothing has been touched yet
 

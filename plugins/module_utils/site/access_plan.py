@@ -13,6 +13,7 @@ import typing as t
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import first_few
 from ansible_collections.mtls.nginx.plugins.module_utils.host.gates import Gate
 from ansible_collections.mtls.nginx.plugins.module_utils.site.answers import printable
 
@@ -195,12 +196,12 @@ class _Plain:
         if change.lost:
             lost = [f"{self.text(name)} ({why})" if why else self.text(name) for name, why in change.lost]
             parts.append(f"{_MINUS} " + self._names(lost))
-        services = _some([self.place(place) for place in places], _MOST_HOSTS)
-        on = _some([self.text(host) for host in hosts], _MOST_HOSTS)
+        services = first_few([self.place(place) for place in places], _MOST_HOSTS)
+        on = first_few([self.text(host) for host in hosts], _MOST_HOSTS)
         return f"{services}: {'; '.join(parts)} — on {on}"
 
     def _names(self, names: Sequence[str]) -> str:
-        return _some(names, self.most_names)
+        return first_few(names, self.most_names)
 
 
 class _Markdown(_Plain):
@@ -226,11 +227,6 @@ def code(text: str) -> str:
     fence = "`" * (max(map(len, re.findall("`+", text)), default=0) + 1)
     padding = " " if text.startswith("`") or text.endswith("`") or not text.strip() else ""
     return f"{fence}{padding}{printable(text)}{padding}{fence}"
-
-
-def _some(names: Sequence[str], most: int) -> str:
-    shown = ", ".join(names[:most])
-    return f"{shown} and {len(names) - most} more" if len(names) > most else shown
 
 
 def document(plan: AccessPlan, others: Sequence[str], *, check: bool, complete: bool = True) -> str:

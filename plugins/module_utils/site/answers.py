@@ -220,6 +220,22 @@ _DIRECTIVES = (
 )
 
 _UNGUARDED = Each(Fields({"service": Text(most=64), "path": Text()}))
+# Server names are sent as they are here: only what a host name can be. Where a gate is asked stays our choice.
+_SNIPPET_GATES = Each(
+    Fields(
+        {
+            "service": Text(most=64),
+            "place": Message(),
+            "port": Maybe(Whole(1, 65535)),
+            "server_name": Maybe(Text(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?")),
+            "address": Maybe(Text(r"[0-9a-f.:]{2,45}")),
+            "proxy_protocol": Flag(),
+            "own_pages": Flag(),
+            "trouble": Maybe(Message()),
+        }
+    ),
+    most=2000,
+)
 _DATE = Whole(least=-_LAST_SECOND, most=_LAST_SECOND)
 # Who could enter what, as `host/gates.py` reads a host's maps: texts that are compared and shown, and nothing else.
 _ACCESS = Fields(
@@ -280,6 +296,7 @@ _NGINX = Fields(
         "config_error": Maybe(Message()),
         "directives": Fields(dict.fromkeys(_DIRECTIVES, Maybe(Text(r"[ -~]*", most=256)))),
         "unguarded": Maybe(Each(Text())),
+        "snippet_gates": _SNIPPET_GATES,
         "snippet_error": Maybe(Message()),
         "ipv6": Flag(),
         "systemd": Flag(),
@@ -292,6 +309,7 @@ _NGINX = Fields(
                     "fingerprints": Table(Text(), Maybe(Text(r"not ours|[0-7]{4} [0-9a-f]{64}"))),
                     "own_shutdown_timeout": Maybe(_OWN_BOUND),
                     "unguarded": _UNGUARDED,
+                    "snippet_gates": _SNIPPET_GATES,
                 }
             )
         ),
@@ -313,6 +331,7 @@ NGINX_CONFIG = Fields(
         "accepted": Maybe(Flag()),
         "own_shutdown_timeout": Maybe(_OWN_BOUND),
         "unguarded": _UNGUARDED,
+        "snippet_gates": _SNIPPET_GATES,
         "nginx": Fields({"version": Maybe(_VERSION)}),
         "access": Maybe(_ACCESS),
         "message": Message(),
@@ -341,6 +360,7 @@ NGINX_GATE = Fields(
                 "running": Flag(),
                 "configured": Flag(),
                 "included": Maybe(Flag()),
+                "snippet_gates": _SNIPPET_GATES,
                 "allow": Maybe(Fields({"everybody": Flag(), "subjects": Each(Message())})),
                 "ca": Maybe(_SHA256),
                 "crl": Maybe(_SHA256),
@@ -422,6 +442,7 @@ LIVE = Fields(
             {
                 "msg": Maybe(Message()),
                 "skipped": Maybe(Flag()),
+                "not_asked": Maybe(Each(Fields({"service": Message(), "why": Message()}), most=1000)),
                 "attempts": Maybe(
                     Each(
                         Fields(
@@ -477,6 +498,18 @@ def read_live(host: str, answer: t.Any) -> dict[str, t.Any]:
         return LIVE.read(found, "")
     except _Odd as odd:
         raise refusal(host, "status", str(odd)) from None
+
+
+def read_snippet_gates(host: str, value: t.Any) -> list[dict[str, t.Any]]:
+    """Return what a host has said of where its snippets can be asked, from wherever that comes by now.
+
+    :raises MtlsError: it is nothing that a host can say.
+    """
+    try:
+        found: list[dict[str, t.Any]] = _SNIPPET_GATES.read(value, "snippet_gates")
+    except _Odd as odd:
+        raise refusal(host, "tls_probe", str(odd)) from None
+    return found
 
 
 def refusal(host: str, what: str, why: str) -> MtlsError:

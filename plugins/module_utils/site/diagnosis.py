@@ -31,6 +31,10 @@ _LONGEST_QUOTE = 300
 _WHY_STILL_IN = frozenset({"revoked", "not_rolled_out"})
 
 
+_GATE_ANSWERS = (probe.NO_OR_BAD_CERTIFICATE, probe.NOT_ON_THE_LIST, probe.LET_IN)
+_MISDIRECTED = 421  # of a gate too, for a name that is none of its service's
+
+
 @dataclass(frozen=True)
 class Intent:
     """What the inventory says. ``who`` is the client or the certificate in words, ``client`` its name where it has one.
@@ -127,6 +131,7 @@ class Reality:
 
     ``host`` is None where it could not be looked at, for the reason ``trouble``. ``answer`` is what the gate said, None
     where it was not asked; with ``as_client``, to a request with the client's own certificate, else to one without any.
+    ``snippet``: the gate is in a server block of the host's own; ``not_asked`` says why that could not be asked.
     """
 
     now: datetime
@@ -135,6 +140,8 @@ class Reality:
     address: str = ""
     answer: probe.ProbeOutcome | None = None
     as_client: bool = False
+    snippet: bool = False
+    not_asked: str | None = None
 
 
 @dataclass(frozen=True)
@@ -245,8 +252,14 @@ class _Case:
 
     @property
     def _guards_nothing(self) -> bool:
-        """A snippet is included nowhere: whatever server block it is meant for asks nobody for a certificate."""
-        return self.host is not None and self.host.included is False
+        """Whether the snippet is in force nowhere: the server block it is meant for asks nobody for a certificate."""
+        return self._is_passed_by or (self.host is not None and self.host.included is False)
+
+    @property
+    def _is_passed_by(self) -> bool:
+        """Whether somebody else than the snippet answered, where its include is."""
+        status = self.reality.answer.status if self.reality.answer else None
+        return self.reality.snippet and status is not None and status not in (*_GATE_ANSWERS, _MISDIRECTED)
 
     def findings(self) -> Iterator[Cause]:
         """Every cause. First what keeps everybody out, then what is this client's own, then what is only odd."""
@@ -291,6 +304,12 @@ class _Case:
     def _open(self) -> Cause | None:
         if not self._is_open:
             return None
+        if self._is_passed_by and self.reality.answer:
+            text = (
+                f"{self.where} ({self.reality.address}) answered {self.reality.answer.status}, which its snippet never"
+                " does: the running nginx has not read the include"
+            )
+            return Cause("guards_nothing", text, "reload nginx there, and ask again", keeps_out=False)
         if self._guards_nothing:
             text = "no server block there includes the service's snippet, so it guards nothing"
             remedy = (
@@ -312,8 +331,7 @@ class _Case:
         if answer.status is None:
             remedy = "see whether a firewall is between here and there, or set mtls_probe_address"
             return Cause("no_answer", f"{place} cannot be asked from here: {answer.error}", remedy)
-        expected = {probe.NO_OR_BAD_CERTIFICATE, probe.NOT_ON_THE_LIST, probe.LET_IN}
-        if answer.status in expected:
+        if answer.status in _GATE_ANSWERS:
             return None
         text = f"{place} answered {answer.status}, which is not this gate's answer: another server block has the name"
         return Cause("no_answer", text, self.site)
@@ -704,6 +722,8 @@ class _Case:
         if not self.intent.present:
             return ""
         answer = self.reality.answer
+        if self.reality.not_asked:
+            return f"{_capital(self.reality.not_asked)}; that follows from the record and the host's files."
         if answer is None or answer.status is None:
             return ""
         if not self.reality.as_client:

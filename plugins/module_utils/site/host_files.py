@@ -196,6 +196,7 @@ def crl_files(
     trusts = {name: TrustPaths.of(conf_dir, name) for name in trusts_of(services)}
     return HostFiles(
         files=[item for name, crl in crls.items() for item in _crl_files(trusts[name], crl)],
+        snippets=_snippets(conf_dir, services),
         textfile=_textfile(conf_dir, services, trusts, textfile_dir),
         close_rejected=True,
     )
@@ -217,6 +218,7 @@ def _snippets(conf_dir: str, services: Sequence[Service]) -> list[dict[str, t.An
             "service": service.name,
             "path": (host_paths.snippet_path if service.snippet else host_paths.conf_path)(conf_dir, service),
             "exempt": bool(service.exempt_networks),
+            "server_names": list(service.server_names) if service.snippet else [],
         }
         for service in services
         if service.present and (service.snippet or (service.exempt_networks and not service.proxy_protocol_from))

@@ -66,6 +66,17 @@ AUTHORITY_SETTINGS = {
     "mtls_server_renew_before": "server_renew_before",
     "mtls_server_key_type": "server_key_type",
 }
+# How an authority is asked to revoke, and what its CRL is made of.
+_TO_REVOKE = (
+    "mtls_ca_backend",
+    "mtls_ca_passphrase",
+    "mtls_ca_pkcs11",
+    "mtls_ca_openbao",
+    "mtls_ca_trust",
+    "mtls_ca_parent",
+    "mtls_ca_parent_crl",
+    "mtls_crl_days",
+)
 # A host that has none of these has nothing to do with the collection.
 _FLEET = "mtls_fleet_clients"
 _TELLING = frozenset({"mtls_clients", _FLEET, "mtls_services", "mtls_revoked", "mtls_authorities"})
@@ -127,6 +138,7 @@ class AuthorityPlan:
             "clients": self.clients,
             "servers": self.servers,
             "services": self._described_services(),
+            "hosts": list(dict.fromkeys(host for host, service in self.services if service.present)),
             "revoked": self.revoked,
         }
 
@@ -149,6 +161,19 @@ class AuthorityPlan:
 class _Defined:
     host: str
     definition: dict[str, t.Any]
+
+
+@dataclass
+class RevokingPlan:
+    """The authorities at which something can be revoked, by directory.
+
+    ``contradictions`` do not keep anybody from that. What is ``left_out``, authorities and hosts whose authorities are
+    not known, cannot be asked, each for its reason.
+    """
+
+    authorities: dict[str, AuthorityPlan] = field(default_factory=dict)
+    contradictions: list[str] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
 
 
 class InventoryReader:
@@ -208,6 +233,63 @@ class InventoryReader:
         plans = {path: collector.finish() for path, collector in collectors.items()}
         _refuse_one_file_for_two(plans)
         return plans
+
+    def plan_to_revoke(
+        self, hosts: Mapping[str, Mapping[str, t.Any]], base_dirs: Mapping[str, str | None]
+    ) -> RevokingPlan:
+        """Return what is needed to revoke at once, whatever else the inventory says wrong.
+
+        An authority is left out only where hosts differ in how it is asked.
+        """
+        found = RevokingPlan()
+        collectors: dict[str, _Collector] = {}
+        placed: list[tuple[str, Service, str, int]] = []
+        for host, values in hosts.items():
+            if not values.keys() & _TELLING:
+                continue
+            try:
+                own = self._ca_settings(host, values, base_dirs[host])
+                others = [self._other_authority(host, raw, base_dirs[host]) for raw in own["mtls_authorities"]]
+            except MtlsError as error:  # which authorities it has is not known
+                found.left_out[f"host {host}"] = str(error)
+                continue
+            try:
+                server = self._validate(host, values, self._server_spec)
+                services = parse_services(host, server["mtls_services"])
+                uses_own = _uses_its_own(own, services)
+            except MtlsError as error:
+                found.contradictions.append(str(error))
+                server, services, uses_own = {}, [], True
+            for service in services:
+                path = authority_path(service.authority or own["mtls_ca_dir"], base_dirs[host])
+                placed.append((host, service, path, server["mtls_crl_min_days"]))
+            for settings in [*([own] if uses_own else []), *others]:
+                path = authority_path(settings["mtls_ca_dir"], base_dirs[host])
+                collector = collectors.setdefault(path, _Collector(path, host, settings))
+                try:
+                    collector.agree(host, settings, _TO_REVOKE)
+                except MtlsError as error:
+                    found.left_out[path] = str(error)
+                    continue
+                try:
+                    collector.add(host, settings, base_dirs[host])
+                except MtlsError as error:
+                    found.contradictions.append(str(error))
+        for host, service, path, crl_min_days in placed:
+            try:
+                if path in collectors:  # else site.yml says so
+                    collectors[path].add_service(host, service, crl_min_days)
+            except MtlsError as error:
+                found.contradictions.append(str(error))
+        for path, collector in collectors.items():
+            try:
+                found.authorities[path] = collector.finish()
+            except MtlsError as error:
+                found.contradictions.append(str(error))
+                found.authorities[path] = collector.unchecked()
+        for path in found.left_out:
+            found.authorities.pop(path, None)
+        return found
 
     def _other_authority(self, host: str, raw: t.Any, base_dir: str | None) -> dict[str, t.Any]:
         """Return the settings of an item of ``mtls_authorities``, whose keys are the role's variables, unprefixed."""
@@ -409,7 +491,7 @@ class _Collector:
 
     def add(self, host: str, values: Mapping[str, t.Any], base_dir: str | None) -> None:
         """Add what a host says of the authority, its clients and revocations."""
-        self._agree(host, values)
+        self.agree(host, values, AUTHORITY_SETTINGS)
         fleet = values[_FLEET]
         if self._fleet is None or self._fleet[0] is not fleet or self._fleet[1] != base_dir:
             for raw in fleet:
@@ -440,12 +522,17 @@ class _Collector:
         self._refuse_lookalikes()
         self._refuse_nobody()
         self._refuse_revoked_yet_present()
+        return self.unchecked()
+
+    def unchecked(self) -> AuthorityPlan:
+        """Return the plan, although its clients may contradict each other."""
         self._plan.clients = [defined.definition for defined in self._clients.values()]
         return self._plan
 
-    def _agree(self, host: str, values: Mapping[str, t.Any]) -> None:
-        for name, option in AUTHORITY_SETTINGS.items():
-            first, here = self._plan.settings[option], values[name]
+    def agree(self, host: str, values: Mapping[str, t.Any], names: Iterable[str]) -> None:
+        """Raise MtlsError where a host says something else of the authority than the first one."""
+        for name in names:
+            first, here = self._plan.settings[AUTHORITY_SETTINGS[name]], values[name]
             if first != here:
                 said = "" if name in _SECRETS else f" ({_said(first)} and {_said(here)})"
                 raise MtlsError(

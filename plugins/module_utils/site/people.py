@@ -27,7 +27,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.access_plan import
 
 # An environment variable with the time at which the run began, in seconds since 1970: the summary's callback sets it.
 RUN_BEGAN = "MTLS_RUN_BEGAN"
-_EARLIER = 86_400.0  # seconds; certificates begin a little before they are issued, for slow clocks
+_EARLIER = times.CLOCK_SKEW.total_seconds() + 3600  # by which a certificate begins before it is issued, at most
 
 
 @dataclass(frozen=True)

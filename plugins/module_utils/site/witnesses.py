@@ -63,7 +63,7 @@ class Witnesses:
                 "client '{}', who is not on the allow list,",
                 probe.NOT_ON_THE_LIST,
             ),
-            (self._first(self._is_revoked), "client '{}', who is revoked,", probe.NO_OR_BAD_CERTIFICATE),
+            (self._revoked_last(), "client '{}', who is revoked,", probe.NO_OR_BAD_CERTIFICATE),
         ):
             if name is not None:
                 attempts.append(
@@ -89,7 +89,7 @@ class Witnesses:
         attempts = [probe.Attempt("nobody (no certificate)", probe.NO_OR_BAD_CERTIFICATE)]
         for name, who, expect in (
             (self._first(self._may_enter), "client '{}', whose certificate is good,", None),
-            (self._first(self._is_revoked), "client '{}', who is revoked,", probe.NO_OR_BAD_CERTIFICATE),
+            (self._revoked_last(), "client '{}', who is revoked,", probe.NO_OR_BAD_CERTIFICATE),
         ):
             if name is not None:
                 attempts.append(
@@ -117,15 +117,23 @@ class Witnesses:
         return x509.load_pem_x509_certificates(self.authority.chain())
 
     def _first(self, fits: Callable[[str], bool]) -> str | None:
-        return next((name for name in self.register if fits(name) and os.path.exists(self._file(name, "key"))), None)
+        return next((name for name in self.register if fits(name) and self._has_key(name)), None)
+
+    def _has_key(self, name: str) -> bool:
+        return os.path.exists(self._file(name, "key"))
 
     def _may_enter(self, name: str) -> bool:
         entry = self.register[name]
         return self.authority.record.is_valid(entry.serial) and times.from_iso(entry.not_after) > times.now()
 
-    def _is_revoked(self, name: str) -> bool:
-        entry = self.authority.record.get(self.register[name].serial)
-        return entry is not None and entry.status == "revoked"
+    def _revoked_last(self) -> str | None:
+        """Return who was revoked last, whom an older CRL would let in."""
+        revoked = []
+        for name in self.register:
+            entry = self.authority.record.get(self.register[name].serial)
+            if entry is not None and entry.revoked_at is not None:
+                revoked.append((entry.revoked_at, name))
+        return next((name for _when, name in sorted(revoked, reverse=True) if self._has_key(name)), None)
 
     def _file(self, name: str, kind: str) -> str:
         return os.path.join(self.layout.clients, name, f"{name}.{kind}")

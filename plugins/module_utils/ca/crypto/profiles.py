@@ -240,8 +240,11 @@ def weakness(certificate: x509.Certificate) -> str | None:
     and Ubuntu, also an RSA key of less than 2048 bits or a curve of less than 224 (SSL_CTX_set_security_level(3)).
     """
     by = signature_weakness(certificate)
-    if by is not None:
-        return f"is signed with {by}"
+    return f"is signed with {by}" if by is not None else key_weakness(certificate)
+
+
+def key_weakness(certificate: x509.Certificate) -> str | None:
+    """Return what OpenSSL at security level 2 refuses the key of a certificate for, as the end of a sentence."""
     key = certificate.public_key()
     if isinstance(key, rsa.RSAPublicKey) and key.key_size < keys.SMALLEST_RSA:
         return f"has an RSA key of {key.key_size} bits"

@@ -100,16 +100,17 @@ def stamped_paths(client: Client, place: ClientFiles) -> dict[str, str]:
 
 
 def key_in_p12(client: Client, place: ClientFiles) -> keys.PrivateKey | None:
-    """Return the private key in the .p12, or None when there is none or no password known here opens it."""
+    """Return the private key in the .p12, or None when there is none or no password known here opens it.
+
+    It may be a weak one, which is only good to be found out.
+    """
     data = files.read_if_there(place.p12)
     if data is None:
         return None
     for password in (client.p12_password, _read_password(place)):
         key = p12.key_in(data, password) if password else None
         if key is not None:
-            found = keys.supported(key, f"{client.owner}: {place.p12}")
-            keys.check_strength(found.public_key(), f"{client.owner}: {place.p12}")
-            return found
+            return keys.supported(key, f"{client.owner}: {place.p12}")
     return None
 
 

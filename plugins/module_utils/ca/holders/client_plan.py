@@ -425,7 +425,7 @@ class Planner:
         serials = [found.entry.serial] if found.entry is not None else []
         serials += self._authority.record.namesakes(index_subject(subject))
         for serial in dict.fromkeys(serials):
-            if not self._ownership.is_revoked(serial):
+            if not self._ownership.is_revoked(serial) and not found.key_is_weak:
                 continue
             if found.entry is not None and serial == found.entry.serial:
                 if found.matches:
@@ -439,6 +439,8 @@ class Planner:
             return f"{self._place(client).certificate} is not by this authority"
         if lost:
             return "the private key was gone"
+        if found.key_is_weak:
+            return "the private key was weak"
         if found.entry is None:
             return "had no certificate"
         if not found.matches:

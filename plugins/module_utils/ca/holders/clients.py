@@ -246,6 +246,7 @@ class _ClientWorker:
             key = client_files.key_in_p12(client, place)
             if key is None:
                 raise MtlsError(f"{client.owner}: {place.p12} was changed while this run was at work; run again")
+            keys.check_strength(key.public_key(), f"{client.owner}: {place.p12}")
             return issuing.KeyPair.of(key)
         kind = keys.KeyKind(client.key_type or self._new_key_type)
         return issuing.key_pair(place.key, kind, client.owner, batch)

@@ -305,6 +305,7 @@ def _plan_upkeep(wanted: WantedAuthority, place: layout.Layout, key: ca_key.CaKe
             f"{place.certificate}: has a key of type {found}, not {wanted.key.type}; it stays, "
             "because with another key it would be another authority"
         )
+    ensured.warnings += _weaknesses(chain or current, place.certificate)
     if change is not None:
         ensured.updated["ca.key"] = change.what
         key = ca_key.KeyFile(place.key, change.opened_by)
@@ -330,6 +331,30 @@ def _plan_upkeep(wanted: WantedAuthority, place: layout.Layout, key: ca_key.CaKe
             f"{place.certificate}: is renewed with the same serial number, because clients' certificates name it"
         )
     return _Upkeep(ensured, certificate, chain, change, renewed)
+
+
+def _weaknesses(chain: Sequence[x509.Certificate], path: str) -> list[str]:
+    """Return warnings about CAs that OpenSSL, in nginx or in other programs, takes for too weak.
+
+    It does not check the signature of a root, and nginx accepts one with SHA-1.
+    """
+    found = []
+    for certificate in chain:
+        name, by = subjects.nginx_dn(certificate.subject), profiles.key_weakness(certificate)
+        if by is not None:
+            found.append(
+                f"{path}: the CA {name} {by}: nginx on Debian, Ubuntu and others (security level 2) refuses every"
+                " client for it (error 67, CA key too weak), and it can be broken; begin a rollover to a new"
+                " CA (playbook mtls.nginx.rollover)" + ("" if certificate is chain[0] else ", below another root")
+            )
+        digest = profiles.signature_weakness(certificate)
+        if digest is not None and certificate.issuer == certificate.subject:
+            found.append(
+                f"{path}: the root {name} is signed with {digest}, which nginx accepts in a root, and other programs"
+                " may not; renew it for the same key, which signs with SHA-256 (mtls_ca_renew_before, for one run more"
+                " than the days that it has left)"
+            )
+    return found
 
 
 def _chain_to_follow(

@@ -105,8 +105,11 @@ def report(path: str, clients: Iterable[str], sightings: Sequence[Sighting]) -> 
     return Report(old, new, tuple(moved), tuple(not_moved), tuple(still_old))
 
 
-def check_finishable(path: str, found: Report, quiet_days: int) -> None:
-    """Raise MtlsError while somebody would be locked out: not moved, or seen with an old certificate of late."""
+def check_finishable(path: str, found: Report, quiet_days: int, unknown: Sequence[str] = ()) -> None:
+    """Raise MtlsError while somebody would be locked out: not moved, or seen with an old certificate of late.
+
+    Who came to ``unknown`` hosts, nobody knows.
+    """
     if found.not_moved:
         raise MtlsError(
             f"{path}: {_listed(found.not_moved)} would be locked out, without a certificate of the next authority; run "
@@ -118,6 +121,11 @@ def check_finishable(path: str, found: Report, quiet_days: int) -> None:
         raise MtlsError(
             f"{path}: {_listed(late)} came with certificates of the old authority within the last {quiet_days} days, "
             "and would be locked out; give them their new ones, or finish all the same with mtls_rollover_force=true"
+        )
+    if unknown:
+        raise MtlsError(
+            f"{path}: {_listed(unknown, 'host')} did not say who came with certificates of the old authority; make "
+            "them answer (and leave out --limit), or finish all the same with mtls_rollover_force=true"
         )
 
 
@@ -146,8 +154,8 @@ def sightings_of(raw: Iterable[Mapping[str, Any]]) -> list[Sighting]:
         raise MtlsError(f"seen: is not what mtls.nginx.access_log returns ({error}); pass its callers on") from error
 
 
-def summary(found: Report) -> list[str]:
-    """Return how far a rollover has come, in words, a line each."""
+def summary(found: Report, unknown: Sequence[str] = ()) -> list[str]:
+    """Return how far a rollover has come, in words, a line each; ``unknown`` hosts did not say whom they have seen."""
     total = len(found.moved) + len(found.not_moved)
     lines = [
         f"{len(found.moved)} of {total} clients have a certificate of {describe(found.new)}",
@@ -155,6 +163,7 @@ def summary(found: Report) -> list[str]:
         "still seen with a certificate of the old authority"
         + (":" if found.still_old else ": nobody, as far as the access logs go back"),
     ]
+    lines += [f"  not known of {_listed(unknown, 'host')}, without an answer"] if unknown else []
     return lines + [
         f"  {name} at {sighting.service} on {sighting.host}, last on {times.iso(sighting.last)}"
         for name, sighting in found.still_old
@@ -166,8 +175,8 @@ def describe(certificate: x509.Certificate) -> str:
     return f"{subjects.nginx_dn(certificate.subject)}, until {times.iso(certificate.not_valid_after_utc)}"
 
 
-def _listed(names: Sequence[str]) -> str:
-    return f"client{'s' if len(names) > 1 else ''} {first_few(names)}"
+def _listed(names: Sequence[str], what: str = "client") -> str:
+    return f"{what}{'s' if len(names) > 1 else ''} {first_few(names)}"
 
 
 def _old_certificate(path: str) -> x509.Certificate:

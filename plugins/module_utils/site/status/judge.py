@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.access import read_authority
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Published, Record
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import chains, crls, numbers
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import chains, crls, numbers, profiles
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.subjects import (
     index_subject,
     nginx_dn,
@@ -33,7 +33,11 @@ from ansible_collections.mtls.nginx.plugins.module_utils.common import times
 from ansible_collections.mtls.nginx.plugins.module_utils.common.contact import Contact
 from ansible_collections.mtls.nginx.plugins.module_utils.common.entry import describe
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
-from ansible_collections.mtls.nginx.plugins.module_utils.common.probe import NO_OR_BAD_CERTIFICATE, NOT_ON_THE_LIST
+from ansible_collections.mtls.nginx.plugins.module_utils.common.probe import (
+    LET_IN,
+    NO_OR_BAD_CERTIFICATE,
+    NOT_ON_THE_LIST,
+)
 from ansible_collections.mtls.nginx.plugins.module_utils.site import answers, publication
 from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import AuthorityPlan
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service
@@ -234,6 +238,7 @@ class _Judge:
             self._plan.settings["server_days"],
             *(client["days"] for client in self._plan.clients if client.get("days")),
         )
+        self._note_weak_authority()
         about = (f"{nginx_dn(self._chain[0].subject)} ({times.iso(end)})",)
         remedy = "Set up a new authority in another mtls_ca_dir, and hand out its certificates before then."
         if end <= self._now:
@@ -247,6 +252,18 @@ class _Judge:
             self._find(ACT_SOON, "authority_short", title, f"{remedy} Until then, ask for fewer days.", about)
             return CertificateStatus(SOON, serial, end)
         return CertificateStatus(VALID, serial, end)
+
+    def _note_weak_authority(self) -> None:
+        weak = [(nginx_dn(ca.subject), profiles.key_weakness(ca)) for ca in self._chain]
+        about = [f"{name} ({by})" for name, by in weak if by is not None]
+        if about:
+            remedy = "nginx with the usual settings refuses every client for it. Begin a rollover to a new CA."
+            self._find(ACT_SOON, "authority_weak", "The authority's key is too weak", remedy, about, "rollover")
+        roots = [ca for ca in self._chain if ca.issuer == ca.subject]
+        about = [nginx_dn(ca.subject) for ca in roots if profiles.signature_weakness(ca) is not None]
+        if about:
+            remedy = "nginx accepts that in a root, and other programs may not. Renew it with mtls_ca_renew_before."
+            self._find(NOTE, "authority_sha1", "The root is signed with SHA-1 or MD5", remedy, about)
 
     def _crls(self) -> Iterator[CrlStatus]:
         pem = self._published.crl_as_it_is()
@@ -481,6 +498,7 @@ def host_status(name: str, answer: Mapping[str, t.Any] | None) -> HostStatus:
         return HostStatus(name, WRONG, None, (), (str(error),))
     facts, probe = found["facts"], found["probe"]
     attempts = tuple(probe["attempts"] or ())
+    not_asked = tuple(f"{item['service']}: {item['why']}" for item in probe["not_asked"] or ())
     wrong = [_said(attempt) for attempt in attempts if not attempt["ok"]]
     opened = tuple(_said(attempt) for attempt in attempts if _lets_in(attempt))
     if probe["msg"] and not attempts and not probe["skipped"]:
@@ -501,9 +519,17 @@ def host_status(name: str, answer: Mapping[str, t.Any] | None) -> HostStatus:
     unguarded = tuple(nginx.get("unguarded") or ())
     wrong += [f"{path} guards nothing" for path in unguarded]
     unfetched = tuple(_unfetched(nginx["crl_fetch"]))
-    state = WRONG if wrong or unfetched else ANSWERS
-    troubles = (*wrong, *unfetched)
-    return HostStatus(name, state, nginx["version"], attempts, troubles, opened, unguarded, unfetched)
+    return HostStatus(
+        name,
+        WRONG if wrong or unfetched else ANSWERS,
+        nginx["version"],
+        attempts,
+        (*wrong, *unfetched),
+        opened,
+        unguarded,
+        not_asked,
+        unfetched,
+    )
 
 
 def _unfetched(crl_fetch: Mapping[str, t.Any] | None) -> Iterator[str]:
@@ -520,6 +546,8 @@ def _said(attempt: Mapping[str, t.Any]) -> str:
 
 def _lets_in(attempt: Mapping[str, t.Any]) -> bool:
     """Return whether somebody who must be refused got an answer that is no refusal: it came from behind the gate."""
+    if attempt["expected"] == f"anything but {LET_IN}":  # a snippet whose refusals the host's own pages hide
+        return bool(attempt["got"] == str(LET_IN))
     return attempt["expected"] in _REFUSALS and attempt["got"].isdigit() and attempt["got"] not in _REFUSALS
 
 
@@ -538,6 +566,10 @@ def _open(hosts: Sequence[HostStatus], settings: Settings) -> Iterator[StatusFin
 
 
 def _host_findings(hosts: Sequence[HostStatus], settings: Settings) -> Iterator[StatusFinding]:
+    not_asked = tuple(f"{host.name} ({'; '.join(host.not_asked)})" for host in hosts if host.not_asked)
+    if not_asked:
+        remedy = "Whether they let in the right clients is not known: only where they are included was looked at."
+        yield StatusFinding(NOTE, "snippet_not_asked", "Snippets that could not be asked", remedy, not_asked)
     for level, state, kind, title, remedy in (
         (ACT_NOW, WRONG, "host_wrong", "Hosts that do not do what they should", "The next run fixes it or says why."),
         (ACT_SOON, UNREACHABLE, "host_unreachable", "Hosts that cannot be reached", "They miss what changes."),

@@ -17,6 +17,7 @@ ANSWER = {
     "accepted": None,
     "own_shutdown_timeout": None,
     "unguarded": [],
+    "snippet_gates": [],
     "nginx": {"version": "1.26.0"},
     "message": "nothing to do",
     "warnings": ["of the module"],

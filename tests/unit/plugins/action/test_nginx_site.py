@@ -30,6 +30,7 @@ PLACED = {
     "accepted": True,
     "own_shutdown_timeout": None,
     "unguarded": [],
+    "snippet_gates": [],
     "nginx": {"version": "1.26.0"},
     "message": "nginx reloaded",
     "warnings": None,
@@ -84,6 +85,7 @@ def test_files_are_sent_where_something_differs_and_only_there(bring, warned):
         "settled": True,
         "fingerprints": fingerprints(sent),
         "own_shutdown_timeout": OWN,
+        "snippet_gates": [],
         "unguarded": [{"service": "web", "path": "/etc/nginx/snippets/mtls-web.conf"}],
     }
     done, heard = bring(facts_of_a_host(comparison=compared))

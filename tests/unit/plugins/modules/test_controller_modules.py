@@ -163,3 +163,18 @@ def test_a_number_of_days_is_not_negative(path, module, options, complaint):
     assert result["failed"]
     assert complaint in result["msg"]
     assert tree(path) == before
+
+
+@pytest.mark.parametrize(
+    ("module", "options"),
+    [
+        ("client_cert", {"clients": [{"name": "phone"}]}),
+        ("server_cert", {"servers": [{"host": "nas", "name": "nas", "server_names": ["nas.lan"]}]}),
+        ("crl", {}),
+    ],
+)
+def test_what_the_authority_warns_of_is_the_modules_warning(path, module, options):
+    path.chmod(0o755)
+    result = run_module(module, ca_path=str(path), ca_passphrase=PASSPHRASE, **options)
+    assert not result.get("failed")
+    assert "other users may look into it (mode 0755)" in str(result["warnings"])

@@ -15,6 +15,7 @@ from ansible.vars.manager import VariableManager
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.plugin_utils.facts import refuse_facts
+from ansible_collections.mtls.nginx.tests.unit.actions import Controller
 
 INVENTORY = {
     "web_dir": "/srv/web",
@@ -93,3 +94,9 @@ def test_what_a_task_sets_is_no_fact(fleet):
     # It outranks a fact of the same name, so the host has no say.
     fleet.manager.set_host_facts("nas", {"web_dir": "x"})
     fleet.check()
+
+
+def test_a_value_of_ours_that_is_no_text_refers_to_nothing(tmp_path):
+    controller = Controller(tmp_path / "site", {"nas": {}}, mtls_ca_days=30, mtls_open=True, days="{{ 30 }}", count=3)
+    controller.variables.set_host_facts("nas", {"days": "30", "count": 3})
+    refuse_facts(controller.of("nas"), ["nas"])

@@ -98,3 +98,15 @@ def test_half_a_compressed_log(log):
         path.write_bytes(content)
         with pytest.raises(MtlsError, match=r"access\.log\.2\.gz: cannot be decompressed"):
             callers(log)
+
+
+@pytest.mark.parametrize("text", [b"23/Nov/2026", b"23/Foo/2026:18:33:01 +0100", b"", b"23/Nov/2026:18:33:01 0100"])
+def test_a_time_that_nginx_does_not_write(text):
+    assert access_log._seconds(text) is None
+
+
+def test_a_log_that_nobody_has_written_to_lately_is_not_read(tmp_path):
+    log = tmp_path / "mtls-nas.access.log.1"
+    log.write_text("not a log of ours\n")
+    os.utime(log, (1000, 1000))
+    assert access_log.callers(str(tmp_path), "nas", 2000, lambda warning: None) == []

@@ -152,3 +152,9 @@ def test_only_the_end_of_a_long_log_is_read(host, tmp_path):
     log = tmp_path / "log" / "mtls-all.access.log"
     log.write_text(line(1, "0B", "CN=early") + line(2, "0C", "CN=filler") * 9000 + line(3, "0B", "CN=late"))
     assert [each["when"][-8:-6] for each in look(tmp_path, host["all"], "0B")["requests"]] == ["03"]
+
+
+def test_a_file_of_maps_that_has_not_this_one_says_nothing(host, tmp_path):
+    maps = pathlib.Path(gate_files(str(tmp_path), host["all"])["maps"])
+    maps.write_text('map $ssl_client_verify $mtls_other_list {\n    default 0;\n    "SUCCESS" 1;\n}\n')
+    assert look(tmp_path, host["all"])["allow"] is None

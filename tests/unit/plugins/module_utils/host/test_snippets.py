@@ -87,3 +87,96 @@ def test_exempt_networks_need_to_know_who_asks(host, http, behind_a_proxy):
             unguarded(host, http, exempt=True)
     else:
         assert unguarded(host, http, exempt=True) == []
+
+
+# Where it can be asked
+
+
+def gates(host, http, names=("photos.lan",)):
+    configuration, path = host(http)
+    return snippets.gates(configuration, [Snippet("nas", path, server_names=names)])
+
+
+def asked(host, http, names=("photos.lan",)):
+    return [(gate.port, gate.server_name, gate.address) for gate in gates(host, http, names) if not gate.trouble]
+
+
+def server(listen="443 ssl", names="photos.lan", more="include snippets/mtls-nas.conf;"):
+    listens = " ".join(f"listen {each};" for each in listen.split(","))
+    return f"server {{ {listens} {f'server_name {names};' if names else ''} {more} }} "
+
+
+OTHER = server(names="other.lan", more="")
+
+
+@pytest.mark.parametrize(
+    ("http", "names", "found"),
+    [
+        (server(), ["photos.lan"], [(443, "photos.lan", None)]),
+        (server("8443 ssl,[::]:8443 ssl"), ["photos.lan"], [(8443, "photos.lan", None)] * 2),
+        (server("127.0.0.1:8443 ssl"), ["photos.lan"], [(8443, "photos.lan", "127.0.0.1")]),
+        (server("[::1]:443 ssl"), ["photos.lan"], [(443, "photos.lan", "::1")]),
+        (server(names="a.lan b.lan"), ["b.lan"], [(443, "b.lan", None)]),
+        (server(names="PHOTOS.lan"), ["photos.lan"], [(443, "photos.lan", None)]),
+        (server(names="*.photos.lan"), ["*.photos.lan"], [(443, "mtls-probe.photos.lan", None)]),
+        (server(names=".lan"), ["photos.lan"], [(443, "photos.lan", None)]),
+        (server(names="photos.*"), ["photos.lan"], [(443, "photos.lan", None)]),
+        # One of its own that is below the service's wildcard.
+        (server(names="a.photos.lan"), ["*.photos.lan"], [(443, "a.photos.lan", None)]),
+        # No name, or a catch-all: the first block of the socket, or the marked one.
+        (server(names=""), ["photos.lan"], [(443, "photos.lan", None)]),
+        (server(names="_") + OTHER, ["photos.lan"], [(443, "photos.lan", None)]),
+        (OTHER + server("443 ssl default_server", names="_"), ["photos.lan"], [(443, "photos.lan", None)]),
+        (server("443 quic reuseport,443 ssl"), ["photos.lan"], [(443, "photos.lan", None)]),
+        (server(names="my_own.b.lan -x.b.lan"), ["*.b.lan"], [(443, "mtls-probe.b.lan", None)]),
+        # `ssl` of one block is that of all on the socket.
+        (server("443") + OTHER, ["photos.lan"], [(443, "photos.lan", None)]),
+        (server("443", more="ssl on; include snippets/mtls-nas.conf;"), ["photos.lan"], [(443, "photos.lan", None)]),
+        # Another block has the name: it is asked all the same, because there is no gate.
+        (server(more="") + server(), ["photos.lan"], [(443, "photos.lan", None)]),
+        (server(names="a.lan", more="") + server(names="b.lan a.lan"), ["b.lan", "a.lan"], [(443, "a.lan", None)]),
+    ],
+)
+def test_where_it_is_asked(host, http, names, found):
+    assert asked(host, http, names) == found
+
+
+@pytest.mark.parametrize(
+    ("http", "why"),
+    [
+        (server("80"), "does not listen with TLS"),
+        (server("443 quic"), "does not listen with TLS"),
+        (server("unix:/run/nginx.sock ssl"), "no port that can be asked"),
+        (server("443-445 ssl"), "no address that is known here"),
+        (server("0.0.0.0:99999 ssl"), "no port that can be asked"),
+        (server("localhost:443 ssl"), "no address that is known here"),
+        (OTHER + server(names="_"), "none of the service's server_names (photos.lan) is known to lead there"),
+        (OTHER + server(names="elsewhere.lan"), "none of the service's server_names"),
+        (server(names=r'"~^photos\\d+\\.lan$"'), "none of the service's server_names"),
+        (server(names="_") + server(names=r"~^photos", more=""), "none of the service's server_names"),
+        # Connections to 192.0.2.1 come to another block.
+        (server(names="_") + server("192.0.2.1:443 ssl", names="x.lan", more=""), "none of the service's"),
+    ],
+)
+def test_why_it_is_not_asked(host, http, why):
+    found = [gate for gate in gates(host, http) if gate.trouble]
+    assert [gate for gate in gates(host, http) if not gate.trouble and gate.server_name] == []
+    assert any(why in gate.trouble for gate in found), found
+    assert all("nginx.conf, line 1" in gate.place for gate in found)
+
+
+def test_what_else_is_said_of_a_place(host):
+    (gate,) = gates(host, server("443 ssl") + server("443 ssl proxy_protocol", names="other.lan", more=""))
+    assert gate.proxy_protocol
+    pages = "error_page 496 /help.html; "
+    assert not gate.own_pages
+    assert [each.own_pages for each in gates(host, pages + server())] == [True]
+    own = "include snippets/mtls-nas.conf; error_page 404 /x.html;"
+    assert [each.own_pages for each in gates(host, pages + server(more=own))] == [False]  # replaces what is inherited
+    own = "include snippets/mtls-nas.conf; error_page 500 403 =200 /x.html;"
+    assert [each.own_pages for each in gates(host, server(more=own))] == [True]
+
+
+def test_a_snippet_without_names_is_not_looked_for(host):
+    assert gates(host, server(), ()) == []
+    assert len(gates(host, server(",".join(f"{port} ssl" for port in range(1000, 1100))))) == 20

@@ -16,6 +16,16 @@ from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import Mt
 from ansible_collections.mtls.nginx.plugins.module_utils.host.shutdown import OwnBound, parse_time
 from ansible_collections.mtls.nginx.plugins.module_utils.site import answers
 
+SNIPPET_GATE = {
+    "service": "photos",
+    "place": "/etc/nginx/sites-enabled/photos, line 2",
+    "port": 443,
+    "server_name": "photos.example.com",
+    "address": "192.0.2.10",
+    "proxy_protocol": False,
+    "own_pages": True,
+    "trouble": None,
+}
 UNGUARDED = {"service": "photos", "path": "/etc/nginx/snippets/mtls-photos.conf"}
 OWN = {"value": "10m", "file": "/etc/nginx/nginx.conf"}
 HONEST = {
@@ -34,6 +44,7 @@ HONEST = {
                 "includes_conf_d": True,
                 "config_error": '[emerg] unknown directive "sever" in /etc/nginx/sites-enabled/shop:1',
                 "unguarded": ["/etc/nginx/snippets/mtls-photos.conf"],
+                "snippet_gates": [SNIPPET_GATE],
                 "snippet_error": None,
                 "directives": {
                     "client_header_timeout": None,
@@ -58,6 +69,7 @@ HONEST = {
                     },
                     "own_shutdown_timeout": OWN,
                     "unguarded": [UNGUARDED],
+                    "snippet_gates": [SNIPPET_GATE],
                 },
                 "trust": {
                     "clock": 1796310000.5,
@@ -96,6 +108,7 @@ HONEST = {
             "accepted": True,
             "own_shutdown_timeout": OWN,
             "unguarded": [UNGUARDED],
+            "snippet_gates": [SNIPPET_GATE],
             "nginx": {"version": "1.25.3.1"},
             "access": {
                 "gates": [
@@ -123,6 +136,7 @@ HONEST = {
                 "running": True,
                 "configured": True,
                 "included": None,
+                "snippet_gates": [SNIPPET_GATE],
                 "allow": {"everybody": False, "subjects": ["CN=iphone-admin"]},
                 "ca": "0" * 64,
                 "crl": None,
@@ -197,6 +211,7 @@ HONEST = {
             "probe": {
                 "msg": None,
                 "skipped": None,
+                "not_asked": [{"service": "photos", "why": "it could not be asked: connection refused"}],
                 "attempts": [{"service": "nas", "who": "nobody", "expected": "400", "got": "400", "ok": True}],
             },
         },

@@ -735,3 +735,54 @@ def test_a_former_certificate_in_a_file_is_not_meant():
     assert (diagnosis.let_in, diagnosis.meant) == (False, False)
     assert "nas on web1: it was revoked on" in diagnosis.paragraph
     assert diagnosis.remedy == "give the device the new certificate from /srv/pki/clients/phone/"
+
+
+def found(intent_, record_, reality_):
+    diagnosis = diagnose(intent_, record_, reality_)
+    return {finding.cause: f"{finding.text}; {finding.remedy}" for finding in diagnosis.findings}
+
+
+STRANGER = {"who": "the certificate", "client": None}
+FOREIGN = {"by_authority": False, "issuer": "CN=Other"}
+ENDED = {"not_before": NOW - 9 * DAY, "not_after": NOW - DAY}
+
+
+@pytest.mark.parametrize(
+    ("asked", "recorded", "cause", "said"),
+    [
+        (intent(revoked=True), record(certificate=None), "no_certificate", "is revoked in the inventory and has no"),
+        (
+            INTENT,
+            replace(certified(**FOREIGN), issues=False),
+            "other_authority",
+            "use a certificate of CN=CA",
+        ),
+        (
+            intent(**STRANGER, allow=None, wanted=False),
+            certified(**ENDED),
+            "expired",
+            "add a client to mtls_clients and run",
+        ),
+        (INTENT, replace(certified(**ENDED), issues=False), "expired", "ask whoever runs CN=CA for a new"),
+        (
+            intent(**STRANGER),
+            certified(dn="CN=somebody"),
+            "not_listed",
+            "add a client with this subject to mtls_clients and to allow",
+        ),
+        (
+            intent(**STRANGER),
+            replace(certified(dn="O=Acme,CN=phone"), allow_dns={}),
+            "spelled_otherwise",
+            f"and the allow list {PHONE}, which nginx takes for somebody else",
+        ),
+    ],
+)
+def test_who_is_a_stranger_and_who_issues_nothing(asked, recorded, cause, said):
+    causes = found(asked, recorded, reality(status=403))
+    assert said in causes[cause]
+
+
+def test_nothing_explains_it_and_the_log_is_empty():
+    causes = found(INTENT, RECORD, reality(status=403))
+    assert causes["unexplained"].startswith("inventory, record and the host's files all say that it may enter; nginx")

@@ -438,3 +438,44 @@ def test_a_client_that_is_present_cannot_be_in_mtls_revoked_by_name():
         a={"mtls_clients": [{"name": "x", "state": "revoked"}], "mtls_revoked": [{"name": "x"}, {"fingerprint": "ab"}]}
     ).values()
     assert [list(item) for item in authority.revoked] == [["name", "reason"], ["fingerprint", "reason"]]
+
+
+def to_revoke(**hosts):
+    return READER.plan_to_revoke(hosts, dict.fromkeys(hosts, "/inventory"))
+
+
+def test_what_is_wrong_elsewhere_keeps_nobody_from_revoking():
+    phone = {"name": "phone"}
+    found = to_revoke(
+        nas={"mtls_clients": [phone], "mtls_services": [{"name": "nas", "server_names": ["-"], "root": "/srv"}]},
+        web={"mtls_clients": [{**phone, "days": 9}], "mtls_ca_days": 9},
+        db={"mtls_services": [{**SERVICE, "allow": ["nobody"]}]},
+    )
+    assert list(found.authorities) == ["/inventory/pki"]
+    assert [client["name"] for client in found.authorities["/inventory/pki"].clients] == ["phone"]
+    assert found.left_out == {}
+    said = " ".join(found.contradictions)
+    assert "server name '-'" in said
+    assert "differ in mtls_ca_days" in said
+    assert "allow names 'nobody', which is not a client" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("mtls_ca_passphrase", "secret"), ("mtls_ca_backend", "openbao"), ("mtls_crl_days", 9)]
+)
+def test_an_authority_that_cannot_be_asked_for_certain_is_left_out(name, value):
+    phone = {"mtls_clients": [{"name": "phone"}]}
+    other = {**phone, "mtls_ca_dir": "other"}
+    found = to_revoke(nas=phone, web=other, db={**other, name: value})
+    assert list(found.authorities) == ["/inventory/pki"]
+    assert (
+        f"hosts web and db share the authority /inventory/other but differ in {name}"
+        in (found.left_out["/inventory/other"])
+    )
+    assert "secret" not in str(found.left_out)
+
+
+def test_a_host_whose_authority_is_not_known_is_left_out():
+    found = to_revoke(nas={"mtls_clients": [{"name": "phone"}]}, web={"mtls_clients": "phone"})
+    assert list(found.authorities) == ["/inventory/pki"]
+    assert "host web: mtls_clients is not a list" in found.left_out["host web"]

@@ -144,3 +144,10 @@ def test_the_certificates_of_the_chain_are_as_in_the_file(pki):
     with pki.open(read_only=True) as authority:
         pem = b"".join(ca.public_bytes(serialization.Encoding.PEM) for ca in authority.chain)
     assert pem.strip() in (pki.path / "ca.crt").read_bytes()
+
+
+def test_there_may_be_nothing_to_issue(pki):
+    with pki.open() as authority:
+        before = tree(pki.path)
+        assert authority.issue([]) == []
+        assert tree(pki.path) == before

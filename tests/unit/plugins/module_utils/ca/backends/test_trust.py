@@ -278,6 +278,8 @@ def test_of_what_only_they_can_do_there_may_be_nothing_to_do(theirs):
         assert authority.find_by_fingerprint("00") is None
         for work, refusal in (
             (lambda: authority.certificate("AB"), "certificate AB is not here"),
+            (lambda: authority.issue([None]), "nothing can be issued here"),
+            (lambda: authority.revoke({"AB": "superseded"}), "nothing can be revoked here"),
             (lambda: authority.release(["AB"]), "nothing can be released here"),
             (lambda: authority.enter([theirs_ca]), "nothing is recorded here"),
         ):

@@ -535,3 +535,15 @@ def test_an_intermediate_that_is_signed_with_sha1_is_refused_in_plain_words(tmp_
     (tmp_path / "below/ca.crt").write_bytes(chains.pem([old, *chain_of(pki.path)]))
     said = refusal(lambda: make(tmp_path / "below", parent=pki.path))
     assert "ca.crt: is signed with SHA-1, so nginx would refuse every client" in said
+
+
+def test_a_signature_of_the_old_way_is_checked_all_the_same(tmp_path):
+    """With SHA-1 by RSA; a key that cannot have signed so did not."""
+    arguments = ("req", "-x509", "-sha1", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=Old")
+    openssl(*arguments, "-keyout", "old.key", "-out", "old.crt", cwd=tmp_path)
+    openssl("req", "-x509", "-newkey", "ed25519", "-nodes", "-subj", "/CN=Old", "-keyout", "new.key", "-out", "new.crt",
+            cwd=tmp_path)  # fmt: skip
+    (old,) = chains.read_certificates(str(tmp_path / "old.crt"))
+    (other,) = chains.read_certificates(str(tmp_path / "new.crt"))
+    assert chains.was_issued_by(old, old)
+    assert not chains.was_issued_by(old, other)

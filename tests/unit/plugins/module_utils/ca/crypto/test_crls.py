@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, x25519
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -153,3 +153,16 @@ def test_the_index_tells_what_is_listed(pki):
         index.revoke(serial, NOW, "superseded")
 
     assert crls.encode_revoked(index.revocations()).count == 3
+
+
+def test_a_key_that_signs_nothing_signed_no_crl(pki):
+    """X25519 only agrees on secrets (RFC 8410); a certificate may hold it all the same."""
+    (crl,) = crls.parse_crls((pki.path / "crl.pem").read_bytes(), "crl.pem")
+    ca = x509.load_pem_x509_certificate((pki.path / "ca.crt").read_bytes())
+    key = keys.load_key(str(pki.path / "ca.key"))
+    dates = (ca.not_valid_before_utc, ca.not_valid_after_utc)
+    builder = x509.CertificateBuilder(
+        ca.subject, ca.subject, x25519.X25519PrivateKey.generate().public_key(), 5, *dates
+    )
+    assert crls.is_by(crl, ca)
+    assert not crls.is_by(crl, builder.sign(key, hashes.SHA256()))

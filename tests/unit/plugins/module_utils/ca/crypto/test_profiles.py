@@ -205,3 +205,13 @@ def test_requests_that_openssl_makes_by_default(tmp_path, algorithm):
     openssl("req", "-new", "-key", "a.key", "-subj", "/CN=a", "-out", "a.csr", cwd=tmp_path)
 
     assert profiles.read_csr(str(tmp_path / "a.csr"), "client a").subject == subject_name({"CN": "a"}, "the test")
+
+
+def test_a_curve_that_is_too_small_and_an_issuer_without_a_key_identifier():
+    key = ec.generate_private_key(ec.SECP192R1())
+    builder = x509.CertificateBuilder(NAME, NAME, key.public_key(), 1, NOW - DAY, NOW + DAY)
+    assert profiles.weakness(builder.sign(key, hashes.SHA256())) == "has a key on the curve secp192r1"
+
+    plain = made_by_hand(CA)
+    expected = x509.SubjectKeyIdentifier.from_public_key(plain.public_key()).digest
+    assert profiles.authority_key_identifier(plain).key_identifier == expected

@@ -154,6 +154,44 @@ def test_mistakes_are_found_while_planning(pki, monkeypatch):
         plan(pki, Client("ca", {"C": "ES", "O": "Acme", "CN": "Test CA"}))
 
 
+@pytest.mark.parametrize("with_certificate", [True, False])
+def test_a_weak_key_in_a_p12_only_is_given_up_with_a_reason(pki, with_certificate):
+    """With its certificate, or one that only the record has; the .p12 is kept."""
+    client = Client("weak", keep_key=False)
+    serial = by_hand(pki, "weak", request=weak_request(pki, "weak"))
+    certificate, key, bundle = (pki.file("weak", ending) for ending in (".crt", ".key", ".p12"))
+    pki.file("weak", ".p12.password").write_text("secret\n")
+    openssl(
+        "pkcs12", "-export", "-inkey", key, "-in", certificate, "-passout", "pass:secret", "-out", bundle, cwd=pki.path
+    )
+    key.unlink()
+    if not with_certificate:
+        certificate.unlink()
+    ((step,), _warnings) = plan(pki, client)
+    assert (step.action, step.retired_key) == ("issued", serial)
+    reason = "the certificate has an RSA key of 1024 bits" if with_certificate else "the private key was weak"
+    assert step.because.startswith(reason)
+    assert pki.one(client).action == "issued"
+    assert is_good(pki, "weak").endswith("OK\n")
+    assert pki.file("weak", f"-{serial}.p12").exists()
+    assert pki.one(client).action == "unchanged"
+
+
+def test_a_weak_key_of_nobody_in_a_p12_is_an_error(pki):
+    folder = pki.path / "clients" / "weak"
+    folder.mkdir(parents=True)
+    weak_request(pki, "weak")
+    key = pki.path.parent / "weak.key"
+    made = ("-x509", "-new", "-key", key, "-subj", "/CN=x", "-out", folder / "x.crt")
+    openssl("req", *made, cwd=folder)
+    options = ("-inkey", key, "-in", folder / "x.crt", "-passout", "pass:secret", "-out", folder / "weak.p12")
+    openssl("pkcs12", "-export", *options, cwd=folder)
+    (folder / "weak.p12.password").write_text("secret\n")
+    with pytest.raises(MtlsError, match=r"weak\.p12: the RSA key has 1024 bits; make one with at least 2048"):
+        pki.one(Client("weak", keep_key=False))
+    assert pki.index() == []
+
+
 def test_a_short_password_of_a_p12_is_warned_of(pki):
     kept = [Client("long", p12_password="twelve chars"), Client("none"), Client("pem", p12="none", p12_password="abc")]
     _steps, warnings = plan(pki, Client("a", p12_password="abc"), Client("b", p12_password="elevenchars"), *kept)

@@ -167,3 +167,11 @@ def test_a_certificate_of_another_authority_or_for_another_key_is_replaced(pki):
     assert result.because.startswith("the certificate was for another key; ")
     assert (folder / "web.key").read_bytes() != key
     assert serve(pki, NAS)[0].action == "unchanged"
+
+
+@pytest.mark.parametrize(
+    ("option", "said"), [({"days": 0}, "days is 0; use 1 or more"), ({"renew_before": -1}, "renew_before is -1; use 0")]
+)
+def test_days_that_cannot_be(pki, option, said):
+    with pytest.raises(MtlsError, match=said):
+        serve(pki, replace(NAS, **option))

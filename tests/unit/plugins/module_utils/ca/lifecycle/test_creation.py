@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+from dataclasses import replace
 from types import MappingProxyType
 
 import pytest
@@ -211,12 +212,14 @@ def test_a_passphrase_for_a_key_in_clear_is_a_warning(pki):
         assert any("in clear although a passphrase is set" in warning for warning in authority.warnings)
 
 
-def make_by_hand(pki, *, constraints: str = "CA:TRUE", usage: str | None = None) -> None:
+def make_by_hand(
+    pki, *, constraints: str = "CA:TRUE", usage: str | None = None, bits: int = 2048, digest: str = "sha256"
+) -> None:
     """The usual manual procedure."""
     pki.mkdir()
     extensions = ["-addext", f"basicConstraints=critical,{constraints}"]
     extensions += ["-addext", f"keyUsage={usage}"] if usage else []
-    arguments = ("-newkey", "rsa:2048", "-nodes", "-days", "3650", "-subj", "/C=ES/O=Lab/CN=Hand CA")
+    arguments = ("-newkey", f"rsa:{bits}", f"-{digest}", "-nodes", "-days", "3650", "-subj", "/C=ES/O=Lab/CN=Hand CA")
     openssl("req", "-new", "-x509", *arguments, *extensions, "-keyout", "ca.key", "-out", "ca.crt", cwd=pki)
     os.chmod(pki / "ca.key", 0o600)
     (pki / "index.txt").touch()
@@ -239,6 +242,34 @@ policy = p
 [p]
 commonName = supplied
 """
+
+
+HAND_SUBJECT = {"C": "ES", "O": "Lab", "CN": "Hand CA"}
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_a_weak_key_of_the_ca_is_told_with_what_to_do(tmp_path, check):
+    path = tmp_path / "pki"
+    make_by_hand(path, bits=1024)
+    said = openssl("verify", "-auth_level", "2", "-CAfile", "ca.crt", "ca.crt", cwd=path, ok=None)
+    assert "key too small" in said or "too weak" in said
+    found = creation.ensure(wanted(path, HAND_SUBJECT, "rsa"), check=check)
+    (warning,) = [each for each in found.warnings if "1024 bits" in each]
+    assert warning.startswith(f"{path}/ca.crt: the CA CN=Hand CA,O=Lab,C=ES has an RSA key of 1024 bits")
+    assert warning.endswith("begin a rollover to a new CA (playbook mtls.nginx.rollover)")
+
+
+def test_a_root_signed_with_sha1_is_told_and_renewed(tmp_path):
+    path = tmp_path / "pki"
+    make_by_hand(path, digest="sha1")
+    found = creation.ensure(wanted(path, HAND_SUBJECT, "rsa"), check=False)
+    (warning,) = [each for each in found.warnings if "SHA-1" in each]
+    assert "mtls_ca_renew_before" in warning
+    renewing = replace(wanted(path, HAND_SUBJECT, "rsa", days=7300), renew_before=3651)
+    found = creation.ensure(renewing, check=False)
+    assert "renewed" in found.updated["ca.crt"]
+    again = creation.ensure(wanted(path, HAND_SUBJECT, "rsa"), check=False)
+    assert not any("SHA-1" in each or "1024" in each for each in again.warnings)
 
 
 def test_a_directory_made_by_hand_is_adopted_and_openssl_goes_on_working_in_it(tmp_path):

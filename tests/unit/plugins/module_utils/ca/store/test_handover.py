@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 import pytest
@@ -14,7 +15,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.store import handove
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.published import read_published
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.tests.authorities import new_authority
-from ansible_collections.mtls.nginx.tests.unit.support import Pki
+from ansible_collections.mtls.nginx.tests.unit.support import Pki, tree
 
 
 @pytest.fixture
@@ -68,3 +69,17 @@ def test_killed_in_the_middle_it_is_completed_by_the_next_run(rolling, monkeypat
     handover.complete_interrupted(str(old.path))
     assert Pki(old.path).index() == before[1]
     assert Pki(old.path / "former" / "0A").index() == before[0]
+
+
+def test_a_handover_that_was_killed_at_its_very_end_is_completed(pki):
+    """The next authority has taken its place, and its folder is gone: only the note of it is left."""
+    before = tree(pki.path)
+    journal = pki.path / "rollover.json"
+    journal.write_text(json.dumps({"former": "AB", "step": "in"}))
+    with pytest.raises(MtlsError, match=r"a rollover was interrupted; run site.yml without --check"):
+        handover.refuse_interrupted(str(pki.path))
+    handover.complete_interrupted(str(pki.path))
+    assert not journal.exists()
+    assert {path: content for path, content in tree(pki.path).items() if path in before and path != str(pki.path)} == {
+        path: content for path, content in before.items() if path != str(pki.path)
+    }

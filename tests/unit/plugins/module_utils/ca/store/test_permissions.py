@@ -128,3 +128,10 @@ def test_an_authority_lives_where_there_are_no_hard_links(tmp_path, monkeypatch)
     assert creation.ensure(wanted(pki), check=False).created
     assert pki.one(Client("phone")).action == "issued"
     assert pki.one(Client("phone")).action == "unchanged"
+
+
+def test_what_is_neither_file_nor_folder_is_nobodys_business(pki):
+    os.mkfifo(pki.path / "queue")
+    (pki.path / "queue").chmod(0o666)
+    (pki.path / "nowhere").symlink_to(pki.path / "none")
+    assert permissions.check(str(pki.path)) == []

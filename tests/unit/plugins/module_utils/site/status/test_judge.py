@@ -12,6 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.access import Access, open_authority
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import profiles
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import revoking
 from ansible_collections.mtls.nginx.plugins.module_utils.common import times
 from ansible_collections.mtls.nginx.plugins.module_utils.site.status.judge import (
@@ -401,6 +402,28 @@ def test_a_host_that_cannot_fetch_its_crl_is_a_finding_of_its_own(small):
     answer = {"facts": {"nginx": {**FACTS, "crl_fetch": crl_fetch}}, "probe": {"attempts": []}}
     status = status_of([small.plan], times.now(), Settings(), {"nas": answer})
     assert found(status) == [(ACT_SOON, "crl_unfetched", ("nas (http://a/crl.pem: answers 404)",))]
+
+
+def test_what_could_not_be_asked_is_no_trouble_of_the_host():
+    host = host_status(
+        "nas",
+        {
+            "facts": {"nginx": FACTS},
+            "probe": {"attempts": [], "not_asked": [{"service": "photos", "why": "no name leads there"}]},
+        },
+    )
+    assert (host.state, host.troubles) == ("as it should be", ())
+    assert host.not_asked == ("photos: no name leads there",)
+
+
+def test_a_weak_authority_is_told(tmp_path, monkeypatch):
+    """With real keys: test_creation.py."""
+    fleet = samples.Fleet(tmp_path)
+    before = kinds(fleet.status())
+    monkeypatch.setattr(profiles, "key_weakness", lambda _ca: "has an RSA key of 1024 bits")
+    monkeypatch.setattr(profiles, "signature_weakness", lambda _ca: "SHA-1")
+    assert set(kinds(fleet.status())) - set(before) >= {"authority_weak", "authority_sha1"}
+    assert not {"authority_weak", "authority_sha1"} & set(before)
 
 
 def attempt(expected, got):
