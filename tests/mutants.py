@@ -63,6 +63,7 @@ FILES = {
     "site/answers.py": ["site/test_answers.py"],
     "host/setback.py": ["host/test_setback.py"],
     "site/networks.py": ["site/test_networks.py"],
+    "host/crl_lines.py": ["host/test_crl_lines.py", "site/test_crl_maps.py"],
     "site/crl_maps.py": ["site/test_crl_maps.py"],
     "site/host_view.py": ["site/test_host_view.py", "site/test_host_files.py"],
 }

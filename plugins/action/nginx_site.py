@@ -17,11 +17,16 @@ from ansible.utils.display import Display
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import revoking
 from ansible_collections.mtls.nginx.plugins.module_utils.common.contact import Contact
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
-from ansible_collections.mtls.nginx.plugins.module_utils.host import gates
+from ansible_collections.mtls.nginx.plugins.module_utils.host import crl_timer, gates
 from ansible_collections.mtls.nginx.plugins.module_utils.host.request import Snippet, SnippetGate, SnippetPlaces
 from ansible_collections.mtls.nginx.plugins.module_utils.host.shutdown import OwnBound
 from ansible_collections.mtls.nginx.plugins.module_utils.host.transaction import TransactionOutcome
-from ansible_collections.mtls.nginx.plugins.module_utils.site import access_plan, answers, host_paths
+from ansible_collections.mtls.nginx.plugins.module_utils.site import (
+    access_plan,
+    answers,
+    crl_program,
+    host_paths,
+)
 from ansible_collections.mtls.nginx.plugins.module_utils.site.host_files import (
     HostFiles,
     crl_files,
@@ -29,8 +34,17 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.host_files import 
     to_compare,
 )
 from ansible_collections.mtls.nginx.plugins.module_utils.site.host_paths import TrustPaths
-from ansible_collections.mtls.nginx.plugins.module_utils.site.host_view import NginxHost, bucket_advice, host_names
-from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import AuthorityPlan, beside_inventory
+from ansible_collections.mtls.nginx.plugins.module_utils.site.host_view import (
+    CrlServer,
+    NginxHost,
+    bucket_advice,
+    host_names,
+)
+from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import (
+    AuthorityPlan,
+    authority_path,
+    beside_inventory,
+)
 from ansible_collections.mtls.nginx.plugins.module_utils.site.people import (
     RUN_BEGAN,
     Turn,
@@ -77,6 +91,17 @@ ARGUMENTS = {
     "shutdown_timeout": {"type": "int", "default": 60},
     "textfile_dir": {"type": "path"},
     "require_nginx": {"type": "bool", "default": True},
+    "crl_url": {"type": "str"},
+    "crl_urls": {"type": "dict", "default": {}},
+    "crl_fetch_minutes": {"type": "int", "default": 60},
+    "crl_server": {
+        "type": "dict",
+        "options": {
+            "host": {"type": "str", "required": True},
+            "server_name": {"type": "str", "required": True},
+            "port": {"type": "int", "default": 80},
+        },
+    },
     "foreseen": {"type": "list", "elements": "dict", "default": []},
 }
 
@@ -145,7 +170,7 @@ class ActionModule(HostAction):
         answer = TrustAnswer.of(facts["trust"], before, now)
         if about_clock := check(self._host, answer, standings, now, replace_authority=replace_authority):
             display.warning(about_clock)
-        nginx = _nginx_host(facts, self._arguments, base_dir(self._task_vars))
+        nginx = _nginx_host(facts, self._arguments, base_dir(self._task_vars), self._host)
         wanted = host_files(nginx, services, publications, TEMPLATE_DIR, C.DEFAULT_LOCAL_TMP)
         unchanged = _unchanged(facts, wanted)
         held = None
@@ -161,8 +186,47 @@ class ActionModule(HostAction):
                 display.warning(snippet.warning)
         if not result.get("failed"):
             result["access"] = self._access(services, held, wanted)
+            result = self._have_crl_fetched(facts, services, wanted, result)
         refused = {name: who for publication in publications.values() for name, who in publication.refused.items()}
         return {**result, "installed": facts["installed"], "systemd": facts["systemd"], "refused": refused}
+
+    def _have_crl_fetched(
+        self, facts: dict[str, t.Any], services: list[Service], wanted: HostFiles, result: dict[str, t.Any]
+    ) -> dict[str, t.Any]:
+        """Install or remove what fetches the CRL, where that differs; return the result with it."""
+        program = crl_program.program_files(
+            self._conf_dir,
+            services,
+            self._crl_urls(services),
+            minutes=self._arguments["crl_fetch_minutes"],
+            nginx=self._where,
+            textfile=wanted.textfile,
+        )
+        there = facts["crl_fetch"]
+        if there is None if program is None else there and there["digest"] == crl_timer.fingerprint(program):
+            return result
+        answer = self._ask(
+            "nginx_crl_fetch", {"files": program or {}, "conf_path": self._where["conf_path"]}, answers.NGINX_CRL_FETCH
+        )
+        if answer.get("failed"):
+            return answer
+        warnings = [*result.get("warnings", ()), *answer.get("warnings", ())]
+        return {
+            **result,
+            **({"warnings": warnings} if warnings else {}),
+            "changed": result["changed"] or answer["changed"],
+            "message": f"{result['message']}; {answer['message']}",
+        }
+
+    def _crl_urls(self, services: list[Service]) -> dict[str, str]:
+        """Return where the host fetches CRLs from, by ``Service.trust``."""
+        base = base_dir(self._task_vars)
+        others = {authority_path(path, base): url for path, url in self._arguments["crl_urls"].items()}
+        own = self._arguments["crl_url"]
+        urls = {
+            trust: others.get(path) if trust else own for trust, (path, _entered) in self._authorities(services).items()
+        }
+        return {trust: url for trust, url in urls.items() if url}
 
     def _publications(self, services: list[Service]) -> dict[str, Publication]:
         authorities = self._authorities(services)
@@ -301,8 +365,9 @@ def _unchanged(facts: dict[str, t.Any], wanted: HostFiles) -> TransactionOutcome
     )
 
 
-def _nginx_host(facts: dict[str, t.Any], arguments: dict[str, t.Any], base: str | None) -> NginxHost:
+def _nginx_host(facts: dict[str, t.Any], arguments: dict[str, t.Any], base: str | None, host: str) -> NginxHost:
     template = arguments["error_page_template"]
+    server = arguments["crl_server"]
     return NginxHost(
         version=tuple(int(part) for part in (facts["version"] or "0").split(".")),
         ipv6=facts["ipv6"],
@@ -315,5 +380,8 @@ def _nginx_host(facts: dict[str, t.Any], arguments: dict[str, t.Any], base: str 
         name_servers=facts["name_servers"],
         names=facts["names"],
         contact=Contact.of(arguments["contact"]),
+        crl_server=CrlServer(server["server_name"].lower(), server["port"])
+        if server and server["host"] == host
+        else None,
         error_page_template=template and beside_inventory("mtls_error_page_template", template, base),
     )

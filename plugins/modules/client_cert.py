@@ -105,6 +105,12 @@ options:
     type: str
     choices: [rsa, ecdsa]
     default: rsa
+  crl_distribution_point:
+    description:
+      - The address of the CRL in DER, C(http) or C(https), that new certificates name. Existing ones stay as they are
+        until they are renewed.
+      - For the backends V(directory) and V(pkcs11); an OpenBao server has a setting of its own for it.
+    type: str
   mobileconfig:
     description:
       - Whether each client with a C(.p12) also gets C(<name>.mobileconfig), a configuration profile for Apple devices
@@ -304,8 +310,13 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.access import Access, open_authority
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.access import (
+    Access,
+    open_authority,
+    require_directory,
+)
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import HOLD, REASONS, Authority
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import profiles
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import client_plan, clients, p12, revoking
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client import Client
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.mobileconfig import Signer
@@ -340,6 +351,7 @@ SPEC = {
         "days": {"type": "int", "default": 365},
         "renew_before": {"type": "int", "default": 30},
         "key_type": {"type": "str", "choices": ["rsa", "ecdsa"], "default": "rsa"},
+        "crl_distribution_point": {"type": "str"},
         "mobileconfig": {"type": "bool", "default": False},
         "profile_ca": {"type": "bool", "default": False},
         "contact": {"type": "dict", "options": {"name": {"type": "str", "required": True}, "url": {"type": "str"}}},
@@ -374,6 +386,9 @@ def work(call: entry.Call) -> dict[str, Any]:
     """
     entry.require_cryptography()
     options = call.params
+    if options["crl_distribution_point"]:
+        require_directory(Access.of(options), "crl_distribution_point")
+        profiles.check_crl_point(options["crl_distribution_point"])
     wanted = [_client(raw, options) for raw in options["clients"]]
     signer = Signer.load(**options["profile_signer"]) if options["profile_signer"] else None
     if call.check_mode and not os.path.exists(os.path.join(options["ca_path"], "ca.crt")):
@@ -389,6 +404,7 @@ def work(call: entry.Call) -> dict[str, Any]:
                 profile_signer=signer,
                 contact=Contact.of(options["contact"]),
                 stay_revoked=_on_hold(authority, options["revoked"]),
+                crl_point=options["crl_distribution_point"],
             )
             for warning in (*authority.warnings, *done.warnings):
                 call.warn(warning)

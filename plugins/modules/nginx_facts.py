@@ -265,6 +265,23 @@ nginx:
       description: Path of nginx's init script, null where there is none.
       type: str
       sample: /etc/init.d/nginx
+    crl_fetch:
+      description: How the host fetches its CRL by itself, see M(mtls.nginx.nginx_crl_fetch); null if it does not.
+      type: dict
+      contains:
+        digest:
+          description: SHA-256 of program and settings, null if the timer is not what it should be or does not run.
+          type: str
+          sample: 4355a46b19d348dc2f57c046f8ef63d4538ebb936000f3c9ee954a27460dd865
+        success:
+          description: When all CRLs were last fetched and found good, in seconds since 1970; 0 if never.
+          type: float
+          sample: 1796310000.5
+        failures:
+          description: Why the last attempts failed, for those that did.
+          type: list
+          elements: str
+          sample: []
 """
 
 import dataclasses
@@ -280,7 +297,13 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common.entry import run_module
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
-from ansible_collections.mtls.nginx.plugins.module_utils.host import comparison, nginx_conf, nginx_process, resolver
+from ansible_collections.mtls.nginx.plugins.module_utils.host import (
+    comparison,
+    crl_timer,
+    nginx_conf,
+    nginx_process,
+    resolver,
+)
 from ansible_collections.mtls.nginx.plugins.module_utils.host.request import ChangeRequest, Snippet, textfile_from
 
 _DIRECTIVES = {
@@ -456,6 +479,7 @@ def main() -> None:
             facts["comparison"] = compare(conf_path, module.params["compare"])
             if facts["upgrading"]:  # who carries the request out says what to do
                 facts["comparison"]["settled"] = False
+        facts["crl_fetch"] = crl_timer.facts(conf_path, systemd=facts["systemd"])
         facts["trust"] = {"clock": time.time(), "held": comparison.held(module.params["expected"])}
         return {"changed": False, "nginx": facts}
 

@@ -87,6 +87,36 @@ options:
         are written there, to C(mtls_nginx.prom). See O(mtls.nginx.nginx_config#module:textfile).
       - Left out, none are written.
     type: path
+  crl_url:
+    description:
+      - The host fetches the CRL of the authority in O(authority) from this address by itself, see
+        M(mtls.nginx.nginx_crl_fetch). Left out, with O(crl_urls) empty, that is removed.
+      - Not with O(crl_only=true).
+    type: str
+  crl_urls:
+    description: The same for other authorities that services name, by their directories.
+    type: dict
+    default: {}
+  crl_fetch_minutes:
+    description: How often, in minutes.
+    type: int
+    default: 60
+  crl_server:
+    description: A host that serves its CRL to others, without TLS, as C(/crl.pem).
+    type: dict
+    suboptions:
+      host:
+        description: Which one. Only if it is this one, something is done.
+        type: str
+        required: true
+      server_name:
+        description: The name it is served under.
+        type: str
+        required: true
+      port:
+        description: The port.
+        type: int
+        default: 80
   require_nginx:
     description:
       - With V(false), nothing is done if nginx is not installed, so that it can be installed; see RV(installed).

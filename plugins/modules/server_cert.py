@@ -62,6 +62,12 @@ options:
     type: str
     choices: [rsa, ecdsa]
     default: ecdsa
+  crl_distribution_point:
+    description:
+      - The address of the CRL in DER, C(http) or C(https), that new certificates name. Existing ones stay as they are
+        until they are renewed.
+      - For the backends V(directory) and V(pkcs11); an OpenBao server has a setting of its own for it.
+    type: str
 extends_documentation_fragment:
   - mtls.nginx.authority
   - mtls.nginx.authority.backend
@@ -141,7 +147,12 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.access import Access, open_authority
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.access import (
+    Access,
+    open_authority,
+    require_directory,
+)
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import profiles
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import servers
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.options import AUTHORITY_OPTIONS
 from ansible_collections.mtls.nginx.plugins.module_utils.common import entry
@@ -165,6 +176,7 @@ SPEC = {
         "days": {"type": "int", "default": 365},
         "renew_before": {"type": "int", "default": 30},
         "key_type": {"type": "str", "choices": ["rsa", "ecdsa"], "default": "ecdsa"},
+        "crl_distribution_point": {"type": "str"},
     },
     "supports_check_mode": True,
 }
@@ -183,12 +195,21 @@ def work(call: entry.Call) -> dict[str, Any]:
     """
     entry.require_cryptography()
     options = call.params
+    if options["crl_distribution_point"]:
+        require_directory(Access.of(options), "crl_distribution_point")
+        profiles.check_crl_point(options["crl_distribution_point"])
     wanted = [_server(raw, options) for raw in options["servers"]]
     if call.check_mode and not os.path.exists(os.path.join(options["ca_path"], "ca.crt")):
         results = servers.foresee_first_run(wanted, os.path.join(options["ca_path"], "servers"))
     else:
         with open_authority(Access.of(options), read_only=call.check_mode) as authority:
-            results = servers.reconcile(authority, wanted, new_key_type=options["key_type"], check=call.check_mode)
+            results = servers.reconcile(
+                authority,
+                wanted,
+                new_key_type=options["key_type"],
+                check=call.check_mode,
+                crl_point=options["crl_distribution_point"],
+            )
             for warning in authority.warnings:
                 call.warn(warning)
     changed = [result for result in results if result.action != servers.UNCHANGED]

@@ -13,8 +13,6 @@ import pwd
 import re
 from typing import TYPE_CHECKING, Any, Callable, Protocol
 
-from ansible.module_utils.basic import missing_required_lib
-
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError, one_line
 
 if TYPE_CHECKING:
@@ -106,6 +104,9 @@ def require_cryptography() -> None:
     try:
         import cryptography
     except ImportError as error:
+        # Only here: the program that fetches a host's CRL uses this file where there is no Ansible.
+        from ansible.module_utils.basic import missing_required_lib
+
         raise MtlsError(missing_required_lib(needed)) from error
     found = re.match(r"\d+", cryptography.__version__)
     if found is None or int(found.group()) < MINIMUM_CRYPTOGRAPHY:

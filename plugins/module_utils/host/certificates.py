@@ -9,8 +9,10 @@ Nothing is verified here. The controller does that before anything is sent, and 
 
 from __future__ import annotations
 
+import base64
 import binascii
 import hashlib
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -22,6 +24,16 @@ _VERSION_TAG = _CRL_EXTENSIONS_TAG = 0xA0
 _KEY_IDENTIFIER_TAG = 0x80
 _TIMES = (der.UTC_TIME, der.GENERALIZED_TIME)
 _CRL_NUMBER, _AUTHORITY_KEY_IDENTIFIER = "2.5.29.20", "2.5.29.35"
+_DELTA_CRL, _ISSUING_DISTRIBUTION_POINT = "2.5.29.27", "2.5.29.28"
+# An OID of up to 63 octets, a BOOLEAN that is true, and the beginning of an OCTET STRING.
+_MAY_BE_CRITICAL = re.compile(
+    b"\x06(?:"
+    + b"|".join(re.escape(bytes((size,))) + b".{%d}" % size for size in range(1, 64))
+    + b")\x01\x01[^\x00]\x04",
+    re.DOTALL,
+)
+_PEM_BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----([^-]*)-----END \1-----")
+_PEM_LINE = 64  # characters
 # reasonCode certificateHold, as DER has it (RFC 5280, 5.3.1)
 _ON_HOLD = der.encode(der.OID, b"\x55\x1d\x15") + der.encode(der.OCTET_STRING, der.encode(der.ENUMERATED, b"\x06"))
 _SHORT_NAMES = {
@@ -136,6 +148,79 @@ def revoked(pem: bytes) -> list[tuple[HostCrl, dict[str, bool]]]:
             found.append((_crl(encoded), entries))
         except (ValueError, IndexError, StopIteration):
             continue
+    return found
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What a CRL covers, as far as its extensions say so (RFC 5280, 5.2 and 5.3).
+
+    ``point`` is the issuingDistributionPoint in DER, empty without one. ``delta``: it lists changes only. ``critical``:
+    OpenSSL refuses it for a critical extension, of the CRL or of an entry.
+    """
+
+    point: bytes
+    delta: bool
+    critical: bool
+
+
+def scopes(pem: bytes) -> list[tuple[HostCrl, Scope]]:
+    """Return the CRLs of a PEM file, each with its scope.
+
+    :raises ValueError, IndexError, StopIteration: a block is damaged.
+    """
+    found = []
+    for kind, encoded in _blocks(pem):
+        if kind == _CRL:
+            fields = _CrlFields.of(encoded)
+            extensions = {oid: (critical, whole) for oid, critical, whole in _extensions(fields.extensions)}
+            known = (_ISSUING_DISTRIBUTION_POINT, _AUTHORITY_KEY_IDENTIFIER, _DELTA_CRL)
+            scope = Scope(
+                extensions.get(_ISSUING_DISTRIBUTION_POINT, (False, b""))[1],
+                _DELTA_CRL in extensions,
+                any(critical for oid, (critical, _whole) in extensions.items() if oid not in known)
+                or _has_critical_entry(fields.revoked),
+            )
+            found.append((_crl(encoded), scope))
+    return found
+
+
+def _extensions(content: bytes) -> Iterator[tuple[str, bool, bytes]]:
+    """Yield OID, whether it is critical, and DER of each extension of a CRL."""
+    for extension in der.elements(next(der.elements(content)).content) if content else ():
+        oid, *critical, _value = der.elements(extension.content)
+        yield der.dotted(oid.content), bool(critical and critical[0].content != b"\0"), extension.encoded
+
+
+def _has_critical_entry(revoked_list: bytes) -> bool:
+    """Look at each entry only where the octets of an OID and a critical flag occur: a long CRL takes seconds."""
+    if not _MAY_BE_CRITICAL.search(revoked_list):
+        return False
+    for entry in der.elements(revoked_list):
+        _serial, _moment, *extensions = der.elements(entry.content)
+        for extension in der.elements(extensions[0].content) if extensions else ():
+            if any(part.tag == der.BOOLEAN and part.content != b"\0" for part in der.elements(extension.content)):
+                return True
+    return False
+
+
+def pem_blocks(pem: bytes) -> list[tuple[str, bytes]]:
+    """Return the type of each block of a PEM file, of any type, and the block anew, from what was decoded here.
+
+    So nobody else reads something different out of odd text in it.
+
+    :raises ValueError: one is damaged.
+    """
+    blocks = list(_PEM_BLOCK.finditer(pem))
+    if len(blocks) != pem.count(b"-----BEGIN ") or len(blocks) != pem.count(b"-----END "):
+        raise ValueError("a block is cut off")
+    found = []
+    for match in blocks:
+        encoded = base64.b64encode(base64.b64decode(match[2].translate(None, b" \t\r\n"), validate=True))
+        lines = [encoded[start : start + _PEM_LINE] for start in range(0, len(encoded), _PEM_LINE)]
+        kind = match[1]
+        text = b"\n".join([b"-----BEGIN " + kind + b"-----", *lines, b"-----END " + kind + b"-----", b""])
+        found.append((kind.decode(), text))
     return found
 
 

@@ -118,7 +118,7 @@ class ChangeRequest:
     ``owned`` are patterns of our files: one that is neither wanted nor absent is refused. ``shutdown_timeout`` is the
     limit in seconds for connections that outlive a reload; 0 removes ours, None leaves it alone. ``textfile`` is where
     expiry dates are written for Prometheus. ``close_rejected``: the files must be installed, so services of ours that
-    nginx rejects on this host are closed.
+    nginx rejects on this host are closed. Without ``start``, nginx that does not run is left so.
     """
 
     wanted: Sequence[WantedFile] = ()
@@ -130,6 +130,7 @@ class ChangeRequest:
     textfile: Textfile | None = None
     close_rejected: bool = False
     reload: bool = False
+    start: bool = True
     check: bool = False
     scratch_parent: str | None = None
 

@@ -171,19 +171,20 @@ class _Transaction:
         configuration = nginx_conf.load(self._nginx.conf_path, overlay)
         self._refuse_not_included(configuration)
         places = self._snippet_places(configuration)
-        if not self._request.close_rejected:  # else nothing of ours comes to listen
+        # With `close_rejected` nothing of ours comes to listen.
+        if not self._request.close_rejected and (running or self._request.start):
             self._refuse_taken_ports(configuration)
         changes = [*changes, *self._ask_about(served, overlay, configuration)]
         outcome = TransactionOutcome(
             changes=changes,
             changed=True,
             reloaded=running,
-            started=not running,
+            started=not running and self._request.start,
             accepted=True,
             version=self._nginx.version(),
             own_bound=own_bound,
             snippets=places,
-            message=_message(changes, running, self._request.check),
+            message=_message(changes, running, self._request),
             warnings=warnings,
         )
         return outcome, configuration
@@ -342,7 +343,7 @@ class _Transaction:
             if outcome.reloaded:
                 step = "the reload failed"
                 self._nginx.reload(log)
-            else:
+            elif outcome.started:
                 step = "nginx could not be started"
                 self._nginx.start(log)
             step = "the check of the gate failed"
@@ -406,7 +407,8 @@ class _Transaction:
 
     def _bring_back(self, was_running: bool) -> str:
         if not was_running:
-            self._nginx.stop()
+            if self._request.start:
+                self._nginx.stop()
             return "and nginx is not running, as before."
         log = LogTail(self._nginx.error_logs(nginx_conf.load(self._nginx.conf_path)))
         if self._nginx.master() is None:
@@ -587,12 +589,14 @@ def _check_gate(gate: GateProbe) -> None:
         )
 
 
-def _message(changes: Sequence[FileChange], running: bool, check: bool) -> str:
+def _message(changes: Sequence[FileChange], running: bool, request: ChangeRequest) -> str:
     counts = [
         f"{sum(change.kind == kind for change in changes)} {kind}"
         for kind in ("created", "changed", "removed")
         if any(change.kind == kind for change in changes)
     ]
-    action = "reloaded" if running else "started"
     files = f"files: {', '.join(counts)}; " if counts else ""
-    return f"{files}nginx accepts the result and would be {action}" if check else f"{files}nginx {action}"
+    if not running and not request.start:
+        return f"{files}nginx accepts the result, and does not run"
+    action = "reloaded" if running else "started"
+    return f"{files}nginx accepts the result and would be {action}" if request.check else f"{files}nginx {action}"

@@ -315,6 +315,9 @@ _NGINX = Fields(
         ),
         "trust": Fields({"clock": Moment(), "held": Table(Text(), _PEM)}),
         "init_script": Maybe(Text()),
+        "crl_fetch": Maybe(
+            Fields({"digest": Maybe(_SHA256), "success": Moment(), "failures": Each(Message(), most=100)})
+        ),
     }
 )
 NGINX_FACTS = Fields({"changed": Flag(), "nginx": _NGINX})
@@ -382,6 +385,8 @@ NGINX_GATE = Fields(
     }
 )
 
+NGINX_CRL_FETCH = Fields({"changed": Flag(), "message": Message(), "warnings": _WARNINGS})
+
 NGINX_CRLS = Fields(
     {
         "changed": Flag(),
@@ -426,7 +431,7 @@ LIVE = Fields(
                             name: _NGINX.fields[name]
                             for name in (
                                 *("installed", "running", "version", "config_error"),
-                                *("unguarded", "snippet_error"),
+                                *("unguarded", "snippet_error", "crl_fetch"),
                             )
                         }
                     )

@@ -9,40 +9,19 @@ one keeps the verdict of its first handshake, even after the certificate is revo
 
 from __future__ import annotations
 
-from datetime import datetime
-
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import crls, numbers
-from ansible_collections.mtls.nginx.plugins.module_utils.common import times
-from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_conf import nginx_quote
+from ansible_collections.mtls.nginx.plugins.module_utils.host import crl_lines
 
 
 def revoked_lines(crl_pem: str, path: str) -> str:
     """Return lines for a map of ``$ssl_client_serial``: one for each certificate that the CRLs list."""
-    serials = {  # a set: two CAs may have revoked the same number, and nginx refuses a map with one key twice
+    return crl_lines.revoked(
         numbers.hexadecimal(entry.serial_number)
         for crl in crls.parse_crls(crl_pem.encode(), path)
         for entry in crl.parsed
-    }
-    return "# Managed by mtls.nginx: the serials in crl.pem.\n" + "".join(
-        f"{serial} 1;\n" for serial in sorted(serials)
     )
 
 
 def ended_lines(crl_pem: str, path: str) -> str:
     """Return a line for a map of ``$msec``: from when on the first of the CRLs has expired."""
-    end = min(crls.state_of(crl).next_update for crl in crls.parse_crls(crl_pem.encode(), path))
-    return f"# Managed by mtls.nginx: from {times.iso(end)} on.\n{nginx_quote('~' + since(end))} 1;\n"
-
-
-def since(moment: datetime) -> str:
-    """Return a regular expression for values of ``$msec`` (``1796310000.123``) that are at ``moment`` or later.
-
-    nginx compares no numbers, so this goes through the digits: the same beginning and then a greater digit.
-    """
-    digits = str(int(moment.timestamp()))
-    later = [
-        f"{digits[:place]}[{int(digit) + 1}-9]\\d{{{len(digits) - place - 1}}}"
-        for place, digit in enumerate(digits)
-        if digit != "9"
-    ]
-    return rf"^(?:{'|'.join([digits, *later])}|\d{{{len(digits) + 1},}})\."
+    return crl_lines.ended(min(crls.state_of(crl).next_update for crl in crls.parse_crls(crl_pem.encode(), path)))

@@ -36,6 +36,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.host_paths import 
 from ansible_collections.mtls.nginx.plugins.module_utils.site.host_view import (
     Bundle,
     NginxHost,
+    crl_listens,
     hash_sizes,
     share_a_name,
     views_of,
@@ -106,6 +107,11 @@ def host_files(
     """
     present = [service for service in services if service.present]
     _refuse_unknown_addresses(host, present)
+    if host.crl_server and "" not in publications:
+        raise MtlsError(
+            "mtls_crl_publish names this host, and no service of it has the authority of mtls_ca_dir, so that it has no"
+            " such CRL; name another host"
+        )
     bundles = {name: Bundle.of(publication) for name, publication in publications.items()}
     views = views_of(host, present, publications)
     trusts = {name: TrustPaths.of(host.conf_dir, name) for name in publications}
@@ -139,6 +145,9 @@ def host_files(
                 services=views,
                 trusts=[(trust, bundles[name].issuers) for name, trust in trusts.items()],
                 plain=plain_paths,
+                crl_server=host.crl_server,
+                crl_listens=crl_listens(host),
+                crl_path=TrustPaths.of(host.conf_dir, "").crl,
                 pem=identity_headers.pem(),
                 **common,
                 **hash_sizes(host, views, bundles.values()),

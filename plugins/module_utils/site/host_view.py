@@ -37,6 +37,14 @@ _DEFAULT_MAX_SIZE = 2048
 
 
 @dataclass(frozen=True)
+class CrlServer:
+    """Where a host serves its own authority's CRL to hosts that fetch it."""
+
+    server_name: str
+    port: int
+
+
+@dataclass(frozen=True)
 class NginxHost:
     """What rendering must know of the host's nginx.
 
@@ -44,7 +52,7 @@ class NginxHost:
     dates. ``error_page_template`` is a file on the controller, None for our own;
     ``contact`` is whom they name. ``name_servers`` are the host's, as
     nginx writes their addresses, and ``names`` says what to ask them for: None for a name that the host knows in
-    another way.
+    another way. ``crl_server`` is where it serves its CRL to others, without TLS.
     """
 
     version: tuple[int, ...]
@@ -59,11 +67,17 @@ class NginxHost:
     contact: Contact | None = None
     name_servers: Sequence[str] = ()
     names: Mapping[str, str | None] = field(default_factory=dict)
+    crl_server: CrlServer | None = None
 
     @property
     def conf_dir(self) -> str:
         """The directory of ``nginx.conf``."""
         return os.path.dirname(self.conf_path)
+
+
+def crl_listens(host: NginxHost) -> list[str]:
+    """Return the values of ``listen`` where the host serves its CRL, none where it does not."""
+    return _sockets(host, Endpoint(host.crl_server.port)) if host.crl_server else []
 
 
 def share_a_name(bundles: Collection[Bundle]) -> bool:

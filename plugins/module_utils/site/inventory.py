@@ -14,7 +14,7 @@ import copy
 import os
 import re
 import typing as t
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -26,7 +26,11 @@ from ansible_collections.mtls.nginx.plugins.module_utils.common import as_writte
 from ansible_collections.mtls.nginx.plugins.module_utils.common.contact import Contact
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.common.names import check_client_name, nearest
-from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service, parse_services
+from ansible_collections.mtls.nginx.plugins.module_utils.site.services import (
+    Service,
+    check_server_name,
+    parse_services,
+)
 
 # What all hosts of one authority must agree on, and what the module options are called.
 AUTHORITY_SETTINGS = {
@@ -47,6 +51,8 @@ AUTHORITY_SETTINGS = {
     "mtls_ca_parent_crl_warn_days": "parent_crl_warn_days",
     "mtls_ca_renew_before": "renew_before",
     "mtls_ca_repair": "repair",
+    "mtls_crl_publish": "crl_publish",
+    "mtls_crl_distribution_point": "crl_distribution_point",
     "mtls_crl_days": "crl_days",
     "mtls_crl_refresh_before": "crl_refresh_before",
     "mtls_crl_prune": "crl_prune",
@@ -118,6 +124,7 @@ _PATHS = (
     ("mtls_profile_signer", "certificate"),
     ("mtls_profile_signer", "key"),
     ("mtls_handout_template",),
+    ("mtls_crl_publish", "file"),
 )
 _REVOCABLE = ("serial", "certificate", "name", "fingerprint")  # how an item of mtls_revoked names what is meant
 
@@ -146,6 +153,8 @@ class AuthorityPlan:
         return {
             "path": self.path,
             **self.settings,
+            # During a rollover, what the old one publishes has the CRLs of both.
+            "crl_publish": None if self.follows else self.settings["crl_publish"],
             "clients": self.clients,
             "servers": self.servers,
             "services": self._described_services(),
@@ -236,6 +245,7 @@ class InventoryReader:
             if server["mtls_require_allow"]:
                 _require_allow(host, services)
             others = [self._other_authority(host, raw, base_dir) for raw in own["mtls_authorities"]]
+            _check_publish(host, own["mtls_crl_publish"], hosts)
             for settings in [*([own] if _uses_its_own(own, services) else []), *others]:
                 _check_days(host, settings)
                 path = authority_path(settings["mtls_ca_dir"], base_dir)
@@ -256,7 +266,9 @@ class InventoryReader:
                     " it to mtls_authorities, or correct the path"
                 )
             collectors[path].add_service(host, service, crl_min_days)
-        return {path: collector.finish() for path, collector in collectors.items()}
+        plans = {path: collector.finish() for path, collector in collectors.items()}
+        _refuse_one_file_for_two(plans)
+        return plans
 
     def plan_to_revoke(
         self, hosts: Mapping[str, Mapping[str, t.Any]], base_dirs: Mapping[str, str | None]
@@ -326,6 +338,11 @@ class InventoryReader:
                 close = nearest(str(key), known)
                 hint = f"did you mean {close}?" if close else f"known are {', '.join(known)}"
                 raise MtlsError(f"{where}, {raw['ca_dir']}, has the unknown key {key!r}; {hint}")
+        if (raw.get("crl_publish") or {}).get("host"):
+            raise MtlsError(
+                f"{where}, {raw['ca_dir']}: only the CRL of a host's own mtls_ca_dir is served by a host; use file or"
+                " command in its crl_publish"
+            )
         values = {f"mtls_{key}": value for key, value in raw.items()}
         return self._ca_settings(host, values, base_dir)
 
@@ -449,6 +466,37 @@ def _check_text(where: str, value: t.Any, spec: Mapping[str, t.Any]) -> None:
             return
         if what:
             raise MtlsError(f"{where}: is {what} to YAML, and not the text that was written; put it in quotes")
+
+
+def _check_publish(host: str, publish: Mapping[str, t.Any] | None, hosts: Collection[str]) -> None:
+    """Raise MtlsError where ``mtls_crl_publish`` names no host of the inventory, or half of what it needs."""
+    if not publish:
+        return
+    where = f"host {host}: mtls_crl_publish"
+    if bool(publish["host"]) != bool(publish["server_name"]):
+        raise MtlsError(f"{where} needs host and server_name together; give both, or neither")
+    if not publish["host"]:
+        return
+    if publish["host"] not in hosts:
+        close = nearest(publish["host"], hosts)
+        hint = f"did you mean {close!r}?" if close else "name a host of the inventory"
+        raise MtlsError(f"{where}: there is no host {publish['host']!r}; {hint}")
+    check_server_name(where, publish["server_name"])
+    if not 0 < publish["port"] < 65536:
+        raise MtlsError(f"{where}: port is {publish['port']}; use 1 to 65535")
+
+
+def _refuse_one_file_for_two(plans: Mapping[str, AuthorityPlan]) -> None:
+    """Raise MtlsError where two authorities would publish their CRLs in one file, each over the other's."""
+    files: dict[str, str] = {}
+    for path, plan in plans.items():
+        published = (plan.settings["crl_publish"] or {}).get("file")
+        other = files.setdefault(published, path) if published else path
+        if other != path:
+            raise MtlsError(
+                f"mtls_crl_publish: the authorities {other} and {path} would both write {published}; give each a file"
+                " of its own"
+            )
 
 
 def _uses_its_own(settings: Mapping[str, t.Any], services: Sequence[Service]) -> bool:

@@ -182,7 +182,7 @@ def _parse_service(host: str, raw: Mapping[str, t.Any]) -> Service:
         raise MtlsError(f"host {host}: {error}") from None
     where = f"host {host}, service {name}"
     raw = with_preset(raw)
-    server_names = tuple(_server_name(where, item) for item in raw["server_names"])
+    server_names = tuple(check_server_name(where, item) for item in raw["server_names"])
     if not server_names:
         raise MtlsError(f"{where}: server_names is empty; name at least one host name or IP address")
     service = Service(
@@ -302,7 +302,11 @@ def _check_admin_panel(where: str, service: Service) -> None:
             raise MtlsError(f"{where}: the preset admin_panel allows no {option}; remove it, or the preset")
 
 
-def _server_name(where: str, name: str) -> str:
+def check_server_name(where: str, name: str) -> str:
+    """Return the name in lower case.
+
+    :raises MtlsError: it is neither a host name nor an address; ``where`` is where it was said.
+    """
     lowered = name.lower()
     if _is_address(lowered) or _SERVER_NAME.fullmatch(lowered):
         return lowered

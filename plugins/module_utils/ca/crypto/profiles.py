@@ -10,6 +10,7 @@ extensions. ``openssl.cnf`` in layout.py says the same for ``openssl ca`` by han
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -221,6 +222,11 @@ def issued_certificate(issuer: Issuer, order: Order, serial: int) -> x509.Certif
     names = alternative_names(order)
     if names:
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    if order.crl_point:
+        # RFC 5280, 4.2.1.13. Our CRLs name no distribution point, so they cover certificates with and without one.
+        uri = x509.UniformResourceIdentifier(order.crl_point)
+        points = x509.CRLDistributionPoints([x509.DistributionPoint([uri], None, None, None)])
+        builder = builder.add_extension(points, critical=False)
     return builder.sign(issuer.key, hashes.SHA256())
 
 
@@ -233,6 +239,14 @@ def mail_names(subject: x509.Name) -> list[x509.GeneralName]:
     """Return the addresses of a subject, which must be in the subjectAltName too (RFC 5280, 4.1.2.6)."""
     addresses = subject.get_attributes_for_oid(NameOID.EMAIL_ADDRESS)
     return [x509.RFC822Name(str(mail.value)) for mail in addresses]
+
+
+def check_crl_point(address: str) -> None:
+    """Raise MtlsError unless a certificate may name ``address`` as its CRL distribution point."""
+    if not re.fullmatch(r"https?://[!-~]+", address):
+        raise MtlsError(
+            f"crl_distribution_point: {address!r} is no address; write it as http://crl.example.com/crl.der"
+        )
 
 
 def is_for(certificate: x509.Certificate, profile: str) -> bool:
@@ -462,7 +476,7 @@ class Order:
 
     An authority that is asked by certificate signing request makes one with ``private_key`` (PKCS #8 in DER), or
     passes on ``csr`` (PEM) for a key that never was here. Others need neither.
-    ``act`` is what the audit log calls it: issued or renewed.
+    ``act`` is what the audit log calls it: issued or renewed. ``crl_point`` is where its CRL can be fetched.
     """
 
     public_key: bytes
@@ -473,3 +487,4 @@ class Order:
     private_key: bytes | None = field(default=None, repr=False)
     csr: bytes | None = None
     act: str = "issued"
+    crl_point: str | None = None

@@ -90,11 +90,13 @@ def reconcile(
     profile_signer: Signer | None = None,
     contact: Contact | None = None,
     stay_revoked: Collection[str] = (),
+    crl_point: str | None = None,
 ) -> Reconciled:
     """Give each client the certificate it should have, or revoke it; with ``check`` only say what would be done.
 
     ``profile_ca`` puts the authority's certificate into Apple profiles, which ``profile_signer`` signs; they name the
     ``contact``. What is on hold is released when its client is present, but for the serials ``stay_revoked``.
+    New certificates say that their CRL can be fetched from ``crl_point``.
 
     :raises MtlsError: a mistake in the list or in a client's files (nothing was changed then), or an obstacle on
         the way (what was done is kept).
@@ -105,7 +107,7 @@ def reconcile(
     maker = ProfileMaker(authority.chain, profile_ca, profile_signer, contact)
     planner = Planner(authority, register, maker, stay_revoked)
     steps = planner.plan(clients)
-    worker = _ClientWorker(authority, register, maker, new_key_type)
+    worker = _ClientWorker(authority, register, maker, new_key_type, crl_point)
     results = [worker.foresee(step) for step in steps] if check else worker.carry_out(steps)
     # Anew: the register knows the certificates of this run now.
     ownership = Ownership(authority.record, register, Register.load(authority.path, SERVERS), times.now())
@@ -155,11 +157,19 @@ def trusted_entries(clients: Sequence[Client]) -> dict[str, RegisterEntry]:
 
 
 class _ClientWorker:
-    def __init__(self, authority: Authority, register: Register, maker: ProfileMaker, new_key_type: str) -> None:
+    def __init__(
+        self,
+        authority: Authority,
+        register: Register,
+        maker: ProfileMaker,
+        new_key_type: str,
+        crl_point: str | None,
+    ) -> None:
         self._authority = authority
         self._register = register
         self._maker = maker
         self._new_key_type = new_key_type
+        self._crl_point = crl_point
 
     def carry_out(self, steps: Sequence[ClientStep]) -> list[ClientResult]:
         done: dict[str, RegisterEntry] = {}
@@ -175,7 +185,7 @@ class _ClientWorker:
             if to_issue:
                 files.make_directory(self._register.directory, 0o700)
                 files.make_directories((self._place(step.client).directory for step in to_issue), 0o700)
-            for step, entry in issuing.issue(self._authority, to_issue, self._prepare, self._finish):
+            for step, entry in issuing.issue(self._authority, to_issue, self._prepare, self._finish, self._crl_point):
                 done[step.client.name] = self._remember(step, entry)
             to_rewrite = [step for step in pending if step.rewrite]
             if to_rewrite:

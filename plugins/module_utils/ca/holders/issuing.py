@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Callable, Protocol, TypeVar
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Authority
@@ -71,17 +71,20 @@ def issue(
     tasks: Sequence[T],
     prepare: Callable[[T, Batch], KeyPair],
     finish: Callable[[tuple[T, KeyPair, x509.Certificate], Batch], R],
+    crl_point: str | None = None,
 ) -> Iterator[tuple[T, R]]:
     """Yield each task with what ``finish`` made of its certificate.
 
     ``prepare`` and ``finish`` run in forked processes: what they change in memory is lost, what they return is
-    pickled. The files that they put into the batch are in place when the next step begins.
+    pickled. The files that they put into the batch are in place when the next step begins. ``crl_point`` is where the
+    certificates say that their CRL can be fetched.
     """
     if not tasks:
         return
     authority.begin()
     with progress.shown(authority.path, len(tasks)) as count:
-        yield from _pipeline(authority, tasks, _Stage(authority, prepare, count), _Stage(authority, finish, count))
+        stages = _Stage(authority, prepare, count), _Stage(authority, finish, count)
+        yield from _pipeline(authority, tasks, *stages, crl_point)
 
 
 class _Stage:
@@ -103,7 +106,9 @@ class _Stage:
         return Spread(one, items, batch.commit)
 
 
-def _pipeline(authority: Authority, tasks: Sequence[T], prepare: _Stage, finish: _Stage) -> Iterator[tuple[T, Any]]:
+def _pipeline(
+    authority: Authority, tasks: Sequence[T], prepare: _Stage, finish: _Stage, crl_point: str | None
+) -> Iterator[tuple[T, Any]]:
     """Sign a chunk while the keys of the next one are made and the files of the last one are written."""
     chunks = [tasks[start : start + authority.chunk] for start in range(0, len(tasks), authority.chunk)]
     next_pairs: Spread[Any, Any] | None = None
@@ -116,7 +121,9 @@ def _pipeline(authority: Authority, tasks: Sequence[T], prepare: _Stage, finish:
             pairs = making.results()
             if number + 1 < len(chunks):
                 next_pairs = prepare.begin(chunks[number + 1])
-            certificates = authority.issue([task.order(pair) for task, pair in zip(chunk, pairs)])
+            certificates = authority.issue(
+                [replace(task.order(pair), crl_point=crl_point) for task, pair in zip(chunk, pairs)]
+            )
             written = list(zip(chunk, pairs, certificates))
         except Exception as error:
             failure = error

@@ -151,8 +151,17 @@ def _check_name(name: str, server: Server) -> None:
             ) from None
 
 
-def reconcile(authority: Authority, servers: Sequence[Server], *, new_key_type: str, check: bool) -> list[ServerResult]:
+def reconcile(
+    authority: Authority,
+    servers: Sequence[Server],
+    *,
+    new_key_type: str,
+    check: bool,
+    crl_point: str | None = None,
+) -> list[ServerResult]:
     """Give each server the certificate it should have; with ``check`` only say what would be done.
+
+    New certificates say that their CRL can be fetched from ``crl_point``.
 
     :raises MtlsError: a mistake in the list or in a server's files (nothing was changed then), or an obstacle on
         the way (what was done is kept).
@@ -163,7 +172,7 @@ def reconcile(authority: Authority, servers: Sequence[Server], *, new_key_type: 
             f"{servers[0].owner}: no certificate can be issued for it, since its authority is trusted only; give it "
             "one of its own (certificate, with path and key)"
         )
-    worker = _ServerWorker(authority, new_key_type)
+    worker = _ServerWorker(authority, new_key_type, crl_point)
     steps = [worker.judge(server) for server in servers]
     if worker.exposed:
         authority.warnings.append(
@@ -183,9 +192,10 @@ def foresee_first_run(servers: Sequence[Server], directory: str) -> list[ServerR
 
 
 class _ServerWorker:
-    def __init__(self, authority: Authority, new_key_type: str) -> None:
+    def __init__(self, authority: Authority, new_key_type: str, crl_point: str | None) -> None:
         self._authority = authority
         self._new_key_type = new_key_type
+        self._crl_point = crl_point
         self._register = Register.load(authority.path, SERVERS)
         self._now = times.now()
         self.exposed: list[str] = []  # the private keys that others can read
@@ -307,7 +317,7 @@ class _ServerWorker:
                 elif step.validity is None and step.entry is not None:
                     self._register.remember(step.server.id, self._with_former(step, step.entry))
             to_issue = [step for step in steps if step.validity is not None]
-            for step, entry in issuing.issue(self._authority, to_issue, self._prepare, self._finish):
+            for step, entry in issuing.issue(self._authority, to_issue, self._prepare, self._finish, self._crl_point):
                 done[step.server.id] = self._with_former(step, entry)
                 self._register.remember(step.server.id, done[step.server.id])
         finally:

@@ -518,8 +518,26 @@ def host_status(name: str, answer: Mapping[str, t.Any] | None) -> HostStatus:
         wrong.insert(0, nginx["snippet_error"])
     unguarded = tuple(nginx.get("unguarded") or ())
     wrong += [f"{path} guards nothing" for path in unguarded]
-    state = WRONG if wrong else ANSWERS
-    return HostStatus(name, state, nginx["version"], attempts, tuple(wrong), opened, unguarded, not_asked)
+    unfetched = tuple(_unfetched(nginx["crl_fetch"]))
+    return HostStatus(
+        name,
+        WRONG if wrong or unfetched else ANSWERS,
+        nginx["version"],
+        attempts,
+        (*wrong, *unfetched),
+        opened,
+        unguarded,
+        not_asked,
+        unfetched,
+    )
+
+
+def _unfetched(crl_fetch: Mapping[str, t.Any] | None) -> Iterator[str]:
+    """Yield why a host that is to fetch its CRL does not."""
+    if crl_fetch is not None:
+        yield from crl_fetch["failures"]
+        if crl_fetch["digest"] is None:
+            yield "mtls-crl.timer, which fetches the CRL, was changed or does not run"
 
 
 def _said(attempt: Mapping[str, t.Any]) -> str:
@@ -559,10 +577,18 @@ def _host_findings(hosts: Sequence[HostStatus], settings: Settings) -> Iterator[
         about = tuple(
             f"{host.name} ({'; '.join(others)})"
             for host in hosts
-            if host.state == state and (others := [each for each in host.troubles if each not in host.open])
+            if host.state == state
+            and (others := [each for each in host.troubles if each not in (*host.open, *host.unfetched)])
         )
         if about:
             yield StatusFinding(level, kind, title, remedy, about, settings.playbook("site"))
+    about = tuple(f"{host.name} ({'; '.join(host.unfetched)})" for host in hosts if host.unfetched)
+    if about:
+        remedy = (
+            "They keep the CRL that they have until it expires; then nobody gets in. journalctl -u mtls-crl has more."
+        )
+        title = "Hosts that cannot fetch their CRL"
+        yield StatusFinding(ACT_SOON, "crl_unfetched", title, remedy, about, settings.playbook("site"))
 
 
 def _upkeep_findings(upkeep: Upkeep | None, now: datetime) -> Iterator[StatusFinding]:

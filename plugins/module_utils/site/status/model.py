@@ -142,8 +142,9 @@ class AuthorityStatus:
 class HostStatus:
     """What a host was found to be; `nginx` is its version, `attempts` are those of the probe.
 
-    `open` are those of the troubles that say who was let in and must not be; `unguarded` are the paths of snippets that
-    no server block includes, `not_asked` says which could not be asked.
+    `open` are those of the troubles that say who was let in and must not be, `unfetched` those that say why it could
+    not fetch its CRL; `unguarded` are the paths of snippets that no server block includes, `not_asked` says which could
+    not be asked.
     """
 
     name: str
@@ -154,6 +155,7 @@ class HostStatus:
     open: tuple[str, ...] = ()
     unguarded: tuple[str, ...] = ()
     not_asked: tuple[str, ...] = ()
+    unfetched: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

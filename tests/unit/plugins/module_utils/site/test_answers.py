@@ -93,6 +93,7 @@ HONEST = {
                     },
                 },
                 "init_script": None,
+                "crl_fetch": {"digest": "5" * 64, "success": 1796310000.5, "failures": ["https://a/: answers 404"]},
             },
         },
     ),
@@ -155,6 +156,10 @@ HONEST = {
             },
         },
     ),
+    "nginx_crl_fetch": (
+        answers.NGINX_CRL_FETCH,
+        {"changed": True, "message": "the CRL is fetched every 60 minutes", "warnings": ["the first time failed"]},
+    ),
     "nginx_crls": (
         answers.NGINX_CRLS,
         {
@@ -200,6 +205,7 @@ HONEST = {
                     "config_error": None,
                     "unguarded": [],
                     "snippet_error": None,
+                    "crl_fetch": None,
                 },
             },
             "probe": {

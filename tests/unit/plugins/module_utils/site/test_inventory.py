@@ -87,7 +87,31 @@ def names(authority):
         ({"mtls_services": [{**SERVICE, "allow": ["a", False]}]}, "(nas), allow, item 2: is true or false to YAML"),
         ({"mtls_clients": [{"name": datetime.date(2026, 11, 29)}]}, "item 1, name: is a date to YAML"),
         ({"mtls_clients": [{"name": 1.1}]}, "item 1, name: is a number to YAML, and not the text that was written"),
-        ({"mtls_clients": [{"name": "a", "p12_password": 83}]}, "item 1 (a), p12_password: is a number to YAML"),
+        (
+            {"mtls_clients": [{"name": "a", "p12_password": 83}]},
+            "item 1, p12_password: is not text, since without quotes YAML reads",
+        ),
+        (
+            {"mtls_crl_publish": {"file": "crl.pem", "hots": "a"}},
+            "mtls_crl_publish: there is no option 'hots'; did you mean host?",
+        ),
+        (
+            {"mtls_crl_publish": {"host": "b", "server_name": "crl.lan"}},
+            "mtls_crl_publish: there is no host 'b'; name a host of the inventory",
+        ),
+        ({"mtls_crl_publish": {"host": "a"}}, "mtls_crl_publish needs host and server_name together"),
+        (
+            {"mtls_crl_publish": {"host": "a", "server_name": "crl lan"}},
+            "mtls_crl_publish: server name 'crl lan' is neither a host name",
+        ),
+        (
+            {"mtls_crl_publish": {"host": "a", "server_name": "crl.lan", "port": 0}},
+            "mtls_crl_publish: port is 0; use 1 to 65535",
+        ),
+        (
+            {"mtls_authorities": [{"ca_dir": "b", "crl_publish": {"host": "a", "server_name": "crl.lan"}}]},
+            "only the CRL of a host's own mtls_ca_dir is served by a host",
+        ),
         # What Ansible says, and of which item.
         (
             {"mtls_services": [{"name": "a", "server_names": ["a"]}, {"name": "wiki"}]},
@@ -192,6 +216,25 @@ def test_files_that_the_settings_name_start_at_the_inventory():
     said = refused(one={**settings, "mtls_clients": []}, two=other)
     assert "differ in mtls_profile_signer; set it once" in said
     assert "of the signer" not in said
+
+
+def test_two_authorities_publish_in_two_files():
+    shared = {"mtls_clients": [], "mtls_crl_publish": {"file": "crl.pem"}}
+    message = refused(a={**shared, "mtls_ca_dir": "one"}, b={**shared, "mtls_ca_dir": "two"})
+    assert message.startswith("mtls_crl_publish: the authorities /inventory/one and /inventory/two would both write")
+    assert len(plan(a=shared, b=shared)) == 1
+
+
+def test_an_authority_that_follows_another_publishes_nothing_of_its_own():
+    (authority,) = plan(a={"mtls_clients": [], "mtls_crl_publish": {"file": "crl.pem"}}).values()
+    assert authority.as_options()["crl_publish"]["file"] == "/inventory/crl.pem"
+    authority.follows = True
+    assert authority.as_options()["crl_publish"] is None
+
+
+def test_a_published_file_starts_at_the_inventory():
+    (authority,) = plan(a={"mtls_clients": [], "mtls_crl_publish": {"file": "www/crl.pem"}}).values()
+    assert authority.settings["crl_publish"]["file"] == "/inventory/www/crl.pem"
 
 
 def test_each_directory_is_an_authority_of_its_own():

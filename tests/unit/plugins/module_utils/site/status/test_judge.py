@@ -373,6 +373,16 @@ FACTS = {"installed": True, "running": True, "config_error": None, "version": "1
             ("'if' comes before",),
         ),
         (
+            {"facts": {"nginx": {**FACTS, "crl_fetch": {"digest": "1" * 64, "success": 1.0, "failures": []}}}},
+            "as it should be",
+            (),
+        ),
+        (
+            {"facts": {"nginx": {**FACTS, "crl_fetch": {"digest": None, "success": 0, "failures": ["http://a: 404"]}}}},
+            "wrong",
+            ("http://a: 404", "mtls-crl.timer, which fetches the CRL, was changed or does not run"),
+        ),
+        (
             {
                 "facts": {"nginx": FACTS},
                 "probe": {"msg": "pki: ca.crt is missing"},
@@ -385,6 +395,13 @@ FACTS = {"installed": True, "running": True, "config_error": None, "version": "1
 def test_what_a_host_said(answer, state, troubles):
     host = host_status("nas", answer)
     assert (host.state, host.troubles) == (state, troubles)
+
+
+def test_a_host_that_cannot_fetch_its_crl_is_a_finding_of_its_own(small):
+    crl_fetch = {"digest": "1" * 64, "success": 1.0, "failures": ["http://a/crl.pem: answers 404"]}
+    answer = {"facts": {"nginx": {**FACTS, "crl_fetch": crl_fetch}}, "probe": {"attempts": []}}
+    status = status_of([small.plan], times.now(), Settings(), {"nas": answer})
+    assert found(status) == [(ACT_SOON, "crl_unfetched", ("nas (http://a/crl.pem: answers 404)",))]
 
 
 def test_what_could_not_be_asked_is_no_trouble_of_the_host():

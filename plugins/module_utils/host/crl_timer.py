@@ -1,0 +1,240 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The timer that has a host fetch its CRL: its program and settings, systemd's units, or an entry of cron's."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.mtls.nginx.plugins.module_utils.common import files
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError, one_line
+from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_process import DEFAULT_CONF
+
+_NAME = "mtls-crl"
+PROGRAM, MINUTES, STATE = "program", "minutes", "state.json"
+MARK = "# Written by mtls.nginx, which also removes it.\n"
+_SERVICE = (
+    MARK
+    + """\
+[Unit]
+Description=mtls.nginx: fetch the CRL
+Wants=network-online.target
+After=network-online.target nginx.service
+
+[Service]
+Type=oneshot
+ExecStart="{python}" -I -B "{program}" "{folder}"
+# Longer than fetching, waiting for another run, and a reload take.
+TimeoutStartSec=15min
+"""
+)
+_TIMER = (
+    MARK
+    + """\
+[Unit]
+Description=mtls.nginx: when to fetch the CRL
+
+[Timer]
+OnActiveSec=1min
+OnUnitActiveSec={minutes}min
+AccuracySec=1s
+RandomizedDelaySec={spread}s
+
+[Install]
+WantedBy=timers.target
+"""
+)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where on a host all of it is: a folder for variable data, systemd's and cron's."""
+
+    name: str = _NAME
+    data: str = "/var/lib"
+    units: str = "/etc/systemd/system"
+    cron_folder: str = "/etc/cron.d"
+
+    @classmethod
+    def of(cls, conf_path: str) -> Place:
+        """Return the place for an nginx, by its configuration file: each of a host has its own."""
+        if conf_path == DEFAULT_CONF:
+            return cls()
+        return cls(f"{_NAME}-{hashlib.sha256(conf_path.encode()).hexdigest()[:8]}")
+
+    @property
+    def folder(self) -> str:
+        """The folder of the program, its settings, and what it remembers."""
+        return os.path.join(self.data, self.name)
+
+    @property
+    def program(self) -> str:
+        """The program's folder."""
+        return os.path.join(self.folder, PROGRAM)
+
+    @property
+    def cron(self) -> str:
+        """The file for cron."""
+        return os.path.join(self.cron_folder, self.name)
+
+    def unit(self, kind: str) -> str:
+        """Return the path of a unit, a service or a timer."""
+        return os.path.join(self.units, f"{self.name}.{kind}")
+
+
+class Timer:
+    """The timer of a host, on systemd or, without it, on cron."""
+
+    def __init__(self, place: Place, *, systemd: bool) -> None:
+        self._place = place
+        self._systemd = systemd
+
+    def digest(self) -> str | None:
+        """Return ``fingerprint`` of what is installed; None where nothing is, or it does not run as it should."""
+        found = {os.path.relpath(path, self._place.folder): _text(path) or "" for path in self._installed()}
+        if not found:
+            return None
+        minutes = found.get(MINUTES, "")
+        if not minutes.strip().isdigit() or any(_text(path) != text for path, text in self._starters(int(minutes))):
+            return None
+        if self._systemd and not self._is_active():
+            return None
+        return fingerprint(found)
+
+    @property
+    def exists(self) -> bool:
+        """Whether something of it is there."""
+        return any(os.path.lexists(path) for path in (self._place.folder, *self._all_starters()))
+
+    def install(self, wanted: Mapping[str, str]) -> None:
+        """Put the files in place and start the timer; ``wanted`` is by path in the folder."""
+        files.make_directory(self._place.folder, 0o755)
+        for path in self._installed():
+            if os.path.relpath(path, self._place.folder) not in wanted:
+                os.unlink(path)
+        for name, text in wanted.items():
+            path = os.path.join(self._place.folder, name)
+            files.make_directory(os.path.dirname(path), 0o755)
+            files.write_file(path, text.encode(), 0o644, durable=False)
+        for path, text in self._starters(int(wanted[MINUTES])):
+            files.write_file(path, text.encode(), 0o644)
+        for path in set(self._all_starters()) - {path for path, _text_of in self._starters(1)}:
+            if os.path.lexists(path):
+                os.unlink(path)
+        if self._systemd:
+            _systemctl("daemon-reload")
+            _systemctl("enable", f"{self._place.name}.timer")
+            _systemctl("restart", f"{self._place.name}.timer")
+
+    def remove(self) -> None:
+        """Stop the timer, and remove all that ``install`` and the program wrote there."""
+        if self._systemd and os.path.lexists(self._place.unit("timer")):
+            _systemctl("disable", "--now", f"{self._place.name}.timer")
+        for path in self._all_starters():
+            if os.path.lexists(path):
+                os.unlink(path)
+        if self._systemd:
+            _systemctl("daemon-reload")
+            _systemctl("reset-failed", f"{self._place.name}.service", must=False)
+        metrics = self._metrics()
+        if metrics:
+            with contextlib.suppress(OSError):
+                os.unlink(metrics)
+        shutil.rmtree(self._place.folder, ignore_errors=True)
+
+    def fetch(self) -> str | None:
+        """Fetch once, now; return what went wrong, or None."""
+        from ansible_collections.mtls.nginx.plugins.module_utils.host import crl_fetch
+
+        said: list[str] = []
+        return None if crl_fetch.run(self._place.folder, said.append) else "; ".join(said)
+
+    def _metrics(self) -> str | None:
+        from ansible_collections.mtls.nginx.plugins.module_utils.host import crl_fetch
+
+        try:
+            return crl_fetch.Settings.of(
+                json.loads(_text(os.path.join(self._place.folder, crl_fetch.SETTINGS)) or "")
+            ).metrics
+        except (ValueError, KeyError, TypeError):
+            return None
+
+    def _installed(self) -> Iterator[str]:
+        for folder, _folders, names in os.walk(self._place.folder):
+            for name in names:
+                if (folder, name) != (self._place.folder, STATE):
+                    yield os.path.join(folder, name)
+
+    def _starters(self, minutes: int) -> list[tuple[str, str]]:
+        """Return the files that start the program every so many minutes, each with its text."""
+        if self._systemd:
+            words = {"python": sys.executable, "program": self._place.program, "folder": self._place.folder}
+            quoted = {name: word.replace("%", "%%") for name, word in words.items()}
+            return [
+                (self._place.unit("service"), _SERVICE.format(**quoted)),
+                (self._place.unit("timer"), _TIMER.format(minutes=minutes, spread=minutes * 6)),
+            ]
+        command = shlex.join([sys.executable, "-I", "-B", self._place.program, self._place.folder])
+        return [(self._place.cron, f"{MARK}{cron_of(minutes)} root {command}\n".replace("%", "\\%"))]
+
+    def _all_starters(self) -> list[str]:
+        return [self._place.unit("service"), self._place.unit("timer"), self._place.cron]
+
+    def _is_active(self) -> bool:
+        shown = _systemctl("show", "--property=ActiveState,UnitFileState", f"{self._place.name}.timer", must=False)
+        return set(shown.split()) == {"ActiveState=active", "UnitFileState=enabled"}
+
+
+def fingerprint(wanted: Mapping[str, str]) -> str:
+    """Return a digest of files by path in the folder."""
+    return hashlib.sha256(json.dumps(dict(wanted), sort_keys=True).encode()).hexdigest()
+
+
+def cron_of(minutes: int) -> str:
+    """Return the five fields of cron for every so many minutes: a divisor of an hour, or hours that divide a day."""
+    return f"*/{minutes} * * * *" if minutes < 60 else f"7 */{minutes // 60} * * *"
+
+
+def facts(conf_path: str, *, systemd: bool) -> dict[str, Any] | None:
+    """Return how a host stands that fetches its CRL, None for one that does not: the value of ``nginx_facts``."""
+    place = Place.of(conf_path)
+    timer = Timer(place, systemd=systemd)
+    if not timer.exists:
+        return None
+    # Only here: most hosts do not fetch.
+    from ansible_collections.mtls.nginx.plugins.module_utils.host import crl_fetch
+
+    known = crl_fetch.records(place.folder)
+    return {
+        "digest": timer.digest(),
+        "success": min((record.success or 0.0 for record in known.values()), default=0.0),
+        "failures": [record.failure for record in known.values() if record.failure],
+    }
+
+
+def _text(path: str) -> str | None:
+    try:
+        with files.open_regular(path) as stream:
+            return stream.read().decode("utf-8", "replace")
+    except OSError:
+        return None
+
+
+def _systemctl(*words: str, must: bool = True) -> str:
+    done = subprocess.run(
+        ["systemctl", *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60, check=False
+    )
+    if must and done.returncode != 0:
+        raise MtlsError(f"systemctl {' '.join(words)}: {one_line(done.stdout.strip())}")
+    return done.stdout

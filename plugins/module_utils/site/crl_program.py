@@ -1,0 +1,71 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The program that fetches a host's CRL, made of the collection's own files, and what it is told."""
+
+from __future__ import annotations
+
+import functools
+import os
+import typing as t
+from collections.abc import Mapping, Sequence
+
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.host import crl_fetch, crl_timer
+from ansible_collections.mtls.nginx.plugins.module_utils.site.host_paths import TrustPaths, trusts_of
+from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service
+
+_MODULE_UTILS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_PACKAGE = "ansible_collections/mtls/nginx/plugins/module_utils"
+_ROOMS = ("common", "host")
+_MAIN = f"""\
+import sys
+
+from {_PACKAGE.replace("/", ".")}.host import crl_fetch
+
+sys.exit(crl_fetch.main(sys.argv[1:]))
+"""
+
+
+def program_files(
+    conf_dir: str,
+    services: Sequence[Service],
+    urls: Mapping[str, str],
+    *,
+    minutes: int,
+    nginx: Mapping[str, str],
+    textfile: Mapping[str, t.Any] | None,
+) -> dict[str, str] | None:
+    """Return what a host gets that fetches its CRLs, by path in the folder; None for one that does not.
+
+    ``urls`` are by ``Service.trust``. ``nginx`` has ``binary`` and ``conf_path``, ``textfile`` is the option of that
+    name of ``nginx_config``.
+    """
+    trusts = trusts_of(services)
+    sources = []
+    for name, url in urls.items():
+        if not url.startswith(("http://", "https://")) or not url.isascii() or not url.isprintable() or " " in url:
+            raise MtlsError(f"mtls_crl_url: {url!r} is no address; write https://crl.example.com/crl.pem")
+        if name in trusts and any(service.present for service in services):
+            trust = TrustPaths.of(conf_dir, name)
+            sources.append(crl_fetch.Source(name, url, trust.ca, trust.crl, trust.revoked, trust.ended))
+    if not sources:
+        return None
+    settings = crl_fetch.Settings(sources=sources, textfile=textfile, **nginx)
+    return {**_program(), crl_fetch.SETTINGS: settings.as_json(), crl_timer.MINUTES: f"{minutes}\n"}
+
+
+@functools.lru_cache(maxsize=1)
+def _program() -> Mapping[str, str]:
+    found = {"__main__.py": _MAIN}
+    folder = ""
+    for part in _PACKAGE.split("/"):
+        folder = f"{folder}{part}/"
+        found[f"{folder}__init__.py"] = ""  # else an installed Ansible would be asked first
+    for room in _ROOMS:
+        source = os.path.join(_MODULE_UTILS, room)
+        for name in sorted(os.listdir(source)):
+            if name.endswith(".py"):
+                with open(os.path.join(source, name), encoding="utf-8") as stream:
+                    found[f"{_PACKAGE}/{room}/{name}"] = stream.read()
+    return {f"{crl_timer.PROGRAM}/{path}": text for path, text in found.items()}

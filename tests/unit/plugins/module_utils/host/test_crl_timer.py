@@ -1,0 +1,141 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What starts the program that fetches a CRL where there is no systemd."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from ansible_collections.mtls.nginx.plugins.module_utils.host import crl_timer
+from ansible_collections.mtls.nginx.plugins.module_utils.site import crl_program
+from ansible_collections.mtls.nginx.plugins.module_utils.site.services import parse_services
+
+URL = "https://crl.example.com/crl.pem"
+
+
+def program(url=URL, minutes=20, state="present", textfile=None):
+    services = parse_services("nas", [{"name": "nas", "server_names": ["a"], "root": "/srv", "state": state}])
+    nginx = {"binary": "nginx", "conf_path": "/etc/nginx/nginx.conf"}
+    return crl_program.program_files("/etc/nginx", services, {"": url}, minutes=minutes, nginx=nginx, textfile=textfile)
+
+
+@pytest.fixture
+def place(tmp_path):
+    for name in ("data", "units", "cron"):
+        (tmp_path / name).mkdir()
+    return crl_timer.Place("mtls-crl", str(tmp_path / "data"), str(tmp_path / "units"), str(tmp_path / "cron"))
+
+
+@pytest.fixture
+def timer(place):
+    return crl_timer.Timer(place, systemd=False)
+
+
+def files(tmp_path):
+    return sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file())
+
+
+def test_nothing_is_there(timer):
+    assert (timer.digest(), timer.exists) == (None, False)
+
+
+def test_cron_starts_it(timer, place, tmp_path):
+    wanted = program()
+    timer.install(wanted)
+    assert timer.digest() == crl_timer.fingerprint(wanted)
+    comment, line = (tmp_path / "cron" / "mtls-crl").read_text().splitlines()
+    assert comment.startswith("# Written by mtls.nginx")
+    assert line == f"*/20 * * * * root {sys.executable} -I -B {place.program} {place.folder}"
+    # The program itself, with nothing but Python; there is no nginx that it could guard.
+    done = subprocess.run([sys.executable, "-I", "-S", "-B", place.program, place.folder], check=False)
+    assert done.returncode == 1
+    failure = json.loads((tmp_path / "data" / "mtls-crl" / "state.json").read_text())[""]["failure"]
+    missing = "/etc/nginx/client-certs/crl.pem: is missing, and the first one comes from the controller"
+    assert failure == f"{missing}; run mtls.nginx.site"
+    # What it remembers is no difference.
+    assert timer.digest() == crl_timer.fingerprint(wanted)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("data/mtls-crl/settings.json", "{}"),
+        ("data/mtls-crl/program/__main__.py", "import os"),
+        ("data/mtls-crl/program/more.py", ""),
+        ("cron/mtls-crl", "# nothing"),
+        ("data/mtls-crl/minutes", "soon"),
+    ],
+)
+def test_whatever_was_changed_is_put_right(timer, tmp_path, name, text):
+    wanted = program()
+    timer.install(wanted)
+    before = files(tmp_path)
+    (tmp_path / name).write_text(text)
+    assert timer.digest() != crl_timer.fingerprint(wanted)
+    timer.install(wanted)
+    assert timer.digest() == crl_timer.fingerprint(wanted)
+    assert files(tmp_path) == before
+
+
+def test_another_address_or_another_interval_is_a_difference(timer):
+    timer.install(program())
+    assert timer.digest() != crl_timer.fingerprint(program(minutes=30))
+    assert timer.digest() != crl_timer.fingerprint(program(url="http://other/crl.pem"))
+
+
+def test_all_of_it_is_removed(timer, tmp_path):
+    metrics = tmp_path / "mtls_nginx_crl_fetch.prom"
+    metrics.write_text("")
+    textfile = {"path": str(tmp_path / "mtls_nginx.prom"), "authorities": [], "certificates": []}
+    timer.install(program(textfile=textfile))
+    timer.remove()
+    assert files(tmp_path) == []
+    assert (timer.digest(), timer.exists) == (None, False)
+    timer.remove()
+
+
+def test_a_host_without_services_fetches_nothing():
+    assert program(state="absent") is None
+
+
+def test_each_authority_has_an_address_of_its_own():
+    services = parse_services(
+        "nas",
+        [
+            {"name": "nas", "server_names": ["a"], "root": "/srv"},
+            {"name": "wiki", "server_names": ["b"], "root": "/srv", "authority": "/pki/partners"},
+        ],
+    )
+    nginx = {"binary": "nginx", "conf_path": "/etc/nginx/nginx.conf"}
+    urls = {"": URL, "partners": "http://partners.example.com/crl.pem", "gone": "http://gone.example.com/crl.pem"}
+    found = crl_program.program_files("/etc/nginx", services, urls, minutes=60, nginx=nginx, textfile=None)
+    sources = json.loads(found["settings.json"])["sources"]
+    assert [(source["name"], source["url"], source["crl"]) for source in sources] == [
+        ("", URL, "/etc/nginx/client-certs/crl.pem"),
+        ("partners", "http://partners.example.com/crl.pem", "/etc/nginx/client-certs/partners/crl.pem"),
+    ]
+
+
+@pytest.mark.parametrize("url", ["crl.example.com", "ftp://a/crl.pem", "https://a/crl .pem", "https://a/\n"])
+def test_no_address(url):
+    with pytest.raises(crl_program.MtlsError, match="is no address; write https://"):
+        program(url=url)
+
+
+@pytest.mark.parametrize(
+    ("minutes", "fields"), [(1, "*/1 * * * *"), (30, "*/30 * * * *"), (60, "7 */1 * * *"), (1440, "7 */24 * * *")]
+)
+def test_crons_words(minutes, fields):
+    assert crl_timer.cron_of(minutes) == fields
+
+
+def test_each_nginx_of_a_host_has_its_own():
+    assert crl_timer.Place.of("/etc/nginx/nginx.conf").folder == "/var/lib/mtls-crl"
+    others = {crl_timer.Place.of(f"/opt/{name}/nginx.conf").folder for name in "ab"}
+    assert len(others) == 2
+    assert all(folder.startswith("/var/lib/mtls-crl-") for folder in others)
