@@ -98,7 +98,7 @@ IN_THE_INVENTORY: Mapping[str, Callable[[Variables], None]] = {
     "mtls_clients, item 3, name: is true or false to YAML, and not the text that was written; put it in quotes": (
         _client(name=True)
     ),
-    "mtls_ca_passphrase: is not text, since without quotes YAML reads it as a number, a date or yes and no; put it in quotes": _set(
+    "mtls_ca_passphrase: is not text, since without quotes YAML reads it as a number, … put it in quotes": _set(
         mtls_ca_passphrase=20261129
     ),
     "mtls_ca_subject is not a dictionary; write it as name: value": _set(mtls_ca_subject="CN=My CA, O=Home"),
