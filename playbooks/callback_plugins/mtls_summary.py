@@ -11,6 +11,8 @@ It is a callback, not a task, so that it also comes after a run that has stopped
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import json
 import os
 import re
@@ -34,6 +36,8 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.people import RUN_
 from ansible_collections.mtls.nginx.plugins.plugin_utils.facts import refuse_facts
 from ansible_collections.mtls.nginx.plugins.plugin_utils.hostvars import plan_file
 
+_OURS = "mtls.nginx."
+_ACTIONS = "ansible_collections.mtls.nginx.plugins.action."
 _WIDTH = 110
 _EVERY_SERVICE = "(all)"
 _MOST_CLIENTS = 40  # are named; of those that are revoked, all
@@ -261,6 +265,16 @@ class CallbackModule(CallbackBase):
         self._check = bool(variables["ansible_check_mode"])
         if self._hosts:
             self._plan_file = self._plan_file or _plan_file(play, next(iter(self._hosts)))
+
+    def v2_playbook_on_task_start(self, task: t.Any, is_conditional: bool) -> None:
+        """Load what an action of ours needs on each host: their processes are forks of this one, and have it then."""
+        name = str(task.action)
+        if not name.startswith(_OURS):
+            return
+        with contextlib.suppress(ImportError):  # Ansible says it
+            action = importlib.import_module(f"{_ACTIONS}{name.removeprefix(_OURS)}")
+            if load := getattr(action, "load", None):
+                load()
 
     def v2_runner_on_ok(self, result: t.Any) -> None:
         """Note what an action of the collection returned."""

@@ -31,6 +31,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.host_files import 
     HostFiles,
     crl_files,
     host_files,
+    load_templates,
     to_compare,
 )
 from ansible_collections.mtls.nginx.plugins.module_utils.site.host_paths import TrustPaths
@@ -106,6 +107,12 @@ ARGUMENTS = {
 }
 
 display = Display()
+
+
+def load() -> None:
+    """Load what is the same for each host."""
+    inventory_reader()
+    load_templates(TEMPLATE_DIR, C.DEFAULT_LOCAL_TMP)
 
 
 class ActionModule(HostAction):

@@ -44,6 +44,11 @@ ARGUMENTS = {
 _INCLUDED = " (if the include of its snippet is new, reload nginx)"
 
 
+def load() -> None:
+    """Load what is the same for each host."""
+    inventory_reader()
+
+
 class ActionModule(ActionBase):
     """Asks each service of a host, as those who may enter and as those who may not."""
 

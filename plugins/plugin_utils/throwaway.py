@@ -16,12 +16,13 @@ from collections.abc import Mapping
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 
 
-def refuse(path: str, environment: Mapping[str, str] = os.environ) -> None:
+def refuse(path: str, environment: Mapping[str, str] | None = None) -> None:
     """Raise MtlsError for an authority in the folder of an AWX job, unless a volume is mounted there.
 
     AWX sets AWX_PRIVATE_DATA_DIR, the folder's path on the execution node. In the execution environment it is another
     one, in which ansible-runner has ``artifacts/<job>``: AWX_ISOLATED_DATA_DIR.
     """
+    environment = os.environ if environment is None else environment
     private = environment.get("AWX_PRIVATE_DATA_DIR")
     if not private:
         return

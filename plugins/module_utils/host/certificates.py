@@ -187,7 +187,7 @@ def scopes(pem: bytes) -> list[tuple[HostCrl, Scope]]:
 
 def _extensions(content: bytes) -> Iterator[tuple[str, bool, bytes]]:
     """Yield OID, whether it is critical, and DER of each extension of a CRL."""
-    for extension in der.elements(next(der.elements(content)).content) if content else ():
+    for extension in (each for whole in der.elements(content) for each in der.elements(whole.content)):
         oid, *critical, _value = der.elements(extension.content)
         yield der.dotted(oid.content), bool(critical and critical[0].content != b"\0"), extension.encoded
 

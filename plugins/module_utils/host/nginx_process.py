@@ -134,6 +134,7 @@ class Nginx:
         self.binary = binary
         self.conf_path = conf_path
         self._known: Process | None = None
+        self._foreign: set[int] = set()
         self._scanned: list[Process] | None = None  # all of nginx's processes, as long as nothing was done to them
 
     @property
@@ -194,6 +195,8 @@ class Nginx:
         self._scanned = list(_processes(_NGINX))
         masters = [process for process in self._scanned if process.title.startswith(_MASTER)]
         found = [process for process in masters if self._is_ours(process)]
+        # Masters that were started with another configuration file, and say so: their workers are no strangers.
+        self._foreign = {each.pid for each in masters if each not in found and " -c" in each.title}
         if len(found) > 1:
             # A worker has its master's title for an instant; during an upgrade of the program there are two masters.
             pid = self._pid_from_file()
@@ -225,6 +228,7 @@ class Nginx:
             for process in processes
             if process.title.startswith(_WORKER)
             and process.parent != master.pid
+            and process.parent not in self._foreign
             and not process.title.endswith(_LEAVING)
         ]
         if not others:

@@ -95,7 +95,8 @@ def entrants(gate: Gate, people: Iterable[Person]) -> dict[str, Person]:
 
 def _change(old: Gate | None, new: Gate | None, people: Sequence[Person]) -> Change | None:
     place = old or new
-    assert place is not None
+    if place is None:
+        return None
     was, will = (_doors(gate) if gate else [] for gate in (old, new))
     lets_all, let_all = bool(new and new.everybody), bool(old and old.everybody)
     before = {name: who for name, who in entrants(old, people).items() if who.before} if old else {}

@@ -241,6 +241,13 @@ def _textfile(
     }
 
 
+def load_templates(template_dir: str, cache_dir: str | None) -> None:
+    """Read and compile the templates, so that forks of this process need not."""
+    environment = _environment(template_dir, cache_dir)
+    for name in environment.list_templates(["j2"]):
+        environment.get_template(name)
+
+
 @functools.cache  # a process that renders several hosts reads and compiles the templates once
 def _environment(template_dir: str, cache_dir: str | None) -> jinja2.Environment:
     environment = jinja2.sandbox.ImmutableSandboxedEnvironment(

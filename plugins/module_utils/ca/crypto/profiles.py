@@ -170,8 +170,10 @@ def _repaired_extensions(current: x509.Certificate, parts: Sequence[der.Element]
     if not is_for(current, CLIENT):
         replaced.add(ExtensionOID.EXTENDED_KEY_USAGE.dotted_string)
     for explicit in (part for part in parts if part.tag == 0xA3):
-        for extension in der.elements(next(der.elements(explicit.content)).content):
-            if der.dotted(next(der.elements(extension.content)).content) not in replaced:
+        (extensions,) = der.elements(explicit.content)
+        for extension in der.elements(extensions.content):
+            oid, *_critical_and_value = der.elements(extension.content)
+            if der.dotted(oid.content) not in replaced:
                 yield extension.encoded
 
 

@@ -26,6 +26,8 @@ try:
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.serialization import pkcs7, pkcs12
+
+    _UNREADABLE = (MtlsError, ValueError, TypeError, UnsupportedAlgorithm)
 except ImportError:  # reported by entry.require_cryptography
     pass
 
@@ -36,7 +38,6 @@ if TYPE_CHECKING:
     from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.keys import PrivateKey
 
 _LARGEST = 64 << 20  # bytes: a CRL of a million certificates has less
-_UNREADABLE = (MtlsError, ValueError, TypeError, UnsupportedAlgorithm)
 _PEM_BEGIN = b"-----BEGIN "
 _ENCRYPTED_KEY = b"-----BEGIN ENCRYPTED PRIVATE KEY-----\n%b-----END ENCRYPTED PRIVATE KEY-----\n"
 _OF_NO_USE = re.compile(r".*(REQUEST|PARAMETERS|PUBLIC KEY)")  # kinds of PEM blocks: neither secret nor a record

@@ -16,11 +16,11 @@ APT = {"ansible_facts": {"ansible_pkg_mgr": "apt", "mtls_ca_dir": "/of/the/attac
 def install(tmp_path):
     controller = Controller(tmp_path / "site", {"nas": {}})
 
-    def run(check: bool = False, setup=APT, apt=None, systemd_service=None, **options):
+    def run(check: bool = False, setup=None, apt=None, systemd_service=None, **options):
         action, variables = controller.action("nginx_install", check=check, **options)
         default = {"changed": False}
         heard = host_says(
-            action, setup=setup, apt=apt or default, systemd_service=systemd_service or default, zz9=default
+            action, setup=setup or APT, apt=apt or default, systemd_service=systemd_service or default, zz9=default
         )
         return action.run(task_vars=variables), heard
 

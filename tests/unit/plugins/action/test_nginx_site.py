@@ -48,10 +48,10 @@ def bring(tmp_path, pki, monkeypatch):
     clients = {"mtls_clients": [{"name": "phone"}], "mtls_ca_dir": str(pki.path), "mtls_services": [WEB]}
     controller = Controller(tmp_path / "site", {"nas": clients})
 
-    def run(facts=None, placed=PLACED, *, check=False, **options):
+    def run(facts=None, placed=None, *, check=False, **options):
         given = {"authority": str(pki.path), "services": [WEB], **options}
         action, variables = controller.action("nginx_site", check=check, **given)
-        heard = host_says(action, nginx_facts=facts or facts_of_a_host(), nginx_config=placed)
+        heard = host_says(action, nginx_facts=facts or facts_of_a_host(), nginx_config=placed or PLACED)
         return action.run(task_vars=variables), heard
 
     return run

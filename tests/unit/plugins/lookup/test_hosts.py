@@ -21,7 +21,8 @@ GROUPS = {
 }
 
 
-def look(*terms, left=None, groups=GROUPS):
+def look(*terms, left=None, groups=None):
+    groups = GROUPS if groups is None else groups
     variables = {"groups": groups, "ansible_play_hosts_all": groups["all"] if left is None else left}
     return LookupModule(loader=DataLoader()).run(terms, variables)
 
