@@ -92,7 +92,7 @@ def test_an_application_that_is_down_and_comes_up(wiki):
     said = said_by(wiki)
     assert "let in: phone" in said
     assert f"wiki: {down}" in said
-    assert wiki.status(wiki.port, client="phone") == 502
+    assert wiki.status(wiki.port, client="phone", host="wiki.lan") == 502
     assert f"wiki: {down}" in said_by(wiki)  # nothing changed, and it is told again
 
     said = doctor(wiki)
