@@ -145,7 +145,7 @@ def test_it_is_asked_like_a_service(photos):
     site.ok()
     run = site.run("-e", "mtls_revoke=phone", playbook=REPOSITORY / "playbooks" / "revoke.yml")
     assert run.returncode == 0, run.text
-    assert "photos: kept out: nobody (no certificate), phone (revoked)" in " ".join(run.text.split())
+    assert "photos nothing changed; kept out: nobody (no certificate), phone (revoked)" in " ".join(run.text.split())
 
 
 def test_what_cannot_be_asked_is_told(photos):

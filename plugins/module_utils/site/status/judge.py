@@ -570,8 +570,9 @@ def _open(hosts: Sequence[HostStatus], settings: Settings) -> Iterator[StatusFin
 def _host_findings(hosts: Sequence[HostStatus], settings: Settings) -> Iterator[StatusFinding]:
     unanswered = tuple(f"{host.name} ({'; '.join(host.unanswered)})" for host in hosts if host.unanswered)
     if unanswered:
-        remedy = "Start the application, or correct upstream or root. Whoever is let in sees an error until then."
-        yield StatusFinding(ACT_SOON, "page_unanswered", "Services with nothing behind the gate", remedy, unanswered)
+        remedy = "Start the application, or correct upstream or root. The gate itself does what it should."
+        title = "Services that let clients in and then show them an error"
+        yield StatusFinding(ACT_SOON, "page_unanswered", title, remedy, unanswered)
     not_asked = tuple(f"{host.name} ({'; '.join(host.not_asked)})" for host in hosts if host.not_asked)
     if not_asked:
         remedy = "Whether they let in the right clients is not known: only where they are included was looked at."
