@@ -25,7 +25,6 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.verify_errors impo
 _RESTORE = "restore that directory, or correct mtls_ca_dir"
 
 _LONGEST_QUOTE = 300
-_NO_PAGE = "page_unanswered"
 _WHY_STILL_IN = frozenset({"revoked", "not_rolled_out"})
 
 
@@ -185,7 +184,9 @@ class Diagnosis:
         """All of it for a person: the verdict, why, how that is known, and the remedy."""
         why = ". Besides, ".join(finding.text for finding in self.findings)
         # Causes of what the verdict says, or, where all is well, something else that is not.
-        however = self.let_in and not self.alarming and not any(each.cause == _NO_PAGE for each in self.findings[:1])
+        however = (
+            self.let_in and not self.alarming and not any(each.cause == "page_unanswered" for each in self.findings[:1])
+        )
         link = ". However, " if however else ": "
         parts = [f"{self.verdict}{link if why else ''}{why}.", self.proof]
         if self.remedy:
@@ -361,7 +362,7 @@ class _Case:
         remedy = page.remedy
         if page.option:
             remedy += f", or correct {page.option} of the service and run {self.commands.site}"
-        return Cause(_NO_PAGE, page.text, remedy, keeps_out=False)
+        return Cause("page_unanswered", page.text, remedy, keeps_out=False)
 
     def _no_answer(self) -> Cause | None:
         answer, place = self.reality.answer, f"{self.where} ({self.reality.address})"
