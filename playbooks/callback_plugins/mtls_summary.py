@@ -75,6 +75,7 @@ class HostReport:
     compared: bool = True
     authorities: list[str] = field(default_factory=list)
     not_asked: list[tuple[str, str]] = field(default_factory=list)  # service, why
+    unanswered: list[tuple[str, str]] = field(default_factory=list)  # service, why nobody sees a page
 
     def take_site(self, result: Mapping[str, t.Any]) -> None:
         """Take what the task ``nginx_site`` ended with."""
@@ -98,11 +99,12 @@ class HostReport:
         """Take what the task ``tls_probe`` ended with."""
         self.attempts = None if result.get("skipped") else result.get("attempts")
         self.not_asked = [(item["service"], item["why"]) for item in result.get("not_asked") or []]
+        self.unanswered = [(item["service"], item["why"]) for item in result.get("unanswered") or []]
 
     @property
     def quiet(self) -> bool:
         """Whether there is nothing to be told but that all is well."""
-        told = self.changes or self.installed or self.failure or self.unguarded or self.not_asked
+        told = self.changes or self.installed or self.failure or self.unguarded or self.not_asked or self.unanswered
         return not told and all(attempt["ok"] for attempt in self.attempts or [])
 
     def lines(self, *, check: bool) -> list[str]:
@@ -123,6 +125,7 @@ class HostReport:
             f"{service}: GUARDS NOTHING until a server block includes {path}" for service, path in self.unguarded
         ]
         told += [f"{service}: NOT ASKED: {why}" for service, why in self.not_asked]
+        told += [f"{service}: {why}" for service, why in self.unanswered]
         if self.installed:
             told.insert(0, "nginx would be installed" if check else "nginx installed")
         if check and self.accepted:

@@ -16,7 +16,7 @@ from ansible.errors import AnsibleError
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common import probe, times
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
-from ansible_collections.mtls.nginx.plugins.module_utils.site import answers, evidence
+from ansible_collections.mtls.nginx.plugins.module_utils.site import answers, evidence, pages
 from ansible_collections.mtls.nginx.plugins.module_utils.site.diagnosis import Diagnosis, HostState, Reality, diagnose
 from ansible_collections.mtls.nginx.plugins.module_utils.site.host_paths import gate_files
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service
@@ -46,7 +46,12 @@ class ActionModule(HostAction):
         plans = read_plan(self._task_vars)
         found = evidence.gather(_question(arguments, self._host, plans), plans)
         intent = dataclasses.replace(found.intent, options=same_options())
-        diagnosis = diagnose(intent, found.record, self._reality(found, arguments))
+        reality = self._reality(found, arguments)
+        diagnosis = diagnose(intent, found.record, reality)
+        if diagnosis.let_in and diagnosis.as_intended:
+            # Nobody but who is to enter goes on to what the gate guards.
+            reality = replace(reality, page=self._page(found, arguments, reality))
+            diagnosis = diagnose(intent, found.record, reality)
         return {"changed": False, **_as_result(diagnosis)}
 
     def _reality(self, found: evidence.Evidence, arguments: dict[str, t.Any]) -> Reality:
@@ -66,6 +71,17 @@ class ActionModule(HostAction):
             answer=answer,
             as_client=found.identity is not None,
         )
+
+    def _page(
+        self, found: evidence.Evidence, arguments: dict[str, t.Any], reality: Reality
+    ) -> pages.PageTrouble | None:
+        """Ask for what is behind the gate, as the client whom it has let in; return what is wrong with it."""
+        service = found.service
+        was_let_in = reality.as_client and reality.answer is not None and reality.answer.status == probe.LET_IN
+        if service is None or found.identity is None or not was_let_in or not service.opens_page(found.intent.client):
+            return None
+        target = _target(service, probe_address(arguments["address"], service, self._task_vars))
+        return pages.trouble(service, probe.ask(target, pages.attempt(service, found.intent.who, *found.identity)))
 
     def _of_snippet(
         self, found: evidence.Evidence, service: Service, arguments: dict[str, t.Any], address: str

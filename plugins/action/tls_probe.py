@@ -15,7 +15,7 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common import probe
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
-from ansible_collections.mtls.nginx.plugins.module_utils.site import answers
+from ansible_collections.mtls.nginx.plugins.module_utils.site import answers, pages
 from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import authority_path
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service
 from ansible_collections.mtls.nginx.plugins.module_utils.site.snippet_targets import (
@@ -68,6 +68,7 @@ class ActionModule(ActionBase):
                 "msg": "nothing was asked in check mode",
                 "attempts": [],
                 "not_asked": [],
+                "unanswered": [],
             }
         host = task_vars["inventory_hostname"]
         try:
@@ -83,6 +84,7 @@ class ActionModule(ActionBase):
             gates = answers.read_snippet_gates(host, arguments["snippet_gates"])
             asked: list[tuple[Question, probe.ProbeOutcome]] = []
             not_asked: list[dict[str, str]] = []
+            unanswered: list[dict[str, str]] = []
             for service in present:
                 address = probe_address(arguments["address"], service, task_vars)
                 for place in targets(service, gates, address) if service.snippet else [_own(service, address)]:
@@ -90,6 +92,9 @@ class ActionModule(ActionBase):
                     asked += found
                     if why and service.snippet:
                         not_asked.append({"service": service.name, "why": replace(place, why=why).not_asked})
+                    trouble = None if arguments["crl_only"] else _ask_page(service, witnesses[service.authority], found)
+                    if trouble is not None:
+                        unanswered.append({"service": service.name, "why": trouble.text})
         except MtlsError as error:
             raise AnsibleActionFail(str(error)) from error
         # Nothing was reloaded: whoever answered once speaks for all of nginx's workers.
@@ -99,6 +104,7 @@ class ActionModule(ActionBase):
             changed=False,
             attempts=[probe.summary(question.service, outcome) for question, outcome in asked],
             not_asked=not_asked,
+            unanswered=unanswered,
         )
         snippets = {service.name for service in present if service.snippet}
         wrong = [
@@ -118,6 +124,19 @@ def _own(service: Service, address: str) -> SnippetTarget:
     """Return where a server block of ours is asked."""
     target = probe.Target(address, service.listen.port, service.probe_name, bool(service.proxy_protocol_from))
     return SnippetTarget(service.name, target)
+
+
+def _ask_page(
+    service: Service, own: Witnesses, found: list[tuple[Question, probe.ProbeOutcome]]
+) -> pages.PageTrouble | None:
+    """Ask for what is behind the gate, as the client whom the gate has let in; return what is wrong with it."""
+    attempt = own.page_attempt(service)
+    if attempt is None:
+        return None
+    for question, outcome in found:
+        if outcome.status == probe.LET_IN and question.attempt.certificate == attempt.certificate:
+            return pages.trouble(service, probe.ask(question.target, attempt))
+    return None
 
 
 def _ask(

@@ -13,6 +13,7 @@ description:
   - The request is made from the controller with the client's own certificate where its unencrypted private key is
     beside the certificate. Otherwise one is made without a certificate, and the verdict follows from the
     record and the host's files.
+  - If the gate lets in a client who should be let in, the service's page (C(probe_path)) is asked for once too.
   - An unreachable host is reported as such; record and request are still shown.
   - Needs neither the authority's key nor its passphrase, and changes nothing.
   - The playbook C(mtls.nginx.doctor) runs it.

@@ -13,7 +13,8 @@ description:
   - "Requests are made: without a certificate, as a client on the allow list, as a valid client that is not on it, as
     a revoked client, and with a real client's name in a certificate of a self-made CA that has the real CA's name.
     Clients that do not exist, or have no key on the controller, are left out."
-  - The upstream may be down. That is reported, but is not a failure.
+  - Then each service is asked for its page (C(probe_path)), once, as the client who was let in. If nothing answers
+    there, RV(unanswered) says so, and the task does not fail. Snippets are not asked for a page.
 options:
   authority:
     description: The authority's directory on the controller. A relative path starts at the inventory's directory.
@@ -32,7 +33,7 @@ options:
   crl_only:
     description:
       - Tests only what a new CRL can change - a client with a valid certificate must not get status 400, whatever the
-        allow list says, and a revoked one must.
+        allow list says, and a revoked one must. No page is asked for.
       - A service that does not refuse a request without a certificate is left out. It may not be set up yet.
     type: bool
     default: false
@@ -88,4 +89,11 @@ not_asked:
       why: >-
         the server block in /etc/nginx/sites-enabled/photos, line 2 could not be asked: photos.example.com at
         192.0.2.10:443: connection refused
+unanswered:
+  description: Services whose gate opens, and that have nothing behind it.
+  type: list
+  elements: dict
+  returned: always
+  sample:
+    - {service: wiki, why: "the gate opens, but http://127.0.0.1:23100 does not answer (502)"}
 """

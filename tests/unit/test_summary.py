@@ -56,6 +56,21 @@ def test_who_was_let_in_and_who_was_kept_out_by_name(summary):
     )
 
 
+def test_a_gate_with_nothing_behind_it_is_told_of_those_who_have_it(summary):
+    why = "the gate opens, but http://127.0.0.1:23100 does not answer (502)"
+    reports = {}
+    for host in ("one", "two", "well"):
+        reports[host] = report(summary)
+        unanswered = [] if host == "well" else [{"service": "nas", "why": why}]
+        reports[host].take_probe({"attempts": ATTEMPTS, "not_asked": [], "unanswered": unanswered})
+    assert not reports["one"].quiet
+    said = " ".join(" ".join(summary.render(reports, reports, [], check=False)).split())
+    assert said.count(f"nas: {why}") == 1
+    assert said.startswith("one, two (2 hosts) nas nothing changed; let in: phone;")
+    assert "FAILED" not in said
+    assert said.endswith(": well")
+
+
 def test_a_good_certificate_that_the_list_keeps_out_was_not_let_in(summary):
     asked = [attempt("client 'phone', whose certificate is good,", None, status) for status in (204, 403)]
     for attempts, said in ((asked[:1], "let in: phone"), (asked[1:], "kept out: phone")):

@@ -443,6 +443,7 @@ LIVE = Fields(
                 "msg": Maybe(Message()),
                 "skipped": Maybe(Flag()),
                 "not_asked": Maybe(Each(Fields({"service": Message(), "why": Message()}), most=1000)),
+                "unanswered": Maybe(Each(Fields({"service": Message(), "why": Message()}), most=1000)),
                 "attempts": Maybe(
                     Each(
                         Fields(

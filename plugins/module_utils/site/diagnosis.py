@@ -19,7 +19,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.common import probe, ti
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import first_few, one_line
 from ansible_collections.mtls.nginx.plugins.module_utils.common.names import nearest
 from ansible_collections.mtls.nginx.plugins.module_utils.host.access_log import LoggedRequest
-from ansible_collections.mtls.nginx.plugins.module_utils.site import verify_errors
+from ansible_collections.mtls.nginx.plugins.module_utils.site import pages, verify_errors
 from ansible_collections.mtls.nginx.plugins.module_utils.site.verify_errors import Remedy
 
 _RESTORE = "restore that directory, or correct mtls_ca_dir"
@@ -130,6 +130,7 @@ class Reality:
     ``host`` is None where it could not be looked at, for the reason ``trouble``. ``answer`` is what the gate said, None
     where it was not asked; with ``as_client``, to a request with the client's own certificate, else to one without any.
     ``snippet``: the gate is in a server block of the host's own; ``not_asked`` says why that could not be asked.
+    ``page`` is what is wrong behind a gate that has let the client in.
     """
 
     now: datetime
@@ -140,6 +141,7 @@ class Reality:
     as_client: bool = False
     snippet: bool = False
     not_asked: str | None = None
+    page: pages.PageTrouble | None = None
 
 
 @dataclass(frozen=True)
@@ -182,7 +184,10 @@ class Diagnosis:
         """All of it for a person: the verdict, why, how that is known, and the remedy."""
         why = ". Besides, ".join(finding.text for finding in self.findings)
         # Causes of what the verdict says, or, where all is well, something else that is not.
-        link = ". However, " if self.let_in and not self.alarming else ": "
+        however = (
+            self.let_in and not self.alarming and not any(each.cause == "page_unanswered" for each in self.findings[:1])
+        )
+        link = ". However, " if however else ": "
         parts = [f"{self.verdict}{link if why else ''}{why}.", self.proof]
         if self.remedy:
             parts.append(f"Remedy: {self.remedy}.")
@@ -298,6 +303,7 @@ class _Case:
             return
         for rule in (
             self._open,
+            self._no_page,
             self._clock,
             self._no_answer,
             self._crl,
@@ -348,6 +354,15 @@ class _Case:
             return Cause("guards_nothing", text, remedy, keeps_out=False)
         text = f"{self.where} let in a request without any certificate"
         return Cause("open_gate", text, self.commands.site, keeps_out=False)
+
+    def _no_page(self) -> Cause | None:
+        page = self.reality.page
+        if page is None:
+            return None
+        remedy = page.remedy
+        if page.option:
+            remedy += f", or correct {page.option} of the service and run {self.commands.site}"
+        return Cause("page_unanswered", page.text, remedy, keeps_out=False)
 
     def _no_answer(self) -> Cause | None:
         answer, place = self.reality.answer, f"{self.where} ({self.reality.address})"

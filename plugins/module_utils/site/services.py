@@ -25,6 +25,7 @@ _UPSTREAM = re.compile(
 )
 _FILE_PATH = re.compile(r"/[\w./@%+~-]+")
 _PUBLIC_PATH = re.compile(r"/[\w./@%+~!,=:-]*")
+_NO_PAGE = "none"
 _BODY_SIZE = re.compile(r"[0-9]{1,12}[kmg]?", re.IGNORECASE)
 _HSTS_PRELOAD = 31536000  # seconds, the least that https://hstspreload.org takes
 HTTP_PORT = 80
@@ -80,6 +81,7 @@ class Service:
     """One service as the inventory describes it, checked. ``allow`` is None where every valid client may enter.
 
     ``authority`` is the directory of the authority whose clients enter, None for that of the host (``mtls_ca_dir``).
+    ``probe_path`` is the page that probes ask for behind the gate, None where they leave it alone.
     """
 
     name: str
@@ -105,6 +107,7 @@ class Service:
     request_buffering: bool | None = None
     read_timeout: int | None = None
     identity_headers: str | None = None
+    probe_path: str | None = None
 
     @property
     def trust(self) -> str:
@@ -116,6 +119,15 @@ class Service:
         """Every client that one of its allow lists names."""
         lists = [self.allow or (), *(item.allow for item in self.paths)]
         return tuple(dict.fromkeys(name for names in lists for name in names))
+
+    def opens_page(self, client: str | None) -> bool:
+        """Whether a client that the gate lets in may enter ``probe_path`` too. None is a client without a name.
+
+        A path that only resembles a listed one may be read as that, so that its list counts here as well.
+        """
+        page = (self.probe_path or "").lower()
+        lists = [item.allow for item in self.paths if page.startswith(item.path[:-1].lower())]
+        return self.probe_path is not None and all(client in allow for allow in lists)
 
     @property
     def variable(self) -> str:
@@ -209,6 +221,7 @@ def _parse_service(host: str, raw: Mapping[str, t.Any]) -> Service:
         request_buffering=raw.get("request_buffering"),
         read_timeout=raw.get("read_timeout"),
         identity_headers=raw.get("identity_headers"),
+        probe_path=None if raw.get("snippet") else _probe_path(where, raw.get("probe_path") or "/"),
     )
     if service.present:
         _check_content(where, service)
@@ -262,6 +275,11 @@ def _check_options(where: str, service: Service, raw: Mapping[str, t.Any]) -> No
         _refuse_options(
             where, raw, (*_BLOCK_OPTIONS, *_UPSTREAM_OPTIONS), "belongs into the server block that you have"
         )
+        if raw.get("probe_path") not in (None, "/"):
+            raise MtlsError(
+                f"{where}: probe_path is a page of a server block of ours, and what is behind a snippet is not asked;"
+                " remove it"
+            )
     if service.root:
         _refuse_options(where, raw, _UPSTREAM_OPTIONS, "is about an upstream, and root serves files")
     if service.exempt_networks:
@@ -331,7 +349,7 @@ def _listen(where: str, value: str) -> Endpoint:
 
 
 def _public_path(where: str, path: str) -> str:
-    if not _PUBLIC_PATH.fullmatch(path) or "//" in path or "/../" in f"{path}/" or "/./" in f"{path}/" or "%" in path:
+    if not _is_plain_path(path):
         raise MtlsError(
             f"{where}: public path '{path}' must start with / and be written plainly:"
             " no //, no . or .. segments, no % escapes, no spaces, quotes or ;"
@@ -339,6 +357,24 @@ def _public_path(where: str, path: str) -> str:
     if path == "/":
         raise MtlsError(f"{where}: public path '/' would open the whole service; such a service needs no gate")
     return path
+
+
+def _probe_path(where: str, path: str) -> str | None:
+    if path == _NO_PAGE:
+        return None
+    if not _is_plain_path(path):
+        raise MtlsError(
+            f"{where}: probe_path '{path}' must start with / and be written plainly, without // or . and .. segments,"
+            " escapes, arguments or spaces; write the path of a page, or none to have only the gate asked"
+        )
+    return path
+
+
+def _is_plain_path(path: str) -> bool:
+    return bool(
+        _PUBLIC_PATH.fullmatch(path)
+        and not ("//" in path or "/../" in f"{path}/" or "/./" in f"{path}/" or "%" in path)
+    )
 
 
 def _path_lists(where: str, raw: Sequence[Mapping[str, t.Any]]) -> tuple[PathList, ...]:

@@ -19,6 +19,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.store import handove
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.layout import Layout
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.register import Register
 from ansible_collections.mtls.nginx.plugins.module_utils.common import probe, times
+from ansible_collections.mtls.nginx.plugins.module_utils.site import pages
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service
 
 try:
@@ -53,9 +54,9 @@ class Witnesses:
 
         ``others`` are the clients of other authorities of the same host.
         """
-        listed = (lambda name: True) if service.allow is None else set(service.allow).__contains__
+        listed = _listed(service)
         attempts = [probe.Attempt("nobody (no certificate)", probe.NO_OR_BAD_CERTIFICATE)]
-        allowed = self._first(lambda name: listed(name) and self._may_enter(name))
+        allowed = self._allowed(service)
         for name, who, expect in (
             (allowed, "client '{}', who may enter,", probe.LET_IN),
             (
@@ -80,6 +81,16 @@ class Witnesses:
         with _impostor(certificate.subject, ca.subject) as identity:
             who = f"somebody with the name of '{allowed}' from a CA of the same name"
             yield [*attempts, probe.Attempt(who, probe.NO_OR_BAD_CERTIFICATE, identity)]
+
+    def page_attempt(self, service: Service) -> probe.Attempt | None:
+        """Return the request for what is behind the gate, as the client whom ``attempts`` expects to be let in.
+
+        None: the service is not to be asked for a page, or nobody whose key is here may enter it.
+        """
+        name = self._allowed(service)
+        if name is None or not service.opens_page(name):
+            return None
+        return pages.attempt(service, f"client '{name}'", self._file(name, "crt"), self._file(name, "key"))
 
     def certificate_attempts(self) -> list[probe.Attempt]:
         """Return what to try where only the CRL may have changed: nobody, a good certificate and a revoked one.
@@ -113,6 +124,13 @@ class Witnesses:
         who = f"client '{name}' with a certificate of the next authority"
         return [probe.Attempt(who, probe.LET_IN, self._file(name, "crt"), self._file(name, "key"))]
 
+    def _allowed(self, service: Service) -> str | None:
+        """Return a client that may enter, one that may enter the page too if there is any."""
+        listed = _listed(service)
+        return self._first(
+            lambda name: listed(name) and service.opens_page(name) and self._may_enter(name)
+        ) or self._first(lambda name: listed(name) and self._may_enter(name))
+
     def _cas(self) -> list[x509.Certificate]:
         return x509.load_pem_x509_certificates(self.authority.chain())
 
@@ -137,6 +155,10 @@ class Witnesses:
 
     def _file(self, name: str, kind: str) -> str:
         return os.path.join(self.layout.clients, name, f"{name}.{kind}")
+
+
+def _listed(service: Service) -> Callable[[str], bool]:
+    return (lambda name: True) if service.allow is None else set(service.allow).__contains__
 
 
 @contextlib.contextmanager

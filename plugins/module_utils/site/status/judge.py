@@ -499,6 +499,7 @@ def host_status(name: str, answer: Mapping[str, t.Any] | None) -> HostStatus:
     facts, probe = found["facts"], found["probe"]
     attempts = tuple(probe["attempts"] or ())
     not_asked = tuple(f"{item['service']}: {item['why']}" for item in probe["not_asked"] or ())
+    unanswered = tuple(f"{item['service']}: {item['why']}" for item in probe["unanswered"] or ())
     wrong = [_said(attempt) for attempt in attempts if not attempt["ok"]]
     opened = tuple(_said(attempt) for attempt in attempts if _lets_in(attempt))
     if probe["msg"] and not attempts and not probe["skipped"]:
@@ -529,6 +530,7 @@ def host_status(name: str, answer: Mapping[str, t.Any] | None) -> HostStatus:
         unguarded,
         not_asked,
         unfetched,
+        unanswered,
     )
 
 
@@ -566,6 +568,11 @@ def _open(hosts: Sequence[HostStatus], settings: Settings) -> Iterator[StatusFin
 
 
 def _host_findings(hosts: Sequence[HostStatus], settings: Settings) -> Iterator[StatusFinding]:
+    unanswered = tuple(f"{host.name} ({'; '.join(host.unanswered)})" for host in hosts if host.unanswered)
+    if unanswered:
+        remedy = "Start the application, or correct upstream or root. The gate itself does what it should."
+        title = "Services that let clients in and then show them an error"
+        yield StatusFinding(ACT_SOON, "page_unanswered", title, remedy, unanswered)
     not_asked = tuple(f"{host.name} ({'; '.join(host.not_asked)})" for host in hosts if host.not_asked)
     if not_asked:
         remedy = "Whether they let in the right clients is not known: only where they are included was looked at."

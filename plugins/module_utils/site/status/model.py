@@ -144,7 +144,7 @@ class HostStatus:
 
     `open` are those of the troubles that say who was let in and must not be, `unfetched` those that say why it could
     not fetch its CRL; `unguarded` are the paths of snippets that no server block includes, `not_asked` says which could
-    not be asked.
+    not be asked, `unanswered` which services open, and have no page behind the gate.
     """
 
     name: str
@@ -156,6 +156,7 @@ class HostStatus:
     unguarded: tuple[str, ...] = ()
     not_asked: tuple[str, ...] = ()
     unfetched: tuple[str, ...] = ()
+    unanswered: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.diagnosis import (
     Reality,
     diagnose,
 )
+from ansible_collections.mtls.nginx.plugins.module_utils.site.pages import PageTrouble
 from ansible_collections.mtls.nginx.plugins.module_utils.site.verify_errors import VERIFY_ERRORS
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -838,3 +839,21 @@ def test_who_is_a_stranger_and_who_issues_nothing(asked, recorded, cause, said):
 def test_nothing_explains_it_and_the_log_is_empty():
     causes = found(INTENT, RECORD, reality(status=403))
     assert causes["unexplained"].startswith("inventory, record and the host's files all say that it may enter; nginx")
+
+
+SILENT = PageTrouble("the gate opens, but http://a does not answer (502)", "start the application there", "upstream")
+
+
+def test_what_is_not_behind_the_gate_comes_first_and_is_not_the_gates_fault():
+    found = diagnose(intent(options="-i hosts.yml"), RECORD, reality(host(crl="another"), page=SILENT))
+    assert [each.cause for each in found.findings] == ["page_unanswered", "old_crl"]
+    assert (found.let_in, found.as_intended) == (True, True)
+    site = "ansible-playbook -i hosts.yml mtls.nginx.site --limit web1"
+    assert "as the inventory wants it: the gate opens, but http://a does not answer (502). Besides" in found.paragraph
+    assert f"start the application there, or correct upstream of the service and run {site}" in found.paragraph
+    assert found.commands[0] == site
+
+
+def test_what_the_inventory_cannot_mend_names_no_run_of_it():
+    found = diagnose(INTENT, RECORD, reality(page=replace(SILENT, option=None)))
+    assert (found.remedy, found.commands) == ("start the application there", ())

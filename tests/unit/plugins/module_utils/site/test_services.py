@@ -107,6 +107,16 @@ def test_reached_by_address(names):
         ({"max_body_size": "1t"}, "max_body_size '1t' is not a size"),
         ({"max_body_size": "10g; x"}, "is not a size"),
         ({"read_timeout": 0}, "read_timeout is 0"),
+        ({"probe_path": "health"}, "service nas: probe_path 'health' must start with /"),
+        ({"probe_path": "None"}, "probe_path 'None'"),
+        ({"probe_path": "/a b"}, "probe_path '/a b'"),
+        ({"probe_path": "/a?b=c"}, "probe_path '/a?b=c'"),
+        ({"probe_path": "/%61"}, "probe_path '/%61'"),
+        ({"probe_path": "//a"}, "probe_path '//a'"),
+        ({"probe_path": "/a/../b"}, "probe_path '/a/../b'"),
+        ({"probe_path": "/a\r\nX: y"}, "probe_path '/a"),
+        ({**SNIPPET, "probe_path": "/health"}, "what is behind a snippet is not asked"),
+        ({**SNIPPET, "probe_path": "none"}, "probe_path is a page of a server block of ours"),
         ({"hsts": {"max_age": -1}}, "max_age is -1"),
         ({"hsts": {"max_age": 600, "include_subdomains": True, "preload": True}}, "a max_age of 31536000 or more"),
         ({"hsts": {"max_age": 31536000, "preload": True}}, "preload needs include_subdomains"),
@@ -213,6 +223,42 @@ def test_a_preset_opens_nothing(preset):
     assert (nas.cors_preflight, nas.redirect_http) == (False, False)
     assert nas.allow == ("a",)
     assert not PRESETS[preset].keys() & {"allow", "paths", "state", "snippet"}
+
+
+@pytest.mark.parametrize(
+    ("said", "path"), [({}, "/"), ({"probe_path": "/a.b/c"}, "/a.b/c"), ({"probe_path": "none"}, None)]
+)
+def test_which_page_is_asked_for(said, path):
+    assert parse(service(**said))[0].probe_path == path
+
+
+def test_no_page_of_a_snippet_is_asked_for():
+    """The specification's default comes with it."""
+    (snippet,) = parse(service(**SNIPPET, probe_path="/"))
+    assert snippet.probe_path is None
+    assert not snippet.opens_page("a")
+
+
+@pytest.mark.parametrize(
+    ("path", "opens"),
+    [
+        ("/", ["a", "b", "c"]),
+        ("/open", ["a", "b", "c"]),
+        ("/admin", ["a"]),
+        ("/admin/x", ["a"]),
+        ("/Admin/x", ["a"]),  # may be read as that
+        ("/admin.json", ["a"]),
+        ("/admin/deep/x", []),  # of two lists that name nobody in common
+        ("none", []),
+    ],
+)
+def test_who_may_be_sent_to_the_page(path, opens):
+    lists = [{"path": "/admin/", "allow": ["a"]}, {"path": "/admin/deep/", "allow": ["b"]}]
+    (nas,) = parse(service(allow=["a", "b", "c"], paths=lists, probe_path=path))
+    assert [name for name in ("a", "b", "c", None) if nas.opens_page(name)] == [
+        *opens,
+        *([None] if "c" in opens else []),
+    ]
 
 
 def test_everybody_whom_a_list_names():

@@ -56,6 +56,27 @@ def test_without_an_allow_list_everybody_may_enter(ours):
         assert [status for _who, status in expected(attempts)] == [400, 204, 400, 400]
 
 
+def test_the_page_is_asked_for_as_who_is_let_in(ours, pki):
+    found = ours.page_attempt(service(allow=["phone"], probe_path="/health"))
+    assert (found.who, found.path, found.expect) == ("client 'phone'", "/health", None)
+    assert (found.certificate, found.key) == tuple(str(pki.file("phone", kind)) for kind in (".crt", ".key"))
+    assert ours.page_attempt(service(allow=["phone"], probe_path="none")) is None
+    assert ours.page_attempt(service(allow=["lost"])) is None
+    assert ours.page_attempt(service(allow=[])) is None
+    pki.file("phone", ".key").unlink()
+    assert ours.page_attempt(service(allow=["phone"])) is None
+
+
+@pytest.mark.parametrize(("listed", "sent"), [("guest", "guest"), ("phone", "phone"), ("lost", None)])
+def test_nobody_is_sent_to_a_page_whose_own_list_names_others(ours, listed, sent):
+    nas = service(allow=["guest", "phone"], probe_path="/a/b", paths=[{"path": "/a/", "allow": [listed]}])
+    found = ours.page_attempt(nas)
+    assert (found and found.who) == (sent and f"client '{sent}'")
+    # Whom the gate must let in is the same client, as it is the gate's answer that opens the way.
+    with ours.attempts(nas) as attempts:
+        assert f"client '{sent or 'guest'}', who may enter," in dict(expected(attempts))
+
+
 def test_the_forged_certificate_has_the_names_and_another_key(ours, pki):
     with ours.attempts(service(allow=["phone"])) as attempts:
         forged = pathlib.Path(attempts[-1].certificate)

@@ -416,6 +416,18 @@ def test_what_could_not_be_asked_is_no_trouble_of_the_host():
     assert host.not_asked == ("photos: no name leads there",)
 
 
+def test_a_gate_with_nothing_behind_it_is_no_trouble_of_the_host(small):
+    why = "the gate opens, but http://127.0.0.1:23100 does not answer (502)"
+    answer = {
+        "facts": {"nginx": FACTS},
+        "probe": {"attempts": [], "unanswered": [{"service": "wiki", "why": why}]},
+    }
+    host = host_status("nas", answer)
+    assert (host.state, host.troubles, host.unanswered) == ("as it should be", (), (f"wiki: {why}",))
+    status = status_of([small.plan], times.now(), Settings(), {"nas": answer})
+    assert found(status) == [(ACT_SOON, "page_unanswered", (f"nas (wiki: {why})",))]
+
+
 def test_a_weak_authority_is_told(tmp_path, monkeypatch):
     """With real keys: test_creation.py."""
     fleet = samples.Fleet(tmp_path)
