@@ -36,6 +36,7 @@ SETTINGS = {
     "client_renew_before": 30,
     "server_days": 365,
     "server_renew_before": 30,
+    "crl_publish": None,
     "contact": {"name": "Ana", "url": "mailto:ana@example.com"},
 }
 PEOPLE = ("anna", "ben", "chloé", "dimitri", "eva", "farid", "grace", "henrik", "inés", "jonas")
