@@ -63,9 +63,12 @@ def test_each_path_has_its_list(served):
     assert statuses == {"parent": [200] * 4, "kid": [403, 200, 200, 403], None: [400, 400, 200, 400]}
 
 
+BROWSER = "Accept: text/html\r\n"  # programs get text
+
+
 def test_a_page_of_ones_own(served):
     for who, reason in (("kid", b"list"), (None, b"none")):
-        answer = served.ask(served.port, client=who)
+        answer = served.ask(served.port, client=who, headers=BROWSER)
         assert answer.body.startswith(b"<h1>OURS: ")
         assert answer.body.endswith(reason)
         assert answer.headers["Strict-Transport-Security"] == "max-age=600"
@@ -77,7 +80,7 @@ def test_a_broken_page_changes_nothing(served):
     page.write_text("{{ titel }}")
     try:
         assert "mtls_error_page_template" in served.refused()
-        assert served.ask(served.port).body.startswith(b"<h1>OURS: ")
+        assert served.ask(served.port, headers=BROWSER).body.startswith(b"<h1>OURS: ")
     finally:
         page.write_text(before)
 
@@ -91,7 +94,7 @@ def test_without_pages_nginx_has_its_words(served):
     finally:
         del served.host_vars["web"]["mtls_error_pages"]
         served.ok()
-    assert served.ask(served.port).body.startswith(b"<h1>OURS: ")
+    assert served.ask(served.port, headers=BROWSER).body.startswith(b"<h1>OURS: ")
 
 
 def behind_a_proxy(site, address: str) -> int:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import email.utils
 import http.client
 import signal
 import ssl
@@ -24,6 +25,8 @@ SECONDS = 60.0  # for all of it, names and redirects included
 REDIRECTS = 5
 _SILENCE = 20.0  # seconds without a byte
 _PART = 1 << 16
+_DATES = ("Last-Modified", "Date")
+_SETTLED = 2  # seconds
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,21 @@ def _fetch(url: str, ca_file: str, validators: dict[str, str]) -> Answer:
         content = _read(response)
         named = {"If-None-Match": "ETag", "If-Modified-Since": "Last-Modified"}
         found = {ours: response.headers[theirs] for ours, theirs in named.items() if response.headers[theirs]}
-    return Answer(content, found)
+        return Answer(content, found if _is_settled(response.headers) else {})
+
+
+def _is_settled(headers: http.client.HTTPMessage) -> bool:
+    """Tell whether another content would have another date (RFC 9110, 8.8.2.2); nginx's ETag is made of it, too.
+
+    What is published twice within a second, and has one size, would be "not modified" for ever.
+    """
+    if not headers["Last-Modified"]:
+        return True
+    try:
+        changed, sent = (email.utils.parsedate_to_datetime(headers[name]) for name in _DATES)
+        return (sent - changed).total_seconds() >= _SETTLED
+    except (TypeError, ValueError):  # one is missing, or no date
+        return False
 
 
 def _read(response: http.client.HTTPResponse) -> bytes:
