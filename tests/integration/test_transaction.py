@@ -490,9 +490,12 @@ def test_a_binary_upgrade_where_no_sockets_can_be_seen(serving, upgrading, monke
     workers = serving.nginx.workers(upgrading)
     monkeypatch.setattr(ports, "socket_inodes", lambda _pid: set())
     assert set(serving.nginx.strangers()) == workers
-    monkeypatch.setattr(serving.nginx, "_find_master", lambda: upgrading)  # seen from the old one
-    serving.nginx._known = None
-    assert {worker.parent for worker in serving.nginx.strangers()} == {serving.nginx._pid_from_file()}
+    with monkeypatch.context() as patched:
+        patched.setattr(serving.nginx, "_find_master", lambda: upgrading)  # seen from the old one
+        serving.nginx._known = None
+        found = serving.nginx.strangers()
+    serving.nginx._known = None  # the new one is to be stopped at the end
+    assert {worker.parent for worker in found} == {serving.nginx._pid_from_file()}
 
 
 def test_an_old_master_without_workers_is_no_obstacle(serving, upgrading):
