@@ -30,7 +30,7 @@ CORES = {
 }
 CANDIDATES = {"2.22": "ansible-core>=2.22.0rc1,<2.23"}  # release candidates too: there was nothing else yet
 OLDEST = {"2.17": "cryptography==42.*"}  # the oldest of everything together
-PACKAGES = ("hypothesis", "pkilint", "pytest", "pytest-xdist", "python-pkcs11")
+PACKAGES = ("hypothesis", "markdown-it-py", "pkilint", "pytest", "pytest-xdist", "python-pkcs11")
 TESTS = (
     "tests/unit",
     "--ignore=tests/unit/fuzz",  # about this project's own parsing, which no ansible-core has a part in

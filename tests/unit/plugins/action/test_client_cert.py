@@ -23,7 +23,12 @@ def controller(tmp_path) -> Controller:
 @pytest.fixture
 def shown(monkeypatch) -> list[str]:
     lines: list[str] = []
-    monkeypatch.setattr(client_cert.Display, "display", lambda _self, text, **_options: lines.append(text))
+
+    def display(_self, text, **_options) -> None:
+        if text.startswith("client_cert: "):  # and not what Ansible itself has to say
+            lines.append(text)
+
+    monkeypatch.setattr(client_cert.Display, "display", display)
     monkeypatch.setattr(client_cert, "_LOOK", 0.01)
     return lines
 
@@ -40,7 +45,6 @@ def test_a_long_run_is_told_and_a_short_one_is_not(controller, shown, pki, monke
     monkeypatch.setattr(client_cert.client_cert, "work", long)
     assert controller.run("client_cert", ca_path=str(pki.path), clients=[{"name": "phone"}])["changed"]
     assert len(shown) == 1, "the next line comes seconds later"
-    assert shown[0].startswith("client_cert: ")
     assert shown[0].endswith(" of 1,200 certificates")
 
     monkeypatch.setattr(client_cert.client_cert, "work", lambda _call: time.sleep(0.05) or {"changed": False})

@@ -103,7 +103,12 @@ def test_what_is_no_answer_is_one_message(asking, answer):
     action, variables = asking
     profile = ("legacy",) if "profile" in inspect.signature(ActionBase._parse_returned_data).parameters else ()
     said = {"rc": 0, "stdout": answer, "stderr": ""}
-    action._execute_module = lambda **_options: action._parse_returned_data(said, *profile)
+
+    def execute_module(**_options) -> dict:
+        parsed = action._parse_returned_data(said, *profile)
+        return parsed if isinstance(parsed, dict) else parsed.as_result_dict(for_round_trip=True)  # from 2.21 on
+
+    action._execute_module = execute_module
     done = action.run(task_vars=variables)
     assert done["failed"]
     assert 20 < len(done["msg"]) < 500

@@ -40,7 +40,9 @@ def test_all_hosts_are_read_whoever_asks(plan, tmp_path):
 
 
 def test_a_variable_that_cannot_be_read_is_named(plan):
-    with pytest.raises(MtlsError, match=r"^host nas: variable mtls_clients cannot be read: .*no_such_variable"):
+    # Before ansible-core 2.19 the template stays as it is.
+    said = r"(variable mtls_clients cannot be read: .*no_such_variable|mtls_clients is not a list)"
+    with pytest.raises(MtlsError, match=f"^host nas: {said}"):
         plan({"nas": {"mtls_services": [WEB], "mtls_clients": "{{ no_such_variable }}"}})
 
 

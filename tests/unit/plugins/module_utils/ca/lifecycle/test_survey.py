@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -386,6 +387,14 @@ def test_a_cipher_that_is_not_supported_is_not_a_wrong_passphrase(loose, tmp_pat
     openssl(*("ec", "-in", "ca.key", "-des", "-passout", "pass:geheim", "-out", "des.key", *providers), cwd=loose.path)
     (loose.path / "des.key").rename(loose.path / "ca.key")
     before = tree(loose.path)
+    try:
+        serialization.load_pem_private_key((loose.path / "ca.key").read_bytes(), b"geheim")
+    except (TypeError, ValueError, UnsupportedAlgorithm):
+        pass
+    else:  # older versions of cryptography bring the cipher along
+        adopt(tmp_path / "pki", loose.path, source_passphrase="geheim")
+        assert (tmp_path / "pki" / "ca.key").exists()
+        return
     said = r"ca\.key: is encrypted with DES-CBC, and this cipher is not supported; convert it with `openssl pkey"
     with pytest.raises(MtlsError, match=said):
         adopt(tmp_path / "pki", loose.path, source_passphrase="geheim")
