@@ -52,7 +52,6 @@ def test_no_tests_are_left_of_a_file_that_is_gone() -> None:
     allowed = {  # of several files
         "modules/test_controller_modules.py",
         "modules/test_crl_distribution_point.py",
-        "module_utils/ca/lifecycle/test_layouts.py",
         "module_utils/ca/lifecycle/test_repair.py",
         "module_utils/ca/store/test_line_ends.py",
     }

@@ -4,8 +4,8 @@
 """The folders that other programs leave, adopted: made by the program itself where Debian has it, else rebuilt.
 
 docs/authorities.md says which is which. Each has the clients phone and lost, and lost is revoked as that program does
-it. easy-rsa 3 is in test_adoption.py, the tutorial with root-ca.db in test_survey.py, community.crypto in the
-integration tests.
+it. easy-rsa 3 is in the unit tests (test_adoption.py), as is the tutorial with root-ca.db (test_survey.py);
+community.crypto is in test_adoption.py here.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from ansible_collections.mtls.nginx.tests.by_hand import ByHand
 from ansible_collections.mtls.nginx.tests.unit.support import Pki, openssl, run_module, tree
 
 EASYRSA = Path("/usr/share/easy-rsa/easyrsa")
-PAGE = (Path(__file__).parents[6] / "docs" / "authorities.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "authorities.md").read_text()
 
 
 @dataclass
