@@ -8,7 +8,9 @@ What nginx makes of it: tests/gate/test_repair.py.
 
 from __future__ import annotations
 
+import copy
 import json
+import shutil
 
 import pytest
 from cryptography import x509
@@ -28,12 +30,20 @@ from ansible_collections.mtls.nginx.tests.unit.support import Pki, lint, openssl
 REMEDY = r"mtls_ca_repair: true \(the option repair of mtls\.nginx\.ca_init and ca_adopt\)"
 
 
-@pytest.fixture(params=KINDS)
-def by_hand(request, tmp_path) -> ByHand:
-    ca = ByHand(tmp_path / "pki", request.param)
+@pytest.fixture(scope="module", params=KINDS)
+def made(request, tmp_path_factory) -> ByHand:
+    ca = ByHand(tmp_path_factory.mktemp("made") / "pki", request.param)
     ca.client("user")
     ca.client("lost")
     ca.revoke("lost")
+    return ca
+
+
+@pytest.fixture
+def by_hand(made, tmp_path) -> ByHand:
+    ca = copy.copy(made)
+    ca.path = tmp_path / "pki"
+    shutil.copytree(made.path, ca.path)
     return ca
 
 
