@@ -61,7 +61,7 @@ class ActionModule(HostAction):
         if found.service.snippet:
             return self._of_snippet(found, found.service, arguments, address)
         # Before the host is looked at, so that its log has this request too.
-        answer = _ask(found, _target(found.service, address))
+        answer = _ask(found, found.service.target(address))
         _gate, state, trouble = self._look(found, arguments)
         return Reality(
             now=times.now(),
@@ -80,7 +80,7 @@ class ActionModule(HostAction):
         was_let_in = reality.as_client and reality.answer is not None and reality.answer.status == probe.LET_IN
         if service is None or found.identity is None or not was_let_in or not service.opens_page(found.intent.client):
             return None
-        target = _target(service, probe_address(arguments["address"], service, self._task_vars))
+        target = service.target(probe_address(arguments["address"], service, self._task_vars))
         return pages.trouble(service, probe.ask(target, pages.attempt(service, found.intent.who, *found.identity)))
 
     def _of_snippet(
@@ -135,10 +135,6 @@ def _question(arguments: dict[str, t.Any], host: str, plans: t.Mapping[str, t.An
         )
     certificate = arguments["certificate"] and os.path.abspath(arguments["certificate"])
     return evidence.Question(host, arguments["service"], arguments["client"] or None, certificate or None)
-
-
-def _target(service: Service, address: str) -> probe.Target:
-    return probe.Target(address, service.listen.port, service.probe_name, bool(service.proxy_protocol_from))
 
 
 def _ask(found: evidence.Evidence, target: probe.Target) -> probe.ProbeOutcome:

@@ -13,8 +13,7 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.layout import Layout
-from ansible_collections.mtls.nginx.plugins.module_utils.common import files
-from ansible_collections.mtls.nginx.plugins.module_utils.common.contact import Contact
+from ansible_collections.mtls.nginx.plugins.module_utils.common import contact, files
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.site.handouts import Handouts, Template
 from ansible_collections.mtls.nginx.plugins.plugin_utils.facts import refuse_facts
@@ -34,7 +33,7 @@ ARGUMENTS = {
         },
     },
     "template": {"type": "path"},
-    "contact": {"type": "dict", "options": {"name": {"type": "str", "required": True}, "url": {"type": "str"}}},
+    "contact": contact.OPTION,
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "foreseen": {"type": "list", "elements": "dict", "default": []},
 }
@@ -58,7 +57,7 @@ class ActionModule(ActionBase):
                 handouts = Handouts(
                     arguments["ca_path"],
                     arguments["services"],
-                    Template(PAGE_DIR, arguments["template"] or None, Contact.of(arguments["contact"])),
+                    Template(PAGE_DIR, arguments["template"] or None, contact.Contact.of(arguments["contact"])),
                 )
                 outcome = handouts.reconcile(
                     wanted=arguments["state"] == "present", check=self._task.check_mode, foreseen=arguments["foreseen"]

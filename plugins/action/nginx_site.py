@@ -15,7 +15,7 @@ from ansible import constants as C
 from ansible.utils.display import Display
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import revoking
-from ansible_collections.mtls.nginx.plugins.module_utils.common.contact import Contact
+from ansible_collections.mtls.nginx.plugins.module_utils.common import contact
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.host import crl_timer, gates
 from ansible_collections.mtls.nginx.plugins.module_utils.host.request import Snippet, SnippetGate, SnippetPlaces
@@ -87,7 +87,7 @@ ARGUMENTS = {
     "crl_min_days": {"type": "int", "default": 3},
     "replace_authority": {"type": "bool", "default": False},
     "error_pages": {"type": "bool", "default": True},
-    "contact": {"type": "dict", "options": {"name": {"type": "str", "required": True}, "url": {"type": "str"}}},
+    "contact": contact.OPTION,
     "error_page_template": {"type": "str"},
     "shutdown_timeout": {"type": "int", "default": 60},
     "textfile_dir": {"type": "path"},
@@ -386,7 +386,7 @@ def _nginx_host(facts: dict[str, t.Any], arguments: dict[str, t.Any], base: str 
         error_pages=arguments["error_pages"],
         name_servers=facts["name_servers"],
         names=facts["names"],
-        contact=Contact.of(arguments["contact"]),
+        contact=contact.Contact.of(arguments["contact"]),
         crl_server=CrlServer(server["server_name"].lower(), server["port"])
         if server and server["host"] == host
         else None,

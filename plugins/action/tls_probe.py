@@ -87,7 +87,8 @@ class ActionModule(ActionBase):
             unanswered: list[dict[str, str]] = []
             for service in present:
                 address = probe_address(arguments["address"], service, task_vars)
-                for place in targets(service, gates, address) if service.snippet else [_own(service, address)]:
+                ours = [SnippetTarget(service.name, service.target(address))]
+                for place in targets(service, gates, address) if service.snippet else ours:
                     why, found = _ask(place, service, witnesses, crl_only=arguments["crl_only"])
                     asked += found
                     if why and service.snippet:
@@ -118,12 +119,6 @@ class ActionModule(ActionBase):
         if wrong:
             result.update(failed=True, msg=f"host {host}, {'; '.join(wrong)}")
         return result
-
-
-def _own(service: Service, address: str) -> SnippetTarget:
-    """Return where a server block of ours is asked."""
-    target = probe.Target(address, service.listen.port, service.probe_name, bool(service.proxy_protocol_from))
-    return SnippetTarget(service.name, target)
 
 
 def _ask_page(

@@ -321,8 +321,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import clien
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client import Client
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.mobileconfig import Signer
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.options import AUTHORITY_OPTIONS, TRUST
-from ansible_collections.mtls.nginx.plugins.module_utils.common import entry, times
-from ansible_collections.mtls.nginx.plugins.module_utils.common.contact import Contact
+from ansible_collections.mtls.nginx.plugins.module_utils.common import contact, entry, times
 
 _MOST_LISTED = 5
 
@@ -354,7 +353,7 @@ SPEC = {
         "crl_distribution_point": {"type": "str"},
         "mobileconfig": {"type": "bool", "default": False},
         "profile_ca": {"type": "bool", "default": False},
-        "contact": {"type": "dict", "options": {"name": {"type": "str", "required": True}, "url": {"type": "str"}}},
+        "contact": contact.OPTION,
         "profile_signer": {
             "type": "dict",
             "no_log": False,
@@ -402,7 +401,7 @@ def work(call: entry.Call) -> dict[str, Any]:
                 check=call.check_mode,
                 profile_ca=options["profile_ca"],
                 profile_signer=signer,
-                contact=Contact.of(options["contact"]),
+                contact=contact.Contact.of(options["contact"]),
                 stay_revoked=_on_hold(authority, options["revoked"]),
                 crl_point=options["crl_distribution_point"],
             )

@@ -12,6 +12,8 @@ from typing import Any
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 
+# The argument specification of the option that names one.
+OPTION = {"type": "dict", "options": {"name": {"type": "str", "required": True}, "url": {"type": "str"}}}
 # What a page may link to: no scheme here makes a browser run anything. A $ would be a variable to nginx.
 _SCHEMES = ("https:", "http:", "mailto:", "tel:", "sms:", "xmpp:")
 _URL = re.compile(rf"(?:{'|'.join(_SCHEMES)})[\x21\x23\x25-\x3b\x3d\x3f-\x7e]{{1,500}}")

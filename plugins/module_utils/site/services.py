@@ -13,6 +13,7 @@ import typing as t
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ansible_collections.mtls.nginx.plugins.module_utils.common import probe
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.common.names import check_service_name
 from ansible_collections.mtls.nginx.plugins.module_utils.site.networks import check_exempt, parse_networks
@@ -159,6 +160,10 @@ class Service:
     def probe_name(self) -> str:
         """A server name that can be asked for."""
         return self.server_names[0].replace("*", "mtls-probe")
+
+    def target(self, address: str) -> probe.Target:
+        """Return where its own server block is asked at ``address``."""
+        return probe.Target(address, self.listen.port, self.probe_name, bool(self.proxy_protocol_from))
 
     @property
     def urls(self) -> tuple[str, ...]:
