@@ -15,7 +15,7 @@ description:
     where systemd does not run, and fetches once.
   - The program checks what it fetches, and installs it as M(mtls.nginx.nginx_config) does. Any failure leaves what the
     host has. It never starts an nginx that does not run.
-  - M(mtls.nginx.nginx_site) uses it where O(mtls.nginx.nginx_site#module:crl_urls) are given, and removes it otherwise.
+  - M(mtls.nginx.nginx_site) uses it where O(mtls.nginx.nginx_site#module:settings.crl_urls) are given, and removes it otherwise.
 options:
   files:
     description: Texts by path in that folder - the program, its settings, and C(minutes). Empty removes all of it.

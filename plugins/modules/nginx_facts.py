@@ -302,7 +302,6 @@ from ansible_collections.mtls.nginx.plugins.module_utils.host import (
     crl_timer,
     nginx_conf,
     nginx_process,
-    resolver,
 )
 from ansible_collections.mtls.nginx.plugins.module_utils.host.request import ChangeRequest, Snippet, textfile_from
 
@@ -405,6 +404,11 @@ def _configuration(
 
 
 def _names(names: Sequence[str], configuration: nginx_conf.Configuration | None) -> dict[str, Any]:
+    if not names:
+        return {"name_servers": [], "names": {}}
+    # Only here: most upstreams are addresses.
+    from ansible_collections.mtls.nginx.plugins.module_utils.host import resolver
+
     found = resolver.look_up(names, configuration)
     return {"name_servers": found.servers, "names": found.names}
 
