@@ -10,6 +10,8 @@ of version 3 that lacks basicConstraints. Which one does not depend here on the 
 from __future__ import annotations
 
 import datetime
+import functools
+import itertools
 import pathlib
 import subprocess
 
@@ -59,14 +61,15 @@ class ByHand:
 
     def __init__(self, path: pathlib.Path, kind: str) -> None:
         self.path = path
+        self._numbers = itertools.count()
         (path / "newcerts").mkdir(parents=True)
         (path / "index.txt").touch()
         (path / "serial").write_text("1000\n")
         (path / "openssl.cnf").write_text(_CONFIG)
         (path / "named.cnf").write_text(_NAMES_ITS_ISSUER)
+        self._new_key("ca.key")
         self.openssl(
-            *("req", "-new", "-x509", "-nodes", "-days", "3650", "-out", "ca.crt", "-keyout", "ca.key"),
-            *("-config", "openssl.cnf"),
+            *("req", "-new", "-x509", "-days", "3650", "-out", "ca.crt", "-key", "ca.key", "-config", "openssl.cnf")
         )
         if kind != "openssl":
             (path / "ca.crt").write_bytes(_ca_certificate(path, kind))
@@ -76,11 +79,15 @@ class ByHand:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
+    def _new_key(self, name: str) -> None:
+        (self.path / name).write_bytes(_rsa_key(next(self._numbers)))
+
     def client(self, name: str, *, names_its_issuer: bool = False) -> pathlib.Path:
         """A client's certificate and key in one file; its AKI may have issuer and serial of the CA."""
+        self._new_key(f"{name}.key")
         self.openssl(
-            *("req", "-new", "-newkey", "rsa:2048", "-nodes", "-config", "openssl.cnf", "-subj", f"/CN={name}"),
-            *("-keyout", f"{name}.key", "-out", f"{name}.csr"),
+            *("req", "-new", "-config", "openssl.cnf", "-subj", f"/CN={name}"),
+            *("-key", f"{name}.key", "-out", f"{name}.csr"),
         )
         extensions = ("-extfile", "named.cnf") if names_its_issuer else ()
         self.ca("-in", f"{name}.csr", "-out", f"{name}.crt", *extensions)
@@ -103,6 +110,14 @@ class ByHand:
     @property
     def certificate(self) -> x509.Certificate:
         return x509.load_pem_x509_certificate((self.path / "ca.crt").read_bytes())
+
+
+@functools.cache
+def _rsa_key(number: int) -> bytes:
+    """A key in PEM, as `openssl req -newkey rsa:2048 -nodes` writes it; each directory has its n-th key in common."""
+    return rsa.generate_private_key(65537, 2048).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
 
 
 def _ca_certificate(path: pathlib.Path, kind: str) -> bytes:
