@@ -88,6 +88,10 @@ options:
     description: Server names of services, by service, for RV(nginx.snippet_gates).
     type: dict
     default: {}
+  system_ca:
+    description: Whether to look for RV(nginx.system_ca). Otherwise that is null.
+    type: bool
+    default: false
 attributes:
   check_mode:
     description: Can run in check mode and return the same.
@@ -198,6 +202,10 @@ nginx:
       type: list
       elements: str
       sample: [192.0.2.53, "[2001:db8::53]"]
+    system_ca:
+      description: Path of the host's bundle of public CAs, null where there is none.
+      type: str
+      sample: /etc/ssl/certs/ca-certificates.crt
     names:
       description: What to ask name servers for, for each of O(names) - with a search domain, where one applies - and
         null if the host knows it from elsewhere, from C(/etc/hosts), as C(.local), or as an C(upstream) of nginx.
@@ -339,6 +347,7 @@ def gather(
         "directives": dict.fromkeys(_DIRECTIVES),
         "name_servers": [],
         "names": {},
+        "system_ca": None,
         "unguarded": [],
         "snippet_gates": [],
         "snippet_error": None,
@@ -465,6 +474,7 @@ def main() -> None:
                 },
             },
             "expected": {"type": "dict", "default": {}},
+            "system_ca": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
@@ -479,6 +489,11 @@ def main() -> None:
             facts["comparison"] = compare(conf_path, module.params["compare"])
             if facts["upgrading"]:  # who carries the request out says what to do
                 facts["comparison"]["settled"] = False
+        if module.params["system_ca"]:
+            # Only here: most hosts verify no upstream, or with a CA of their own.
+            from ansible_collections.mtls.nginx.plugins.module_utils.host import system_ca
+
+            facts["system_ca"] = system_ca.bundle()
         facts["crl_fetch"] = crl_timer.facts(conf_path, systemd=facts["systemd"])
         facts["trust"] = {"clock": time.time(), "held": comparison.held(module.params["expected"])}
         return {"changed": False, "nginx": facts}

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import itertools
 import os.path
 import re
@@ -21,7 +20,8 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site import host_paths
 from ansible_collections.mtls.nginx.plugins.module_utils.site.host_paths import TrustPaths
 from ansible_collections.mtls.nginx.plugins.module_utils.site.identity_headers import RFC9440
 from ansible_collections.mtls.nginx.plugins.module_utils.site.publication import Publication
-from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Endpoint, Service
+from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Endpoint, Service, host_name
+from ansible_collections.mtls.nginx.plugins.module_utils.site.upstream_tls import SYSTEM, UpstreamTlsPaths
 
 try:
     from cryptography import x509
@@ -52,7 +52,8 @@ class NginxHost:
     dates. ``error_page_template`` is a file on the controller, None for our own;
     ``contact`` is whom they name. ``name_servers`` are the host's, as
     nginx writes their addresses, and ``names`` says what to ask them for: None for a name that the host knows in
-    another way. ``crl_server`` is where it serves its CRL to others, without TLS.
+    another way. ``crl_server`` is where it serves its CRL to others, without TLS. ``system_ca`` is its bundle of public
+    CAs.
     """
 
     version: tuple[int, ...]
@@ -68,6 +69,7 @@ class NginxHost:
     name_servers: Sequence[str] = ()
     names: Mapping[str, str | None] = field(default_factory=dict)
     crl_server: CrlServer | None = None
+    system_ca: str | None = None
 
     @property
     def conf_dir(self) -> str:
@@ -140,6 +142,30 @@ class ListedView:
 
 
 @dataclass(frozen=True)
+class UpstreamTlsView:
+    """How nginx meets an ``https://`` upstream; paths are on the host."""
+
+    name: str | None  # what it asks for and what the certificate must be for; None where nobody is named
+    ca: str | None  # None where nothing is verified
+    certificate: str | None  # what it presents itself with
+    key: str | None
+
+    @classmethod
+    def of(cls, host: NginxHost, service: Service) -> UpstreamTlsView | None:
+        """Return it for a service, None for one that has no such upstream."""
+        wanted = service.upstream_tls
+        if wanted is None:
+            return None
+        paths = UpstreamTlsPaths.of(host.conf_dir, service.name)
+        return cls(
+            name=wanted.name,
+            ca=host.system_ca if wanted.ca == SYSTEM else paths.ca if wanted.verify else None,
+            certificate=paths.certificate if wanted.client else None,
+            key=paths.key if wanted.client else None,
+        )
+
+
+@dataclass(frozen=True)
 class ServiceView:
     """A service as ``mtls.conf.j2``, ``service.conf.j2``, ``snippet.conf.j2`` and ``gate.j2`` see it.
 
@@ -161,6 +187,7 @@ class ServiceView:
     certificate_key: str
     proxies: Sequence[str]  # networks of proxies that speak the PROXY protocol
     hsts: str | None  # the value of Strict-Transport-Security
+    relative_redirects: bool  # whether nginx's own redirects leave out the address, since it does not know the port
 
     # Who gets in
     allow: Sequence[str] | None  # names of clients, None for every valid client of the authority
@@ -187,8 +214,12 @@ class ServiceView:
     redirect: str | None  # what `proxy_redirect` takes at `/`, where its default does not do
     names: Sequence[Upstream]  # upstreams for whose name nginx asks at each request
     resolver: str | None  # name servers for that, None where the host has its own or none is needed
+    tls: UpstreamTlsView | None  # None where the upstream is reached without TLS
+    host_header: str | None  # what the upstream is told as Host, None for what the caller asked for
+    host_redirect: str | None  # what of the upstream's own redirects leads to that name, as `proxy_redirect` takes it
     max_body_size: str | None
     request_buffering: bool | None
+    response_buffering: bool | None
     read_timeout: int | None  # seconds
     client_cert: bool  # whether upstreams are told the whole certificate (RFC 9440)
 
@@ -230,6 +261,9 @@ def _view(host: NginxHost, service: Service, client_dns: Mapping[str, Sequence[s
         names=[each for each in (upstream, acme) if each and each.asked],
         resolver=_resolver(host, upstream),
         acme_resolver=_resolver(host, acme),
+        tls=UpstreamTlsView.of(host, service),
+        host_header=service.upstream_host,
+        host_redirect=_host_redirect(service.upstream_host, upstream),
         locations=_locations(service, upstream),
         certificate=certificate,
         certificate_key=key,
@@ -254,6 +288,7 @@ def _view(host: NginxHost, service: Service, client_dns: Mapping[str, Sequence[s
         hsts=service.hsts.value if service.hsts else None,
         max_body_size=service.max_body_size,
         request_buffering=service.request_buffering,
+        response_buffering=service.response_buffering,
         read_timeout=service.read_timeout,
         client_cert=service.identity_headers == RFC9440,
         # In a server block of the host's own there is nothing of ours behind the gate.
@@ -262,8 +297,9 @@ def _view(host: NginxHost, service: Service, client_dns: Mapping[str, Sequence[s
         homes=[name for name in service.server_names if not name.startswith("*.")]
         or [service.server_names[0].replace("*.", "")],
         home_patterns=[_sni_pattern(name) for name in service.server_names if name.startswith("*.")],
-        plain_listens=_sockets(host, service.plain_listen),
-        port_suffix="" if service.listen.port == 443 else f":{service.listen.port}",
+        plain_listens=[socket for each in service.plain_endpoints for socket in _sockets(host, each)],
+        port_suffix=service.port_suffix,
+        relative_redirects=any(service.public_port not in (None, each.port) for each in service.endpoints),
         acme_root=service.acme_root,
         acme_upstream=acme.passed if acme else None,
         acme_redirect=acme.redirect("/") if acme else None,
@@ -344,22 +380,15 @@ def split_upstream(upstream: str) -> tuple[str, str]:
     return match[1], (match[2] or "").rstrip("/")
 
 
-def host_name(upstream: str) -> str | None:
-    """Return the host name in an upstream, None for an address or a socket."""
-    match = re.fullmatch(r"https?://(?!unix:)([\w.-]+)(?::\d+)?(?:/.*)?", upstream)
-    if match is None:
-        return None
-    try:
-        ipaddress.ip_address(match[1])
-    except ValueError:
-        return match[1]
-    return None
-
-
 def host_names(services: Collection[Service]) -> list[str]:
     """Return the host names in the upstreams of services: the option ``names`` of ``nginx_facts``."""
     upstreams = [each for service in services if service.present for each in (service.upstream, service.acme_upstream)]
     return list(dict.fromkeys(filter(None, (host_name(upstream) for upstream in upstreams if upstream))))
+
+
+def needs_system_ca(services: Collection[Service]) -> bool:
+    """Tell whether a service trusts its host's public CAs: the option ``system_ca`` of ``nginx_facts``."""
+    return any(service.present and service.upstream_tls and service.upstream_tls.ca == SYSTEM for service in services)
 
 
 def _resolver(host: NginxHost, upstream: Upstream | None) -> str | None:
@@ -367,6 +396,13 @@ def _resolver(host: NginxHost, upstream: Upstream | None) -> str | None:
     if upstream is None or upstream.asked is None or host.directives.get("resolver"):
         return None
     return " ".join(host.name_servers) + ("" if host.ipv6 else " ipv6=off")
+
+
+def _host_redirect(name: str | None, upstream: Upstream | None) -> str | None:
+    """Return what ``proxy_redirect`` takes for redirects of an application to the name that it is told it has."""
+    if name is None or upstream is None:
+        return None
+    return rf"~^https?://(?i:{re.escape(name)}){re.escape(upstream.prefix)}(/.*)$"
 
 
 def _sni_pattern(name: str) -> str:
@@ -388,7 +424,7 @@ def _listens(host: NginxHost, service: Service) -> list[str]:
         parameters += " default_server"
     if service.proxy_protocol_from:
         parameters += " proxy_protocol"
-    return [socket + parameters for socket in _sockets(host, service.listen)]
+    return [socket + parameters for each in service.endpoints for socket in _sockets(host, each)]
 
 
 def _sockets(host: NginxHost, listen: Endpoint) -> list[str]:

@@ -26,6 +26,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.common import as_writte
 from ansible_collections.mtls.nginx.plugins.module_utils.common.contact import Contact
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.common.names import check_client_name, nearest
+from ansible_collections.mtls.nginx.plugins.module_utils.site import upstream_tls
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import (
     Service,
     check_server_name,
@@ -675,6 +676,15 @@ class _Collector:
                     raise MtlsError(
                         f"host {host}, service {service.name}: allow names '{name}', which is not a client; {hint}"
                     )
+            if service.present and service.upstream_client:
+                defined = self._clients.get(service.upstream_client)
+                upstream_tls.check_client(
+                    f"host {host}, service {service.name}",
+                    service.upstream_client,
+                    defined.definition if defined else None,
+                    known=self._clients,
+                    keys_kept=self._plan.settings["keep_client_keys"],
+                )
 
     def _refuse_revoked_yet_present(self) -> None:
         """Raise MtlsError for a client that would get a new certificate in each run, which the same run revokes."""

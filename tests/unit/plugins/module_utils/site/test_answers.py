@@ -60,6 +60,7 @@ HONEST = {
                 "systemd": True,
                 "name_servers": ["192.0.2.53", "[2001:db8::53]"],
                 "names": {"app.example.com": "app.example.com", "localhost": None},
+                "system_ca": "/etc/ssl/certs/ca-certificates.crt",
                 "comparison": {
                     "settled": True,
                     "fingerprints": {

@@ -20,7 +20,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.host_files import 
     to_compare,
 )
 from ansible_collections.mtls.nginx.plugins.module_utils.site.host_view import NginxHost, split_upstream
-from ansible_collections.mtls.nginx.plugins.module_utils.site.publication import Publication, ServerCredential
+from ansible_collections.mtls.nginx.plugins.module_utils.site.publication import Credential, Publication
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import parse_services
 from ansible_collections.mtls.nginx.tests.authorities import new_authority
 
@@ -49,15 +49,19 @@ def render(
     textfile_dir=None,
     error_pages=True,
     error_page_template=None,
+    system_ca=None,
     **directives,
 ):
     paths = "/etc/nginx/nginx.conf", "/var/log/nginx"
     pages = error_pages, error_page_template
-    host = NginxHost(version, ipv6, *paths, directives, timeout, textfile_dir, *pages)
+    host = NginxHost(version, ipv6, *paths, directives, timeout, textfile_dir, *pages, system_ca=system_ca)
     parsed = parse_services("web", services)
-    credentials = {service.name: ServerCredential("CERTIFICATE", "KEY") for service in parsed}
+    credentials = {service.name: Credential("CERTIFICATE", "KEY") for service in parsed}
     clients = {name: [dn] for name, dn in ({"phone": "CN=phone"} if dns is None else dns).items()}
-    return host_files(host, parsed, {"": Publication(*authority(), clients, {}, credentials)}, TEMPLATES)
+    comers = {service.name: Credential("CLIENT CERTIFICATE", "CLIENT KEY") for service in parsed}
+    published = Publication(*authority(), clients, {}, credentials, comers)
+    cas = {service.name: "UPSTREAM CA" for service in parsed if service.upstream_tls and service.upstream_tls.ca}
+    return host_files(host, parsed, {"": published}, TEMPLATES, upstream_cas=cas)
 
 
 def content(files, path):
@@ -85,7 +89,12 @@ def test_the_files_of_a_host():
         "/etc/nginx/server-certs/nas.crt",
     ]
     assert files.secrets == [{"path": "/etc/nginx/server-certs/nas.key", "content": "KEY"}]
-    assert files.absent == ["/etc/nginx/snippets/mtls-nas.conf"]
+    assert files.absent == [
+        "/etc/nginx/snippets/mtls-nas.conf",
+        "/etc/nginx/mtls-upstream/nas.ca.crt",
+        "/etc/nginx/mtls-upstream/nas.crt",
+        "/etc/nginx/mtls-upstream/nas.key",
+    ]
     assert files.probes == [{"address": "127.0.0.1", "port": 443, "server_name": "nas.lan", "expect": 400}]
     assert "KEY" not in "".join(item["content"] for item in files.files)
 
@@ -110,11 +119,41 @@ def test_fingerprints_are_those_of_the_files():
     assert found["/etc/nginx/snippets/mtls-nas.conf"] is None
 
 
+BACKEND = {**NAS, "upstream": "https://backend.lan:8443"}
+
+
+def test_the_files_for_an_upstream_with_tls():
+    tls = {"verify": True, "ca": "files/backend-ca.crt", "name": None, "client": "nas-to-backend"}
+    files = render({**BACKEND, "upstream_tls": tls})
+    assert content(files, "/etc/nginx/mtls-upstream/nas.ca.crt") == "UPSTREAM CA"
+    assert content(files, "/etc/nginx/mtls-upstream/nas.crt") == "CLIENT CERTIFICATE"
+    assert {"path": "/etc/nginx/mtls-upstream/nas.key", "content": "CLIENT KEY"} in files.secrets
+    assert not [path for path in files.absent if "mtls-upstream" in path]
+    text = content(files, "/etc/nginx/conf.d/mtls-nas.conf")
+    assert "proxy_ssl_trusted_certificate /etc/nginx/mtls-upstream/nas.ca.crt;" in text
+    assert "proxy_ssl_name           backend.lan;" in text
+    # The files stay as long as they are meant, and no longer.
+    files = render({**BACKEND, "upstream_tls": {"verify": False, "ca": None, "name": None, "client": None}})
+    assert len([path for path in files.absent if "mtls-upstream" in path]) == 3
+    assert "proxy_ssl_verify         off;" in content(files, "/etc/nginx/conf.d/mtls-nas.conf")
+
+
+def test_the_public_cas_of_the_host():
+    tls = {"verify": True, "ca": "system", "name": None, "client": None}
+    text = block({**BACKEND, "upstream_tls": tls}, system_ca="/etc/ssl/certs/ca-certificates.crt")
+    assert "proxy_ssl_trusted_certificate /etc/ssl/certs/ca-certificates.crt;" in text
+    with pytest.raises(MtlsError, match="service nas: upstream_tls: ca: system, and this host has no bundle"):
+        render({**BACKEND, "upstream_tls": tls})
+
+
 def test_an_absent_service_takes_all_of_its_files_along_and_nothing_else():
     files = render({**NAS, "state": "absent"})
     assert sorted(files.absent) == [
         "/etc/nginx/client-certs/pages.conf",
         "/etc/nginx/conf.d/mtls-nas.conf",
+        "/etc/nginx/mtls-upstream/nas.ca.crt",
+        "/etc/nginx/mtls-upstream/nas.crt",
+        "/etc/nginx/mtls-upstream/nas.key",
         "/etc/nginx/server-certs/nas.crt",
         "/etc/nginx/server-certs/nas.key",
         "/etc/nginx/snippets/mtls-nas.conf",

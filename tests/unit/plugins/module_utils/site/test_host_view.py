@@ -14,7 +14,12 @@ import pytest
 
 from ansible_collections.mtls.nginx.plugins.module_utils.site import host_view
 from ansible_collections.mtls.nginx.plugins.module_utils.site.host_paths import TrustPaths
-from ansible_collections.mtls.nginx.plugins.module_utils.site.host_view import NginxHost, Upstream, host_name
+from ansible_collections.mtls.nginx.plugins.module_utils.site.host_view import (
+    NginxHost,
+    Upstream,
+    host_name,
+    needs_system_ca,
+)
 from ansible_collections.mtls.nginx.plugins.module_utils.site.publication import Publication
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import parse_services
 
@@ -139,3 +144,11 @@ def test_sizes_are_set_only_where_the_defaults_do_not_do():
     assert host_view.hash_sizes(nginx(), [long], []) == {**none, "hash_bucket_size": 128}
     own = nginx(directives={"map_hash_bucket_size": "64"})
     assert host_view.hash_sizes(own, [long], []) == none
+
+
+def test_only_who_needs_them_has_the_hosts_public_cas_looked_for():
+    raw = {"name": "nas", "server_names": ["nas.lan"], "upstream": "https://b.lan"}
+    tls = {"verify": True, "ca": "system", "name": None, "client": None}
+    assert needs_system_ca(parse_services("web", [{**raw, "upstream_tls": tls}]))
+    assert not needs_system_ca(parse_services("web", [{**raw, "upstream_tls": {**tls, "ca": "a.crt"}}]))
+    assert not needs_system_ca(parse_services("web", [{**raw, "upstream": "http://b.lan"}]))

@@ -41,6 +41,42 @@ def test_a_host_gets_what_its_services_need(ours):
     assert published.credentials["nas"].key == (ours.path / "servers/web/nas.key").read_text()
 
 
+BACKEND = {"upstream": "https://backend.lan", "allow": ["phone"]}
+
+
+def as_client(name):
+    return {**BACKEND, "upstream_tls": {"verify": False, "ca": None, "name": None, "client": name}}
+
+
+def test_a_client_as_which_nginx_comes(ours):
+    published = publish(str(ours.path), "web", services(**as_client("phone")), crl_min_days=3)
+    credential = published.upstream_clients["nas"]
+    certificate = x509.load_pem_x509_certificate((ours.path / "clients/phone/phone.crt").read_bytes())
+    assert x509.load_pem_x509_certificates(credential.certificate.encode()) == [certificate]  # no root
+    assert credential.key == (ours.path / "clients/phone/phone.key").read_text()
+    assert published.client_dns == {"phone": ["CN=phone"]}  # it is on the allow list, and that alone lets it in here
+
+
+@pytest.mark.parametrize(
+    ("client", "said"),
+    [
+        ("lost", "upstream_tls: the certificate of client 'lost' is revoked"),
+        ("never", "upstream_tls: client 'never' has no certificate yet; run the role"),
+    ],
+)
+def test_a_client_as_which_nginx_cannot_come(ours, client, said):
+    with pytest.raises(MtlsError, match=f"host web, service nas: {said}"):
+        publish(str(ours.path), "web", services(**as_client(client)), crl_min_days=3)
+    foreseen = rehearse(str(ours.path), "web", services(**as_client(client)), [{"name": "phone"}, {"name": client}])
+    assert "PRIVATE KEY" in foreseen.upstream_clients["nas"].key
+
+
+def test_a_client_without_a_key_here_is_named(ours):
+    (ours.path / "clients/phone/phone.key").unlink()
+    with pytest.raises(MtlsError, match=r"the key of client 'phone' is not here .*mtls_keep_client_keys: true"):
+        publish(str(ours.path), "web", services(**as_client("phone")), crl_min_days=3)
+
+
 def test_what_is_absent_needs_nothing(ours):
     published = publish(str(ours.path), "web", services(state="absent", allow=["nobody"]), crl_min_days=3)
     assert (published.client_dns, published.refused, published.credentials) == ({}, {}, {})
