@@ -39,7 +39,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.host_paths import 
 from ansible_collections.mtls.nginx.plugins.module_utils.site.host_view import (
     CrlServer,
     NginxHost,
-    bucket_advice,
+    hash_advice,
     host_names,
     needs_system_ca,
 )
@@ -187,8 +187,8 @@ class ActionModule(HostAction):
         if unchanged is None:
             result = self._put_in_place(services, wanted, standings, replace_authority=replace_authority)
             held = result.get("access")
-            if result.get("failed") and "map_hash_bucket_size" in result.get("msg", ""):
-                result["msg"] += bucket_advice(nginx, services, publications) or ""
+            if result.get("failed") and "_hash_" in result.get("msg", ""):
+                result["msg"] += hash_advice(result["msg"], nginx, services, publications) or ""
         else:
             result = unchanged.as_result()
             self._warn(unchanged.own_bound, wanted)

@@ -171,9 +171,11 @@ nginx:
         map_hash_bucket_size: "128"
         map_hash_max_size: null
         resolver: null
+        server_names_hash_bucket_size: null
         set_real_ip_from: null
         ssl_session_cache: shared:SSL:10m
         variables_hash_bucket_size: null
+        variables_hash_max_size: null
         worker_shutdown_timeout: null
     unguarded:
       description: Snippets of this collection that no server block includes, so that they protect nothing.
@@ -320,6 +322,8 @@ _DIRECTIVES = {
     "map_hash_max_size": ("http",),
     "resolver": ("http",),
     "variables_hash_bucket_size": ("http",),
+    "variables_hash_max_size": ("http",),
+    "server_names_hash_bucket_size": ("http",),
     "set_real_ip_from": ("http",),
     "ssl_session_cache": ("http",),
     "worker_shutdown_timeout": (),

@@ -27,7 +27,14 @@ from .nginxes import REPOSITORY, Build
 # `trial.py` puts others in their place.
 _TEMPLATES = str(REPOSITORY / "roles" / "server" / "templates")
 _SECONDS = 15
-_DIRECTIVES = ("map_hash_bucket_size", "map_hash_max_size", "resolver", "variables_hash_bucket_size")
+_DIRECTIVES = (
+    "map_hash_bucket_size",
+    "map_hash_max_size",
+    "resolver",
+    "server_names_hash_bucket_size",
+    "variables_hash_bucket_size",
+    "variables_hash_max_size",
+)
 _PAGES = ("index.html", "secret", "api/secret", "page.php", "exact", "exactly", "open/index.html", "open/page")
 
 # Workers as root: the folder is below pytest's, which nobody else may enter.

@@ -16,10 +16,11 @@ from .pki import Identity
 
 @dataclass(frozen=True)
 class Visit:
-    """`sni` is None without one; `client` is the CN of the client's certificate, None without one."""
+    """`sni` is None without one; `client` is the CN of the client's `certificate` (DER), None without one."""
 
     sni: str | None
     client: str | None
+    certificate: bytes | None
     resumed: bool
     head: str
 
@@ -29,7 +30,7 @@ class Visit:
 
 
 class TlsUpstream:
-    """Serves with `identity`; asks clients for a certificate, and with `client_ca` insists on one."""
+    """Serves with `identity`; asks clients for a certificate of `client_ca`, if there is one."""
 
     def __init__(
         self, identity: Identity, *, client_ca: str | None = None, location: str = "", tls: str = "TLSv1.2"
@@ -42,13 +43,17 @@ class TlsUpstream:
         if tls == "TLSv1.3":
             self._context.minimum_version = ssl.TLSVersion.TLSv1_3
         if client_ca:
-            self._context.load_verify_locations(cadata=client_ca)
-            self._context.verify_mode = ssl.CERT_OPTIONAL
+            self.trust(client_ca)
         self._names: dict[int, str | None] = {}
         self._context.sni_callback = lambda connection, name, _context: self._names.update({id(connection): name})
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port = self._socket.getsockname()[1]
         threading.Thread(target=self._serve, daemon=True).start()
+
+    def trust(self, client_ca: str) -> None:
+        """Ask for certificates of this CA from now on."""
+        self._context.load_verify_locations(cadata=client_ca)
+        self._context.verify_mode = ssl.CERT_OPTIONAL
 
     def _serve(self) -> None:
         with contextlib.suppress(OSError):
@@ -66,7 +71,8 @@ class TlsUpstream:
             names = dict(pair for part in (connection.getpeercert() or {}).get("subject", ()) for pair in part)
             head = received.partition(b"\r\n\r\n")[0].decode("latin-1")
             resumed = bool(connection.session_reused)
-            self.visits.append(Visit(self._names.get(id(connection)), names.get("commonName"), resumed, head))
+            sni, certificate = self._names.get(id(connection)), connection.getpeercert(binary_form=True)
+            self.visits.append(Visit(sni, names.get("commonName"), certificate, resumed, head))
             status = f"302 Found\r\nLocation: {self._location}" if self._location else "200 OK"
             connection.sendall(f"HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: 2\r\n\r\nOK".encode())
 

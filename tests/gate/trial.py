@@ -58,6 +58,7 @@ KNOWN = {
     "_cert volatile": "the same",
     "resolver_timeout": "how long a request waits for a name server that says nothing",
     "map_hash_": "without it nginx only warns, or starts slowly; tests/gate/test_map_scale.py",
+    "server_names_hash_": "without it nginx does not start; tests/gate/test_map_scale.py",
     "variables_hash_": "without it nginx only warns",
     "proxy_headers_hash_": "without it nginx only warns",
 }

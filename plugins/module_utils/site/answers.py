@@ -213,9 +213,11 @@ _DIRECTIVES = (
     "map_hash_bucket_size",
     "map_hash_max_size",
     "resolver",
+    "server_names_hash_bucket_size",
     "set_real_ip_from",
     "ssl_session_cache",
     "variables_hash_bucket_size",
+    "variables_hash_max_size",
     "worker_shutdown_timeout",
 )
 

@@ -34,6 +34,12 @@ _DEFAULT_BUCKET = 64
 
 
 _DEFAULT_MAX_SIZE = 2048
+_DEFAULT_VARIABLES = 1024  # variables_hash_max_size
+
+
+# How many variables there are of each, at most; see ``Service.variable``.
+_MOST_OF_A_SERVICE = 11
+_MOST_OF_AN_AUTHORITY = 9
 
 
 @dataclass(frozen=True)
@@ -462,28 +468,45 @@ def _public_pattern(path: str) -> str:
 
 def hash_sizes(host: NginxHost, views: Sequence[ServiceView], bundles: Collection[Bundle]) -> dict[str, int | None]:
     """Return sizes of nginx's hash tables, None where its defaults do or the host sets its own."""
-    bucket, max_size = _bucket_size(views, bundles), _max_size(views)
+    names = _bucket_size(_server_names(host, views))
+    bucket, max_size = _bucket_size(_map_keys(views, bundles)), _max_size(views)
+    variables = len(views) * _MOST_OF_A_SERVICE + len(bundles) * _MOST_OF_AN_AUTHORITY
+    max_variables = _power_of_two(4 * variables)
     return {
+        "server_names_bucket_size": names
+        if names > _DEFAULT_BUCKET and not host.directives.get("server_names_hash_bucket_size")
+        else None,
         "hash_bucket_size": bucket
         if bucket > _DEFAULT_BUCKET and not host.directives.get("map_hash_bucket_size")
         else None,
         "hash_max_size": max_size
         if max_size > _DEFAULT_MAX_SIZE and not host.directives.get("map_hash_max_size")
         else None,
-        # For the many variables of a certificate's lines, or nginx warns.
-        "variables_bucket_size": _DEFAULT_BUCKET * 2
-        if any(view.client_cert for view in views) and not host.directives.get("variables_hash_bucket_size")
+        # The names of variables are long, and nginx warns where it finds no table without two of them in one bucket.
+        "variables_bucket_size": _DEFAULT_BUCKET * 2 if not host.directives.get("variables_hash_bucket_size") else None,
+        "variables_max_size": max_variables
+        if max_variables > _DEFAULT_VARIABLES and not host.directives.get("variables_hash_max_size")
         else None,
     }
 
 
-def _bucket_size(views: Sequence[ServiceView], bundles: Collection[Bundle]) -> int:
+def _server_names(host: NginxHost, views: Sequence[ServiceView]) -> list[str]:
+    """Return what nginx keeps in its table of server names."""
+    names = [name for view in views if not view.snippet for name in view.server_names]
+    return [*names, *([host.crl_server.server_name] if host.crl_server else [])]
+
+
+def _map_keys(views: Sequence[ServiceView], bundles: Collection[Bundle]) -> list[str]:
+    """Return the keys of maps."""
+    keys = [name for view in views for name in view.sni_names]
+    keys += [dn for bundle in bundles for dn in bundle.issuers]
+    keys += [client.key for view in views for client in view.clients]
+    return [*keys, *(name for view in views if view.redirect_http for name in view.homes)]
+
+
+def _bucket_size(keys: Sequence[str]) -> int:
     """Return the bucket's size, in bytes: a key of n bytes needs 8 + (n + 2 rounded up to 8) + 8 (measured)."""
-    keys = [len(name) for view in views for name in view.sni_names]
-    keys += [len(dn) for bundle in bundles for dn in bundle.issuers]
-    keys += [len(client.key) for view in views for client in view.clients]
-    keys += [len(name) for view in views if view.redirect_http for name in view.homes]
-    return _power_of_two(16 + (max(keys, default=0) + 2 + 7) // 8 * 8)
+    return _power_of_two(16 + (max(map(len, keys), default=0) + 2 + 7) // 8 * 8)
 
 
 def _max_size(views: Sequence[ServiceView]) -> int:
@@ -491,18 +514,36 @@ def _max_size(views: Sequence[ServiceView]) -> int:
     return _power_of_two(2 * max((len(view.clients) for view in views), default=0))
 
 
-def bucket_advice(host: NginxHost, services: Sequence[Service], publications: Mapping[str, Publication]) -> str | None:
-    """Return what to add to nginx's words where it rejects these files: the host's own bucket size is too small."""
+def hash_advice(
+    said: str, host: NginxHost, services: Sequence[Service], publications: Mapping[str, Publication]
+) -> str | None:
+    """Return what to add to nginx's words where it rejects these files for a hash table: what the host has to set."""
     bundles = {name: Bundle.of(publication) for name, publication in publications.items()}
     views = views_of(host, [service for service in services if service.present], publications)
-    needed = _bucket_size(views, bundles.values())
-    own = host.directives.get("map_hash_bucket_size")
-    if not own or not own.isdigit() or int(own) >= needed:
-        return None
-    return (
-        f". The host sets map_hash_bucket_size {own} in its http block, and the longest subject or server name needs"
-        f" {needed}: write {needed} there, or take the line away, and mtls.conf sets what is needed"
-    )
+    needs = {
+        "map_hash_bucket_size": ("subject or server name", _map_keys(views, bundles.values())),
+        "server_names_hash_bucket_size": ("server name", _server_names(host, views)),
+    }
+    advice = []
+    for directive, (what, keys) in needs.items():
+        own, needed = host.directives.get(directive), _bucket_size(keys)
+        if own and own.isdigit() and int(own) < needed:
+            advice.append(
+                f". The host sets {directive} {own} in its http block, and the longest {what} needs {needed}: write"
+                f" {needed} there, or take the line away, and mtls.conf sets what is needed"
+            )
+    # The first map of a host fixes both sizes, and conf.d/*.conf is read in the alphabet's order.
+    late = {
+        "map_hash_bucket_size": _bucket_size(needs["map_hash_bucket_size"][1]),
+        "map_hash_max_size": _max_size(views),
+    }
+    for directive, needed in late.items():
+        if f'"{directive}" directive is duplicate' in said and not host.directives.get(directive):
+            advice.append(
+                f". A map of the host's own comes before mtls.conf and fixes {directive}: write '{directive}"
+                f" {needed};' into the http block of {host.conf_path}, above its includes"
+            )
+    return "".join(advice) or None
 
 
 def _power_of_two(least: int) -> int:

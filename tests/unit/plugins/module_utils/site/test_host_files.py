@@ -19,7 +19,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.host_files import 
     host_files,
     to_compare,
 )
-from ansible_collections.mtls.nginx.plugins.module_utils.site.host_view import NginxHost, split_upstream
+from ansible_collections.mtls.nginx.plugins.module_utils.site.host_view import NginxHost, hash_advice, split_upstream
 from ansible_collections.mtls.nginx.plugins.module_utils.site.publication import Credential, Publication
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import parse_services
 from ansible_collections.mtls.nginx.tests.authorities import new_authority
@@ -448,3 +448,20 @@ def test_nothing_ever_listens_for_http3():
         assert "quic" not in text
         assert "http3" not in text
         assert "proxy_hide_header      Alt-Svc;" in text
+
+
+def test_what_to_set_where_a_table_is_too_small():
+    """Added to nginx's words."""
+    services = parse_services("web", [{**NAS, "server_names": ["x" * 60]}])
+    published = {"": Publication(*authority(), {"phone": ["CN=phone"]}, {}, {})}
+
+    def advice(said, **directives):
+        host = NginxHost((1, 22, 1), True, "/etc/nginx/nginx.conf", "/var/log/nginx", directives)
+        return hash_advice(said, host, services, published)
+
+    duplicate = 'nginx: [emerg] "map_hash_bucket_size" directive is duplicate in /etc/nginx/conf.d/mtls.conf:2'
+    assert "write 'map_hash_bucket_size 128;' into the http block of /etc/nginx/nginx.conf, above" in advice(duplicate)
+    said = advice("could not build server_names_hash", server_names_hash_bucket_size="64")
+    assert "The host sets server_names_hash_bucket_size 64 in its http block, and the longest server name" in said
+    assert "The host sets map_hash_bucket_size 64 in" in advice("could not build map_hash", map_hash_bucket_size="64")
+    assert advice("could not build map_hash") is None
