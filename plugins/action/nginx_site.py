@@ -174,6 +174,12 @@ class ActionModule(HostAction):
                 "systemd": facts["systemd"],
                 "message": "nginx is not installed",
             }
+        if not facts["installed"] and self._task.check_mode:
+            display.warning(
+                f"host {self._host}: nginx is not installed, so its version is not known, and the configuration shown"
+                " is that for the oldest one: a run may write some lines otherwise (http2, ssl_conf_command, sessions),"
+                " and asks nginx whether it accepts them"
+            )
         replace_authority = self._arguments["replace_authority"]
         now = time.time()
         answer = TrustAnswer.of(facts["trust"], before, now)

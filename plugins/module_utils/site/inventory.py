@@ -14,7 +14,7 @@ import copy
 import os
 import re
 import typing as t
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -225,12 +225,16 @@ class InventoryReader:
                 self.check_as_written(host, prefixed, follow)
 
     def plan(
-        self, hosts: Mapping[str, Mapping[str, t.Any]], base_dirs: Mapping[str, str | None]
+        self,
+        hosts: Mapping[str, Mapping[str, t.Any]],
+        base_dirs: Mapping[str, str | None],
+        spared: Container[str] = frozenset(),
     ) -> dict[str, AuthorityPlan]:
         """Return the plan of every authority that the hosts name, by its directory.
 
         ``hosts`` maps each host of the inventory to those of ``variables`` that it has, ``base_dirs`` to the directory
-        at which its relative paths start, if there is one.
+        at which its relative paths start, if there is one. What is wrong with the services of ``spared`` hosts does not
+        matter: they are left out then.
 
         :raises MtlsError: naming hosts, for whatever contradicts itself.
         """
@@ -241,10 +245,15 @@ class InventoryReader:
                 continue
             base_dir = base_dirs[host]
             own = self._ca_settings(host, values, base_dir)
-            server = self._validate(host, values, self._server_spec)
-            services = parse_services(host, server["mtls_services"])
-            if server["mtls_require_allow"]:
-                _require_allow(host, services)
+            try:
+                server = self._validate(host, values, self._server_spec)
+                services = parse_services(host, server["mtls_services"])
+                if server["mtls_require_allow"]:
+                    _require_allow(host, services)
+            except MtlsError:
+                if host not in spared:
+                    raise
+                server, services = {}, []
             others = [self._other_authority(host, raw, base_dir) for raw in own["mtls_authorities"]]
             _check_publish(host, own["mtls_crl_publish"], hosts)
             for settings in [*([own] if _uses_its_own(own, services) else []), *others]:
@@ -272,11 +281,15 @@ class InventoryReader:
         return plans
 
     def plan_to_revoke(
-        self, hosts: Mapping[str, Mapping[str, t.Any]], base_dirs: Mapping[str, str | None]
+        self,
+        hosts: Mapping[str, Mapping[str, t.Any]],
+        base_dirs: Mapping[str, str | None],
+        spared: Container[str] = frozenset(),
     ) -> RevokingPlan:
         """Return what is needed to revoke at once, whatever else the inventory says wrong.
 
-        An authority is left out only where hosts differ in how it is asked.
+        An authority is left out only where hosts differ in how it is asked. Of the services of ``spared`` hosts nothing
+        is said.
         """
         found = RevokingPlan()
         collectors: dict[str, _Collector] = {}
@@ -295,7 +308,8 @@ class InventoryReader:
                 services = parse_services(host, server["mtls_services"])
                 uses_own = _uses_its_own(own, services)
             except MtlsError as error:
-                found.contradictions.append(str(error))
+                if host not in spared:
+                    found.contradictions.append(str(error))
                 server, services, uses_own = {}, [], True
             for service in services:
                 path = authority_path(service.authority or own["mtls_ca_dir"], base_dirs[host])
