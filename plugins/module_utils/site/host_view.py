@@ -38,7 +38,7 @@ _DEFAULT_VARIABLES = 1024  # variables_hash_max_size
 
 
 # How many variables there are of each, at most; see ``Service.variable``.
-_MOST_OF_A_SERVICE = 11
+_MOST_OF_A_SERVICE = 13
 _MOST_OF_AN_AUTHORITY = 9
 
 
@@ -200,6 +200,7 @@ class ServiceView:
     clients: Sequence[ListedView]
     zones: Sequence[ZoneView]  # the longest path first
     zone_key: str  # what a key of the allow list begins with where there are zones, with its colon
+    keeps_verdict: bool  # whether what a request leads to inside nginx is covered by the verdict on that request
     optional: bool  # whether somebody gets somewhere without a certificate, or with a bad one
     public_paths: Sequence[str]
     public_patterns: Sequence[str]  # the same as patterns for `$uri`
@@ -279,6 +280,9 @@ def _view(host: NginxHost, service: Service, client_dns: Mapping[str, Sequence[s
         clients=_clients(service, client_dns),
         # Without a certificate, or with a bad one, somebody may get somewhere.
         optional=bool(service.public_paths or exempt or service.cors_preflight),
+        # In a block of ours nothing leads inside but the upstream's own word, which is none of a gate's.
+        keeps_verdict=service.snippet
+        and bool(service.public_paths or exempt or service.cors_preflight or service.paths),
         public_paths=service.public_paths,
         public_patterns=[_public_pattern(path) for path in service.public_paths],
         public_key=f"${service.variable}_open$mtls_plain_path" if service.public_paths else "00",
