@@ -233,8 +233,8 @@ class InventoryReader:
         """Return the plan of every authority that the hosts name, by its directory.
 
         ``hosts`` maps each host of the inventory to those of ``variables`` that it has, ``base_dirs`` to the directory
-        at which its relative paths start, if there is one. What is wrong with the services of ``spared`` hosts does not
-        matter: they are left out then.
+        at which its relative paths start, if there is one. The services of ``spared`` hosts are left out, whatever is
+        wrong with them.
 
         :raises MtlsError: naming hosts, for whatever contradicts itself.
         """
@@ -268,6 +268,7 @@ class InventoryReader:
                     server["mtls_crl_min_days"],
                 )
                 for service in services
+                if host not in spared
             ]
         for host, service, path, crl_min_days in placed:
             if path not in collectors:
@@ -311,7 +312,7 @@ class InventoryReader:
                 if host not in spared:
                     found.contradictions.append(str(error))
                 server, services, uses_own = {}, [], True
-            for service in services:
+            for service in services if host not in spared else ():
                 path = authority_path(service.authority or own["mtls_ca_dir"], base_dirs[host])
                 placed.append((host, service, path, server["mtls_crl_min_days"]))
             for settings in [*([own] if uses_own else []), *others]:
@@ -691,6 +692,11 @@ class _Collector:
                         f"host {host}, service {service.name}: allow names '{name}', which is not a client; {hint}"
                     )
             if service.present and service.upstream_client:
+                if self._plan.settings["backend"] == TRUST:
+                    raise MtlsError(
+                        f"host {host}, service {service.name}: upstream_tls: its authority is trusted only and issues"
+                        " no client certificates; leave out client"
+                    )
                 defined = self._clients.get(service.upstream_client)
                 upstream_tls.check_client(
                     f"host {host}, service {service.name}",

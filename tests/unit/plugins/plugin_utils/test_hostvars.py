@@ -66,21 +66,27 @@ def test_the_services_of_hosts_that_a_run_does_not_touch(tmp_path, monkeypatch):
         "nas": {"mtls_services": [WEB]},
         "unknown": {"mtls_services": [OF_FACTS], "own_name": "{{ ansible_facts.fqdn }}"},
         "wrong": {"mtls_services": [{**WEB, "upstream": "nowhere"}]},
+        "odd": {"mtls_services": [{**WEB, "allow": ["phnoe"]}]},
     }
     task_vars = Controller(tmp_path / "site", hosts, mtls_clients=[{"name": "phone"}]).of("nas")
     task_vars["ansible_play_hosts_all"] = ["nas"]
     (found,) = hostvars.read_plan(task_vars, crls_only=True).values()
     assert [host for host, _service in found.services] == ["nas"]
     told = hostvars.read_plan_to_revoke(task_vars)
-    assert (told.contradictions, told.left_out) == ([], {})
+    assert [each.partition(":")[0] for each in told.contradictions] == []
+    assert told.left_out == {}
     with pytest.raises(MtlsError, match="host unknown: mtls_services is made of facts"):
         hostvars.read_plan(task_vars)
     # One that it does touch is named.
-    task_vars["ansible_play_hosts_all"] = ["nas", "unknown", "wrong"]
+    task_vars["ansible_play_hosts_all"] = ["nas", "unknown", "wrong", "odd"]
     with pytest.raises(MtlsError, match="host unknown: mtls_services is made of facts"):
         hostvars.read_plan(task_vars, crls_only=True)
     told = hostvars.read_plan_to_revoke(task_vars)
-    assert [each.partition(":")[0] for each in told.contradictions] == ["host unknown", "host wrong, service web"]
+    assert [each.partition(":")[0] for each in told.contradictions] == [
+        "host unknown",
+        "host wrong, service web",
+        "host odd, service web",
+    ]
     assert told.left_out == {}
 
 
