@@ -355,6 +355,8 @@ def test_several_addresses(new_host, authority, admin, app, address):
             assert ask(port, "/", tls="TLSv1.3", client=client, address=where).status == status
     answer = ask_plainly(80, "/x", address=address)
     assert (answer.status, header(answer, "location")) == (301, [f"https://nas.test:{host.port}/x"])
+    page = ask_plainly(443, "/", address=address, headers="Accept: text/html\r\n")
+    assert '<a href="https://nas.test/">' in page.body.decode()
 
 
 @pytest.mark.parametrize(("public_port", "shown"), [(443, ""), (8443, ":8443")])

@@ -31,6 +31,7 @@ _PUBLIC_PATH = re.compile(r"/[\w./@%+~!,=:-]*")
 _NO_PAGE = "none"
 _BODY_SIZE = re.compile(r"[0-9]{1,12}[kmg]?", re.IGNORECASE)
 _HSTS_PRELOAD = 31536000  # seconds, the least that https://hstspreload.org takes
+_EVERYWHERE = ("0.0.0.0", "::")
 HTTP_PORT = 80
 HTTPS_PORT = 443
 
@@ -90,7 +91,7 @@ class Endpoint:
     @property
     def local_address(self) -> str:
         """An address at which it is reached from its own host."""
-        return "127.0.0.1" if self.address is None or self.address in ("0.0.0.0", "::") else self.address
+        return "127.0.0.1" if self.address is None or self.address in _EVERYWHERE else self.address
 
 
 @dataclass(frozen=True)
@@ -398,15 +399,10 @@ def check_server_name(where: str, name: str) -> str:
 
 def _listens(where: str, said: str | int | Sequence[str]) -> tuple[Endpoint, ...]:
     values = [said] if isinstance(said, (str, int)) else said
-    endpoints = tuple(_listen(where, str(value)) for value in values)
-    for endpoint in endpoints:
-        overlapping = [each for each in endpoints if _overlap(each, endpoint)]
-        if len(overlapping) > 1:
-            raise MtlsError(
-                f"{where}: listen names port {endpoint.port} more than once for one address; a port alone is every"
-                " address of the host, so leave only what is needed"
-            )
-    return endpoints
+    endpoints = dict.fromkeys(_listen(where, str(value)) for value in values)
+    # A port alone is both of these.
+    everywhere = {Endpoint(each.port, any_) for each in endpoints if each.address is None for any_ in _EVERYWHERE}
+    return tuple(each for each in endpoints if each not in everywhere)
 
 
 def _public_port(where: str, port: int | None) -> int | None:

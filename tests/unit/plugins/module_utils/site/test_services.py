@@ -54,6 +54,8 @@ def test_several_addresses():
     assert nas.listen == nas.endpoints[0]
     assert nas.urls == ("https://nas.example.com/",)
     assert [each.sockets for each in nas.plain_endpoints] == [("192.0.2.1:80",), ("[2001:db8::1]:80",)]
+    (nas,) = parse(service(listen=[443, "[::]:443", "0.0.0.0:443", "443", "0.0.0.0:80", "192.0.2.1:443"]))
+    assert nas.endpoints == (Endpoint(443), Endpoint(80, "0.0.0.0"), Endpoint(443, "192.0.2.1"))
     (nas,) = parse(service(listen=["8443", "192.0.2.1:443"]))
     assert nas.urls == ("https://nas.example.com:8443/",)
     assert [each.sockets for each in nas.plain_endpoints] == [("80", "[::]:80")]
@@ -94,8 +96,6 @@ def test_reached_by_address(names):
         ({"server_names": ["a;}"]}, "server name 'a;}'"),
         ({"server_names": ["a.*"]}, "server name 'a.*'"),
         ({"server_names": ["ñ.es"]}, "xn--"),
-        ({"listen": ["443", "192.0.2.1:443"]}, "listen names port 443 more than once"),
-        ({"listen": ["443", "443"]}, "listen names port 443 more than once"),
         ({"listen": ["443", "x"]}, "listen 'x' has no port"),
         ({"public_port": 0}, "public_port is 0"),
         ({"public_port": 65536}, "public_port is 65536"),
