@@ -163,6 +163,27 @@ def test_as_whom_nginx_comes(serve, backends, authority, other_authority, backen
         assert [(visit.client, visit.resumed) for visit in backend.take()] == [(comes_as, False)]
 
 
+def test_usual_a_connection_that_is_kept_is_whoevers_it_was(
+    new_host, authority, other_authority, backends, backend_identity
+):
+    """An `upstream` block of the host's own with `keepalive`: the services that share it come as each other."""
+    backend = backends(backend_identity, client_ca=authority.chain, keep=True)
+    for name in ("admin", "nas-to-backend"):
+        authority.client(name)
+    services = [service(backend, client="nas-to-backend"), service(backend, "wiki")]
+    pool = f"upstream pool {{ server 127.0.0.1:{backend.port}; keepalive 4; }}"
+    host = new_host()
+    host.ours(
+        [{**each, "upstream": "https://pool"} for each in services],
+        authority,
+        upstream_cas=dict.fromkeys(("nas", "wiki"), other_authority.chain),
+        neighbours={"a": pool},
+    )
+    host.start()
+    assert [status(host, authority, name) for name in ("nas", "wiki")] == [200, 200]
+    assert [visit.client for visit in backend.take()] == ["nas-to-backend", "nas-to-backend"]
+
+
 def test_a_verdict_is_not_another_services(serve, backends, authority, other_authority, backend_identity):
     """nginx shares an upstream's sessions between server blocks, and a resumed one keeps its verdict."""
     backend = backends(backend_identity)

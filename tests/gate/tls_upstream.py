@@ -30,12 +30,22 @@ class Visit:
 
 
 class TlsUpstream:
-    """Serves with `identity`; asks clients for a certificate of `client_ca`, if there is one."""
+    """Serves with `identity`; asks clients for a certificate of `client_ca`, if there is one.
+
+    With `keep`, a connection stays for more requests.
+    """
 
     def __init__(
-        self, identity: Identity, *, client_ca: str | None = None, location: str = "", tls: str = "TLSv1.2"
+        self,
+        identity: Identity,
+        *,
+        client_ca: str | None = None,
+        location: str = "",
+        tls: str = "TLSv1.2",
+        keep: bool = False,
     ) -> None:
         self.visits: list[Visit] = []
+        self._keep = keep
         self._location = location
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.load_cert_chain(identity.path)
@@ -63,18 +73,23 @@ class TlsUpstream:
 
     def _answer(self, raw: socket.socket) -> None:
         with contextlib.suppress(OSError), raw, self._context.wrap_socket(raw, server_side=True) as connection:
-            received = b""
-            while b"\r\n\r\n" not in received:
-                if not (chunk := connection.recv(65536)):
-                    return
-                received += chunk
-            names = dict(pair for part in (connection.getpeercert() or {}).get("subject", ()) for pair in part)
-            head = received.partition(b"\r\n\r\n")[0].decode("latin-1")
-            resumed = bool(connection.session_reused)
-            sni, certificate = self._names.get(id(connection)), connection.getpeercert(binary_form=True)
-            self.visits.append(Visit(sni, names.get("commonName"), certificate, resumed, head))
-            status = f"302 Found\r\nLocation: {self._location}" if self._location else "200 OK"
-            connection.sendall(f"HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: 2\r\n\r\nOK".encode())
+            while self._answer_one(connection) and self._keep:
+                pass
+
+    def _answer_one(self, connection: ssl.SSLSocket) -> bool:
+        received = b""
+        while b"\r\n\r\n" not in received:
+            if not (chunk := connection.recv(65536)):
+                return False
+            received += chunk
+        names = dict(pair for part in (connection.getpeercert() or {}).get("subject", ()) for pair in part)
+        head = received.partition(b"\r\n\r\n")[0].decode("latin-1")
+        sni, certificate = self._names.get(id(connection)), connection.getpeercert(binary_form=True)
+        self.visits.append(Visit(sni, names.get("commonName"), certificate, bool(connection.session_reused), head))
+        status = f"302 Found\r\nLocation: {self._location}" if self._location else "200 OK"
+        kept = "keep-alive" if self._keep else "close"
+        connection.sendall(f"HTTP/1.1 {status}\r\nConnection: {kept}\r\nContent-Length: 2\r\n\r\nOK".encode())
+        return True
 
     def take(self) -> list[Visit]:
         """The visits since the last call."""
