@@ -406,6 +406,7 @@ def _nginx_host(facts: dict[str, t.Any], arguments: dict[str, t.Any], base: str 
         textfile_dir=arguments["textfile_dir"],
         error_pages=arguments["error_pages"],
         name_servers=facts["name_servers"],
+        kept=facts["kept"],
         system_ca=facts["system_ca"],
         names=facts["names"],
         contact=contact.Contact.of(arguments["contact"]),

@@ -204,6 +204,12 @@ nginx:
       type: list
       elements: str
       sample: [192.0.2.53, "[2001:db8::53]"]
+    kept:
+      description:
+        - Of O(names), the C(upstream) blocks of the host's own whose idle connections nginx keeps (C(keepalive)), and
+          whether a server block of the host's own uses them too.
+      type: dict
+      sample: {}
     system_ca:
       description: Path of the host's bundle of public CAs, null where there is none.
       type: str
@@ -351,6 +357,7 @@ def gather(
         "directives": dict.fromkeys(_DIRECTIVES),
         "name_servers": [],
         "names": {},
+        "kept": {},
         "system_ca": None,
         "unguarded": [],
         "snippet_gates": [],
@@ -419,7 +426,7 @@ def _configuration(
 
 def _names(names: Sequence[str], configuration: nginx_conf.Configuration | None) -> dict[str, Any]:
     found = resolver.look_up(names, configuration)
-    return {"name_servers": found.servers, "names": found.names}
+    return {"name_servers": found.servers, "names": found.names, "kept": found.kept}
 
 
 def _snippets(

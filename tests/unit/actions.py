@@ -117,6 +117,7 @@ def facts_of_a_host(**changes: Any) -> dict[str, Any]:
         "ipv6": True,
         "systemd": True,
         "name_servers": [],
+        "kept": {},
         "system_ca": None,
         "names": {},
         "comparison": None,

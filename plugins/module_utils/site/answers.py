@@ -304,6 +304,7 @@ _NGINX = Fields(
         "systemd": Flag(),
         "name_servers": Each(Text(r"[0-9.]{7,15}|\[[0-9A-Fa-f:.]+\]"), most=3),
         "names": Table(Text(r"[\w.-]+"), Maybe(Text(r"[\w.-]+"))),
+        "kept": Table(Text(r"[\w.-]+"), Flag()),
         "system_ca": Maybe(Text(r"/[a-z0-9./-]+")),
         "comparison": Maybe(
             Fields(

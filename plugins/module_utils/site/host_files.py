@@ -43,7 +43,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.host_view import (
     views_of,
 )
 from ansible_collections.mtls.nginx.plugins.module_utils.site.publication import Publication
-from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Endpoint, Service
+from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Endpoint, Service, host_name
 from ansible_collections.mtls.nginx.plugins.module_utils.site.upstream_tls import SYSTEM
 
 _DEFAULT_HEADER_TIMEOUT = "60s"
@@ -111,6 +111,7 @@ def host_files(
     present = [service for service in services if service.present]
     _refuse_unknown_addresses(host, present)
     _refuse_no_system_ca(host, present)
+    _refuse_shared_connections(host, present)
     if host.crl_server and "" not in publications:
         raise MtlsError(
             "mtls_crl_publish names this host, and no service of it has the authority of mtls_ca_dir, so that it has no"
@@ -299,6 +300,22 @@ def _refuse_no_system_ca(host: NginxHost, services: Sequence[Service]) -> None:
             raise MtlsError(
                 f"service {service.name}: upstream_tls: ca: system, and this host has no bundle of public CAs; install"
                 " the package ca-certificates, or give the CA's certificate as a file"
+            )
+
+
+def _refuse_shared_connections(host: NginxHost, services: Sequence[Service]) -> None:
+    """Raise MtlsError where a service would get connections that another server block has opened to its upstream.
+
+    nginx keeps them by ``upstream`` block, whoever verified what there, and as whichever client it came (measured).
+    """
+    for group, used in host.kept.items():
+        ours = [service for service in services if service.upstream and host_name(service.upstream) == group]
+        meant = {service.upstream_tls for service in ours}
+        if any(tls and (tls.verify or tls.client) for tls in meant) and (used or len(meant) > 1):
+            raise MtlsError(
+                f"service {ours[0].name}: upstream_tls: its upstream block {group} has keepalive and is used by other"
+                " server blocks, so nginx would send requests over connections that it has opened for those, verified"
+                " or not, and as whichever client; give the service an upstream block of its own"
             )
 
 

@@ -59,7 +59,7 @@ class NginxHost:
     ``contact`` is whom they name. ``name_servers`` are the host's, as
     nginx writes their addresses, and ``names`` says what to ask them for: None for a name that the host knows in
     another way. ``crl_server`` is where it serves its CRL to others, without TLS. ``system_ca`` is its bundle of public
-    CAs.
+    CAs. ``kept`` are its ``upstream`` blocks that keep connections, and whether its own server blocks use them.
     """
 
     version: tuple[int, ...]
@@ -76,6 +76,7 @@ class NginxHost:
     names: Mapping[str, str | None] = field(default_factory=dict)
     crl_server: CrlServer | None = None
     system_ca: str | None = None
+    kept: Mapping[str, bool] = field(default_factory=dict)
 
     @property
     def conf_dir(self) -> str:

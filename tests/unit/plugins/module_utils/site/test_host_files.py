@@ -50,11 +50,14 @@ def render(
     error_pages=True,
     error_page_template=None,
     system_ca=None,
+    kept=None,
     **directives,
 ):
     paths = "/etc/nginx/nginx.conf", "/var/log/nginx"
     pages = error_pages, error_page_template
-    host = NginxHost(version, ipv6, *paths, directives, timeout, textfile_dir, *pages, system_ca=system_ca)
+    host = NginxHost(
+        version, ipv6, *paths, directives, timeout, textfile_dir, *pages, system_ca=system_ca, kept=kept or {}
+    )
     parsed = parse_services("web", services)
     credentials = {service.name: Credential("CERTIFICATE", "KEY") for service in parsed}
     clients = {name: [dn] for name, dn in ({"phone": "CN=phone"} if dns is None else dns).items()}
@@ -146,6 +149,32 @@ def test_the_public_cas_of_the_host():
         render({**BACKEND, "upstream_tls": tls})
 
 
+POOL = {**NAS, "upstream": "https://pool"}
+VERIFIED = {"verify": True, "ca": "ca.crt", "name": "a.lan", "client": None}
+ANYBODY = {"verify": False, "ca": None, "name": None, "client": None}
+
+
+@pytest.mark.parametrize(
+    ("kept", "one", "other", "refused"),
+    [
+        ({}, VERIFIED, ANYBODY, False),
+        ({"pool": False}, VERIFIED, VERIFIED, False),
+        ({"pool": True}, VERIFIED, VERIFIED, True),
+        ({"pool": False}, VERIFIED, ANYBODY, True),
+        ({"pool": False}, ANYBODY, {**ANYBODY, "client": "phone"}, True),
+        ({"pool": True}, ANYBODY, ANYBODY, False),
+        ({"another": True}, VERIFIED, ANYBODY, False),
+    ],
+)
+def test_connections_that_others_have_opened(kept, one, other, refused):
+    services = [{**POOL, "upstream_tls": one}, {**POOL, "name": "b", "server_names": ["b.lan"], "upstream_tls": other}]
+    if not refused:
+        render(*services, kept=kept)
+        return
+    with pytest.raises(MtlsError, match="service nas: upstream_tls: its upstream block pool has keepalive and is used"):
+        render(*services, kept=kept)
+
+
 def test_an_absent_service_takes_all_of_its_files_along_and_nothing_else():
     files = render({**NAS, "state": "absent"})
     assert sorted(files.absent) == [
@@ -234,7 +263,7 @@ def test_a_service_by_address_is_the_first_of_its_socket():
 
 def test_a_subject_is_written_into_the_map_as_nginx_writes_it():
     text = maps(NAS, dns={"phone": r"CN=a\"b\\c\, d,O=x"})
-    assert r'"SUCCESS:CN=a\\\"b\\\\c\\, d,O=x" 1;  # phone' in text
+    assert r'"SUCCESS:CN=a\\\"b\\\c\, d,O=x" 1;  # phone' in text
 
 
 def test_a_client_that_is_revoked_gets_no_line():
@@ -378,7 +407,8 @@ def test_error_pages_can_be_left_out():
     assert "/etc/nginx/client-certs/pages.conf" not in render(NAS).absent
     without = render(NAS, error_pages=False)
     assert "/etc/nginx/client-certs/pages.conf" in without.absent
-    assert "error_page" not in content(without, "/etc/nginx/conf.d/mtls-nas.conf")
+    text = content(without, "/etc/nginx/conf.d/mtls-nas.conf")
+    assert re.findall(r"error_page .*", text) == ["error_page 444 /;"]  # in place of the http block's
     assert "pages.conf" not in content(without, "/etc/nginx/conf.d/mtls.conf")
 
 
