@@ -408,7 +408,7 @@ def test_error_pages_can_be_left_out():
     without = render(NAS, error_pages=False)
     assert "/etc/nginx/client-certs/pages.conf" in without.absent
     text = content(without, "/etc/nginx/conf.d/mtls-nas.conf")
-    assert re.findall(r"error_page .*", text) == ["error_page 444 /;"]  # in place of the http block's
+    assert re.findall(r"(?m)^ *(error_page .*)$", text) == ["error_page 444 /;"]  # in place of the http block's
     assert "pages.conf" not in content(without, "/etc/nginx/conf.d/mtls.conf")
 
 
