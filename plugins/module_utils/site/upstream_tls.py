@@ -56,8 +56,8 @@ def parse(where: str, value: Mapping[str, t.Any] | None, upstream: str | None, h
     if value is None or (value["verify"] and value["ca"] is None):
         raise MtlsError(
             f"{where}: upstream '{upstream}' is https, and nothing says which CA nginx is to trust there; give"
-            " upstream_tls: {ca: files/backend-ca.crt} with that CA's certificate on the controller, {ca: system} where"
-            " a public CA has signed, or {verify: false} to send requests to whoever answers there"
+            " upstream_tls: {ca: files/backend-ca.crt} on the controller, {ca: system} for a public CA, or"
+            " {verify: false} to trust whoever answers there"
         )
     verify, ca, name, client = value["verify"], value["ca"], value["name"], value["client"]
     if not verify and ca is not None:
