@@ -116,6 +116,13 @@ IN_THE_INVENTORY: Mapping[str, Callable[[Variables], None]] = {
         listen="nas.lan:443"
     ),
     "upstream '127.0.0.1:5000' is not of the form http://host:port": _service(upstream="127.0.0.1:5000"),
+    "upstream 'https://nas.lan:5001' is https, and nothing says which CA nginx is to trust there": _service(
+        upstream="https://nas.lan:5001"
+    ),
+    "upstream_tls: 'https://192.0.2.7' has no host name, and nginx compares the names in a certificate only": _service(
+        upstream="https://192.0.2.7", upstream_tls={"ca": "files/ca.crt"}
+    ),
+    "upstream 'grpc://127.0.0.1:50051' speaks no HTTP/1.1": _service(upstream="grpc://127.0.0.1:50051"),
     "both upstream and root are given; keep the one that it serves": _service(root="/srv/www"),
     "neither upstream nor root is given; say what the service protects": _serves_nothing,
     "root 'srv/www' is not an absolute path of letters, digits and . _ - / @ % + ~": _serves_files("srv/www"),

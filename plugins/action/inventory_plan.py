@@ -41,6 +41,7 @@ ARGUMENTS = {
     "access": {"type": "bool", "default": False},
     "access_before": {"type": "dict"},
     "to_revoke": {"type": "bool", "default": False},
+    "crls_only": {"type": "bool", "default": False},
 }
 
 display = Display()
@@ -64,7 +65,7 @@ class ActionModule(ActionBase):
             if arguments["to_revoke"]:
                 plans, result["left_out"] = _to_revoke(read_plan_to_revoke(task_vars, complete=complete))
             else:
-                plans = read_plan(task_vars, move, complete=complete)
+                plans = read_plan(task_vars, move, complete=complete, crls_only=arguments["crls_only"])
             if arguments["only"]:
                 plans = _only(authority_path(arguments["only"], base_dir(task_vars)), plans)
             for plan in plans.values():

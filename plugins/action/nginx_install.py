@@ -9,13 +9,18 @@ from __future__ import annotations
 import typing as t
 
 from ansible.module_utils.facts.system.pkg_mgr import PKG_MGRS
+from ansible.utils.display import Display
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.site import answers
 from ansible_collections.mtls.nginx.plugins.plugin_utils.host_action import HostAction
 
 ARGUMENTS = {"package": {"type": "str", "default": "nginx"}, "systemd": {"type": "bool", "default": True}}
+# What ansible.builtin.apt says on a minimal Debian or Ubuntu.
+_NO_BINDINGS = "must be installed to use check mode"
 _MANAGERS = frozenset(manager["name"] for manager in PKG_MGRS)
+
+display = Display()
 
 
 class ActionModule(HostAction):
@@ -36,6 +41,12 @@ class ActionModule(HostAction):
             )
         options = {"name": arguments["package"], "state": "present", "update_cache": True}
         result = self._ask(f"ansible.legacy.{manager}", options, answers.CHANGED)
+        if self._task.check_mode and result.get("failed") and _NO_BINDINGS in result.get("msg", ""):
+            display.warning(
+                f"host {self._host}: apt could not be asked about the package {arguments['package']}, for in check mode"
+                " Ansible needs python3-apt on the host; a run installs both"
+            )
+            return {"changed": True}
         if result.get("failed") or not arguments["systemd"] or self._task.check_mode:
             return result
         boot = self._ask("ansible.builtin.systemd_service", {"name": "nginx", "enabled": True}, answers.CHANGED)

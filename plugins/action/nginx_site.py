@@ -26,6 +26,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site import (
     answers,
     crl_program,
     host_paths,
+    upstream_tls,
 )
 from ansible_collections.mtls.nginx.plugins.module_utils.site.host_files import (
     HostFiles,
@@ -38,8 +39,9 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.host_paths import 
 from ansible_collections.mtls.nginx.plugins.module_utils.site.host_view import (
     CrlServer,
     NginxHost,
-    bucket_advice,
+    hash_advice,
     host_names,
+    needs_system_ca,
 )
 from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import (
     AuthorityPlan,
@@ -183,20 +185,27 @@ class ActionModule(HostAction):
                 "systemd": facts["systemd"],
                 "message": "nginx is not installed",
             }
+        if not facts["installed"] and self._task.check_mode:
+            display.warning(
+                f"host {self._host}: nginx is not installed, so its version is not known, and the configuration shown"
+                " is that for the oldest one: a run may write some lines otherwise (http2, ssl_conf_command, sessions),"
+                " and asks nginx whether it accepts them"
+            )
         replace_authority = self._arguments["replace_authority"]
         now = time.time()
         answer = TrustAnswer.of(facts["trust"], before, now)
         if about_clock := check(self._host, answer, standings, now, replace_authority=replace_authority):
             display.warning(about_clock)
         nginx = _nginx_host(facts, self._arguments, base_dir(self._task_vars), self._host)
-        wanted = host_files(nginx, services, publications, TEMPLATE_DIR, C.DEFAULT_LOCAL_TMP)
+        upstream_cas = self._upstream_cas(services)
+        wanted = host_files(nginx, services, publications, TEMPLATE_DIR, C.DEFAULT_LOCAL_TMP, upstream_cas)
         unchanged = _unchanged(facts, wanted)
         held = None
         if unchanged is None:
             result = self._put_in_place(services, wanted, standings, replace_authority=replace_authority)
             held = result.get("access")
-            if result.get("failed") and "map_hash_bucket_size" in result.get("msg", ""):
-                result["msg"] += bucket_advice(nginx, services, publications) or ""
+            if result.get("failed") and "_hash_" in result.get("msg", ""):
+                result["msg"] += hash_advice(result["msg"], nginx, services, publications) or ""
         else:
             result = unchanged.as_result()
             self._warn(unchanged.own_bound, wanted)
@@ -235,6 +244,17 @@ class ActionModule(HostAction):
             "changed": result["changed"] or answer["changed"],
             "message": f"{result['message']}; {answer['message']}",
         }
+
+    def _upstream_cas(self, services: list[Service]) -> dict[str, str]:
+        """Return the CAs that upstreams are verified with, in PEM, by service."""
+        base, found = base_dir(self._task_vars), {}
+        for service in services:
+            ca = service.upstream_tls.ca if service.present and service.upstream_tls else None
+            if ca is not None and ca != upstream_tls.SYSTEM:
+                where = f"host {self._host}, service {service.name}"
+                path = beside_inventory(f"{where}: upstream_tls: ca", ca, base)
+                found[service.name] = upstream_tls.read_ca(where, path)
+        return found
 
     def _crl_urls(self, services: list[Service]) -> dict[str, str]:
         """Return where the host fetches CRLs from, by ``Service.trust``."""
@@ -282,6 +302,7 @@ class ActionModule(HostAction):
             "compare": compare,
             "expected": expected(standings),
             "names": host_names(services),
+            "system_ca": needs_system_ca(services),
             **self._where,
         }
         return self._ask("nginx_facts", options, answers.NGINX_FACTS)
@@ -396,6 +417,8 @@ def _nginx_host(facts: dict[str, t.Any], arguments: dict[str, t.Any], base: str 
         textfile_dir=arguments["textfile_dir"],
         error_pages=arguments["error_pages"],
         name_servers=facts["name_servers"],
+        kept=facts["kept"],
+        system_ca=facts["system_ca"],
         names=facts["names"],
         contact=contact.Contact.of(arguments["contact"]),
         crl_server=CrlServer(server["server_name"].lower(), server["port"])

@@ -48,6 +48,10 @@ options:
       - An authority is left out if its hosts differ in how it is asked. It is an error if none is left.
     type: bool
     default: false
+  crls_only:
+    description: Whether only CRLs are renewed, so that services of hosts outside of the play may be wrong or unknown.
+    type: bool
+    default: false
 notes:
   - The result contains passphrases and export passwords, so it is not shown at any verbosity.
 attributes:

@@ -88,6 +88,10 @@ options:
     description: Server names of services, by service, for RV(nginx.snippet_gates).
     type: dict
     default: {}
+  system_ca:
+    description: Whether to look for RV(nginx.system_ca). Otherwise that is null.
+    type: bool
+    default: false
 attributes:
   check_mode:
     description: Can run in check mode and return the same.
@@ -167,9 +171,11 @@ nginx:
         map_hash_bucket_size: "128"
         map_hash_max_size: null
         resolver: null
+        server_names_hash_bucket_size: null
         set_real_ip_from: null
         ssl_session_cache: shared:SSL:10m
         variables_hash_bucket_size: null
+        variables_hash_max_size: null
         worker_shutdown_timeout: null
     unguarded:
       description: Snippets of this collection that no server block includes, so that they protect nothing.
@@ -198,6 +204,16 @@ nginx:
       type: list
       elements: str
       sample: [192.0.2.53, "[2001:db8::53]"]
+    kept:
+      description:
+        - Of O(names), the C(upstream) blocks of the host's own whose idle connections nginx keeps (C(keepalive)), and
+          whether a server block of the host's own uses them too.
+      type: dict
+      sample: {}
+    system_ca:
+      description: Path of the host's bundle of public CAs, null where there is none.
+      type: str
+      sample: /etc/ssl/certs/ca-certificates.crt
     names:
       description: What to ask name servers for, for each of O(names) - with a search domain, where one applies - and
         null if the host knows it from elsewhere, from C(/etc/hosts), as C(.local), or as an C(upstream) of nginx.
@@ -311,6 +327,8 @@ _DIRECTIVES = {
     "map_hash_max_size": ("http",),
     "resolver": ("http",),
     "variables_hash_bucket_size": ("http",),
+    "variables_hash_max_size": ("http",),
+    "server_names_hash_bucket_size": ("http",),
     "set_real_ip_from": ("http",),
     "ssl_session_cache": ("http",),
     "worker_shutdown_timeout": (),
@@ -338,6 +356,8 @@ def gather(
         "directives": dict.fromkeys(_DIRECTIVES),
         "name_servers": [],
         "names": {},
+        "kept": {},
+        "system_ca": None,
         "unguarded": [],
         "snippet_gates": [],
         "snippet_error": None,
@@ -418,12 +438,12 @@ def _configuration(
 
 def _names(names: Sequence[str], configuration: nginx_conf.Configuration | None) -> dict[str, Any]:
     if not names:
-        return {"name_servers": [], "names": {}}
+        return {"name_servers": [], "names": {}, "kept": {}}
     # Only here: most upstreams are addresses.
     from ansible_collections.mtls.nginx.plugins.module_utils.host import resolver
 
     found = resolver.look_up(names, configuration)
-    return {"name_servers": found.servers, "names": found.names}
+    return {"name_servers": found.servers, "names": found.names, "kept": found.kept}
 
 
 def _snippets(
@@ -482,6 +502,7 @@ def main() -> None:
                 },
             },
             "expected": {"type": "dict", "default": {}},
+            "system_ca": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
@@ -496,6 +517,11 @@ def main() -> None:
             facts["comparison"] = compare(conf_path, module.params["compare"])
             if facts["upgrading"]:  # who carries the request out says what to do
                 facts["comparison"]["settled"] = False
+        if module.params["system_ca"]:
+            # Only here: most hosts verify no upstream, or with a CA of their own.
+            from ansible_collections.mtls.nginx.plugins.module_utils.host import system_ca
+
+            facts["system_ca"] = system_ca.bundle()
         facts["crl_fetch"] = crl_fetch_facts(conf_path, systemd=facts["systemd"])
         facts["trust"] = {"clock": time.time(), "held": comparison.held(module.params["expected"])}
         return {"changed": False, "nginx": facts}

@@ -20,6 +20,8 @@ from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import Mt
 _OURS = re.compile(r"(?!ansible_)(?:.*_)?mtls_.*|inventory_dir|inventory_file", re.DOTALL)
 # What `ansible.builtin.setup` and the search for a Python leave beside facts named `ansible_…`.
 _USUAL = re.compile(r"ansible_.*|facter_.*|ohai_.*|module_setup|gather_subset|discovered_interpreter_\w+", re.DOTALL)
+# What the inventory says of the connection.
+_CONNECTION = re.compile(r"ansible_(?:host|port|user|connection|become\w*|ssh_\w+|python_interpreter|check_mode)")
 _NAME = re.compile(r"[A-Za-z_]\w*")
 
 
@@ -35,7 +37,7 @@ def refuse_facts(task_vars: Mapping[str, t.Any], hosts: Iterable[str]) -> None:
         found = [name for name in facts if _OURS.fullmatch(name)]
         if not found and (others := [name for name in facts if not _USUAL.fullmatch(name)]):
             raw = task_vars if host == task_vars["inventory_hostname"] else hostvars.raw_get(host)
-            needed = _referred_to(raw)
+            needed = _referred_to(raw, [name for name in raw if name.startswith("mtls_")])
             found = [name for name in others if name in needed and raw[name] == facts[name]]
         if found:
             names = first_few([name[:60] for name in sorted(found)])
@@ -57,14 +59,33 @@ def _facts_of(hostvars: t.Any, host: str) -> Mapping[str, t.Any]:
         return {}
 
 
-def _referred_to(raw: Mapping[str, t.Any]) -> set[str]:
-    """Return the variables whose values may be part of those of ``mtls_*``."""
+def facts_wanted(raw: Mapping[str, t.Any], name: str) -> list[str]:
+    """Return the facts of the host that the value of a variable is made of, as far as its templates tell."""
+    names = _referred_to(raw, [name])
+    return sorted(each for each in names if each.startswith("ansible_") and not _CONNECTION.fullmatch(each))
+
+
+def lacks_facts(host: str, name: str, wanted: Iterable[str]) -> MtlsError:
+    """Return the error for a variable that needs facts which nobody has gathered."""
+    return MtlsError(
+        f"host {host}: {name} is made of facts of that host ({', '.join(wanted)}), which this run does not have: the"
+        " playbooks of mtls.nginx gather none, and the whole inventory is read whatever --limit says. Write the value"
+        " itself into the inventory; or keep facts in a cache (fact_caching = jsonfile and fact_caching_connection ="
+        " .facts in section [defaults] of ansible.cfg) and gather them first, with: ansible all -m"
+        " ansible.builtin.setup"
+    )
+
+
+def _referred_to(raw: Mapping[str, t.Any], names: Iterable[str]) -> set[str]:
+    """Return these variables, and those whose values may be part of theirs, facts too."""
     found: set[str] = set()
-    waiting = [name for name in raw if name.startswith("mtls_")]
+    waiting = list(names)
     while waiting:
         name = waiting.pop()
-        if name in raw and name not in found:
-            found.add(name)
+        if name in found or not (name in raw or name.startswith("ansible_")):
+            continue
+        found.add(name)
+        if name in raw and not name.startswith("ansible_"):
             waiting += _names_in(raw[name])
     return found
 

@@ -10,7 +10,7 @@ import glob
 import os
 import re
 import typing as t
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache, lru_cache
 
 from ansible import constants as C
@@ -31,7 +31,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import (
 from ansible_collections.mtls.nginx.plugins.module_utils.site.known_variables import check_batch, refuse_unknown
 from ansible_collections.mtls.nginx.plugins.module_utils.site.rollover_plan import Move, with_next
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service
-from ansible_collections.mtls.nginx.plugins.plugin_utils.facts import refuse_facts
+from ansible_collections.mtls.nginx.plugins.plugin_utils.facts import facts_wanted, lacks_facts, refuse_facts
 from ansible_collections.mtls.nginx.plugins.plugin_utils.plain import plain
 
 COLLECTION_DIR = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -48,12 +48,12 @@ def inventory_reader() -> InventoryReader:
 
 
 def read_plan(
-    task_vars: Mapping[str, t.Any], move: Move | None = None, *, complete: bool = False
+    task_vars: Mapping[str, t.Any], move: Move | None = None, *, complete: bool = False, crls_only: bool = False
 ) -> dict[str, AuthorityPlan]:
     """Return the plan of every authority, from all hosts of the inventory; successors of authorities are included.
 
     ``move`` says which clients move to the next authority now; with ``complete`` an interrupted rollover is completed
-    first.
+    first. With ``crls_only``, the services of hosts outside of the play may be wrong or unknown.
 
     :raises MtlsError: the inventory contradicts itself, or a variable cannot be read.
     """
@@ -61,16 +61,17 @@ def read_plan(
     hostvars = task_vars["hostvars"]
     refuse_facts(task_vars, task_vars["groups"]["all"])
     options, extra = _all_options(), hostvars._variable_manager.extra_vars
-    hosts, base_dirs = {}, {}
+    hosts, base_dirs, spared = {}, {}, _not_played(task_vars) if crls_only else frozenset()
     for host in task_vars["groups"]["all"]:  # hostvars may hold an implicit localhost too
         variables = hostvars[host]  # computed at each access
         refuse_unknown(host, variables, options, extra)
         check_batch(host, _values(variables, host, ["mtls_batch"]).get("mtls_batch"))
         raw = getattr(variables, "_vars", variables)  # what raw_get would compute a second time
         reader.check_as_written(host, raw, _follower(raw))
-        hosts[host] = _values(variables, host, reader.variables)
+        optional = ["mtls_services"] if host in spared else []
+        hosts[host] = _values(variables, host, reader.variables, optional=optional)
         base_dirs[host] = base_dir(variables)
-    plans = reader.plan(hosts, base_dirs)
+    plans = reader.plan(hosts, base_dirs, spared)
     for path in plans:
         refuse_as_inventory("the authority", path)
     return with_next(plans, move, complete=complete)
@@ -86,6 +87,7 @@ def read_plan_to_revoke(task_vars: Mapping[str, t.Any], *, complete: bool = Fals
     refuse_facts(task_vars, task_vars["groups"]["all"])
     options, extra = _all_options(), hostvars._variable_manager.extra_vars
     hosts, base_dirs, contradictions, left_out = {}, {}, [], {}
+    spared = _not_played(task_vars)
     for host in task_vars["groups"]["all"]:
         variables = hostvars[host]
         try:
@@ -93,11 +95,16 @@ def read_plan_to_revoke(task_vars: Mapping[str, t.Any], *, complete: bool = Fals
         except MtlsError as error:
             contradictions.append(str(error))
         try:
-            hosts[host] = _values(variables, host, reader.variables)
+            hosts[host] = _values(variables, host, reader.variables, optional=["mtls_services"])
+            if host not in spared and "mtls_services" in variables:
+                _value(variables, getattr(variables, "_vars", variables), host, "mtls_services")
         except MtlsError as error:
-            left_out[f"host {host}"] = str(error)
+            if host in hosts:
+                contradictions.append(str(error))
+            else:
+                left_out[f"host {host}"] = str(error)
         base_dirs[host] = base_dir(variables)
-    found = reader.plan_to_revoke(hosts, base_dirs)
+    found = reader.plan_to_revoke(hosts, base_dirs, spared)
     for path in list(found.authorities):
         try:
             refuse_as_inventory("the authority", path)
@@ -109,6 +116,12 @@ def read_plan_to_revoke(task_vars: Mapping[str, t.Any], *, complete: bool = Fals
         [*contradictions, *found.contradictions],
         {**left_out, **found.left_out},
     )
+
+
+def _not_played(task_vars: Mapping[str, t.Any]) -> frozenset[str]:
+    """Return the hosts that this run does not touch."""
+    every = task_vars["groups"]["all"]
+    return frozenset(every) - frozenset(task_vars.get("ansible_play_hosts_all", every))
 
 
 def refuse_as_inventory(what: str, path: str) -> None:
@@ -173,15 +186,42 @@ def _follower(raw: Mapping[str, t.Any]) -> t.Callable[[t.Any], t.Any]:
     return follow
 
 
-def _values(variables: Mapping[str, t.Any], host: str, names: list[str]) -> dict[str, t.Any]:
+def _values(
+    variables: Mapping[str, t.Any], host: str, names: Sequence[str], *, optional: Collection[str] = ()
+) -> dict[str, t.Any]:
+    """Return the values of variables; those of ``optional`` are left out where they cannot be read."""
+    raw = getattr(variables, "_vars", variables)
     values = {}
     for name in names:
+        if name not in variables:
+            continue
         try:
-            if name in variables:
-                values[name] = plain(variables[name])
-        except AnsibleError as error:
-            raise MtlsError(f"host {host}: variable {name} cannot be read: {error}") from error
+            values[name] = _value(variables, raw, host, name)
+        except MtlsError:
+            if name not in optional:
+                raise
     return values
+
+
+def _value(variables: Mapping[str, t.Any], raw: Mapping[str, t.Any], host: str, name: str) -> t.Any:
+    try:
+        value = plain(variables[name])
+    except AnsibleError as error:
+        if wanted := facts_wanted(raw, name):
+            raise lacks_facts(host, name, wanted) from error
+        raise MtlsError(f"host {host}: variable {name} cannot be read: {error}") from error
+    # Before ansible-core 2.19 a template with something undefined stays as it is.
+    if _has_template(value) and (wanted := facts_wanted(raw, name)):
+        raise lacks_facts(host, name, wanted)
+    return value
+
+
+def _has_template(value: t.Any) -> bool:
+    if isinstance(value, Mapping):
+        return any(map(_has_template, value.values()))
+    if isinstance(value, list):
+        return any(map(_has_template, value))
+    return isinstance(value, str) and "{{" in value
 
 
 def plan_file(given: str | None, variables: Mapping[str, t.Any]) -> str | None:

@@ -27,7 +27,14 @@ from .nginxes import REPOSITORY, Build
 # `trial.py` puts others in their place.
 _TEMPLATES = str(REPOSITORY / "roles" / "server" / "templates")
 _SECONDS = 15
-_DIRECTIVES = ("map_hash_bucket_size", "map_hash_max_size", "resolver", "variables_hash_bucket_size")
+_DIRECTIVES = (
+    "map_hash_bucket_size",
+    "map_hash_max_size",
+    "resolver",
+    "server_names_hash_bucket_size",
+    "variables_hash_bucket_size",
+    "variables_hash_max_size",
+)
 _PAGES = ("index.html", "secret", "api/secret", "page.php", "exact", "exactly", "open/index.html", "open/page")
 
 # Workers as root: the folder is below pytest's, which nobody else may enter.
@@ -73,6 +80,7 @@ class Host:
         self.name_servers: Sequence[str] = ()
         self.shutdown_timeout: int | None = None
         self.names: Mapping[str, str | None] = {}
+        self.system_ca: str | None = None
         self._words = {"PORT": str(self.port), "PLAIN": str(self.plain_port), "FOLDER": str(folder), **words}
         self._process: subprocess.Popen[bytes] | None = None
         for name in ("conf.d", "log", "tmp", "own", "www/open/deeper", "www/api"):
@@ -97,6 +105,7 @@ class Host:
             name_servers=self.name_servers,
             names=self.names,
             shutdown_timeout=self.shutdown_timeout,
+            system_ca=self.system_ca,
         )
 
     def write(self, path: str, text: str) -> None:
@@ -123,12 +132,13 @@ class Host:
         crl: str | None = None,
         others: Mapping[str, pki.Authority] | None = None,
         exempt: Sequence[str] = (),
+        upstream_cas: Mapping[str, str] | None = None,
     ) -> None:
         """Our configuration, rendered by the collection.
 
         `others` are the authorities of services that name one of their own, by that name. `exempt` are exempt networks
         of every service, loopback too, which an inventory may not name. `neighbours` are server blocks of the host's
-        own by file name; before `mtls` in the alphabet they come first.
+        own by file name; before `mtls` in the alphabet they come first. `upstream_cas` are PEM texts by service.
         """
         self.write("nginx.conf", _MAIN.replace("@HTTP@", http))
         for name, text in (neighbours or {}).items():
@@ -148,10 +158,15 @@ class Host:
                 },
                 {},
                 {service.name: self._credential for service in parsed},
+                {
+                    service.name: pki.credential(issuer.clients[service.upstream_client])
+                    for service in parsed
+                    if service.trust == trust and service.upstream_client
+                },
             )
             for trust, issuer in {"": authority, **(others or {})}.items()
         }
-        wanted = host_files(self.nginx, parsed, published, _TEMPLATES)
+        wanted = host_files(self.nginx, parsed, published, _TEMPLATES, upstream_cas=upstream_cas)
         for item in [*wanted.files, *wanted.secrets]:
             _put(pathlib.Path(item["path"]), item["content"])
 

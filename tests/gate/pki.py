@@ -23,7 +23,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.profiles impo
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.subjects import nginx_dn, subject_name
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.published import read_chain, read_crl
 from ansible_collections.mtls.nginx.plugins.module_utils.common import times
-from ansible_collections.mtls.nginx.plugins.module_utils.site.publication import ServerCredential
+from ansible_collections.mtls.nginx.plugins.module_utils.site.publication import Credential
 from ansible_collections.mtls.nginx.tests.authorities import new_authority
 
 P256 = keys.KeyKind("ecdsa", curve="P-256")
@@ -129,10 +129,10 @@ def write(folder: pathlib.Path, key: ec.EllipticCurvePrivateKey, *certificates: 
     return Identity(path, certificates[0], key)
 
 
-def credential(identity: Identity) -> ServerCredential:
+def credential(identity: Identity) -> Credential:
     """What a host gets to serve TLS with."""
     private = identity.key.private_bytes(_PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    return ServerCredential(identity.certificate.public_bytes(_PEM).decode(), private.decode())
+    return Credential(identity.certificate.public_bytes(_PEM).decode(), private.decode())
 
 
 def forged(
@@ -147,6 +147,7 @@ def forged(
     extensions: Sequence[x509.ExtensionType] = (),
     critical: Sequence[x509.ExtensionType] = (),
     key_identifier: x509.AuthorityKeyIdentifier | None = None,
+    purpose: x509.ObjectIdentifier = x509.ExtendedKeyUsageOID.CLIENT_AUTH,
 ) -> Identity:
     """A certificate by whoever holds `issuer`'s key (self-signed without), valid between two days from now.
 
@@ -166,7 +167,7 @@ def forged(
         usage = x509.KeyUsage(False, False, False, False, False, True, True, False, False)  # signs certificates, CRLs
         builder = builder.add_extension(usage, critical=True)
     else:
-        builder = builder.add_extension(x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
+        builder = builder.add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
     if issuer:
         builder = builder.add_extension(key_identifier or issuer.key_identifier, critical=False)
     for extension in extensions:

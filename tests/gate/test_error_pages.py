@@ -288,3 +288,42 @@ def test_usual_a_page_that_is_a_file_answers_get_only(new_host, authority, tls):
     host.start()
     answers = {method: ask(host.port, "/secret", tls=tls, method=method).status for method in ("GET", "POST")}
     assert answers == {"GET": 400, "POST": 405}
+
+
+# --- without pages, whatever the http block says
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "error_page 400 403 404 421 495 496 497 502 /need.html;",
+        "error_page 400 403 404 421 495 496 497 502 =403 /need.html; recursive_error_pages on;",
+        "error_page 403 495 496 497 https://help.test/;",
+    ],
+    ids=["a file", "a file and a status", "elsewhere"],
+)
+@pytest.mark.parametrize("pages", [True, False])
+def test_ours_the_error_pages_of_the_http_block_do_not_count(new_host, authority, people, running_app, line, pages):
+    """A page of theirs would have to pass the gate, with another status than the refusal; nginx's own one is sent."""
+    host = new_host()
+    host.error_pages = pages
+    (host.folder / "www" / "need.html").write_text("NEED A CERTIFICATE")
+    files = f"{host.folder}/www"
+    services = [
+        {"name": "nas", "server_names": ["nas.test"], "upstream": running_app.url},
+        {"name": "files", "server_names": ["files.test"], "root": files},
+        {"name": "half", "server_names": ["half.test"], "root": files, "public_paths": ["/open/"]},
+        {"name": "cors", "server_names": ["cors.test"], "upstream": running_app.url, "cors_preflight": True},
+    ]
+    authority.client("admin")
+    host.ours([{**service, "allow": ["admin"]} for service in services], authority, http=USUAL_HTTP + line)
+    host.start()
+    statuses = {"none": 400, "rejected": 400, "foreigner": 400, "list": 403}
+    for service in services:
+        for who, status in statuses.items():
+            answer = ask(host.port, "/secret", tls="TLSv1.3", host=service["server_names"][0], client=people[who])
+            assert (answer.status, b"NEED" in answer.body) == (status, False)
+            assert pages or b"<center>nginx" in answer.body
+    # What somebody who is let in does not find is no refusal, and has no page of theirs either.
+    missing = ask(host.port, "/missing", tls="TLSv1.3", host="files.test", client=authority.client("admin"))
+    assert (missing.status, b"NEED" in missing.body) == (404, False)

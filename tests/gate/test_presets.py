@@ -93,7 +93,8 @@ def served(request, module_host, authority, running_app):
     for name in ("phone", "laptop", "guest"):
         authority.client(name)
     authority.revoke(lost)
-    host.ours([{**example, "upstream": running_app.url, "listen": f"127.0.0.1:{host.port}"}], authority)
+    here = {"upstream": running_app.url, "upstream_tls": None, "listen": f"127.0.0.1:{host.port}"}
+    host.ours([{**example, **here}], authority)
     host.example, host.expected, host.lost = example, APPS[request.param], lost
     (host.name,) = example["server_names"]
     return host.start()

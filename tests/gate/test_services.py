@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import socket
+import threading
 
 import pytest
 
@@ -330,3 +332,103 @@ def test_a_snippet_with_lists_and_networks(new_host, authority, app, tls):
     asked = "Origin: https://x.test\r\nAccess-Control-Request-Method: GET\r\n"
     assert status("/", method="OPTIONS", headers=asked) == 200
     assert ask(host.port, "/", tls=tls, client=authority.clients["guest"]).body == b"OWN PAGE"
+
+
+# --- where it listens, and where people think that it does
+
+
+def test_several_addresses(new_host, authority, admin, app, address):
+    """The gate at each of them, and a redirect from each one's port 80."""
+    host = new_host()
+    other = f"{address}:{host.port}"
+    options = {"upstream": app.url, "allow": ["admin"], "redirect_http": True}
+    listen = [f"127.0.0.1:{host.port}", other, f"{address}:443"]
+    service = {"name": "nas", "server_names": ["nas.test"], "listen": listen, **options}
+    neighbours = {"z": "server { listen 127.0.0.1:@PORT@; }"}
+    host.ours([service], authority, neighbours=neighbours)
+    # Not the port 80 of 127.0.0.1, which others may hold.
+    block = host.folder / "conf.d" / "mtls-nas.conf"
+    block.write_text(block.read_text().replace("listen 127.0.0.1:80;", ""))
+    host.start()
+    for where, port in (("127.0.0.1", host.port), (address, host.port), (address, 443)):
+        for client, status in ((admin, 200), (None, 400), (authority.client("guest"), 403)):
+            assert ask(port, "/", tls="TLSv1.3", client=client, address=where).status == status
+    answer = ask_plainly(80, "/x", address=address)
+    assert (answer.status, header(answer, "location")) == (301, [f"https://nas.test:{host.port}/x"])
+    page = ask_plainly(443, "/", address=address, headers="Accept: text/html\r\n")
+    assert '<a href="https://nas.test/">' in page.body.decode()
+
+
+@pytest.mark.parametrize(("public_port", "shown"), [(443, ""), (8443, ":8443")])
+def test_the_port_that_people_know(new_host, authority, admin, app, address, public_port, shown):
+    """A router or Docker forwards it to where nginx listens."""
+    host = new_host()
+    (host.folder / "www" / "folder").mkdir()
+    options = {"allow": ["admin"], "public_port": public_port, "listen": f"{address}:{host.port}"}
+    services = [
+        {"name": "nas", "server_names": ["nas.test"], "upstream": app.url, "redirect_http": True, **options},
+        {"name": "files", "server_names": ["files.test"], "root": str(host.folder / "www"), **options},
+    ]
+    host.ours(services, authority, neighbours={"z": "server { listen 127.0.0.1:@PORT@; }"})
+    host.start()
+    assert header(ask_plainly(80, "/x", address=address), "location") == [f"https://nas.test{shown}/x"]
+    # nginx's own redirect: the caller's address stays as it is.
+    answer = ask(host.port, "/folder", tls="TLSv1.3", client=admin, address=address, host="files.test")
+    assert (answer.status, header(answer, "location")) == (301, ["/folder/"])
+    # Who came with http to that port gets a link to the same address, with https.
+    said = {"headers": "Accept: text/html\r\n", "address": address}
+    page = ask_plainly(host.port, "/", f"nas.test{shown or ':443'}", **said)
+    assert page.status == 400
+    assert f'<a href="https://nas.test{shown}/">' in page.body.decode()
+
+
+def test_parts_of_an_answer_come_when_they_are_sent(new_host, authority, admin):
+    """Server-sent events: by default they arrive in one lump, when the application is done or a buffer is full."""
+    events = Events()
+    try:
+        arrived = {}
+        for buffering in (None, False):
+            options = {"response_buffering": buffering}
+            host = start(new_host, authority, events, **options)
+            with (
+                socket.create_connection(("127.0.0.1", host.port), timeout=10) as raw,
+                context("TLSv1.3", admin).wrap_socket(raw, server_hostname="nas.test") as connection,
+            ):
+                connection.sendall(b"GET / HTTP/1.1\r\nHost: nas.test\r\nConnection: close\r\n\r\n")
+                connection.settimeout(0.5)
+                received = b""
+                try:
+                    while b"data: one" not in received:
+                        received += connection.recv(65536)
+                except TimeoutError:
+                    pass
+                arrived[buffering] = b"data: one" in received
+                events.go_on.set()
+            events.go_on = threading.Event()
+        assert arrived == {None: False, False: True}
+    finally:
+        events.stop()
+
+
+class Events:
+    """An application that sends an event, and the next one when `go_on` is set."""
+
+    def __init__(self) -> None:
+        self.go_on = threading.Event()
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _address = self._socket.accept()
+                with contextlib.suppress(OSError), connection:
+                    connection.recv(65536)
+                    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: one\n\n")
+                    self.go_on.wait(10)
+                    connection.sendall(b"data: two\n\n")
+
+    def stop(self) -> None:
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()

@@ -13,6 +13,8 @@ import pytest
 from .client import ask, ask_plainly
 from .host import USUAL_HTTP
 from .names import NameServer
+from .tls_upstream import TlsUpstream
+from .upstream import path_of
 
 PATHS = ("", "/", "/app", "/app/")
 PUBLIC = ["/open/", "/exact"]
@@ -218,3 +220,24 @@ def test_ours_who_answers_challenges_may_have_a_name(
     upstream_heads.elsewhere = f"{by_name(upstream.url)}/y"
     answer = ask_plainly(80, path, address=address)
     assert (answer.status, re.findall(r"Location: (\S+)", answer.head)) == (302, ["http://nas.test/y"])
+
+
+def test_ours_an_upstream_with_a_name_is_verified_by_it(new_host, authority, other_authority, name_server):
+    """Where nginx asks for the name at each request as well: without another name it is the one in the upstream."""
+    backends = [TlsUpstream(other_authority.server(name)) for name in ("backend.test", "other.test")]
+    try:
+        for backend, status in zip(backends, (200, 502), strict=True):
+            host = new_host()
+            host.name_servers, host.names = [name_server.address], {"backend.test": "backend.test"}
+            tls = {"verify": True, "ca": "ca.crt", "name": None, "client": None}
+            authority.client("admin")
+            one = service("nas", f"https://backend.test:{backend.port}/app", upstream_tls=tls)
+            host.ours([one], authority, upstream_cas={"nas": other_authority.chain})
+            host.start()
+            assert ask(host.port, "/x", tls="TLSv1.3", client=authority.client("admin")).status == status
+        assert set(name_server.asked) == {"backend.test"}
+        assert [(visit.sni, path_of(visit.head)) for visit in backends[0].take()] == [("backend.test", "/app/x")]
+        assert backends[1].take() == []
+    finally:
+        for backend in backends:
+            backend.stop()

@@ -17,7 +17,23 @@ from .client import ask
 
 # The words that variables are made of now, those that they were made of once, and names that people give.
 WORDS = [
-    *("svc", "ca", "sni", "zone", "list", "open", "any", "net", "near", "gate", "home", "upstream", "host"),
+    *(
+        "svc",
+        "ca",
+        "sni",
+        "zone",
+        "list",
+        "open",
+        "any",
+        "net",
+        "near",
+        "now",
+        "outer",
+        "gate",
+        "home",
+        "upstream",
+        "host",
+    ),
     *("rev", "end", "alien", "bad", "state", "dn", "sn", "fp", "cert", "pem", "acme", "page", "plain-path", "one-host"),
     *("allowed", "public", "anyway", "revoked", "crl-ended", "foreign", "outdated", "verify", "serial", "fingerprint"),
     *("nas", "plain", "one", "crl", "upgrade", "connection", "preflight"),
@@ -48,7 +64,7 @@ def test_ours_no_two_variables_have_one_name(new_host, authority):
     networks = ["192.168.7.0/24"] if host.build.has_geo else []
     names = [
         *WORDS,
-        *(f"{one}-{other}" for one, other in itertools.product(WORDS[:15], WORDS) if len(one + other) < 32),
+        *(f"{one}-{other}" for one, other in itertools.product(WORDS[:17], WORDS) if len(one + other) < 32),
     ]
     services = [
         service(name, number, host, authority=f"pki/{names[-number]}", exempt_networks=networks)

@@ -206,6 +206,19 @@ def test_a_host_without_nginx_is_told_of_or_refused(site, upstream):
     assert "nginx is not installed: there is no program '/nowhere/nginx'" in " ".join(run.text.split())
 
 
+def test_check_mode_on_a_minimal_debian(site, upstream):
+    """Neither nginx nor the bindings with which Ansible asks apt in check mode; what is missing is said."""
+    site.add_host("nas", mtls_clients=[{"name": "phone"}], mtls_nginx_binary="/nowhere/nginx")
+    site.host_vars["nas"]["mtls_services"] = [service(free_port(), upstream)]
+    without_bindings = 'mount -t tmpfs none /usr/lib/python3/dist-packages; exec "$@"'
+    site.started_by = ("unshare", "--mount", "sh", "-ec", without_bindings, "--")
+    said = " ".join(site.ok("--check", "--diff").text.split())
+    assert "apt could not be asked about the package nginx, for in check mode Ansible needs python3-apt" in said
+    assert "nginx is not installed, so its version is not known" in said
+    assert not site.pki.exists()
+    assert not (site.hosts["nas"].folder / "conf.d" / "mtls.conf").exists()
+
+
 def test_secrets_show_nowhere(site, upstream):
     password = "of-the-container-5577"
     site.add_host("nas", mtls_clients=[{"name": "phone", "p12_password": password}, {"name": "laptop"}])

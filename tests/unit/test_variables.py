@@ -60,6 +60,8 @@ def as_said(spec: dict) -> str:
     default = spec.get("default")
     if default is None or default in ("", []):
         return ""
+    if isinstance(default, list):  # one item may stand without brackets
+        return ", ".join(f"`{item}`" for item in default)
     return f"`{str(default).lower() if isinstance(default, bool) else default}`"
 
 

@@ -353,12 +353,16 @@ def _end_of_lua(text: str, position: int) -> int:
     raise ConfSyntaxError(f"the Lua block that begins in line {_line(text, position)} does not end")
 
 
+_BEFORE_ESCAPED = re.compile(r"""\\(?=[\\"'trn]|\Z)""")
+
+
 def nginx_quote(text: str) -> str:
     """Return ``text`` as a quoted string of nginx's configuration language (nginx fact 1.4).
 
-    Only for places where nginx does not expand variables, such as the keys of a map.
+    Only for places where nginx does not expand variables, such as the keys of a map. A backslash is doubled only where
+    nginx would take it for part of an escape, so that programs that know no escapes read regular expressions too.
     """
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    escaped = _BEFORE_ESCAPED.sub(r"\\\\", text).replace('"', '\\"')
     return f'"{escaped}"'
 
 

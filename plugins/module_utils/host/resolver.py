@@ -36,10 +36,15 @@ class NameServers:
 
 @dataclass(frozen=True)
 class Names:
-    """``servers`` are the host's name servers; ``names`` has, for each name, what to ask them for, or None."""
+    """``servers`` are the host's name servers; ``names`` has, for each name, what to ask them for, or None.
+
+    ``kept`` are those that are groups of servers whose idle connections nginx keeps, and whether a server block of the
+    host's own uses them too.
+    """
 
     servers: Sequence[str] = ()
     names: dict[str, str | None] = field(default_factory=dict)
+    kept: dict[str, bool] = field(default_factory=dict)
 
 
 def look_up(
@@ -57,15 +62,36 @@ def look_up(
         return Names()
     servers = name_servers(_text(resolv_conf))
     known = _names_in(_text(hosts), set(wanted.values())) | {socket.gethostname().lower()}
+    kept: dict[str, bool] = {}
     if configuration is not None:
-        groups = configuration.find("upstream", ("http",))
-        known |= {statement.directive.values[0].lower() for statement in groups if statement.directive.args}
+        groups = _groups(configuration)
+        known |= set(groups)
+        kept = {name: _is_used(plain, configuration) for name, plain in wanted.items() if groups.get(plain)}
     return Names(
         servers.addresses,
         {
             name: None if plain in known or _LOCAL_NAME.fullmatch(plain) else _absolute(name, servers)
             for name, plain in wanted.items()
         },
+        kept,
+    )
+
+
+def _groups(configuration: nginx_conf.Configuration) -> dict[str, bool]:
+    """Return the names of the groups of servers, and whether each keeps idle connections."""
+    return {
+        statement.directive.values[0].lower(): any(each.name == "keepalive" for each in statement.directive.block or ())
+        for statement in configuration.find("upstream", ("http",))
+        if statement.directive.args
+    }
+
+
+def _is_used(group: str, configuration: nginx_conf.Configuration) -> bool:
+    """Tell whether a server block of the host's own hands requests on to a group of servers."""
+    url = re.compile(rf"\w+://{re.escape(group)}(?:[:/]|\Z)", re.IGNORECASE)
+    return any(
+        not statement.managed and any(url.match(value) for value in statement.directive.values)
+        for statement in configuration.find("proxy_pass")
     )
 
 

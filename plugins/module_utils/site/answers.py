@@ -213,9 +213,11 @@ _DIRECTIVES = (
     "map_hash_bucket_size",
     "map_hash_max_size",
     "resolver",
+    "server_names_hash_bucket_size",
     "set_real_ip_from",
     "ssl_session_cache",
     "variables_hash_bucket_size",
+    "variables_hash_max_size",
     "worker_shutdown_timeout",
 )
 
@@ -302,6 +304,8 @@ _NGINX = Fields(
         "systemd": Flag(),
         "name_servers": Each(Text(r"[0-9.]{7,15}|\[[0-9A-Fa-f:.]+\]"), most=3),
         "names": Table(Text(r"[\w.-]+"), Maybe(Text(r"[\w.-]+"))),
+        "kept": Table(Text(r"[\w.-]+"), Flag()),
+        "system_ca": Maybe(Text(r"/[a-z0-9./-]+")),
         "comparison": Maybe(
             Fields(
                 {

@@ -36,13 +36,15 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.host_paths import 
 from ansible_collections.mtls.nginx.plugins.module_utils.site.host_view import (
     Bundle,
     NginxHost,
+    ServiceView,
     crl_listens,
     hash_sizes,
     share_a_name,
     views_of,
 )
 from ansible_collections.mtls.nginx.plugins.module_utils.site.publication import Publication
-from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service
+from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Endpoint, Service, host_name
+from ansible_collections.mtls.nginx.plugins.module_utils.site.upstream_tls import SYSTEM
 
 _DEFAULT_HEADER_TIMEOUT = "60s"
 
@@ -97,16 +99,19 @@ def host_files(
     publications: Mapping[str, Publication],
     template_dir: str,
     cache_dir: str | None = None,
+    upstream_cas: Mapping[str, str] | None = None,
 ) -> HostFiles:
     """Return everything that one host should have. A client on an allow list that is revoked gets no line in the map.
 
     ``publications`` is by ``Service.trust``. ``cache_dir``, where nobody else may write, keeps the compiled templates
-    for the processes that render the other hosts.
+    for the processes that render the other hosts. ``upstream_cas`` are the CAs of upstreams, in PEM, by service.
 
     :raises MtlsError: the template of the error pages cannot be used, or the host contradicts a service.
     """
     present = [service for service in services if service.present]
     _refuse_unknown_addresses(host, present)
+    _refuse_no_system_ca(host, present)
+    _refuse_shared_connections(host, present)
     if host.crl_server and "" not in publications:
         raise MtlsError(
             "mtls_crl_publish names this host, and no service of it has the authority of mtls_ca_dir, so that it has no"
@@ -175,8 +180,9 @@ def host_files(
             credential = publications[service.trust].credentials[service.name]
             wanted.files.append({"path": view.certificate, "content": credential.certificate})
             wanted.secrets.append({"path": view.certificate_key, "content": credential.key})
+        _add_upstream_tls(wanted, view, (upstream_cas or {}).get(service.name), publications[service.trust])
         if not service.snippet:
-            wanted.probes.append(_probe(service))
+            wanted.probes += [_probe(service, endpoint) for endpoint in service.endpoints]
     kept = {item["path"] for item in [*wanted.files, *wanted.secrets]}
     ours = dict.fromkeys(
         [pages_path, *(path for each in services for path in host_paths.all_paths(host.conf_dir, each))]
@@ -187,6 +193,18 @@ def host_files(
     wanted.shutdown_timeout = _bound(services, host.shutdown_timeout)
     wanted.textfile = _textfile(host.conf_dir, services, trusts, host.textfile_dir)
     return wanted
+
+
+def _add_upstream_tls(wanted: HostFiles, view: ServiceView, ca: str | None, publication: Publication) -> None:
+    """Add the files for a service's upstream: the CA that it is verified with, and the client as which nginx comes."""
+    if view.tls is None:
+        return
+    if view.tls.ca and ca is not None:
+        wanted.files.append({"path": view.tls.ca, "content": ca})
+    if view.tls.certificate and view.tls.key:
+        credential = publication.upstream_clients[view.name]
+        wanted.files.append({"path": view.tls.certificate, "content": credential.certificate})
+        wanted.secrets.append({"path": view.tls.key, "content": credential.key})
 
 
 def crl_files(
@@ -276,6 +294,31 @@ def _refuse_unknown_addresses(host: NginxHost, services: Sequence[Service]) -> N
             )
 
 
+def _refuse_no_system_ca(host: NginxHost, services: Sequence[Service]) -> None:
+    for service in services:
+        if service.upstream_tls and service.upstream_tls.ca == SYSTEM and host.system_ca is None:
+            raise MtlsError(
+                f"service {service.name}: upstream_tls: ca: system, and this host has no bundle of public CAs; install"
+                " the package ca-certificates, or give the CA's certificate as a file"
+            )
+
+
+def _refuse_shared_connections(host: NginxHost, services: Sequence[Service]) -> None:
+    """Raise MtlsError where a service would get connections that another server block has opened to its upstream.
+
+    nginx keeps them by ``upstream`` block, whoever verified what there, and as whichever client it came (measured).
+    """
+    for group, used in host.kept.items():
+        ours = [service for service in services if service.upstream and host_name(service.upstream) == group]
+        meant = {service.upstream_tls for service in ours}
+        if any(tls and (tls.verify or tls.client) for tls in meant) and (used or len(meant) > 1):
+            raise MtlsError(
+                f"service {ours[0].name}: upstream_tls: its upstream block {group} has keepalive and is used by other"
+                " server blocks, so nginx would send requests over connections that it has opened for those, verified"
+                " or not, and as whichever client; give the service an upstream block of its own"
+            )
+
+
 def _header_timeout(host: NginxHost) -> int | None:
     """Return seconds for ``client_header_timeout``, where the host's value exceeds the bound for old connections.
 
@@ -287,11 +330,11 @@ def _header_timeout(host: NginxHost) -> int | None:
     return bound if bound and parse_time(value) > bound else None
 
 
-def _probe(service: Service) -> dict[str, t.Any]:
+def _probe(service: Service, endpoint: Endpoint) -> dict[str, t.Any]:
     """Return what the host must see of itself once the new configuration serves: no certificate, no page."""
     probe = {
-        "address": service.local_address,
-        "port": service.listen.port,
+        "address": endpoint.local_address,
+        "port": endpoint.port,
         "server_name": service.probe_name,
         "expect": 400,
     }

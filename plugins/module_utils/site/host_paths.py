@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service
+from ansible_collections.mtls.nginx.plugins.module_utils.site.upstream_tls import UpstreamTlsPaths
 
 
 def trusts_of(services: Sequence[Service]) -> list[str]:
@@ -110,5 +111,6 @@ def all_paths(conf_dir: str, service: Service) -> list[str]:
         conf_path(conf_dir, service),
         snippet_path(conf_dir, service),
         *issued_paths(conf_dir, service),
+        *UpstreamTlsPaths.of(conf_dir, service.name).all,
         *(TrustPaths.of(conf_dir, service.trust).files if service.trust else ()),
     ]

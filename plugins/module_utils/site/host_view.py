@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import itertools
 import os.path
 import re
@@ -21,7 +20,8 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site import host_paths
 from ansible_collections.mtls.nginx.plugins.module_utils.site.host_paths import TrustPaths
 from ansible_collections.mtls.nginx.plugins.module_utils.site.identity_headers import RFC9440
 from ansible_collections.mtls.nginx.plugins.module_utils.site.publication import Publication
-from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Endpoint, Service
+from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Endpoint, Service, host_name
+from ansible_collections.mtls.nginx.plugins.module_utils.site.upstream_tls import SYSTEM, UpstreamTlsPaths
 
 try:
     from cryptography import x509
@@ -34,6 +34,12 @@ _DEFAULT_BUCKET = 64
 
 
 _DEFAULT_MAX_SIZE = 2048
+_DEFAULT_VARIABLES = 1024  # variables_hash_max_size
+
+
+# How many variables there are of each, at most; see ``Service.variable``.
+_MOST_OF_A_SERVICE = 13
+_MOST_OF_AN_AUTHORITY = 9
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,8 @@ class NginxHost:
     dates. ``error_page_template`` is a file on the controller, None for our own;
     ``contact`` is whom they name. ``name_servers`` are the host's, as
     nginx writes their addresses, and ``names`` says what to ask them for: None for a name that the host knows in
-    another way. ``crl_server`` is where it serves its CRL to others, without TLS.
+    another way. ``crl_server`` is where it serves its CRL to others, without TLS. ``system_ca`` is its bundle of public
+    CAs. ``kept`` are its ``upstream`` blocks that keep connections, and whether its own server blocks use them.
     """
 
     version: tuple[int, ...]
@@ -68,6 +75,8 @@ class NginxHost:
     name_servers: Sequence[str] = ()
     names: Mapping[str, str | None] = field(default_factory=dict)
     crl_server: CrlServer | None = None
+    system_ca: str | None = None
+    kept: Mapping[str, bool] = field(default_factory=dict)
 
     @property
     def conf_dir(self) -> str:
@@ -140,6 +149,30 @@ class ListedView:
 
 
 @dataclass(frozen=True)
+class UpstreamTlsView:
+    """How nginx meets an ``https://`` upstream; paths are on the host."""
+
+    name: str | None  # what it asks for and what the certificate must be for; None where nobody is named
+    ca: str | None  # None where nothing is verified
+    certificate: str | None  # what it presents itself with
+    key: str | None
+
+    @classmethod
+    def of(cls, host: NginxHost, service: Service) -> UpstreamTlsView | None:
+        """Return it for a service, None for one that has no such upstream."""
+        wanted = service.upstream_tls
+        if wanted is None:
+            return None
+        paths = UpstreamTlsPaths.of(host.conf_dir, service.name)
+        return cls(
+            name=wanted.name,
+            ca=host.system_ca if wanted.ca == SYSTEM else paths.ca if wanted.verify else None,
+            certificate=paths.certificate if wanted.client else None,
+            key=paths.key if wanted.client else None,
+        )
+
+
+@dataclass(frozen=True)
 class ServiceView:
     """A service as ``mtls.conf.j2``, ``service.conf.j2``, ``snippet.conf.j2`` and ``gate.j2`` see it.
 
@@ -161,12 +194,14 @@ class ServiceView:
     certificate_key: str
     proxies: Sequence[str]  # networks of proxies that speak the PROXY protocol
     hsts: str | None  # the value of Strict-Transport-Security
+    relative_redirects: bool  # whether nginx's own redirects leave out the address, since it does not know the port
 
     # Who gets in
     allow: Sequence[str] | None  # names of clients, None for every valid client of the authority
     clients: Sequence[ListedView]
     zones: Sequence[ZoneView]  # the longest path first
     zone_key: str  # what a key of the allow list begins with where there are zones, with its colon
+    keeps_verdict: bool  # whether what a request leads to inside nginx is covered by the verdict on that request
     optional: bool  # whether somebody gets somewhere without a certificate, or with a bad one
     public_paths: Sequence[str]
     public_patterns: Sequence[str]  # the same as patterns for `$uri`
@@ -187,8 +222,12 @@ class ServiceView:
     redirect: str | None  # what `proxy_redirect` takes at `/`, where its default does not do
     names: Sequence[Upstream]  # upstreams for whose name nginx asks at each request
     resolver: str | None  # name servers for that, None where the host has its own or none is needed
+    tls: UpstreamTlsView | None  # None where the upstream is reached without TLS
+    host_header: str | None  # what the upstream is told as Host, None for what the caller asked for
+    host_redirect: str | None  # what of the upstream's own redirects leads to that name, as `proxy_redirect` takes it
     max_body_size: str | None
     request_buffering: bool | None
+    response_buffering: bool | None
     read_timeout: int | None  # seconds
     client_cert: bool  # whether upstreams are told the whole certificate (RFC 9440)
 
@@ -230,6 +269,9 @@ def _view(host: NginxHost, service: Service, client_dns: Mapping[str, Sequence[s
         names=[each for each in (upstream, acme) if each and each.asked],
         resolver=_resolver(host, upstream),
         acme_resolver=_resolver(host, acme),
+        tls=UpstreamTlsView.of(host, service),
+        host_header=service.upstream_host,
+        host_redirect=_host_redirect(service.upstream_host, upstream),
         locations=_locations(service, upstream),
         certificate=certificate,
         certificate_key=key,
@@ -239,6 +281,9 @@ def _view(host: NginxHost, service: Service, client_dns: Mapping[str, Sequence[s
         clients=_clients(service, client_dns),
         # Without a certificate, or with a bad one, somebody may get somewhere.
         optional=bool(service.public_paths or exempt or service.cors_preflight),
+        # In a block of ours nothing leads inside but the upstream's own word, which is none of a gate's.
+        keeps_verdict=service.snippet
+        and bool(service.public_paths or exempt or service.cors_preflight or service.paths),
         public_paths=service.public_paths,
         public_patterns=[_public_pattern(path) for path in service.public_paths],
         public_key=f"${service.variable}_open$mtls_plain_path" if service.public_paths else "00",
@@ -254,6 +299,7 @@ def _view(host: NginxHost, service: Service, client_dns: Mapping[str, Sequence[s
         hsts=service.hsts.value if service.hsts else None,
         max_body_size=service.max_body_size,
         request_buffering=service.request_buffering,
+        response_buffering=service.response_buffering,
         read_timeout=service.read_timeout,
         client_cert=service.identity_headers == RFC9440,
         # In a server block of the host's own there is nothing of ours behind the gate.
@@ -262,8 +308,9 @@ def _view(host: NginxHost, service: Service, client_dns: Mapping[str, Sequence[s
         homes=[name for name in service.server_names if not name.startswith("*.")]
         or [service.server_names[0].replace("*.", "")],
         home_patterns=[_sni_pattern(name) for name in service.server_names if name.startswith("*.")],
-        plain_listens=_sockets(host, service.plain_listen),
-        port_suffix="" if service.listen.port == 443 else f":{service.listen.port}",
+        plain_listens=[socket for each in service.plain_endpoints for socket in _sockets(host, each)],
+        port_suffix=service.port_suffix,
+        relative_redirects=any(service.public_port not in (None, each.port) for each in service.endpoints),
         acme_root=service.acme_root,
         acme_upstream=acme.passed if acme else None,
         acme_redirect=acme.redirect("/") if acme else None,
@@ -344,22 +391,15 @@ def split_upstream(upstream: str) -> tuple[str, str]:
     return match[1], (match[2] or "").rstrip("/")
 
 
-def host_name(upstream: str) -> str | None:
-    """Return the host name in an upstream, None for an address or a socket."""
-    match = re.fullmatch(r"https?://(?!unix:)([\w.-]+)(?::\d+)?(?:/.*)?", upstream)
-    if match is None:
-        return None
-    try:
-        ipaddress.ip_address(match[1])
-    except ValueError:
-        return match[1]
-    return None
-
-
 def host_names(services: Collection[Service]) -> list[str]:
     """Return the host names in the upstreams of services: the option ``names`` of ``nginx_facts``."""
     upstreams = [each for service in services if service.present for each in (service.upstream, service.acme_upstream)]
     return list(dict.fromkeys(filter(None, (host_name(upstream) for upstream in upstreams if upstream))))
+
+
+def needs_system_ca(services: Collection[Service]) -> bool:
+    """Tell whether a service trusts its host's public CAs: the option ``system_ca`` of ``nginx_facts``."""
+    return any(service.present and service.upstream_tls and service.upstream_tls.ca == SYSTEM for service in services)
 
 
 def _resolver(host: NginxHost, upstream: Upstream | None) -> str | None:
@@ -367,6 +407,13 @@ def _resolver(host: NginxHost, upstream: Upstream | None) -> str | None:
     if upstream is None or upstream.asked is None or host.directives.get("resolver"):
         return None
     return " ".join(host.name_servers) + ("" if host.ipv6 else " ipv6=off")
+
+
+def _host_redirect(name: str | None, upstream: Upstream | None) -> str | None:
+    """Return what ``proxy_redirect`` takes for redirects of an application to the name that it is told it has."""
+    if name is None or upstream is None:
+        return None
+    return rf"~^https?://(?i:{re.escape(name)}){re.escape(upstream.prefix)}(/.*)$"
 
 
 def _sni_pattern(name: str) -> str:
@@ -388,7 +435,7 @@ def _listens(host: NginxHost, service: Service) -> list[str]:
         parameters += " default_server"
     if service.proxy_protocol_from:
         parameters += " proxy_protocol"
-    return [socket + parameters for socket in _sockets(host, service.listen)]
+    return [socket + parameters for each in service.endpoints for socket in _sockets(host, each)]
 
 
 def _sockets(host: NginxHost, listen: Endpoint) -> list[str]:
@@ -426,28 +473,45 @@ def _public_pattern(path: str) -> str:
 
 def hash_sizes(host: NginxHost, views: Sequence[ServiceView], bundles: Collection[Bundle]) -> dict[str, int | None]:
     """Return sizes of nginx's hash tables, None where its defaults do or the host sets its own."""
-    bucket, max_size = _bucket_size(views, bundles), _max_size(views)
+    names = _bucket_size(_server_names(host, views))
+    bucket, max_size = _bucket_size(_map_keys(views, bundles)), _max_size(views)
+    variables = len(views) * _MOST_OF_A_SERVICE + len(bundles) * _MOST_OF_AN_AUTHORITY
+    max_variables = _power_of_two(4 * variables)
     return {
+        "server_names_bucket_size": names
+        if names > _DEFAULT_BUCKET and not host.directives.get("server_names_hash_bucket_size")
+        else None,
         "hash_bucket_size": bucket
         if bucket > _DEFAULT_BUCKET and not host.directives.get("map_hash_bucket_size")
         else None,
         "hash_max_size": max_size
         if max_size > _DEFAULT_MAX_SIZE and not host.directives.get("map_hash_max_size")
         else None,
-        # For the many variables of a certificate's lines, or nginx warns.
-        "variables_bucket_size": _DEFAULT_BUCKET * 2
-        if any(view.client_cert for view in views) and not host.directives.get("variables_hash_bucket_size")
+        # The names of variables are long, and nginx warns where it finds no table without two of them in one bucket.
+        "variables_bucket_size": _DEFAULT_BUCKET * 2 if not host.directives.get("variables_hash_bucket_size") else None,
+        "variables_max_size": max_variables
+        if max_variables > _DEFAULT_VARIABLES and not host.directives.get("variables_hash_max_size")
         else None,
     }
 
 
-def _bucket_size(views: Sequence[ServiceView], bundles: Collection[Bundle]) -> int:
+def _server_names(host: NginxHost, views: Sequence[ServiceView]) -> list[str]:
+    """Return what nginx keeps in its table of server names."""
+    names = [name for view in views if not view.snippet for name in view.server_names]
+    return [*names, *([host.crl_server.server_name] if host.crl_server else [])]
+
+
+def _map_keys(views: Sequence[ServiceView], bundles: Collection[Bundle]) -> list[str]:
+    """Return the keys of maps."""
+    keys = [name for view in views for name in view.sni_names]
+    keys += [dn for bundle in bundles for dn in bundle.issuers]
+    keys += [client.key for view in views for client in view.clients]
+    return [*keys, *(name for view in views if view.redirect_http for name in view.homes)]
+
+
+def _bucket_size(keys: Sequence[str]) -> int:
     """Return the bucket's size, in bytes: a key of n bytes needs 8 + (n + 2 rounded up to 8) + 8 (measured)."""
-    keys = [len(name) for view in views for name in view.sni_names]
-    keys += [len(dn) for bundle in bundles for dn in bundle.issuers]
-    keys += [len(client.key) for view in views for client in view.clients]
-    keys += [len(name) for view in views if view.redirect_http for name in view.homes]
-    return _power_of_two(16 + (max(keys, default=0) + 2 + 7) // 8 * 8)
+    return _power_of_two(16 + (max(map(len, keys), default=0) + 2 + 7) // 8 * 8)
 
 
 def _max_size(views: Sequence[ServiceView]) -> int:
@@ -455,18 +519,36 @@ def _max_size(views: Sequence[ServiceView]) -> int:
     return _power_of_two(2 * max((len(view.clients) for view in views), default=0))
 
 
-def bucket_advice(host: NginxHost, services: Sequence[Service], publications: Mapping[str, Publication]) -> str | None:
-    """Return what to add to nginx's words where it rejects these files: the host's own bucket size is too small."""
+def hash_advice(
+    said: str, host: NginxHost, services: Sequence[Service], publications: Mapping[str, Publication]
+) -> str | None:
+    """Return what to add to nginx's words where it rejects these files for a hash table: what the host has to set."""
     bundles = {name: Bundle.of(publication) for name, publication in publications.items()}
     views = views_of(host, [service for service in services if service.present], publications)
-    needed = _bucket_size(views, bundles.values())
-    own = host.directives.get("map_hash_bucket_size")
-    if not own or not own.isdigit() or int(own) >= needed:
-        return None
-    return (
-        f". The host sets map_hash_bucket_size {own} in its http block, and the longest subject or server name needs"
-        f" {needed}: write {needed} there, or take the line away, and mtls.conf sets what is needed"
-    )
+    needs = {
+        "map_hash_bucket_size": ("subject or server name", _map_keys(views, bundles.values())),
+        "server_names_hash_bucket_size": ("server name", _server_names(host, views)),
+    }
+    advice = []
+    for directive, (what, keys) in needs.items():
+        own, needed = host.directives.get(directive), _bucket_size(keys)
+        if own and own.isdigit() and int(own) < needed:
+            advice.append(
+                f". The host sets {directive} {own} in its http block, and the longest {what} needs {needed}: write"
+                f" {needed} there, or take the line away, and mtls.conf sets what is needed"
+            )
+    # The first map of a host fixes both sizes, and conf.d/*.conf is read in the alphabet's order.
+    late = {
+        "map_hash_bucket_size": _bucket_size(needs["map_hash_bucket_size"][1]),
+        "map_hash_max_size": _max_size(views),
+    }
+    for directive, needed in late.items():
+        if f'"{directive}" directive is duplicate' in said and not host.directives.get(directive):
+            advice.append(
+                f". A map of the host's own comes before mtls.conf and fixes {directive}: write '{directive}"
+                f" {needed};' into the http block of {host.conf_path}, above its includes"
+            )
+    return "".join(advice) or None
 
 
 def _power_of_two(least: int) -> int:

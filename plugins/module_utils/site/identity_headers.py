@@ -101,10 +101,13 @@ class Pem:
 def pem() -> Pem:
     """Return how a map makes one line of a certificate, for which nginx has no variable.
 
-    A certificate with more lines does not match.
+    A certificate with more lines does not match. Each line is optional inside the one before, so that there is one way
+    to match only.
     """
     names = [f"mtls_pem_{number}" for number in range(1, _PEM_LINES + 1)]
-    lines = "".join(rf"(?:(?<{name}>[^-\n]+)\n)?+" for name in names)
+    lines = ""
+    for name in reversed(names):
+        lines = rf"(?:(?<{name}>[^-\x0A]+)\x0A{lines})?"
     return Pem(
-        rf"-----BEGIN CERTIFICATE-----\n{lines}-----END CERTIFICATE-----", "".join(f"${{{name}}}" for name in names)
+        rf"-----BEGIN CERTIFICATE-----\x0A{lines}-----END CERTIFICATE-----", "".join(f"${{{name}}}" for name in names)
     )

@@ -14,7 +14,7 @@ import copy
 import os
 import re
 import typing as t
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -26,6 +26,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.common import as_writte
 from ansible_collections.mtls.nginx.plugins.module_utils.common.contact import Contact
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.common.names import check_client_name, nearest
+from ansible_collections.mtls.nginx.plugins.module_utils.site import upstream_tls
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import (
     Service,
     check_server_name,
@@ -224,12 +225,16 @@ class InventoryReader:
                 self.check_as_written(host, prefixed, follow)
 
     def plan(
-        self, hosts: Mapping[str, Mapping[str, t.Any]], base_dirs: Mapping[str, str | None]
+        self,
+        hosts: Mapping[str, Mapping[str, t.Any]],
+        base_dirs: Mapping[str, str | None],
+        spared: Container[str] = frozenset(),
     ) -> dict[str, AuthorityPlan]:
         """Return the plan of every authority that the hosts name, by its directory.
 
         ``hosts`` maps each host of the inventory to those of ``variables`` that it has, ``base_dirs`` to the directory
-        at which its relative paths start, if there is one.
+        at which its relative paths start, if there is one. The services of ``spared`` hosts are left out, whatever is
+        wrong with them.
 
         :raises MtlsError: naming hosts, for whatever contradicts itself.
         """
@@ -240,10 +245,15 @@ class InventoryReader:
                 continue
             base_dir = base_dirs[host]
             own = self._ca_settings(host, values, base_dir)
-            server = self._validate(host, values, self._server_spec)
-            services = parse_services(host, server["mtls_services"])
-            if server["mtls_require_allow"]:
-                _require_allow(host, services)
+            try:
+                server = self._validate(host, values, self._server_spec)
+                services = parse_services(host, server["mtls_services"])
+                if server["mtls_require_allow"]:
+                    _require_allow(host, services)
+            except MtlsError:
+                if host not in spared:
+                    raise
+                server, services = {}, []
             others = [self._other_authority(host, raw, base_dir) for raw in own["mtls_authorities"]]
             _check_publish(host, own["mtls_crl_publish"], hosts)
             for settings in [*([own] if _uses_its_own(own, services) else []), *others]:
@@ -258,6 +268,7 @@ class InventoryReader:
                     server["mtls_crl_min_days"],
                 )
                 for service in services
+                if host not in spared
             ]
         for host, service, path, crl_min_days in placed:
             if path not in collectors:
@@ -271,11 +282,15 @@ class InventoryReader:
         return plans
 
     def plan_to_revoke(
-        self, hosts: Mapping[str, Mapping[str, t.Any]], base_dirs: Mapping[str, str | None]
+        self,
+        hosts: Mapping[str, Mapping[str, t.Any]],
+        base_dirs: Mapping[str, str | None],
+        spared: Container[str] = frozenset(),
     ) -> RevokingPlan:
         """Return what is needed to revoke at once, whatever else the inventory says wrong.
 
-        An authority is left out only where hosts differ in how it is asked.
+        An authority is left out only where hosts differ in how it is asked. Of the services of ``spared`` hosts nothing
+        is said.
         """
         found = RevokingPlan()
         collectors: dict[str, _Collector] = {}
@@ -294,9 +309,10 @@ class InventoryReader:
                 services = parse_services(host, server["mtls_services"])
                 uses_own = _uses_its_own(own, services)
             except MtlsError as error:
-                found.contradictions.append(str(error))
+                if host not in spared:
+                    found.contradictions.append(str(error))
                 server, services, uses_own = {}, [], True
-            for service in services:
+            for service in services if host not in spared else ():
                 path = authority_path(service.authority or own["mtls_ca_dir"], base_dirs[host])
                 placed.append((host, service, path, server["mtls_crl_min_days"]))
             for settings in [*([own] if uses_own else []), *others]:
@@ -675,6 +691,20 @@ class _Collector:
                     raise MtlsError(
                         f"host {host}, service {service.name}: allow names '{name}', which is not a client; {hint}"
                     )
+            if service.present and service.upstream_client:
+                if self._plan.settings["backend"] == TRUST:
+                    raise MtlsError(
+                        f"host {host}, service {service.name}: upstream_tls: its authority is trusted only and issues"
+                        " no client certificates; leave out client"
+                    )
+                defined = self._clients.get(service.upstream_client)
+                upstream_tls.check_client(
+                    f"host {host}, service {service.name}",
+                    service.upstream_client,
+                    defined.definition if defined else None,
+                    known=self._clients,
+                    keys_kept=self._plan.settings["keep_client_keys"],
+                )
 
     def _refuse_revoked_yet_present(self) -> None:
         """Raise MtlsError for a client that would get a new certificate in each run, which the same run revokes."""

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from ansible_collections.mtls.nginx.plugins.module_utils.common import probe
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service
 
-_NO_UPSTREAM = (502, 504)  # nginx reached nobody, or waited in vain (ngx_http_upstream.c)
+_BAD_GATEWAY = 502
+_NO_UPSTREAM = (_BAD_GATEWAY, 504)  # nginx reached nobody, or waited in vain (ngx_http_upstream.c)
 _UPSTREAM_TROUBLE = (500, 503)
 _MISSING, _FORBIDDEN = 404, 403
 
@@ -38,6 +39,10 @@ def trouble(service: Service, outcome: probe.ProbeOutcome) -> PageTrouble | None
 def _of_upstream(service: Service, outcome: probe.ProbeOutcome) -> PageTrouble | None:
     if outcome.status is None or outcome.status in _NO_UPSTREAM:
         text = f"{service.upstream} does not answer ({outcome.got})"
+        tls = service.upstream_tls
+        if tls and tls.verify and outcome.status == _BAD_GATEWAY:
+            text += f", or its certificate is not for {tls.name}, or not by the CA of upstream_tls"
+            return PageTrouble(text, "see in the service's error log which it is", "upstream or upstream_tls")
         return PageTrouble(text, "start the application there", "upstream")
     if outcome.status in _UPSTREAM_TROUBLE:
         text = f"{service.upstream} answers {outcome.status} to GET {outcome.attempt.path}"

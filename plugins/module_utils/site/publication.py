@@ -11,18 +11,20 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.access import read_authority
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Holder
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Holder, Published
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends.directory import open_directory
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import crls, keys, profiles
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import chains, crls, keys, profiles
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.numbers import hexadecimal
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.profiles import Order
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.subjects import nginx_dn, subject_name
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.lifecycle import creation
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.layout import Layout
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.store import handover
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.layout import ClientFiles, Layout
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.wanted import WantedAuthority
 from ansible_collections.mtls.nginx.plugins.module_utils.common import times
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
@@ -38,8 +40,8 @@ _REMEDY = "run the role mtls.nginx.ca (site.yml does) first"
 
 
 @dataclass(frozen=True)
-class ServerCredential:
-    """A server certificate of the authority's: PEM texts, leaf first."""
+class Credential:
+    """A certificate of the authority's with its key: PEM texts, leaf first."""
 
     certificate: str
     key: str
@@ -50,14 +52,16 @@ class Publication:
     """What one host gets of an authority; ``chain`` and ``crl`` are in PEM.
 
     ``client_dns`` maps the clients on allow lists that may be let in to their subjects in nginx's format. ``refused``
-    has those, by service, that are on an allow list but revoked; ``credentials`` are by service.
+    has those, by service, that are on an allow list but revoked; ``credentials`` are those of servers, by service, and
+    ``upstream_clients`` those with which services come to their upstreams.
     """
 
     chain: str
     crl: str
     client_dns: Mapping[str, Sequence[str]]
     refused: Mapping[str, Sequence[str]]
-    credentials: Mapping[str, ServerCredential]
+    credentials: Mapping[str, Credential]
+    upstream_clients: Mapping[str, Credential] = field(default_factory=dict)
 
 
 def publish(
@@ -90,7 +94,10 @@ def publish(
             else:
                 refused.setdefault(service.name, []).append(name)
     credentials = {service.name: _credential(path, host, service) for service in present if service.issued_by_authority}
-    return Publication(chain, crl, dns, refused, credentials)
+    clients = {
+        service.name: _upstream_client(path, host, service, authority) for service in present if service.upstream_client
+    }
+    return Publication(chain, crl, dns, refused, credentials, clients)
 
 
 def publish_crl(path: str, min_days: int) -> str:
@@ -162,7 +169,18 @@ def rehearse(path: str, host: str, services: Sequence[Service], clients: Sequenc
             except MtlsError:
                 _make_up_authority(folder)
                 credentials[service.name] = _make_up_credential(folder, service)
-    return Publication(chain.decode(), crl.decode(), dns, refused, credentials)
+        comers = {}
+        for service in present:
+            if not service.upstream_client:
+                continue
+            try:
+                if known is None:
+                    raise _not_issued_yet(host, service)
+                comers[service.name] = _upstream_client(path, host, service, known)
+            except MtlsError:
+                _make_up_authority(folder)
+                comers[service.name] = _make_up_credential(folder, service)
+    return Publication(chain.decode(), crl.decode(), dns, refused, credentials, comers)
 
 
 def _trust(path: str) -> tuple[bytes, bytes]:
@@ -188,15 +206,59 @@ def _unknown(host: str, service: Service, name: str, known: Collection[str]) -> 
     return MtlsError(f"host {host}, service {service.name}: allow names '{name}', which is not a client; {hint}")
 
 
-def _credential(path: str, host: str, service: Service) -> ServerCredential:
+def _credential(path: str, host: str, service: Service) -> Credential:
     stem = os.path.join(Layout(path).servers, host, service.name)
     try:
         with open(f"{stem}.crt", encoding="ascii") as certificate, open(f"{stem}.key", encoding="ascii") as key:
-            return ServerCredential(certificate.read(), key.read())
+            return Credential(certificate.read(), key.read())
     except FileNotFoundError as error:
         raise MtlsError(
             f"host {host}, service {service.name}: has no server certificate ({error.filename} is missing); {_REMEDY}"
         ) from error
+
+
+def _upstream_client(path: str, host: str, service: Service, authority: Published) -> Credential:
+    """Return the certificate with which nginx comes to a service's upstream, with the CAs below the root, and its key.
+
+    A client that has moved to the next authority of a rollover comes with that one's.
+    """
+    name = service.upstream_client or ""
+    place = next(
+        (
+            each
+            for each in (ClientFiles.of(Layout(root).clients, name) for root in (handover.next_path(path), path))
+            if os.path.exists(each.certificate)
+        ),
+        None,
+    )
+    if place is None:
+        raise _not_issued_yet(host, service)
+    certificate = chains.read_certificates(place.certificate)[0]
+    if not authority.record.is_valid(hexadecimal(certificate.serial_number)):
+        raise MtlsError(
+            f"host {host}, service {service.name}: upstream_tls: the certificate of client '{name}' is revoked;"
+            f" {_REMEDY}, or name another client"
+        )
+    try:
+        with open(place.key, encoding="ascii") as key:
+            private = key.read()
+    except FileNotFoundError:
+        raise MtlsError(
+            f"host {host}, service {service.name}: upstream_tls: the key of client '{name}' is not here ({place.key} is"
+            " missing), so nginx cannot come as that client; name one whose key the authority keeps, without csr and"
+            " with mtls_keep_client_keys: true"
+        ) from None
+    sent, bundle = [certificate], chains.read(authority.chain().decode())
+    while above := next((ca for ca in bundle if ca not in sent and chains.was_issued_by(sent[-1], ca)), None):
+        sent.append(above)
+    return Credential(chains.pem([each for each in sent if each.subject != each.issuer]).decode(), private)
+
+
+def _not_issued_yet(host: str, service: Service) -> MtlsError:
+    return MtlsError(
+        f"host {host}, service {service.name}: upstream_tls: client '{service.upstream_client}' has no certificate yet;"
+        f" {_REMEDY}"
+    )
 
 
 def _make_up_authority(folder: str) -> None:
@@ -213,7 +275,7 @@ def _make_up_authority(folder: str) -> None:
     )
 
 
-def _make_up_credential(folder: str, service: Service) -> ServerCredential:
+def _make_up_credential(folder: str, service: Service) -> Credential:
     key = keys.new_key(keys.KeyKind("ecdsa", curve="P-256"))
     with open_directory(folder, None, read_only=False) as authority:
         now = times.now()
@@ -228,7 +290,7 @@ def _make_up_credential(folder: str, service: Service) -> ServerCredential:
                 )
             ]
         )
-    return ServerCredential(
+    return Credential(
         certificate.public_bytes(serialization.Encoding.PEM).decode(),
         key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()

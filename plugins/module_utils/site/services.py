@@ -11,11 +11,12 @@ import os.path
 import re
 import typing as t
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common import probe
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.common.names import check_service_name
+from ansible_collections.mtls.nginx.plugins.module_utils.site import upstream_tls
 from ansible_collections.mtls.nginx.plugins.module_utils.site.networks import check_exempt, parse_networks
 from ansible_collections.mtls.nginx.plugins.module_utils.site.presets import ADMIN_PANEL, with_preset
 
@@ -24,16 +25,27 @@ _SERVER_NAME = re.compile(rf"(?:\*\.)?{_HOST_LABEL}(?:\.{_HOST_LABEL})*")
 _UPSTREAM = re.compile(
     r"https?://(?:unix:/[\w./-]+|[\w.-]+(?::\d{1,5})?|\[[0-9A-Fa-f:.]+\](?::\d{1,5})?)(?P<path>/[\w./~%+-]*)?"
 )
+_OTHER_PASS = re.compile(r"(grpcs?|fastcgi|uwsgi|scgi|memcached)://")
 _FILE_PATH = re.compile(r"/[\w./@%+~-]+")
 _PUBLIC_PATH = re.compile(r"/[\w./@%+~!,=:-]*")
 _NO_PAGE = "none"
 _BODY_SIZE = re.compile(r"[0-9]{1,12}[kmg]?", re.IGNORECASE)
 _HSTS_PRELOAD = 31536000  # seconds, the least that https://hstspreload.org takes
+_EVERYWHERE = ("0.0.0.0", "::")
 HTTP_PORT = 80
+HTTPS_PORT = 443
 
 # What only a server block of ours has, and what only one that hands requests on.
 _BLOCK_OPTIONS = ("preset", "redirect_http", "acme_root", "acme_upstream", "hsts", "proxy_protocol_from")
-_UPSTREAM_OPTIONS = ("max_body_size", "request_buffering", "read_timeout", "identity_headers")
+_UPSTREAM_OPTIONS = (
+    "upstream_tls",
+    "upstream_host",
+    "max_body_size",
+    "request_buffering",
+    "response_buffering",
+    "read_timeout",
+    "identity_headers",
+)
 
 
 @dataclass(frozen=True)
@@ -76,13 +88,19 @@ class Endpoint:
         host = f"[{self.address}]" if ":" in self.address else self.address
         return (f"{host}:{self.port}",)
 
+    @property
+    def local_address(self) -> str:
+        """An address at which it is reached from its own host."""
+        return "127.0.0.1" if self.address is None or self.address in _EVERYWHERE else self.address
+
 
 @dataclass(frozen=True)
 class Service:
     """One service as the inventory describes it, checked. ``allow`` is None where every valid client may enter.
 
     ``authority`` is the directory of the authority whose clients enter, None for that of the host (``mtls_ca_dir``).
-    ``probe_path`` is the page that probes ask for behind the gate, None where they leave it alone.
+    ``probe_path`` is the page that probes ask for behind the gate, None where they leave it alone. ``public_port`` is
+    where people reach it, if that is not where it listens.
     """
 
     name: str
@@ -109,6 +127,11 @@ class Service:
     read_timeout: int | None = None
     identity_headers: str | None = None
     probe_path: str | None = None
+    upstream_tls: upstream_tls.UpstreamTls | None = None
+    upstream_host: str | None = None
+    more_listens: tuple[Endpoint, ...] = ()
+    public_port: int | None = None
+    response_buffering: bool | None = None
 
     @property
     def trust(self) -> str:
@@ -120,6 +143,11 @@ class Service:
         """Every client that one of its allow lists names."""
         lists = [self.allow or (), *(item.allow for item in self.paths)]
         return tuple(dict.fromkeys(name for names in lists for name in names))
+
+    @property
+    def upstream_client(self) -> str | None:
+        """The client of its authority as which nginx comes to the upstream."""
+        return self.upstream_tls.client if self.upstream_tls else None
 
     def opens_page(self, client: str | None) -> bool:
         """Whether a client that the gate lets in may enter ``probe_path`` too. None is a client without a name.
@@ -134,16 +162,23 @@ class Service:
     def variable(self) -> str:
         """Prefix of the service's nginx variables.
 
-        The last word of each variable tells what it is of: a service's are sni, zone, list, open, any, net, near, gate,
-        home, upstream and acme, an authority's (``TrustPaths.variable``) rev, end, alien, bad, state, dn, sn, fp and
-        cert. No other variable of ours ends in one of these, so that no two have one name, whatever anything is called.
+        The last word of each variable tells what it is of: a service's are sni, zone, list, open, any, net, near, now,
+        outer, gate, home, upstream and acme, an authority's (``TrustPaths.variable``) rev, end, alien, bad, state, dn,
+        sn, fp and cert. No other variable of ours ends in one of these, so that no two have one name, whatever
+        anything is called.
         """
         return "mtls_" + self.name.replace("-", "_")
 
     @property
-    def plain_listen(self) -> Endpoint:
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """Everywhere it listens."""
+        return (self.listen, *self.more_listens)
+
+    @property
+    def plain_endpoints(self) -> tuple[Endpoint, ...]:
         """Where ``redirect_http`` listens."""
-        return Endpoint(HTTP_PORT, self.listen.address)
+        addresses = dict.fromkeys(endpoint.address for endpoint in self.endpoints)
+        return tuple(Endpoint(HTTP_PORT, each) for each in ([None] if None in addresses else addresses))
 
     @property
     def by_address(self) -> bool:
@@ -153,8 +188,7 @@ class Service:
     @property
     def local_address(self) -> str:
         """An address at which the service is reached from its own host."""
-        address = self.listen.address
-        return "127.0.0.1" if address is None or address in ("0.0.0.0", "::") else address
+        return self.listen.local_address
 
     @property
     def probe_name(self) -> str:
@@ -168,8 +202,13 @@ class Service:
     @property
     def urls(self) -> tuple[str, ...]:
         """Where people reach it: an URL for each server name."""
-        port = "" if self.listen.port == 443 else f":{self.listen.port}"
-        return tuple(f"https://{f'[{name}]' if ':' in name else name}{port}/" for name in self.server_names)
+        return tuple(f"https://{f'[{name}]' if ':' in name else name}{self.port_suffix}/" for name in self.server_names)
+
+    @property
+    def port_suffix(self) -> str:
+        """The port of its URLs with a colon, empty for that of https."""
+        port = self.public_port or self.listen.port
+        return "" if port == HTTPS_PORT else f":{port}"
 
     @property
     def issued_by_authority(self) -> bool:
@@ -202,10 +241,13 @@ def _parse_service(host: str, raw: Mapping[str, t.Any]) -> Service:
     server_names = tuple(check_server_name(where, item) for item in raw["server_names"])
     if not server_names:
         raise MtlsError(f"{where}: server_names is empty; name at least one host name or IP address")
+    listens = _listens(where, raw.get("listen") or "443")
     service = Service(
         name=name,
         server_names=server_names,
-        listen=_listen(where, str(raw.get("listen") or "443")),
+        listen=listens[0],
+        more_listens=listens[1:],
+        public_port=_public_port(where, raw.get("public_port")),
         upstream=raw.get("upstream"),
         root=raw.get("root"),
         snippet=bool(raw.get("snippet")),
@@ -224,13 +266,18 @@ def _parse_service(host: str, raw: Mapping[str, t.Any]) -> Service:
         hsts=_hsts(where, raw.get("hsts")),
         max_body_size=_body_size(where, raw.get("max_body_size")),
         request_buffering=raw.get("request_buffering"),
+        response_buffering=raw.get("response_buffering"),
         read_timeout=raw.get("read_timeout"),
         identity_headers=raw.get("identity_headers"),
         probe_path=None if raw.get("snippet") else _probe_path(where, raw.get("probe_path") or "/"),
+        upstream_host=upstream_tls.check_host_header(where, raw.get("upstream_host")),
     )
     if service.present:
         _check_content(where, service)
         _check_options(where, service, raw)
+        if service.upstream:
+            tls = upstream_tls.parse(where, raw.get("upstream_tls"), service.upstream, host_name(service.upstream))
+            service = replace(service, upstream_tls=tls)
     return service
 
 
@@ -251,6 +298,12 @@ def _check_content(where: str, service: Service) -> None:
         raise MtlsError(f"{where}: neither upstream nor root is given; say what the service protects")
     if service.upstream and service.root:
         raise MtlsError(f"{where}: both upstream and root are given; keep the one that it serves")
+    if service.upstream and (foreign := _OTHER_PASS.match(service.upstream)):
+        directive = {"grpcs": "grpc"}.get(foreign[1], foreign[1])
+        raise MtlsError(
+            f"{where}: upstream '{service.upstream}' speaks no HTTP/1.1, and {directive}_pass belongs into a server"
+            " block of your own; write that block, and have its gate from a snippet (snippet: true, without upstream)"
+        )
     if service.upstream and not _UPSTREAM.fullmatch(service.upstream):
         raise MtlsError(
             f"{where}: upstream '{service.upstream}' is not of the form http://host:port or https://host:port/path,"
@@ -295,7 +348,7 @@ def _check_options(where: str, service: Service, raw: Mapping[str, t.Any]) -> No
         _refuse_options(where, raw, ("acme_root", "acme_upstream"), "needs redirect_http: true")
     elif service.by_address:
         raise MtlsError(f"{where}: redirect_http leads to a host name, and it is reached by IP address; remove one")
-    elif service.listen.port == HTTP_PORT:
+    elif any(endpoint.port == HTTP_PORT for endpoint in service.endpoints):
         raise MtlsError(f"{where}: redirect_http needs port {HTTP_PORT}, on which it listens itself; move listen")
     if service.acme_root and service.acme_upstream:
         raise MtlsError(f"{where}: both acme_root and acme_upstream are given; keep the one that answers challenges")
@@ -305,6 +358,11 @@ def _check_options(where: str, service: Service, raw: Mapping[str, t.Any]) -> No
         match = _UPSTREAM.fullmatch(service.acme_upstream)
         if not match or match["path"]:
             raise MtlsError(f"{where}: acme_upstream '{service.acme_upstream}' is not of the form http://host:port")
+        if service.acme_upstream.startswith("https:"):
+            raise MtlsError(
+                f"{where}: acme_upstream '{service.acme_upstream}' is https, which nginx would not verify; challenges"
+                " are public, so give the program's http:// address"
+            )
     if raw.get("preset") == ADMIN_PANEL:
         _check_admin_panel(where, service)
 
@@ -339,6 +397,20 @@ def check_server_name(where: str, name: str) -> str:
     )
 
 
+def _listens(where: str, said: str | int | Sequence[str]) -> tuple[Endpoint, ...]:
+    values = [said] if isinstance(said, (str, int)) else said
+    endpoints = dict.fromkeys(_listen(where, str(value)) for value in values)
+    # A port alone is both of these.
+    everywhere = {Endpoint(each.port, any_) for each in endpoints if each.address is None for any_ in _EVERYWHERE}
+    return tuple(each for each in endpoints if each not in everywhere)
+
+
+def _public_port(where: str, port: int | None) -> int | None:
+    if port is not None and not 0 < port < 65536:
+        raise MtlsError(f"{where}: public_port is {port}; use 1 to 65535")
+    return port
+
+
 def _listen(where: str, value: str) -> Endpoint:
     address, colon, port = value.rpartition(":")
     if not port.isdecimal() or not 1 <= int(port) <= 65535:
@@ -351,6 +423,12 @@ def _listen(where: str, value: str) -> Endpoint:
         raise MtlsError(
             f"{where}: listen '{value}' does not start with an IP address; write 443 or 192.0.2.1:443"
         ) from None
+
+
+def host_name(upstream: str) -> str | None:
+    """Return the host name in an upstream, None for an address or a socket."""
+    match = re.fullmatch(r"https?://(?!unix:)([\w.-]+)(?::\d+)?(?:/.*)?", upstream)
+    return None if match is None or _is_address(match[1]) else match[1]
 
 
 def _public_path(where: str, path: str) -> str:
@@ -446,28 +524,30 @@ def _refuse_clashes(host: str, services: Sequence[Service]) -> None:
                 f"host {host}: the authorities of services {other.name} and {service.name}, {other.authority} and"
                 f" {service.authority}, would share their place on the host; give their directories different names"
             )
-    first: dict[tuple[str, int], Service] = {}
-    first_by_address: dict[int, Service] = {}
-    for service in services:
+    for number, service in enumerate(services):
         if service.snippet:
             continue
         if service.proxy_protocol_from or service.redirect_http:
             _refuse_socket_clashes(host, service, services)
-        for server_name in service.server_names:
-            other = first.setdefault((server_name, service.listen.port), service)
-            if other is not service and _overlap(other.listen, service.listen):
-                raise MtlsError(
-                    f"host {host}: services {other.name} and {service.name} both answer to"
-                    f" {server_name} on port {service.listen.port}; nginx would ignore one of them, so change the"
-                    " server_names or listen of one"
-                )
-        if service.by_address:
-            other = first_by_address.setdefault(service.listen.port, service)
-            if other is not service and _overlap(other.listen, service.listen):
-                raise MtlsError(
-                    f"host {host}: services {other.name} and {service.name} are both reached by IP address on port"
-                    f" {service.listen.port}; such clients send no server name, so only one service a port can be"
-                )
+        for other in services[:number]:
+            ports = [] if other.snippet else _shared_ports(other, service)
+            if ports:
+                _refuse_one_name(host, other, service, ports[0])
+
+
+def _refuse_one_name(host: str, one: Service, other: Service, port: int) -> None:
+    """Raise MtlsError for two services of one socket that nginx could not tell apart."""
+    shared = [name for name in other.server_names if name in one.server_names]
+    if shared:
+        raise MtlsError(
+            f"host {host}: services {one.name} and {other.name} both answer to {shared[0]} on port {port}; nginx would"
+            " ignore one of them, so change the server_names or listen of one"
+        )
+    if one.by_address and other.by_address:
+        raise MtlsError(
+            f"host {host}: services {one.name} and {other.name} are both reached by IP address on port {port}; such"
+            " clients send no server name, so only one service a port can be"
+        )
 
 
 def _refuse_socket_clashes(host: str, service: Service, services: Sequence[Service]) -> None:
@@ -476,20 +556,30 @@ def _refuse_socket_clashes(host: str, service: Service, services: Sequence[Servi
         if other is service or other.snippet:
             continue
         both = f"host {host}: services {service.name} and {other.name}"
-        if _overlap(service.listen, other.listen) and service.proxy_protocol_from and not other.proxy_protocol_from:
+        ports = _shared_ports(service, other)
+        if ports and service.proxy_protocol_from and not other.proxy_protocol_from:
             raise MtlsError(
-                f"{both} share port {service.listen.port}, and only one has proxy_protocol_from; nginx expects the"
+                f"{both} share port {ports[0]}, and only one has proxy_protocol_from; nginx expects the"
                 " PROXY protocol from everybody on a port or from nobody, so give both the same"
             )
-        if service.redirect_http and _overlap(service.plain_listen, other.listen):
+        if service.redirect_http and _shared(service.plain_endpoints, other.endpoints):
             raise MtlsError(f"{both}: the first redirects from port {HTTP_PORT}, on which the second listens; move it")
-        if service.redirect_http and other.redirect_http and _overlap(service.plain_listen, other.plain_listen):
+        if service.redirect_http and other.redirect_http and _shared(service.plain_endpoints, other.plain_endpoints):
             shared = set(service.server_names) & set(other.server_names)
             if shared:
                 raise MtlsError(
                     f"{both} both redirect {min(shared)} from port {HTTP_PORT}; keep redirect_http with the one that"
                     " people should get to"
                 )
+
+
+def _shared_ports(one: Service, other: Service) -> list[int]:
+    """Return the ports at which both services listen, at one address at least."""
+    return _shared(one.endpoints, other.endpoints)
+
+
+def _shared(some: Sequence[Endpoint], others: Sequence[Endpoint]) -> list[int]:
+    return [each.port for each in others if any(_overlap(one, each) for one in some)]
 
 
 def _overlap(one: Endpoint, other: Endpoint) -> bool:

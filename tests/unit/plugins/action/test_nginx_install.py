@@ -45,6 +45,18 @@ def test_where_there_is_no_systemd_or_nothing_is_installed_yet(install):
         assert done["changed"] is True
 
 
+BINDINGS = "python3-apt must be installed to use check mode. If run normally this module can auto-install it."
+
+
+def test_a_minimal_debian_in_check_mode(install, capsys):
+    done, _heard = install(check=True, apt={"failed": True, "msg": BINDINGS})
+    assert (done["changed"], done.get("failed", False)) == (True, False)
+    assert "host nas: apt could not be asked about the package nginx" in " ".join(capsys.readouterr().err.split())
+    # In a run, and of anything else, it is a failure.
+    assert install(apt={"failed": True, "msg": BINDINGS})[0]["failed"]
+    assert install(check=True, apt={"failed": True, "msg": "No package matching 'nginx' is available"})[0]["failed"]
+
+
 @pytest.mark.parametrize("module", ["setup", "apt", "systemd_service"])
 def test_what_fails_is_the_result(install, module):
     done, heard = install(**{module: {"failed": True, "msg": "no space"}})

@@ -46,6 +46,50 @@ def test_a_variable_that_cannot_be_read_is_named(plan):
         plan({"nas": {"mtls_services": [WEB], "mtls_clients": "{{ no_such_variable }}"}})
 
 
+OF_FACTS = {**WEB, "server_names": ["{{ own_name }}"]}
+
+
+def test_facts_that_nobody_has_gathered(plan):
+    """Whichever ansible-core: before 2.19 the template stays as it is."""
+    for own_name, fact in (("{{ ansible_facts.fqdn }}", "ansible_facts"), ("{{ ansible_fqdn }}", "ansible_fqdn")):
+        with pytest.raises(MtlsError) as caught:
+            plan({"nas": {"mtls_services": [OF_FACTS], "own_name": own_name}})
+        assert str(caught.value).startswith(f"host nas: mtls_services is made of facts of that host ({fact}), which")
+        assert "ansible all -m ansible.builtin.setup" in str(caught.value)
+    (found,) = plan({"nas": {"mtls_services": [OF_FACTS], "own_name": "web.{{ inventory_hostname }}.lan"}}).values()
+    assert found.services[0][1].server_names == ("web.nas.lan",)
+
+
+def test_the_services_of_hosts_that_a_run_does_not_touch(tmp_path, monkeypatch):
+    command_line(monkeypatch, inventory=())
+    hosts = {
+        "nas": {"mtls_services": [WEB]},
+        "unknown": {"mtls_services": [OF_FACTS], "own_name": "{{ ansible_facts.fqdn }}"},
+        "wrong": {"mtls_services": [{**WEB, "upstream": "nowhere"}]},
+        "odd": {"mtls_services": [{**WEB, "allow": ["phnoe"]}]},
+    }
+    task_vars = Controller(tmp_path / "site", hosts, mtls_clients=[{"name": "phone"}]).of("nas")
+    task_vars["ansible_play_hosts_all"] = ["nas"]
+    (found,) = hostvars.read_plan(task_vars, crls_only=True).values()
+    assert [host for host, _service in found.services] == ["nas"]
+    told = hostvars.read_plan_to_revoke(task_vars)
+    assert [each.partition(":")[0] for each in told.contradictions] == []
+    assert told.left_out == {}
+    with pytest.raises(MtlsError, match="host unknown: mtls_services is made of facts"):
+        hostvars.read_plan(task_vars)
+    # One that it does touch is named.
+    task_vars["ansible_play_hosts_all"] = ["nas", "unknown", "wrong", "odd"]
+    with pytest.raises(MtlsError, match="host unknown: mtls_services is made of facts"):
+        hostvars.read_plan(task_vars, crls_only=True)
+    told = hostvars.read_plan_to_revoke(task_vars)
+    assert [each.partition(":")[0] for each in told.contradictions] == [
+        "host unknown",
+        "host wrong, service web",
+        "host odd, service web",
+    ]
+    assert told.left_out == {}
+
+
 def test_a_variable_that_nothing_reads_is_refused(plan):
     with pytest.raises(MtlsError, match=r"there is no variable mtls_service_s; did you mean mtls_services\?"):
         plan({"nas": {"mtls_service_s": [WEB]}})

@@ -15,7 +15,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.host.gate import Gate, 
 from ansible_collections.mtls.nginx.plugins.module_utils.site.host_files import host_files
 from ansible_collections.mtls.nginx.plugins.module_utils.site.host_paths import gate_files
 from ansible_collections.mtls.nginx.plugins.module_utils.site.host_view import NginxHost
-from ansible_collections.mtls.nginx.plugins.module_utils.site.publication import Publication, ServerCredential
+from ansible_collections.mtls.nginx.plugins.module_utils.site.publication import Credential, Publication
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import parse_services
 
 TEMPLATES = str(pathlib.Path(__file__).parents[5] / "roles" / "server" / "templates")
@@ -35,7 +35,7 @@ def host(pki, tmp_path):
     )
     nginx = NginxHost((1, 22, 1), True, str(tmp_path / "nginx.conf"), str(tmp_path / "log"), {})
     crl = (pki.path / "crl.pem").read_text()
-    credentials = {each.name: ServerCredential("CERTIFICATE", "KEY") for each in services}
+    credentials = {each.name: Credential("CERTIFICATE", "KEY") for each in services}
     publication = Publication((pki.path / "ca.crt").read_text(), crl, {"pepe": [GARCIA]}, {}, credentials)
     for file in host_files(nginx, services, {"": publication}, TEMPLATES).files:
         path = pathlib.Path(file["path"])

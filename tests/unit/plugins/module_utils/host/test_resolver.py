@@ -53,6 +53,22 @@ def test_what_the_host_knows_in_another_way(look):
 
 
 @pytest.mark.parametrize(
+    ("servers", "used"),
+    [
+        ("", False),
+        ("server { location / { proxy_pass http://other; } }", False),
+        ("server { location / { proxy_pass https://POOL/x; } }", True),
+        ("server { location / { proxy_pass http://pool; } }", True),
+        ("server { location / { proxy_pass http://pool:8080; } }", True),
+        ("server { location / { proxy_pass http://pool2; } }", False),
+    ],
+)
+def test_groups_that_keep_connections(look, servers, used):
+    conf = "http { upstream Pool { server 192.0.2.9; keepalive 4; } upstream b { server 192.0.2.9; } %s }"
+    assert look("pool", "b", "app.test", conf=conf % servers).kept == {"pool": used}
+
+
+@pytest.mark.parametrize(
     ("resolv", "name", "asked"),
     [
         ("", "app", "app"),

@@ -19,8 +19,8 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.host_files import 
     host_files,
     to_compare,
 )
-from ansible_collections.mtls.nginx.plugins.module_utils.site.host_view import NginxHost, split_upstream
-from ansible_collections.mtls.nginx.plugins.module_utils.site.publication import Publication, ServerCredential
+from ansible_collections.mtls.nginx.plugins.module_utils.site.host_view import NginxHost, hash_advice, split_upstream
+from ansible_collections.mtls.nginx.plugins.module_utils.site.publication import Credential, Publication
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import parse_services
 from ansible_collections.mtls.nginx.tests.authorities import new_authority
 
@@ -49,15 +49,22 @@ def render(
     textfile_dir=None,
     error_pages=True,
     error_page_template=None,
+    system_ca=None,
+    kept=None,
     **directives,
 ):
     paths = "/etc/nginx/nginx.conf", "/var/log/nginx"
     pages = error_pages, error_page_template
-    host = NginxHost(version, ipv6, *paths, directives, timeout, textfile_dir, *pages)
+    host = NginxHost(
+        version, ipv6, *paths, directives, timeout, textfile_dir, *pages, system_ca=system_ca, kept=kept or {}
+    )
     parsed = parse_services("web", services)
-    credentials = {service.name: ServerCredential("CERTIFICATE", "KEY") for service in parsed}
+    credentials = {service.name: Credential("CERTIFICATE", "KEY") for service in parsed}
     clients = {name: [dn] for name, dn in ({"phone": "CN=phone"} if dns is None else dns).items()}
-    return host_files(host, parsed, {"": Publication(*authority(), clients, {}, credentials)}, TEMPLATES)
+    comers = {service.name: Credential("CLIENT CERTIFICATE", "CLIENT KEY") for service in parsed}
+    published = Publication(*authority(), clients, {}, credentials, comers)
+    cas = {service.name: "UPSTREAM CA" for service in parsed if service.upstream_tls and service.upstream_tls.ca}
+    return host_files(host, parsed, {"": published}, TEMPLATES, upstream_cas=cas)
 
 
 def content(files, path):
@@ -85,7 +92,12 @@ def test_the_files_of_a_host():
         "/etc/nginx/server-certs/nas.crt",
     ]
     assert files.secrets == [{"path": "/etc/nginx/server-certs/nas.key", "content": "KEY"}]
-    assert files.absent == ["/etc/nginx/snippets/mtls-nas.conf"]
+    assert files.absent == [
+        "/etc/nginx/snippets/mtls-nas.conf",
+        "/etc/nginx/mtls-upstream/nas.ca.crt",
+        "/etc/nginx/mtls-upstream/nas.crt",
+        "/etc/nginx/mtls-upstream/nas.key",
+    ]
     assert files.probes == [{"address": "127.0.0.1", "port": 443, "server_name": "nas.lan", "expect": 400}]
     assert "KEY" not in "".join(item["content"] for item in files.files)
 
@@ -110,11 +122,67 @@ def test_fingerprints_are_those_of_the_files():
     assert found["/etc/nginx/snippets/mtls-nas.conf"] is None
 
 
+BACKEND = {**NAS, "upstream": "https://backend.lan:8443"}
+
+
+def test_the_files_for_an_upstream_with_tls():
+    tls = {"verify": True, "ca": "files/backend-ca.crt", "name": None, "client": "nas-to-backend"}
+    files = render({**BACKEND, "upstream_tls": tls})
+    assert content(files, "/etc/nginx/mtls-upstream/nas.ca.crt") == "UPSTREAM CA"
+    assert content(files, "/etc/nginx/mtls-upstream/nas.crt") == "CLIENT CERTIFICATE"
+    assert {"path": "/etc/nginx/mtls-upstream/nas.key", "content": "CLIENT KEY"} in files.secrets
+    assert not [path for path in files.absent if "mtls-upstream" in path]
+    text = content(files, "/etc/nginx/conf.d/mtls-nas.conf")
+    assert "proxy_ssl_trusted_certificate /etc/nginx/mtls-upstream/nas.ca.crt;" in text
+    assert "proxy_ssl_name           backend.lan;" in text
+    # The files stay as long as they are meant, and no longer.
+    files = render({**BACKEND, "upstream_tls": {"verify": False, "ca": None, "name": None, "client": None}})
+    assert len([path for path in files.absent if "mtls-upstream" in path]) == 3
+    assert "proxy_ssl_verify         off;" in content(files, "/etc/nginx/conf.d/mtls-nas.conf")
+
+
+def test_the_public_cas_of_the_host():
+    tls = {"verify": True, "ca": "system", "name": None, "client": None}
+    text = block({**BACKEND, "upstream_tls": tls}, system_ca="/etc/ssl/certs/ca-certificates.crt")
+    assert "proxy_ssl_trusted_certificate /etc/ssl/certs/ca-certificates.crt;" in text
+    with pytest.raises(MtlsError, match="service nas: upstream_tls: ca: system, and this host has no bundle"):
+        render({**BACKEND, "upstream_tls": tls})
+
+
+POOL = {**NAS, "upstream": "https://pool"}
+VERIFIED = {"verify": True, "ca": "ca.crt", "name": "a.lan", "client": None}
+ANYBODY = {"verify": False, "ca": None, "name": None, "client": None}
+
+
+@pytest.mark.parametrize(
+    ("kept", "one", "other", "refused"),
+    [
+        ({}, VERIFIED, ANYBODY, False),
+        ({"pool": False}, VERIFIED, VERIFIED, False),
+        ({"pool": True}, VERIFIED, VERIFIED, True),
+        ({"pool": False}, VERIFIED, ANYBODY, True),
+        ({"pool": False}, ANYBODY, {**ANYBODY, "client": "phone"}, True),
+        ({"pool": True}, ANYBODY, ANYBODY, False),
+        ({"another": True}, VERIFIED, ANYBODY, False),
+    ],
+)
+def test_connections_that_others_have_opened(kept, one, other, refused):
+    services = [{**POOL, "upstream_tls": one}, {**POOL, "name": "b", "server_names": ["b.lan"], "upstream_tls": other}]
+    if not refused:
+        render(*services, kept=kept)
+        return
+    with pytest.raises(MtlsError, match="service nas: upstream_tls: its upstream block pool has keepalive and is used"):
+        render(*services, kept=kept)
+
+
 def test_an_absent_service_takes_all_of_its_files_along_and_nothing_else():
     files = render({**NAS, "state": "absent"})
     assert sorted(files.absent) == [
         "/etc/nginx/client-certs/pages.conf",
         "/etc/nginx/conf.d/mtls-nas.conf",
+        "/etc/nginx/mtls-upstream/nas.ca.crt",
+        "/etc/nginx/mtls-upstream/nas.crt",
+        "/etc/nginx/mtls-upstream/nas.key",
         "/etc/nginx/server-certs/nas.crt",
         "/etc/nginx/server-certs/nas.key",
         "/etc/nginx/snippets/mtls-nas.conf",
@@ -195,7 +263,7 @@ def test_a_service_by_address_is_the_first_of_its_socket():
 
 def test_a_subject_is_written_into_the_map_as_nginx_writes_it():
     text = maps(NAS, dns={"phone": r"CN=a\"b\\c\, d,O=x"})
-    assert r'"SUCCESS:CN=a\\\"b\\\\c\\, d,O=x" 1;  # phone' in text
+    assert r'"SUCCESS:CN=a\\\"b\\\c\, d,O=x" 1;  # phone' in text
 
 
 def test_a_client_that_is_revoked_gets_no_line():
@@ -339,7 +407,8 @@ def test_error_pages_can_be_left_out():
     assert "/etc/nginx/client-certs/pages.conf" not in render(NAS).absent
     without = render(NAS, error_pages=False)
     assert "/etc/nginx/client-certs/pages.conf" in without.absent
-    assert "error_page" not in content(without, "/etc/nginx/conf.d/mtls-nas.conf")
+    text = content(without, "/etc/nginx/conf.d/mtls-nas.conf")
+    assert re.findall(r"(?m)^ *(error_page .*)$", text) == ["error_page 444 /;"]  # in place of the http block's
     assert "pages.conf" not in content(without, "/etc/nginx/conf.d/mtls.conf")
 
 
@@ -409,3 +478,20 @@ def test_nothing_ever_listens_for_http3():
         assert "quic" not in text
         assert "http3" not in text
         assert "proxy_hide_header      Alt-Svc;" in text
+
+
+def test_what_to_set_where_a_table_is_too_small():
+    """Added to nginx's words."""
+    services = parse_services("web", [{**NAS, "server_names": ["x" * 60]}])
+    published = {"": Publication(*authority(), {"phone": ["CN=phone"]}, {}, {})}
+
+    def advice(said, **directives):
+        host = NginxHost((1, 22, 1), True, "/etc/nginx/nginx.conf", "/var/log/nginx", directives)
+        return hash_advice(said, host, services, published)
+
+    duplicate = 'nginx: [emerg] "map_hash_bucket_size" directive is duplicate in /etc/nginx/conf.d/mtls.conf:2'
+    assert "write 'map_hash_bucket_size 128;' into the http block of /etc/nginx/nginx.conf, above" in advice(duplicate)
+    said = advice("could not build server_names_hash", server_names_hash_bucket_size="64")
+    assert "The host sets server_names_hash_bucket_size 64 in its http block, and the longest server name" in said
+    assert "The host sets map_hash_bucket_size 64 in" in advice("could not build map_hash", map_hash_bucket_size="64")
+    assert advice("could not build map_hash") is None

@@ -14,9 +14,13 @@ import pytest
 
 from ansible_collections.mtls.nginx.plugins.module_utils.site import host_view
 from ansible_collections.mtls.nginx.plugins.module_utils.site.host_paths import TrustPaths
-from ansible_collections.mtls.nginx.plugins.module_utils.site.host_view import NginxHost, Upstream, host_name
+from ansible_collections.mtls.nginx.plugins.module_utils.site.host_view import (
+    NginxHost,
+    Upstream,
+    needs_system_ca,
+)
 from ansible_collections.mtls.nginx.plugins.module_utils.site.publication import Publication
-from ansible_collections.mtls.nginx.plugins.module_utils.site.services import parse_services
+from ansible_collections.mtls.nginx.plugins.module_utils.site.services import host_name, parse_services
 
 TEMPLATES = pathlib.Path(__file__).parents[5] / "roles" / "server" / "templates"
 # What the templates call a value of each type.
@@ -27,6 +31,7 @@ TYPES = {
     "client": host_view.ListedView,
     "upstream": Upstream,
     "trust": TrustPaths,
+    "tls": host_view.UpstreamTlsView,
 }
 NAS = {"name": "nas", "server_names": ["nas.lan"], "listen": 8443, "upstream": "http://127.0.0.1:5000"}
 
@@ -55,7 +60,7 @@ def test_the_templates_use_what_there_is(name):
     assert used()[name] - available == set()
 
 
-@pytest.mark.parametrize("name", ["service", "location", "zone", "client"])
+@pytest.mark.parametrize("name", ["service", "location", "zone", "client", "tls"])
 def test_there_is_nothing_that_no_template_uses(name):
     assert {field.name for field in dataclasses.fields(TYPES[name])} - used()[name] == set()
 
@@ -134,8 +139,24 @@ def test_an_address_is_not():
 
 def test_sizes_are_set_only_where_the_defaults_do_not_do():
     long = view({"allow": ["phone"]}, clients={"phone": ["CN=" + "x" * 60]})
-    none = {"hash_bucket_size": None, "hash_max_size": None, "variables_bucket_size": None}
+    maps = {"hash_bucket_size": None, "hash_max_size": None}
+    none = {**maps, "server_names_bucket_size": None, "variables_bucket_size": 128, "variables_max_size": None}
     assert host_view.hash_sizes(nginx(), [view({})], []) == none
     assert host_view.hash_sizes(nginx(), [long], []) == {**none, "hash_bucket_size": 128}
     own = nginx(directives={"map_hash_bucket_size": "64"})
     assert host_view.hash_sizes(own, [long], []) == none
+    named = view({"server_names": ["x" * 60]})
+    assert host_view.hash_sizes(own, [named], [])["server_names_bucket_size"] == 128
+    own = nginx(directives={"server_names_hash_bucket_size": "64", "variables_hash_bucket_size": "64"})
+    assert host_view.hash_sizes(own, [named], []) == {**none, "hash_bucket_size": 128, "variables_bucket_size": None}
+    assert host_view.hash_sizes(nginx(), [view({})] * 40, [])["variables_max_size"] == 2048
+    own = nginx(directives={"variables_hash_max_size": "1024"})
+    assert host_view.hash_sizes(own, [view({})] * 40, [])["variables_max_size"] is None
+
+
+def test_only_who_needs_them_has_the_hosts_public_cas_looked_for():
+    raw = {"name": "nas", "server_names": ["nas.lan"], "upstream": "https://b.lan"}
+    tls = {"verify": True, "ca": "system", "name": None, "client": None}
+    assert needs_system_ca(parse_services("web", [{**raw, "upstream_tls": tls}]))
+    assert not needs_system_ca(parse_services("web", [{**raw, "upstream_tls": {**tls, "ca": "a.crt"}}]))
+    assert not needs_system_ca(parse_services("web", [{**raw, "upstream": "http://b.lan"}]))

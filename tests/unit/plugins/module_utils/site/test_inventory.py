@@ -195,13 +195,15 @@ def test_a_request_of_the_fleet_starts_at_the_inventory_of_each_host():
 def test_services_of_all_hosts_are_told_to_people_once():
     listed = {**SERVICE, "allow": ["phone"]}
     own = {"name": "wiki", "server_names": ["wiki.lan"], "listen": "8443", "snippet": True}
+    behind = {**SERVICE, "name": "app", "server_names": ["app.lan"], "listen": 8443, "public_port": 443, "allow": []}
     (authority,) = plan(
-        one={"mtls_clients": [{"name": "phone"}], "mtls_services": [listed, own]},
+        one={"mtls_clients": [{"name": "phone"}], "mtls_services": [listed, own, behind]},
         two={"mtls_services": [listed, {**SERVICE, "name": "gone", "listen": "444", "state": "absent"}]},
     ).values()
     assert authority.as_options()["services"] == [
         {"name": "nas", "urls": ["https://nas.lan/"], "allow": ["phone"], "issued_by_authority": True},
         {"name": "wiki", "urls": ["https://wiki.lan:8443/"], "allow": None, "issued_by_authority": False},
+        {"name": "app", "urls": ["https://app.lan/"], "allow": [], "issued_by_authority": True},
     ]
 
 

@@ -41,6 +41,16 @@ def test_an_upstream_that_is_not(status, error, said):
     assert text(status, error, "/a", **UPSTREAM) == f"the gate opens, but http://127.0.0.1:23100 {said}"
 
 
+def test_an_upstream_that_is_not_believed():
+    tls = {"verify": True, "ca": "ca.crt", "name": None, "client": None}
+    said = "or its certificate is not for wiki-app.lan, or not by the CA of upstream_tls"
+    verified = {"upstream": "https://wiki-app.lan", "upstream_tls": tls}
+    assert text(502, **verified) == f"the gate opens, but https://wiki-app.lan does not answer (502), {said}"
+    assert text(504, **verified) == "the gate opens, but https://wiki-app.lan does not answer (504)"
+    anybody = {**verified, "upstream_tls": {**tls, "verify": False, "ca": None}}
+    assert text(502, **anybody) == "the gate opens, but https://wiki-app.lan does not answer (502)"
+
+
 @pytest.mark.parametrize("status", [200, 204, 301, 304, 405])
 def test_files_that_are_there(status):
     assert text(status, **ROOT) is None

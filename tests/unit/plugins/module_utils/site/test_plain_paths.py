@@ -12,6 +12,7 @@ import unicodedata
 
 import pytest
 
+from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_conf import nginx_quote
 from ansible_collections.mtls.nginx.plugins.module_utils.site import plain_characters, plain_paths
 from ansible_collections.mtls.nginx.tests.lint import plain_characters as script
 
@@ -68,18 +69,26 @@ def test_ill_formed_utf8_matches_nothing():
 
 def test_nginx_can_read_each_key():
     """A parameter has 4,095 bytes at most (NGX_CONF_BUFFER in src/core/ngx_conf_file.c)."""
-    keys = [plain_paths.PLAIN_REQUEST.replace("\\", "\\\\"), plain_paths.PLAIN_CHARACTERS, plain_paths.PLAIN_LETTERS]
+    keys = [nginx_quote(plain_paths.ODD_REQUEST), plain_paths.ODD_CHARACTERS, plain_paths.ODD_LETTERS]
     assert max(map(len, keys)) < 4000
-    assert not any(re.search(r"""\\[^xz]|["']""", key) for key in keys[1:])
+    assert not any(re.search(r"""\\[^x]|["']""", key) for key in keys[1:])
 
 
 # --- the keys, as nginx reads them: PCRE on octets, found anywhere
 
 
-def reads(key: str, text: bytes) -> bool:
+def finds(key: str, text: bytes) -> re.Match[bytes] | None:
     kind, expression = re.fullmatch(r"(?s)(~\*?)(.*)", key).groups()
     flags = re.IGNORECASE if kind == "~*" else 0
-    return re.search(expression.replace(r"\z", r"\Z").encode(), text, flags) is not None
+    return re.search(expression.replace("(?<mtls_", "(?P<mtls_").encode(), text, flags)
+
+
+def reads(key: str, text: bytes) -> bool:
+    """Whether the map says that it is plain: of a request's path, or of a verdict and the characters of one."""
+    begin = b"1:"
+    if key == plain_paths.ODD_REQUEST:
+        begin, text = b"/", finds(plain_paths.SENT, text)[plain_paths.SENT_VARIABLE]
+    return not finds(key, text) and text.startswith(begin)
 
 
 def may_stand(octet: int) -> bool:
@@ -100,17 +109,17 @@ LATER = {**FIRST, b".": True, b"%20": True}
 
 
 def test_which_piece_may_begin_a_segment():
-    assert {piece for piece in FIRST if reads(plain_paths.PLAIN_REQUEST, b"/" + piece)} == {
+    assert {piece for piece in FIRST if reads(plain_paths.ODD_REQUEST, b"/" + piece)} == {
         piece for piece, may in FIRST.items() if may or piece == b"?"
     }
 
 
 def test_which_piece_may_follow_in_a_segment():
     """A slash begins the next one, a question mark ends the path."""
-    assert {piece for piece in LATER if reads(plain_paths.PLAIN_REQUEST, b"/a" + piece + b"z/c")} == {
+    assert {piece for piece in LATER if reads(plain_paths.ODD_REQUEST, b"/a" + piece + b"z/c")} == {
         piece for piece, may in LATER.items() if may
     } | {b"/", b"?"}
-    assert {piece for piece in LATER if reads(plain_paths.PLAIN_REQUEST, b"/a/b" + piece)} == {
+    assert {piece for piece in LATER if reads(plain_paths.ODD_REQUEST, b"/a/b" + piece)} == {
         piece for piece, may in LATER.items() if may
     } | {b"/", b"?"}
 
@@ -120,14 +129,14 @@ def test_an_escape_has_two_digits():
     wrong = [
         text
         for text in (b"/%" + bytes(pair) for pair in itertools.product(range(128), repeat=2))
-        if reads(plain_paths.PLAIN_REQUEST, text) != (set(text[2:]) <= digits and may_stand(int(text[2:], 16)))
+        if reads(plain_paths.ODD_REQUEST, text) != (set(text[2:]) <= digits and may_stand(int(text[2:], 16)))
     ]
     assert wrong == []
 
 
 def test_what_may_follow_a_dot_that_begins_a_segment():
     letters = {bytes([octet]) for octet in b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"}
-    assert {piece for piece in LATER if reads(plain_paths.PLAIN_REQUEST, b"/." + piece)} == letters
+    assert {piece for piece in LATER if reads(plain_paths.ODD_REQUEST, b"/." + piece)} == letters
 
 
 @pytest.mark.parametrize(
@@ -147,7 +156,7 @@ def test_what_may_follow_a_dot_that_begins_a_segment():
     ],
 )
 def test_plain_as_sent(path):
-    assert reads(plain_paths.PLAIN_REQUEST, path)
+    assert reads(plain_paths.ODD_REQUEST, path)
 
 
 @pytest.mark.parametrize(
@@ -156,7 +165,7 @@ def test_plain_as_sent(path):
      b"/a\n", b"/\n", b"/a/\n", b"http://h/a", b"x/a", b"/a#b", b"/a%", b"/a%2", b"/a%2E", b"/a%2f", b"/a;b", b"/%20a"],
 )  # fmt: skip
 def test_not_plain_as_sent(path):
-    assert not reads(plain_paths.PLAIN_REQUEST, path)
+    assert not reads(plain_paths.ODD_REQUEST, path)
 
 
 def test_any_two_pieces_of_a_segment():
@@ -166,12 +175,12 @@ def test_any_two_pieces_of_a_segment():
         first + second
         for first, second in itertools.product(pieces, pieces)
         if not odd & {first, second}
-        and reads(plain_paths.PLAIN_REQUEST, b"/" + first + second) != (FIRST[first] and LATER[second])
+        and reads(plain_paths.ODD_REQUEST, b"/" + first + second) != (FIRST[first] and LATER[second])
     ]
     assert wrong == []
 
 
-@pytest.mark.parametrize("key", [plain_paths.PLAIN_CHARACTERS, plain_paths.PLAIN_LETTERS])
+@pytest.mark.parametrize("key", [plain_paths.ODD_CHARACTERS, plain_paths.ODD_LETTERS])
 def test_which_octets_are_plain_when_decoded(key):
     printable = set(range(0x20, 0x7F))
     assert {octet for octet in range(256) if reads(key, b"1:/a" + bytes([octet]) + b"z")} == printable
@@ -191,18 +200,34 @@ def test_which_octets_are_plain_when_decoded(key):
         b"x1:/a",
     ):
         assert not reads(key, text)
-    assert reads(key, "1:/a\u2024".encode()) is (key == plain_paths.PLAIN_LETTERS)  # a dot to some, no letter
+    assert reads(key, "1:/a\u2024".encode()) is (key == plain_paths.ODD_LETTERS)  # a dot to some, no letter
+
+
+def test_bytes_that_are_no_character_are_never_plain():
+    """All pairs and triples around the edges of UTF-8, as a decoder sees them."""
+    edges = [0x41, 0x7F, 0x80, 0x8F, 0x9F, 0xA9, 0xBF, 0xC0, 0xC1, 0xC2, 0xC3, 0xDF, 0xE0, 0xED, 0xEF, 0xF0, 0xF4, 0xFF]
+    plain = matching(plain_characters.PLAIN)
+    wrong = []
+    for octets in map(bytes, itertools.chain.from_iterable(itertools.product(edges, repeat=n) for n in (1, 2, 3, 4))):
+        try:
+            decoded = octets.decode()
+        except UnicodeDecodeError:
+            decoded = None
+        meant = decoded is not None and all(one == "A" or ord(one) in plain for one in decoded)
+        if reads(plain_paths.ODD_CHARACTERS, b"1:/x" + octets) != meant:
+            wrong.append(octets)
+    assert wrong == []
 
 
 def test_a_space_of_any_kind_begins_no_segment():
     spaces = [chr(code).encode() for code in sorted(matching(plain_characters.SPACES))]
     assert spaces
-    assert [text for text in spaces if reads(plain_paths.PLAIN_CHARACTERS, b"1:/a/" + text)] == []
-    assert [text for text in spaces if not reads(plain_paths.PLAIN_CHARACTERS, b"1:/a" + text)] == []
+    assert [text for text in spaces if reads(plain_paths.ODD_CHARACTERS, b"1:/a/" + text)] == []
+    assert [text for text in spaces if not reads(plain_paths.ODD_CHARACTERS, b"1:/a" + text)] == []
 
 
 def test_a_character_that_is_ascii_to_some_is_plain_and_no_letter_of_its_own():
     for text in ("\u212a", "\u017f", "\u00ba"):
-        assert reads(plain_paths.PLAIN_CHARACTERS, f"1:/a{text}".encode()) != reads(
-            plain_paths.PLAIN_LETTERS, f"1:/a{text}".encode()
+        assert reads(plain_paths.ODD_CHARACTERS, f"1:/a{text}".encode()) != reads(
+            plain_paths.ODD_LETTERS, f"1:/a{text}".encode()
         )

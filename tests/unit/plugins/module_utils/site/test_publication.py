@@ -8,12 +8,15 @@ from __future__ import annotations
 import pytest
 from cryptography import x509
 
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import keys
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import servers
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client import Client
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.lifecycle import rollover
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.wanted import WantedAuthority
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.site.publication import publish, publish_crl, rehearse
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import parse_services
-from ansible_collections.mtls.nginx.tests.unit.support import later, tree
+from ansible_collections.mtls.nginx.tests.unit.support import Pki, later, tree
 
 NAS = {"name": "nas", "server_names": ["nas.lan"], "upstream": "http://127.0.0.1:1", "allow": ["phone", "lost"]}
 
@@ -39,6 +42,55 @@ def test_a_host_gets_what_its_services_need(ours):
     assert published.client_dns == {"phone": ["CN=phone"]}
     assert published.refused == {"nas": ["lost"]}
     assert published.credentials["nas"].key == (ours.path / "servers/web/nas.key").read_text()
+
+
+BACKEND = {"upstream": "https://backend.lan", "allow": ["phone"]}
+
+
+def as_client(name):
+    return {**BACKEND, "upstream_tls": {"verify": False, "ca": None, "name": None, "client": name}}
+
+
+def test_a_client_as_which_nginx_comes(ours):
+    published = publish(str(ours.path), "web", services(**as_client("phone")), crl_min_days=3)
+    credential = published.upstream_clients["nas"]
+    certificate = x509.load_pem_x509_certificate((ours.path / "clients/phone/phone.crt").read_bytes())
+    assert x509.load_pem_x509_certificates(credential.certificate.encode()) == [certificate]  # no root
+    assert credential.key == (ours.path / "clients/phone/phone.key").read_text()
+    assert published.client_dns == {"phone": ["CN=phone"]}  # it is on the allow list, and that alone lets it in here
+
+
+@pytest.mark.parametrize(
+    ("client", "said"),
+    [
+        ("lost", "upstream_tls: the certificate of client 'lost' is revoked"),
+        ("never", "upstream_tls: client 'never' has no certificate yet; run the role"),
+    ],
+)
+def test_a_client_as_which_nginx_cannot_come(ours, client, said):
+    with pytest.raises(MtlsError, match=f"host web, service nas: {said}"):
+        publish(str(ours.path), "web", services(**as_client(client)), crl_min_days=3)
+    foreseen = rehearse(str(ours.path), "web", services(**as_client(client)), [{"name": "phone"}, {"name": client}])
+    assert "PRIVATE KEY" in foreseen.upstream_clients["nas"].key
+
+
+def test_a_client_that_has_moved_to_the_next_authority_comes_with_that_ones(ours):
+    path = str(ours.path)
+    wanted = WantedAuthority(path, {"CN": "Next CA"}, keys.KeyKind("ecdsa"), None, 3650, 30)
+    rollover.begin(wanted, check=False)
+    before = publish(path, "web", services(**as_client("phone")), crl_min_days=3).upstream_clients["nas"]
+    assert before.key == (ours.path / "clients/phone/phone.key").read_text()
+    Pki(ours.path / "next").serve(Client("phone"))
+    after = publish(path, "web", services(**as_client("phone")), crl_min_days=3).upstream_clients["nas"]
+    assert after.key == (ours.path / "next/clients/phone/phone.key").read_text()
+    (certificate,) = x509.load_pem_x509_certificates(after.certificate.encode())
+    assert certificate.issuer.rfc4514_string() == "CN=Next CA"
+
+
+def test_a_client_without_a_key_here_is_named(ours):
+    (ours.path / "clients/phone/phone.key").unlink()
+    with pytest.raises(MtlsError, match=r"the key of client 'phone' is not here .*mtls_keep_client_keys: true"):
+        publish(str(ours.path), "web", services(**as_client("phone")), crl_min_days=3)
 
 
 def test_what_is_absent_needs_nothing(ours):

@@ -14,7 +14,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.services import En
 
 
 def service(**changes):
-    base = {"name": "nas", "server_names": ["nas.example.com"], "listen": "443", "upstream": "http://127.0.0.1:5000"}
+    base = {"name": "nas", "server_names": ["nas.example.com"], "listen": ["443"], "upstream": "http://127.0.0.1:5000"}
     return {key: value for key, value in {**base, **changes}.items() if value is not None}
 
 
@@ -45,7 +45,32 @@ def test_a_plain_service():
     ],
 )
 def test_listen_forms(listen, sockets):
-    assert parse(service(listen=listen))[0].listen.sockets == sockets
+    assert parse(service(listen=[listen]))[0].listen.sockets == sockets
+
+
+def test_several_addresses():
+    (nas,) = parse(service(listen=["192.0.2.1:8443", "[2001:db8::1]:8443"], public_port=443))
+    assert [each.sockets for each in nas.endpoints] == [("192.0.2.1:8443",), ("[2001:db8::1]:8443",)]
+    assert nas.listen == nas.endpoints[0]
+    assert nas.urls == ("https://nas.example.com/",)
+    assert [each.sockets for each in nas.plain_endpoints] == [("192.0.2.1:80",), ("[2001:db8::1]:80",)]
+    (nas,) = parse(service(listen=[443, "[::]:443", "0.0.0.0:443", "443", "0.0.0.0:80", "192.0.2.1:443"]))
+    assert nas.endpoints == (Endpoint(443), Endpoint(80, "0.0.0.0"), Endpoint(443, "192.0.2.1"))
+    (nas,) = parse(service(listen=["8443", "192.0.2.1:443"]))
+    assert nas.urls == ("https://nas.example.com:8443/",)
+    assert [each.sockets for each in nas.plain_endpoints] == [("80", "[::]:80")]
+
+
+def test_services_of_one_host_clash_at_any_of_their_addresses():
+    one = service(listen=["192.0.2.1:443", "192.0.2.2:443"])
+    other = service(name="b", listen=["192.0.2.3:443", "192.0.2.2:443"])
+    with pytest.raises(MtlsError, match=r"services nas and b both answer to nas\.example\.com on port 443"):
+        parse(one, other)
+    parse(one, {**other, "listen": ["192.0.2.3:443"]})
+    with pytest.raises(MtlsError, match="share port 443, and only one has proxy_protocol_from"):
+        parse({**one, "proxy_protocol_from": ["10.0.0.9"]}, {**other, "server_names": ["b"]})
+    with pytest.raises(MtlsError, match="the first redirects from port 80"):
+        parse({**one, "redirect_http": True}, service(name="b", listen=["192.0.2.9:1", "192.0.2.2:80"]))
 
 
 def test_no_allow_list_is_not_an_empty_one():
@@ -71,10 +96,23 @@ def test_reached_by_address(names):
         ({"server_names": ["a;}"]}, "server name 'a;}'"),
         ({"server_names": ["a.*"]}, "server name 'a.*'"),
         ({"server_names": ["ñ.es"]}, "xn--"),
-        ({"listen": "0"}, "no port between 1 and 65535"),
-        ({"listen": "65536"}, "no port between 1 and 65535"),
-        ({"listen": "https"}, "no port between"),
-        ({"listen": "host:443"}, "does not start with an IP address"),
+        ({"listen": ["443", "x"]}, "listen 'x' has no port"),
+        ({"public_port": 0}, "public_port is 0"),
+        ({"public_port": 65536}, "public_port is 65536"),
+        ({"upstream": "grpc://127.0.0.1:50051"}, "grpc_pass belongs into a server block of your own"),
+        ({"upstream": "fastcgi://127.0.0.1:9000"}, "snippet: true"),
+        ({"upstream": "uwsgi://unix:/run/app.sock"}, "uwsgi_pass"),
+        ({"upstream": "https://192.0.2.7:8006"}, "is https, and nothing says which CA"),
+        ({"upstream_host": "a b"}, "upstream_host 'a b' is no host name"),
+        ({"upstream_host": "$host"}, "upstream_host '$host'"),
+        ({"upstream_host": "app.lan;"}, "upstream_host 'app.lan;'"),
+        ({**SNIPPET, "upstream_host": "app.lan"}, "upstream_host belongs into"),
+        ({**SNIPPET, "response_buffering": False}, "response_buffering belongs into"),
+        ({"upstream": None, "root": "/srv", "upstream_host": "a"}, "upstream_host is about an upstream"),
+        ({"listen": ["0"]}, "no port between 1 and 65535"),
+        ({"listen": ["65536"]}, "no port between 1 and 65535"),
+        ({"listen": ["https"]}, "no port between"),
+        ({"listen": ["host:443"]}, "does not start with an IP address"),
         ({"upstream": None}, "neither upstream nor root"),
         ({"root": "/srv"}, "both upstream and root"),
         ({"upstream": "127.0.0.1:80"}, "upstream '127.0.0.1:80'"),
@@ -125,9 +163,10 @@ def test_reached_by_address(names):
         ({"redirect_http": True, "acme_root": "/a", "acme_upstream": "http://a"}, "both acme_root and acme_upstream"),
         ({"redirect_http": True, "acme_root": "/srv/$host"}, "acme_root '/srv/$host'"),
         ({"redirect_http": True, "acme_upstream": "http://a/x"}, "acme_upstream 'http://a/x'"),
+        ({"redirect_http": True, "acme_upstream": "https://a"}, "acme_upstream 'https://a' is https"),
         ({"redirect_http": True, "acme_upstream": "a;b"}, "acme_upstream 'a;b'"),
         ({"redirect_http": True, "server_names": ["192.0.2.7"]}, "it is reached by IP address"),
-        ({"redirect_http": True, "listen": "80"}, "needs port 80, on which it listens itself"),
+        ({"redirect_http": True, "listen": ["80"]}, "needs port 80, on which it listens itself"),
         ({"paths": [{"path": "/", "allow": []}]}, "paths: '/'"),
         ({"paths": [{"path": "/admin", "allow": []}]}, "must start and end with /"),
         ({"paths": [{"path": "admin/", "allow": []}]}, "paths: 'admin/'"),
