@@ -48,7 +48,8 @@ class CrlServer:
 class NginxHost:
     """What rendering must know of the host's nginx.
 
-    ``shutdown_timeout`` bounds connections that outlive a reload, in seconds; ``textfile_dir`` is the folder for expiry
+    ``shutdown_timeout`` bounds connections that outlive a reload, in seconds; ``restart``: systemd is to start nginx
+    again after a failure, None leaves that alone; ``textfile_dir`` is the folder for expiry
     dates. ``error_page_template`` is a file on the controller, None for our own;
     ``contact`` is whom they name. ``name_servers`` are the host's, as
     nginx writes their addresses, and ``names`` says what to ask them for: None for a name that the host knows in
@@ -68,6 +69,7 @@ class NginxHost:
     name_servers: Sequence[str] = ()
     names: Mapping[str, str | None] = field(default_factory=dict)
     crl_server: CrlServer | None = None
+    restart: bool | None = None
 
     @property
     def conf_dir(self) -> str:

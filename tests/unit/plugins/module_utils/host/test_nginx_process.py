@@ -108,6 +108,21 @@ def test_log_tail_is_what_came_after(tmp_path):
     assert tail.quote() == "[crit] after rotation; [alert] worker died"
 
 
+def test_what_a_master_says_of_workers_that_end_at_once(tmp_path):
+    log = tmp_path / "error.log"
+    tail, master = LogTail([str(log)]), Process(7, 1, 1, "")
+    crashed = f"{WHEN} [alert] 7#7: worker process 12 exited on signal 31\n"
+    log.write_text(
+        f"{WHEN} [alert] 8#8: worker process 9 exited with fatal code 2 and cannot be respawned\n"
+        f"{WHEN} [alert] 7#7: cache manager process 9 exited with fatal code 2 and cannot be respawned\n{crashed * 4}"
+    )
+    assert not nginx_process._is_given_up(master, tail)
+    log.write_text(crashed * 30)
+    assert nginx_process._is_given_up(master, tail)
+    log.write_text(f"{WHEN} [alert] 7#7: worker process 9 exited with fatal code 2 and cannot be respawned\n")
+    assert nginx_process._is_given_up(master, tail)
+
+
 def test_a_taken_port_is_retried_before_the_reload_is_given_up(tmp_path):
     log = tmp_path / "error.log"
     tail, master = LogTail([str(log)]), Process(7, 1, 1, "")
