@@ -66,6 +66,16 @@ def certified(**values):
     return replace(RECORD, certificate=replace(CERTIFICATE, **values))
 
 
+def test_a_proxy_in_front_is_not_taken_for_the_client():
+    line = "[info] 7#7: *1 client SSL certificate verify error: (26:…) while reading, client: 192.0.2.1, server: nas"
+    said = {}
+    for proxied in (False, True):
+        found = diagnose(intent(proxied=proxied), RECORD, reality(host(errors=[line]), status=400)).findings
+        said[proxied] = next(finding.text for finding in found if finding.cause == "unexplained")
+    assert ", client: 192.0.2.1, server" in said[False]
+    assert ", client (the proxy in front): 192.0.2.1, server" in said[True]
+
+
 def intent(**values):
     return replace(INTENT, **values)
 
