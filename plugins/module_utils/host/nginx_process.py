@@ -51,6 +51,8 @@ _LOG_LINE = re.compile(
 )
 # Some builds put the date before the level, and the process after it.
 _PROBLEM = re.compile(r"^.*?\[(emerg|alert|crit|error|warn)\] (?:\d+#\d+: )?(.*)$", re.MULTILINE)
+# What a certificate of the CA's name and another key leaves behind: each probe shows one. It says nothing of nginx.
+STALE = b"ignoring stale global SSL error"
 # nginx tries a taken port five times, half a second apart, before it gives up.
 _RETRIED = re.compile(r"bind\(\) to .* failed \(98")
 # The master's words about a worker whose configuration no worker can use (ngx_reap_children).
@@ -107,7 +109,7 @@ class LogTail:
             inode, size = self._stat(path)
             since = start[1] if inode == start[0] and size >= start[1] else 0
             lines = files.last_lines(path, _LONGEST_TAIL, since=since)
-            found += [_LOG_LINE.match(line.decode("utf-8", "replace")) for line in lines]
+            found += [_LOG_LINE.match(line.decode("utf-8", "replace")) for line in lines if STALE not in line]
         return [match for match in found if match]
 
     def quote(self) -> str:

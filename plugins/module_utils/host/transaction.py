@@ -26,6 +26,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import Mt
 from ansible_collections.mtls.nginx.plugins.module_utils.host import (
     closing,
     comparison,
+    logrotate,
     nginx_conf,
     nginx_stage,
     nginx_unit,
@@ -360,6 +361,7 @@ class _Transaction:
         try:
             if any(map(_is_served, outcome.changes)):
                 self._swap.apply([_new_file(change) for change in outcome.changes if _is_served(change)])
+            logrotate.create_missing(_logs_of_ours(configuration))
             step = "nginx rejects the configuration in place"
             verdict = self._nginx.test()
             if not verdict.accepted:
@@ -559,6 +561,16 @@ def _refuse_setback(changes: Sequence[FileChange], guard: Mapping[str, Any] | No
         if change.wanted is not None and not change.wanted.secret
     }
     setback.refuse(setback.Guard.of(guard) if guard else setback.Guard(), new, time.time(), comparison.read)
+
+
+def _logs_of_ours(configuration: nginx_conf.Configuration) -> list[str]:
+    """Return the paths of the logs of our server blocks."""
+    return [
+        statement.directive.values[0]
+        for name in ("access_log", "error_log")
+        for statement in configuration.find(name)
+        if statement.managed and statement.directive.args and statement.directive.values[0].startswith("/")
+    ]
 
 
 def _is_served(change: FileChange) -> bool:

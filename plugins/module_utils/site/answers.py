@@ -380,6 +380,7 @@ NGINX_GATE = Fields(
                     most=100,
                 ),
                 "errors": Each(Message(), most=100),
+                "unread": Each(Text(), most=100),
             }
         ),
     }
@@ -399,6 +400,7 @@ ACCESS_LOG = Fields(
     {
         "changed": Flag(),
         "warnings": _WARNINGS,
+        "unread": Each(Text()),
         "callers": Each(
             Fields(
                 {

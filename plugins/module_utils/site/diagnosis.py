@@ -117,6 +117,7 @@ class HostState:
     revoked: bool = False
     requests: Sequence[Mapping[str, t.Any]] = ()
     errors: Sequence[str] = ()
+    unread: Sequence[str] = ()
 
     def lists(self, dn: str) -> bool:
         """Whether the service's map lets this subject in. nginx's maps ignore case."""
@@ -323,6 +324,7 @@ class _Case:
             self._former_certificate,
             self._old_crl,
             self._host_unknown,
+            self._unread_logs,
         ):
             finding = rule()
             if finding is not None:
@@ -644,6 +646,13 @@ class _Case:
             return None
         text = f"{self.intent.host} itself could not be looked at ({self.reality.trouble})"
         return Cause("host_unknown", text, self.commands.ping, keeps_out=False)
+
+    def _unread_logs(self) -> Cause | None:
+        """Say that no request of the client is known because logs could not be read, and not because none came."""
+        if self.host is None or not self.host.unread or self.host.requests:
+            return None
+        text = f"whether it came lately is not known, because {', '.join(self.host.unread)} could not be read"
+        return Cause("log_unread", text, "decompress it there, and have logrotate use gzip", keeps_out=False)
 
     # What nginx itself has logged
 

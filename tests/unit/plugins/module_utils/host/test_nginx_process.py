@@ -108,6 +108,13 @@ def test_log_tail_is_what_came_after(tmp_path):
     assert tail.quote() == "[crit] after rotation; [alert] worker died"
 
 
+def test_what_the_probe_of_each_run_leaves_is_no_reason(tmp_path):
+    log = tmp_path / "error.log"
+    tail = LogTail([str(log)])
+    log.write_text(f"{WHEN} [alert] 7#7: *5 ignoring stale global SSL error (SSL: error:1) while reading\n")
+    assert tail.quote() == ""
+
+
 def test_what_a_master_says_of_workers_that_end_at_once(tmp_path):
     log = tmp_path / "error.log"
     tail, master = LogTail([str(log)]), Process(7, 1, 1, "")
@@ -253,6 +260,7 @@ def test_systemd_starts_reloads_and_stops_its_unit(systemd, monkeypatch):
     nginx.reload(LogTail([]))
     nginx.stop()
     assert [call for call in systemd() if not call.startswith("show")] == [
+        "reset-failed nginx.service",
         "start nginx.service",
         "reload nginx.service",
         "stop nginx.service",
