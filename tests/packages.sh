@@ -4,13 +4,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
 # packages.sh [PACKAGE…]: what the tests run besides Python (nginx, openssl, easy-rsa, mkcert, cfssl, strace, faketime,
-# curl, systemd, a PKCS#11 token in software with its tools) and the packages named, as far as they are missing. A fresh
-# nginx is not started.
+# curl, systemd, a PKCS#11 token in software with its tools, fail2ban's filters) and the packages named, as far as they are
+# missing. Neither nginx nor fail2ban is started.
 set -euo pipefail
 
 missing=()
 for program in nginx openssl strace faketime curl systemd-analyze:systemd softhsm2-util:softhsm2 pkcs11-tool:opensc \
-    mkcert cfssl:golang-cfssl; do
+    mkcert cfssl:golang-cfssl fail2ban-regex:fail2ban; do
     PATH=$PATH:/usr/sbin command -v "${program%:*}" >/dev/null || missing+=("${program#*:}")
 done
 # No program, but openssl's way to a token; the one test that needs it does without elsewhere.

@@ -50,6 +50,7 @@ _FILES = (
     (r"server-certs/(?P<service>[^/]+)\.key$", "server key"),
     (r"conf\.d/mtls\.conf$", "who may enter"),
     (r"client-certs/(?:[^/]+/)?ca\.crt$", "CA"),
+    (r"nginx\.service\.d/10-mtls-nginx\.conf$", "restart after a failure"),
     (r"client-certs/(?:[^/]+/)?(crl\.pem|revoked\.map|crl-end\.map)$", "CRL"),
 )
 

@@ -172,7 +172,18 @@ def _state(gate: dict[str, t.Any], before: float, after: float) -> HostState:
         crl_end=_moment(gate["crl_end"]),
         **{
             name: gate[name]
-            for name in ("running", "configured", "included", "allow", "ca", "crl", "revoked", "requests", "errors")
+            for name in (
+                "running",
+                "configured",
+                "included",
+                "allow",
+                "ca",
+                "crl",
+                "revoked",
+                "requests",
+                "errors",
+                "unread",
+            )
         },
     )
 

@@ -12,6 +12,7 @@ import typing as t
 from collections.abc import Container
 
 from ansible import constants as C
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.utils.display import Display
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import revoking
@@ -141,6 +142,16 @@ class ActionModule(HostAction):
         bring = self._bring_crl if arguments["crl_only"] else self._bring_all
         return bring(services)
 
+    @functools.cached_property
+    def _restart(self) -> bool | None:
+        """The role's ``mtls_nginx_restart``, None without the role.
+
+        No argument of the task: each one that Ansible fills in costs every host some milliseconds.
+        """
+        value = self._task_vars.get("mtls_nginx_restart")
+        value = self._templar.template(value) if isinstance(value, str) else value
+        return None if value is None else boolean(value)
+
     @property
     def _conf_dir(self) -> str:
         return os.path.dirname(str(self._arguments["conf_path"]))
@@ -196,7 +207,7 @@ class ActionModule(HostAction):
         answer = TrustAnswer.of(facts["trust"], before, now)
         if about_clock := check(self._host, answer, standings, now, replace_authority=replace_authority):
             display.warning(about_clock)
-        nginx = _nginx_host(facts, self._arguments, base_dir(self._task_vars), self._host)
+        nginx = _nginx_host(facts, self._arguments, base_dir(self._task_vars), self._host, restart=self._restart)
         upstream_cas = self._upstream_cas(services)
         wanted = host_files(nginx, services, publications, TEMPLATE_DIR, C.DEFAULT_LOCAL_TMP, upstream_cas)
         unchanged = _unchanged(facts, wanted)
@@ -295,7 +306,11 @@ class ActionModule(HostAction):
 
     def _look(self, services: list[Service], standings: list[Standing]) -> dict[str, t.Any]:
         compare = to_compare(
-            self._conf_dir, services, self._arguments["shutdown_timeout"], self._arguments["textfile_dir"]
+            self._conf_dir,
+            services,
+            self._arguments["shutdown_timeout"],
+            self._arguments["textfile_dir"],
+            restart=self._restart,
         )
         options = {
             "test": False,
@@ -404,7 +419,9 @@ def _unchanged(facts: dict[str, t.Any], wanted: HostFiles) -> TransactionOutcome
     )
 
 
-def _nginx_host(facts: dict[str, t.Any], arguments: dict[str, t.Any], base: str | None, host: str) -> NginxHost:
+def _nginx_host(
+    facts: dict[str, t.Any], arguments: dict[str, t.Any], base: str | None, host: str, *, restart: bool | None
+) -> NginxHost:
     template = arguments["error_page_template"]
     server = arguments["crl_server"]
     return NginxHost(
@@ -414,6 +431,7 @@ def _nginx_host(facts: dict[str, t.Any], arguments: dict[str, t.Any], base: str 
         log_dir=os.path.normpath(arguments["log_dir"]),
         directives=facts["directives"] or {},
         shutdown_timeout=arguments["shutdown_timeout"],
+        restart=restart,
         textfile_dir=arguments["textfile_dir"],
         error_pages=arguments["error_pages"],
         name_servers=facts["name_servers"],

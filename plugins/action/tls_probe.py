@@ -17,6 +17,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.common import probe
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.site import answers, pages
 from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import authority_path
+from ansible_collections.mtls.nginx.plugins.module_utils.site.kept_out import advice
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service
 from ansible_collections.mtls.nginx.plugins.module_utils.site.snippet_targets import (
     SnippetTarget,
@@ -117,7 +118,8 @@ class ActionModule(ActionBase):
             if not outcome.ok
         ]
         if wrong:
-            result.update(failed=True, msg=f"host {host}, {'; '.join(wrong)}")
+            kept_out = advice(outcome for _question, outcome in asked if not outcome.ok)
+            result.update(failed=True, msg=f"host {host}, {'; '.join(wrong)}{kept_out}")
         return result
 
 

@@ -14,7 +14,9 @@ description:
   - Reads the access logs that the server blocks of this collection write, rotated and compressed ones too.
   - Only certificates that nginx has verified count, and not the requests that this collection makes to probe a gate.
   - A service that is a snippet has no such log, because the server block is yours.
-  - Only regular files are read. A warning names symbolic links and the like.
+  - Old logs are also looked for where logrotate's C(olddir) puts them.
+  - Only regular files are read. A warning names symbolic links and the like, and logs that are compressed with another
+    program than gzip; RV(unread) has these.
 options:
   services:
     description: The names of the services.
@@ -52,6 +54,12 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+unread:
+  description: Logs in which there may be others, because they are compressed with another program than gzip.
+  returned: success
+  type: list
+  elements: str
+  sample: []
 callers:
   description: The certificates, for each service those seen last first.
   returned: success
@@ -117,11 +125,10 @@ def main() -> None:
 def _work(options: dict[str, Any], warn: Callable[[str], None]) -> dict[str, Any]:
     entry.check_at_least_one(options, "days")
     since = int(time.time()) - options["days"] * _DAY
-    found = [
-        caller for name in options["services"] for caller in access_log.callers(options["log_dir"], name, since, warn)
-    ]
+    heard = [access_log.callers(options["log_dir"], name, since, warn) for name in options["services"]]
     return {
         "changed": False,
+        "unread": [path for each in heard for path in each.unread],
         "callers": [
             {
                 "host": options["host"],
@@ -132,7 +139,8 @@ def _work(options: dict[str, Any], warn: Callable[[str], None]) -> dict[str, Any
                 "status": caller.status,
                 "requests": caller.requests,
             }
-            for caller in found
+            for each in heard
+            for caller in each.found
         ],
     }
 

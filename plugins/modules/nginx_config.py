@@ -134,6 +134,15 @@ options:
       - A host that sets C(worker_shutdown_timeout) itself keeps it, and if that is longer, a warning says so.
       - V(0) removes what this module wrote. Left out, nothing is changed.
     type: int
+  restart:
+    description:
+      - Whether systemd starts nginx again five seconds after it has failed, however often - after a power cut, when a
+        name or an address comes later than nginx, that is what brings it up.
+      - Writes C(/etc/systemd/system/nginx.service.d/10-mtls-nginx.conf), where systemd runs the nginx with the default
+        O(conf_path), and its unit has no C(Restart=) itself. Drop-ins of the host's own count more.
+      - It is written after nginx has been reloaded. If it cannot be written, that is a warning.
+      - V(false) removes it. Left out, nothing is changed.
+    type: bool
   textfile:
     description:
       - Writes the expiry dates of the CRL and the certificates, as found on the host, for the textfile collector of
@@ -485,6 +494,7 @@ def request_from(params: dict[str, Any], check: bool, scratch_parent: str | None
         gates=[GateProbe(**probe) for probe in params["probes"]],
         snippets=[Snippet(**snippet) for snippet in params["snippets"]],
         shutdown_timeout=params["shutdown_timeout"],
+        restart=params["restart"],
         textfile=textfile_from(params["textfile"]),
         close_rejected=params["close_rejected"],
         reload=params["reload"],
@@ -549,6 +559,7 @@ def main() -> None:
                 },
             },
             "shutdown_timeout": {"type": "int"},
+            "restart": {"type": "bool"},
             "textfile": {
                 "type": "dict",
                 "options": {
@@ -619,7 +630,7 @@ def main() -> None:
         if binary is not None:
             outcome = transaction.run(Nginx(binary, module.params["conf_path"]), request, guard)
         elif module.check_mode:
-            outcome = transaction.preview(request, guard)
+            outcome = transaction.preview(request, module.params["conf_path"], guard)
         else:
             raise MtlsError(
                 f"nginx is not installed: there is no program '{module.params['binary']}'."

@@ -46,6 +46,9 @@ options:
       shutdown_timeout:
         description: As O(mtls.nginx.nginx_config#module:shutdown_timeout).
         type: int
+      restart:
+        description: As O(mtls.nginx.nginx_config#module:restart).
+        type: bool
       textfile:
         description: As O(mtls.nginx.nginx_config#module:textfile).
         type: dict
@@ -397,6 +400,7 @@ def compare(conf_path: str, options: dict[str, Any]) -> dict[str, Any]:
     request = ChangeRequest(
         owned=options["owned"],
         shutdown_timeout=options["shutdown_timeout"],
+        restart=options["restart"],
         textfile=textfile_from(options["textfile"]),
         snippets=[Snippet(**snippet) for snippet in options["snippets"]],
     )
@@ -487,6 +491,7 @@ def main() -> None:
                     "paths": {"type": "list", "elements": "path", "required": True},
                     "owned": {"type": "list", "elements": "path", "default": []},
                     "shutdown_timeout": {"type": "int"},
+                    "restart": {"type": "bool"},
                     "textfile": {"type": "dict"},
                     "snippets": {
                         "type": "list",

@@ -165,6 +165,11 @@ gate:
       type: list
       elements: str
       sample: []
+    unread:
+      description: The logs rotated last, where they cannot be read, being compressed with another program than gzip.
+      type: list
+      elements: str
+      sample: []
 """
 
 import time

@@ -12,7 +12,9 @@ description:
     for each service - and passes it to M(mtls.nginx.nginx_config), which installs it in one transaction.
   - Reads the certificates of the clients on an allow list from the authority's directory on the controller.
     Private keys of clients and of the CA stay there.
-  - If nothing differs, the host is asked once only. The role P(mtls.nginx.server#role) uses it.
+  - If nothing differs, the host is asked once only. The role P(mtls.nginx.server#role) uses it. The role's variable
+    C(mtls_nginx_restart), where it is set, is passed to O(mtls.nginx.nginx_config#module:restart), as V(false) if no
+    service is left.
   - Installs no CRL that has expired or soon will, that another CA signed, or that contains anything but a CRL.
   - Fails, in check mode too, instead of installing another CA than the host trusts, a CRL that is older than its own,
     has its number and another content, or lacks a certificate that is still valid, and a CRL or CA that is not valid by

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import lzma
 import os
 import re
 import shutil
@@ -217,5 +218,11 @@ def test_a_host_that_does_not_say_who_came_holds_up_the_end(rolling, upstream):
     run = site.run("--limit", "nas", "-e", '{"mtls_step": "finish", "mtls_rollover_quiet_days": 0}', playbook=ROLLOVER)
     assert run.returncode != 0
     assert "hosts away, broken did not say who came" in " ".join(run.text.split())
+    old = site.hosts["nas"].folder / "log" / "mtls-nas.access.log.2.xz"
+    old.write_bytes(lzma.compress(b"who knows\n"))
+    said = refused(site, "finish", mtls_rollover_quiet_days=0)
+    assert f"{old}: was not read, because it is compressed with xz" in said
+    assert "host nas did not say who came with certificates of the old authority" in said
+    old.unlink()
     step(site, "finish", mtls_rollover_quiet_days=0)
     assert not handover.is_begun(str(site.pki))

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from ansible_collections.mtls.nginx.plugins.module_utils.common import files
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.common.probe import USER_AGENT
+from ansible_collections.mtls.nginx.plugins.module_utils.host import logrotate
 
 # As the service template's log_format writes it. nginx escapes quotes, backslashes and control characters in what
 # callers send (ngx_http_log_escape), so no caller can forge the end of a field.
@@ -80,17 +81,34 @@ def parse(line: bytes) -> LoggedRequest | None:
     )
 
 
-def callers(log_dir: str, service: str, since: int, warn: Callable[[str], None]) -> list[Caller]:
-    """Return the verified certificates that came to ``service`` after ``since``, those seen last first.
+@dataclass(frozen=True)
+class Callers:
+    """Who came to a service, those seen last first; ``unread`` are logs in which there may be others."""
+
+    found: list[Caller]
+    unread: list[str]
+
+
+def callers(log_dir: str, service: str, since: int, warn: Callable[[str], None]) -> Callers:
+    """Return the verified certificates that came to ``service`` after ``since``.
 
     Rotated logs count too, compressed ones as well; a missing log counts for nothing. Nor do the collection's own
-    probes, which show the certificates of clients that may be asleep. ``warn`` is called for links and the like that
-    have a log's name and were not read.
+    probes, which show the certificates of clients that may be asleep. ``warn`` is called for what has a log's name and
+    was not read: links and the like, and what is compressed with another program than gzip.
 
     :raises MtlsError: a compressed log is not complete.
     """
     found: dict[str, Caller] = {}
-    for path in _logs(log_dir, service, since, warn):
+    unread = []
+    for path in logs(log_dir, f"mtls-{service}.access.log", since, warn):
+        program = logrotate.compression(path)
+        if program:
+            unread.append(path)
+            warn(
+                f"{path}: was not read, because it is compressed with {program}, so whoever came only then is missing;"
+                " decompress it, and have logrotate use gzip"
+            )
+            continue
         for line in _lines(path):
             # Before the line is taken apart: logs are long, and most of what is in them may be refused.
             request = parse(line) if _VERIFIED in line else None
@@ -103,15 +121,14 @@ def callers(log_dir: str, service: str, since: int, warn: Callable[[str], None])
             caller.requests += 1
             if when >= caller.last:
                 caller.last, caller.status = when, request.status
-    return sorted(found.values(), key=lambda caller: caller.last, reverse=True)
+    return Callers(sorted(found.values(), key=lambda caller: caller.last, reverse=True), unread)
 
 
-def _logs(log_dir: str, service: str, since: int, warn: Callable[[str], None]) -> list[str]:
-    """Return the service's log and the rotated ones that were written to after ``since``."""
-    prefix, found = f"mtls-{service}.access.log", []
-    for name in os.listdir(log_dir) if os.path.isdir(log_dir) else ():
-        path = os.path.join(log_dir, name)
-        if not name.startswith(prefix):
+def logs(log_dir: str, prefix: str, since: float, warn: Callable[[str], None]) -> list[str]:
+    """Return a log and the rotated ones, wherever logrotate puts them, that were written to after ``since``."""
+    found = []
+    for path in (os.path.join(each, name) for each in logrotate.folders(log_dir) for name in os.listdir(each)):
+        if not os.path.basename(path).startswith(prefix):
             continue
         status = os.lstat(path)
         if not stat.S_ISREG(status.st_mode):

@@ -17,7 +17,7 @@ from typing import Any
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common import files
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
-from ansible_collections.mtls.nginx.plugins.module_utils.host import nginx_conf, shutdown, swap
+from ansible_collections.mtls.nginx.plugins.module_utils.host import nginx_conf, nginx_unit, shutdown, swap
 from ansible_collections.mtls.nginx.plugins.module_utils.host.request import (
     ChangeRequest,
     Snippet,
@@ -85,6 +85,16 @@ def with_bound(request: ChangeRequest, conf_path: str) -> tuple[ChangeRequest, s
     return replace(request, wanted=[*request.wanted, *wanted], absent=[*request.absent, *absent]), plan.own
 
 
+def with_restart(request: ChangeRequest, conf_path: str) -> ChangeRequest:
+    """Return the request with the drop-in by which systemd starts nginx again, where that runs it."""
+    if request.restart is None:
+        return request
+    found = nginx_unit.drop_in(conf_path, restart=request.restart)
+    wanted = [WantedFile(path, content) for path, content in found.items() if content is not None]
+    absent = [path for path, content in found.items() if content is None]
+    return replace(request, wanted=[*request.wanted, *wanted], absent=[*request.absent, *absent])
+
+
 def compare(request: ChangeRequest) -> list[FileChange]:
     """Return the files that differ.
 
@@ -150,7 +160,7 @@ def look(conf_path: str, paths: Sequence[str], request: ChangeRequest) -> Look:
     try:
         with swap.exclusive(conf_dir):
             refuse_strays(replace(request, absent=paths))
-            beside, own_bound = with_bound(with_textfile(request), conf_path)
+            beside, own_bound = with_bound(with_restart(with_textfile(request), conf_path), conf_path)
             settled = not swap.Swap(conf_dir).unfinished and not compare(beside)
             if request.textfile is not None and folder_in_the_way(request.textfile):
                 settled = False  # who carries the request out says so

@@ -5,18 +5,28 @@
 
 from __future__ import annotations
 
+import contextlib
+import gzip
 import hashlib
 import os
 import re
 import typing as t
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common import files
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import one_line
-from ansible_collections.mtls.nginx.plugins.module_utils.host import access_log, end_dates, gates
+from ansible_collections.mtls.nginx.plugins.module_utils.host import (
+    access_log,
+    end_dates,
+    gates,
+    logrotate,
+    nginx_process,
+)
 
 _TAIL = 1 << 20  # bytes of each log that are looked at, the last ones
+_LONGEST_ROTATED = 64 * _TAIL
 _MOST_REQUESTS = 10
 _MOST_ERRORS = 5
 # nginx's own words in an error log are before the first quote and before `, client: `: the rest is the caller's.
@@ -54,6 +64,7 @@ def state(gate: Gate, serial: str, dn: str) -> dict[str, t.Any]:
         "revoked": bool(serial) and f"\n{serial} 1;\n".encode() in b"\n" + (files.read_if_there(gate.revoked) or b""),
         "requests": _requests(gate, serial, dn),
         "errors": _errors(gate),
+        "unread": _unread(gate),
     }
 
 
@@ -87,7 +98,7 @@ def _requests(gate: Gate, serial: str, dn: str) -> list[dict[str, t.Any]]:
 
 def _errors(gate: Gate) -> list[str]:
     """Return the last lines of the error log that are about TLS; they do not name the certificate."""
-    lines = [line for line in _log_lines(gate, "error") if _ABOUT_TLS.match(line)]
+    lines = [line for line in _log_lines(gate, "error") if _ABOUT_TLS.match(line) and nginx_process.STALE not in line]
     return [one_line(line.decode("utf-8", "replace")) for line in lines[-_MOST_ERRORS:]]
 
 
@@ -98,9 +109,33 @@ def _as_logged(dn: str) -> str:
 
 def _log_lines(gate: Gate, kind: str) -> Iterator[bytes]:
     """Yield the last lines of a log, after those of the log rotated last."""
-    path = os.path.join(gate.log_dir, f"mtls-{gate.service}.{kind}.log")
-    for part in (f"{path}.1", path):
-        yield from files.last_lines(part, _TAIL)
+    rotated = _rotated(gate, kind)
+    if rotated and rotated.endswith(".gz"):
+        with contextlib.suppress(OSError, EOFError, zlib.error), files.open_regular(rotated) as stream:
+            content = gzip.GzipFile(fileobj=stream).read(_LONGEST_ROTATED)
+            yield from content[-_TAIL:].split(b"\n")
+    elif rotated:
+        yield from files.last_lines(rotated, _TAIL)
+    yield from files.last_lines(os.path.join(gate.log_dir, f"mtls-{gate.service}.{kind}.log"), _TAIL)
+
+
+def _rotated(gate: Gate, kind: str) -> str | None:
+    """Return the log that was rotated last, whatever logrotate calls it, and wherever it puts it."""
+    name = f"mtls-{gate.service}.{kind}.log"
+    there = access_log.logs(gate.log_dir, f"{name}.", 0, _ignore) + access_log.logs(
+        gate.log_dir, f"{name}-", 0, _ignore
+    )
+    return max(there, key=os.path.getmtime, default=None)
+
+
+def _ignore(_warning: str) -> None:
+    """Take no notice of what is no log."""
+
+
+def _unread(gate: Gate) -> list[str]:
+    """Return the logs rotated last in which there may be more, because they are compressed with another program."""
+    rotated = filter(None, (_rotated(gate, kind) for kind in ("access", "error")))
+    return [path for path in rotated if logrotate.compression(path)]
 
 
 def _digest(content: bytes | None) -> str | None:

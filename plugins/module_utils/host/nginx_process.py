@@ -51,8 +51,15 @@ _LOG_LINE = re.compile(
 )
 # Some builds put the date before the level, and the process after it.
 _PROBLEM = re.compile(r"^.*?\[(emerg|alert|crit|error|warn)\] (?:\d+#\d+: )?(.*)$", re.MULTILINE)
+# What a certificate of the CA's name and another key leaves behind: each probe shows one. It says nothing of nginx.
+STALE = b"ignoring stale global SSL error"
 # nginx tries a taken port five times, half a second apart, before it gives up.
 _RETRIED = re.compile(r"bind\(\) to .* failed \(98")
+# The master's words about a worker whose configuration no worker can use (ngx_reap_children).
+_NOT_RESPAWNED = re.compile(r"worker process \d+ exited with fatal code \d+ and cannot be respawned")
+# … and about one that it starts again at once, for ever. An old one may crash on leaving, once.
+_CRASHED = re.compile(r"worker process \d+ exited on signal \d+")
+_MANY_CRASHES = 20
 _LONGEST_TAIL = 65536
 _MOST_QUOTED = 10
 _SILENCE = "its error log gives no reason"
@@ -102,7 +109,7 @@ class LogTail:
             inode, size = self._stat(path)
             since = start[1] if inode == start[0] and size >= start[1] else 0
             lines = files.last_lines(path, _LONGEST_TAIL, since=since)
-            found += [_LOG_LINE.match(line.decode("utf-8", "replace")) for line in lines]
+            found += [_LOG_LINE.match(line.decode("utf-8", "replace")) for line in lines if STALE not in line]
         return [match for match in found if match]
 
     def quote(self) -> str:
@@ -136,6 +143,7 @@ class Nginx:
         self._known: Process | None = None
         self._foreign: set[int] = set()
         self._scanned: list[Process] | None = None  # all of nginx's processes, as long as nothing was done to them
+        self._retried = False  # systemd was about to start it by itself
 
     @property
     def conf_dir(self) -> str:
@@ -308,7 +316,7 @@ class Nginx:
             raise MtlsError("nginx is not running")
         self._scanned = None
         before = self.workers(master)
-        if self._is_unit(master):
+        if self.is_unit(master):
             self._call(["systemctl", "reload", UNIT], log)
         else:
             _signal(master, signal.SIGHUP)
@@ -323,7 +331,11 @@ class Nginx:
         if self.conf_path != DEFAULT_CONF:
             self._call([self.binary, "-c", self.conf_path], log)
         elif systemd_runs() and _unit_property("LoadState") == "loaded":
-            self._call(["systemctl", "start", UNIT], log)
+            self._retried = self._is_awaited()
+            # After five failures in ten seconds systemd would refuse, in the words of the last one.
+            run(["systemctl", "reset-failed", UNIT])
+            # To start what systemd is about to start is to wait for it.
+            self._call(["systemctl", "restart" if self._retried else "start", UNIT], log)
         elif os.access(INIT_SCRIPT, os.X_OK):
             self._call([INIT_SCRIPT, "start"], log)
         else:
@@ -333,10 +345,12 @@ class Nginx:
     def stop(self) -> None:
         """Stop a running instance, for example after a start that failed."""
         master = self.master()
-        if master is None:
-            return
-        if self._is_unit(master):
+        if self.is_unit(master) if master else self._is_awaited():
             run(["systemctl", "stop", UNIT])
+            if self._retried:
+                run(["systemctl", "start", "--no-block", UNIT])
+            return
+        if master is None:
             return
         for number in (signal.SIGQUIT, signal.SIGTERM):
             _signal(master, number)
@@ -375,8 +389,13 @@ class Nginx:
         except (OSError, ValueError):
             return None
 
-    def _is_unit(self, master: Process) -> bool:
+    def is_unit(self, master: Process) -> bool:
+        """Tell whether systemd runs it, as its unit."""
         return self.conf_path == DEFAULT_CONF and systemd_runs() and _unit_property("MainPID") == str(master.pid)
+
+    def _is_awaited(self) -> bool:
+        """Tell whether systemd is about to start it again, after a failure."""
+        return self.conf_path == DEFAULT_CONF and systemd_runs() and _unit_property("ActiveState") == "activating"
 
     def _call(self, command: Sequence[str], log: LogTail) -> None:
         result = run(command)
@@ -397,9 +416,9 @@ class Nginx:
                 time.sleep(max(0.0, seen + SETTLE_TIME - time.monotonic()))
                 if master and new <= self.workers(master):
                     return
-                raise DyingWorkersError(
-                    f"{failure}: its new worker processes die: {log.quote() or 'its error log gives no reason'}"
-                )
+                raise _dying(failure, log)
+            if not new and master and _is_given_up(master, log):
+                raise _dying(failure, log)
             if master is None:  # dead, or not yet known by its title
                 deadline = min(deadline, time.monotonic() + _TITLE_TIMEOUT)
             elif _refused(master, log):
@@ -530,6 +549,16 @@ def _signal(process: Process, number: signal.Signals) -> None:
 def _nginx_words(text: str) -> str:
     """Return a line of the error log without what it says of a request, which the caller sent."""
     return text.partition(", client: ")[0]
+
+
+def _dying(failure: str, log: LogTail) -> DyingWorkersError:
+    return DyingWorkersError(f"{failure}: its new worker processes die: {log.quote() or _SILENCE}")
+
+
+def _is_given_up(master: Process, log: LogTail) -> bool:
+    """Tell whether the master has said that its workers end at once: it starts them no more, or ever again."""
+    said = [line["text"] for line in log.lines() if int(line["pid"]) == master.pid]
+    return any(map(_NOT_RESPAWNED.match, said)) or sum(map(bool, map(_CRASHED.match, said))) > _MANY_CRASHES
 
 
 def _refused(master: Process, log: LogTail) -> bool:

@@ -116,7 +116,8 @@ class ChangeRequest:
     """What a host should have.
 
     ``owned`` are patterns of our files: one that is neither wanted nor absent is refused. ``shutdown_timeout`` is the
-    limit in seconds for connections that outlive a reload; 0 removes ours, None leaves it alone. ``textfile`` is where
+    limit in seconds for connections that outlive a reload; 0 removes ours, None leaves it alone. ``restart``: whether
+    systemd is to start nginx again after a failure; None leaves that alone. ``textfile`` is where
     expiry dates are written for Prometheus. ``close_rejected``: the files must be installed, so services of ours that
     nginx rejects on this host are closed. Without ``start``, nginx that does not run is left so.
     """
@@ -127,6 +128,7 @@ class ChangeRequest:
     gates: Sequence[GateProbe] = ()
     snippets: Sequence[Snippet] = ()
     shutdown_timeout: int | None = None
+    restart: bool | None = None
     textfile: Textfile | None = None
     close_rejected: bool = False
     reload: bool = False

@@ -17,7 +17,7 @@ import signal
 import threading
 import time
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -26,8 +26,10 @@ from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import Mt
 from ansible_collections.mtls.nginx.plugins.module_utils.host import (
     closing,
     comparison,
+    logrotate,
     nginx_conf,
     nginx_stage,
+    nginx_unit,
     ports,
     shutdown,
     swap,
@@ -52,6 +54,7 @@ _LONGEST_DIFF = 104448  # Ansible's own default, max_file_size_for_diff
 _CONFLICT = re.compile(r'conflicting server name "(?P<name>[^"]*)" on (?P<socket>\S+), ignored')
 # A package's update ends by itself within seconds.
 _UPGRADE_TIMEOUT = 5.0
+_RELOAD, _START = "the reload failed", "nginx could not be started"
 _ENDING_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 
@@ -88,11 +91,11 @@ class TransactionOutcome:
         }
 
 
-def preview(request: ChangeRequest, guard: Mapping[str, Any] | None = None) -> TransactionOutcome:
+def preview(request: ChangeRequest, conf_path: str, guard: Mapping[str, Any] | None = None) -> TransactionOutcome:
     """Return what a host without nginx would get: a comparison, since there is no nginx to ask."""
     _check_request(request)
     comparison.refuse_strays(request)
-    changes = comparison.compare(comparison.with_textfile(request))
+    changes = comparison.compare(comparison.with_restart(comparison.with_textfile(request), conf_path))
     _refuse_foreign(changes)
     _refuse_setback(changes, guard)
     return TransactionOutcome(
@@ -121,6 +124,7 @@ class _Transaction:
         self._signals = _Signals()
         self._closed: list[closing.Closed] = []
         self._held: str | None = None  # why nginx cannot read what is put in place
+        self._unseen: str | None = None  # why it does not see that
         self._stuck = False
 
     def run(self) -> TransactionOutcome:
@@ -142,6 +146,7 @@ class _Transaction:
                 elif configuration is not None:
                     self._commit(outcome, configuration)
                 if not self._held:
+                    _write_drop_in(outcome)
                     _write_metrics(outcome)
                     _touch_metrics(self._request)
             self._refuse_to_call_it_done(outcome)
@@ -150,12 +155,16 @@ class _Transaction:
     def _plan(self) -> tuple[TransactionOutcome, nginx_conf.Configuration | None]:
         """Return what is to be done, and the configuration as it then is; None when there is nothing to do."""
         comparison.refuse_strays(self._request)
-        request, own_bound = comparison.with_bound(comparison.with_textfile(self._request), self._nginx.conf_path)
+        conf_path = self._nginx.conf_path
+        request = comparison.with_restart(comparison.with_textfile(self._request), conf_path)
+        request, own_bound = comparison.with_bound(request, conf_path)
         changes = comparison.compare(request)
         running = self._nginx.master() is not None
+        self._judge_view([*(wanted.path for wanted in self._request.wanted), *(change.path for change in changes)])
         warnings = _warnings(self._request)
         if self._request.close_rejected:
             self._closed = closing.in_place(self._nginx.conf_dir)
+        _refuse_foreign(changes)
         if running and not any(map(_is_served, changes)) and not self._swap.unfinished and not self._request.reload:
             places = self._snippet_places()
             outcome = TransactionOutcome(
@@ -164,12 +173,12 @@ class _Transaction:
             if changes:
                 outcome.message = f"{changes[0].path}: {changes[0].kind}; nginx is running"
             return outcome, None
-        _refuse_foreign(changes)
         _refuse_setback(changes, self._guard)
         served = [change for change in changes if _is_served(change)]
         overlay = {change.path: change.wanted.content if change.wanted else None for change in served}
         configuration = nginx_conf.load(self._nginx.conf_path, overlay)
         self._refuse_not_included(configuration)
+        warnings += nginx_unit.copies([change.path for change in served]) if running else []
         places = self._snippet_places(configuration)
         # With `close_rejected` nothing of ours comes to listen.
         if not self._request.close_rejected and (running or self._request.start):
@@ -195,6 +204,16 @@ class _Transaction:
         return comparison.snippet_places(self._nginx.conf_path, self._request.snippets, configuration, judge=judge)
 
     # Refusals: nothing has been touched yet
+
+    def _judge_view(self, paths: Sequence[str]) -> None:
+        """Raise MtlsError where nginx does not see what is put in place; a CRL is put there all the same."""
+        self._unseen = self._look_as_nginx(dict.fromkeys(paths))
+        if self._unseen and not self._request.close_rejected:
+            raise MtlsError(f"{self._unseen}. Nothing was changed")
+
+    def _look_as_nginx(self, paths: Iterable[str]) -> str | None:
+        master = self._nginx.master()
+        return nginx_unit.unseen(master, paths) if master else None
 
     def _refuse_not_included(self, configuration: nginx_conf.Configuration) -> None:
         folder = os.path.join(self._nginx.conf_dir, "conf.d")
@@ -319,6 +338,13 @@ class _Transaction:
             reasons.append(f"the CRL {'would be put' if check else 'is'} in place, {goes_on}")
         if self._closed:
             reasons.append(closing.message(self._closed, check))
+        if self._unseen:
+            still = self._look_as_nginx([wanted.path for wanted in self._request.wanted])
+            reasons.append(
+                f"the running nginx still lets in whoever was revoked since: {still}"
+                if still
+                else f"nginx has read it, and will not when it starts again: {self._unseen}"
+            )
         upgrade = self._nginx.upgrade(0 if check else _UPGRADE_TIMEOUT)
         if upgrade:
             reasons.append(upgrade)
@@ -335,16 +361,17 @@ class _Transaction:
         try:
             if any(map(_is_served, outcome.changes)):
                 self._swap.apply([_new_file(change) for change in outcome.changes if _is_served(change)])
+            logrotate.create_missing(_logs_of_ours(configuration))
             step = "nginx rejects the configuration in place"
             verdict = self._nginx.test()
             if not verdict.accepted:
                 raise MtlsError("; ".join(verdict.problems))
             touched = True
             if outcome.reloaded:
-                step = "the reload failed"
+                step = _RELOAD
                 self._nginx.reload(log)
             elif outcome.started:
-                step = "nginx could not be started"
+                step = _START
                 self._nginx.start(log)
             step = "the check of the gate failed"
             for gate in self._request.gates:
@@ -355,12 +382,14 @@ class _Transaction:
         except BaseException as error:
             self._signals.ignore()
             state = self._roll_back(outcome.reloaded, touched, workers)
+            # nginx may do alone what it may not as a unit.
+            confinement = nginx_unit.confinement(self._nginx.conf_path) if step in (_RELOAD, _START) else ""
             if self._stuck and self._request.close_rejected and isinstance(error, MtlsError):
-                self._held = f"the reload failed: {error}, with the old files as well"
+                self._held = f"{_RELOAD}: {error}{confinement}, with the old files as well"
                 self._put_in_place_unread(outcome.changes)
                 return
             if isinstance(error, MtlsError):
-                raise MtlsError(f"{step}: {error}. {state}") from error
+                raise MtlsError(f"{step}: {error}{confinement}. {state}") from error
             if isinstance(error, OSError):
                 raise MtlsError(f"{step}: {_words(error)}. {state}") from error
             raise
@@ -534,9 +563,19 @@ def _refuse_setback(changes: Sequence[FileChange], guard: Mapping[str, Any] | No
     setback.refuse(setback.Guard.of(guard) if guard else setback.Guard(), new, time.time(), comparison.read)
 
 
+def _logs_of_ours(configuration: nginx_conf.Configuration) -> list[str]:
+    """Return the paths of the logs of our server blocks."""
+    return [
+        statement.directive.values[0]
+        for name in ("access_log", "error_log")
+        for statement in configuration.find(name)
+        if statement.managed and statement.directive.args and statement.directive.values[0].startswith("/")
+    ]
+
+
 def _is_served(change: FileChange) -> bool:
-    """Tell whether nginx reads the file; it does not read the metrics."""
-    return change.wanted is None or not change.wanted.shared_folder
+    """Tell whether nginx reads the file; it reads neither the metrics nor its unit."""
+    return change.path != nginx_unit.DROP_IN and (change.wanted is None or not change.wanted.shared_folder)
 
 
 def _warnings(request: ChangeRequest) -> list[str]:
@@ -545,13 +584,27 @@ def _warnings(request: ChangeRequest) -> list[str]:
     return []
 
 
+def _write_drop_in(outcome: TransactionOutcome) -> None:
+    """Write or remove the drop-in of nginx's unit, once nginx serves. A failure is a warning only: it is for later."""
+    for change in outcome.changes:
+        if change.path == nginx_unit.DROP_IN:
+            try:
+                nginx_unit.put_in_place(change.wanted.content if change.wanted else None)
+            except (MtlsError, OSError) as error:
+                words = _words(error) if isinstance(error, OSError) else str(error)
+                outcome.warnings.append(
+                    f"systemd does not start nginx again after a failure: {words}; see to that, or set"
+                    " mtls_nginx_restart: false"
+                )
+
+
 def _write_metrics(outcome: TransactionOutcome) -> None:
     """Write the metrics, last of all. A failure is a warning only.
 
     Else whoever may write in their folder could keep a CRL from being installed.
     """
     for change in outcome.changes:
-        if change.wanted is not None and not _is_served(change):
+        if change.wanted is not None and change.wanted.shared_folder:
             try:
                 files.make_directory(os.path.dirname(change.path), 0o755)
                 files.write_file(change.path, change.wanted.content, change.wanted.mode)

@@ -384,6 +384,7 @@ NGINX_GATE = Fields(
                     most=100,
                 ),
                 "errors": Each(Message(), most=100),
+                "unread": Each(Text(), most=100),
             }
         ),
     }
@@ -403,6 +404,7 @@ ACCESS_LOG = Fields(
     {
         "changed": Flag(),
         "warnings": _WARNINGS,
+        "unread": Each(Text()),
         "callers": Each(
             Fields(
                 {

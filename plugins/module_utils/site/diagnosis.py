@@ -37,7 +37,8 @@ class Intent:
     """What the inventory says. ``who`` is the client or the certificate in words, ``client`` its name where it has one.
 
     ``given``: the question is about a certificate file, not about the client's own certificate. ``allow`` is None where
-    every valid client of the authority may enter. ``wanted``: the client is to have a valid certificate, so that one
+    every valid client of the authority may enter. ``proxied``: a proxy in front hands connections on, so that nginx's
+    error log names that as the client. ``wanted``: the client is to have a valid certificate, so that one
     that has expired or was revoked is replaced by the next run.
     """
 
@@ -50,6 +51,7 @@ class Intent:
     given: bool = False
     revoked: bool = False
     present: bool = True
+    proxied: bool = False
     elsewhere: tuple[str, ...] = ()  # the hosts that have the service
     options: str = ""
 
@@ -115,6 +117,7 @@ class HostState:
     revoked: bool = False
     requests: Sequence[Mapping[str, t.Any]] = ()
     errors: Sequence[str] = ()
+    unread: Sequence[str] = ()
 
     def lists(self, dn: str) -> bool:
         """Whether the service's map lets this subject in. nginx's maps ignore case."""
@@ -321,6 +324,7 @@ class _Case:
             self._former_certificate,
             self._old_crl,
             self._host_unknown,
+            self._unread_logs,
         ):
             finding = rule()
             if finding is not None:
@@ -643,6 +647,13 @@ class _Case:
         text = f"{self.intent.host} itself could not be looked at ({self.reality.trouble})"
         return Cause("host_unknown", text, self.commands.ping, keeps_out=False)
 
+    def _unread_logs(self) -> Cause | None:
+        """Say that no request of the client is known because logs could not be read, and not because none came."""
+        if self.host is None or not self.host.unread or self.host.requests:
+            return None
+        text = f"whether it came lately is not known, because {', '.join(self.host.unread)} could not be read"
+        return Cause("log_unread", text, "decompress it there, and have logrotate use gzip", keeps_out=False)
+
     # What nginx itself has logged
 
     def with_log(self, findings: list[Cause]) -> list[Cause]:
@@ -733,9 +744,10 @@ class _Case:
         """Return that nothing here says why, and what nginx's own log says."""
         text = "inventory, record and the host's files all say that it may enter"
         if self.host and self.host.errors:
-            text += (
-                f"; the last that nginx's error log says of TLS is: {one_line(self.host.errors[-1])[:_LONGEST_QUOTE]}"
-            )
+            last = self.host.errors[-1]
+            if self.intent.proxied:
+                last = last.replace(", client: ", ", client (the proxy in front): ", 1)
+            text += f"; the last that nginx's error log says of TLS is: {one_line(last)[:_LONGEST_QUOTE]}"
         return Cause("unexplained", text, f"nginx may still run with an older configuration: {self.commands.reload}")
 
     # In words

@@ -94,6 +94,7 @@ def gather(question: Question, plans: Mapping[str, AuthorityPlan]) -> Evidence:
         wanted=definition is not None and not revoked and question.certificate is None,
         given=question.certificate is not None,
         revoked=revoked,
+        proxied=bool(service and service.proxy_protocol_from),
         present=present,
         elsewhere=elsewhere,
     )

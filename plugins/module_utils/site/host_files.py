@@ -60,6 +60,7 @@ class HostFiles:
     probes: list[dict[str, t.Any]] = field(default_factory=list)
     snippets: list[dict[str, t.Any]] = field(default_factory=list)
     shutdown_timeout: int | None = None
+    restart: bool | None = None
     textfile: dict[str, t.Any] | None = None
     close_rejected: bool = False
 
@@ -78,7 +79,12 @@ class HostFiles:
 
 
 def to_compare(
-    conf_dir: str, services: Sequence[Service], shutdown_timeout: int | None, textfile_dir: str | None
+    conf_dir: str,
+    services: Sequence[Service],
+    shutdown_timeout: int | None,
+    textfile_dir: str | None,
+    *,
+    restart: bool | None = None,
 ) -> dict[str, t.Any]:
     """Return what of ``host_files`` is known before the host is asked: the option ``compare`` of ``nginx_facts``."""
     trusts = {name: TrustPaths.of(conf_dir, name) for name in trusts_of(services)}
@@ -89,6 +95,7 @@ def to_compare(
         "owned": host_paths.owned(conf_dir),
         "snippets": _snippets(conf_dir, services),
         "shutdown_timeout": _bound(services, shutdown_timeout),
+        "restart": _restart(services, restart),
         "textfile": _textfile(conf_dir, services, trusts, textfile_dir),
     }
 
@@ -191,6 +198,7 @@ def host_files(
     wanted.owned = host_paths.owned(host.conf_dir)
     wanted.snippets = _snippets(host.conf_dir, services)
     wanted.shutdown_timeout = _bound(services, host.shutdown_timeout)
+    wanted.restart = _restart(services, host.restart)
     wanted.textfile = _textfile(host.conf_dir, services, trusts, host.textfile_dir)
     return wanted
 
@@ -344,3 +352,8 @@ def _probe(service: Service, endpoint: Endpoint) -> dict[str, t.Any]:
 def _bound(services: Sequence[Service], shutdown_timeout: int | None) -> int | None:
     """Return the bound for old connections, in seconds: 0 without a service, since there is nobody to be shut out."""
     return shutdown_timeout if shutdown_timeout is None or any(service.present for service in services) else 0
+
+
+def _restart(services: Sequence[Service], restart: bool | None) -> bool | None:
+    """Return whether systemd is to start nginx again: not for a host without a service, whose nginx is not ours."""
+    return restart if restart is None else restart and any(service.present for service in services)

@@ -54,7 +54,8 @@ class CrlServer:
 class NginxHost:
     """What rendering must know of the host's nginx.
 
-    ``shutdown_timeout`` bounds connections that outlive a reload, in seconds; ``textfile_dir`` is the folder for expiry
+    ``shutdown_timeout`` bounds connections that outlive a reload, in seconds; ``restart``: systemd is to start nginx
+    again after a failure, None leaves that alone; ``textfile_dir`` is the folder for expiry
     dates. ``error_page_template`` is a file on the controller, None for our own;
     ``contact`` is whom they name. ``name_servers`` are the host's, as
     nginx writes their addresses, and ``names`` says what to ask them for: None for a name that the host knows in
@@ -77,6 +78,7 @@ class NginxHost:
     crl_server: CrlServer | None = None
     system_ca: str | None = None
     kept: Mapping[str, bool] = field(default_factory=dict)
+    restart: bool | None = None
 
     @property
     def conf_dir(self) -> str:

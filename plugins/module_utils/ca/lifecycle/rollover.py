@@ -125,7 +125,8 @@ def check_finishable(path: str, found: Report, quiet_days: int, unknown: Sequenc
     if unknown:
         raise MtlsError(
             f"{path}: {_listed(unknown, 'host')} did not say who came with certificates of the old authority; make "
-            "them answer (and leave out --limit), or finish all the same with mtls_rollover_force=true"
+            "them answer (leave out --limit, and see the warnings about logs that were not read), or finish all the "
+            "same with mtls_rollover_force=true"
         )
 
 

@@ -131,8 +131,9 @@ def status_of(
     names = dict.fromkeys(host for plan in plans for host, service in plan.services if service.present)
     hosts = tuple(host_status(name, answers.get(name)) for name in names) if answers is not None else ()
     order = (ACT_NOW, ACT_SOON, NOTE)
-    # What stands open comes first.
-    findings = [*_open(hosts, settings), *(finding for authority in authorities for finding in authority.findings)]
+    # What stands open comes first, and then what the next restart would close to everybody.
+    findings = [*_open(hosts, settings), *_broken(hosts, settings)]
+    findings += (finding for authority in authorities for finding in authority.findings)
     findings += _host_findings(hosts, settings)
     findings += _upkeep_findings(upkeep, now)
     findings.sort(key=lambda finding: order.index(finding.level))
@@ -513,8 +514,9 @@ def host_status(name: str, answer: Mapping[str, t.Any] | None) -> HostStatus:
         wrong.insert(0, "nginx is not installed")
     elif not nginx["running"]:
         wrong.insert(0, "nginx does not run")
-    if nginx["config_error"]:
-        wrong.insert(0, f"nginx refuses its configuration: {nginx['config_error']}")
+    rejected = f"nginx refuses its configuration: {nginx['config_error']}" if nginx["config_error"] else None
+    if rejected:
+        wrong.insert(0, rejected)
     if nginx.get("snippet_error"):
         wrong.insert(0, nginx["snippet_error"])
     unguarded = tuple(nginx.get("unguarded") or ())
@@ -531,6 +533,7 @@ def host_status(name: str, answer: Mapping[str, t.Any] | None) -> HostStatus:
         not_asked,
         unfetched,
         unanswered,
+        (rejected,) if rejected and nginx["running"] else (),
     )
 
 
@@ -567,6 +570,15 @@ def _open(hosts: Sequence[HostStatus], settings: Settings) -> Iterator[StatusFin
         )
 
 
+def _broken(hosts: Sequence[HostStatus], settings: Settings) -> Iterator[StatusFinding]:
+    """Return where nginx goes on with what it has read: a package's update is a restart, and needs what is on disk."""
+    about = tuple(f"{host.name} ({'; '.join(host.broken)})" for host in hosts if host.broken)
+    if about:
+        title = "The next restart stops nginx: what runs is older than a file that it would not start with"
+        remedy = "An update of its package or a reboot is a restart. Fix that file before then; the next run says more."
+        yield StatusFinding(ACT_NOW, "config_broken", title, remedy, about, settings.playbook("site"))
+
+
 def _host_findings(hosts: Sequence[HostStatus], settings: Settings) -> Iterator[StatusFinding]:
     unanswered = tuple(f"{host.name} ({'; '.join(host.unanswered)})" for host in hosts if host.unanswered)
     if unanswered:
@@ -585,7 +597,7 @@ def _host_findings(hosts: Sequence[HostStatus], settings: Settings) -> Iterator[
             f"{host.name} ({'; '.join(others)})"
             for host in hosts
             if host.state == state
-            and (others := [each for each in host.troubles if each not in (*host.open, *host.unfetched)])
+            and (others := [each for each in host.troubles if each not in (*host.open, *host.unfetched, *host.broken)])
         )
         if about:
             yield StatusFinding(level, kind, title, remedy, about, settings.playbook("site"))

@@ -144,7 +144,8 @@ class HostStatus:
 
     `open` are those of the troubles that say who was let in and must not be, `unfetched` those that say why it could
     not fetch its CRL; `unguarded` are the paths of snippets that no server block includes, `not_asked` says which could
-    not be asked, `unanswered` which services open, and have no page behind the gate.
+    not be asked, `unanswered` which services open, and have no page behind the gate. `broken` are those that say what
+    keeps the running nginx from coming up again.
     """
 
     name: str
@@ -157,6 +158,7 @@ class HostStatus:
     not_asked: tuple[str, ...] = ()
     unfetched: tuple[str, ...] = ()
     unanswered: tuple[str, ...] = ()
+    broken: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ def asked(tmp_path):
 
     def ask(*callers, **answer):
         action, variables = controller.action("access_log", services=["photos"], host="nas")
-        host_says(action, access_log={"changed": False, "callers": list(callers), **answer})
+        host_says(action, access_log={"changed": False, "unread": [], "callers": list(callers), **answer})
         return action.run(task_vars=variables)
 
     return ask

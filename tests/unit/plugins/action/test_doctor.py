@@ -25,6 +25,7 @@ GATE = {
     "revoked": False,
     "requests": [],
     "errors": [],
+    "unread": [],
 }
 
 

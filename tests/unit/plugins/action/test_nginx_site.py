@@ -48,11 +48,11 @@ def bring(tmp_path, pki, monkeypatch):
     clients = {"mtls_clients": [{"name": "phone"}], "mtls_ca_dir": str(pki.path), "mtls_services": [WEB]}
     controller = Controller(tmp_path / "site", {"nas": clients})
 
-    def run(facts=None, placed=None, *, check=False, **options):
+    def run(facts=None, placed=None, *, check=False, variables=(), **options):
         given = {"authority": str(pki.path), "services": [WEB], **options}
-        action, variables = controller.action("nginx_site", check=check, **given)
+        action, known = controller.action("nginx_site", check=check, **given)
         heard = host_says(action, nginx_facts=facts or facts_of_a_host(), nginx_config=placed or PLACED)
-        return action.run(task_vars=variables), heard
+        return action.run(task_vars={**known, **dict(variables)}), heard
 
     return run
 
@@ -72,6 +72,12 @@ def fingerprints(sent: dict) -> dict[str, str | None]:
         for item in sent[kind]
     }
     return {**dict.fromkeys(sent["absent"]), **there}
+
+
+@pytest.mark.parametrize(("value", "sent"), [(None, None), (True, True), (False, False), ("no", False)])
+def test_whether_systemd_starts_nginx_again_is_the_variable_of_the_role(bring, warned, value, sent):
+    _done, heard = bring(variables={} if value is None else {"mtls_nginx_restart": value})
+    assert (heard[0][1]["compare"]["restart"], heard[1][1]["restart"]) == (sent, sent)
 
 
 def test_files_are_sent_where_something_differs_and_only_there(bring, warned):

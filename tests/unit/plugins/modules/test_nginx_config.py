@@ -23,6 +23,7 @@ EMPTY = {
     "probes": [],
     "snippets": [],
     "shutdown_timeout": None,
+    "restart": None,
     "textfile": None,
     "close_rejected": False,
     "reload": False,
@@ -45,6 +46,7 @@ def test_options_become_a_request():
             probes=[{"address": "127.0.0.1", "port": 443, "server_name": "a.test", "expect": 400}],
             snippets=[{"service": "nas", "path": "/s", "exempt": True}],
             shutdown_timeout=7,
+            restart=True,
             textfile={
                 "path": "/t",
                 "authorities": [{"name": "", "ca": "/ca", "crl": "/crl"}],
@@ -60,7 +62,7 @@ def test_options_become_a_request():
     ]
     assert request.gates == [GateProbe("127.0.0.1", 443, "a.test", 400)]
     assert request.snippets == [Snippet("nas", "/s", exempt=True)]
-    assert request.shutdown_timeout == 7
+    assert (request.shutdown_timeout, request.restart) == (7, True)
     assert request.textfile == Textfile("/t", [("", "/ca", "/crl")], [("nas", "/c")])
     assert (request.check, request.scratch_parent) == (True, "/tmp")
 

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import lzma
 import os
 import time
 
@@ -13,7 +15,7 @@ import pytest
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.common.probe import USER_AGENT
-from ansible_collections.mtls.nginx.plugins.module_utils.host import access_log
+from ansible_collections.mtls.nginx.plugins.module_utils.host import access_log, logrotate
 
 NOW = int(time.time())
 DAY = 86400
@@ -36,7 +38,7 @@ def log(tmp_path):
 
 def callers(log, days=7):
     warnings = []
-    found = access_log.callers(str(log.parent), "nas", NOW - days * DAY, warnings.append)
+    found = access_log.callers(str(log.parent), "nas", NOW - days * DAY, warnings.append).found
     return {caller.serial: (caller.dn, caller.requests, caller.status, NOW - caller.last) for caller in found}, warnings
 
 
@@ -46,6 +48,28 @@ def test_who_came_by_all_logs(log):
     log.with_name(f"{log.name}.2.gz").write_bytes(gzip.compress(line(200).encode()))
     log.with_name("mtls-nas2.access.log").write_text(line(1, "0D"))
     assert callers(log) == ({"0B": ("CN=laptop", 1, 403, 5), "0A": ("CN=phone", 3, 200, 10)}, [])
+
+
+@pytest.mark.parametrize(("suffix", "module", "program"), [("xz", lzma, "xz"), ("bz2", bz2, "bzip2")])
+def test_what_is_compressed_with_another_program_is_named(log, suffix, module, program):
+    log.write_text(line(1))
+    old = log.with_name(f"{log.name}.2.{suffix}")
+    old.write_bytes(module.compress(line(2, "0B").encode()))
+    found, (warning,) = callers(log)
+    assert found == {"0A": ("CN=phone", 1, 200, 1)}
+    assert warning.startswith(f"{old}: was not read, because it is compressed with {program}, so whoever came only")
+    assert access_log.callers(str(log.parent), "nas", NOW - DAY, lambda _text: None).unread == [str(old)]
+
+
+@pytest.mark.parametrize("old", ["old", "/elsewhere"])
+def test_logs_are_read_where_logrotate_puts_the_old_ones(log, tmp_path, monkeypatch, old):
+    folder = tmp_path / (old if old == "old" else "elsewhere")
+    folder.mkdir()
+    (tmp_path / "conf").write_text(f"{log} {{\n  olddir {'old' if old == 'old' else folder}\n}}\n")
+    monkeypatch.setattr(logrotate, "_ALL", (str(tmp_path / "conf"),))
+    log.write_text(line(1))
+    (folder / f"{log.name}.1").write_text(line(2, "0B"))
+    assert set(callers(log)[0]) == {"0A", "0B"}
 
 
 def test_nobody_where_there_is_no_log(tmp_path):
@@ -109,4 +133,4 @@ def test_a_log_that_nobody_has_written_to_lately_is_not_read(tmp_path):
     log = tmp_path / "mtls-nas.access.log.1"
     log.write_text("not a log of ours\n")
     os.utime(log, (1000, 1000))
-    assert access_log.callers(str(tmp_path), "nas", 2000, lambda warning: None) == []
+    assert access_log.callers(str(tmp_path), "nas", 2000, lambda warning: None).found == []

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import lzma
 import os
 import pathlib
 
@@ -135,6 +137,35 @@ def test_what_the_error_log_says_of_tls(host, tmp_path):
     found = look(tmp_path, host["my-nas"])["errors"]
     assert [line.split("#7: ")[1][:2] for line in found] == ["*1", "*4"]
     assert all(line.isprintable() for line in found)
+
+
+def test_what_the_probe_of_each_run_leaves_in_the_error_log_is_no_error(host, tmp_path):
+    stale = (
+        f"{WHEN} [alert] 7#7: *5 ignoring stale global SSL error (SSL: error:0200008A:rsa routines::invalid padding)"
+    )
+    (tmp_path / "log" / "mtls-my-nas.error.log").write_text(
+        f"{REFUSED}\n{stale} while reading client request headers\n"
+    )
+    assert look(tmp_path, host["my-nas"])["errors"] == [REFUSED]
+
+
+@pytest.mark.parametrize("name", ["access.log.1.gz", "access.log-20261122.gz", "access.log.1"])
+def test_the_log_rotated_last_is_read_whatever_its_name(host, tmp_path, name):
+    text = line(1, "0B", "CN=a").encode()
+    old = tmp_path / "log" / f"mtls-all.{name}"
+    old.write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
+    older = tmp_path / "log" / "mtls-all.access.log.9.gz"
+    older.write_bytes(gzip.compress(line(5, "0B", "CN=a").encode()))
+    os.utime(older, (1, 1))
+    found = look(tmp_path, host["all"], "0B")
+    assert ([each["when"][-8:-6] for each in found["requests"]], found["unread"]) == (["01"], [])
+
+
+def test_one_that_cannot_be_read_is_named(host, tmp_path):
+    old = tmp_path / "log" / "mtls-all.access.log.1.xz"
+    old.write_bytes(lzma.compress(line(1, "0B", "CN=a").encode()))
+    found = look(tmp_path, host["all"], "0B")
+    assert (found["requests"], found["unread"]) == ([], [str(old)])
 
 
 @pytest.mark.parametrize("kind", ["access", "error"])

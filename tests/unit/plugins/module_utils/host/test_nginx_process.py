@@ -108,6 +108,28 @@ def test_log_tail_is_what_came_after(tmp_path):
     assert tail.quote() == "[crit] after rotation; [alert] worker died"
 
 
+def test_what_the_probe_of_each_run_leaves_is_no_reason(tmp_path):
+    log = tmp_path / "error.log"
+    tail = LogTail([str(log)])
+    log.write_text(f"{WHEN} [alert] 7#7: *5 ignoring stale global SSL error (SSL: error:1) while reading\n")
+    assert tail.quote() == ""
+
+
+def test_what_a_master_says_of_workers_that_end_at_once(tmp_path):
+    log = tmp_path / "error.log"
+    tail, master = LogTail([str(log)]), Process(7, 1, 1, "")
+    crashed = f"{WHEN} [alert] 7#7: worker process 12 exited on signal 31\n"
+    log.write_text(
+        f"{WHEN} [alert] 8#8: worker process 9 exited with fatal code 2 and cannot be respawned\n"
+        f"{WHEN} [alert] 7#7: cache manager process 9 exited with fatal code 2 and cannot be respawned\n{crashed * 4}"
+    )
+    assert not nginx_process._is_given_up(master, tail)
+    log.write_text(crashed * 30)
+    assert nginx_process._is_given_up(master, tail)
+    log.write_text(f"{WHEN} [alert] 7#7: worker process 9 exited with fatal code 2 and cannot be respawned\n")
+    assert nginx_process._is_given_up(master, tail)
+
+
 def test_a_taken_port_is_retried_before_the_reload_is_given_up(tmp_path):
     log = tmp_path / "error.log"
     tail, master = LogTail([str(log)]), Process(7, 1, 1, "")
@@ -238,6 +260,7 @@ def test_systemd_starts_reloads_and_stops_its_unit(systemd, monkeypatch):
     nginx.reload(LogTail([]))
     nginx.stop()
     assert [call for call in systemd() if not call.startswith("show")] == [
+        "reset-failed nginx.service",
         "start nginx.service",
         "reload nginx.service",
         "stop nginx.service",

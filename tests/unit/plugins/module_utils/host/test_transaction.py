@@ -35,7 +35,7 @@ def test_preview_compares_only(tmp_path):
         WantedFile(str(tmp_path / "no/folder/new.pem"), b"a"),
     ]
     absent = [str(tmp_path / "gone.pem"), str(tmp_path / "never.pem")]
-    outcome = transaction.preview(ChangeRequest(wanted=wanted, absent=absent, check=True))
+    outcome = transaction.preview(ChangeRequest(wanted=wanted, absent=absent, check=True), "/nowhere/nginx.conf")
     assert kinds(outcome) == {
         "other.pem": "changed",
         "mode.pem": "changed",
@@ -51,29 +51,35 @@ def test_a_file_of_another_owner_differs(tmp_path, monkeypatch):
     (tmp_path / "key").write_bytes(KEY)
     (tmp_path / "key").chmod(0o600)
     monkeypatch.setattr(comparison.os, "geteuid", lambda: os.getuid() + 1)
-    outcome = transaction.preview(ChangeRequest(wanted=[WantedFile(str(tmp_path / "key"), KEY, 0o600, secret=True)]))
+    outcome = transaction.preview(
+        ChangeRequest(wanted=[WantedFile(str(tmp_path / "key"), KEY, 0o600, secret=True)]), "/nowhere/nginx.conf"
+    )
     assert kinds(outcome) == {"key": "changed"}
 
 
 @pytest.mark.parametrize("path", ["conf.d/a.conf", "/etc/nginx/../a.conf", "/etc//a.conf", "/etc/./a.conf", ""])
 def test_paths_must_be_absolute_and_plain(path):
     with pytest.raises(MtlsError, match="give an absolute path"):
-        transaction.preview(ChangeRequest(wanted=[WantedFile(path, MARKER)]))
+        transaction.preview(ChangeRequest(wanted=[WantedFile(path, MARKER)]), "/nowhere/nginx.conf")
 
 
 def test_a_file_named_twice():
     with pytest.raises(MtlsError, match=r"/nowhere/a.pem: named twice"):
-        transaction.preview(ChangeRequest(wanted=[WantedFile("/nowhere/a.pem", b"")], absent=["/nowhere/a.pem"]))
+        transaction.preview(
+            ChangeRequest(wanted=[WantedFile("/nowhere/a.pem", b"")], absent=["/nowhere/a.pem"]), "/nowhere/nginx.conf"
+        )
 
 
 def test_our_configuration_files_must_carry_the_marker():
     with pytest.raises(MtlsError, match=r"a.conf: the new content lacks the line '# Managed by mtls.nginx'"):
-        transaction.preview(ChangeRequest(wanted=[WantedFile("/nowhere/a.conf", b"server {}\n")]))
+        transaction.preview(
+            ChangeRequest(wanted=[WantedFile("/nowhere/a.conf", b"server {}\n")]), "/nowhere/nginx.conf"
+        )
 
 
 def test_a_folder_in_the_way(tmp_path):
     with pytest.raises(MtlsError, match="there is a directory of that name"):
-        transaction.preview(ChangeRequest(wanted=[WantedFile(str(tmp_path), b"")]))
+        transaction.preview(ChangeRequest(wanted=[WantedFile(str(tmp_path), b"")]), "/nowhere/nginx.conf")
 
 
 def test_configuration_folder_that_does_not_exist(tmp_path):
@@ -88,7 +94,9 @@ def diff_of(tmp_path, before, wanted):
         path.write_bytes(before)
         path.chmod(0o644)
     absent = [] if wanted else [str(path)]
-    outcome = transaction.preview(ChangeRequest(wanted=[wanted] if wanted else [], absent=absent))
+    outcome = transaction.preview(
+        ChangeRequest(wanted=[wanted] if wanted else [], absent=absent), "/nowhere/nginx.conf"
+    )
     (shown,) = transaction.diff(outcome.changes)
     return shown
 
@@ -133,4 +141,4 @@ def test_diff_of_a_large_file_is_its_digest(tmp_path):
 
 def test_a_bound_below_zero_is_refused():
     with pytest.raises(MtlsError, match="shutdown_timeout: is -1; use seconds, or 0 for no bound of ours"):
-        transaction.preview(ChangeRequest(wanted=[], shutdown_timeout=-1))
+        transaction.preview(ChangeRequest(wanted=[], shutdown_timeout=-1), "/nowhere/nginx.conf")

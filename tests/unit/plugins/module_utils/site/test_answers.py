@@ -157,6 +157,7 @@ HONEST = {
                     }
                 ],
                 "errors": ["2026/11/23 18:33:01 [info] 7#7: *1 SSL_do_handshake() failed"],
+                "unread": ["/var/log/nginx/mtls-nas.access.log.1.xz"],
             },
         },
     ),
@@ -182,6 +183,7 @@ HONEST = {
         {
             "changed": False,
             "warnings": ["log/mtls-nas.access.log.2.gz: is a symbolic link, and is not read"],
+            "unread": ["/var/log/nginx/mtls-nas.access.log.2.zst"],
             "callers": [
                 {
                     "service": "photos",

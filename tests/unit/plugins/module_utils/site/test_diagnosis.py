@@ -66,6 +66,25 @@ def certified(**values):
     return replace(RECORD, certificate=replace(CERTIFICATE, **values))
 
 
+def test_logs_that_cannot_be_read_are_named_and_not_taken_for_silence():
+    unread = ["/var/log/nginx/mtls-nas.access.log.1.xz"]
+    silent = diagnose(INTENT, RECORD, reality(host(unread=unread)))
+    assert (silent.let_in, [finding.cause for finding in silent.findings]) == (True, ["log_unread"])
+    assert f"whether it came lately is not known, because {unread[0]} could not be read" in silent.paragraph
+    request = {"when": "23/Nov/2026:18:33:01 +0000", "status": 200, "verify": "SUCCESS", "serial": "0A", "probe": False}
+    assert not diagnose(INTENT, RECORD, reality(host(unread=unread, requests=[request]))).findings
+
+
+def test_a_proxy_in_front_is_not_taken_for_the_client():
+    line = "[info] 7#7: *1 client SSL certificate verify error: (26:…) while reading, client: 192.0.2.1, server: nas"
+    said = {}
+    for proxied in (False, True):
+        found = diagnose(intent(proxied=proxied), RECORD, reality(host(errors=[line]), status=400)).findings
+        said[proxied] = next(finding.text for finding in found if finding.cause == "unexplained")
+    assert ", client: 192.0.2.1, server" in said[False]
+    assert ", client (the proxy in front): 192.0.2.1, server" in said[True]
+
+
 def intent(**values):
     return replace(INTENT, **values)
 

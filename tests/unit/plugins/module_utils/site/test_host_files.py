@@ -199,6 +199,14 @@ def test_a_service_that_changes_its_kind_leaves_nothing_behind():
     assert "/etc/nginx/conf.d/mtls-nas.conf" in render(snippet).absent
 
 
+@pytest.mark.parametrize(("asked", "sent"), [(None, None), (True, True), (False, False)])
+def test_systemd_starts_nginx_again_as_long_as_there_is_a_service(asked, sent):
+    services = parse_services("web", [NAS])
+    gone = parse_services("web", [{**NAS, "state": "absent"}])
+    assert to_compare("/etc/nginx", services, None, None, restart=asked)["restart"] is sent
+    assert to_compare("/etc/nginx", gone, None, None, restart=asked)["restart"] is (None if asked is None else False)
+
+
 def test_connections_from_before_are_bounded_as_long_as_there_is_a_service():
     assert render(NAS).shutdown_timeout is None
     assert render(NAS, timeout=60).shutdown_timeout == 60

@@ -397,6 +397,25 @@ def test_what_a_host_said(answer, state, troubles):
     assert (host.state, host.troubles) == (state, troubles)
 
 
+def test_what_the_next_restart_would_not_survive_comes_first(small):
+    (small.path / "crl.pem").unlink()
+    broken = {**FACTS, "config_error": '[emerg] unknown directive "sever" in /etc/nginx/sites-enabled/shop:1'}
+    status = status_of([small.plan], times.now(), Settings(), {"nas": {"facts": {"nginx": broken}}})
+    level, kind, about = found(status)[0]
+    assert (level, kind) == (ACT_NOW, "config_broken")
+    assert about == (
+        'nas (nginx refuses its configuration: [emerg] unknown directive "sever" in /etc/nginx/sites-enabled/shop:1)',
+    )
+    assert [kind for _level, kind, _about in found(status)] == ["config_broken", "crl_unusable"]
+
+
+def test_an_nginx_that_does_not_run_has_no_restart_to_fear(small):
+    answer = {"facts": {"nginx": {**FACTS, "running": False, "config_error": "[emerg] unknown directive"}}}
+    status = status_of([small.plan], times.now(), Settings(), {"nas": answer})
+    about = "nas (nginx refuses its configuration: [emerg] unknown directive; nginx does not run)"
+    assert found(status) == [(ACT_NOW, "host_wrong", (about,))]
+
+
 def test_a_host_that_cannot_fetch_its_crl_is_a_finding_of_its_own(small):
     crl_fetch = {"digest": "1" * 64, "success": 1.0, "failures": ["http://a/crl.pem: answers 404"]}
     answer = {"facts": {"nginx": {**FACTS, "crl_fetch": crl_fetch}}, "probe": {"attempts": []}}
