@@ -49,6 +49,9 @@ options:
       textfile:
         description: As O(mtls.nginx.nginx_config#module:textfile).
         type: dict
+      renewals:
+        description: The folder of O(mtls.nginx.nginx_config#module:renewals).
+        type: path
       snippets:
         description: As O(mtls.nginx.nginx_config#module:snippets).
         type: list
@@ -304,7 +307,12 @@ from ansible_collections.mtls.nginx.plugins.module_utils.host import (
     nginx_process,
     resolver,
 )
-from ansible_collections.mtls.nginx.plugins.module_utils.host.request import ChangeRequest, Snippet, textfile_from
+from ansible_collections.mtls.nginx.plugins.module_utils.host.request import (
+    ChangeRequest,
+    Renewals,
+    Snippet,
+    textfile_from,
+)
 
 _DIRECTIVES = {
     "client_header_timeout": ("http",),
@@ -373,15 +381,16 @@ def config_error(binary: str, conf_path: str, scratch_parent: str | None) -> str
     return None if verdict.accepted else "; ".join(verdict.problems)
 
 
-def compare(conf_path: str, options: dict[str, Any]) -> dict[str, Any]:
+def compare(binary: str, conf_path: str, options: dict[str, Any]) -> dict[str, Any]:
     """Return the value ``comparison``."""
     request = ChangeRequest(
         owned=options["owned"],
         shutdown_timeout=options["shutdown_timeout"],
         textfile=textfile_from(options["textfile"]),
         snippets=[Snippet(**snippet) for snippet in options["snippets"]],
+        renewals=Renewals(options["renewals"]) if options["renewals"] else None,
     )
-    found = comparison.look(conf_path, options["paths"], request)
+    found = comparison.look(conf_path, options["paths"], request, binary)
     return {
         "settled": found.settled,
         "fingerprints": found.fingerprints,
@@ -451,6 +460,7 @@ def main() -> None:
                     "owned": {"type": "list", "elements": "path", "default": []},
                     "shutdown_timeout": {"type": "int"},
                     "textfile": {"type": "dict"},
+                    "renewals": {"type": "path"},
                     "snippets": {
                         "type": "list",
                         "elements": "dict",
@@ -476,7 +486,7 @@ def main() -> None:
         if binary is not None and module.params["test"]:
             facts["config_error"] = facts["config_error"] or config_error(binary, conf_path, module.tmpdir)
         if binary is not None and module.params["compare"]:
-            facts["comparison"] = compare(conf_path, module.params["compare"])
+            facts["comparison"] = compare(binary, conf_path, module.params["compare"])
             if facts["upgrading"]:  # who carries the request out says what to do
                 facts["comparison"]["settled"] = False
         facts["crl_fetch"] = crl_timer.facts(conf_path, systemd=facts["systemd"])

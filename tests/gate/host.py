@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import dataclasses
 import pathlib
@@ -18,6 +19,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.host import nginx_conf
 from ansible_collections.mtls.nginx.plugins.module_utils.site.host_files import host_files
 from ansible_collections.mtls.nginx.plugins.module_utils.site.host_view import NginxHost
 from ansible_collections.mtls.nginx.plugins.module_utils.site.publication import Publication
+from ansible_collections.mtls.nginx.plugins.module_utils.site.renewals import Offer
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import parse_services
 from ansible_collections.mtls.nginx.tests.ports import free_port
 
@@ -123,11 +125,13 @@ class Host:
         crl: str | None = None,
         others: Mapping[str, pki.Authority] | None = None,
         exempt: Sequence[str] = (),
+        offers: Mapping[str, Sequence[Offer]] | None = None,
     ) -> None:
         """Our configuration, rendered by the collection.
 
         `others` are the authorities of services that name one of their own, by that name. `exempt` are exempt networks
-        of every service, loopback too, which an inventory may not name. `neighbours` are server blocks of the host's
+        of every service, loopback too, which an inventory may not name. `offers`, by that name too, are clients' next
+        certificates. `neighbours` are server blocks of the host's
         own by file name; before `mtls` in the alphabet they come first.
         """
         self.write("nginx.conf", _MAIN.replace("@HTTP@", http))
@@ -151,9 +155,13 @@ class Host:
             )
             for trust, issuer in {"": authority, **(others or {})}.items()
         }
-        wanted = host_files(self.nginx, parsed, published, _TEMPLATES)
+        wanted = host_files(self.nginx, parsed, published, _TEMPLATES, offers=offers)
         for item in [*wanted.files, *wanted.secrets]:
             _put(pathlib.Path(item["path"]), item["content"])
+        for item in wanted.renewals["files"]:
+            path = pathlib.Path(wanted.renewals["folder"]) / item["name"]
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(base64.b64decode(item["content"]))
 
     def serve_as(self, identity: pki.Identity) -> None:
         """The server certificate for all server blocks, ours and others."""

@@ -27,6 +27,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.common.contact import C
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.common.names import check_client_name, nearest
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import (
+    RENEWAL_PATH,
     Service,
     check_server_name,
     parse_services,
@@ -171,10 +172,18 @@ class AuthorityPlan:
                 "urls": list(service.urls),
                 "allow": None if service.allow is None else list(service.named),
                 "issued_by_authority": service.issued_by_authority,
+                "renewal": self._renewal_urls(service),
             }
             if service.present and found not in described:
                 described.append(found)
         return described
+
+
+    @staticmethod
+    def _renewal_urls(service: Service) -> list[str]:
+        if not service.self_renewal:
+            return []
+        return [f"{url.rstrip('/')}{RENEWAL_PATH}" for url in service.urls if "*" not in url]
 
 
 @dataclass(frozen=True)
@@ -241,7 +250,7 @@ class InventoryReader:
             base_dir = base_dirs[host]
             own = self._ca_settings(host, values, base_dir)
             server = self._validate(host, values, self._server_spec)
-            services = parse_services(host, server["mtls_services"])
+            services = _services(host, server)
             if server["mtls_require_allow"]:
                 _require_allow(host, services)
             others = [self._other_authority(host, raw, base_dir) for raw in own["mtls_authorities"]]
@@ -291,7 +300,7 @@ class InventoryReader:
                 continue
             try:
                 server = self._validate(host, values, self._server_spec)
-                services = parse_services(host, server["mtls_services"])
+                services = _services(host, server)
                 uses_own = _uses_its_own(own, services)
             except MtlsError as error:
                 found.contradictions.append(str(error))
@@ -369,7 +378,7 @@ class InventoryReader:
 
         :raises MtlsError: as ``plan`` does.
         """
-        return parse_services(host, self._validate(host, values, self._server_spec)["mtls_services"])
+        return _services(host, self._validate(host, values, self._server_spec))
 
     @staticmethod
     def _validate(host: str, values: Mapping[str, t.Any], spec: Mapping[str, t.Any]) -> dict[str, t.Any]:
@@ -382,6 +391,11 @@ class InventoryReader:
             raise MtlsError(f"host {host}: {_placed(given, spec) or _plainly(result.error_messages)}")
         validated: dict[str, t.Any] = result.validated_parameters
         return validated
+
+
+def _services(host: str, server: Mapping[str, t.Any]) -> list[Service]:
+    """Return the services in a host's variables of the ``server`` role, validated."""
+    return parse_services(host, server["mtls_services"], self_renewal=server["mtls_self_renewal"])
 
 
 def _check_days(host: str, settings: Mapping[str, t.Any]) -> None:
@@ -586,6 +600,11 @@ class _Collector:
         """Add a service that the authority's clients enter, and the days that its host asks of the CRL."""
         self._plan.services.append((host, service))
         self._plan.crl_min_days = max(self._plan.crl_min_days, crl_min_days)
+        if service.present and service.self_renewal and self._plan.settings["backend"] == TRUST:
+            raise MtlsError(
+                f"host {host}, service {service.name}: its authority is trusted only and renews no certificate; set"
+                " self_renewal: false"
+            )
         if not service.issued_by_authority:
             return
         if self._plan.settings["backend"] == TRUST:
