@@ -15,7 +15,7 @@ from ansible import constants as C
 from ansible.utils.display import Display
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import revoking
-from ansible_collections.mtls.nginx.plugins.module_utils.common import contact
+from ansible_collections.mtls.nginx.plugins.module_utils.common import contact, times
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.host import crl_timer, gates
 from ansible_collections.mtls.nginx.plugins.module_utils.host.request import Snippet, SnippetGate, SnippetPlaces
@@ -26,6 +26,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site import (
     answers,
     crl_program,
     host_paths,
+    renewals,
 )
 from ansible_collections.mtls.nginx.plugins.module_utils.site.host_files import (
     HostFiles,
@@ -59,6 +60,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.publication import
     publish_crl,
     rehearse,
 )
+from ansible_collections.mtls.nginx.plugins.module_utils.site.renewal_notes import Notes
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service
 from ansible_collections.mtls.nginx.plugins.module_utils.site.standing import (
     Standing,
@@ -124,9 +126,16 @@ class ActionModule(HostAction):
     def _result(self) -> dict[str, t.Any]:
         _validation, arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)
         self._arguments: dict[str, t.Any] = {**arguments, "conf_path": os.path.normpath(arguments["conf_path"])}
-        services = inventory_reader().services(self._host, {"mtls_services": arguments["services"]})
+        services = inventory_reader().services(
+            self._host, {"mtls_services": arguments["services"], "mtls_self_renewal": self._self_renewal()}
+        )
         bring = self._bring_crl if arguments["crl_only"] else self._bring_all
         return bring(services)
+
+    def _self_renewal(self) -> t.Any:
+        # Not an argument: most have the default, and each argument is a template more for each host.
+        value = self._task_vars.get("mtls_self_renewal", False)
+        return self._templar.template(value) if isinstance(value, str) else value
 
     @property
     def _conf_dir(self) -> str:
@@ -145,7 +154,9 @@ class ActionModule(HostAction):
                 missing.append(str(error))
         if missing and not crls:
             raise MtlsError("; ".join(missing))
-        wanted = crl_files(self._conf_dir, services, crls, self._arguments["textfile_dir"])
+        wanted = crl_files(
+            self._conf_dir, services, crls, self._arguments["textfile_dir"], self._offers_still_there(services)
+        )
         # ca.crt stays as it is: with another CA's CRL beside it nobody would get in.
         standings = self._standings(services, crls)
         placed = self._put_in_place(services, wanted, standings, replace_authority=False)
@@ -178,7 +189,8 @@ class ActionModule(HostAction):
         if about_clock := check(self._host, answer, standings, now, replace_authority=replace_authority):
             display.warning(about_clock)
         nginx = _nginx_host(facts, self._arguments, base_dir(self._task_vars), self._host)
-        wanted = host_files(nginx, services, publications, TEMPLATE_DIR, C.DEFAULT_LOCAL_TMP)
+        offers = self._offers(services)
+        wanted = host_files(nginx, services, publications, TEMPLATE_DIR, C.DEFAULT_LOCAL_TMP, offers)
         unchanged = _unchanged(facts, wanted)
         held = None
         if unchanged is None:
@@ -234,6 +246,56 @@ class ActionModule(HostAction):
             trust: others.get(path) if trust else own for trust, (path, _entered) in self._authorities(services).items()
         }
         return {trust: url for trust, url in urls.items() if url}
+
+    def _offers(self, services: list[Service]) -> dict[str, list[renewals.Offer]]:
+        """Return which next certificates of clients the host hands out, by ``Service.trust``.
+
+        Where some may have been fetched, its access logs are asked first.
+        """
+        if not any(service.present and service.self_renewal for service in services):
+            return {}
+        found = {}
+        plans = read_plan(self._task_vars) if self._task.check_mode and not self._arguments["crl_only"] else {}
+        for trust, (path, entered) in self._authorities(services).items():
+            names = renewals.entitled(entered)
+            waiting = renewals.pending(path, names)
+            notes = Notes(path)
+            if waiting:
+                self._note_callers(entered, waiting, notes)
+            found[trust] = renewals.offers(path, waiting, notes)
+            if not self._task.check_mode:
+                notes.save()
+            elif path in plans:
+                plan = plans[path]
+                found[trust] += renewals.foreseen(path, names, plan.clients, plan.settings["client_renew_before"])
+            for warning in renewals.warnings(found[trust]):
+                display.warning(warning)
+        return found
+
+    def _offers_still_there(self, services: list[Service]) -> list[renewals.Offer] | None:
+        """Return what the host may go on handing out, None where that is not known: the CRL does not wait for it."""
+        try:
+            return [offer for found in self._offers(services).values() for offer in found]
+        except (MtlsError, OSError) as error:
+            display.warning(f"{self._host}: clients' next certificates were left as they are: {error}")
+            return None
+
+    def _note_callers(self, services: list[Service], waiting: list[renewals.Renewal], notes: Notes) -> None:
+        logged = [service.name for service in services if not service.snippet]
+        if not logged:
+            return
+        since = min(renewal.since for renewal in waiting)
+        options = {
+            "services": logged,
+            "host": self._host,
+            "log_dir": self._arguments["log_dir"],
+            "days": (times.now() - since).days + 1,
+        }
+        answer = self._ask("access_log", options, answers.ACCESS_LOG)
+        if answer.get("failed"):
+            display.warning(f"{self._host}: who has fetched a certificate is not known: {answer['msg']}")
+            return
+        notes.note_callers({renewal.serial: renewal.follows for renewal in waiting}, answer["callers"])
 
     def _publications(self, services: list[Service]) -> dict[str, Publication]:
         authorities = self._authorities(services)

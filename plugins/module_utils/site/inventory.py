@@ -172,12 +172,12 @@ class AuthorityPlan:
                 "urls": list(service.urls),
                 "allow": None if service.allow is None else list(service.named),
                 "issued_by_authority": service.issued_by_authority,
-                "renewal": self._renewal_urls(service),
+                "renewal_urls": self._renewal_urls(service),
+                "renewal_allow": None if service.allow is None else list(service.allow),
             }
             if service.present and found not in described:
                 described.append(found)
         return described
-
 
     @staticmethod
     def _renewal_urls(service: Service) -> list[str]:

@@ -13,6 +13,7 @@ import base64
 import hashlib
 import os
 import re
+import typing as t
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -140,6 +141,32 @@ def _renewal(layout: Layout, name: str, entry: RegisterEntry, earlier: Sequence[
     )
 
 
+def foreseen(
+    path: str, names: Collection[str] | None, clients: Sequence[Mapping[str, t.Any]], days: int
+) -> list[Offer]:
+    """Return what a run would offer that renews first, for check mode: stand-ins, whose content is not known yet.
+
+    ``clients`` are the inventory's, ``days`` is what counts where one says no ``renew_before``.
+    """
+    layout = Layout(path)
+    if not os.path.exists(layout.certificate) or layout.is_trusted():
+        return []
+    record, register, now = read_authority(path).record, Register.load(path), times.now()
+    found = []
+    for client in clients:
+        entry = register.get(client["name"])
+        if client.get("state") == "revoked" or entry is None or not record.is_valid(entry.serial):
+            continue
+        renew_before = days if client.get("renew_before") is None else client["renew_before"]
+        end = times.from_iso(entry.not_after)
+        if (names is None or client["name"] in names) and now < end <= times.in_days(now, renew_before, "renew_before"):
+            certificate = read_certificates(ClientFiles.of(layout.clients, client["name"]).certificate)[0]
+            follows = {entry.serial: entry.fingerprint}
+            renewal = Renewal(client["name"], entry.serial, now, end, end, certificate, follows)
+            found.append(Offer(renewal, {PEM: b"to be issued\n"}))
+    return found
+
+
 def offers(path: str, renewals: Sequence[Renewal], notes: Notes) -> list[Offer]:
     """Return what is handed out of renewals that nobody uses yet.
 
@@ -196,14 +223,14 @@ def map_lines(found: Iterable[Offer]) -> str:
     )
 
 
-def on_host(folder: str, found: Iterable[Offer]) -> dict[str, object]:
+def on_host(folder: str, found: Iterable[Offer]) -> dict[str, t.Any]:
     """Return the option ``renewals`` of ``nginx_config``."""
     named = {name: content for offer in found for name, content in offer.named_files.items()}
     contents = [{"name": name, "content": base64.b64encode(content).decode()} for name, content in named.items()]
     return {"folder": folder, "files": contents, "stay": []}
 
 
-def may_stay(folder: str, found: Iterable[Offer]) -> dict[str, object]:
+def may_stay(folder: str, found: Iterable[Offer]) -> dict[str, t.Any]:
     """Return the option ``renewals`` of ``nginx_config`` where nothing is added: what is not offered any more goes."""
     return {"folder": folder, "files": [], "stay": [name for offer in found for name in offer.named_files]}
 
