@@ -182,8 +182,8 @@ options:
             required: true
   renewals:
     description:
-      - What clients fetch through the gate, in a folder of its own. Root writes the files, and nginx's workers alone may
-        read them besides. Whatever else is in the folder is removed.
+      - What clients fetch through the gate, in a folder of its own. Root writes the files, and nginx's workers alone
+        may read them besides. Whatever else is in the folder is removed.
       - They appear in no diff, log or temporary file but the one that is renamed into place.
     type: dict
     version_added: 0.1.0

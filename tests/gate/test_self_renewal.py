@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """At /.mtls/ each client gets its own next certificate, and nobody another's, whatever is asked and however.
 
-`phone` and `laptop` have a certificate that is still valid, and a next one that waits. `tablet` has one that is not due.
+`phone` and `laptop` have a certificate that is still valid, and a next one that waits. That of `tablet` is not due.
 """
 
 from __future__ import annotations
@@ -234,7 +234,7 @@ def test_whatever_a_client_writes_it_gets_its_own_or_nothing(ours, fleet, upstre
     serial = next(iter(fleet.offer("laptop").renewal.follows))
     fingerprint = fleet.offer("laptop").renewal.follows[serial]
     paths = [
-        *(f"/.mtls/{word}" for word in (f"{token}.p12", f"renewal.p12/{token}", f"laptop/renewal.p12", "..", ".")),
+        *(f"/.mtls/{word}" for word in (f"{token}.p12", f"renewal.p12/{token}", "laptop/renewal.p12", "..", ".")),
         *(
             f"/.mtls/renewal.p12?{word}"
             for word in (f"serial={serial}", f"token={token}", "client=laptop", "dn=CN=laptop")

@@ -90,9 +90,9 @@ def worker_group(nginx: Nginx) -> int | None:
         return None
     said = [statement.directive.values for statement in nginx_conf.load(nginx.conf_path).find("user", ())]
     if said:
-        user, group = said[0][0], said[0][-1]
+        user, group = str(said[0][0]), str(said[0][-1])
     else:
-        options = dict(re.findall(r"--(user|group)=(\S+)", run([nginx.binary, "-V"]).output))
+        options: dict[str, str] = dict(re.findall(r"--(user|group)=(\S+)", run([nginx.binary, "-V"]).output))
         user = options.get("user", "nobody")
         group = options.get("group", user)
     try:

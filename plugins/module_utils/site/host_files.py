@@ -116,8 +116,8 @@ def host_files(
 ) -> HostFiles:
     """Return everything that one host should have. A client on an allow list that is revoked gets no line in the map.
 
-    ``publications`` is by ``Service.trust``, and so are the ``offers`` of its services. ``cache_dir``, where nobody else may write, keeps the compiled templates
-    for the processes that render the other hosts.
+    ``publications`` and the ``offers`` of services are by ``Service.trust``. ``cache_dir``, where nobody else may
+    write, keeps the compiled templates for the processes that render the other hosts.
 
     :raises MtlsError: the template of the error pages cannot be used, or the host contradicts a service.
     """

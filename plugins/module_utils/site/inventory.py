@@ -172,18 +172,14 @@ class AuthorityPlan:
                 "urls": list(service.urls),
                 "allow": None if service.allow is None else list(service.named),
                 "issued_by_authority": service.issued_by_authority,
-                "renewal_urls": self._renewal_urls(service),
-                "renewal_allow": None if service.allow is None else list(service.allow),
             }
+            if service.self_renewal:
+                urls = [f"{url.rstrip('/')}{RENEWAL_PATH}" for url in service.urls if "*" not in url]
+                allow = None if service.allow is None else list(service.allow)
+                found |= {"renewal_urls": urls, "renewal_allow": allow}
             if service.present and found not in described:
                 described.append(found)
         return described
-
-    @staticmethod
-    def _renewal_urls(service: Service) -> list[str]:
-        if not service.self_renewal:
-            return []
-        return [f"{url.rstrip('/')}{RENEWAL_PATH}" for url in service.urls if "*" not in url]
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.host_paths import 
 _PAGE = "renewal.html.j2"
 _UNTIL = "$ssl_client_v_end"  # nginx puts it there
 _PASSWORD = "Type the password. It is not on this page: whoever runs this service gives it to you another way."
+_PROFILE = "Open <b>Settings &rsaquo; General &rsaquo; VPN &amp; Device Management</b> and tap the new profile."
 _CHOOSE = "Close the browser completely, start it again, and choose the new certificate when it asks."
 
 
@@ -43,8 +44,7 @@ DEVICES = (
         "iPhone, iPad",
         "mobileconfig",
         (
-            "Open <b>Settings</b> and tap <b>Profile Downloaded</b>, or look under <b>General &rsaquo; VPN &amp; Device"
-            " Management</b>.",
+            _PROFILE,
             "Tap <b>Install</b>. The new profile replaces the one that you have.",
             _PASSWORD,
         ),
@@ -54,8 +54,7 @@ DEVICES = (
         "iPhone, iPad",
         "p12",
         (
-            "Open <b>Settings</b> and tap <b>Profile Downloaded</b>, or look under <b>General &rsaquo; VPN &amp; Device"
-            " Management</b>.",
+            _PROFILE,
             "Tap <b>Install</b>.",
             _PASSWORD,
         ),
@@ -82,8 +81,8 @@ DEVICES = (
         "Android",
         "p12",
         (
-            "Open <b>Settings</b>, search for <b>certificate</b>, and choose <b>Install a certificate &rsaquo; VPN &amp; app"
-            " user certificate</b>.",
+            "Open <b>Settings</b>, search for <b>certificate</b>, and choose <b>Install a certificate</b>.",
+            "Choose <b>VPN &amp; app user certificate</b>.",
             "Choose the file <b>renewal.p12</b> among the downloads.",
             _PASSWORD,
             "Give it another name than the one that you have.",
@@ -94,8 +93,8 @@ DEVICES = (
         "Linux, Firefox",
         "p12",
         (
-            "In the browser&rsquo;s settings search for <b>certificates</b>, and import the file under <b>Your"
-            " certificates</b>.",
+            "In the browser&rsquo;s settings search for <b>certificates</b>.",
+            "Import the file under <b>Your certificates</b>.",
             _PASSWORD,
             _CHOOSE,
         ),
@@ -106,8 +105,8 @@ DEVICES = (
         "pem",
         (
             "Put the file in the place of the certificate that the program has. Its key stays as it is.",
-            "Or fetch it from the program: <code>curl --fail --cert OLD.crt --key YOUR.key --output NEW.crt</code> and the"
-            " address of this file. Until there is a next certificate, that fails with 404.",
+            "Or fetch it with <code>curl --fail --cert OLD.crt --key YOUR.key --output NEW.crt</code> and its address.",
+            "Until there is a next certificate, that fails with 404.",
             "Many programs read the new certificate when they are started again.",
         ),
     ),

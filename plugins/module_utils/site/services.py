@@ -139,7 +139,8 @@ class Service:
 
         The last word of each variable tells what it is of: a service's are sni, zone, list, open, any, net, near, gate,
         home, upstream and acme, an authority's (``TrustPaths.variable``) rev, end, alien, bad, state, dn, sn, fp, cert,
-        next, offer. No other variable of ours ends in one of these, so that no two have one name, whatever anything is called.
+        next and offer. No other variable of ours ends in one of these, so that no two have one name, whatever anything
+        is called.
         """
         return "mtls_" + self.name.replace("-", "_")
 
@@ -316,8 +317,8 @@ def _check_options(where: str, service: Service, raw: Mapping[str, t.Any]) -> No
     for path in service.public_paths if service.self_renewal else ():
         if f"{path}/".startswith(RENEWAL_PATH):
             raise MtlsError(
-                f"{where}: public path '{path}' is where clients fetch their next certificate (self_renewal); remove it,"
-                " or set self_renewal: false"
+                f"{where}: public path '{path}' is where clients fetch their next certificate; remove it, or set"
+                " self_renewal: false"
             )
 
 

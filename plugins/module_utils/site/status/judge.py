@@ -401,9 +401,9 @@ class _Judge:
             opens = tuple(sorted((*everybody, *listed.get(client["name"], ())), key=order.__getitem__))
             enters, waits = (opens, ()) if certificate.works else ((), opens)
             renewal = renewals.get(client["name"])
-            if renewal is not None and renewal.state != USED:
-                if renewal.until <= self._settings.limit(self._now, renew_before):
-                    late.append((client["name"], renewal))
+            limit = self._settings.limit(self._now, renew_before)
+            if renewal is not None and renewal.state != USED and renewal.until <= limit:
+                late.append((client["name"], renewal))
             found.append(ClientStatus(client["name"], entry.dn if entry else None, certificate, enters, waits, renewal))
         found.sort(key=lambda client: client.name.casefold())
         self._find_certificates("client", "Clients", [(client.name, client.certificate) for client in found])

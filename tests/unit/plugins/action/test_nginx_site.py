@@ -71,7 +71,7 @@ def fingerprints(sent: dict) -> dict[str, str | None]:
         for kind, mode in (("files", FILE_MODE), ("secrets", SECRET_MODE))
         for item in sent[kind]
     }
-    return {**dict.fromkeys(sent["absent"]), **there}
+    return {**dict.fromkeys(sent["absent"]), **there, sent["renewals"]["folder"]: None}
 
 
 def test_files_are_sent_where_something_differs_and_only_there(bring, warned):
