@@ -17,7 +17,7 @@ from ansible.utils.display import Display
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import revoking
 from ansible_collections.mtls.nginx.plugins.module_utils.common import contact, times
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
-from ansible_collections.mtls.nginx.plugins.module_utils.host import crl_timer, gates
+from ansible_collections.mtls.nginx.plugins.module_utils.host import crl_timer, gates, heard
 from ansible_collections.mtls.nginx.plugins.module_utils.host.request import Snippet, SnippetGate, SnippetPlaces
 from ansible_collections.mtls.nginx.plugins.module_utils.host.shutdown import OwnBound
 from ansible_collections.mtls.nginx.plugins.module_utils.host.transaction import TransactionOutcome
@@ -127,15 +127,23 @@ class ActionModule(HostAction):
         _validation, arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)
         self._arguments: dict[str, t.Any] = {**arguments, "conf_path": os.path.normpath(arguments["conf_path"])}
         services = inventory_reader().services(
-            self._host, {"mtls_services": arguments["services"], "mtls_self_renewal": self._self_renewal()}
+            self._host,
+            {"mtls_services": arguments["services"], "mtls_self_renewal": self._variable("mtls_self_renewal", False)},
         )
         bring = self._bring_crl if arguments["crl_only"] else self._bring_all
         return bring(services)
 
-    def _self_renewal(self) -> t.Any:
+    def _variable(self, name: str, default: t.Any) -> t.Any:
         # Not an argument: most have the default, and each argument is a template more for each host.
-        value = self._task_vars.get("mtls_self_renewal", False)
-        return self._templar.template(value) if isinstance(value, str) else value
+        value = self._task_vars.get(name, default)
+        return value if value == default else self._templar.template(value)
+
+    def _watch(self) -> heard.Watch | None:
+        """Return whom the host tells when the controller does not come any more, None for nobody."""
+        command = self._variable("mtls_host_notify_command", [])
+        if not command:
+            return None
+        return heard.Watch(int(self._variable("mtls_upkeep_warn_days", 3)), [str(word) for word in command])
 
     @property
     def _conf_dir(self) -> str:
@@ -220,6 +228,7 @@ class ActionModule(HostAction):
             minutes=self._arguments["crl_fetch_minutes"],
             nginx=self._where,
             textfile=wanted.textfile,
+            watch=self._watch(),
         )
         there = facts["crl_fetch"]
         if there is None if program is None else there and there["digest"] == crl_timer.fingerprint(program):

@@ -303,6 +303,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import Mt
 from ansible_collections.mtls.nginx.plugins.module_utils.host import (
     comparison,
     crl_timer,
+    heard,
     nginx_conf,
     nginx_process,
     resolver,
@@ -487,6 +488,8 @@ def main() -> None:
             facts["config_error"] = facts["config_error"] or config_error(binary, conf_path, module.tmpdir)
         if binary is not None and module.params["compare"]:
             facts["comparison"] = compare(binary, conf_path, module.params["compare"])
+            if not module.check_mode:
+                heard.note(conf_path, textfile_from(module.params["compare"]["textfile"]))
             if facts["upgrading"]:  # who carries the request out says what to do
                 facts["comparison"]["settled"] = False
         facts["crl_fetch"] = crl_timer.facts(conf_path, systemd=facts["systemd"])

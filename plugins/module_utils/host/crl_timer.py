@@ -14,15 +14,13 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common import files
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError, one_line
-from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_process import DEFAULT_CONF
+from ansible_collections.mtls.nginx.plugins.module_utils.host.crl_place import HEARD, TOLD, Place
 
-_NAME = "mtls-crl"
-PROGRAM, MINUTES, STATE = "program", "minutes", "state.json"
+MINUTES, STATE = "minutes", "state.json"
 MARK = "# Written by mtls.nginx, which also removes it.\n"
 _SERVICE = (
     MARK
@@ -55,42 +53,6 @@ RandomizedDelaySec={spread}s
 WantedBy=timers.target
 """
 )
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where on a host all of it is: a folder for variable data, systemd's and cron's."""
-
-    name: str = _NAME
-    data: str = "/var/lib"
-    units: str = "/etc/systemd/system"
-    cron_folder: str = "/etc/cron.d"
-
-    @classmethod
-    def of(cls, conf_path: str) -> Place:
-        """Return the place for an nginx, by its configuration file: each of a host has its own."""
-        if conf_path == DEFAULT_CONF:
-            return cls()
-        return cls(f"{_NAME}-{hashlib.sha256(conf_path.encode()).hexdigest()[:8]}")
-
-    @property
-    def folder(self) -> str:
-        """The folder of the program, its settings, and what it remembers."""
-        return os.path.join(self.data, self.name)
-
-    @property
-    def program(self) -> str:
-        """The program's folder."""
-        return os.path.join(self.folder, PROGRAM)
-
-    @property
-    def cron(self) -> str:
-        """The file for cron."""
-        return os.path.join(self.cron_folder, self.name)
-
-    def unit(self, kind: str) -> str:
-        """Return the path of a unit, a service or a timer."""
-        return os.path.join(self.units, f"{self.name}.{kind}")
 
 
 class Timer:
@@ -127,6 +89,7 @@ class Timer:
             path = os.path.join(self._place.folder, name)
             files.make_directory(os.path.dirname(path), 0o755)
             files.write_file(path, text.encode(), 0o644, durable=False)
+        files.write_file(os.path.join(self._place.folder, HEARD), b"", 0o644, durable=False)
         for path, text in self._starters(int(wanted[MINUTES])):
             files.write_file(path, text.encode(), 0o644)
         for path in set(self._all_starters()) - {path for path, _text_of in self._starters(1)}:
@@ -173,7 +136,7 @@ class Timer:
     def _installed(self) -> Iterator[str]:
         for folder, _folders, names in os.walk(self._place.folder):
             for name in names:
-                if (folder, name) != (self._place.folder, STATE):
+                if folder != self._place.folder or name not in (STATE, HEARD, TOLD):
                     yield os.path.join(folder, name)
 
     def _starters(self, minutes: int) -> list[tuple[str, str]]:

@@ -9,7 +9,6 @@ If anything fails, the files are what they were, byte for byte, and nginx serves
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import re
@@ -26,6 +25,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import Mt
 from ansible_collections.mtls.nginx.plugins.module_utils.host import (
     closing,
     comparison,
+    heard,
     nginx_conf,
     nginx_stage,
     ports,
@@ -144,7 +144,7 @@ class _Transaction:
                     self._commit(outcome, configuration)
                 if not self._held:
                     _write_metrics(outcome)
-                    _touch_metrics(self._request)
+                    heard.note(self._nginx.conf_path, self._request.textfile)
             self._refuse_to_call_it_done(outcome)
             return outcome
 
@@ -573,13 +573,6 @@ def _write_metrics(outcome: TransactionOutcome) -> None:
                 files.write_file(change.path, change.wanted.content, change.wanted.mode)
             except OSError as error:
                 outcome.warnings.append(f"the metrics were not written: {_words(error)}")
-
-
-def _touch_metrics(request: ChangeRequest) -> None:
-    """Set the time of the metrics: their age is how long ago the host last heard from the controller."""
-    if request.textfile is not None:
-        with contextlib.suppress(OSError):
-            os.utime(request.textfile.path, follow_symlinks=False)
 
 
 def _new_file(change: FileChange) -> swap.NewFile:

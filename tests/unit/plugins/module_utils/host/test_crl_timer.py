@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from ansible_collections.mtls.nginx.plugins.module_utils.host import crl_timer
+from ansible_collections.mtls.nginx.plugins.module_utils.host import crl_place, crl_timer
 from ansible_collections.mtls.nginx.plugins.module_utils.site import crl_program
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import parse_services
 
@@ -28,7 +28,7 @@ def program(url=URL, minutes=20, state="present", textfile=None):
 def place(tmp_path):
     for name in ("data", "units", "cron"):
         (tmp_path / name).mkdir()
-    return crl_timer.Place("mtls-crl", str(tmp_path / "data"), str(tmp_path / "units"), str(tmp_path / "cron"))
+    return crl_place.Place("mtls-crl", str(tmp_path / "data"), str(tmp_path / "units"), str(tmp_path / "cron"))
 
 
 @pytest.fixture
@@ -132,10 +132,3 @@ def test_no_address(url):
 )
 def test_crons_words(minutes, fields):
     assert crl_timer.cron_of(minutes) == fields
-
-
-def test_each_nginx_of_a_host_has_its_own():
-    assert crl_timer.Place.of("/etc/nginx/nginx.conf").folder == "/var/lib/mtls-crl"
-    others = {crl_timer.Place.of(f"/opt/{name}/nginx.conf").folder for name in "ab"}
-    assert len(others) == 2
-    assert all(folder.startswith("/var/lib/mtls-crl-") for folder in others)
