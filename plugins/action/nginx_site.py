@@ -273,13 +273,19 @@ class ActionModule(HostAction):
                 self._note_callers(entered, waiting, notes)
             found[trust] = renewals.offers(path, waiting, notes)
             if not self._task.check_mode:
-                notes.save()
+                self._save(notes)
             elif path in plans:
                 plan = plans[path]
                 found[trust] += renewals.foreseen(path, names, plan.clients, plan.settings["client_renew_before"])
             for warning in renewals.warnings(found[trust]):
                 display.warning(warning)
         return found
+
+    def _save(self, notes: Notes) -> None:
+        try:
+            notes.save()
+        except (MtlsError, OSError) as error:  # the next run reads the logs again
+            display.warning(f"{self._host}: who has fetched a certificate was not noted: {error}")
 
     def _offers_still_there(self, services: list[Service]) -> list[renewals.Offer] | None:
         """Return what the host may go on handing out, None where that is not known: the CRL does not wait for it."""

@@ -22,6 +22,8 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import keys
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.subjects import nginx_dn
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import clients
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client import Client
+from ansible_collections.mtls.nginx.plugins.module_utils.host import nginx_conf, snippets
+from ansible_collections.mtls.nginx.plugins.module_utils.host.request import Snippet
 from ansible_collections.mtls.nginx.plugins.module_utils.site import renewals
 from ansible_collections.mtls.nginx.plugins.module_utils.site.renewal_notes import Notes
 
@@ -31,7 +33,11 @@ from .host import USUAL_HTTP
 from .upstream import path_of
 
 DUE, TABLET = ("phone", "laptop"), "tablet"
-FILES = ("renewal.p12", "renewal.mobileconfig", "renewal.pem")
+FILES = {
+    "renewal.p12": "application/x-pkcs12",
+    "renewal.mobileconfig": "application/x-apple-aspen-config",
+    "renewal.pem": "application/x-pem-file",
+}
 SERVICE = {
     "name": "nas",
     "server_names": ["nas.test"],
@@ -111,6 +117,7 @@ def test_a_client_gets_its_own(ours, fleet, upstream_heads, tls, name):
     answer = fetch(ours, name, fleet.first["phone"], tls=tls)
     assert (answer.status, answer.body) == (200, fleet.offer("phone").files[name.partition(".")[2]])
     assert "cache-control: no-store" in answer.head.lower()
+    assert f"content-type: {FILES[name]}" in answer.head.lower()
     other = fetch(ours, name, fleet.first["laptop"], host="files.test", tls=tls)
     assert (other.status, other.body) == (200, fleet.offer("laptop").files[name.partition(".")[2]])
     assert upstream_heads.take() == []
@@ -347,11 +354,14 @@ def test_with_public_paths_preflights_and_exempt_networks(new_host, fleet, upstr
 
 def test_with_path_lists(new_host, fleet, upstream):
     """Who is on a path's list only may not fetch; the list of the service counts."""
-    service = {**SERVICE, "upstream": upstream.url, "paths": [{"path": "/albums/", "allow": ["laptop"]}]}
+    lists = [{"path": "/albums/", "allow": ["laptop"]}]
+    service = {**SERVICE, "upstream": upstream.url, "paths": lists, "hsts": {"max_age": 600}}
     host = new_host()
     host.ours([service], fleet.authority, offers={"": fleet.offers})
     host.start()
     assert fetch(host, "renewal.p12", fleet.first["phone"]).body == fleet.offer("phone").files["p12"]
+    for path in ("", "mac", "renewal.pem", "nothing"):
+        assert "max-age=600" in fetch(host, path, fleet.first["phone"]).head
     assert ask(host.port, "/albums/", client=fleet.first["laptop"], tls="TLSv1.3").status == 200
     assert fetch(host, "renewal.p12", fleet.first["laptop"]).status == 403
 
@@ -403,6 +413,9 @@ def test_in_a_snippet(new_host, fleet, other_authority):
     service = {key: SERVICE[key] for key in ("name", "server_names", "allow", "self_renewal")}
     host.ours([{**service, "snippet": True}], fleet.authority, neighbours={"site": SNIPPED}, offers={"": fleet.offers})
     host.start()
+    snippet = Snippet("nas", str(host.folder / "snippets" / "mtls-nas.conf"), server_names=["nas.test"])
+    (gate,) = snippets.gates(nginx_conf.load(str(host.folder / "nginx.conf")), [snippet])
+    assert (gate.port, gate.trouble) == (host.port, None)
     assert fetch(host, "renewal.p12", fleet.first["phone"]).body == fleet.offer("phone").files["p12"]
     assert "Your next certificate is ready" in fetch(host, "", fleet.first["phone"]).body.decode()
     assert fetch(host, "renewal.p12", fleet.first[TABLET]).status == 404
