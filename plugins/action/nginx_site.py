@@ -143,7 +143,9 @@ class ActionModule(HostAction):
         command = self._variable("mtls_host_notify_command", [])
         if not command:
             return None
-        return heard.Watch(int(self._variable("mtls_upkeep_warn_days", 3)), [str(word) for word in command])
+        days = self._variable("mtls_upkeep_warn_days", 3)
+        values = {"mtls_host_notify_command": command, "mtls_upkeep_warn_days": days}
+        return heard.Watch(*inventory_reader().watch(self._host, values))
 
     @property
     def _conf_dir(self) -> str:

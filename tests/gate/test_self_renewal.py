@@ -154,6 +154,13 @@ def test_who_is_not_due_is_told_until_when(ours, fleet):
     assert [fetch(ours, name, fleet.first[TABLET]).status for name in FILES] == [404, 404, 404]
 
 
+def test_no_file_is_that_of_nobody(ours, fleet):
+    """Whatever is left in the folder, by a run that was killed for instance."""
+    for ending in ("p12", "mobileconfig", "pem"):
+        (ours.folder / "client-renewals" / f".{ending}").write_text("LEFT")
+        assert fetch(ours, f"renewal.{ending}", fleet.first[TABLET]).status == 404
+
+
 def test_who_has_the_next_one_gets_nothing_any_more(ours, fleet):
     assert "There is nothing to do" in fetch(ours, "", fleet.next("phone")).body.decode()
     assert [fetch(ours, name, fleet.next("phone")).status for name in FILES] == [404, 404, 404]
@@ -400,6 +407,7 @@ server {
     listen 127.0.0.1:@PORT@ ssl;
     server_name nas.test;
     include snippets/mtls-nas.conf;
+    root www;
     error_page 404 405 = @app;
     location / { root www; }
     location ~ p12$ { return 200 SECRET; }
@@ -412,12 +420,16 @@ def test_in_a_snippet(new_host, fleet, other_authority):
     host = new_host()
     service = {key: SERVICE[key] for key in ("name", "server_names", "allow", "self_renewal")}
     host.ours([{**service, "snippet": True}], fleet.authority, neighbours={"site": SNIPPED}, offers={"": fleet.offers})
+    hidden = host.folder / "www" / ".mtls"
+    hidden.mkdir()
+    (hidden / "nothing").write_text("NOT THIS")
     host.start()
     snippet = Snippet("nas", str(host.folder / "snippets" / "mtls-nas.conf"), server_names=["nas.test"])
     (gate,) = snippets.gates(nginx_conf.load(str(host.folder / "nginx.conf")), [snippet])
     assert (gate.port, gate.trouble) == (host.port, None)
     assert fetch(host, "renewal.p12", fleet.first["phone"]).body == fleet.offer("phone").files["p12"]
     assert "Your next certificate is ready" in fetch(host, "", fleet.first["phone"]).body.decode()
+    assert fetch(host, "nothing", fleet.first["phone"]).status == 404
     assert fetch(host, "renewal.p12", fleet.first[TABLET]).status == 404
     assert fetch(host, "renewal.p12", fleet.first["laptop"]).status == 403
     assert fetch(host, "renewal.p12", None).status == 400
