@@ -15,7 +15,7 @@ from ansible import constants as C
 from ansible.utils.display import Display
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import revoking
-from ansible_collections.mtls.nginx.plugins.module_utils.common import contact, times
+from ansible_collections.mtls.nginx.plugins.module_utils.common import contact
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.host import crl_timer, gates, heard
 from ansible_collections.mtls.nginx.plugins.module_utils.host.request import Snippet, SnippetGate, SnippetPlaces
@@ -26,7 +26,6 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site import (
     answers,
     crl_program,
     host_paths,
-    renewals,
 )
 from ansible_collections.mtls.nginx.plugins.module_utils.site.host_files import (
     HostFiles,
@@ -60,7 +59,6 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.publication import
     publish_crl,
     rehearse,
 )
-from ansible_collections.mtls.nginx.plugins.module_utils.site.renewal_notes import Notes
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service
 from ansible_collections.mtls.nginx.plugins.module_utils.site.standing import (
     Standing,
@@ -78,6 +76,7 @@ from ansible_collections.mtls.nginx.plugins.plugin_utils.hostvars import (
     inventory_reader,
     read_plan,
 )
+from ansible_collections.mtls.nginx.plugins.plugin_utils.renewal_offers import RenewalOffers
 
 ARGUMENTS = {
     "authority": {"type": "path", "required": True},
@@ -165,13 +164,14 @@ class ActionModule(HostAction):
         if missing and not crls:
             raise MtlsError("; ".join(missing))
         wanted = crl_files(
-            self._conf_dir, services, crls, self._arguments["textfile_dir"], self._offers_still_there(services)
+            self._conf_dir, services, crls, self._arguments["textfile_dir"], self._renewals(services).still_there()
         )
         # ca.crt stays as it is: with another CA's CRL beside it nobody would get in.
         standings = self._standings(services, crls)
         placed = self._put_in_place(services, wanted, standings, replace_authority=False)
         result = {**placed, "refused": {}}
         if not result.get("failed"):
+            self._renewals(services).hear()
             result["access"] = self._access(services, result["access"], None)
         if missing:
             said = [result["msg"]] if result.get("failed") else ["the CRLs of the other authorities are in place"]
@@ -199,7 +199,7 @@ class ActionModule(HostAction):
         if about_clock := check(self._host, answer, standings, now, replace_authority=replace_authority):
             display.warning(about_clock)
         nginx = _nginx_host(facts, self._arguments, base_dir(self._task_vars), self._host)
-        offers = self._offers(services)
+        offers = self._renewals(services).offers(lambda: read_plan(self._task_vars))
         wanted = host_files(nginx, services, publications, TEMPLATE_DIR, C.DEFAULT_LOCAL_TMP, offers)
         unchanged = _unchanged(facts, wanted)
         held = None
@@ -258,61 +258,14 @@ class ActionModule(HostAction):
         }
         return {trust: url for trust, url in urls.items() if url}
 
-    def _offers(self, services: list[Service]) -> dict[str, list[renewals.Offer]]:
-        """Return which next certificates of clients the host hands out, by ``Service.trust``.
-
-        Where some may have been fetched, its access logs are asked first.
-        """
-        if not any(service.present and service.self_renewal for service in services):
-            return {}
-        found = {}
-        plans = read_plan(self._task_vars) if self._task.check_mode and not self._arguments["crl_only"] else {}
-        for trust, (path, entered) in self._authorities(services).items():
-            names = renewals.entitled(entered)
-            waiting = renewals.pending(path, names)
-            notes = Notes(path)
-            if waiting:
-                self._note_callers(entered, waiting, notes)
-            found[trust] = renewals.offers(path, waiting, notes)
-            if not self._task.check_mode:
-                self._save(notes)
-            elif path in plans:
-                plan = plans[path]
-                found[trust] += renewals.foreseen(path, names, plan.clients, plan.settings["client_renew_before"])
-            for warning in renewals.warnings(found[trust]):
-                display.warning(warning)
-        return found
-
-    def _save(self, notes: Notes) -> None:
-        try:
-            notes.save()
-        except (MtlsError, OSError) as error:  # the next run reads the logs again
-            display.warning(f"{self._host}: who has fetched a certificate was not noted: {error}")
-
-    def _offers_still_there(self, services: list[Service]) -> list[renewals.Offer] | None:
-        """Return what the host may go on handing out, None where that is not known: the CRL does not wait for it."""
-        try:
-            return [offer for found in self._offers(services).values() for offer in found]
-        except (MtlsError, OSError) as error:
-            display.warning(f"{self._host}: clients' next certificates were left as they are: {error}")
-            return None
-
-    def _note_callers(self, services: list[Service], waiting: list[renewals.Renewal], notes: Notes) -> None:
-        logged = [service.name for service in services if not service.snippet]
-        if not logged:
-            return
-        since = min(renewal.since for renewal in waiting)
-        options = {
-            "services": logged,
-            "host": self._host,
-            "log_dir": self._arguments["log_dir"],
-            "days": (times.now() - since).days + 1,
-        }
-        answer = self._ask("access_log", options, answers.ACCESS_LOG)
-        if answer.get("failed"):
-            display.warning(f"{self._host}: who has fetched a certificate is not known: {answer['msg']}")
-            return
-        notes.note_callers({renewal.serial: renewal.follows for renewal in waiting}, answer["callers"])
+    def _renewals(self, services: list[Service]) -> RenewalOffers:
+        return RenewalOffers(
+            self._host,
+            self._authorities(services),
+            str(self._arguments["log_dir"]),
+            lambda options: self._ask("access_log", options, answers.ACCESS_LOG),
+            check=self._task.check_mode,
+        )
 
     def _publications(self, services: list[Service]) -> dict[str, Publication]:
         authorities = self._authorities(services)
