@@ -341,22 +341,36 @@ def test_a_revoked_client_gets_nothing_and_neither_does_its_resumed_session(new_
 # --- with the other options of a service
 
 
-def test_with_public_paths_preflights_and_exempt_networks(new_host, fleet, upstream, upstream_heads, other_authority):
+def test_with_public_paths_and_exempt_networks(new_host, fleet, upstream_heads, other_authority):
     host = new_host()
     exempt = ["127.0.0.0/8"] if host.build.has_geo else []
-    service = {**SERVICE, "upstream": upstream.url, "public_paths": ["/open/"], "cors_preflight": True}
+    service = {**SERVICE, "upstream": upstream_heads.url, "public_paths": ["/open/"]}
     host.ours([service], fleet.authority, exempt=exempt, offers={"": fleet.offers})
     host.start()
     near = {"source": "127.0.0.9"}
     assert fetch(host, "renewal.p12", fleet.first["phone"]).body == fleet.offer("phone").files["p12"]
     assert fetch(host, "renewal.p12", fleet.first["laptop"], **near).status == 403
     assert fetch(host, "renewal.p12", other_authority.client("phone"), **near).status == 400
-    for path in ("renewal.p12", "renewal.pem"):
+    for path in FILES:
         assert fetch(host, path, None, **near).status == (404 if exempt else 400)
-    preflight = "Origin: https://a.test\r\nAccess-Control-Request-Method: GET\r\n"
-    answer = fetch(host, "renewal.p12", None, method="OPTIONS", headers=preflight)
-    assert not any(content in answer.body for content in others(fleet, None))
-    assert upstream_heads.take() == [] or answer.status == 200
+    assert upstream_heads.take() == []
+
+
+PREFLIGHT = "Origin: https://a.test\r\nAccess-Control-Request-Method: GET\r\n"
+
+
+def test_with_preflights(new_host, fleet, upstream_heads):
+    """Anybody's preflight is handed on, but not here."""
+    host = new_host()
+    service = {**SERVICE, "upstream": upstream_heads.url, "cors_preflight": True}
+    host.ours([service], fleet.authority, offers={"": fleet.offers})
+    host.start()
+    for path in ("/.mtls/", "/.mtls/renewal.p12", "/.mtls/nothing", "/%2emtls/renewal.p12"):
+        asked = {"method": "OPTIONS", "headers": PREFLIGHT, "tls": "TLSv1.3"}
+        assert ask(host.port, path, **asked).status in (405, 400), path
+        assert upstream_heads.take() == [], path
+    assert ask(host.port, "/elsewhere", **asked).status == 200
+    assert len(upstream_heads.take()) == 1
 
 
 def test_with_path_lists(new_host, fleet, upstream):

@@ -98,11 +98,16 @@ def pending(path: str, names: Collection[str] | None) -> list[Renewal]:
     if not os.path.exists(layout.certificate) or layout.is_trusted():
         return []
     record, register, now = read_authority(path).record, Register.load(path), times.now()
+    held = {name: entry for name in (register if names is None else names) if (entry := register.get(name)) is not None}
+    # Nearly all clients have one valid certificate only: these are not looked at.
+    others = dict(record.live(now, besides={entry.serial for entry in held.values()}))
+    subjects = set(others.values())
     ownership = Ownership(record, register, Register.load(path, SERVERS), now)
     found = []
-    for name in register if names is None else names:
-        entry = register.get(name)
-        if entry is None or not ownership.is_live(entry.serial):
+    for name, entry in held.items():
+        if entry.subject not in subjects and others.keys().isdisjoint(entry.former):
+            continue
+        if not ownership.is_live(entry.serial):
             continue
         own = ownership.serials_of(name, [entry.subject], entry.former)
         earlier = [serial for serial in own if serial != entry.serial and ownership.is_live(serial)]
