@@ -31,6 +31,8 @@ options:
       - What M(mtls.nginx.nginx_config) would be called with, without the contents of files. RV(nginx.comparison) says
         how the host differs from it.
       - For M(mtls.nginx.nginx_site), which then needs no second call if nothing differs.
+      - Except in check mode, the time of O(compare.textfile) is set, and of what tells the host's own timer when it
+        last heard from the controller.
     type: dict
     suboptions:
       paths:
