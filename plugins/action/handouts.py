@@ -30,6 +30,8 @@ ARGUMENTS = {
             "urls": {"type": "list", "elements": "str", "required": True},
             "allow": {"type": "list", "elements": "str"},
             "issued_by_authority": {"type": "bool", "default": False},
+            "renewal_urls": {"type": "list", "elements": "str", "default": []},
+            "renewal_allow": {"type": "list", "elements": "str"},
         },
     },
     "template": {"type": "path"},

@@ -18,7 +18,7 @@ from ansible.utils.display import Display
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import revoking
 from ansible_collections.mtls.nginx.plugins.module_utils.common import contact
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
-from ansible_collections.mtls.nginx.plugins.module_utils.host import crl_timer, gates
+from ansible_collections.mtls.nginx.plugins.module_utils.host import crl_timer, gates, heard
 from ansible_collections.mtls.nginx.plugins.module_utils.host.request import Snippet, SnippetGate, SnippetPlaces
 from ansible_collections.mtls.nginx.plugins.module_utils.host.shutdown import OwnBound
 from ansible_collections.mtls.nginx.plugins.module_utils.host.transaction import TransactionOutcome
@@ -79,6 +79,7 @@ from ansible_collections.mtls.nginx.plugins.plugin_utils.hostvars import (
     inventory_reader,
     read_plan,
 )
+from ansible_collections.mtls.nginx.plugins.plugin_utils.renewal_offers import RenewalOffers
 
 ARGUMENTS = {
     "authority": {"type": "path", "required": True},
@@ -138,19 +139,32 @@ class ActionModule(HostAction):
             **settings,
             "conf_path": os.path.normpath(settings["conf_path"]),
         }
-        services = inventory_reader().services(self._host, {"mtls_services": arguments["services"]})
+        services = inventory_reader().services(
+            self._host,
+            {"mtls_services": arguments["services"], "mtls_self_renewal": self._variable("mtls_self_renewal", False)},
+        )
         bring = self._bring_crl if arguments["crl_only"] else self._bring_all
         return bring(services)
 
     @functools.cached_property
     def _restart(self) -> bool | None:
-        """The role's ``mtls_nginx_restart``, None without the role.
-
-        No argument of the task: each one that Ansible fills in costs every host some milliseconds.
-        """
-        value = self._task_vars.get("mtls_nginx_restart")
-        value = self._templar.template(value) if isinstance(value, str) else value
+        """The role's ``mtls_nginx_restart``, None without the role."""
+        value = self._variable("mtls_nginx_restart", None)
         return None if value is None else boolean(value)
+
+    def _variable(self, name: str, default: t.Any) -> t.Any:
+        # Not an argument: most have the default, and each argument is a template more for each host.
+        value = self._task_vars.get(name, default)
+        return value if value == default else self._templar.template(value)
+
+    def _watch(self) -> heard.Watch | None:
+        """Return whom the host tells when the controller does not come any more, None for nobody."""
+        command = self._variable("mtls_host_notify_command", [])
+        if not command:
+            return None
+        days = self._variable("mtls_upkeep_warn_days", 3)
+        values = {"mtls_host_notify_command": command, "mtls_upkeep_warn_days": days}
+        return heard.Watch(*inventory_reader().watch(self._host, values))
 
     @property
     def _conf_dir(self) -> str:
@@ -169,12 +183,15 @@ class ActionModule(HostAction):
                 missing.append(str(error))
         if missing and not crls:
             raise MtlsError("; ".join(missing))
-        wanted = crl_files(self._conf_dir, services, crls, self._arguments["textfile_dir"])
+        wanted = crl_files(
+            self._conf_dir, services, crls, self._arguments["textfile_dir"], self._renewals(services).still_there()
+        )
         # ca.crt stays as it is: with another CA's CRL beside it nobody would get in.
         standings = self._standings(services, crls)
         placed = self._put_in_place(services, wanted, standings, replace_authority=False)
         result = {**placed, "refused": {}}
         if not result.get("failed"):
+            self._renewals(services).hear()
             result["access"] = self._access(services, result["access"], None)
         if missing:
             said = [result["msg"]] if result.get("failed") else ["the CRLs of the other authorities are in place"]
@@ -209,7 +226,8 @@ class ActionModule(HostAction):
             display.warning(about_clock)
         nginx = _nginx_host(facts, self._arguments, base_dir(self._task_vars), self._host, restart=self._restart)
         upstream_cas = self._upstream_cas(services)
-        wanted = host_files(nginx, services, publications, TEMPLATE_DIR, C.DEFAULT_LOCAL_TMP, upstream_cas)
+        offers = self._renewals(services).offers(lambda: read_plan(self._task_vars))
+        wanted = host_files(nginx, services, publications, TEMPLATE_DIR, C.DEFAULT_LOCAL_TMP, upstream_cas, offers)
         unchanged = _unchanged(facts, wanted)
         held = None
         if unchanged is None:
@@ -239,6 +257,7 @@ class ActionModule(HostAction):
             minutes=self._arguments["crl_fetch_minutes"],
             nginx=self._where,
             textfile=wanted.textfile,
+            watch=self._watch(),
         )
         there = facts["crl_fetch"]
         if there is None if program is None else there and there["digest"] == crl_timer.fingerprint(program):
@@ -276,6 +295,15 @@ class ActionModule(HostAction):
             trust: others.get(path) if trust else own for trust, (path, _entered) in self._authorities(services).items()
         }
         return {trust: url for trust, url in urls.items() if url}
+
+    def _renewals(self, services: list[Service]) -> RenewalOffers:
+        return RenewalOffers(
+            self._host,
+            self._authorities(services),
+            str(self._arguments["log_dir"]),
+            lambda options: self._ask("access_log", options, answers.ACCESS_LOG),
+            check=self._task.check_mode,
+        )
 
     def _publications(self, services: list[Service]) -> dict[str, Publication]:
         authorities = self._authorities(services)

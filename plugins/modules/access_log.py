@@ -94,6 +94,10 @@ callers:
       description: How many requests it made.
       type: int
       sample: 42
+    fetched:
+      description: When it last fetched the certificate that follows it, at C(/.mtls/); null where it has not.
+      type: str
+      sample: null
 """
 
 import time
@@ -135,14 +139,19 @@ def _work(options: dict[str, Any], warn: Callable[[str], None]) -> dict[str, Any
                 "service": caller.service,
                 "serial": caller.serial,
                 "dn": caller.dn,
-                "last": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(caller.last)),
+                "last": _time(caller.last),
                 "status": caller.status,
                 "requests": caller.requests,
+                "fetched": None if caller.fetched is None else _time(caller.fetched),
             }
             for each in heard
             for caller in each.found
         ],
     }
+
+
+def _time(moment: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(moment))
 
 
 if __name__ == "__main__":

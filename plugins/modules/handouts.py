@@ -42,6 +42,15 @@ options:
         description: Whether the authority issued the server certificate, so that devices have to trust it.
         type: bool
         default: false
+      renewal_urls:
+        description: Addresses at which clients of the service fetch their next certificate.
+        type: list
+        elements: str
+        default: []
+      renewal_allow:
+        description: The clients that may. Left out, all may.
+        type: list
+        elements: str
   template:
     description:
       - The path of a Jinja template on the controller, instead of the collection's own. HTML in it is not escaped,

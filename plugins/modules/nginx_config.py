@@ -189,6 +189,37 @@ options:
             description: Path of the certificate.
             type: path
             required: true
+  renewals:
+    description:
+      - What clients fetch through the gate, in a folder of its own. Root writes the files, and nginx's workers alone
+        may read them besides. Whatever else is in the folder is removed.
+      - They appear in no diff, log or temporary file but the one that is renamed into place.
+    type: dict
+    version_added: 0.1.0
+    suboptions:
+      folder:
+        description: Absolute path of the folder.
+        type: path
+        required: true
+      files:
+        description: The files that must be there.
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          name:
+            description: The file's name in the folder.
+            type: str
+            required: true
+          content:
+            description: What is in it, in Base64.
+            type: str
+            required: true
+      stay:
+        description: The names of further files that may stay as they are.
+        type: list
+        elements: str
+        default: []
   guard:
     description:
       - Protects the host from older files than it has. It is checked just before the files are put in place.
@@ -455,6 +486,7 @@ message:
   sample: "files: 2 created, 1 changed; nginx reloaded"
 """
 
+import base64
 import re
 from typing import Any
 
@@ -468,6 +500,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.host.request import (
     SECRET_MODE,
     ChangeRequest,
     GateProbe,
+    Renewals,
     Snippet,
     WantedFile,
     textfile_from,
@@ -496,11 +529,23 @@ def request_from(params: dict[str, Any], check: bool, scratch_parent: str | None
         shutdown_timeout=params["shutdown_timeout"],
         restart=params["restart"],
         textfile=textfile_from(params["textfile"]),
+        renewals=_renewals(params["renewals"]),
         close_rejected=params["close_rejected"],
         reload=params["reload"],
         check=check,
         scratch_parent=scratch_parent,
     )
+
+
+def _renewals(options: dict[str, Any] | None) -> Renewals | None:
+    if options is None:
+        return None
+    files = {}
+    for item in options["files"]:
+        if not re.fullmatch(r"[\w-][\w.-]*", item["name"], re.ASCII):
+            raise MtlsError(f"renewals: {item['name']!r} is no name of a file; use letters, digits, and . _ - inside")
+        files[item["name"]] = base64.b64decode(item["content"])
+    return Renewals(options["folder"], files, options["stay"])
 
 
 def _mode(path: str, mode: str) -> int:
@@ -583,6 +628,22 @@ def main() -> None:
                             "path": {"type": "path", "required": True},
                         },
                     },
+                },
+            },
+            "renewals": {
+                "type": "dict",
+                "options": {
+                    "folder": {"type": "path", "required": True},
+                    "files": {
+                        "type": "list",
+                        "elements": "dict",
+                        "default": [],
+                        "options": {
+                            "name": {"type": "str", "required": True},
+                            "content": {"type": "str", "required": True, "no_log": True},
+                        },
+                    },
+                    "stay": {"type": "list", "elements": "str", "default": []},
                 },
             },
             "guard": {

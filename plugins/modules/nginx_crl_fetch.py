@@ -15,6 +15,7 @@ description:
     where systemd does not run, and fetches once.
   - The program checks what it fetches, and installs it as M(mtls.nginx.nginx_config) does. Any failure leaves what the
     host has. It never starts an nginx that does not run.
+  - Where its settings say so, it also looks whether the controller still comes, and tells a program on the host if not.
   - M(mtls.nginx.nginx_site) uses it where O(mtls.nginx.nginx_site#module:settings.crl_urls) are given, and removes it
     otherwise.
 options:
@@ -54,6 +55,7 @@ message:
   sample: the CRL is fetched every 60 minutes
 """
 
+import json
 import shutil
 from typing import Any
 
@@ -62,6 +64,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mtls.nginx.plugins.module_utils.common import entry
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.host import crl_place, crl_timer, nginx_process
+
+_SETTINGS = "settings.json"
 
 
 def main() -> None:
@@ -83,17 +87,19 @@ def main() -> None:
             if changed and not module.check_mode:
                 timer.remove()
             return {"changed": changed, "message": "the CRL is no longer fetched" if changed else "nothing is fetched"}
-        if shutil.which("openssl") is None:
+        fetches = bool(json.loads(wanted[_SETTINGS])["sources"])
+        if fetches and shutil.which("openssl") is None:
             raise MtlsError(
                 "mtls_crl_url: there is no program openssl to check a CRL with; install the package openssl"
             )
-        message = f"the CRL is fetched every {wanted[crl_timer.MINUTES].strip()} minutes"
+        what = "the CRL is fetched" if fetches else "the host looks whether the controller still comes"
+        message = f"{what} every {wanted[crl_timer.MINUTES].strip()} minutes"
         if timer.digest() == crl_timer.fingerprint(wanted):
             return {"changed": False, "message": message}
         if not module.check_mode:
             timer.install(wanted)
             if failure := timer.fetch():
-                module.warn(f"the host fetches its CRL from now on, and the first time failed: {failure}")
+                module.warn(f"{what} from now on, and the first time failed: {failure}")
         return {"changed": True, "message": message}
 
     entry.run_module(module, work)

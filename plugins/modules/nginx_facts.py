@@ -31,6 +31,8 @@ options:
       - What M(mtls.nginx.nginx_config) would be called with, without the contents of files. RV(nginx.comparison) says
         how the host differs from it.
       - For M(mtls.nginx.nginx_site), which then needs no second call if nothing differs.
+      - Except in check mode, the time of O(compare.textfile) is set, and of what tells the host's own timer when it
+        last heard from the controller.
     type: dict
     suboptions:
       paths:
@@ -52,6 +54,9 @@ options:
       textfile:
         description: As O(mtls.nginx.nginx_config#module:textfile).
         type: dict
+      renewals:
+        description: The folder of O(mtls.nginx.nginx_config#module:renewals).
+        type: path
       snippets:
         description: As O(mtls.nginx.nginx_config#module:snippets).
         type: list
@@ -319,10 +324,16 @@ from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import Mt
 from ansible_collections.mtls.nginx.plugins.module_utils.host import (
     comparison,
     crl_place,
+    heard,
     nginx_conf,
     nginx_process,
 )
-from ansible_collections.mtls.nginx.plugins.module_utils.host.request import ChangeRequest, Snippet, textfile_from
+from ansible_collections.mtls.nginx.plugins.module_utils.host.request import (
+    ChangeRequest,
+    Renewals,
+    Snippet,
+    textfile_from,
+)
 
 _DIRECTIVES = {
     "client_header_timeout": ("http",),
@@ -395,7 +406,7 @@ def config_error(binary: str, conf_path: str, scratch_parent: str | None) -> str
     return None if verdict.accepted else "; ".join(verdict.problems)
 
 
-def compare(conf_path: str, options: dict[str, Any]) -> dict[str, Any]:
+def compare(binary: str, conf_path: str, options: dict[str, Any]) -> dict[str, Any]:
     """Return the value ``comparison``."""
     request = ChangeRequest(
         owned=options["owned"],
@@ -403,8 +414,9 @@ def compare(conf_path: str, options: dict[str, Any]) -> dict[str, Any]:
         restart=options["restart"],
         textfile=textfile_from(options["textfile"]),
         snippets=[Snippet(**snippet) for snippet in options["snippets"]],
+        renewals=Renewals(options["renewals"]) if options["renewals"] else None,
     )
-    found = comparison.look(conf_path, options["paths"], request)
+    found = comparison.look(conf_path, options["paths"], request, binary)
     return {
         "settled": found.settled,
         "fingerprints": found.fingerprints,
@@ -493,6 +505,7 @@ def main() -> None:
                     "shutdown_timeout": {"type": "int"},
                     "restart": {"type": "bool"},
                     "textfile": {"type": "dict"},
+                    "renewals": {"type": "path"},
                     "snippets": {
                         "type": "list",
                         "elements": "dict",
@@ -519,7 +532,9 @@ def main() -> None:
         if binary is not None and module.params["test"]:
             facts["config_error"] = facts["config_error"] or config_error(binary, conf_path, module.tmpdir)
         if binary is not None and module.params["compare"]:
-            facts["comparison"] = compare(conf_path, module.params["compare"])
+            facts["comparison"] = compare(binary, conf_path, module.params["compare"])
+            if not module.check_mode:
+                heard.note(conf_path, textfile_from(module.params["compare"]["textfile"]))
             if facts["upgrading"]:  # who carries the request out says what to do
                 facts["comparison"]["settled"] = False
         if module.params["system_ca"]:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import dataclasses
 import pathlib
@@ -18,6 +19,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.host import nginx_conf
 from ansible_collections.mtls.nginx.plugins.module_utils.site.host_files import host_files
 from ansible_collections.mtls.nginx.plugins.module_utils.site.host_view import NginxHost
 from ansible_collections.mtls.nginx.plugins.module_utils.site.publication import Publication
+from ansible_collections.mtls.nginx.plugins.module_utils.site.renewals import Offer
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import parse_services
 from ansible_collections.mtls.nginx.tests.ports import free_port
 
@@ -133,12 +135,14 @@ class Host:
         others: Mapping[str, pki.Authority] | None = None,
         exempt: Sequence[str] = (),
         upstream_cas: Mapping[str, str] | None = None,
+        offers: Mapping[str, Sequence[Offer]] | None = None,
     ) -> None:
         """Our configuration, rendered by the collection.
 
         `others` are the authorities of services that name one of their own, by that name. `exempt` are exempt networks
         of every service, loopback too, which an inventory may not name. `neighbours` are server blocks of the host's
-        own by file name; before `mtls` in the alphabet they come first. `upstream_cas` are PEM texts by service.
+        own by file name; before `mtls` in the alphabet they come first. `upstream_cas` are PEM texts by service,
+        `offers` clients' next certificates by the names of `others`.
         """
         self.write("nginx.conf", _MAIN.replace("@HTTP@", http))
         for name, text in (neighbours or {}).items():
@@ -166,9 +170,13 @@ class Host:
             )
             for trust, issuer in {"": authority, **(others or {})}.items()
         }
-        wanted = host_files(self.nginx, parsed, published, _TEMPLATES, upstream_cas=upstream_cas)
+        wanted = host_files(self.nginx, parsed, published, _TEMPLATES, upstream_cas=upstream_cas, offers=offers)
         for item in [*wanted.files, *wanted.secrets]:
             _put(pathlib.Path(item["path"]), item["content"])
+        for item in wanted.renewals["files"]:
+            path = pathlib.Path(wanted.renewals["folder"]) / item["name"]
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(base64.b64decode(item["content"]))
 
     def serve_as(self, identity: pki.Identity) -> None:
         """The server certificate for all server blocks, ours and others."""

@@ -172,8 +172,36 @@ def test_a_crl_that_cannot_be_published_reaches_the_hosts_and_fails_the_run(home
     home.site.all_vars["mtls_crl_publish"]["command"] = []
 
 
-def test_nothing_of_it_is_left(home):
+def test_a_host_that_the_controller_does_not_reach_tells_somebody(home):
+    said = home.site.folder / "said"
+    command = home.site.folder / "notify"
+    command.write_text(f"#!/bin/sh\ncat >>{said}\n")
+    command.chmod(0o755)
+    # Which fetches nothing, and watches all the same.
     del home.site.host_vars["home"]["mtls_crl_url"]
+    home.site.host_vars["home"] |= {"mtls_host_notify_command": [str(command)], "mtls_upkeep_warn_days": 2}
+    assert home.play("mtls.nginx.site", "--limit", "home").returncode == 0
+    assert home.machine.systemctl("is-active", home.timer) == "active\n"
+    run = home.play("mtls.nginx.site", "--limit", "home")
+    assert re.search(r"^home +: ok=\d+ +changed=0 .*failed=0", run.stdout, re.MULTILINE), run.stdout
+    assert home.fetch(), home.journal()
+    assert not said.exists()
+    home.machine.run("touch", "--date=3 days ago", f"/var/lib/{home.name}/heard")
+    assert home.fetch(), home.journal()
+    assert ": no word from the controller for 3 days\n\n" in said.read_text()
+    assert "mtls_nginx_upkeep_late 1\n" in home.metrics.read_text()
+    home.play("mtls.nginx.status", "-e", "mtls_status_live=true")  # which only looks
+    assert home.fetch(), home.journal()
+    assert said.read_text().count("mtls.nginx on ") == 1
+    # An unchanged host is reached by one question.
+    assert home.play("mtls.nginx.site", "--limit", "home").returncode == 0
+    assert home.fetch(), home.journal()
+    assert said.read_text().splitlines()[-3].endswith(": all is well again")
+    assert "mtls_nginx_upkeep_late 0\n" in home.metrics.read_text()
+
+
+def test_nothing_of_it_is_left(home):
+    home.site.host_vars["home"]["mtls_host_notify_command"] = []
     home.site.all_vars["mtls_fleet_clients"][1]["state"] = "revoked"
     run = home.play("mtls.nginx.site")
     assert run.returncode == 0, run.stdout

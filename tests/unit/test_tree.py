@@ -18,12 +18,6 @@ RUN_WHOLE = {
 }
 # No code of its own, or what makes sense only between two machines: there each has its tests.
 ELSEWHERE = {
-    "plugins/action/crl_publish.py": "tests/integration/test_crl_fetch.py, with a real nginx on both ends",
-    "plugins/action/nginx_crl_fetch.py": "tests/integration/test_crl_fetch.py and test_crl_timer.py",
-    "plugins/module_utils/host/crl_check.py": "tests/integration/test_crl_fetch.py: what a host may be served",
-    "plugins/module_utils/host/crl_fetch.py": "tests/integration/test_crl_fetch.py, by the program that is installed",
-    "plugins/module_utils/host/download.py": "tests/integration/test_crl_fetch.py, from servers that misbehave",
-    "plugins/module_utils/site/crl_program.py": "tests/integration/test_crl_timer.py: what is installed runs",
     "plugins/action/nginx_facts.py": "plugin_utils/host_action.py: it hands on what was read",
     "plugins/module_utils/common/__init__.py": "tests/unit/test_target_code.py, in a process of its own",
     "plugins/action/nginx_gate.py": "plugin_utils/host_action.py: it hands on what was read",

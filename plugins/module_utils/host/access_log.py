@@ -26,9 +26,11 @@ from ansible_collections.mtls.nginx.plugins.module_utils.host import logrotate
 # As the service template's log_format writes it. nginx escapes quotes, backslashes and control characters in what
 # callers send (ngx_http_log_escape), so no caller can forge the end of a field.
 _LINE = re.compile(
-    rb'\S+ - [^"]* \[(?P<when>[^\]"]{20,26})\] "[^"]*" (?P<status>\d{3}) \d+ "[^"]*" "(?P<agent>[^"]*)"'
+    rb'\S+ - [^"]* \[(?P<when>[^\]"]{20,26})\] "(?P<request>[^"]*)" (?P<status>\d{3}) \d+ "[^"]*" "(?P<agent>[^"]*)"'
     rb' sni="[^"]*" verify="(?P<verify>[^"]*)" dn="(?P<dn>[^"]*)" serial=(?P<serial>[0-9A-F]+|-)'
 )
+# Of what is offered at /.mtls/ (roles/server/templates/renewal.j2).
+_FETCHED = re.compile(rb"GET /\.mtls/renewal\.(?:p12|mobileconfig|pem) HTTP/[0-9.]+")
 _VERIFIED = b' verify="SUCCESS" '
 _MONTHS = {name.encode(): number for number, name in enumerate(calendar.month_abbr) if name}
 
@@ -38,7 +40,7 @@ class LoggedRequest:
     """A line of an access log.
 
     ``dn`` is as logged, ``serial`` is "-" without a certificate. ``probe``: the collection's own probe made the
-    request.
+    request. ``fetched``: it was answered with the client's next certificate.
     """
 
     when: str
@@ -47,6 +49,7 @@ class LoggedRequest:
     verify: str
     dn: str
     serial: str
+    fetched: bool = False
 
     @property
     def moment(self) -> int | None:
@@ -56,7 +59,10 @@ class LoggedRequest:
 
 @dataclass
 class Caller:
-    """A client certificate that came to a service: when last (seconds since 1970), how often, and the last status."""
+    """A client certificate that came to a service: when last (seconds since 1970), how often, and the last status.
+
+    ``fetched`` is when it last fetched the next one, None where it has not.
+    """
 
     service: str
     serial: str
@@ -64,6 +70,7 @@ class Caller:
     last: int
     requests: int = 0
     status: int = 0
+    fetched: int | None = None
 
 
 def parse(line: bytes) -> LoggedRequest | None:
@@ -78,6 +85,7 @@ def parse(line: bytes) -> LoggedRequest | None:
         verify=match["verify"].decode("utf-8", "replace"),
         dn=match["dn"].decode("utf-8", "replace"),
         serial=match["serial"].decode("ascii"),
+        fetched=match["status"] == b"200" and _FETCHED.fullmatch(match["request"]) is not None,
     )
 
 
@@ -121,6 +129,8 @@ def callers(log_dir: str, service: str, since: int, warn: Callable[[str], None])
             caller.requests += 1
             if when >= caller.last:
                 caller.last, caller.status = when, request.status
+            if request.fetched:
+                caller.fetched = max(when, caller.fetched or 0)
     return Callers(sorted(found.values(), key=lambda caller: caller.last, reverse=True), unread)
 
 

@@ -112,7 +112,8 @@ def compare(request: ChangeRequest) -> list[FileChange]:
             continue
         mode = status.st_mode & 0o7777
         owner = wanted.owner[0] if wanted.owner else os.geteuid()
-        if (before, mode, status.st_uid) != (wanted.content, wanted.mode, owner):
+        group = status.st_gid if wanted.group is None else wanted.group
+        if (before, mode, status.st_uid, status.st_gid) != (wanted.content, wanted.mode, owner, group):
             changes.append(FileChange(wanted.path, "changed", before, mode, wanted))
     for path in request.absent:
         status = _status(path)
@@ -149,7 +150,7 @@ class Look:
     snippets: SnippetPlaces = field(default_factory=SnippetPlaces)
 
 
-def look(conf_path: str, paths: Sequence[str], request: ChangeRequest) -> Look:
+def look(conf_path: str, paths: Sequence[str], request: ChangeRequest, binary: str = "nginx") -> Look:
     """Compare what can be compared before the contents are known; ``paths`` are all files, which ``request`` lacks.
 
     Whatever cannot be read, or would be refused, counts as not settled: the transaction then says why.
@@ -165,11 +166,23 @@ def look(conf_path: str, paths: Sequence[str], request: ChangeRequest) -> Look:
             if request.textfile is not None and folder_in_the_way(request.textfile):
                 settled = False  # who carries the request out says so
             places = snippet_places(conf_path, request.snippets)
-            return Look(settled, {path: _fingerprint(path) for path in paths}, own_bound, places)
+            found = {path: _fingerprint(path) for path in paths}
+            if request.renewals is not None:
+                found[request.renewals.folder] = _renewals(request.renewals.folder, binary, conf_path)
+            return Look(settled, found, own_bound, places)
     except swap.Busy:
         raise
     except (MtlsError, OSError):
         return Look(False, {})
+
+
+def _renewals(folder: str, binary: str, conf_path: str) -> str | None:
+    if not os.path.isdir(folder):
+        return None
+    # Only here: most hosts have none.
+    from ansible_collections.mtls.nginx.plugins.module_utils.host import nginx_process, renewals
+
+    return renewals.look(folder, nginx_process.Nginx(binary, conf_path))
 
 
 def snippet_places(

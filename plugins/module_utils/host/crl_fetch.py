@@ -1,7 +1,9 @@
 # Copyright (c) 2026, the mtls.nginx authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The program that fetches the CRLs of a host: its timer starts it, see ``crl_timer.py``.
+"""The program that fetches the CRLs of a host, and watches whether the controller still comes (``heard.py``).
+
+Its timer starts it, see ``crl_timer.py``.
 
 Nothing that comes from the network is believed (``crl_check.py``). What is good goes in by way of the transaction, as
 from the controller: the CRL, and what it says as lines of maps. After any failure the host has what it had.
@@ -30,6 +32,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.host import (
     crl_check,
     crl_lines,
     download,
+    heard,
     swap,
     transaction,
 )
@@ -63,17 +66,22 @@ class Source:
 
 @dataclass(frozen=True)
 class Settings:
-    """What the controller says. ``textfile`` is the option of that name of ``nginx_config``."""
+    """What the controller says. ``textfile`` is the option of that name of ``nginx_config``.
+
+    ``watch`` is what there is to tell where the controller does not come any more, None for nobody.
+    """
 
     binary: str
     conf_path: str
     sources: Sequence[Source]
     textfile: Mapping[str, Any] | None = None
+    watch: heard.Watch | None = None
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> Settings:
         """Return what ``as_json`` wrote."""
-        return cls(**{**given, "sources": [Source(**each) for each in given["sources"]]})
+        watch = heard.Watch(**given["watch"]) if given.get("watch") else None
+        return cls(**{**given, "sources": [Source(**each) for each in given["sources"]], "watch": watch})
 
     def as_json(self) -> str:
         """Return them as the file has them."""
@@ -110,7 +118,10 @@ def records(folder: str) -> dict[str, Record]:
 
 
 def run(folder: str, tell: Callable[[str], None]) -> bool:
-    """Fetch all CRLs once; return whether all is well. ``folder`` has the settings, and what is remembered."""
+    """Fetch all CRLs once, and look whether the controller still comes; return whether all is well.
+
+    ``folder`` has the settings, and what is remembered.
+    """
     with open(os.path.join(folder, SETTINGS), encoding="utf-8") as stream:
         settings = Settings.of(json.load(stream))
     before, after = records(folder), {}
@@ -126,17 +137,26 @@ def run(folder: str, tell: Callable[[str], None]) -> bool:
             record.validators = {}
             tell(record.failure)
         after[source.name] = record
+    lines, well = _metrics(after), not any(record.failure for record in after.values())
+    if settings.watch is not None:
+        try:
+            found, more = heard.look(folder, settings.watch, time.time())
+            lines += more
+            tell(found)
+        except (MtlsError, OSError) as error:
+            well = False
+            tell(entry.describe(error) if isinstance(error, OSError) and error.filename else str(error))
     remembered = {name: asdict(record) for name, record in after.items()}
     for path, content in (
         (os.path.join(folder, STATE), json.dumps(remembered, indent=1).encode()),
-        (settings.metrics, _metrics(after)),
+        (settings.metrics, "".join(f"{line}\n" for line in lines).encode()),
     ):
         if path:
             try:
                 files.write_file(path, content, 0o644, durable=False)
             except OSError as error:
                 tell(entry.describe(error))
-    return not any(record.failure for record in after.values())
+    return well
 
 
 def _renew(settings: Settings, source: Source, record: Record) -> str:
@@ -186,8 +206,10 @@ def _nginx(settings: Settings) -> Nginx:
     return Nginx(binary, settings.conf_path)
 
 
-def _metrics(known: Mapping[str, Record]) -> bytes:
-    lines = []
+def _metrics(known: Mapping[str, Record]) -> list[str]:
+    lines: list[str] = []
+    if not known:
+        return lines
     for (metric, text), values in (
         (_SUCCESS, {name: record.success for name, record in known.items()}),
         (_FAILED, {name: float(record.failure is not None) for name, record in known.items()}),
@@ -197,7 +219,7 @@ def _metrics(known: Mapping[str, Record]) -> bytes:
             if value is not None:
                 label = f'{{authority="{name}"}}' if name else ""
                 lines.append(f"{metric}{label} {int(value)}")
-    return "".join(f"{line}\n" for line in lines).encode()
+    return lines
 
 
 def _logger() -> Callable[[str], None]:

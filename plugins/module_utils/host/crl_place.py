@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the mtls.nginx authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where on a host is what fetches its CRL: apart from ``crl_timer``, since each host is asked whether it is there."""
+"""Where on a host the program is that fetches its CRL and watches whether the controller still comes."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_process impo
 
 _NAME = "mtls-crl"
 PROGRAM = "program"
+HEARD, TOLD = "heard", "told.json"  # when the controller last came, by the file's time; when somebody was told
 
 
 @dataclass(frozen=True)

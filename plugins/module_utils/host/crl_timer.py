@@ -18,7 +18,7 @@ from typing import Any
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common import files
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError, one_line
-from ansible_collections.mtls.nginx.plugins.module_utils.host.crl_place import Place
+from ansible_collections.mtls.nginx.plugins.module_utils.host.crl_place import HEARD, TOLD, Place
 
 MINUTES, STATE = "minutes", "state.json"
 MARK = "# Written by mtls.nginx, which also removes it.\n"
@@ -84,6 +84,7 @@ class Timer:
             path = os.path.join(self._place.folder, name)
             files.make_directory(os.path.dirname(path), 0o755)
             files.write_file(path, text.encode(), 0o644, durable=False)
+        files.write_file(os.path.join(self._place.folder, HEARD), b"", 0o644, durable=False)
         for path, text in self._starters(int(wanted[MINUTES])):
             files.write_file(path, text.encode(), 0o644)
         for path in set(self._place.starters) - {path for path, _text_of in self._starters(1)}:
@@ -130,7 +131,7 @@ class Timer:
     def _installed(self) -> Iterator[str]:
         for folder, _folders, names in os.walk(self._place.folder):
             for name in names:
-                if (folder, name) != (self._place.folder, STATE):
+                if folder != self._place.folder or name not in (STATE, HEARD, TOLD):
                     yield os.path.join(folder, name)
 
     def _starters(self, minutes: int) -> list[tuple[str, str]]:

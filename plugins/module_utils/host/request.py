@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 FILE_MODE = 0o644
@@ -21,7 +21,7 @@ class WantedFile:
 
     ``owner`` (user and group) is set for a file of the host's own in which we edit a line. Files of ours belong to
     whoever runs this. ``shared_folder``: others may write beside it, so whatever has its name and is not a regular file
-    is replaced unread.
+    is replaced unread. ``group``: whose members may read it besides, for what nginx's workers read as they answer.
     """
 
     path: str
@@ -30,6 +30,7 @@ class WantedFile:
     secret: bool = False
     owner: tuple[int, int] | None = None
     shared_folder: bool = False
+    group: int | None = None
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,18 @@ class Textfile:
     path: str
     authorities: Sequence[tuple[str, str, str]]
     certificates: Sequence[tuple[str, str]] = ()
+
+
+@dataclass(frozen=True)
+class Renewals:
+    """The folder in which clients' next certificates wait to be fetched: ``files`` by name, those that ``stay``.
+
+    Whatever else is in the folder is removed.
+    """
+
+    folder: str
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    stay: Collection[str] = ()
 
 
 @dataclass(frozen=True)
@@ -119,7 +132,8 @@ class ChangeRequest:
     limit in seconds for connections that outlive a reload; 0 removes ours, None leaves it alone. ``restart``: whether
     systemd is to start nginx again after a failure; None leaves that alone. ``textfile`` is where
     expiry dates are written for Prometheus. ``close_rejected``: the files must be installed, so services of ours that
-    nginx rejects on this host are closed. Without ``start``, nginx that does not run is left so.
+    nginx rejects on this host are closed. Without ``start``, nginx that does not run is left so. ``renewals`` is None
+    where clients' next certificates are left alone.
     """
 
     wanted: Sequence[WantedFile] = ()
@@ -130,6 +144,7 @@ class ChangeRequest:
     shutdown_timeout: int | None = None
     restart: bool | None = None
     textfile: Textfile | None = None
+    renewals: Renewals | None = None
     close_rejected: bool = False
     reload: bool = False
     start: bool = True

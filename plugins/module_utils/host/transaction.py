@@ -9,7 +9,6 @@ If anything fails, the files are what they were, byte for byte, and nginx serves
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import re
@@ -26,6 +25,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import Mt
 from ansible_collections.mtls.nginx.plugins.module_utils.host import (
     closing,
     comparison,
+    heard,
     logrotate,
     nginx_conf,
     nginx_stage,
@@ -50,6 +50,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.host.request import (
 )
 
 _SECRET_TEXT = "<private key, not shown>"
+_SEALED = (".p12", ".mobileconfig")  # with a key in it, behind a password
 _LONGEST_DIFF = 104448  # Ansible's own default, max_file_size_for_diff
 _CONFLICT = re.compile(r'conflicting server name "(?P<name>[^"]*)" on (?P<socket>\S+), ignored')
 # A package's update ends by itself within seconds.
@@ -148,7 +149,7 @@ class _Transaction:
                 if not self._held:
                     _write_drop_in(outcome)
                     _write_metrics(outcome)
-                    _touch_metrics(self._request)
+                    heard.note(self._nginx.conf_path, self._request.textfile)
             self._refuse_to_call_it_done(outcome)
             return outcome
 
@@ -158,6 +159,7 @@ class _Transaction:
         conf_path = self._nginx.conf_path
         request = comparison.with_restart(comparison.with_textfile(self._request), conf_path)
         request, own_bound = comparison.with_bound(request, conf_path)
+        request = _with_renewals(request, self._nginx)
         changes = comparison.compare(request)
         running = self._nginx.master() is not None
         self._judge_view([*(wanted.path for wanted in self._request.wanted), *(change.path for change in changes)])
@@ -175,7 +177,12 @@ class _Transaction:
             return outcome, None
         _refuse_setback(changes, self._guard)
         served = [change for change in changes if _is_served(change)]
-        overlay = {change.path: change.wanted.content if change.wanted else None for change in served}
+        # What waits to be fetched is no configuration: the workers read it when somebody asks.
+        overlay = {
+            change.path: change.wanted.content if change.wanted else None
+            for change in served
+            if change.wanted is None or change.wanted.group is None
+        }
         configuration = nginx_conf.load(self._nginx.conf_path, overlay)
         self._refuse_not_included(configuration)
         warnings += nginx_unit.copies([change.path for change in served]) if running else []
@@ -493,7 +500,7 @@ def diff(changes: Sequence[FileChange]) -> list[dict[str, str]]:
             {
                 "before_header": before_header,
                 "after_header": after_header,
-                "before": _shown(change.before, secret or _looks_secret(change.before), "old"),
+                "before": _shown(change.before, secret or _looks_secret(change), "old"),
                 "after": after,
             }
         )
@@ -514,9 +521,9 @@ def _shown(content: bytes | None, secret: bool, age: str) -> str:
     return content.decode("utf-8", "replace")
 
 
-def _looks_secret(content: bytes | None) -> bool:
+def _looks_secret(change: FileChange) -> bool:
     """Tell whether a file has a private key: one that is removed or replaced was not announced as a secret."""
-    return content is not None and b"PRIVATE KEY-----" in content
+    return change.path.endswith(_SEALED) or (change.before is not None and b"PRIVATE KEY-----" in change.before)
 
 
 def _check_request(request: ChangeRequest) -> None:
@@ -578,6 +585,15 @@ def _is_served(change: FileChange) -> bool:
     return change.path != nginx_unit.DROP_IN and (change.wanted is None or not change.wanted.shared_folder)
 
 
+def _with_renewals(request: ChangeRequest, nginx: Nginx) -> ChangeRequest:
+    if request.renewals is None:
+        return request
+    # Only here: most hosts have none.
+    from ansible_collections.mtls.nginx.plugins.module_utils.host import renewals
+
+    return renewals.with_renewals(request, nginx)
+
+
 def _warnings(request: ChangeRequest) -> list[str]:
     if request.textfile is not None and comparison.folder_in_the_way(request.textfile):
         return [f"{request.textfile.path}: the metrics were not written, because there is a folder of that name"]
@@ -612,17 +628,13 @@ def _write_metrics(outcome: TransactionOutcome) -> None:
                 outcome.warnings.append(f"the metrics were not written: {_words(error)}")
 
 
-def _touch_metrics(request: ChangeRequest) -> None:
-    """Set the time of the metrics: their age is how long ago the host last heard from the controller."""
-    if request.textfile is not None:
-        with contextlib.suppress(OSError):
-            os.utime(request.textfile.path, follow_symlinks=False)
-
-
 def _new_file(change: FileChange) -> swap.NewFile:
     if change.wanted is None:
         return swap.NewFile(change.path, None, 0)
-    return swap.NewFile(change.path, change.wanted.content, change.wanted.mode, change.wanted.owner)
+    owner = change.wanted.owner
+    if change.wanted.group is not None:
+        owner = (os.geteuid(), change.wanted.group)
+    return swap.NewFile(change.path, change.wanted.content, change.wanted.mode, owner)
 
 
 def _words(error: OSError) -> str:

@@ -414,6 +414,7 @@ ACCESS_LOG = Fields(
                     "last": Timestamp(),
                     "status": Whole(0, 999),
                     "requests": Whole(),
+                    "fetched": Maybe(Timestamp()),
                 }
             )
         ),

@@ -11,7 +11,7 @@ import typing as t
 from collections.abc import Mapping, Sequence
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
-from ansible_collections.mtls.nginx.plugins.module_utils.host import crl_fetch, crl_place, crl_timer
+from ansible_collections.mtls.nginx.plugins.module_utils.host import crl_fetch, crl_place, crl_timer, heard
 from ansible_collections.mtls.nginx.plugins.module_utils.site.host_paths import TrustPaths, trusts_of
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service
 
@@ -35,12 +35,19 @@ def program_files(
     minutes: int,
     nginx: Mapping[str, str],
     textfile: Mapping[str, t.Any] | None,
+    watch: heard.Watch | None = None,
 ) -> dict[str, str] | None:
     """Return what a host gets that fetches its CRLs, by path in the folder; None for one that does not.
 
     ``urls`` are by ``Service.trust``. ``nginx`` has ``binary`` and ``conf_path``, ``textfile`` is the option of that
-    name of ``nginx_config``.
+    name of ``nginx_config``. With ``watch``, also one that fetches none looks whether the controller still comes.
+
+    :raises MtlsError: what the inventory says cannot be done.
     """
+    if watch is not None:
+        _check_watch(watch)
+    if not any(service.present for service in services):
+        watch = None
     trusts = trusts_of(services)
     sources = []
     for name, url in urls.items():
@@ -49,10 +56,20 @@ def program_files(
         if name in trusts and any(service.present for service in services):
             trust = TrustPaths.of(conf_dir, name)
             sources.append(crl_fetch.Source(name, url, trust.ca, trust.crl, trust.revoked, trust.ended))
-    if not sources:
+    if not sources and watch is None:
         return None
-    settings = crl_fetch.Settings(sources=sources, textfile=textfile, **nginx)
+    settings = crl_fetch.Settings(sources=sources, textfile=textfile, watch=watch, **nginx)
     return {**_program(), crl_fetch.SETTINGS: settings.as_json(), crl_timer.MINUTES: f"{minutes}\n"}
+
+
+def _check_watch(watch: heard.Watch) -> None:
+    if not watch.command or not os.path.isabs(watch.command[0]):
+        raise MtlsError(
+            "mtls_host_notify_command: is no list that begins with the full path of a program on the host; write it as"
+            " [/usr/local/bin/mtls-notify]"
+        )
+    if watch.days < 1:
+        raise MtlsError(f"mtls_upkeep_warn_days: is {watch.days}; use 1 or more")
 
 
 @functools.lru_cache(maxsize=1)

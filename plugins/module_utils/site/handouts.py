@@ -65,6 +65,7 @@ class Page:
 
     holder: PageHolder
     services: tuple[Opened, ...]
+    renewal: tuple[str, ...] = ()  # addresses at which the next certificate can be fetched
 
     @property
     def summary(self) -> str:
@@ -125,6 +126,7 @@ class Template:
                 contact=self._contact,
                 until=_day(holder.not_after),
                 services=page.services,
+                renewal=page.renewal,
                 private_ca=any(service.private_ca for service in page.services),
                 p12="p12" in holder.files,
                 mobileconfig="mobileconfig" in holder.files,
@@ -198,13 +200,14 @@ class Handouts:
         return holders
 
     def _pages(self, holders: Iterable[PageHolder]) -> Iterable[Page]:
-        return (Page(holder, self._services.open_to(holder.name)) for holder in holders)
+        for holder in holders:
+            yield Page(holder, self._services.open_to(holder.name), self._services.renewal_of(holder.name))
 
     def _digest(self, page: Page) -> str:
         holder = page.holder
         kinds = sorted(holder.files & {"p12", "mobileconfig", "csr"})
         services = self._services.digest(page.services)
-        said = [self._template.digest, self._authority, holder.name, holder.not_after, kinds, services]
+        said = [self._template.digest, self._authority, holder.name, holder.not_after, kinds, services, page.renewal]
         return _digest(said)
 
     def _is_known(self, page: Page) -> bool:
@@ -258,6 +261,11 @@ class _Services:
         for number, each in enumerate(services):
             for name in each["allow"] or ():
                 self._listed.setdefault(name, []).append(number)
+        self._renewal = [
+            (None if each["renewal_allow"] is None else frozenset(each["renewal_allow"]), each["renewal_urls"])
+            for each in services
+            if each.get("renewal_urls")
+        ]
         self._opened: dict[tuple[int, ...], tuple[Opened, ...]] = {}
         self._digests: dict[tuple[Opened, ...], str] = {}
 
@@ -267,6 +275,11 @@ class _Services:
         if numbers not in self._opened:
             self._opened[numbers] = tuple(self._all[number] for number in numbers)
         return self._opened[numbers]
+
+    def renewal_of(self, name: str) -> tuple[str, ...]:
+        """Return the addresses at which a client can fetch its next certificate."""
+        found = [url for allow, urls in self._renewal if allow is None or name in allow for url in urls]
+        return tuple(dict.fromkeys(found))
 
     def digest(self, opened: tuple[Opened, ...]) -> str:
         """Return the digest of what ``open_to`` returned."""

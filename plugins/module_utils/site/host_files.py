@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import functools
 import os.path
@@ -22,6 +23,7 @@ except ImportError:  # only on targets, where nothing is rendered
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.common.probe import GATE_PATH
 from ansible_collections.mtls.nginx.plugins.module_utils.host import comparison
+from ansible_collections.mtls.nginx.plugins.module_utils.host import renewals as host_renewals
 from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_conf import literal_key, nginx_quote
 from ansible_collections.mtls.nginx.plugins.module_utils.host.request import FILE_MODE, SECRET_MODE
 from ansible_collections.mtls.nginx.plugins.module_utils.host.shutdown import parse_time
@@ -31,6 +33,8 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site import (
     host_paths,
     identity_headers,
     plain_paths,
+    renewal_page,
+    renewals,
 )
 from ansible_collections.mtls.nginx.plugins.module_utils.site.host_paths import TrustPaths, trusts_of
 from ansible_collections.mtls.nginx.plugins.module_utils.site.host_view import (
@@ -43,7 +47,13 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.host_view import (
     views_of,
 )
 from ansible_collections.mtls.nginx.plugins.module_utils.site.publication import Publication
-from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Endpoint, Service, host_name
+from ansible_collections.mtls.nginx.plugins.module_utils.site.renewals import Offer
+from ansible_collections.mtls.nginx.plugins.module_utils.site.services import (
+    RENEWAL_PATH,
+    Endpoint,
+    Service,
+    host_name,
+)
 from ansible_collections.mtls.nginx.plugins.module_utils.site.upstream_tls import SYSTEM
 
 _DEFAULT_HEADER_TIMEOUT = "60s"
@@ -62,6 +72,7 @@ class HostFiles:
     shutdown_timeout: int | None = None
     restart: bool | None = None
     textfile: dict[str, t.Any] | None = None
+    renewals: dict[str, t.Any] | None = None
     close_rejected: bool = False
 
     def as_options(self) -> dict[str, t.Any]:
@@ -75,6 +86,9 @@ class HostFiles:
             for item in items:
                 content = item["content"].encode("utf-8", "surrogateescape")
                 found[item["path"]] = comparison.fingerprint(content, mode)
+        if self.renewals is not None:
+            waiting = {item["name"]: base64.b64decode(item["content"]) for item in self.renewals["files"]}
+            found[self.renewals["folder"]] = host_renewals.fingerprint(waiting)
         return found
 
 
@@ -90,8 +104,14 @@ def to_compare(
     trusts = {name: TrustPaths.of(conf_dir, name) for name in trusts_of(services)}
     trusted = [path for trust in trusts.values() for path in trust.files]
     own = [path for service in services for path in host_paths.all_paths(conf_dir, service)]
+    shared = [
+        host_paths.maps_path(conf_dir),
+        host_paths.pages_path(conf_dir),
+        host_paths.renewal_pages_path(conf_dir),
+    ]
     return {
-        "paths": list(dict.fromkeys([*trusted, host_paths.maps_path(conf_dir), host_paths.pages_path(conf_dir), *own])),
+        "paths": list(dict.fromkeys([*trusted, *shared, *own])),
+        "renewals": host_paths.renewal_folder(conf_dir),
         "owned": host_paths.owned(conf_dir),
         "snippets": _snippets(conf_dir, services),
         "shutdown_timeout": _bound(services, shutdown_timeout),
@@ -107,11 +127,13 @@ def host_files(
     template_dir: str,
     cache_dir: str | None = None,
     upstream_cas: Mapping[str, str] | None = None,
+    offers: Mapping[str, Sequence[Offer]] | None = None,
 ) -> HostFiles:
     """Return everything that one host should have. A client on an allow list that is revoked gets no line in the map.
 
-    ``publications`` is by ``Service.trust``. ``cache_dir``, where nobody else may write, keeps the compiled templates
-    for the processes that render the other hosts. ``upstream_cas`` are the CAs of upstreams, in PEM, by service.
+    ``publications`` and the ``offers`` of services are by ``Service.trust``. ``cache_dir``, where nobody else may
+    write, keeps the compiled templates for the processes that render the other hosts. ``upstream_cas`` are the CAs of
+    upstreams, in PEM, by service.
 
     :raises MtlsError: the template of the error pages cannot be used, or the host contradicts a service.
     """
@@ -130,6 +152,10 @@ def host_files(
     jinja = _environment(template_dir, cache_dir)
     pages_path = host_paths.pages_path(host.conf_dir)
     has_pages = host.error_pages and any(not service.snippet for service in present)
+    renewing = dict.fromkeys(service.trust for service in present if service.self_renewal)
+    renewal_pages = host_paths.renewal_pages_path(host.conf_dir)
+    renewal_folder = host_paths.renewal_folder(host.conf_dir)
+    offers = offers or {}
     common = {
         "pages_path": pages_path if has_pages else None,
         "log_dir": host.log_dir,
@@ -138,6 +164,10 @@ def host_files(
         "header_timeout": _header_timeout(host),
         "forgeable": identity_headers.FORGEABLE,
         "client_cert": identity_headers.CLIENT_CERT,
+        "renewal_pages": renewal_pages if renewing else None,
+        "renewal_folder": renewal_folder,
+        "renewal_path": RENEWAL_PATH,
+        "renewal_devices": [device.name for device in renewal_page.DEVICES],
         "conf_command": host.version >= (1, 19, 4),
         "sessions_cross": host.version < (1, 22) or share_a_name(bundles.values()),
     }
@@ -169,6 +199,16 @@ def host_files(
     if has_pages:
         pages = error_pages.pages(jinja, host.error_page_template, host.contact)
         wanted.files.append({"path": pages_path, "content": jinja.get_template("pages.conf.j2").render(pages=pages)})
+    if renewing:
+        words = renewal_page.pages(jinja, host.contact, [trusts[name] for name in renewing])
+        wanted.files += [
+            {"path": renewal_pages, "content": jinja.get_template("renewal_pages.conf.j2").render(words)},
+            *(
+                {"path": trusts[name].renewals, "content": renewals.map_lines(offers.get(name, ()))}
+                for name in renewing
+            ),
+        ]
+    wanted.renewals = renewals.on_host(renewal_folder, (offer for name in renewing for offer in offers.get(name, ())))
     for service, view in zip(present, views, strict=False):
         template, path = (
             ("snippet.conf.j2", host_paths.snippet_path(host.conf_dir, service))
@@ -192,7 +232,7 @@ def host_files(
             wanted.probes += [_probe(service, endpoint) for endpoint in service.endpoints]
     kept = {item["path"] for item in [*wanted.files, *wanted.secrets]}
     ours = dict.fromkeys(
-        [pages_path, *(path for each in services for path in host_paths.all_paths(host.conf_dir, each))]
+        [pages_path, renewal_pages, *(path for each in services for path in host_paths.all_paths(host.conf_dir, each))]
     )
     wanted.absent = [path for path in ours if path not in kept]
     wanted.owned = host_paths.owned(host.conf_dir)
@@ -216,14 +256,22 @@ def _add_upstream_tls(wanted: HostFiles, view: ServiceView, ca: str | None, publ
 
 
 def crl_files(
-    conf_dir: str, services: Sequence[Service], crls: Mapping[str, str], textfile_dir: str | None
+    conf_dir: str,
+    services: Sequence[Service],
+    crls: Mapping[str, str],
+    textfile_dir: str | None,
+    offers: Sequence[Offer] | None = None,
 ) -> HostFiles:
-    """Return new CRLs, given by ``Service.trust``, and all expiry dates: for a host whose services are set up."""
+    """Return new CRLs, given by ``Service.trust``, and all expiry dates: for a host whose services are set up.
+
+    What is not in ``offers`` any more is withdrawn; None where that is not known.
+    """
     trusts = {name: TrustPaths.of(conf_dir, name) for name in trusts_of(services)}
     return HostFiles(
         files=[item for name, crl in crls.items() for item in _crl_files(trusts[name], crl)],
         snippets=_snippets(conf_dir, services),
         textfile=_textfile(conf_dir, services, trusts, textfile_dir),
+        renewals=None if offers is None else renewals.may_stay(host_paths.renewal_folder(conf_dir), offers),
         close_rejected=True,
     )
 

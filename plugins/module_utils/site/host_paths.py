@@ -52,8 +52,13 @@ class TrustPaths:
         return os.path.join(self.folder, "crl-end.map")
 
     @property
+    def renewals(self) -> str:
+        """Which certificate may fetch what, as lines of a map."""
+        return os.path.join(self.folder, "renewals.map")
+
+    @property
     def files(self) -> list[str]:
-        """All four."""
+        """All four that there always are."""
         return [self.ca, self.crl, self.revoked, self.ended]
 
 
@@ -77,6 +82,16 @@ def owned(conf_dir: str) -> list[str]:
 def pages_path(conf_dir: str) -> str:
     """Return the path of the pages for people who are refused."""
     return os.path.join(conf_dir, "client-certs", "pages.conf")
+
+
+def renewal_pages_path(conf_dir: str) -> str:
+    """Return the path of the pages on which clients fetch their next certificate."""
+    return os.path.join(conf_dir, "client-certs", "renewal-pages.conf")
+
+
+def renewal_folder(conf_dir: str) -> str:
+    """Return the folder in which clients' next certificates wait to be fetched."""
+    return os.path.join(conf_dir, "client-renewals")
 
 
 def maps_path(conf_dir: str) -> str:
@@ -113,4 +128,5 @@ def all_paths(conf_dir: str, service: Service) -> list[str]:
         *issued_paths(conf_dir, service),
         *UpstreamTlsPaths.of(conf_dir, service.name).all,
         *(TrustPaths.of(conf_dir, service.trust).files if service.trust else ()),
+        TrustPaths.of(conf_dir, service.trust).renewals,
     ]

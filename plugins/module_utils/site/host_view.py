@@ -239,6 +239,7 @@ class ServiceView:
     homes: Sequence[str]  # the names to which people are sent on, the first one for any unknown name
     home_patterns: Sequence[str]  # patterns for `$host` of wildcard names
     port_suffix: str  # the port with its colon, empty for 443
+    self_renewal: bool  # whether clients fetch their next certificate here
     acme_root: str | None  # directory of ACME challenges
     acme_upstream: str | None  # who answers them instead, as `proxy_pass` takes it
     acme_redirect: str | None
@@ -313,6 +314,7 @@ def _view(host: NginxHost, service: Service, client_dns: Mapping[str, Sequence[s
         plain_listens=[socket for each in service.plain_endpoints for socket in _sockets(host, each)],
         port_suffix=service.port_suffix,
         relative_redirects=any(service.public_port not in (None, each.port) for each in service.endpoints),
+        self_renewal=service.self_renewal,
         acme_root=service.acme_root,
         acme_upstream=acme.passed if acme else None,
         acme_redirect=acme.redirect("/") if acme else None,

@@ -28,6 +28,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import Mt
 from ansible_collections.mtls.nginx.plugins.module_utils.common.names import check_client_name, nearest
 from ansible_collections.mtls.nginx.plugins.module_utils.site import upstream_tls
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import (
+    RENEWAL_PATH,
     Service,
     check_server_name,
     parse_services,
@@ -173,6 +174,10 @@ class AuthorityPlan:
                 "allow": None if service.allow is None else list(service.named),
                 "issued_by_authority": service.issued_by_authority,
             }
+            if service.self_renewal:
+                urls = [f"{url.rstrip('/')}{RENEWAL_PATH}" for url in service.urls if "*" not in url]
+                allow = None if service.allow is None else list(service.allow)
+                found |= {"renewal_urls": urls, "renewal_allow": allow}
             if service.present and found not in described:
                 described.append(found)
         return described
@@ -247,7 +252,7 @@ class InventoryReader:
             own = self._ca_settings(host, values, base_dir)
             try:
                 server = self._validate(host, values, self._server_spec)
-                services = parse_services(host, server["mtls_services"])
+                services = _services(host, server)
                 if server["mtls_require_allow"]:
                     _require_allow(host, services)
             except MtlsError:
@@ -306,7 +311,7 @@ class InventoryReader:
                 continue
             try:
                 server = self._validate(host, values, self._server_spec)
-                services = parse_services(host, server["mtls_services"])
+                services = _services(host, server)
                 uses_own = _uses_its_own(own, services)
             except MtlsError as error:
                 if host not in spared:
@@ -385,7 +390,16 @@ class InventoryReader:
 
         :raises MtlsError: as ``plan`` does.
         """
-        return parse_services(host, self._validate(host, values, self._server_spec)["mtls_services"])
+        return _services(host, self._validate(host, values, self._server_spec))
+
+    def watch(self, host: str, values: Mapping[str, t.Any]) -> tuple[int, list[str]]:
+        """Return after how many days without the controller a host tells which command; an empty one for nobody.
+
+        :raises MtlsError: they are of the wrong type.
+        """
+        names = ("mtls_upkeep_warn_days", "mtls_host_notify_command")
+        found = self._validate(host, values, {name: self._server_spec[name] for name in names})
+        return found["mtls_upkeep_warn_days"], found["mtls_host_notify_command"]
 
     @staticmethod
     def _validate(host: str, values: Mapping[str, t.Any], spec: Mapping[str, t.Any]) -> dict[str, t.Any]:
@@ -398,6 +412,11 @@ class InventoryReader:
             raise MtlsError(f"host {host}: {_placed(given, spec) or _plainly(result.error_messages)}")
         validated: dict[str, t.Any] = result.validated_parameters
         return validated
+
+
+def _services(host: str, server: Mapping[str, t.Any]) -> list[Service]:
+    """Return the services in a host's variables of the ``server`` role, validated."""
+    return parse_services(host, server["mtls_services"], self_renewal=server["mtls_self_renewal"])
 
 
 def _check_days(host: str, settings: Mapping[str, t.Any]) -> None:
@@ -602,6 +621,11 @@ class _Collector:
         """Add a service that the authority's clients enter, and the days that its host asks of the CRL."""
         self._plan.services.append((host, service))
         self._plan.crl_min_days = max(self._plan.crl_min_days, crl_min_days)
+        if service.present and service.self_renewal and self._plan.settings["backend"] == TRUST:
+            raise MtlsError(
+                f"host {host}, service {service.name}: its authority is trusted only and renews no certificate; set"
+                " self_renewal: false"
+            )
         if not service.issued_by_authority:
             return
         if self._plan.settings["backend"] == TRUST:

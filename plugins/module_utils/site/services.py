@@ -29,6 +29,7 @@ _OTHER_PASS = re.compile(r"(grpcs?|fastcgi|uwsgi|scgi|memcached)://")
 _FILE_PATH = re.compile(r"/[\w./@%+~-]+")
 _PUBLIC_PATH = re.compile(r"/[\w./@%+~!,=:-]*")
 _NO_PAGE = "none"
+RENEWAL_PATH = "/.mtls/"  # where clients fetch their next certificate
 _BODY_SIZE = re.compile(r"[0-9]{1,12}[kmg]?", re.IGNORECASE)
 _HSTS_PRELOAD = 31536000  # seconds, the least that https://hstspreload.org takes
 _EVERYWHERE = ("0.0.0.0", "::")
@@ -100,7 +101,8 @@ class Service:
 
     ``authority`` is the directory of the authority whose clients enter, None for that of the host (``mtls_ca_dir``).
     ``probe_path`` is the page that probes ask for behind the gate, None where they leave it alone. ``public_port`` is
-    where people reach it, if that is not where it listens.
+    where people reach it, if that is not where it listens. With ``self_renewal`` clients fetch their next certificate
+    at ``RENEWAL_PATH``.
     """
 
     name: str
@@ -132,6 +134,7 @@ class Service:
     more_listens: tuple[Endpoint, ...] = ()
     public_port: int | None = None
     response_buffering: bool | None = None
+    self_renewal: bool = False
 
     @property
     def trust(self) -> str:
@@ -164,8 +167,8 @@ class Service:
 
         The last word of each variable tells what it is of: a service's are sni, zone, list, open, any, net, near, now,
         outer, gate, home, upstream and acme, an authority's (``TrustPaths.variable``) rev, end, alien, bad, state, dn,
-        sn, fp and cert. No other variable of ours ends in one of these, so that no two have one name, whatever
-        anything is called.
+        sn, fp, cert, next and offer. No other variable of ours ends in one of these, so that no two have one name,
+        whatever anything is called.
         """
         return "mtls_" + self.name.replace("-", "_")
 
@@ -216,12 +219,14 @@ class Service:
         return self.present and not self.snippet and self.certificate is None
 
 
-def parse_services(host: str, raw: Sequence[Mapping[str, t.Any]]) -> list[Service]:
+def parse_services(host: str, raw: Sequence[Mapping[str, t.Any]], *, self_renewal: bool = False) -> list[Service]:
     """Check one host's ``mtls_services``, which are valid by the role's argument specification, and return them.
+
+    ``self_renewal`` holds for those that do not say it themselves.
 
     :raises MtlsError: naming host and service, for anything that nginx would reject, misread or silently ignore.
     """
-    services = [_parse_service(host, item) for item in raw]
+    services = [_parse_service(host, item, self_renewal) for item in raw]
     names = [service.name for service in services]
     for name in names:
         if names.count(name) > 1:
@@ -230,7 +235,7 @@ def parse_services(host: str, raw: Sequence[Mapping[str, t.Any]]) -> list[Servic
     return services
 
 
-def _parse_service(host: str, raw: Mapping[str, t.Any]) -> Service:
+def _parse_service(host: str, raw: Mapping[str, t.Any], self_renewal: bool) -> Service:
     name = raw["name"]
     try:
         check_service_name(name)
@@ -271,6 +276,7 @@ def _parse_service(host: str, raw: Mapping[str, t.Any]) -> Service:
         identity_headers=raw.get("identity_headers"),
         probe_path=None if raw.get("snippet") else _probe_path(where, raw.get("probe_path") or "/"),
         upstream_host=upstream_tls.check_host_header(where, raw.get("upstream_host")),
+        self_renewal=self_renewal if raw.get("self_renewal") is None else bool(raw["self_renewal"]),
     )
     if service.present:
         _check_content(where, service)
@@ -365,6 +371,12 @@ def _check_options(where: str, service: Service, raw: Mapping[str, t.Any]) -> No
             )
     if raw.get("preset") == ADMIN_PANEL:
         _check_admin_panel(where, service)
+    for path in service.public_paths if service.self_renewal else ():
+        if f"{path}/".startswith(RENEWAL_PATH):
+            raise MtlsError(
+                f"{where}: public path '{path}' is where clients fetch their next certificate; remove it, or set"
+                " self_renewal: false"
+            )
 
 
 def _refuse_options(where: str, raw: Mapping[str, t.Any], options: Sequence[str], why: str) -> None:

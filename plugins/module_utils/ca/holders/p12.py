@@ -9,6 +9,7 @@ device does not know an encoding it says "wrong password". ``modern`` is AES-256
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -43,6 +44,11 @@ def new_password() -> str:
         number, letter = divmod(number, len(_LETTERS))
         letters.append(_LETTERS[letter])
     return "-".join("".join(letters[start : start + 4]) for start in range(0, 24, 4))
+
+
+def is_generated(password: str) -> bool:
+    """Tell whether a password is one that ``new_password`` makes."""
+    return re.fullmatch(rf"[{_LETTERS}]{{4}}(?:-[{_LETTERS}]{{4}}){{5}}", password) is not None
 
 
 def check_password(password: str, owner: str) -> None:

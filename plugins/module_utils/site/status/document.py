@@ -114,6 +114,13 @@ def _authority(authority: AuthorityStatus) -> dict[str, t.Any]:
                 "certificate": _certificate(client.certificate),
                 "enters": list(client.enters),
                 "waits": list(client.waits),
+                "renewal": client.renewal
+                and {
+                    "state": client.renewal.state,
+                    "until": times.iso(client.renewal.until),
+                    "fetched": client.renewal.fetched and times.iso(client.renewal.fetched),
+                    "used": client.renewal.used and times.iso(client.renewal.used),
+                },
             }
             for client in authority.clients
         ],

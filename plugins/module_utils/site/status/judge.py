@@ -40,6 +40,8 @@ from ansible_collections.mtls.nginx.plugins.module_utils.common.probe import (
 )
 from ansible_collections.mtls.nginx.plugins.module_utils.site import answers, publication
 from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import AuthorityPlan
+from ansible_collections.mtls.nginx.plugins.module_utils.site.renewal_notes import Notes
+from ansible_collections.mtls.nginx.plugins.module_utils.site.renewals import entitled, pending
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service
 from ansible_collections.mtls.nginx.plugins.module_utils.site.status.model import (
     ACT_NOW,
@@ -47,6 +49,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.status.model impor
     ANSWERS,
     ELSEWHERE,
     ENDED,
+    FETCHED,
     NONE,
     NOT_ASKED,
     NOTE,
@@ -55,13 +58,16 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.status.model impor
     SOON,
     UNREACHABLE,
     UNRECORDED,
+    USED,
     VALID,
+    WAITING,
     WRONG,
     AuthorityStatus,
     CertificateStatus,
     ClientStatus,
     CrlStatus,
     HostStatus,
+    RenewalStatus,
     RevokedStatus,
     ServiceStatus,
     Status,
@@ -383,7 +389,8 @@ class _Judge:
             for name in service.allow or ():
                 listed.setdefault(name, []).append(service.id)
         order = {service.id: number for number, service in enumerate(services)}
-        found = []
+        renewals = self._renewals()
+        found, late = [], []
         for client in self._plan.clients:
             if client.get("state") == "revoked":
                 continue
@@ -394,10 +401,45 @@ class _Judge:
             certificate = self._certificate(entry, renew_before) if self._issues else CertificateStatus(ELSEWHERE)
             opens = tuple(sorted((*everybody, *listed.get(client["name"], ())), key=order.__getitem__))
             enters, waits = (opens, ()) if certificate.works else ((), opens)
-            found.append(ClientStatus(client["name"], entry.dn if entry else None, certificate, enters, waits))
+            renewal = renewals.get(client["name"])
+            limit = self._settings.limit(self._now, renew_before)
+            if renewal is not None and renewal.state != USED and renewal.until <= limit:
+                late.append((client["name"], renewal))
+            found.append(ClientStatus(client["name"], entry.dn if entry else None, certificate, enters, waits, renewal))
         found.sort(key=lambda client: client.name.casefold())
         self._find_certificates("client", "Clients", [(client.name, client.certificate) for client in found])
+        self._note_late(late)
         return tuple(found)
+
+    def _renewals(self) -> dict[str, RenewalStatus]:
+        """Return how far clients are with their next certificates, where some service hands them out."""
+        services = [service for _host, service in self._plan.services if service.present and service.self_renewal]
+        if not services:
+            return {}
+        notes, found = Notes(self._plan.path), {}
+        for renewal in pending(self._plan.path, entitled(services)):
+            note = notes.of(renewal.serial)
+            fetched, used = (each and times.from_iso(each) for each in (note.fetched, note.used))
+            state = USED if used else FETCHED if fetched else WAITING
+            found[renewal.client] = RenewalStatus(state, renewal.until, fetched or None, used or None)
+        return found
+
+    def _note_late(self, late: Sequence[tuple[str, RenewalStatus]]) -> None:
+        if late:
+            contact = Contact.of(self._plan.settings.get("contact"))
+            about = [
+                f"{name} ({renewal.until:%Y-%m-%d}{', fetched and not used' if renewal.state == FETCHED else ''})"
+                for name, renewal in sorted(late, key=lambda each: (each[1].until, each[0]))
+            ]
+            asks = f" They can ask {contact}." if contact else ""
+            self._find(
+                ACT_SOON,
+                "renewal_waiting",
+                "Clients that have not fetched their next certificate, or do not use it",
+                "Remind them to open /.mtls/ of a service on the device that has the old one, which expires on the date"
+                f" given; or hand the next one over.{asks}",
+                about,
+            )
 
     # Revocations
 

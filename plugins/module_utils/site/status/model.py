@@ -25,6 +25,8 @@ ELSEWHERE = "elsewhere"
 SHORT = "short"
 # How urgent a finding is: somebody is or will be shut out or let in wrongly; it will be so; it is good to know.
 ACT_NOW, ACT_SOON, NOTE = "now", "soon", "note"
+# How far a client is with its next certificate.
+WAITING, FETCHED, USED = "waiting", "fetched", "used"
 # How a host stands, when asked.
 NOT_ASKED, ANSWERS, WRONG, UNREACHABLE = "not asked", "as it should be", "wrong", "unreachable"
 
@@ -63,14 +65,31 @@ class ServiceStatus:
 
 
 @dataclass(frozen=True)
+class RenewalStatus:
+    """A client's next certificate, which it can fetch through the gate: `certificate` of the client is that one.
+
+    `state` is waiting, fetched or used. `until` is when the certificate expires that it follows.
+    """
+
+    state: str
+    until: datetime
+    fetched: datetime | None = None
+    used: datetime | None = None
+
+
+@dataclass(frozen=True)
 class ClientStatus:
-    """A client that the inventory wants: the services (`id`) that it enters, and those that wait for a certificate."""
+    """A client that the inventory wants: the services (`id`) that it enters, and those that wait for a certificate.
+
+    `renewal` is None where no other certificate than the last one is valid, or where nothing is fetched.
+    """
 
     name: str
     dn: str | None
     certificate: CertificateStatus
     enters: tuple[str, ...]
     waits: tuple[str, ...]
+    renewal: RenewalStatus | None = None
 
 
 @dataclass(frozen=True)

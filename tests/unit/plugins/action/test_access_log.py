@@ -9,7 +9,14 @@ import pytest
 
 from ansible_collections.mtls.nginx.tests.unit.actions import Controller, host_says
 
-CALLER = {"serial": "AB", "dn": "CN=phone", "last": "2026-11-23T18:30:00Z", "status": 200, "requests": 3}
+CALLER = {
+    "serial": "AB",
+    "dn": "CN=phone",
+    "last": "2026-11-23T18:30:00Z",
+    "status": 200,
+    "fetched": None,
+    "requests": 3,
+}
 
 
 @pytest.fixture

@@ -5,6 +5,10 @@
 
 from __future__ import annotations
 
+import base64
+import functools
+import sys
+
 import pytest
 
 from ansible_collections.mtls.nginx.plugins.action import nginx_site
@@ -71,7 +75,7 @@ def fingerprints(sent: dict) -> dict[str, str | None]:
         for kind, mode in (("files", FILE_MODE), ("secrets", SECRET_MODE))
         for item in sent[kind]
     }
-    return {**dict.fromkeys(sent["absent"]), **there}
+    return {**dict.fromkeys(sent["absent"]), **there, sent["renewals"]["folder"]: None}
 
 
 @pytest.mark.parametrize(("value", "sent"), [(None, None), (True, True), (False, False), ("no", False)])
@@ -194,6 +198,40 @@ def test_a_crl_alone(bring):
         done, heard = bring(crl_only=True, check=check)
         assert (done["changed"], done["refused"]) == (True, {})
         assert [name for name, _options in heard] == ["nginx_config"]
+
+
+@pytest.fixture
+def renews(bring, pki, monkeypatch):
+    """The same, of a service at which `phone` can fetch its next certificate."""
+    pki.serve(Client("phone", days=600))
+    pki.serve(Client("phone", days=800, renew_before=700))
+    logs = {"changed": False, "callers": []}
+    monkeypatch.setattr(sys.modules[__name__], "host_says", functools.partial(host_says, access_log=logs))
+    return functools.partial(bring, services=[{**WEB, "self_renewal": True}])
+
+
+def test_a_next_certificate_is_placed_and_the_logs_are_asked_first(renews, pki):
+    _done, heard = renews()
+    assert [name for name, _options in heard] == ["nginx_facts", "access_log", "nginx_config"]
+    sent = {item["name"]: base64.b64decode(item["content"]) for item in heard[2][1]["renewals"]["files"]}
+    assert sorted(sent.values()) == sorted(pki.file("phone", ending).read_bytes() for ending in (".p12", ".crt"))
+
+
+def test_the_crl_comes_before_the_logs_and_takes_what_is_withdrawn(renews, pki):
+    _done, heard = renews(crl_only=True)
+    assert [name for name, _options in heard] == ["nginx_config", "access_log"]
+    sent = heard[0][1]["renewals"]
+    assert (sent["files"], len(sent["stay"])) == ([], 2)
+    pki.serve(Client("phone", revoked=True))
+    _done, heard = renews(crl_only=True)
+    assert [name for name, _options in heard] == ["nginx_config"]
+    assert heard[0][1]["renewals"]["stay"] == []
+
+
+def test_a_service_that_renews_nothing_asks_nobody(renews):
+    for crl_only in (False, True):
+        _done, heard = renews(crl_only=crl_only, services=[WEB])
+        assert "access_log" not in [name for name, _options in heard]
 
 
 def test_check_mode_needs_no_authority_yet(bring, other, tmp_path):

@@ -10,7 +10,13 @@ import stat
 import pytest
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
-from ansible_collections.mtls.nginx.plugins.module_utils.host.request import GateProbe, Snippet, Textfile, WantedFile
+from ansible_collections.mtls.nginx.plugins.module_utils.host.request import (
+    GateProbe,
+    Renewals,
+    Snippet,
+    Textfile,
+    WantedFile,
+)
 from ansible_collections.mtls.nginx.plugins.modules import nginx_config, nginx_facts
 from ansible_collections.mtls.nginx.tests.unit.support import result_of
 
@@ -25,6 +31,7 @@ EMPTY = {
     "shutdown_timeout": None,
     "restart": None,
     "textfile": None,
+    "renewals": None,
     "close_rejected": False,
     "reload": False,
 }
@@ -65,6 +72,19 @@ def test_options_become_a_request():
     assert (request.shutdown_timeout, request.restart) == (7, True)
     assert request.textfile == Textfile("/t", [("", "/ca", "/crl")], [("nas", "/c")])
     assert (request.check, request.scratch_parent) == (True, "/tmp")
+
+
+def test_renewals_come_in_base64():
+    renewals = {"folder": "/r", "files": [{"name": "mc-1.p12", "content": "AP8="}], "stay": ["c-2.pem"]}
+    request = nginx_config.request_from(params(renewals=renewals), False, None)
+    assert request.renewals == Renewals("/r", {"mc-1.p12": b"\x00\xff"}, ["c-2.pem"])
+
+
+@pytest.mark.parametrize("name", ["../key", "", ".hidden", "a/b", "a b"])
+def test_names_that_lead_elsewhere(name):
+    renewals = {"folder": "/r", "files": [{"name": name, "content": ""}], "stay": []}
+    with pytest.raises(MtlsError, match="is no name of a file"):
+        nginx_config.request_from(params(renewals=renewals), False, None)
 
 
 @pytest.mark.parametrize(("mode", "number"), [("0644", 0o644), ("600", 0o600)])

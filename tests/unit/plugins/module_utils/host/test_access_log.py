@@ -81,6 +81,25 @@ def test_our_own_probe_is_nobody(log):
     assert callers(log)[0] == {"0A": ("CN=phone", 1, 200, 20)}
 
 
+@pytest.mark.parametrize(
+    ("asked", "status", "fetched"),
+    [
+        ("GET /.mtls/renewal.p12 HTTP/2.0", 200, True),
+        ("GET /.mtls/renewal.mobileconfig HTTP/1.1", 200, True),
+        ("GET /.mtls/renewal.pem HTTP/1.1", 200, True),
+        ("HEAD /.mtls/renewal.p12 HTTP/2.0", 200, False),
+        ("GET /.mtls/renewal.p12 HTTP/2.0", 404, False),
+        ("GET /.mtls/ HTTP/2.0", 200, False),
+        ("GET /x/.mtls/renewal.p12 HTTP/2.0", 200, False),
+    ],
+)
+def test_who_has_fetched_the_next_certificate(log, asked, status, fetched):
+    log.write_text(line(9, request=asked, status=status) + line(3))
+    (caller,) = access_log.callers(str(log.parent), "nas", NOW - DAY, print)
+    assert caller.fetched == (NOW - 9 if fetched else None)
+    assert caller.last == NOW - 3
+
+
 @pytest.mark.parametrize("separator", ["\f", "\r", "\v", "\x1c", "\x85", "\u2028"])
 def test_lines_end_at_line_feeds_alone(log, separator):
     log.write_text(f"{separator}{line(1, '0B')[:-1]}{separator}{line(2)}")

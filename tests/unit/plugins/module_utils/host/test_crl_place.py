@@ -22,3 +22,9 @@ def test_a_part_of_it_is_there(tmp_path, name):
     (tmp_path / name).parent.mkdir()
     (tmp_path / name).symlink_to("nowhere")
     assert place.exists
+
+
+def test_all_of_it_is_below_three_folders():
+    place = Place("mtls-crl", "/data", "/units", "/cron")
+    assert (place.folder, place.program) == ("/data/mtls-crl", "/data/mtls-crl/program")
+    assert (place.unit("timer"), place.cron) == ("/units/mtls-crl.timer", "/cron/mtls-crl")

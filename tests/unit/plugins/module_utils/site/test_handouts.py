@@ -83,6 +83,18 @@ def test_a_client_sees_what_is_open_to_all_and_what_names_it(pki):
     assert "Nothing at the moment" in page(pki, "guest")
 
 
+def test_where_the_next_certificate_is_fetched(pki):
+    here = {"renewal_urls": ["https://nas.lan/.mtls/"], "renewal_allow": ["phone"]}
+    pki.serve(Client("phone"), Client("laptop"))
+    make(pki, {**service("nas", "https://nas.lan/"), **here})
+    assert "https://nas.lan/.mtls/" in links(page(pki))
+    assert "It has the password of this file" in page(pki)
+    assert "https://nas.lan/.mtls/" not in links(page(pki, "laptop"))
+    assert "You will get a new file" in page(pki, "laptop")
+    outcome = make(pki, {**service("nas", "https://nas.lan/"), **here, "renewal_allow": None})
+    assert outcome.written == ["laptop"]
+
+
 def test_a_wildcard_is_no_link(pki):
     pki.one(PHONE)
     make(pki, service("wiki", "https://*.wiki.lan/", "https://wiki.lan:8443/"))

@@ -14,6 +14,7 @@ import tempfile
 import pytest
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.host import nginx_conf
 from ansible_collections.mtls.nginx.plugins.module_utils.site.host_files import (
     crl_files,
     host_files,
@@ -93,11 +94,14 @@ def test_the_files_of_a_host():
     ]
     assert files.secrets == [{"path": "/etc/nginx/server-certs/nas.key", "content": "KEY"}]
     assert files.absent == [
+        "/etc/nginx/client-certs/renewal-pages.conf",
         "/etc/nginx/snippets/mtls-nas.conf",
+        "/etc/nginx/client-certs/renewals.map",
         "/etc/nginx/mtls-upstream/nas.ca.crt",
         "/etc/nginx/mtls-upstream/nas.crt",
         "/etc/nginx/mtls-upstream/nas.key",
     ]
+    assert files.renewals == {"folder": "/etc/nginx/client-renewals", "files": [], "stay": []}
     assert files.probes == [{"address": "127.0.0.1", "port": 443, "server_name": "nas.lan", "expect": 400}]
     assert "KEY" not in "".join(item["content"] for item in files.files)
 
@@ -109,9 +113,10 @@ def test_what_a_host_is_asked_before_its_files_are_made(change, timeout, textfil
     services = [{**NAS, **change}, {**NAS, "name": "old", "server_names": ["old.lan"], "state": "absent"}]
     wanted = render(*services, timeout=timeout, textfile_dir=textfile_dir)
     asked = to_compare("/etc/nginx", parse_services("web", services), timeout, textfile_dir)
-    paths = asked.pop("paths")
+    paths, folder = asked.pop("paths"), asked.pop("renewals")
     assert len(paths) == len(set(paths))
-    assert {*paths} == {*wanted.fingerprints()}
+    assert {*paths, folder} == {*wanted.fingerprints()}
+    assert folder == wanted.renewals["folder"]
     assert {name: wanted.as_options()[name] for name in asked} == asked
 
 
@@ -179,6 +184,8 @@ def test_an_absent_service_takes_all_of_its_files_along_and_nothing_else():
     files = render({**NAS, "state": "absent"})
     assert sorted(files.absent) == [
         "/etc/nginx/client-certs/pages.conf",
+        "/etc/nginx/client-certs/renewal-pages.conf",
+        "/etc/nginx/client-certs/renewals.map",
         "/etc/nginx/conf.d/mtls-nas.conf",
         "/etc/nginx/mtls-upstream/nas.ca.crt",
         "/etc/nginx/mtls-upstream/nas.crt",
@@ -239,6 +246,18 @@ def test_end_dates_of_what_the_host_has():
     }
 
 
+def test_where_clients_renew_there_is_a_map_of_their_certificates():
+    files = render({**NAS, "self_renewal": True})
+    assert content(files, "/etc/nginx/client-certs/renewals.map") == ""
+    assert "include /etc/nginx/client-certs/renewals.map;" in content(files, "/etc/nginx/conf.d/mtls.conf")
+    pages = content(files, "/etc/nginx/client-certs/renewal-pages.conf")
+    assert nginx_conf.is_managed(pages.encode())
+    assert "There is nothing to do" in pages
+    assert "location = /.mtls/renewal.p12 {" in content(files, "/etc/nginx/conf.d/mtls-nas.conf")
+    off = render(NAS)
+    assert "renewal" not in "".join(item["content"] for item in off.files)
+
+
 def test_a_crl_alone():
     alone = crl_files("/etc/nginx", parse_services("web", [NAS]), {"": crl()}, "/var/lib/textfiles")
     assert [item["path"] for item in alone.files] == [
@@ -247,6 +266,7 @@ def test_a_crl_alone():
         "/etc/nginx/client-certs/crl-end.map",
     ]
     assert alone.textfile["authorities"][0]["crl"] == "/etc/nginx/client-certs/crl.pem"
+    assert alone.renewals is None
     assert (alone.secrets, alone.absent, alone.owned, alone.probes, alone.shutdown_timeout) == ([], [], [], [], None)
 
 

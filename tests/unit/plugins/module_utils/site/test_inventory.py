@@ -207,6 +207,31 @@ def test_services_of_all_hosts_are_told_to_people_once():
     ]
 
 
+def test_where_clients_renew_they_are_told_where():
+    (authority,) = plan(
+        one={"mtls_clients": [{"name": "phone"}], "mtls_services": [{**SERVICE, "allow": ["phone"]}]},
+        two={"mtls_self_renewal": True, "mtls_services": [{**SERVICE, "name": "wiki"}]},
+    ).values()
+    nas, wiki = authority.as_options()["services"]
+    assert "renewal_urls" not in nas
+    assert (wiki["renewal_urls"], wiki["renewal_allow"]) == (["https://nas.lan/.mtls/"], None)
+
+
+def test_an_external_ca_renews_nothing():
+    trusted = {"mtls_ca_backend": "trust", "mtls_ca_trust": {"certificates": "ca.pem", "crl": ["crl.pem"]}}
+    own = {"path": "/a.crt", "key": "/a.key"}
+    said = refused(one={**trusted, "mtls_services": [{**SERVICE, "certificate": own, "self_renewal": True}]})
+    assert "service nas: its authority is trusted only and renews no certificate; set self_renewal: false" in said
+
+
+def test_whom_a_host_tells():
+    said = {"mtls_host_notify_command": ["/bin/notify", "me"], "mtls_upkeep_warn_days": "7"}
+    assert READER.watch("nas", said) == (7, ["/bin/notify", "me"])
+    assert READER.watch("nas", {}) == (3, [])
+    with pytest.raises(MtlsError, match="host nas: mtls_upkeep_warn_days is not a whole number"):
+        READER.watch("nas", {"mtls_upkeep_warn_days": "three"})
+
+
 def test_files_that_the_settings_name_start_at_the_inventory():
     signer = {"certificate": "files/s.crt", "key": "/elsewhere/s.key", "passphrase": "of the signer"}
     settings = {"mtls_profile_signer": signer, "mtls_handout_template": "files/page.j2"}

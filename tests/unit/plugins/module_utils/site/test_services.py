@@ -300,6 +300,24 @@ def test_who_may_be_sent_to_the_page(path, opens):
     ]
 
 
+def test_whether_clients_renew_here():
+    def renews(**said):
+        raw = [{**service(), **said}]
+        return [parse_services("nas", raw, self_renewal=everywhere)[0].self_renewal for everywhere in (False, True)]
+
+    assert renews() == [False, True]
+    assert renews(self_renewal=True) == [True, True]
+    assert renews(self_renewal=False) == [False, False]
+
+
+@pytest.mark.parametrize("path", ["/.mtls", "/.mtls/", "/.mtls/renewal.p12"])
+def test_no_public_path_where_clients_renew(path):
+    with pytest.raises(MtlsError, match=f"public path '{path}' is where clients fetch their next certificate; remove"):
+        parse(service(public_paths=[path], self_renewal=True))
+    assert parse(service(public_paths=[path]))
+    assert parse(service(public_paths=["/.mtls-public/"], self_renewal=True))
+
+
 def test_everybody_whom_a_list_names():
     lists = [{"path": "/a/", "allow": ["c", "a"]}, {"path": "/b/", "allow": []}]
     assert parse(service(allow=["a", "b"], paths=lists))[0].named == ("a", "b", "c")

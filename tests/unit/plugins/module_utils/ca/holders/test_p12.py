@@ -95,6 +95,12 @@ def test_passwords_that_are_made_are_long_differ_and_can_be_typed():
     made = {p12.new_password() for _round in range(200)}
     assert len(made) == 200
     assert all(re.fullmatch("(?:[a-hjkmnp-z2-9]{4}-){5}[a-hjkmnp-z2-9]{4}", password) for password in made)
+    assert all(map(p12.is_generated, made))
+
+
+@pytest.mark.parametrize("password", ["", "secret", "k7wq-k7wq-k7wq-k7wq-k7wq", "k7wq-" * 6, "K7WQ-" * 5 + "K7WQ"])
+def test_a_password_that_was_not_made_here(password):
+    assert not p12.is_generated(password)
 
 
 @pytest.mark.parametrize(("password", "complaint"), [("", "is empty"), ("contraseña", "is not ASCII")])

@@ -15,6 +15,8 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.access import Access
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import profiles
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import revoking
 from ansible_collections.mtls.nginx.plugins.module_utils.common import times
+from ansible_collections.mtls.nginx.plugins.module_utils.site.renewal_notes import Notes
+from ansible_collections.mtls.nginx.plugins.module_utils.site.renewals import pending
 from ansible_collections.mtls.nginx.plugins.module_utils.site.status.judge import (
     Settings,
     ansible_command,
@@ -477,3 +479,31 @@ def test_another_refusal_is_wrong_but_not_open(small, expected, got):
     answer = {"facts": {"nginx": FACTS}, "probe": {"attempts": [attempt(expected, got)]}}
     status = status_of([small.plan], times.now(), Settings(), {"nas": answer})
     assert kinds(status) == ["host_wrong"]
+
+
+def test_who_has_not_fetched_the_next_certificate(tmp_path):
+    """All have one; that of the first two ends in five days, and one of them is in use already."""
+    fleet = samples.Fleet(tmp_path / "pki")
+    fleet.clients("anna-phone", "ben-phone", age=360)
+    fleet.clients("eva-phone", age=340)
+    fleet.issue("anna-phone", "ben-phone", "eva-phone", age=5)
+    fleet.service("nas", "nas")
+    fleet.servers(age=20)
+    fleet.crl(age=9)
+    assert kinds(fleet.status()) == []
+    (before,) = fleet.status().authorities
+    assert {client.renewal for client in before.clients} == {None}
+    fleet.service("nas", "photos", self_renewal=True)
+    fleet.servers(age=20)
+    notes = Notes(str(fleet.path))
+    serials = {renewal.client: renewal.serial for renewal in pending(str(fleet.path), None)}
+    moment = times.iso(times.now())
+    notes.note_callers(
+        {serials["ben-phone"]: {}}, [{"serial": serials["ben-phone"], "status": 200, "last": moment, "fetched": None}]
+    )
+    notes.save()
+    status = fleet.status()
+    assert found(status) == [(ACT_SOON, "renewal_waiting", (f"anna-phone ({day(5)})",))]
+    assert "They can ask Ana (ana@example.com)." in status.findings[0].remedy
+    states = {client.name: client.renewal.state for client in status.authorities[0].clients}
+    assert states == {"anna-phone": "waiting", "ben-phone": "used", "eva-phone": "waiting"}

@@ -1,0 +1,114 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which CRLs may take the place of those that a host has; who signed them, openssl says."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.numbers import hexadecimal
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.host import certificates, crl_check
+from ansible_collections.mtls.nginx.tests.gate import pki
+
+URL = "http://crl.test/crl.pem"
+DAY = 86400
+
+
+@pytest.fixture
+def authority(tmp_path):
+    return pki.Authority(tmp_path / "pki", "Devices")
+
+
+@pytest.fixture
+def held(authority):
+    """The first CRL, which a host has; the authority has revoked somebody since."""
+    first = authority.crl.encode()
+    authority.revoke(authority.client("phone"))
+    return first
+
+
+def check(authority, new, held, *, now=None, ca=None):
+    return crl_check.check(URL, new, held, (ca or authority.chain).encode(), time.time() if now is None else now)
+
+
+def refused(*arguments, **options):
+    with pytest.raises(MtlsError) as caught:
+        check(*arguments, **options)
+    return str(caught.value)
+
+
+def test_a_newer_one_is_taken(authority, held):
+    new = authority.crl.encode()
+    assert check(authority, new, held) == new
+    assert list(certificates.revoked(new)[0][1]) == [hexadecimal(authority.client("phone").certificate.serial_number)]
+
+
+def test_the_same_one_is_the_one_on_the_host_whatever_is_around_it(authority, held):
+    assert check(authority, b"text of somebody's\n" + held, held) == held
+
+
+def test_an_older_one(authority, held):
+    said = refused(authority, held, authority.crl.encode())
+    assert said.startswith(f"{URL}: has CRL 1 of CN=Devices,O=Acme, and this host has CRL 2, which is newer;")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"<html>log in</html>", "is a web page"),
+        (b"", "is no CRL in PEM"),
+        (b"-----BEGIN X509 CRL-----\nMIIB\n-----END X509 CRL-----\n", "damaged or cut off"),
+    ],
+)
+def test_something_else(authority, held, content, said):
+    assert said in refused(authority, content, held)
+
+
+def test_a_certificate_among_them(authority, held):
+    said = refused(authority, (authority.crl + authority.chain).encode(), held)
+    assert "has a CERTIFICATE in it, and must contain CRLs only" in said
+
+
+def test_one_that_was_cut_off(authority, held):
+    crl = authority.crl.encode()
+    assert "damaged or cut off" in refused(authority, crl[: len(crl) // 2] + b"\n-----END X509 CRL-----\n", held)
+
+
+def test_another_ca_of_the_same_name(authority, held, tmp_path):
+    other = pki.Authority(tmp_path / "other", "Devices")
+    other.revoke(other.client("phone"))
+    said = refused(authority, other.crl.encode(), held)
+    assert "the CRL of CN=Devices,O=Acme was not signed by a CA that this host trusts" in said
+
+
+def test_each_ca_of_the_host_needs_one(authority, held, tmp_path):
+    other = pki.Authority(tmp_path / "other", "Second")
+    said = refused(authority, authority.crl.encode(), held, ca=authority.chain + other.chain)
+    assert "there is no CRL of CN=Second,O=Acme, which this host trusts, and nginx would refuse every client" in said
+
+
+@pytest.mark.parametrize(("days", "said"), [(-2, "is valid from"), (12, "expired on")])
+def test_a_clock_that_is_off(authority, held, days, said):
+    told = refused(authority, authority.crl.encode(), held, now=time.time() + days * DAY)
+    assert said in told
+    assert "and the clock of this host says" in told
+    assert "Set the clock if it is wrong" in told
+
+
+def test_two_of_one_issuer(authority, held):
+    assert "has two CRLs of CN=Devices,O=Acme" in refused(authority, authority.crl.encode() + held, held)
+
+
+def test_openssl_is_missing(authority, held, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "there is no program openssl to check the CRL with" in refused(authority, authority.crl.encode(), held)
+
+
+def test_what_is_no_longer_listed(authority, held):
+    new = authority.crl.encode()
+    assert crl_check.no_longer_listed(held, new) == list(certificates.revoked(new)[0][1])
+    assert crl_check.no_longer_listed(new, held) == []
