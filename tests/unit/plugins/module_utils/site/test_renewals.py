@@ -110,7 +110,11 @@ def test_the_profile_is_that_of_the_p12(pki):
 
 
 @pytest.mark.parametrize(
-    "password", ["secret", "a long password that somebody made up", "aaaa-bbbb-cccc-dddd-eeee", "", p12.new_password()]
+    "password",
+    [
+        *("secret", "a long password that somebody made up", "aaaa-bbbb-cccc-dddd-eeee", ""),
+        pytest.param(p12.new_password(), id="another generated one"),
+    ],
 )
 def test_only_with_a_password_that_was_generated_for_it(pki, password):
     renewed(pki, "phone")
