@@ -124,7 +124,9 @@ class ActionModule(HostAction):
     def _result(self) -> dict[str, t.Any]:
         _validation, arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)
         self._arguments: dict[str, t.Any] = {**arguments, "conf_path": os.path.normpath(arguments["conf_path"])}
-        services = inventory_reader().services(self._host, {"mtls_services": arguments["services"]})
+        services = inventory_reader().services(
+            self._host, {"mtls_services": arguments["services"]}, base_dir(self._task_vars)
+        )
         bring = self._bring_crl if arguments["crl_only"] else self._bring_all
         return bring(services)
 
