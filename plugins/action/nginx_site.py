@@ -142,6 +142,7 @@ class ActionModule(HostAction):
         services = inventory_reader().services(
             self._host,
             {"mtls_services": arguments["services"], "mtls_self_renewal": self._variable("mtls_self_renewal", False)},
+            base_dir(self._task_vars),
         )
         bring = self._bring_crl if arguments["crl_only"] else self._bring_all
         return bring(services)

@@ -46,8 +46,9 @@ options:
         description:
           - The type of a new private key.
           - Left out, an existing key is kept and a new one is of O(key_type).
+          - Browsers and phones offer no V(ed25519) certificate; a client that is to have a C(.mobileconfig) is refused.
         type: str
-        choices: [rsa, ecdsa]
+        choices: [rsa, ecdsa, ed25519]
       csr:
         description:
           - The path on the controller of a certificate signing request in PEM, for a key that never leaves its device.
@@ -101,9 +102,9 @@ options:
     type: int
     default: 30
   key_type:
-    description: The type of new private keys, RSA with 2048 bits or ECDSA on P-256.
+    description: The type of new private keys, RSA with 2048 bits, ECDSA on P-256, or Ed25519.
     type: str
-    choices: [rsa, ecdsa]
+    choices: [rsa, ecdsa, ed25519]
     default: rsa
   crl_distribution_point:
     description:
@@ -336,7 +337,7 @@ SPEC = {
             "options": {
                 "name": {"type": "str", "required": True},
                 "subject": {"type": "dict"},
-                "key_type": {"type": "str", "choices": ["rsa", "ecdsa"]},
+                "key_type": {"type": "str", "choices": ["rsa", "ecdsa", "ed25519"]},
                 "csr": {"type": "path"},
                 "days": {"type": "int"},
                 "renew_before": {"type": "int"},
@@ -349,7 +350,7 @@ SPEC = {
         },
         "days": {"type": "int", "default": 365},
         "renew_before": {"type": "int", "default": 30},
-        "key_type": {"type": "str", "choices": ["rsa", "ecdsa"], "default": "rsa"},
+        "key_type": {"type": "str", "choices": ["rsa", "ecdsa", "ed25519"], "default": "rsa"},
         "crl_distribution_point": {"type": "str"},
         "mobileconfig": {"type": "bool", "default": False},
         "profile_ca": {"type": "bool", "default": False},

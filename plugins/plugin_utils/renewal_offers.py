@@ -7,13 +7,14 @@
 from __future__ import annotations
 
 import typing as t
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from ansible.utils.display import Display
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common import times
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.site import renewals
+from ansible_collections.mtls.nginx.plugins.module_utils.site.allow_lists import AllowList
 from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import AuthorityPlan
 from ansible_collections.mtls.nginx.plugins.module_utils.site.renewal_notes import Notes
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service
@@ -56,13 +57,13 @@ class RenewalOffers:
         """
         found = {}
         foreseen = plans() if self._check and self._authorities else {}
-        for trust, path, names, waiting in self._waiting():
+        for trust, path, listed, waiting in self._waiting():
             notes = self._heard_of(trust, path, waiting)
             found[trust] = renewals.offers(path, waiting, notes)
             self._save(notes)
             if path in foreseen:
                 plan = foreseen[path]
-                found[trust] += renewals.foreseen(path, names, plan.clients, plan.settings["client_renew_before"])
+                found[trust] += renewals.foreseen(path, listed, plan.clients, plan.settings["client_renew_before"])
             for warning in renewals.warnings(found[trust]):
                 display.warning(warning)
         return found
@@ -72,7 +73,7 @@ class RenewalOffers:
         try:
             return [
                 offer
-                for _trust, path, _names, waiting in self._waiting()
+                for _trust, path, _listed, waiting in self._waiting()
                 for offer in renewals.offers(path, waiting, Notes(path))
             ]
         except (MtlsError, OSError) as error:
@@ -82,16 +83,16 @@ class RenewalOffers:
     def hear(self) -> None:
         """Note who has fetched a certificate, or uses it: after the CRL, which comes first."""
         try:
-            for trust, path, _names, waiting in self._waiting():
+            for trust, path, _listed, waiting in self._waiting():
                 self._save(self._heard_of(trust, path, waiting))
         except (MtlsError, OSError) as error:
             display.warning(f"{self._host}: who has fetched a certificate is not known: {error}")
 
-    def _waiting(self) -> Iterator[tuple[str, str, Collection[str] | None, list[renewals.Renewal]]]:
-        """Yield, for each ``Service.trust``, the authority, who may fetch here (None: all), and what waits."""
+    def _waiting(self) -> Iterator[tuple[str, str, AllowList | None, list[renewals.Renewal]]]:
+        """Yield, for each ``Service.trust``, the authority, who may fetch here (None: every client), and what waits."""
         for trust, (path, services) in self._authorities.items():
-            names = renewals.entitled(services)
-            yield trust, path, names, renewals.pending(path, names)
+            listed = renewals.entitled(services)
+            yield trust, path, listed, renewals.pending(path, listed)
 
     def _heard_of(self, trust: str, path: str, waiting: Sequence[renewals.Renewal]) -> Notes:
         """Return the notes of an authority, with what the host's access logs say."""

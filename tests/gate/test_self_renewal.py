@@ -25,6 +25,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client impor
 from ansible_collections.mtls.nginx.plugins.module_utils.host import nginx_conf, snippets
 from ansible_collections.mtls.nginx.plugins.module_utils.host.request import Snippet
 from ansible_collections.mtls.nginx.plugins.module_utils.site import renewals
+from ansible_collections.mtls.nginx.plugins.module_utils.site.allow_lists import AllowList
 from ansible_collections.mtls.nginx.plugins.module_utils.site.renewal_notes import Notes
 
 from . import http2, pki
@@ -335,7 +336,7 @@ def test_a_revoked_client_gets_nothing_and_neither_does_its_resumed_session(new_
     for session in (None, first.session):
         answer = fetch(host, "renewal.p12", fleet.first["phone"], tls="TLSv1.2", session=session)
         assert answer.status in (400, 421)
-    assert renewals.pending(str(fleet.authority.path), ["phone"]) == []
+    assert renewals.pending(str(fleet.authority.path), AllowList(("phone",))) == []
 
 
 # --- with the other options of a service

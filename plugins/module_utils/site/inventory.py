@@ -5,12 +5,13 @@
 """The inventory as a whole: which authority serves which clients and servers, and whether hosts contradict each other.
 
 The union is taken over all hosts that are given, an authority (``mtls_ca_dir``) at a time. Nothing here touches a file
-but to see where a relative path leads.
+but the certificates on allow lists.
 """
 
 from __future__ import annotations
 
 import copy
+import functools
 import os
 import re
 import typing as t
@@ -176,7 +177,7 @@ class AuthorityPlan:
             }
             if service.self_renewal:
                 urls = [f"{url.rstrip('/')}{RENEWAL_PATH}" for url in service.urls if "*" not in url]
-                allow = None if service.allow is None else list(service.allow)
+                allow = None if service.allow is None else list(service.allow.names)
                 found |= {"renewal_urls": urls, "renewal_allow": allow}
             if service.present and found not in described:
                 described.append(found)
@@ -252,7 +253,7 @@ class InventoryReader:
             own = self._ca_settings(host, values, base_dir)
             try:
                 server = self._validate(host, values, self._server_spec)
-                services = _services(host, server)
+                services = _services(host, server, base_dir)
                 if server["mtls_require_allow"]:
                     _require_allow(host, services)
             except MtlsError:
@@ -311,7 +312,7 @@ class InventoryReader:
                 continue
             try:
                 server = self._validate(host, values, self._server_spec)
-                services = _services(host, server)
+                services = _services(host, server, base_dirs[host])
                 uses_own = _uses_its_own(own, services)
             except MtlsError as error:
                 if host not in spared:
@@ -385,12 +386,12 @@ class InventoryReader:
             self._fleet = (fleet, self._validate(host, given, spec)[_FLEET])
         return {**settings, _FLEET: self._fleet[1]}
 
-    def services(self, host: str, values: Mapping[str, t.Any]) -> list[Service]:
-        """Return one host's services.
+    def services(self, host: str, values: Mapping[str, t.Any], base_dir: str | None) -> list[Service]:
+        """Return one host's services; relative paths of certificates on allow lists start at ``base_dir``.
 
         :raises MtlsError: as ``plan`` does.
         """
-        return _services(host, self._validate(host, values, self._server_spec))
+        return _services(host, self._validate(host, values, self._server_spec), base_dir)
 
     def watch(self, host: str, values: Mapping[str, t.Any]) -> tuple[int, list[str]]:
         """Return after how many days without the controller a host tells which command; an empty one for nobody.
@@ -414,9 +415,10 @@ class InventoryReader:
         return validated
 
 
-def _services(host: str, server: Mapping[str, t.Any]) -> list[Service]:
+def _services(host: str, server: Mapping[str, t.Any], base_dir: str | None) -> list[Service]:
     """Return the services in a host's variables of the ``server`` role, validated."""
-    return parse_services(host, server["mtls_services"], self_renewal=server["mtls_self_renewal"])
+    place = functools.partial(beside_inventory, base_dir=base_dir)
+    return parse_services(host, server["mtls_services"], place, self_renewal=server["mtls_self_renewal"])
 
 
 def _check_days(host: str, settings: Mapping[str, t.Any]) -> None:
@@ -492,9 +494,10 @@ def _check_text(where: str, value: t.Any, spec: Mapping[str, t.Any]) -> None:
 
     A whole number may be meant, as a name; ``as_written`` has refused it where it would be a secret or a serial.
     """
-    if spec.get("elements") == "str" and isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
+    if spec.get("elements") in ("str", "raw") and isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
         for number, item in enumerate(value, 1):
-            _check_text(f"{where}, item {number}", item, {"type": "str"})
+            if spec["elements"] == "str" or not isinstance(item, Mapping):
+                _check_text(f"{where}, item {number}", item, {"type": "str"})
     elif spec.get("type") == "str":
         what = next((name for kind, name in _NO_TEXT if isinstance(value, kind)), None)
         if what == "a number" and isinstance(value, int):
@@ -686,7 +689,7 @@ class _Collector:
     def _refuse_lookalikes(self) -> None:
         """Nginx's maps ignore case, so names or subjects that differ in nothing else are one client to nginx."""
         by_name: dict[str, str] = {}
-        by_dn: dict[str, str] = {}
+        by_dn: dict[str, tuple[str, str]] = {}
         for name, defined in self._clients.items():
             other = by_name.setdefault(name.casefold(), name)
             if other != name:
@@ -696,12 +699,21 @@ class _Collector:
                 )
             subject = defined.definition.get("subject") or {"CN": name}
             dn = nginx_dn(subject_name(subject, name))
-            other = by_dn.setdefault(dn.lower(), name)
+            other, _dn = by_dn.setdefault(dn.lower(), (name, dn))
             if other != name:
                 raise MtlsError(
                     f"clients {self._said(other)} and {self._said(name)} have the same subject ({dn}),"
                     " so nginx could not tell them apart; change the subject of one of them"
                 )
+        for host, service in self._plan.services:
+            for dn in service.subjects:
+                other, theirs = by_dn.get(dn.lower(), ("", dn))
+                if theirs != dn:
+                    raise MtlsError(
+                        f"host {host}, service {service.name}: allow has the subject {dn}, and client"
+                        f" {self._said(other)} differs from it only in case, which nginx's maps ignore; change the"
+                        " subject of that client, or list it by its name"
+                    )
 
     def _said(self, name: str) -> str:
         return f"'{name}' (host {self._clients[name].host})"

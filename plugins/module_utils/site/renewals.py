@@ -14,7 +14,7 @@ import hashlib
 import os
 import re
 import typing as t
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -26,6 +26,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.ownership im
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.layout import ClientFiles, Layout
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.register import SERVERS, Register, RegisterEntry
 from ansible_collections.mtls.nginx.plugins.module_utils.common import files, times
+from ansible_collections.mtls.nginx.plugins.module_utils.site.allow_lists import AllowList
 from ansible_collections.mtls.nginx.plugins.module_utils.site.renewal_notes import Notes
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service
 
@@ -78,19 +79,21 @@ class Offer:
         return {f"{self.token}.{ending}": content for ending, content in self.files.items()}
 
 
-def entitled(services: Iterable[Service]) -> Collection[str] | None:
-    """Return the clients that may fetch their next certificate at one of the services, None for all."""
-    found: dict[str, None] = {}
+def entitled(services: Iterable[Service]) -> AllowList | None:
+    """Return who may fetch the next certificate at one of the services, None for every client."""
+    names: dict[str, None] = {}
+    subjects: dict[str, None] = {}
     for service in services:
-        if service.self_renewal and service.allow is None:
-            return None
         if service.self_renewal:
-            found.update(dict.fromkeys(service.allow or ()))
-    return list(found)
+            if service.allow is None:
+                return None
+            names.update(dict.fromkeys(service.allow.names))
+            subjects.update(dict.fromkeys(service.allow.subjects))
+    return AllowList(tuple(names), tuple(subjects))
 
 
-def pending(path: str, names: Collection[str] | None) -> list[Renewal]:
-    """Return the renewals of these clients (None: all) of the authority in ``path``.
+def pending(path: str, listed: AllowList | None) -> list[Renewal]:
+    """Return the renewals of the clients on a list (None: all) of the authority in ``path``.
 
     :raises MtlsError: the authority's files cannot be read.
     """
@@ -98,7 +101,12 @@ def pending(path: str, names: Collection[str] | None) -> list[Renewal]:
     if not os.path.exists(layout.certificate) or layout.is_trusted():
         return []
     record, register, now = read_authority(path).record, Register.load(path), times.now()
-    held = {name: entry for name in (register if names is None else names) if (entry := register.get(name)) is not None}
+    names = register if listed is None or listed.subjects else listed.names
+    held = {
+        name: entry
+        for name in names
+        if (entry := register.get(name)) is not None and (listed is None or listed.has(name, entry.dn))
+    }
     # Nearly all clients have one valid certificate only: these are not looked at.
     others = dict(record.live(now, besides={entry.serial for entry in held.values()}))
     subjects = set(others.values())
@@ -146,9 +154,7 @@ def _renewal(layout: Layout, name: str, entry: RegisterEntry, earlier: Sequence[
     )
 
 
-def foreseen(
-    path: str, names: Collection[str] | None, clients: Sequence[Mapping[str, t.Any]], days: int
-) -> list[Offer]:
+def foreseen(path: str, listed: AllowList | None, clients: Sequence[Mapping[str, t.Any]], days: int) -> list[Offer]:
     """Return what a run would offer that renews first, for check mode: stand-ins, whose content is not known yet.
 
     ``clients`` are the inventory's, ``days`` is what counts where one says no ``renew_before``.
@@ -164,7 +170,8 @@ def foreseen(
             continue
         renew_before = days if client.get("renew_before") is None else client["renew_before"]
         end = times.from_iso(entry.not_after)
-        if (names is None or client["name"] in names) and now < end <= times.in_days(now, renew_before, "renew_before"):
+        on_list = listed is None or listed.has(client["name"], entry.dn)
+        if on_list and now < end <= times.in_days(now, renew_before, "renew_before"):
             certificate = read_certificates(ClientFiles.of(layout.clients, client["name"]).certificate)[0]
             follows = {entry.serial: entry.fingerprint}
             renewal = Renewal(client["name"], entry.serial, now, end, end, certificate, follows)

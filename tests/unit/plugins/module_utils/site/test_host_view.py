@@ -160,3 +160,24 @@ def test_only_who_needs_them_has_the_hosts_public_cas_looked_for():
     assert needs_system_ca(parse_services("web", [{**raw, "upstream_tls": tls}]))
     assert not needs_system_ca(parse_services("web", [{**raw, "upstream_tls": {**tls, "ca": "a.crt"}}]))
     assert not needs_system_ca(parse_services("web", [{**raw, "upstream": "http://b.lan"}]))
+
+
+def test_a_subject_on_a_list_has_one_line_though_a_client_has_it_too():
+    listed = ["phone", {"dn": "CN=PHONE"}, {"dn": "CN=a+UID=7,O=Acme"}]
+    found = view({"allow": listed}, clients={"phone": ["CN=phone"]})
+    assert [(line.key, line.comment) for line in found.clients] == [
+        ("SUCCESS:CN=phone", ""),
+        ("SUCCESS:CN=a+UID=7,O=Acme", ""),
+    ]
+
+
+def test_a_subject_is_on_every_list_by_whatever_way_it_is_on_each():
+    service = {"allow": [{"dn": "CN=phone"}, "b"], "paths": [{"path": "/a/", "allow": ["phone", {"dn": "CN=x"}]}]}
+    found = view(service, clients={"phone": ["CN=phone"], "b": ["CN=b"]})
+    assert [line.key for line in found.clients] == [
+        "rest:SUCCESS:CN=b",
+        "rest:SUCCESS:CN=phone",
+        "p0:SUCCESS:CN=phone",
+        "p0:SUCCESS:CN=x",
+        "every:SUCCESS:CN=phone",
+    ]

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives import hashes
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import p12
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client import Client
 from ansible_collections.mtls.nginx.plugins.module_utils.site import renewals
+from ansible_collections.mtls.nginx.plugins.module_utils.site.allow_lists import AllowList
 from ansible_collections.mtls.nginx.plugins.module_utils.site.renewal_notes import Notes
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import parse_services
 from ansible_collections.mtls.nginx.tests.unit.support import later
@@ -33,8 +34,8 @@ def renewed(pki, *names, **options):
     return first
 
 
-def pending(pki, names=None):
-    return renewals.pending(str(pki.path), names)
+def pending(pki, listed=None):
+    return renewals.pending(str(pki.path), listed)
 
 
 def offers(pki, notes=None):
@@ -49,12 +50,14 @@ def test_nobody_without_a_renewal(pki):
 
 def test_a_renewal_follows_the_certificate_that_is_still_valid(pki):
     first = renewed(pki, "phone", "laptop")["phone"]
-    (renewal,) = pending(pki, ["phone"])
+    (renewal,) = pending(pki, AllowList(("phone",)))
     assert renewal.client == "phone"
     assert list(renewal.follows.values()) == [first.fingerprint(hashes.SHA1()).hex()]
     assert renewal.until == first.not_valid_after_utc < renewal.not_after
     assert len(pending(pki)) == 2
-    assert pending(pki, ["nobody"]) == []
+    assert pending(pki, AllowList(("nobody",))) == []
+    (renewal,) = pending(pki, AllowList((), ("CN=Laptop",)))
+    assert renewal.client == "laptop"
 
 
 def test_not_of_what_is_revoked_or_has_expired(pki, monkeypatch):
@@ -171,10 +174,11 @@ def test_who_may_fetch_somewhere():
         return renewals.entitled(parse_services("web", raw))
 
     here = {"self_renewal": True}
-    assert allowed({**here, "allow": ["a", "b"]}, {**here, "allow": ["b", "c"]}) == ["a", "b", "c"]
-    assert allowed({**here, "allow": ["a"]}, {"allow": ["b"]}, {}) == ["a"]
+    assert allowed({**here, "allow": ["a", "b"]}, {**here, "allow": ["b", "c"]}) == AllowList(("a", "b", "c"))
+    assert allowed({**here, "allow": ["a"]}, {"allow": ["b"]}, {}) == AllowList(("a",))
     assert allowed({**here, "allow": ["a"]}, here) is None
-    assert allowed({**here, "allow": ["a"], "paths": [{"path": "/x/", "allow": ["z"]}]}) == ["a"]
+    assert allowed({**here, "allow": ["a"], "paths": [{"path": "/x/", "allow": ["z"]}]}) == AllowList(("a",))
+    assert allowed({**here, "allow": [{"dn": "CN=a"}]}) == AllowList((), ("CN=a",))
 
 
 def test_check_mode_foresees_who_is_renewed(pki):
@@ -183,7 +187,7 @@ def test_check_mode_foresees_who_is_renewed(pki):
     found = renewals.foreseen(str(pki.path), None, clients, 2)
     assert [offer.renewal.client for offer in found] == ["phone"]
     assert renewals.map_lines(found) != ""
-    assert renewals.foreseen(str(pki.path), ["laptop"], clients, 2) == []
+    assert renewals.foreseen(str(pki.path), AllowList(("laptop",)), clients, 2) == []
     assert len(renewals.foreseen(str(pki.path), None, clients, 10)) == 2
     revoked = [{"name": "phone", "renew_before": 10, "state": "revoked"}]
     assert renewals.foreseen(str(pki.path), None, revoked, 2) == []

@@ -507,3 +507,12 @@ def test_who_has_not_fetched_the_next_certificate(tmp_path):
     assert "They can ask Ana (ana@example.com)." in status.findings[0].remedy
     states = {client.name: client.renewal.state for client in status.authorities[0].clients}
     assert states == {"anna-phone": "waiting", "ben-phone": "used", "eva-phone": "waiting"}
+
+
+def test_who_enters_by_a_subject_on_a_list(small):
+    small.service("nas", "by-subject", allow=[{"dn": "CN=Tablet-kitchen"}, {"dn": "CN=a+UID=7"}])
+    (authority,) = small.status().authorities
+    entered = {client.name: client.enters for client in authority.clients}
+    assert entered["tablet-kitchen"] == ("nas/by-subject",)
+    assert entered["laptop-work"] == ("nas/nas",)
+    assert authority.services[-1].subjects == ("CN=Tablet-kitchen", "CN=a+UID=7")
