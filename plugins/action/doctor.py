@@ -78,7 +78,10 @@ class ActionModule(HostAction):
         """Ask for what is behind the gate, as the client whom it has let in; return what is wrong with it."""
         service = found.service
         was_let_in = reality.as_client and reality.answer is not None and reality.answer.status == probe.LET_IN
-        if service is None or found.identity is None or not was_let_in or not service.opens_page(found.intent.client):
+        if service is None or found.identity is None or not was_let_in:
+            return None
+        certificate = found.record.certificate
+        if not service.opens_page(found.intent.client, certificate.dn if certificate else None):
             return None
         target = service.target(probe_address(arguments["address"], service, self._task_vars))
         return pages.trouble(service, probe.ask(target, pages.attempt(service, found.intent.who, *found.identity)))

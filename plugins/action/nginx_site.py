@@ -135,7 +135,9 @@ class ActionModule(HostAction):
             **settings,
             "conf_path": os.path.normpath(settings["conf_path"]),
         }
-        services = inventory_reader().services(self._host, {"mtls_services": arguments["services"]})
+        services = inventory_reader().services(
+            self._host, {"mtls_services": arguments["services"]}, base_dir(self._task_vars)
+        )
         bring = self._bring_crl if arguments["crl_only"] else self._bring_all
         return bring(services)
 

@@ -73,7 +73,7 @@ class ActionModule(ActionBase):
         host = task_vars["inventory_hostname"]
         try:
             refuse_facts(task_vars, [host])
-            services = inventory_reader().services(host, {"mtls_services": arguments["services"]})
+            services = inventory_reader().services(host, {"mtls_services": arguments["services"]}, base_dir(task_vars))
             present = [service for service in services if service.present]
             witnesses = {
                 service.authority: Witnesses.load(

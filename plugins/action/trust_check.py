@@ -33,7 +33,9 @@ class ActionModule(HostAction):
     def _result(self) -> dict[str, t.Any]:
         _validation, arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)
         conf_path = os.path.normpath(arguments["conf_path"])
-        services = inventory_reader().services(self._host, {"mtls_services": arguments["services"]})
+        services = inventory_reader().services(
+            self._host, {"mtls_services": arguments["services"]}, base_dir(self._task_vars)
+        )
         authorities = authorities_of(services, arguments["authority"], base_dir(self._task_vars))
         standings = [
             Standing.of(os.path.dirname(conf_path), trust, path)

@@ -9,16 +9,23 @@ import re
 import shutil
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.x509.oid import NameOID
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.access import Access, open_authority
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import keys, profiles
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import clients
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client import Client
 from ansible_collections.mtls.nginx.tests.authorities import new_authority
+from ansible_collections.mtls.nginx.tests.gate import pki
 from ansible_collections.mtls.nginx.tests.ports import free_port
 
 from .conftest import REPOSITORY, tree
 
 REFRESH = REPOSITORY / "playbooks" / "refresh_crl.yml"
+DOCTOR = REPOSITORY / "playbooks" / "doctor.yml"
+STATUS = REPOSITORY / "playbooks" / "status.yml"
 
 
 class Elsewhere:
@@ -145,3 +152,76 @@ def test_check_mode_says_what_a_first_run_would_do(fleet):
     assert not (fleet.inventory / "visitors").exists()
     assert not (fleet.inventory / "partners").exists()
     assert fleet.hosts["nas"].pid is None
+
+
+def test_whom_no_client_of_the_inventory_can_describe(fleet, elsewhere, tmp_path):
+    """Two attributes in one RDN, an attribute that subjects do not have, and CN, O, CN in that order."""
+    cn, o, uid = NameOID.COMMON_NAME, NameOID.ORGANIZATION_NAME, NameOID.USER_ID
+    description = x509.ObjectIdentifier("2.5.4.13")
+    issuer = profiles.Issuer(
+        x509.load_pem_x509_certificate((elsewhere.path / "ca.crt").read_bytes()),
+        keys.load_key(str(elsewhere.path / "ca.key")),
+    )
+
+    def issued(*rdns):
+        name = x509.Name([x509.RelativeDistinguishedName([x509.NameAttribute(*pair) for pair in rdn]) for rdn in rdns])
+        return pki.forged(tmp_path, name, issuer)
+
+    anna = issued([(o, "Acme")], [(cn, "anna"), (uid, "7")])
+    bob = issued([(description, "red")], [(cn, "bob")])
+    dora = issued([(cn, "people")], [(o, "Acme")], [(cn, "dora")])
+
+    def entered():
+        everybody = {"anna": anna, "bob": bob, "dora": dora}
+        return {
+            who: fleet.ask(fleet.port, identity=(str(one.path), str(one.path)), host="visitors.lan").status
+            for who, one in everybody.items()
+        }
+
+    def doctor(one):
+        path = tmp_path / "asked.crt"
+        path.write_bytes(one.certificate.public_bytes(serialization.Encoding.PEM))
+        run = fleet.run(
+            "--limit", "nas", "-e", "mtls_service=visitors", "-e", f"mtls_certificate={path}", playbook=DOCTOR
+        )
+        assert run.returncode == 0, run.text
+        return " ".join(run.text.split())
+
+    fleet.ok()
+    assert entered() == {"anna": 403, "bob": 403, "dora": 403}
+    advice = f"add its subject to allow of the service visitors as it stands, {{dn: '{anna.dn}'}}"
+    assert advice in doctor(anna)
+
+    # What the doctor says is done as it says it, and the others by their certificates, from the inventory's folder.
+    (fleet.inventory / "files").mkdir()
+    (fleet.inventory / "files" / "bob.crt").write_bytes(bob.certificate.public_bytes(serialization.Encoding.DER))
+    (fleet.inventory / "files" / "dora.crt").write_bytes(dora.certificate.public_bytes(serialization.Encoding.PEM))
+    visitors = fleet.host_vars["nas"]["mtls_services"][2]
+    visitors["allow"] += [{"dn": anna.dn}, {"certificate": "files/bob.crt"}]
+    visitors["paths"] = [{"path": "/only/", "allow": [{"certificate": "files/dora.crt"}]}]
+    plan = fleet.ok("--check")
+    said = " ".join(plan.text.split())
+    assert f"visitors: + '{bob.dn}', '{anna.dn}' — on nas" in said
+    assert f"visitors /only/: new; + '{dora.dn}' — on nas" in said
+    assert entered() == {"anna": 403, "bob": 403, "dora": 403}
+    run = fleet.ok()
+    assert all(one.dn in " ".join(run.text.split()) for one in (anna, bob, dora)), run.text
+    assert entered() == {"anna": 200, "bob": 200, "dora": 403}
+    at_path = {
+        who: fleet.ask(fleet.port, "/only/x", identity=(str(one.path), str(one.path)), host="visitors.lan").status
+        for who, one in {"anna": anna, "dora": dora}.items()
+    }
+    assert at_path == {"anna": 403, "dora": 200}
+    assert fleet.ok().changed == 0
+    assert "would be let in" in doctor(anna)
+    assert fleet.run(playbook=STATUS).returncode == 0
+    page = (fleet.inventory / "status" / "index.html").read_text()
+    assert all(one.dn in page for one in (anna, bob, dora))
+
+    # A certificate that is no longer there stops the run before anything changes.
+    (fleet.inventory / "files" / "bob.crt").unlink()
+    before = tree(fleet.hosts["nas"].folder / "conf.d")
+    said = fleet.refused()
+    assert "host nas, service visitors: allow, item 3" in said
+    assert str(fleet.inventory / "files" / "bob.crt") in said
+    assert tree(fleet.hosts["nas"].folder / "conf.d") == before

@@ -179,6 +179,10 @@ class _Plain:
         """Return a text that nobody vouches for."""
         return printable(text, most=200)
 
+    def name(self, text: str) -> str:
+        """Return who somebody is; a subject has commas of its own."""
+        return f"'{self.text(text)}'" if "," in text else self.text(text)
+
     def place(self, text: str) -> str:
         """Return the name of a service."""
         return self.text(text)
@@ -193,9 +197,9 @@ class _Plain:
         parts += [change.state] if change.state else []
         parts += [f"no longer {self.text(door)}" for door in change.closed]
         if change.gained:
-            parts.append("+ " + self._names([self.text(name) for name in change.gained]))
+            parts.append("+ " + self._names([self.name(name) for name in change.gained]))
         if change.lost:
-            lost = [f"{self.text(name)} ({why})" if why else self.text(name) for name, why in change.lost]
+            lost = [f"{self.name(name)} ({why})" if why else self.name(name) for name, why in change.lost]
             parts.append(f"{_MINUS} " + self._names(lost))
         services = first_few([self.place(place) for place in places], _MOST_HOSTS)
         on = first_few([self.text(host) for host in hosts], _MOST_HOSTS)
@@ -213,6 +217,10 @@ class _Markdown(_Plain):
     def text(self, text: str) -> str:
         """Return a text as a code span (CommonMark 0.31, section 6.1), where nobody is mentioned either."""
         return code(super().text(text))
+
+    def name(self, text: str) -> str:
+        """Return who somebody is."""
+        return self.text(text)
 
     def place(self, text: str) -> str:
         """Return the name of a service."""

@@ -20,6 +20,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import fi
 from ansible_collections.mtls.nginx.plugins.module_utils.common.names import nearest
 from ansible_collections.mtls.nginx.plugins.module_utils.host.access_log import LoggedRequest
 from ansible_collections.mtls.nginx.plugins.module_utils.site import pages, verify_errors
+from ansible_collections.mtls.nginx.plugins.module_utils.site.allow_lists import AllowList
 from ansible_collections.mtls.nginx.plugins.module_utils.site.verify_errors import Remedy
 
 _RESTORE = "restore that directory, or correct mtls_ca_dir"
@@ -45,7 +46,7 @@ class Intent:
     service: str
     who: str
     client: str | None
-    allow: tuple[str, ...] | None = None
+    allow: AllowList | None = None
     wanted: bool = True
     given: bool = False
     revoked: bool = False
@@ -259,8 +260,14 @@ class _Case:
         if self.certificate is not None and not (self.certificate.by_authority and self.certificate.for_clients):
             return False
         if self.intent.allow is not None:
-            return self.intent.client in self.intent.allow
+            return self._is_listed
         return self.certificate is not None or self.intent.wanted
+
+    @property
+    def _is_listed(self) -> bool:
+        """Whether the inventory's allow list has the client, by its name or its subject."""
+        allow, dn = self.intent.allow, self.certificate.dn if self.certificate else None
+        return allow is None or allow.has(self.intent.client, dn)
 
     @property
     def must_not(self) -> bool:
@@ -554,7 +561,7 @@ class _Case:
     def _list(self) -> Cause | None:
         """Compare the allow list in the inventory, the map on the host, and a subject that is nearly on it."""
         certificate = self.certificate
-        meant = self.intent.allow is None or self.intent.client in self.intent.allow
+        meant = self._is_listed
         if certificate is None:
             return None if meant else self._not_listed()
         if not certificate.by_authority:
@@ -576,13 +583,13 @@ class _Case:
         return None if meant else self._spelled_otherwise(certificate) or self._not_listed()
 
     def _not_listed(self) -> Cause:
-        allow = self.intent.allow or ()
+        allow = self.intent.allow or AllowList()
         dn = self.certificate.dn if self.certificate else ""
-        close = nearest(self.intent.client or dn.rpartition("CN=")[2], allow)
+        close = nearest(self.intent.client or dn.rpartition("CN=")[2], allow.names)
         text = f"the allow list of {self.where} does not name it"
         text += f"; it names '{close}', who is somebody else" if close else "" if allow else ", and is empty"
         if self.intent.client is None:
-            remedy = "if it should enter, add a client with this subject to mtls_clients and to allow"
+            remedy = f"if it should enter, add its subject to {self._as_it_stands(dn)}"
         else:
             remedy = f"if it should enter, add {self.intent.client} to allow of the service {self.intent.service}"
         return Cause("not_listed", text, f"{remedy}, and run {self.commands.site}")
@@ -591,6 +598,7 @@ class _Case:
         """Look for a subject that a person would take for the same: other order, case, accents or spaces."""
         subjects = [
             *self.record.allow_dns.values(),
+            *(self.intent.allow.subjects if self.intent.allow else ()),
             *((self.host.allow or {}).get("subjects", ()) if self.host else ()),
         ]
         same = next((dn for dn in subjects if dn.lower() != certificate.dn.lower() and alike(dn, certificate.dn)), None)
@@ -598,13 +606,16 @@ class _Case:
             return None
         text = f"{self.it} says {certificate.dn}, and the allow list {same}, which nginx takes for somebody else"
         owner = next((name for name, dn in self.record.allow_dns.items() if dn == same), None)
-        if owner is None:
+        if owner is None and not (self.intent.allow and same in self.intent.allow.subjects):
             return Cause("spelled_otherwise", text, self.commands.site)
-        remedy = (
-            f"give the device the certificate of '{owner}', or write the subject in mtls_clients as the certificate"
-            f" has it and run {self.commands.site}"
-        )
+        first = f"give the device the certificate of '{owner}', or " if owner else ""
+        remedy = f"{first}write the subject into {self._as_it_stands(certificate.dn)} and run {self.commands.site}"
         return Cause("spelled_otherwise", text, remedy)
+
+    def _as_it_stands(self, dn: str) -> str:
+        """Return where a subject goes that no client of the inventory has, as YAML takes it."""
+        quoted = "'" + dn.replace("'", "''") + "'"
+        return f"allow of the service {self.intent.service} as it stands, {{dn: {quoted}}}"
 
     # What is only odd
 

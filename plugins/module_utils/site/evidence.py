@@ -17,7 +17,11 @@ from dataclasses import dataclass, replace
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.access import read_authority
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Entry, Holder, Published
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import crls, numbers, profiles
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.chains import read_certificates, was_issued_by
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.chains import (
+    read_certificates,
+    read_one,
+    was_issued_by,
+)
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.subjects import nginx_dn
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.options import TRUST
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store import handover
@@ -74,7 +78,7 @@ def gather(question: Question, plans: Mapping[str, AuthorityPlan]) -> Evidence:
     path: str | None
     certificate: x509.Certificate | str | None
     if question.certificate is not None:
-        given = _read_certificate(question.certificate)
+        given = read_one(question.certificate)
         path, certificate, home = question.certificate, given, plan
         name = _holder(given, published) if published else None
         who = f"the certificate {os.path.basename(path)} ({nginx_dn(given.subject)})"
@@ -97,7 +101,7 @@ def gather(question: Question, plans: Mapping[str, AuthorityPlan]) -> Evidence:
         present=present,
         elsewhere=elsewhere,
     )
-    record = _record(plan, published, certificate, name, intent.allow or ())
+    record = _record(plan, published, certificate, name, intent.allow.names if intent.allow else ())
     if home is not plan and not isinstance(certificate, x509.Certificate):
         dn = certificate or name or ""
         record = replace(record, certificate=ClientCertificate(dn, issuer=_ca_name(home.path), by_authority=False))
@@ -179,23 +183,6 @@ def _hint(name: str, known: list[str], has: str) -> str:
 def service_names(host: str, plans: Mapping[str, AuthorityPlan]) -> list[str]:
     """Return the names of a host's services, sorted, for a message."""
     return sorted(service.name for plan in plans.values() for owner, service in plan.services if owner == host)
-
-
-def _read_certificate(path: str) -> x509.Certificate:
-    try:
-        with open(path, "rb") as stream:
-            data = stream.read()
-    except OSError as error:
-        raise MtlsError(f"{path}: {(error.strerror or str(error)).lower()}; name a certificate file") from error
-    try:
-        if b"-----BEGIN " in data:
-            return x509.load_pem_x509_certificates(data)[0]
-        return x509.load_der_x509_certificate(data)
-    except ValueError as error:
-        raise MtlsError(
-            f"{path}: holds no certificate in PEM or DER; take it out of a .p12 with: openssl pkcs12 -nokeys -clcerts"
-            " -in FILE"
-        ) from error
 
 
 def _holder(certificate: x509.Certificate, published: Published) -> str | None:

@@ -18,6 +18,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.common.contact import C
 from ansible_collections.mtls.nginx.plugins.module_utils.common.probe import GATE_PATH
 from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_conf import literal_key
 from ansible_collections.mtls.nginx.plugins.module_utils.site import host_paths
+from ansible_collections.mtls.nginx.plugins.module_utils.site.allow_lists import AllowList
 from ansible_collections.mtls.nginx.plugins.module_utils.site.host_paths import TrustPaths
 from ansible_collections.mtls.nginx.plugins.module_utils.site.identity_headers import RFC9440
 from ansible_collections.mtls.nginx.plugins.module_utils.site.publication import Publication
@@ -163,7 +164,7 @@ class ServiceView:
     hsts: str | None  # the value of Strict-Transport-Security
 
     # Who gets in
-    allow: Sequence[str] | None  # names of clients, None for every valid client of the authority
+    allow: AllowList | None  # None for every valid client of the authority
     clients: Sequence[ListedView]
     zones: Sequence[ZoneView]  # the longest path first
     zone_key: str  # what a key of the allow list begins with where there are zones, with its colon
@@ -273,20 +274,29 @@ def _view(host: NginxHost, service: Service, client_dns: Mapping[str, Sequence[s
 def _clients(service: Service, client_dns: Mapping[str, Sequence[str]]) -> list[ListedView]:
     """Return the lines of the map of who may enter: one for each client, or one for each list that names it."""
     if not service.paths:
-        lists = {"": service.allow or ()}
+        lists = {"": service.allow or AllowList()}
     else:
         lists = {f"p{number}:": item.allow for number, item in enumerate(service.paths)}
-        every = [set(item.allow) for item in service.paths]
         if service.allow is not None:
             lists = {"rest:": service.allow, **lists}
-            every.append(set(service.allow))
-        lists["every:"] = tuple(name for name in service.named if all(name in names for names in every))
+    listed = {zone: _lines(allow, client_dns) for zone, allow in lists.items()}
+    if service.paths:
+        everywhere = set.intersection(*map(set, listed.values()))
+        listed["every:"] = {key: line for lines in listed.values() for key, line in lines.items() if key in everywhere}
     return [
-        ListedView(f"{zone}SUCCESS:{dn}", "" if dn == f"CN={name}" else f"  # {name}")
-        for zone, names in lists.items()
-        for name in names
-        for dn in client_dns.get(name, ())
+        ListedView(f"{zone}SUCCESS:{dn}", comment) for zone, lines in listed.items() for dn, comment in lines.values()
     ]
+
+
+def _lines(allow: AllowList, client_dns: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, str]]:
+    """Return the subjects of a list and what is written behind them, each once as nginx's maps compare them."""
+    found: dict[str, tuple[str, str]] = {}
+    for name in allow.names:
+        for dn in client_dns.get(name, ()):
+            found[dn.lower()] = dn, "" if dn == f"CN={name}" else f"  # {name}"
+    for dn in allow.subjects:
+        found.setdefault(dn.lower(), (dn, ""))
+    return found
 
 
 def _zones(service: Service) -> list[ZoneView]:

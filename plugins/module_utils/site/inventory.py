@@ -5,7 +5,7 @@
 """The inventory as a whole: which authority serves which clients and servers, and whether hosts contradict each other.
 
 The union is taken over all hosts that are given, an authority (``mtls_ca_dir``) at a time. Nothing here touches a file
-but to see where a relative path leads.
+but the certificates on allow lists.
 """
 
 from __future__ import annotations
@@ -241,7 +241,7 @@ class InventoryReader:
             base_dir = base_dirs[host]
             own = self._ca_settings(host, values, base_dir)
             server = self._validate(host, values, self._server_spec)
-            services = parse_services(host, server["mtls_services"])
+            services = parse_services(host, server["mtls_services"], _placer(base_dir))
             if server["mtls_require_allow"]:
                 _require_allow(host, services)
             others = [self._other_authority(host, raw, base_dir) for raw in own["mtls_authorities"]]
@@ -291,7 +291,7 @@ class InventoryReader:
                 continue
             try:
                 server = self._validate(host, values, self._server_spec)
-                services = parse_services(host, server["mtls_services"])
+                services = parse_services(host, server["mtls_services"], _placer(base_dirs[host]))
                 uses_own = _uses_its_own(own, services)
             except MtlsError as error:
                 found.contradictions.append(str(error))
@@ -364,12 +364,13 @@ class InventoryReader:
             self._fleet = (fleet, self._validate(host, given, spec)[_FLEET])
         return {**settings, _FLEET: self._fleet[1]}
 
-    def services(self, host: str, values: Mapping[str, t.Any]) -> list[Service]:
-        """Return one host's services.
+    def services(self, host: str, values: Mapping[str, t.Any], base_dir: str | None) -> list[Service]:
+        """Return one host's services; relative paths of certificates on allow lists start at ``base_dir``.
 
         :raises MtlsError: as ``plan`` does.
         """
-        return parse_services(host, self._validate(host, values, self._server_spec)["mtls_services"])
+        validated = self._validate(host, values, self._server_spec)
+        return parse_services(host, validated["mtls_services"], _placer(base_dir))
 
     @staticmethod
     def _validate(host: str, values: Mapping[str, t.Any], spec: Mapping[str, t.Any]) -> dict[str, t.Any]:
@@ -457,9 +458,10 @@ def _check_text(where: str, value: t.Any, spec: Mapping[str, t.Any]) -> None:
 
     A whole number may be meant, as a name; ``as_written`` has refused it where it would be a secret or a serial.
     """
-    if spec.get("elements") == "str" and isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
+    if spec.get("elements") in ("str", "raw") and isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
         for number, item in enumerate(value, 1):
-            _check_text(f"{where}, item {number}", item, {"type": "str"})
+            if spec["elements"] == "str" or not isinstance(item, Mapping):
+                _check_text(f"{where}, item {number}", item, {"type": "str"})
     elif spec.get("type") == "str":
         what = next((name for kind, name in _NO_TEXT if isinstance(value, kind)), None)
         if what == "a number" and isinstance(value, int):
@@ -541,6 +543,10 @@ def _with_absolute_paths(settings: dict[str, t.Any], base_dir: str | None) -> di
             for source in settings["mtls_ca_trust"]["crl"]
         ]
     return settings
+
+
+def _placer(base_dir: str | None) -> t.Callable[[str, str], str]:
+    return lambda what, path: beside_inventory(what, path, base_dir)
 
 
 def beside_inventory(what: str, path: str, base_dir: str | None) -> str:
@@ -646,7 +652,7 @@ class _Collector:
     def _refuse_lookalikes(self) -> None:
         """Nginx's maps ignore case, so names or subjects that differ in nothing else are one client to nginx."""
         by_name: dict[str, str] = {}
-        by_dn: dict[str, str] = {}
+        by_dn: dict[str, tuple[str, str]] = {}
         for name, defined in self._clients.items():
             other = by_name.setdefault(name.casefold(), name)
             if other != name:
@@ -656,12 +662,21 @@ class _Collector:
                 )
             subject = defined.definition.get("subject") or {"CN": name}
             dn = nginx_dn(subject_name(subject, name))
-            other = by_dn.setdefault(dn.lower(), name)
+            other, _dn = by_dn.setdefault(dn.lower(), (name, dn))
             if other != name:
                 raise MtlsError(
                     f"clients {self._said(other)} and {self._said(name)} have the same subject ({dn}),"
                     " so nginx could not tell them apart; change the subject of one of them"
                 )
+        for host, service in self._plan.services:
+            for dn in service.subjects:
+                other, theirs = by_dn.get(dn.lower(), ("", dn))
+                if theirs != dn:
+                    raise MtlsError(
+                        f"host {host}, service {service.name}: allow has the subject {dn}, and client"
+                        f" {self._said(other)} differs from it only in case, which nginx's maps ignore; change the"
+                        " subject of that client, or list it by its name"
+                    )
 
     def _said(self, name: str) -> str:
         return f"'{name}' (host {self._clients[name].host})"

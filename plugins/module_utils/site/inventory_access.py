@@ -16,6 +16,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import Mt
 from ansible_collections.mtls.nginx.plugins.module_utils.host import gates
 from ansible_collections.mtls.nginx.plugins.module_utils.site import access_plan
 from ansible_collections.mtls.nginx.plugins.module_utils.site.access_plan import AccessPlan, Person
+from ansible_collections.mtls.nginx.plugins.module_utils.site.allow_lists import AllowList
 from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import AuthorityPlan
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service
 
@@ -79,12 +80,16 @@ def _gates(service: Service) -> list[gates.Gate]:
         gates.Gate(
             service.name,
             everybody=service.allow is None,
-            subjects=service.allow or (),
+            subjects=_entries(service.allow),
             public=service.public_paths,
             networks=service.exempt_networks,
         ),
-        *(gates.Gate(service.name, item.path, subjects=item.allow) for item in service.paths),
+        *(gates.Gate(service.name, item.path, subjects=_entries(item.allow)) for item in service.paths),
     ]
+
+
+def _entries(allow: AllowList | None) -> tuple[str, ...]:
+    return (*allow.names, *allow.subjects) if allow else ()
 
 
 def _people(old: Mapping[str, t.Any], new: Mapping[str, t.Any]) -> Sequence[Person]:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import os.path
 import re
@@ -16,6 +17,8 @@ from dataclasses import dataclass
 from ansible_collections.mtls.nginx.plugins.module_utils.common import probe
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.common.names import check_service_name
+from ansible_collections.mtls.nginx.plugins.module_utils.site import allow_lists
+from ansible_collections.mtls.nginx.plugins.module_utils.site.allow_lists import AllowList
 from ansible_collections.mtls.nginx.plugins.module_utils.site.networks import check_exempt, parse_networks
 from ansible_collections.mtls.nginx.plugins.module_utils.site.presets import ADMIN_PANEL, with_preset
 
@@ -41,7 +44,7 @@ class PathList:
     """An allow list of a path (it ends in ``/``) and everything below it, in place of the service's."""
 
     path: str
-    allow: tuple[str, ...]
+    allow: AllowList
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,7 @@ class Service:
     upstream: str | None
     root: str | None
     snippet: bool
-    allow: tuple[str, ...] | None
+    allow: AllowList | None
     public_paths: tuple[str, ...]
     certificate: tuple[str, str] | None
     present: bool
@@ -118,17 +121,29 @@ class Service:
     @property
     def named(self) -> tuple[str, ...]:
         """Every client that one of its allow lists names."""
-        lists = [self.allow or (), *(item.allow for item in self.paths)]
-        return tuple(dict.fromkeys(name for names in lists for name in names))
+        return tuple(dict.fromkeys(name for each in self._lists for name in each.names))
 
-    def opens_page(self, client: str | None) -> bool:
-        """Whether a client that the gate lets in may enter ``probe_path`` too. None is a client without a name.
+    @functools.cached_property
+    def subjects(self) -> tuple[str, ...]:
+        """Every subject that one of its allow lists has as it stands."""
+        return tuple(dict.fromkeys(dn for each in self._lists for dn in each.subjects))
+
+    @property
+    def _lists(self) -> list[AllowList]:
+        return [*([self.allow] if self.allow else []), *(item.allow for item in self.paths)]
+
+    def lists(self, name: str | None, dn: str | None) -> bool:
+        """Whether a client of the authority may enter, by its name or its subject."""
+        return self.allow is None or self.allow.has(name, dn)
+
+    def opens_page(self, client: str | None, dn: str | None) -> bool:
+        """Whether a client that the gate lets in may enter ``probe_path`` too, by its name or its subject.
 
         A path that only resembles a listed one may be read as that, so that its list counts here as well.
         """
         page = (self.probe_path or "").lower()
         lists = [item.allow for item in self.paths if page.startswith(item.path[:-1].lower())]
-        return self.probe_path is not None and all(client in allow for allow in lists)
+        return self.probe_path is not None and all(allow.has(client, dn) for allow in lists)
 
     @property
     def variable(self) -> str:
@@ -177,12 +192,19 @@ class Service:
         return self.present and not self.snippet and self.certificate is None
 
 
-def parse_services(host: str, raw: Sequence[Mapping[str, t.Any]]) -> list[Service]:
+def _where_it_says(_what: str, path: str) -> str:
+    return path
+
+
+def parse_services(
+    host: str, raw: Sequence[Mapping[str, t.Any]], place: t.Callable[[str, str], str] = _where_it_says
+) -> list[Service]:
     """Check one host's ``mtls_services``, which are valid by the role's argument specification, and return them.
 
+    :arg place: returns the full path of a file on the controller, of what it is and its path as it was written.
     :raises MtlsError: naming host and service, for anything that nginx would reject, misread or silently ignore.
     """
-    services = [_parse_service(host, item) for item in raw]
+    services = [_parse_service(host, item, place) for item in raw]
     names = [service.name for service in services]
     for name in names:
         if names.count(name) > 1:
@@ -191,7 +213,7 @@ def parse_services(host: str, raw: Sequence[Mapping[str, t.Any]]) -> list[Servic
     return services
 
 
-def _parse_service(host: str, raw: Mapping[str, t.Any]) -> Service:
+def _parse_service(host: str, raw: Mapping[str, t.Any], place: t.Callable[[str, str], str]) -> Service:
     name = raw["name"]
     try:
         check_service_name(name)
@@ -209,12 +231,12 @@ def _parse_service(host: str, raw: Mapping[str, t.Any]) -> Service:
         upstream=raw.get("upstream"),
         root=raw.get("root"),
         snippet=bool(raw.get("snippet")),
-        allow=None if raw.get("allow") is None else tuple(dict.fromkeys(raw["allow"])),
+        allow=None if raw.get("allow") is None else allow_lists.parse(f"{where}: allow", raw["allow"], place),
         public_paths=tuple(_public_path(where, path) for path in raw.get("public_paths") or ()),
         certificate=_certificate(where, raw.get("certificate")),
         present=raw.get("state", "present") == "present",
         authority=_authority(where, raw.get("authority")),
-        paths=_path_lists(where, raw.get("paths") or ()),
+        paths=_path_lists(where, raw.get("paths") or (), place),
         exempt_networks=parse_networks(where, "exempt_networks", raw.get("exempt_networks") or ()),
         proxy_protocol_from=parse_networks(where, "proxy_protocol_from", raw.get("proxy_protocol_from") or ()),
         cors_preflight=bool(raw.get("cors_preflight")),
@@ -382,8 +404,16 @@ def _is_plain_path(path: str) -> bool:
     )
 
 
-def _path_lists(where: str, raw: Sequence[Mapping[str, t.Any]]) -> tuple[PathList, ...]:
-    lists = [PathList(_listed_path(where, item["path"]), tuple(dict.fromkeys(item["allow"]))) for item in raw]
+def _path_lists(
+    where: str, raw: Sequence[Mapping[str, t.Any]], place: t.Callable[[str, str], str]
+) -> tuple[PathList, ...]:
+    lists = [
+        PathList(
+            _listed_path(where, item["path"]),
+            allow_lists.parse(f"{where}: allow of {item['path']}", item["allow"], place),
+        )
+        for item in raw
+    ]
     seen: dict[str, str] = {}
     for item in lists:
         other = seen.setdefault(item.path.lower(), item.path)

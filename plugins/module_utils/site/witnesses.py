@@ -54,13 +54,12 @@ class Witnesses:
 
         ``others`` are the clients of other authorities of the same host.
         """
-        listed = _listed(service)
         attempts = [probe.Attempt("nobody (no certificate)", probe.NO_OR_BAD_CERTIFICATE)]
         allowed = self._allowed(service)
         for name, who, expect in (
             (allowed, "client '{}', who may enter,", probe.LET_IN),
             (
-                self._first(lambda name: not listed(name) and self._may_enter(name)),
+                self._first(lambda name: not self._listed(service, name) and self._may_enter(name)),
                 "client '{}', who is not on the allow list,",
                 probe.NOT_ON_THE_LIST,
             ),
@@ -71,7 +70,7 @@ class Witnesses:
                     probe.Attempt(who.format(name), expect, self._file(name, "crt"), self._file(name, "key"))
                 )
         if self.following is not None:
-            attempts += self.following._followers(listed)
+            attempts += self.following._followers(service)
         attempts += [stranger for other in others for stranger in other.strangers(self)]
         if allowed is None:
             yield attempts
@@ -88,7 +87,7 @@ class Witnesses:
         None: the service is not to be asked for a page, or nobody whose key is here may enter it.
         """
         name = self._allowed(service)
-        if name is None or not service.opens_page(name):
+        if name is None or not self._opens_page(service, name):
             return None
         return pages.attempt(service, f"client '{name}'", self._file(name, "crt"), self._file(name, "key"))
 
@@ -116,9 +115,9 @@ class Witnesses:
         who = f"client '{name}' of another authority"
         return [probe.Attempt(who, probe.NO_OR_BAD_CERTIFICATE, self._file(name, "crt"), self._file(name, "key"))]
 
-    def _followers(self, listed: Callable[[str], bool]) -> list[probe.Attempt]:
+    def _followers(self, service: Service) -> list[probe.Attempt]:
         """Return a client that has moved to this authority, which follows another one."""
-        name = self._first(lambda name: listed(name) and self._may_enter(name))
+        name = self._first(lambda name: self._listed(service, name) and self._may_enter(name))
         if name is None:
             return []
         who = f"client '{name}' with a certificate of the next authority"
@@ -126,10 +125,15 @@ class Witnesses:
 
     def _allowed(self, service: Service) -> str | None:
         """Return a client that may enter, one that may enter the page too if there is any."""
-        listed = _listed(service)
         return self._first(
-            lambda name: listed(name) and service.opens_page(name) and self._may_enter(name)
-        ) or self._first(lambda name: listed(name) and self._may_enter(name))
+            lambda name: self._listed(service, name) and self._opens_page(service, name) and self._may_enter(name)
+        ) or self._first(lambda name: self._listed(service, name) and self._may_enter(name))
+
+    def _listed(self, service: Service, name: str) -> bool:
+        return service.lists(name, self.register[name].dn if service.subjects else None)
+
+    def _opens_page(self, service: Service, name: str) -> bool:
+        return service.opens_page(name, self.register[name].dn if service.subjects else None)
 
     def _cas(self) -> list[x509.Certificate]:
         return x509.load_pem_x509_certificates(self.authority.chain())
@@ -155,10 +159,6 @@ class Witnesses:
 
     def _file(self, name: str, kind: str) -> str:
         return os.path.join(self.layout.clients, name, f"{name}.{kind}")
-
-
-def _listed(service: Service) -> Callable[[str], bool]:
-    return (lambda name: True) if service.allow is None else set(service.allow).__contains__
 
 
 @contextlib.contextmanager

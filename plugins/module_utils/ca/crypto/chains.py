@@ -166,3 +166,24 @@ def read_certificates(path: str) -> tuple[x509.Certificate, ...]:
         return tuple(x509.load_pem_x509_certificates(data))
     except ValueError as error:
         raise MtlsError(f"{path}: is damaged, or holds no certificate in PEM; restore it from a backup") from error
+
+
+def read_one(path: str) -> x509.Certificate:
+    """Return the first certificate of a file in PEM or DER, which somebody has named.
+
+    :raises MtlsError: it cannot be read, or there is none in it.
+    """
+    try:
+        with open(path, "rb") as stream:
+            data = stream.read()
+    except OSError as error:
+        raise MtlsError(f"{path}: {(error.strerror or str(error)).lower()}; name a certificate file") from error
+    try:
+        if b"-----BEGIN " in data:
+            return x509.load_pem_x509_certificates(data)[0]
+        return x509.load_der_x509_certificate(data)
+    except ValueError as error:
+        raise MtlsError(
+            f"{path}: holds no certificate in PEM or DER; take it out of a .p12 with: openssl pkcs12 -nokeys -clcerts"
+            " -in FILE"
+        ) from error

@@ -105,6 +105,11 @@ _SHORT_NAMES = {attribute.oid: name for name, attribute in _ATTRIBUTES.items()} 
     "1.3.6.1.4.1.311.60.2.1.3": "jurisdictionC",
 }
 _OIDS = {name: oid for oid, name in _SHORT_NAMES.items()}
+_SPELLED = {name.lower(): name for name in (*_SHORT_NAMES.values(), *_ATTRIBUTES)}  # "uid" is UID, as mostly meant
+_DOTTED = re.compile(r"[0-2](?:\.[0-9]+)+")
+_HEX_VALUE = re.compile(r"#(?:[0-9A-Fa-f]{2})+")
+_DN_ESCAPE = re.compile(rb"\\(?:([0-9A-Fa-f]{2})|(.))", re.DOTALL)
+_PART = re.compile(r"((?:\\.|[^\\,+])*)([,+]|\Z)", re.DOTALL)
 _ENCODINGS = {der.BMP_STRING: "utf-16-be", der.UNIVERSAL_STRING: "utf-32-be"}
 _ONE_BYTE_STRINGS = frozenset({0x12, 0x13, 0x14, 0x16, 0x1A, 0x17, 0x18})  # Numeric ... Visible, and times
 _STRINGS = _ONE_BYTE_STRINGS | set(_ENCODINGS) | {der.UTF8_STRING}
@@ -200,6 +205,11 @@ def _canonical_value(element: der.Element) -> tuple[int, bytes]:
 def nginx_dn(name: x509.Name) -> str:
     """Return ``name`` exactly as nginx 1.11.6 and newer put it into ``$ssl_client_s_dn``."""
     return _nginx_dn(name.public_bytes())
+
+
+def nginx_dn_of(certificate: x509.Certificate) -> str:
+    """Return what ``nginx_dn`` does of a certificate's subject, also of one that ``cryptography`` cannot read."""
+    return _nginx_dn(raw_names(certificate)[1])
 
 
 def index_subject(name: x509.Name) -> str:
@@ -298,6 +308,38 @@ def _unescape(found: re.Match[bytes]) -> bytes:
 
 def _utf8(value: bytes) -> der.Element:
     return der.Element(der.UTF8_STRING, value, der.encode(der.UTF8_STRING, value))
+
+
+def respelled(text: str) -> str | None:
+    """Return a subject that somebody wrote as nginx writes it, None where it is no subject.
+
+    The attributes keep their order, which nobody but the certificate knows.
+    """
+    if text.startswith("/"):
+        text = dn_of_index_subject(text)
+    written = []
+    for part, separator in _PART.findall(text):
+        name, equals, value = part.partition("=")
+        name = name.strip()
+        if not _DOTTED.fullmatch(name):
+            name = name if name in _OIDS else _SPELLED.get(name.lower(), "")
+        value = value.lstrip(" ")
+        bare = value.rstrip(" ")
+        if bare != value and (len(bare) - len(bare.rstrip("\\"))) % 2:  # the first space is escaped
+            bare += " "
+        is_hex = _HEX_VALUE.fullmatch(bare) is not None
+        if not (name and equals and bare) or (_DOTTED.fullmatch(name) and not is_hex):
+            return None
+        octets = _DN_ESCAPE.sub(_unescape_dn, bare.encode("utf-8", "surrogateescape"))
+        value = bare.upper() if is_hex else _rfc2253_value(_OIDS[name], _utf8(octets))
+        written.append(f"{name}={value}{separator}")
+        if not separator:
+            break
+    return "".join(written)
+
+
+def _unescape_dn(found: re.Match[bytes]) -> bytes:
+    return bytes.fromhex(found[1].decode("ascii")) if found[1] else found[2]
 
 
 def alike(dn: str, other: str) -> bool:

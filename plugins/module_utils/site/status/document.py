@@ -103,6 +103,7 @@ def _authority(authority: AuthorityStatus) -> dict[str, t.Any]:
                 "name": service.name,
                 "server_names": list(service.server_names),
                 "everybody": service.allow is None,
+                "subjects": list(service.subjects),
                 "certificate": service.certificate and _certificate(service.certificate),
             }
             for service in authority.services

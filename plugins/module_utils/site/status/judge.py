@@ -371,16 +371,19 @@ class _Judge:
             entry = self._servers.get(f"{host}/{service.name}")
             certificate = self._certificate(entry, self._plan.settings["server_renew_before"])
         listed = None if service.allow is None else service.named
-        return ServiceStatus(host, service.name, service.server_names, listed, certificate)
+        return ServiceStatus(host, service.name, service.server_names, listed, certificate, service.subjects)
 
     def _client_statuses(
         self, services: Sequence[ServiceStatus], held: Mapping[str, RegisterEntry]
     ) -> tuple[ClientStatus, ...]:
         everybody = tuple(service.id for service in services if service.allow is None)
         listed: dict[str, list[str]] = {}
+        by_subject: dict[str, list[str]] = {}  # in lower case: nginx's maps ignore it
         for service in services:
             for name in service.allow or ():
                 listed.setdefault(name, []).append(service.id)
+            for dn in service.subjects:
+                by_subject.setdefault(dn.lower(), []).append(service.id)
         order = {service.id: number for number, service in enumerate(services)}
         found = []
         for client in self._plan.clients:
@@ -391,9 +394,11 @@ class _Judge:
             if renew_before is None:
                 renew_before = self._plan.settings["client_renew_before"]
             certificate = self._certificate(entry, renew_before) if self._issues else CertificateStatus(ELSEWHERE)
-            opens = tuple(sorted((*everybody, *listed.get(client["name"], ())), key=order.__getitem__))
+            subject = entry.dn if entry else None
+            ids = {*everybody, *listed.get(client["name"], ()), *by_subject.get((subject or "").lower(), ())}
+            opens = tuple(sorted(ids, key=order.__getitem__))
             enters, waits = (opens, ()) if certificate.works else ((), opens)
-            found.append(ClientStatus(client["name"], entry.dn if entry else None, certificate, enters, waits))
+            found.append(ClientStatus(client["name"], subject, certificate, enters, waits))
         found.sort(key=lambda client: client.name.casefold())
         self._find_certificates("client", "Clients", [(client.name, client.certificate) for client in found])
         return tuple(found)

@@ -47,6 +47,7 @@ class CertificateStatus:
 class ServiceStatus:
     """One service of one host. `allow` is None where every valid client may enter.
 
+    `subjects` are on its allow lists as they stand, in nginx's DN format.
     `certificate` is None where the server certificate is not the authority's.
     """
 
@@ -55,6 +56,7 @@ class ServiceStatus:
     server_names: tuple[str, ...]
     allow: tuple[str, ...] | None
     certificate: CertificateStatus | None
+    subjects: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:

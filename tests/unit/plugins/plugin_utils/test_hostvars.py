@@ -15,7 +15,7 @@ WEB = {"name": "web", "server_names": ["web.lan"], "upstream": "http://127.0.0.1
 
 
 def services(*definitions):
-    return hostvars.inventory_reader().services("nas", {"mtls_services": list(definitions)})
+    return hostvars.inventory_reader().services("nas", {"mtls_services": list(definitions)}, None)
 
 
 @pytest.fixture

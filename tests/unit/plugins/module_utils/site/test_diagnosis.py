@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common import probe
+from ansible_collections.mtls.nginx.plugins.module_utils.site.allow_lists import AllowList
 from ansible_collections.mtls.nginx.plugins.module_utils.site.diagnosis import (
     AuthorityRecord,
     ClientCertificate,
@@ -25,7 +26,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.verify_errors impo
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 PHONE = "CN=phone,O=Acme"
-INTENT = Intent("web1", "nas", "client 'phone'", "phone", allow=("phone", "tablet"))
+INTENT = Intent("web1", "nas", "client 'phone'", "phone", allow=AllowList(("phone", "tablet")))
 CERTIFICATE = ClientCertificate(PHONE, "0A", NOW - DAY, NOW + 300 * DAY, "CN=CA")
 RECORD = AuthorityRecord(
     authority="CN=CA",
@@ -82,7 +83,7 @@ def refused(words, when="23/Nov/2026:11:59:00 +0000", **values):
     return [visit("0A", f"FAILED:{words}", when=when, **values)]
 
 
-OFF_LIST = intent(allow=("tablet",))
+OFF_LIST = intent(allow=AllowList(("tablet",)))
 REVOKED = record(revoked=True, revoked_at=NOW - DAY, reason="keyCompromise")
 IN, OUT, UNKNOWN = True, False, None
 
@@ -275,7 +276,7 @@ CASES = {
         "add phone to allow of the service nas, and run ansible-playbook mtls.nginx.site --limit web1",
     ),
     "not on the list, but a similar one is": (
-        intent(allow=("phone2",)),
+        intent(allow=AllowList(("phone2",))),
         record(allow_dns={"phone2": "CN=phone2"}),
         reality(host(allow={"everybody": False, "subjects": ["CN=phone2"]}), status=403),
         OUT,
@@ -291,6 +292,24 @@ CASES = {
         True,
         ["spelled_otherwise"],
         "says O=Acme,CN=phone, and the allow list CN=phone,O=Acme, which nginx takes for somebody else",
+    ),
+    "spelled otherwise on the list itself": (
+        intent(client=None, given=True, wanted=False, allow=AllowList((), (PHONE,)), who="the certificate a.crt"),
+        certified(dn="O=Acme,CN=phone"),
+        reality(host(allow={"everybody": False, "subjects": [PHONE]}), status=403),
+        OUT,
+        True,
+        ["spelled_otherwise"],
+        "write the subject into allow of the service nas as it stands, {dn: 'O=Acme,CN=phone'} and run",
+    ),
+    "on the list by its subject": (
+        intent(client=None, given=True, wanted=False, allow=AllowList((), ("CN=Phone,O=Acme",)), who="a.crt"),
+        RECORD,
+        reality(),
+        IN,
+        True,
+        [],
+        "is let in",
     ),
     "not rolled out: the map": (
         INTENT,
@@ -686,7 +705,7 @@ CASES = {
         "Remedy: ansible-playbook mtls.nginx.refresh_crl --limit web1; then ansible-playbook mtls.nginx.site --limit",
     ),
     "revoked, expired and not on the list": (
-        intent(allow=("tablet",), revoked=True, wanted=False),
+        intent(allow=AllowList(("tablet",)), revoked=True, wanted=False),
         replace(REVOKED, certificate=replace(CERTIFICATE, not_after=NOW - HOUR)),
         reality(host(allow=WITHOUT_PHONE, revoked=True), status=400),
         OUT,
@@ -704,7 +723,7 @@ CASES = {
         "Besides",
     ),
     "revoked, and not on the list": (
-        intent(allow=("tablet",), wanted=False, revoked=True),
+        intent(allow=AllowList(("tablet",)), wanted=False, revoked=True),
         REVOKED,
         reality(host(allow=WITHOUT_PHONE, revoked=True), status=400),
         OUT,
@@ -821,7 +840,7 @@ ENDED = {"not_before": NOW - 9 * DAY, "not_after": NOW - DAY}
             intent(**STRANGER),
             certified(dn="CN=somebody"),
             "not_listed",
-            "add a client with this subject to mtls_clients and to allow",
+            "add its subject to allow of the service nas as it stands",
         ),
         (
             intent(**STRANGER),

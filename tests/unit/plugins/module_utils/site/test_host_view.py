@@ -139,3 +139,24 @@ def test_sizes_are_set_only_where_the_defaults_do_not_do():
     assert host_view.hash_sizes(nginx(), [long], []) == {**none, "hash_bucket_size": 128}
     own = nginx(directives={"map_hash_bucket_size": "64"})
     assert host_view.hash_sizes(own, [long], []) == none
+
+
+def test_a_subject_on_a_list_has_one_line_though_a_client_has_it_too():
+    listed = ["phone", {"dn": "CN=PHONE"}, {"dn": "CN=a+UID=7,O=Acme"}]
+    found = view({"allow": listed}, clients={"phone": ["CN=phone"]})
+    assert [(line.key, line.comment) for line in found.clients] == [
+        ("SUCCESS:CN=phone", ""),
+        ("SUCCESS:CN=a+UID=7,O=Acme", ""),
+    ]
+
+
+def test_a_subject_is_on_every_list_by_whatever_way_it_is_on_each():
+    service = {"allow": [{"dn": "CN=phone"}, "b"], "paths": [{"path": "/a/", "allow": ["phone", {"dn": "CN=x"}]}]}
+    found = view(service, clients={"phone": ["CN=phone"], "b": ["CN=b"]})
+    assert [line.key for line in found.clients] == [
+        "rest:SUCCESS:CN=b",
+        "rest:SUCCESS:CN=phone",
+        "p0:SUCCESS:CN=phone",
+        "p0:SUCCESS:CN=x",
+        "every:SUCCESS:CN=phone",
+    ]

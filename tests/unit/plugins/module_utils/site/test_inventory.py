@@ -529,3 +529,30 @@ def test_what_a_template_stands_for_is_followed_in_the_inventory_itself():
         READER.check_as_written(
             "nas", other, lambda value: follow.get(value, value) if isinstance(value, str) else value
         )
+
+
+def test_a_subject_that_differs_from_a_clients_in_case_only_would_let_that_client_in():
+    service = {"name": "nas", "server_names": ["a"], "upstream": "http://x"}
+    hosts = {"mtls_clients": [{"name": "phone"}], "mtls_services": [{**service, "allow": [{"dn": "CN=Phone"}]}]}
+    assert refused(nas=hosts).startswith(
+        "host nas, service nas: allow has the subject CN=Phone, and client 'phone' (host nas) differs from it only in"
+        " case, which nginx's maps ignore"
+    )
+    hosts["mtls_services"][0]["allow"] = [{"dn": "CN=phone"}, {"dn": "CN=other"}]
+    (found,) = plan(nas=hosts).values()
+    assert found.services[0][1].subjects == ("CN=phone", "CN=other")
+
+
+@pytest.mark.parametrize("item", [True, 1.5])
+def test_what_is_no_text_is_no_name_on_a_list(item):
+    service = {"name": "nas", "server_names": ["a"], "upstream": "http://x", "allow": ["phone", item]}
+    said = refused(nas={"mtls_clients": [{"name": "phone"}], "mtls_services": [service]})
+    assert "mtls_services, item 1 (nas), allow, item 2: is " in said
+    assert "put it in quotes" in said
+
+
+def test_a_certificate_on_a_list_is_looked_for_beside_the_inventory():
+    service = {"name": "nas", "server_names": ["a"], "upstream": "http://x", "allow": [{"certificate": "files/a.crt"}]}
+    assert "allow, item 1: /inventory/files/a.crt: no such file" in refused(nas={"mtls_services": [service]})
+    service = {**service, "allow": [], "paths": [{"path": "/a/", "allow": [{"certificate": "files/a.crt"}]}]}
+    assert "allow of /a/, item 1: /inventory/files/a.crt" in refused(nas={"mtls_services": [service]})

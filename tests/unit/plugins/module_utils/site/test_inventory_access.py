@@ -68,3 +68,10 @@ def test_a_list_for_a_path_is_a_gate_of_its_own(access):
 def test_what_is_no_access_is_refused(access, before):
     with pytest.raises(MtlsError, match="access_before: is no access that inventory_plan has returned; plan again"):
         markdown(before, access(WEB))
+
+
+def test_a_subject_on_a_list_is_told_as_it_stands(access):
+    before = access(WEB)
+    after = access({**WEB, "allow": ["phone", {"dn": "CN=a+UID=7,O=Acme"}]})
+    assert "+ `CN=a+UID=7,O=Acme`" in markdown(before, after)
+    assert "`CN=a+UID=7,O=Acme` (off the list)" in markdown(after, before)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.site.allow_lists import AllowList
 from ansible_collections.mtls.nginx.plugins.module_utils.site.presets import PRESETS
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Endpoint, parse_services
 
@@ -30,7 +31,7 @@ def test_a_plain_service():
     assert nas.listen == Endpoint(443)
     assert nas.listen.sockets == ("443", "[::]:443")
     assert nas.server_names == ("nas.example.com", "*.lan")
-    assert nas.allow == ("b", "a")
+    assert nas.allow == AllowList(("b", "a"))
     assert nas.variable == "mtls_nas"
     assert nas.issued_by_authority
 
@@ -51,7 +52,7 @@ def test_listen_forms(listen, sockets):
 def test_no_allow_list_is_not_an_empty_one():
     everybody, nobody = parse(service(), service(name="b", server_names=["b"], allow=[]))
     assert everybody.allow is None
-    assert nobody.allow == ()
+    assert nobody.allow == AllowList()
 
 
 @pytest.mark.parametrize("names", [["192.0.2.7"], ["nas.lan", "::1"]])
@@ -221,7 +222,7 @@ def test_a_preset_opens_nothing(preset):
     (nas,) = parse(service(preset=preset, allow=["a"]))
     assert (nas.public_paths, nas.exempt_networks) == ((), ())
     assert (nas.cors_preflight, nas.redirect_http) == (False, False)
-    assert nas.allow == ("a",)
+    assert nas.allow == AllowList(("a",))
     assert not PRESETS[preset].keys() & {"allow", "paths", "state", "snippet"}
 
 
@@ -236,7 +237,7 @@ def test_no_page_of_a_snippet_is_asked_for():
     """The specification's default comes with it."""
     (snippet,) = parse(service(**SNIPPET, probe_path="/"))
     assert snippet.probe_path is None
-    assert not snippet.opens_page("a")
+    assert not snippet.opens_page("a", None)
 
 
 @pytest.mark.parametrize(
@@ -255,7 +256,7 @@ def test_no_page_of_a_snippet_is_asked_for():
 def test_who_may_be_sent_to_the_page(path, opens):
     lists = [{"path": "/admin/", "allow": ["a"]}, {"path": "/admin/deep/", "allow": ["b"]}]
     (nas,) = parse(service(allow=["a", "b", "c"], paths=lists, probe_path=path))
-    assert [name for name in ("a", "b", "c", None) if nas.opens_page(name)] == [
+    assert [name for name in ("a", "b", "c", None) if nas.opens_page(name, None)] == [
         *opens,
         *([None] if "c" in opens else []),
     ]

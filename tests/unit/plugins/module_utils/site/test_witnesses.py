@@ -127,3 +127,13 @@ def test_during_a_rollover_who_has_moved_comes_too(pki):
     Pki(following).serve(Client("phone"))
     with Witnesses.load(str(pki.path)).attempts(service(allow=["phone"])) as attempts:
         assert ("client 'phone' with a certificate of the next authority", 204) in expected(attempts)
+
+
+def test_a_client_that_a_list_has_by_its_subject_may_enter(ours):
+    nas = service(allow=[{"dn": "CN=Phone"}], probe_path="/a/b", paths=[{"path": "/a/", "allow": [{"dn": "CN=phone"}]}])
+    with ours.attempts(nas) as attempts:
+        assert [one for one in expected(attempts) if one[1] in (204, 403)] == [
+            ("client 'phone', who may enter,", 204),
+            ("client 'guest', who is not on the allow list,", 403),
+        ]
+    assert ours.page_attempt(nas).who == "client 'phone'"

@@ -26,6 +26,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.subjects impo
     dn_of_index_subject,
     index_subject,
     nginx_dn,
+    respelled,
     subject_name,
 )
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
@@ -200,3 +201,34 @@ def test_a_message_is_one_line_whatever_it_quotes():
 def test_subjects_that_a_person_takes_for_the_same(one, other, same):
     assert alike(one, other) is same
     assert alike(other, one) is same
+
+
+@settings(max_examples=100, deadline=None)
+@given(names())
+def test_what_openssl_prints_is_taken_as_it_stands(name):
+    assert respelled(nginx_dn(name)) == nginx_dn(name)
+
+
+@pytest.mark.parametrize(
+    ("written", "dn"),
+    [
+        ("CN = phone , O = a\\, b ", "CN=phone,O=a\\, b"),
+        ("commonname=phone", None),
+        ("/O=Acme/CN=a\\/b", "CN=a/b,O=Acme"),
+        ("/phone", None),
+        ("uid=7+CN=anna", "uid=7+CN=anna"),
+        ("cn=phone,EMAILADDRESS=a@b", "CN=phone,emailAddress=a@b"),
+        ("CN=Jos\N{LATIN SMALL LETTER E WITH ACUTE}", "CN=Jos\\C3\\A9"),
+        ("CN=a\\C3", "CN=a\\C3"),
+        ("CN=a\\c3\\a9", "CN=a\\C3\\A9"),
+        ("CN=a\\ ", "CN=a\\ "),
+        ("CN=a\\\\ ", "CN=a\\\\"),
+        ("1.2.3=#0c0161", "1.2.3=#0C0161"),
+        ("1.2.3=a", None),
+        ("CN=a,", None),
+        ("CN=", None),
+        ("", None),
+    ],
+)
+def test_a_subject_as_people_write_it(written, dn):
+    assert respelled(written) == dn

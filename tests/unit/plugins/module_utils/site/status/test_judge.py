@@ -458,3 +458,12 @@ def test_another_refusal_is_wrong_but_not_open(small, expected, got):
     answer = {"facts": {"nginx": FACTS}, "probe": {"attempts": [attempt(expected, got)]}}
     status = status_of([small.plan], times.now(), Settings(), {"nas": answer})
     assert kinds(status) == ["host_wrong"]
+
+
+def test_who_enters_by_a_subject_on_a_list(small):
+    small.service("nas", "by-subject", allow=[{"dn": "CN=Tablet-kitchen"}, {"dn": "CN=a+UID=7"}])
+    (authority,) = small.status().authorities
+    entered = {client.name: client.enters for client in authority.clients}
+    assert entered["tablet-kitchen"] == ("nas/by-subject",)
+    assert entered["laptop-work"] == ("nas/nas",)
+    assert authority.services[-1].subjects == ("CN=Tablet-kitchen", "CN=a+UID=7")
