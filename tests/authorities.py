@@ -20,7 +20,8 @@ def new_authority(
     passphrase: str | None = None,
     days: int = 3650,
     crl_days: int = 30,
+    key_type: str = "ecdsa",
 ) -> None:
-    """Make an authority with a P-256 key, or bring one into line with what is wanted."""
-    wanted = WantedAuthority(str(path), subject, keys.KeyKind("ecdsa"), passphrase, days, crl_days)
+    """Make an authority with a P-256 key, or one of another type, or bring one into line with what is wanted."""
+    wanted = WantedAuthority(str(path), subject, keys.KeyKind(key_type), passphrase, days, crl_days)
     creation.ensure(wanted, check=False)

@@ -32,7 +32,7 @@ options:
   key_type:
     description: The type of the private key of a new authority. The key of an existing one stays.
     type: str
-    choices: [rsa, ecdsa]
+    choices: [rsa, ecdsa, ed25519]
     default: rsa
   key_size:
     description: The size of a new RSA key in bits, at least 2048.
@@ -259,7 +259,7 @@ SPEC = {
     "argument_spec": {
         "path": {"type": "path", "required": True},
         "subject": {"type": "dict"},
-        "key_type": {"type": "str", "choices": ["rsa", "ecdsa"], "default": "rsa"},
+        "key_type": {"type": "str", "choices": ["rsa", "ecdsa", "ed25519"], "default": "rsa"},
         "key_size": {"type": "int", "default": 4096, "no_log": False},
         "curve": {"type": "str", "choices": list(keys.CURVES), "default": "P-256"},
         "passphrase": {"type": "str", "no_log": True},

@@ -36,7 +36,7 @@ options:
   key_type:
     description: The type of the next authority's private key.
     type: str
-    choices: [rsa, ecdsa]
+    choices: [rsa, ecdsa, ed25519]
     default: rsa
   key_size:
     description: The size of an RSA key in bits, at least 2048.
@@ -172,7 +172,7 @@ SPEC = {
         "step": {"type": "str", "choices": ["begin", "report", "finish"], "required": True},
         "subject": {"type": "dict"},
         "passphrase": {"type": "str", "no_log": True},
-        "key_type": {"type": "str", "choices": ["rsa", "ecdsa"], "default": "rsa"},
+        "key_type": {"type": "str", "choices": ["rsa", "ecdsa", "ed25519"], "default": "rsa"},
         "key_size": {"type": "int", "default": 4096, "no_log": False},
         "curve": {"type": "str", "choices": list(keys.CURVES), "default": "P-256"},
         "days": {"type": "int", "default": 3650},

@@ -47,7 +47,7 @@ options:
           - The type of a new private key.
           - Left out, an existing key is kept and a new one is of O(key_type).
         type: str
-        choices: [rsa, ecdsa]
+        choices: [rsa, ecdsa, ed25519]
       csr:
         description:
           - The path on the controller of a certificate signing request in PEM, for a key that never leaves its device.
@@ -103,7 +103,7 @@ options:
   key_type:
     description: The type of new private keys, RSA with 2048 bits or ECDSA on P-256.
     type: str
-    choices: [rsa, ecdsa]
+    choices: [rsa, ecdsa, ed25519]
     default: rsa
   crl_distribution_point:
     description:
@@ -336,7 +336,7 @@ SPEC = {
             "options": {
                 "name": {"type": "str", "required": True},
                 "subject": {"type": "dict"},
-                "key_type": {"type": "str", "choices": ["rsa", "ecdsa"]},
+                "key_type": {"type": "str", "choices": ["rsa", "ecdsa", "ed25519"]},
                 "csr": {"type": "path"},
                 "days": {"type": "int"},
                 "renew_before": {"type": "int"},
@@ -349,7 +349,7 @@ SPEC = {
         },
         "days": {"type": "int", "default": 365},
         "renew_before": {"type": "int", "default": 30},
-        "key_type": {"type": "str", "choices": ["rsa", "ecdsa"], "default": "rsa"},
+        "key_type": {"type": "str", "choices": ["rsa", "ecdsa", "ed25519"], "default": "rsa"},
         "crl_distribution_point": {"type": "str"},
         "mobileconfig": {"type": "bool", "default": False},
         "profile_ca": {"type": "bool", "default": False},

@@ -215,7 +215,7 @@ def test_whom_no_client_of_the_inventory_can_describe(fleet, elsewhere, tmp_path
     assert fleet.ok().changed == 0
     assert "would be let in" in doctor(anna)
     assert fleet.run(playbook=STATUS).returncode == 0
-    page = (fleet.inventory / "status" / "index.html").read_text()
+    page = (fleet.inventory / "status" / "status.html").read_text()
     assert all(one.dn in page for one in (anna, bob, dora))
 
     # A certificate that is no longer there stops the run before anything changes.

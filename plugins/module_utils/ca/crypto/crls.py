@@ -26,7 +26,7 @@ try:
     from cryptography import x509
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives import hashes
-    from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 except ImportError:  # reported by entry.require_cryptography
     pass
 
@@ -228,12 +228,16 @@ def is_by(crl: Crl, issuer: x509.Certificate) -> bool:
     if not _has_name_of(crl, issuer):
         return False
     key = issuer.public_key()
-    if not isinstance(key, (rsa.RSAPublicKey, ec.EllipticCurvePublicKey)) or not _is_signed_as_ours(crl, key):
+    if not isinstance(
+        key, (rsa.RSAPublicKey, ec.EllipticCurvePublicKey, ed25519.Ed25519PublicKey)
+    ) or not _is_signed_as_ours(crl, key):
         if not hasattr(key, "verify"):  # a key that only agrees on secrets
             return False
         return crl.parsed.is_signature_valid(cast("CertificateIssuerPublicKeyTypes", key))
     try:
-        if isinstance(key, ec.EllipticCurvePublicKey):
+        if isinstance(key, ed25519.Ed25519PublicKey):
+            key.verify(crl.parsed.signature, crl.signed_part)
+        elif isinstance(key, ec.EllipticCurvePublicKey):
             key.verify(crl.parsed.signature, crl.signed_part, ec.ECDSA(hashes.SHA256()))
         else:
             key.verify(crl.parsed.signature, crl.signed_part, padding.PKCS1v15(), hashes.SHA256())

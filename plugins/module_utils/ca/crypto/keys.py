@@ -23,8 +23,8 @@ except ImportError:  # reported by entry.require_cryptography
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes, PublicKeyTypes
 
-    PrivateKey = Union[rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey]
-    PublicKey = Union[rsa.RSAPublicKey, ec.EllipticCurvePublicKey]
+    PrivateKey = Union[rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey, ed25519.Ed25519PrivateKey]
+    PublicKey = Union[rsa.RSAPublicKey, ec.EllipticCurvePublicKey, ed25519.Ed25519PublicKey]
     AnyPublicKey = Union[CertificatePublicKeyTypes, PublicKeyTypes]
 
 SMALLEST_RSA = 2048
@@ -32,6 +32,9 @@ LARGEST_RSA = 16384  # openssl verifies nothing larger
 SHORT_PASSPHRASE = 12  # characters: what is shorter can be tried out by whoever has the file
 _LONGEST_PASSPHRASE = 1023  # bytes, openssl's limit
 CURVES = ("P-256", "P-384")
+RSA, ECDSA, ED25519 = "rsa", "ecdsa", "ed25519"
+TYPES = (RSA, ECDSA, ED25519)
+SERVER_TYPES = (RSA, ECDSA)  # browsers take no Ed25519 key of a server
 # Of the older form of encrypted keys (RFC 1421), those that `cryptography` opens.
 _CIPHERS = {b"DES-EDE3-CBC", b"AES-128-CBC", b"AES-192-CBC", b"AES-256-CBC"}
 _CURVES_TAKEN = {"secp256r1", "secp384r1", "secp521r1"}
@@ -39,7 +42,7 @@ _CURVES_TAKEN = {"secp256r1", "secp384r1", "secp521r1"}
 
 @dataclass(frozen=True)
 class KeyKind:
-    """What key to make: ``rsa`` with ``size`` bits, or ``ecdsa`` on ``curve``."""
+    """What key to make: ``rsa`` with ``size`` bits, ``ecdsa`` on ``curve``, or ``ed25519``."""
 
     type: str
     size: int = 2048
@@ -48,8 +51,10 @@ class KeyKind:
 
 def new_key(kind: KeyKind) -> PrivateKey:
     """Return a new private key."""
-    if kind.type == "rsa":
+    if kind.type == RSA:
         return rsa.generate_private_key(65537, kind.size)
+    if kind.type == ED25519:
+        return ed25519.Ed25519PrivateKey.generate()
     return ec.generate_private_key(ec.SECP384R1() if kind.curve == "P-384" else ec.SECP256R1())
 
 
@@ -80,7 +85,7 @@ def load_key(path: str, passphrase: str | None = None, *, validate: bool = True)
     With ``validate=False`` the arithmetic of an RSA key is not checked, which takes most of the time: for keys
     that are compared with a certificate's public key anyway.
 
-    :raises MtlsError: unreadable, of another kind than RSA and ECDSA, or a passphrase that is wrong or missing.
+    :raises MtlsError: unreadable, of another kind than ``TYPES``, or a passphrase that is wrong or missing.
     """
     with open(path, "rb") as stream:
         data = stream.read()
@@ -100,8 +105,8 @@ def load_key(path: str, passphrase: str | None = None, *, validate: bool = True)
         if encrypted:
             raise MtlsError(f"{path}: the passphrase is wrong, or the file is damaged; give the right one") from error
         raise MtlsError(f"{path}: holds no private key in PEM; restore it from a backup, or move it away") from error
-    if not isinstance(key, (rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey)):
-        raise MtlsError(f"{path}: is neither an RSA nor an ECDSA key, but {kind_of(key)}; move it away")
+    if not isinstance(key, (rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey, ed25519.Ed25519PrivateKey)):
+        raise MtlsError(f"{path}: is no RSA, ECDSA or Ed25519 key, but {kind_of(key)}; move it away")
     return key
 
 
@@ -139,14 +144,16 @@ def is_encrypted_file(path: str) -> bool:
 
 
 def key_type(public_key: object) -> str | None:
-    """Return ``rsa``, ``ecdsa``, or None for any other kind."""
+    """Return one of ``TYPES``, or None for any other kind."""
     if isinstance(public_key, rsa.RSAPublicKey):
-        return "rsa"
-    return "ecdsa" if isinstance(public_key, ec.EllipticCurvePublicKey) else None
+        return RSA
+    if isinstance(public_key, ed25519.Ed25519PublicKey):
+        return ED25519
+    return ECDSA if isinstance(public_key, ec.EllipticCurvePublicKey) else None
 
 
 def kind_of(key: object) -> str:
-    """Return what a key of a kind that is not supported is called, for messages: ``Ed25519``."""
+    """Return what a key of a kind that is not supported is called, for messages: ``Ed448``."""
     return type(key).__name__.lstrip("_").removesuffix("PrivateKey").removesuffix("PublicKey")
 
 
@@ -160,8 +167,10 @@ def check_strength(public_key: object, owner: str) -> None:
     elif isinstance(public_key, ec.EllipticCurvePublicKey):
         if public_key.curve.name not in _CURVES_TAKEN:
             raise MtlsError(f"{owner}: the key is on curve {public_key.curve.name}; make one on P-256 or P-384")
-    else:
-        raise MtlsError(f"{owner}: the key is neither RSA nor ECDSA, but {kind_of(public_key)}; make one of these")
+    elif not isinstance(public_key, ed25519.Ed25519PublicKey):
+        raise MtlsError(
+            f"{owner}: the key is no RSA, ECDSA or Ed25519 key, but {kind_of(public_key)}; make one of these"
+        )
 
 
 def is_weak(public_key: object) -> bool:
@@ -178,8 +187,8 @@ def supported(key: object, where: str) -> PrivateKey:
 
     :raises MtlsError: it is of another kind.
     """
-    if not isinstance(key, (rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey)):
-        raise MtlsError(f"{where}: the key is neither RSA nor ECDSA, but {kind_of(key)}; make one of these")
+    if not isinstance(key, (rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey, ed25519.Ed25519PrivateKey)):
+        raise MtlsError(f"{where}: the key is no RSA, ECDSA or Ed25519 key, but {kind_of(key)}; make one of these")
     return key
 
 
@@ -191,10 +200,10 @@ def public_der(public_key: AnyPublicKey) -> bytes:
 def load_public_der(encoded_key: bytes) -> PublicKey:
     """Return what ``public_der`` has encoded.
 
-    :raises TypeError: of another kind than RSA and ECDSA, which ``check_strength`` refuses.
+    :raises TypeError: of another kind than ``TYPES``, which ``check_strength`` refuses.
     """
     public_key = serialization.load_der_public_key(encoded_key)
-    if not isinstance(public_key, (rsa.RSAPublicKey, ec.EllipticCurvePublicKey)):
+    if not isinstance(public_key, (rsa.RSAPublicKey, ec.EllipticCurvePublicKey, ed25519.Ed25519PublicKey)):
         raise TypeError(f"a key of type {type(public_key).__name__}")
     return public_key
 
@@ -202,10 +211,10 @@ def load_public_der(encoded_key: bytes) -> PublicKey:
 def load_private_der(encoded_key: bytes) -> PrivateKey:
     """Return a private key of PKCS #8 in DER that this collection has made.
 
-    :raises TypeError: of another kind than RSA and ECDSA.
+    :raises TypeError: of another kind than ``TYPES``.
     """
     key = serialization.load_der_private_key(encoded_key, None, unsafe_skip_rsa_key_validation=True)
-    if not isinstance(key, (rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey)):
+    if not isinstance(key, (rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey, ed25519.Ed25519PrivateKey)):
         raise TypeError(f"a key of type {type(key).__name__}")
     return key
 
@@ -214,11 +223,20 @@ def signature_algorithm(key: PrivateKey | PublicKey) -> bytes:
     """Return the AlgorithmIdentifier, in DER, of what ``sign`` makes with this kind of key."""
     if isinstance(key, (ec.EllipticCurvePrivateKey, ec.EllipticCurvePublicKey)):
         return der.encode(der.SEQUENCE, der.oid("1.2.840.10045.4.3.2"))  # ecdsa-with-SHA256, RFC 5758
+    if isinstance(key, (ed25519.Ed25519PrivateKey, ed25519.Ed25519PublicKey)):
+        return der.encode(der.SEQUENCE, der.oid("1.3.101.112"))  # RFC 8410
     return der.encode(der.SEQUENCE, der.oid("1.2.840.113549.1.1.11") + b"\x05\x00")  # RFC 4055
 
 
+def digest_for(key: PrivateKey) -> hashes.SHA256 | None:
+    """Return the digest that this kind of key signs with; Ed25519 has its own (RFC 8032)."""
+    return None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA256()
+
+
 def sign(key: PrivateKey, data: bytes) -> bytes:
-    """Return the signature of ``data``, with SHA-256."""
+    """Return the signature of ``data``, with what ``digest_for`` says."""
+    if isinstance(key, ed25519.Ed25519PrivateKey):
+        return key.sign(data)
     if isinstance(key, ec.EllipticCurvePrivateKey):
         return key.sign(data, ec.ECDSA(hashes.SHA256()))
     return key.sign(data, padding.PKCS1v15(), hashes.SHA256())

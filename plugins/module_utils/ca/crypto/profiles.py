@@ -110,7 +110,7 @@ def ca_certificate(key: keys.PrivateKey, subject: x509.Name, serial: int, validi
         .add_extension(_key_usage(certificates=True), critical=True)
         .add_extension(ski, critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(ski), critical=False)
-        .sign(key, hashes.SHA256())
+        .sign(key, keys.digest_for(key))
     )
 
 
@@ -120,7 +120,7 @@ def ca_request(key: keys.PrivateKey, subject: x509.Name) -> x509.CertificateSign
         x509.CertificateSigningRequestBuilder(subject)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_key_usage(certificates=True), critical=True)
-        .sign(key, hashes.SHA256())
+        .sign(key, keys.digest_for(key))
     )
 
 
@@ -136,7 +136,7 @@ def renewed_ca_certificate(
         if isinstance(value, x509.AuthorityKeyIdentifier):  # it may name the serial, which is another one now
             value = authority_key_identifier(current)
         builder = builder.add_extension(value, critical=extension.critical)
-    return builder.sign(key, hashes.SHA256())
+    return builder.sign(key, keys.digest_for(key))
 
 
 def repaired_ca_certificate(key: keys.PrivateKey, current: x509.Certificate) -> x509.Certificate:
@@ -229,7 +229,7 @@ def issued_certificate(issuer: Issuer, order: Order, serial: int) -> x509.Certif
         uri = x509.UniformResourceIdentifier(order.crl_point)
         points = x509.CRLDistributionPoints([x509.DistributionPoint([uri], None, None, None)])
         builder = builder.add_extension(points, critical=False)
-    return builder.sign(issuer.key, hashes.SHA256())
+    return builder.sign(issuer.key, keys.digest_for(issuer.key))
 
 
 def alternative_names(order: Order) -> list[x509.GeneralName]:

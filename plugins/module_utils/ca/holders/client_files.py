@@ -136,7 +136,17 @@ def _find_public_key(
             f"{client.owner}: key_type is {client.key_type}, and {path} is {found}; set key_type: {found}, or "
             "move the key away to get a new one"
         )
+    if found == keys.ED25519 and client.has_profile:
+        raise refused_profile(client, f"{path} is an Ed25519 key")
     return key.public_key(), key_at
+
+
+def refused_profile(client: Client, because: str) -> MtlsError:
+    """Return the error of a client that asks for a profile, in which Apple's devices take no Ed25519 key."""
+    return MtlsError(
+        f"{client.owner}: {because}, which Apple's devices do not take from a .mobileconfig; set mobileconfig: false"
+        " for it (mtls_client_mobileconfig for all), or give it a key of type ecdsa"
+    )
 
 
 def _is_sealed(client: Client, place: ClientFiles, written: Stamp | None) -> bool:

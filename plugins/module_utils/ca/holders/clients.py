@@ -108,6 +108,8 @@ def reconcile(
     planner = Planner(authority, register, maker, stay_revoked)
     steps = planner.plan(clients)
     worker = _ClientWorker(authority, register, maker, new_key_type, crl_point)
+    for step in steps:
+        worker.check_new_key(step)
     results = [worker.foresee(step) for step in steps] if check else worker.carry_out(steps)
     # Anew: the register knows the certificates of this run now.
     ownership = Ownership(authority.record, register, Register.load(authority.path, SERVERS), times.now())
@@ -235,6 +237,17 @@ class _ClientWorker:
     def _enter(self, steps: Iterable[ClientStep]) -> None:
         self._authority.enter([read_certificates(self._place(step.client).certificate)[0] for step in steps])
 
+    def check_new_key(self, step: ClientStep) -> None:
+        """Raise MtlsError for a client whose new key would be of a kind that does not suit its files."""
+        client = step.client
+        if step.subject is None or not client.has_profile or self._new_kind(client).type != keys.ED25519:
+            return
+        if step.retired_key is not None or not (step.key_in_p12 or os.path.exists(self._place(client).key)):
+            raise client_files.refused_profile(client, "gets an Ed25519 key")
+
+    def _new_kind(self, client: Client) -> keys.KeyKind:
+        return keys.KeyKind(client.key_type or self._new_key_type)
+
     def _prepare(self, step: ClientStep, batch: Batch) -> issuing.KeyPair:
         client, place = step.client, self._place(step.client)
         if step.retired_key is not None:
@@ -248,8 +261,7 @@ class _ClientWorker:
                 raise MtlsError(f"{client.owner}: {place.p12} was changed while this run was at work; run again")
             keys.check_strength(key.public_key(), f"{client.owner}: {place.p12}")
             return issuing.KeyPair.of(key)
-        kind = keys.KeyKind(client.key_type or self._new_key_type)
-        return issuing.key_pair(place.key, kind, client.owner, batch)
+        return issuing.key_pair(place.key, self._new_kind(client), client.owner, batch)
 
     def _finish(self, task: tuple[ClientStep, issuing.KeyPair, x509.Certificate], batch: Batch) -> RegisterEntry:
         step, pair, certificate = task

@@ -16,7 +16,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import keys
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.chains import read_certificates
@@ -28,13 +28,11 @@ from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import Mt
 try:
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec, rsa
     from cryptography.hazmat.primitives.serialization import pkcs7
     from cryptography.x509.oid import NameOID
 except ImportError:  # reported by entry.require_cryptography
     pass
-
-if TYPE_CHECKING:
-    from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.keys import PrivateKey
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,7 @@ class Signer:
     """A certificate, those above it, and its private key."""
 
     certificates: tuple[x509.Certificate, ...]
-    key: PrivateKey
+    key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 
     @classmethod
     def load(cls, certificate: str, key: str, passphrase: str | None) -> Signer:
@@ -53,6 +51,10 @@ class Signer:
         certificates = read_certificates(certificate)
         private = keys.load_key(key, passphrase)
         leaf = certificates[0]
+        if not isinstance(private, (rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey)):
+            raise MtlsError(
+                f"profile_signer: {key} is an Ed25519 key, which devices do not know; sign with RSA or ECDSA"
+            )
         if keys.public_der(private.public_key()) != keys.public_der(leaf.public_key()):
             raise MtlsError(f"profile_signer: {key} is not the key of {certificate}; give the two that belong together")
         if not leaf.not_valid_before_utc <= times.now() <= leaf.not_valid_after_utc:

@@ -223,7 +223,7 @@ class _ServerWorker:
     def _judge_files(self, server: Server, definition: str) -> ServerStep:
         certificate_path, key_path = self._paths(server)
         current = read_certificates(certificate_path)[0] if os.path.exists(certificate_path) else None
-        key = keys.load_key(key_path, validate=False).public_key() if os.path.exists(key_path) else None
+        key = _public_key(key_path) if os.path.exists(key_path) else None
         weak_key = key is not None and keys.is_weak(key)
         found = keys.key_type(key) if key is not None else None
         if found is not None and server.key_type is not None and found != server.key_type:
@@ -285,7 +285,7 @@ class _ServerWorker:
         _certificate_path, key_path = self._paths(server)
         if not os.path.exists(key_path):
             return None
-        public = keys.public_der(keys.load_key(key_path, validate=False).public_key())
+        public = keys.public_der(_public_key(key_path))
         for serial in reversed(record.namesakes(subject)):
             entry = record.get(serial)
             if entry is None or entry.status != "valid" or entry.not_after <= self._soon(server):
@@ -376,3 +376,15 @@ def _names_of(certificate: x509.Certificate) -> set[str]:
     except x509.ExtensionNotFound:
         return set()
     return {str(name.value) for name in names}
+
+
+def _public_key(key_path: str) -> keys.PublicKey:
+    """Return the public half of a server's key.
+
+    :raises MtlsError: it is none that browsers take of a server.
+    """
+    public_key = keys.load_key(key_path, validate=False).public_key()
+    found = keys.key_type(public_key)
+    if found not in keys.SERVER_TYPES:
+        raise MtlsError(f"{key_path}: is of type {found}, which browsers do not take of a server; move it away")
+    return public_key

@@ -15,7 +15,7 @@ import secrets
 import sys
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, Union, cast
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import keys
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
@@ -34,6 +34,9 @@ except ImportError:  # reported by TokenKey; only those who have a token need it
     _AT_HAND = False
 else:
     _AT_HAND = True
+
+if TYPE_CHECKING:
+    TokenPublicKey = Union[rsa.RSAPublicKey, ec.EllipticCurvePublicKey]
 
 PIN_VARIABLE = "MTLS_PKCS11_PIN"
 _CURVES = {"P-256": "secp256r1", "P-384": "secp384r1"}
@@ -87,6 +90,8 @@ class TokenKey:
             "capabilities": MechanismFlag.SIGN | MechanismFlag.VERIFY,
             "private_template": {Attribute.SENSITIVE: True, Attribute.EXTRACTABLE: False},
         }
+        if kind.type == keys.ED25519:
+            raise MtlsError(f"{self.where}: tokens sign with RSA and ECDSA keys here; choose one with mtls_ca_key_type")
         try:
             with self._token.open(rw=True) as session:  # the login counts for all sessions of a process
                 if kind.type == "rsa":
@@ -121,7 +126,7 @@ class TokenKey:
         key.check()
         return cast("keys.PrivateKey", key)  # registered as one, below
 
-    def _public_key(self, private: Any) -> keys.PublicKey:
+    def _public_key(self, private: Any) -> TokenPublicKey:
         """Return the public half. Only RSA's can be read from the private key itself."""
         kind = _attribute(private, Attribute.KEY_TYPE)
         if kind not in (KeyType.RSA, KeyType.EC):
@@ -221,12 +226,12 @@ class TokenKey:
 class _SigningKey:
     """Part of what both kinds share; ``cryptography`` takes it for a private key."""
 
-    def __init__(self, private: Any, public: keys.PublicKey, where: str) -> None:
+    def __init__(self, private: Any, public: TokenPublicKey, where: str) -> None:
         self._private = private
         self._public = public
         self._where = where
 
-    def public_key(self) -> keys.PublicKey:
+    def public_key(self) -> TokenPublicKey:
         """Return the public half."""
         return self._public
 

@@ -16,7 +16,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import Mt
 
 try:
     from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives import serialization
     from cryptography.x509.oid import NameOID
 except ImportError:  # reported by entry.require_cryptography
     pass
@@ -160,7 +160,7 @@ def _request(order: Order, *, verbatim: bool) -> str:
     names = profiles.alternative_names(order)
     if verbatim and names:
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
-    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
+    return builder.sign(key, keys.digest_for(key)).public_bytes(serialization.Encoding.PEM).decode()
 
 
 def _plain_common_name(subject: x509.Name) -> str | None:
