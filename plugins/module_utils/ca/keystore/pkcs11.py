@@ -90,8 +90,6 @@ class TokenKey:
             "capabilities": MechanismFlag.SIGN | MechanismFlag.VERIFY,
             "private_template": {Attribute.SENSITIVE: True, Attribute.EXTRACTABLE: False},
         }
-        if kind.type == keys.ED25519:
-            raise MtlsError(f"{self.where}: tokens sign with RSA and ECDSA keys here; choose one with mtls_ca_key_type")
         try:
             with self._token.open(rw=True) as session:  # the login counts for all sessions of a process
                 if kind.type == "rsa":

@@ -235,6 +235,10 @@ def _check_creatable(wanted: WantedAuthority, place: layout.Layout) -> x509.Name
         raise MtlsError(
             f"{place.certificate}: is missing although index.txt lists certificates; restore it from a backup"
         )
+    if wanted.key.type == keys.ED25519 and wanted.key_at is not None:
+        raise MtlsError(
+            f"{wanted.key_at.where}: tokens sign with RSA and ECDSA keys here; choose one (mtls_ca_key_type)"
+        )
     if wanted.key.type == "rsa" and wanted.key.size < keys.SMALLEST_RSA:
         raise MtlsError(f"key_size: {wanted.key.size} bits are too few; use at least {keys.SMALLEST_RSA}")
     if wanted.key.type == "rsa" and wanted.key.size > keys.LARGEST_RSA:

@@ -212,8 +212,8 @@ class Survey:
                 kind = keys.kind_of(certificate.public_key()) if _public_key(certificate) else "of an unknown kind"
                 if not _public_key(certificate) or keys.key_type(certificate.public_key()) is None:
                     raise MtlsError(
-                        f"{path}: its key is no RSA, ECDSA or Ed25519 key, but {kind}, which is not supported; set up a "
-                        "new authority"
+                        f"{path}: its key is no RSA, ECDSA or Ed25519 key, but {kind}, which is not supported; set up"
+                        " a new authority"
                     )
             for each in self._found.locked:
                 unsupported = keys.unsupported_cipher(each.pem)

@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import pytest
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa, x25519
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa, x25519
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import keys
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
@@ -62,11 +63,11 @@ def test_openssls_own_forms(tmp_path, form):
         (b"", None, "holds no private key in PEM; restore it from a backup, or move it away"),
         (b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", None, "holds no private key in PEM"),
         (
-            pem(ed25519.Ed25519PrivateKey.generate()),
+            pem(ed448.Ed448PrivateKey.generate()),
             None,
-            "is neither an RSA nor an ECDSA key, but Ed25519",
+            "is no RSA, ECDSA or Ed25519 key, but Ed448",
         ),
-        (pem(x25519.X25519PrivateKey.generate()), None, "is neither an RSA nor an ECDSA key, but X25519"),
+        (pem(x25519.X25519PrivateKey.generate()), None, "is no RSA, ECDSA or Ed25519 key, but X25519"),
     ],
 )
 def test_files_that_hold_no_such_key(tmp_path, content, passphrase, said):
@@ -100,7 +101,7 @@ def test_passphrases_that_do_not_open_it(tmp_path, passphrase, said):
     [
         (rsa.generate_private_key(65537, 1024), "the RSA key has 1024 bits; make one with at least 2048"),
         (ec.generate_private_key(ec.SECP256K1()), "the key is on curve secp256k1; make one on P-256 or P-384"),
-        (ed25519.Ed25519PrivateKey.generate(), "the key is neither RSA nor ECDSA, but Ed25519; make one of these"),
+        (ed448.Ed448PrivateKey.generate(), "the key is no RSA, ECDSA or Ed25519 key, but Ed448; make one of these"),
     ],
     ids=["short", "curve", "kind"],
 )
@@ -116,7 +117,7 @@ def test_keys_that_are(curve):
 
 
 def test_a_key_of_another_kind_is_a_defect_where_none_can_be():
-    other = ed25519.Ed25519PrivateKey.generate()
+    other = ed448.Ed448PrivateKey.generate()
     encoded = other.private_bytes(
         serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
@@ -132,3 +133,23 @@ def test_who_else_may_read_a_key(tmp_path, mode, others):
     path.touch()
     path.chmod(mode)
     assert keys.readable_by_others(path.stat()) is others
+
+
+def test_an_ed25519_key_signs_with_its_own_digest():
+    key = keys.new_key(keys.KeyKind("ed25519"))
+    assert isinstance(key, ed25519.Ed25519PrivateKey)
+    assert keys.digest_for(key) is None
+    keys.verify(key.public_key(), keys.sign(key, b"data"), b"data", None)
+    with pytest.raises(InvalidSignature):
+        keys.verify(key.public_key(), keys.sign(key, b"data"), b"other", None)
+    keys.check_strength(key.public_key(), "client a")
+
+
+@pytest.mark.parametrize("kind", keys.TYPES)
+def test_each_type_is_known_again(tmp_path, kind):
+    key = keys.new_key(keys.KeyKind(kind))
+    keys.save_new_key(str(tmp_path / "a.key"), key, "secret")
+    loaded = keys.load_key(str(tmp_path / "a.key"), "secret").public_key()
+    assert loaded == key.public_key()
+    assert keys.key_type(loaded) == kind
+    assert keys.load_public_der(keys.public_der(loaded)) == loaded

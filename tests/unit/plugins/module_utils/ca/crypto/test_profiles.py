@@ -11,7 +11,7 @@ from datetime import timedelta
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric import ec, ed448
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import keys, profiles
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.profiles import Order
@@ -170,10 +170,10 @@ def test_files_that_are_no_request(tmp_path, content, said):
 
 
 def test_a_request_with_a_key_that_cannot_be_used(tmp_path):
-    key = ed25519.Ed25519PrivateKey.generate()
+    key = ed448.Ed448PrivateKey.generate()
     path = tmp_path / "a.csr"
     path.write_bytes(x509.CertificateSigningRequestBuilder(NAME).sign(key, None).public_bytes(PEM))
-    with pytest.raises(MtlsError, match=r"the key is neither RSA nor ECDSA, but .*; make one of these"):
+    with pytest.raises(MtlsError, match=r"the key is no RSA, ECDSA or Ed25519 key, but Ed448; make one of these"):
         profiles.read_csr(str(path), "client a")
 
 

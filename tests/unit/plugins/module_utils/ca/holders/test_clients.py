@@ -395,7 +395,7 @@ def test_a_subject_that_differs_only_in_case_from_a_live_certificate_is_refused(
 
 
 @pytest.mark.parametrize("kind", [p12.COMPATIBLE, p12.MODERN])
-@pytest.mark.parametrize("key_type", ["rsa", "ecdsa"])
+@pytest.mark.parametrize("key_type", ["rsa", "ecdsa", "ed25519"])
 def test_a_p12_holds_key_certificate_and_chain_for_openssl(pki, kind, key_type):
     client = Client("José", p12=kind, p12_password="hello world", key_type=key_type)
     result = pki.one(client)
@@ -500,3 +500,40 @@ def test_a_name_beyond_two_bytes_a_character_is_not_packed_again_and_again(pki):
     pki.one(Client("😀"))
     (pki.path / "clients/register.json").unlink()
     assert pki.one(Client("😀")).action == "unchanged"
+
+
+def test_apples_devices_get_no_ed25519_key(pki):
+    """Neither a new one, be it by default, nor one that a client has: nothing is changed then."""
+    phone = Client("phone", key_type="ed25519", mobileconfig=True)
+    said = r"client 'phone': gets an Ed25519 key, which Apple's devices do not take from a \.mobileconfig; set mobile"
+    before = tree(pki.path)
+    for check in (True, False):
+        with pytest.raises(MtlsError, match=said):
+            pki.serve(Client("other"), phone, check=check)
+        with pytest.raises(MtlsError, match=said):
+            pki.serve(phone._replace(key_type=None), key_type="ed25519", check=check)
+    assert tree(pki.path) == before
+
+    pki.one(phone._replace(mobileconfig=False))
+    before = tree(pki.path)
+    for given in (phone, phone._replace(key_type=None), phone._replace(key_type=None, keep_key=False)):
+        with pytest.raises(MtlsError, match=r"client 'phone': \S+/phone\.key is an Ed25519 key, which Apple's devices"):
+            pki.one(given)
+    assert tree(pki.path) == before
+    # Who has another key already keeps it, whatever new ones are to be.
+    pki.one(Client("pad", mobileconfig=True))
+    assert pki.one(Client("pad", mobileconfig=True), key_type="ed25519").action == "unchanged"
+    # A new key instead of a revoked one is a new one, too.
+    pki.one(Client("pad", revoked=True))
+    with pytest.raises(MtlsError, match="client 'pad': gets an Ed25519 key"):
+        pki.one(Client("pad", mobileconfig=True), key_type="ed25519")
+
+
+def test_an_ed25519_key_may_be_in_the_p12_only(pki):
+    client = Client("ci", key_type="ed25519", keep_key=False, p12_password="a long password")
+    result = pki.one(client)
+    assert not pki.file("ci", ".key").exists()
+    certificate = x509.load_pem_x509_certificate(pki.file("ci", ".crt").read_bytes())
+    assert p12.key_in(pki.file("ci", ".p12").read_bytes(), "a long password").public_key() == certificate.public_key()
+    assert pki.one(client).action == "unchanged"
+    assert pki.one(client, check=True).p12 == result.p12

@@ -191,3 +191,10 @@ def test_a_signer_that_is_none_is_refused(signer, tmp_path, monkeypatch):
     later(monkeypatch, days=31)
     with pytest.raises(MtlsError, match=r"s\.crt is valid from .* renew it"):
         Signer.load(*signer, None)
+
+
+def test_a_signer_with_an_ed25519_key_is_refused(tmp_path):
+    names = ("-nodes", "-subj", "/CN=signer", "-keyout", "e.key", "-out", "e.crt")
+    openssl("req", "-x509", "-newkey", "ed25519", *names, cwd=tmp_path)
+    with pytest.raises(MtlsError, match=r"profile_signer: \S+/e\.key is an Ed25519 key, which devices do not know"):
+        Signer.load(str(tmp_path / "e.crt"), str(tmp_path / "e.key"), None)

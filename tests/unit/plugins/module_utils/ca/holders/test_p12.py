@@ -9,7 +9,7 @@ import re
 
 import pytest
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.hazmat.primitives.asymmetric import ed448
 from cryptography.hazmat.primitives.serialization import pkcs12
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import keys
@@ -76,11 +76,11 @@ def test_a_key_of_another_kind_in_it_is_refused_and_no_traceback(pki):
     place = ClientFiles.of(str(pki.path / "clients"), "phone")
     (pki.path / "clients/phone").mkdir()
     data = pkcs12.serialize_key_and_certificates(
-        b"phone", ed25519.Ed25519PrivateKey.generate(), None, None, serialization.BestAvailableEncryption(b"x")
+        b"phone", ed448.Ed448PrivateKey.generate(), None, None, serialization.BestAvailableEncryption(b"x")
     )
     (pki.path / "clients/phone/phone.p12").write_bytes(data)
     (pki.path / "clients/phone/phone.p12.password").write_text("x\n")
-    with pytest.raises(MtlsError, match=r"client 'phone': \S+/phone\.p12: the key is neither RSA nor ECDSA"):
+    with pytest.raises(MtlsError, match=r"client 'phone': \S+/phone\.p12: the key is no RSA, ECDSA or Ed25519 key"):
         client_files.key_in_p12(Client("phone"), place)
 
 

@@ -175,3 +175,15 @@ def test_a_certificate_of_another_authority_or_for_another_key_is_replaced(pki):
 def test_days_that_cannot_be(pki, option, said):
     with pytest.raises(MtlsError, match=said):
         serve(pki, replace(NAS, **option))
+
+
+def test_browsers_get_no_ed25519_key(pki):
+    serve(pki, NAS)
+    key = pki.path / "servers/nas/web.key"
+    key.unlink()
+    openssl("genpkey", "-algorithm", "ed25519", "-out", key, cwd=pki.path)
+    before = tree(pki.path)
+    for check in (True, False):
+        with pytest.raises(MtlsError, match=r"web\.key: is of type ed25519, which browsers do not take of a server"):
+            serve(pki, NAS, check=check)
+    assert tree(pki.path) == before

@@ -351,3 +351,11 @@ def test_a_pin_given_as_an_option_is_shown_nowhere(tmp_path, token):
     assert refused["failed"]
     assert PIN not in made["raw"] + refused["raw"]
     assert subprocess.run(["grep", "-r", PIN, tmp_path], check=False, capture_output=True).returncode == 1
+
+
+def test_no_ed25519_key_is_made_in_a_token(tmp_path, token):
+    wanted = WantedAuthority(str(tmp_path / "pki"), SUBJECT, keys.KeyKind("ed25519"), None, 3650, 30)
+    for check in (True, False):
+        said = refusal(lambda check=check: ensure_authority(access(tmp_path / "pki", token), wanted, check=check))
+        assert "tokens sign with RSA and ECDSA keys here; choose one (mtls_ca_key_type)" in said
+    assert not (tmp_path / "pki" / "ca.crt").exists()

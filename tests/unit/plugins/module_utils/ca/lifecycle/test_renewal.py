@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from cryptography import x509
@@ -16,7 +17,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client impor
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.lifecycle import creation
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.wanted import Ensured, WantedAuthority
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
-from ansible_collections.mtls.nginx.tests.unit.support import later, lint, openssl, tree
+from ansible_collections.mtls.nginx.tests.unit.support import Pki, later, lint, openssl, tree
 
 VERIFY = ("verify", "-crl_check", "-CRLfile", "crl.pem", "-CAfile")
 
@@ -147,3 +148,27 @@ def test_a_ca_below_another_is_renewed_by_that_one(pki, tmp_path, monkeypatch):
     later(monkeypatch, days=1001)
     with pytest.raises(MtlsError, match=r"expired on .*, or bring what the CA above has signed again"):
         ensure(pki, days=7300, renew_before=1001)
+
+
+def test_an_authority_with_an_ed25519_key_is_made_renewed_and_protected(tmp_path):
+    pki = Pki(tmp_path / "pki", passphrase="the first passphrase")
+    wanted = WantedAuthority(str(pki.path), {"CN": "Edwards"}, keys.KeyKind("ed25519"), pki.passphrase, 3650, 30)
+    creation.ensure(wanted, check=False)
+    lint("cert", pki.path / "ca.crt")
+    pki.serve(Client("good", key_type="ed25519"), Client("bad", key_type="rsa"))
+    pki.one(Client("bad", revoked=True))
+    with pki.open() as authority:
+        authority.write_crl(30)
+    lint("crl", "-t", "CRL", "-p", "PKIX", pki.path / "crl.pem")
+    assert creation.ensure(wanted, check=False).updated == {}
+    renewed = creation.ensure(replace(wanted, days=7300, renew_before=3651), check=False)
+    assert list(renewed.updated) == ["ca.crt"]
+    assert renewed.warnings == []
+    assert "OK" in openssl(*VERIFY, "ca.crt", "clients/good/good.crt", cwd=pki.path)
+    assert "certificate revoked" in openssl(*VERIFY, "ca.crt", "clients/bad/bad.crt", cwd=pki.path, ok=False)
+    changed = replace(wanted, passphrase="the second passphrase", old_passphrase="the first passphrase")
+    assert list(creation.ensure(changed, check=False).updated) == ["ca.key"]
+    pki.passphrase = "the second passphrase"
+    assert pki.one(Client("good", key_type="ed25519")).action == "updated"  # its .p12 has the CA's certificate
+    assert pki.one(Client("good", key_type="ed25519")).action == "unchanged"
+    assert pki.one(Client("late", key_type="ed25519")).action == "issued"

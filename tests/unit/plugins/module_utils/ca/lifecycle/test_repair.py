@@ -213,3 +213,18 @@ def test_check_mode_looks_past_what_is_added_and_repaired_first(tmp_path):
     assert tree(ca.path) == before
     with pytest.raises(MtlsError, match=r"lacks newcerts, serial, crlnumber, index\.txt"):
         Pki(ca.path).serve(Client("new"))
+
+
+def test_a_ca_with_an_ed25519_key_is_repaired(tmp_path):
+    path = tmp_path / "pki"
+    path.mkdir()
+    (path / "cnf").write_text("[req]\ndistinguished_name = dn\nprompt = no\n[dn]\nCN = Edwards\n")
+    files = ("-keyout", "ca.key", "-out", "ca.crt", "-days", "3650")
+    openssl("req", "-x509", "-newkey", "ed25519", "-nodes", "-config", "cnf", *files, cwd=path)
+    (path / "cnf").unlink()
+    with pytest.raises(MtlsError, match=REMEDY):
+        ensure(path)
+    assert "ca.crt" in ensure(path, repair=True).updated
+    lint("cert", path / "ca.crt")
+    openssl("verify", "-CAfile", "ca.crt", "ca.crt", cwd=path)
+    assert Pki(path).one(Client("phone", key_type="ed25519")).action == "issued"

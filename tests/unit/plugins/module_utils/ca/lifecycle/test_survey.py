@@ -15,6 +15,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import keys
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client import Client
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.lifecycle import adoption
 from ansible_collections.mtls.nginx.plugins.module_utils.common import der
@@ -431,27 +432,38 @@ def test_a_client_with_an_rsa_pss_key_is_recorded_and_gets_no_folder(loose, tmp_
     assert statuses(tmp_path / "pki") == {"odd": "V"}
 
 
-@pytest.mark.parametrize("algorithm", ["ed25519", "ed448"])
-def test_a_ca_with_an_edwards_curve_is_refused_by_name(tmp_path, algorithm):
-    loose = Loose(tmp_path / "ca", ("-newkey", algorithm, "-nodes"))
+def test_a_ca_with_an_edwards_curve_that_is_not_supported_is_refused_by_name(tmp_path):
+    loose = Loose(tmp_path / "ca", ("-newkey", "ed448", "-nodes"))
     shutil.copy(loose.path / "ca.pem", loose.path / "ca.crt")
     before = tree(loose.path)
-    with pytest.raises(MtlsError, match=f"(?i)neither RSA nor ECDSA, but {algorithm}, which is not supported"):
+    with pytest.raises(MtlsError, match="its key is no RSA, ECDSA or Ed25519 key, but Ed448, which is not supported"):
         adopt(tmp_path / "pki", loose.path)
     for check in (True, False):
         done = run_module("ca_init", check=check, path=str(loose.path), passphrase="geheim")
-        assert f"ca.key: is neither an RSA nor an ECDSA key, but {algorithm.capitalize()}" in done["msg"]
+        assert "ca.key: is no RSA, ECDSA or Ed25519 key, but Ed448" in done["msg"]
     assert tree(loose.path) == before
 
 
-def test_an_ed25519_client_is_adopted_without_its_key(loose, tmp_path):
+def test_a_ca_with_an_ed25519_key_is_adopted_and_goes_on(tmp_path):
+    loose = Loose(tmp_path / "ca", ("-newkey", "ed25519", "-nodes"))
+    plan = adopt(tmp_path / "pki", loose.path, passphrase="geheim")
+    assert plan.not_taken == {}
+    pki = Pki(tmp_path / "pki", passphrase="geheim")
+    assert keys.key_type(keys.load_key(str(pki.path / "ca.key"), "geheim").public_key()) == "ed25519"
+    assert pki.one(Client("phone", key_type="ed25519")).action == "issued"
+    assert pki.one(Client("phone", revoked=True)).action == "revoked"
+    with pki.open() as authority:
+        authority.write_crl(30)
+    assert is_revoked(pki.path, pki.file("phone", ".crt"))
+
+
+def test_an_ed25519_client_is_adopted_with_its_key(loose, tmp_path):
     key = ("-newkey", "ed25519", "-nodes", "-keyout", "odd.key")
     openssl("req", "-new", *key, "-subj", "/CN=odd", "-out", "odd.csr", cwd=loose.path)
     ca = ("-CA", "ca.pem", "-CAkey", "ca.key", "-set_serial", "9", "-days", "90")
     openssl("x509", "-req", "-in", "odd.csr", *ca, "-out", "odd.pem", cwd=loose.path)
     plan = adopt(tmp_path / "pki", loose.path)
-    assert [(client.name, client.key) for client in plan.clients] == [("odd", None)]
-    assert plan.not_taken[str(loose.path / "odd.key")] == "the key is neither RSA nor ECDSA, but Ed25519"
+    assert [client.name for client in plan.clients if client.key is not None] == ["odd"]
     pki = Pki(tmp_path / "pki")
     assert pki.one(Client("odd")).entry.serial == "09"
     assert pki.one(Client("odd", revoked=True)).action == "revoked"
