@@ -30,7 +30,9 @@ options:
       - Required when there is no authority yet. When there is one with another subject, the module fails.
     type: dict
   key_type:
-    description: The type of the private key of a new authority. The key of an existing one stays.
+    description:
+      - The type of the private key of a new authority. The key of an existing one stays.
+      - With V(ed25519), browsers do not trust server certificates of the authority. Not with O(ca_backend=pkcs11).
     type: str
     choices: [rsa, ecdsa, ed25519]
     default: rsa

@@ -46,6 +46,7 @@ options:
         description:
           - The type of a new private key.
           - Left out, an existing key is kept and a new one is of O(key_type).
+          - Browsers and phones offer no V(ed25519) certificate; a client that is to have a C(.mobileconfig) is refused.
         type: str
         choices: [rsa, ecdsa, ed25519]
       csr:
@@ -101,7 +102,7 @@ options:
     type: int
     default: 30
   key_type:
-    description: The type of new private keys, RSA with 2048 bits or ECDSA on P-256.
+    description: The type of new private keys, RSA with 2048 bits, ECDSA on P-256, or Ed25519.
     type: str
     choices: [rsa, ecdsa, ed25519]
     default: rsa

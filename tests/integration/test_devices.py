@@ -86,6 +86,24 @@ def test_openssl_java_and_nss_read_the_p12(authority, tmp_path, kind, key_type):
         assert re.search(rf"< 0> (rsa|ec) .* {name}$", run("certutil", "-d", f"sql:{database}", "-K"), re.M)
 
 
+@pytest.mark.parametrize("kind", ["compatible", "modern"])
+def test_who_reads_a_p12_with_an_ed25519_key(authority, tmp_path, kind):
+    """OpenSSL and Java do; NSS, which Firefox and Chromium use, does not."""
+    name = f"{kind}-ed25519"
+    authority.one(Client(name, key_type="ed25519", p12=kind))
+    path, secret = authority.file(name, ".p12"), authority.file(name, ".p12.password")
+    assert "PRIVATE KEY" in run("openssl", "pkcs12", "-in", path, "-passin", f"file:{secret}", "-nodes")
+    store = ("-storetype", "PKCS12", "-keystore", path, "-storepass:file", secret)
+    assert "PrivateKeyEntry" in run(shutil.which("keytool"), "-J-Duser.language=en", "-list", *store)
+    database = tmp_path / "nss"
+    database.mkdir()
+    run("certutil", "-d", f"sql:{database}", "-N", "--empty-password")
+    command = ["pk12util", "-d", f"sql:{database}", "-i", path, "-w", secret]
+    refused = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert refused.returncode != 0
+    assert "SEC_ERROR_PKCS12_UNABLE_TO_IMPORT_KEY" in refused.stdout + refused.stderr
+
+
 def test_bundles_and_pages_of_a_fleet(site, upstream):
     ports = [free_port() for _service in range(4)]
     site.add_host("one", mtls_clients=[{"name": "phone"}, {"name": "tablet"}, {"name": "bot", "p12": "none"}])

@@ -12,6 +12,7 @@ import contextlib
 import http.server
 import json
 import os
+import pathlib
 import re
 import shutil
 import signal
@@ -26,7 +27,7 @@ from cryptography import x509
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.access import Access, read_authority
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends.openbao import lock
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends.openbao.api import Server
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import crls, profiles
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import crls, keys, profiles
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.numbers import hexadecimal, parse_serial
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import servers
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client import Client
@@ -634,3 +635,29 @@ def test_a_site_from_the_inventory(site, upstream, authority):
     site.ok()
     assert [site.status(port, client=name) for name in ("phone", "tablet")] == [400, 200]
     assert len(authority.revoked()) == 1
+
+
+def test_a_client_with_an_ed25519_key(authority, controller):
+    """A role for keys of any type signs it; one of another type says so, and nothing stays."""
+    authority.change_role("client", key_type="rsa", key_bits=2048)
+    assert "role requires keys of type rsa" in refused(controller, Client("ci", key_type="ed25519"))
+    authority.change_role("client", key_type="any")
+    (result,) = controller.serve(Client("ci", key_type="ed25519")).results
+    assert result.action == "issued"
+    certificate = x509.load_pem_x509_certificate(pathlib.Path(result.certificate).read_bytes())
+    assert keys.key_type(certificate.public_key()) == "ed25519"
+    (again,) = controller.serve(Client("ci", key_type="ed25519")).results
+    assert again.action == "unchanged"
+
+
+def test_a_mount_with_an_ed25519_ca(openbao, tmp_path):
+    settings = openbao.authority(root=False)
+    path = f"{settings['mount']}/root/generate/internal"
+    openbao.ask("POST", path, {"common_name": "Edwards", "key_type": "ed25519", "ttl": "87600h"})
+    controller = Backend(Access(str(tmp_path / "edwards"), backend="openbao", settings=settings))
+    controller.ensure(subject={"CN": "Edwards"})
+    results = controller.serve(Client("ci", key_type="ed25519"), Client("lost", key_type="ecdsa")).results
+    assert [result.action for result in results] == ["issued", "issued"]
+    assert (
+        controller.serve(Client("ci", key_type="ed25519"), Client("lost", revoked=True)).results[1].action == "revoked"
+    )
