@@ -146,7 +146,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import numbers, subjects
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.lifecycle import adoption, survey
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.lifecycle import adoption, findings, survey
 from ansible_collections.mtls.nginx.plugins.module_utils.common import entry, times
 
 SPEC = {
@@ -170,8 +170,8 @@ def main() -> None:
     entry.run_module(module, lambda: work(module))
 
 
-def work(call: entry.Call) -> dict[str, Any]:
-    """Return the result of the module for the arguments of ``call``.
+def work(call: entry.Call, tell: findings.Tell = findings.silent) -> dict[str, Any]:
+    """Return the result of the module for the arguments of ``call``; ``tell`` is told how far it is.
 
     :raises MtlsError: what was asked for cannot be done; the text says why.
     """
@@ -190,6 +190,7 @@ def work(call: entry.Call) -> dict[str, Any]:
             revoked_folders=options["revoked_folders"],
         ),
         check=call.check_mode,
+        tell=tell,
     )
     for warning in plan.warnings:
         call.warn(warning)

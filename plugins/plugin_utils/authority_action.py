@@ -81,13 +81,18 @@ class AuthorityAction(ActionBase):
         if validation.error_messages:
             result = {"failed": True, "msg": self._refusal(validation.errors)}
         else:
-            result = entry.result_of(lambda: self.MODULE.work(call))
+            result = entry.result_of(lambda: self._work(call))
         if call.warnings:
             result["warnings"] = call.warnings
         if _MASKED_BY_HAND:
             # Results have no secrets in them, but a message may cite what was given.
             shown = {name: result[name] for name in ("msg", "warnings") if name in result}
             result.update(remove_values(shown, validation._no_log_values))
+        return result
+
+    def _work(self, call: entry.Call) -> dict[str, t.Any]:
+        """Return the result of the module's work, in this process."""
+        result: dict[str, t.Any] = self.MODULE.work(call)
         return result
 
     def _refusal(self, errors: AnsibleValidationErrorMultiple) -> str:

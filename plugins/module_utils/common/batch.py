@@ -37,13 +37,19 @@ class Batch:
     A process that is forked has a batch of its own from then on, so nothing may be written before.
     """
 
-    def __init__(self, directory: str, expected: int) -> None:
-        """Say how many files there will be below ``directory``; nothing is touched yet."""
+    def __init__(self, directory: str, expected: int, *, fresh: bool = False) -> None:
+        """Say how many files there will be below ``directory``; nothing is touched yet.
+
+        In a ``fresh`` one, which nobody looks into before it is renamed into its place, they are written where they
+        belong, and no file may be there yet. When something fails, it is for the caller to remove it all.
+        """
+        self._fresh = fresh
         self._sync_all = _file_system_sync(directory) if expected >= _MANY else None
         self._directory = directory
         self._descriptor: int | None = None
         self._staged: deque[_Staged] = deque()
         self._removals: list[str] = []
+        self._parents: set[str] = set()  # of what was written where it belongs
 
     def write(self, path: str, data: bytes, mode: int) -> os.stat_result:
         """Put ``data`` at ``path`` with ``mode``, replacing what is there; return the status that it will have."""
@@ -65,6 +71,10 @@ class Batch:
         if self._sync_all is not None and self._descriptor is None:
             # Before the first write: it is told of the errors from then on.
             self._descriptor = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        if self._fresh:
+            status = files.put(path, data, mode, durable=self._sync_all is None)
+            self._parents.add(os.path.dirname(path))
+            return status
         staged, status = files.stage(path, data, mode, durable=self._sync_all is None)
         self._staged.append(_Staged(staged, path, replace))
         return status
@@ -75,8 +85,9 @@ class Batch:
         Raises OSError with its filename set; those that are not in place then are gone.
         """
         try:
-            self._sync()
-            parents = {os.path.dirname(path) for _staged, path, _replace in self._staged}
+            if self._staged:
+                self._sync()
+            parents = self._parents | {os.path.dirname(path) for _staged, path, _replace in self._staged}
             while self._staged:
                 staged, path, replace = self._staged[0]
                 (os.replace if replace else files.link_into_place)(staged, path)
@@ -88,6 +99,7 @@ class Batch:
                 files.remove_file(path)
         finally:
             self._removals.clear()
+            self._parents.clear()
             for staged, _path, _replace in self._staged:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(staged)

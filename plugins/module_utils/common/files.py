@@ -275,6 +275,25 @@ def stage(path: str, data: bytes, mode: int, *, durable: bool = True) -> tuple[s
     return staged, status
 
 
+def put(path: str, data: bytes, mode: int, *, durable: bool = True) -> os.stat_result:
+    """Write a new file where it belongs, and return its status; for what nobody looks at before it is complete.
+
+    Raises FileExistsError where there is one already.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    try:
+        with open(descriptor, "wb") as stream:
+            os.fchmod(descriptor, mode)  # the umask may have taken bits away
+            stream.write(data)
+            stream.flush()
+            if durable:
+                os.fsync(descriptor)
+            return os.fstat(descriptor)
+    except OSError as error:
+        error.filename = error.filename or path
+        raise
+
+
 def _open_staged(path: str, mode: int) -> tuple[str, int]:
     # A fixed name: what a killed run left behind is replaced by the next write of the same file.
     staged = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}{_UNFINISHED}")

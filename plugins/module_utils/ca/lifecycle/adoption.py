@@ -9,14 +9,16 @@ into it, so that it is there completely or not at all.
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
+from collections.abc import Iterable
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends.directory import open_directory
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import chains, keys, numbers, subjects
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.chains import read_certificates
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.lifecycle.findings import Tell, silent
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.lifecycle.survey import (
-    AdoptedClient,
     AdoptionPlan,
     Survey,
     WantedAdoption,
@@ -28,28 +30,33 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.layout import 
 from ansible_collections.mtls.nginx.plugins.module_utils.common import files
 from ansible_collections.mtls.nginx.plugins.module_utils.common.batch import Batch
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError, first_few
+from ansible_collections.mtls.nginx.plugins.module_utils.common.parallel import spread
 
 try:
+    from cryptography import x509
     from cryptography.hazmat.primitives import serialization
 except ImportError:  # reported by entry.require_cryptography
     pass
 
+_AT_ONCE = 250  # files that one process writes
+_BETWEEN_WORDS = 80  # times as many, until it is told how far it is
 
-def adopt(wanted: WantedAdoption, *, check: bool) -> AdoptionPlan:
-    """Take over an authority; with ``check`` only say what would be.
+
+def adopt(wanted: WantedAdoption, *, check: bool, tell: Tell = silent) -> AdoptionPlan:
+    """Take over an authority; with ``check`` only say what would be. ``tell`` is told how far it is.
 
     :raises MtlsError: no authority, or several, in the sources; a wrong passphrase; another authority in the way.
     """
     layout.check_path(wanted.path)
     _check_apart(wanted)
-    plan = Survey(wanted).plan()
+    plan = Survey(wanted, tell).plan()
     place = layout.Layout(wanted.path)
     if os.path.exists(place.certificate):
         _compare(plan, place)
     elif os.path.exists(wanted.path) and (not os.path.isdir(wanted.path) or os.listdir(wanted.path)):
         raise MtlsError(f"{wanted.path}: is there already and is no authority; choose a new directory")
     elif not check:
-        _build(plan, wanted)
+        _build(plan, wanted, tell)
     if not (wanted.passphrase or wanted.source_passphrase):
         plan.warnings.append(f"{place.key}: the authority's key is stored in clear; give a passphrase")
     return plan
@@ -82,7 +89,7 @@ def _compare(plan: AdoptionPlan, place: layout.Layout) -> None:
         )
 
 
-def _build(plan: AdoptionPlan, wanted: WantedAdoption) -> None:
+def _build(plan: AdoptionPlan, wanted: WantedAdoption, tell: Tell) -> None:
     """Build the directory beside its place, and rename it into it."""
     parent, name = os.path.split(os.path.abspath(wanted.path))
     files.make_directory(parent, 0o700)
@@ -90,7 +97,7 @@ def _build(plan: AdoptionPlan, wanted: WantedAdoption) -> None:
     shutil.rmtree(staged.path, ignore_errors=True)
     try:
         files.make_directory(staged.path, 0o700)
-        _write(plan, wanted, staged)
+        _write(plan, wanted, staged, tell)
         with open_directory(staged.path, wanted.passphrase or wanted.source_passphrase, read_only=False) as authority:
             authority.write_crl(wanted.crl_days)
         os.rename(staged.path, wanted.path)
@@ -99,24 +106,17 @@ def _build(plan: AdoptionPlan, wanted: WantedAdoption) -> None:
     files.sync_directory(parent)
 
 
-def _write(plan: AdoptionPlan, wanted: WantedAdoption, place: layout.Layout) -> None:
+def _write(plan: AdoptionPlan, wanted: WantedAdoption, place: layout.Layout, tell: Tell) -> None:
     pem = chains.pem(plan.chain)
     passphrase = wanted.passphrase or wanted.source_passphrase
     keys.save_new_key(place.key, plan.key, passphrase)
     files.make_directory(place.issued, 0o700)
-    batch = Batch(place.path, len(plan.issued) + 2 * len(plan.clients))
-    for serial, certificate in plan.issued.items():
-        batch.write(place.issued_certificate(serial), certificate.public_bytes(serialization.Encoding.PEM), 0o644)
     plan.index.copy(place.index).save()
     if plan.serial is not None:
         numbers.write_number(place.serial, plan.serial)
     numbers.write_number(place.crl_number, plan.crl_number)
     layout.complete(place, wanted.crl_days)
-    holders = [(client, ClientFiles.of(place.clients, client.name)) for client in plan.clients]
-    files.make_directories((files_of.directory for _client, files_of in holders), 0o700)
-    for client, files_of in holders:
-        _write_client(client, files_of, batch)
-    batch.commit()
+    _write_certificates(plan, place, tell)
     event = {**certificate_event(audit.IMPORTED, plan.chain[0]), "from": ", ".join(wanted.sources)}
     if plan.former is not None:
         kept = place.file(f"ca-{numbers.hexadecimal(plan.former.serial_number)}.crt")
@@ -125,7 +125,29 @@ def _write(plan: AdoptionPlan, wanted: WantedAdoption, place: layout.Layout) -> 
         files.write_file(place.certificate, pem, 0o644)
 
 
-def _write_client(client: AdoptedClient, place: ClientFiles, batch: Batch) -> None:
-    batch.write(place.certificate, client.certificate.public_bytes(serialization.Encoding.PEM), 0o644)
-    if client.key is not None:
-        batch.create(place.key, keys.encoded(client.key, None, place.key), 0o600)
+def _write_certificates(plan: AdoptionPlan, place: layout.Layout, tell: Tell) -> None:
+    """Write what was issued and the clients' files, with as many processes as there are cores."""
+    holders = {client.name: ClientFiles.of(place.clients, client.name) for client in plan.clients}
+    files.make_directories((holder.directory for holder in holders.values()), 0o700)
+    wanted: list[tuple[str, x509.Certificate | keys.PrivateKey, int]] = [
+        (place.issued_certificate(serial), certificate, 0o644) for serial, certificate in plan.issued.items()
+    ]
+    for client in plan.clients:
+        wanted.append((holders[client.name].certificate, client.certificate, 0o644))
+        if client.key is not None:
+            wanted.append((holders[client.name].key, client.key, 0o600))
+    parts = [wanted[start : start + _AT_ONCE] for start in range(0, len(wanted), _AT_ONCE)]
+    for start in range(0, len(parts), _BETWEEN_WORDS):
+        some = parts[start : start + _BETWEEN_WORDS]
+        batch = Batch(place.path, len(wanted), fresh=True)
+        spread(functools.partial(_write_part, batch), some, batch.commit)
+        tell("files written", min((start + len(some)) * _AT_ONCE, len(wanted)), len(wanted))
+
+
+def _write_part(batch: Batch, part: Iterable[tuple[str, x509.Certificate | keys.PrivateKey, int]]) -> None:
+    for path, content, mode in part:
+        if isinstance(content, x509.Certificate):
+            pem = content.public_bytes(serialization.Encoding.PEM)
+        else:
+            pem = keys.encoded(content, None, path)
+        batch.create(path, pem, mode)

@@ -16,7 +16,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Callable, NamedTuple
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import crls, keys
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.crls import Crl
     from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.keys import PrivateKey
 
+Tell = Callable[[str, int, int], None]  # what is counted, how many are done, and of how many
+_TOLD_AFTER = 500  # files
 _LARGEST = 64 << 20  # bytes: a CRL of a million certificates has less
 _PEM_BEGIN = b"-----BEGIN "
 _ENCRYPTED_KEY = b"-----BEGIN ENCRYPTED PRIVATE KEY-----\n%b-----END ENCRYPTED PRIVATE KEY-----\n"
@@ -53,10 +55,16 @@ _STRANGE = {
     b"Bdgr": "is a database, as step-ca has one: revocations that are only in there are not known here",
     b"PuTTY-User-Key-File": "is a key of PuTTY, which no CA has",
 }
+_LINK_TO_FOLDER = "is a link to a folder, which is not followed; name it too"
+_LINK_TO_NOWHERE = "is a link that leads nowhere"
 _HIDDEN_PEM = (
     (b"LS0tLS1CRUdJTi", "holds PEM in base64, as config.xml of pfSense and OPNsense: export CA, key and CRL there"),
     (b"-\0-\0-\0-\0-\0B\0E\0G\0I\0N", "is text in UTF-16: save it as UTF-8 or ASCII"),
 )
+
+
+def silent(_what: str, _done: int, _total: int) -> None:
+    """Tell nobody."""
 
 
 class FoundCertificate(NamedTuple):
@@ -90,13 +98,16 @@ class Findings:
     skipped: dict[str, str] = field(default_factory=dict)
     noted: int = 0
 
-    def add_certificate(self, certificate: x509.Certificate, path: str) -> None:
-        """Note a certificate; one that is there twice counts once."""
+    def add_certificate(self, certificate: x509.Certificate, path: str, der: bytes | None = None) -> None:
+        """Note a certificate, of which the DER may be at hand; one that is there twice counts once."""
         self.noted += 1
-        der = certificate.public_bytes(serialization.Encoding.DER)
-        paths = self.certificates.setdefault(der, FoundCertificate(certificate, [])).paths
-        if path not in paths:
-            paths.append(path)
+        if der is None:
+            der = certificate.public_bytes(serialization.Encoding.DER)
+        known = self.certificates.get(der)
+        if known is None:
+            self.certificates[der] = FoundCertificate(certificate, [path])
+        elif path not in known.paths:
+            known.paths.append(path)
 
     def add_key(self, key: PrivateKeyTypes, path: str) -> None:
         """Note a private key; one of a kind that is not supported is skipped."""
@@ -135,20 +146,27 @@ def is_former(path: str) -> bool:
     return _FORMER.fullmatch(os.path.basename(path)) is not None
 
 
-def search(paths: Iterable[str], passphrase: str | None) -> Findings:
-    """Read all files at and below ``paths``; the passphrase is for PKCS #12 files.
+def search(paths: Iterable[str], passphrase: str | None, tell: Tell = silent) -> Findings:
+    """Read all files at and below ``paths``; the passphrase is for PKCS #12 files. ``tell`` is told how far it is.
 
     :raises MtlsError: a path that is not there, or a file among ``paths`` that holds nothing of an authority.
     """
     found = Findings()
+    tops = []
     for top in paths:
         if os.path.islink(top) and not os.path.exists(top):
             raise MtlsError(f"{top}: is a symbolic link that leads nowhere; correct it, or name another path")
         if not os.path.exists(top):
             raise MtlsError(f"{top}: there is no such file or directory on the controller; check the path")
+        tops.append((top, list(_files_below(top, found))))
+    total, done = sum(len(below) for _top, below in tops), 0
+    for top, below in tops:
         before = found.noted
-        for path in _files_below(top, found):
+        for path in below:
             _read(path, passphrase, found)
+            done += 1
+            if done % _TOLD_AFTER == 0:
+                tell("files read", done, total)
         if os.path.isfile(top) and found.noted == before:
             why = found.skipped.get(top, "holds no certificate, key, CRL or record")
             raise MtlsError(f"{top}: {why}; correct it, or leave it out of source")
@@ -156,24 +174,35 @@ def search(paths: Iterable[str], passphrase: str | None) -> Findings:
 
 
 def _files_below(top: str, found: Findings) -> Iterator[str]:
+    """Yield the regular files, each folder's before those of the folders in it; links to folders are not followed."""
     if os.path.isfile(top):
         yield top
-    for folder, folders, names in os.walk(top):
-        folders.sort()
-        for name in folders:
-            if os.path.islink(os.path.join(folder, name)):
-                found.skipped[os.path.join(folder, name)] = "is a link to a folder, which is not followed; name it too"
-        for name in sorted(names):
-            path = os.path.join(folder, name)
-            if os.path.isfile(path):
-                yield path
+        return
+    waiting = [top]
+    while waiting:
+        folder = waiting.pop()
+        try:
+            with os.scandir(folder) as entries:
+                inside = sorted(entries, key=lambda entry: entry.name)
+        except OSError as error:
+            found.skipped[folder] = f"cannot be searched ({(error.strerror or str(error)).lower()})"
+            continue
+        below = []
+        for entry in inside:
+            if entry.is_symlink() and not os.path.isfile(entry.path):
+                found.skipped[entry.path] = _LINK_TO_FOLDER if os.path.isdir(entry.path) else _LINK_TO_NOWHERE
+            elif entry.is_dir():
+                below.append(entry.path)
+            elif entry.is_file():
+                yield entry.path
+        waiting += reversed(below)
 
 
 def _read(path: str, passphrase: str | None, found: Findings) -> None:
-    if os.path.getsize(path) > _LARGEST:
-        found.skipped[path] = f"has more than {_LARGEST >> 20} MB; take out what does not belong there"
-        return
     with open(path, "rb") as stream:
+        if os.fstat(stream.fileno()).st_size > _LARGEST:
+            found.skipped[path] = f"has more than {_LARGEST >> 20} MB; take out what does not belong there"
+            return
         data = stream.read()
     name = os.path.basename(path)
     try:
@@ -220,7 +249,8 @@ def _read_pem(data: bytes, path: str, found: Findings) -> None:
 
 def _read_block(kind: str, pem: bytes, path: str, found: Findings) -> None:
     if kind in ("CERTIFICATE", "X509 CERTIFICATE"):
-        found.add_certificate(x509.load_der_x509_certificate(crls.decode_pem(pem)), path)
+        der = crls.decode_pem(pem)
+        found.add_certificate(x509.load_der_x509_certificate(der), path, der)
     elif kind == "TRUSTED CERTIFICATE":
         found.skipped[path] = f"is a {kind}; convert it with `openssl x509`"
     elif kind == "X509 CRL":

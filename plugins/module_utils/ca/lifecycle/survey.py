@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
+from typing import NamedTuple
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import (
     chains,
@@ -40,6 +41,7 @@ except ImportError:  # reported by entry.require_cryptography
     pass
 
 _AT_ONCE = 250  # certificates whose signatures one process verifies
+_BETWEEN_WORDS = 40  # times as many, until it is told how far it is
 _SHOWN = 10  # items of a list in a warning
 _REVOKED_FOLDER = "revoked"
 # Where easy-rsa puts certificates that `easyrsa revoke` does not find any more, and that nginx still lets in.
@@ -95,29 +97,53 @@ class AdoptionPlan:
     changed: bool = True
 
 
+class _Look(NamedTuple):
+    """What is to be known of a certificate of the CA; another process may find it out.
+
+    ``unreadable`` says why ``cryptography`` cannot tell more, ``trouble`` why it is no client's current one.
+    ``named_serial`` is the serial by which it names its issuer, ``common_name`` its last CN, empty without one.
+    """
+
+    public_key: bytes
+    unreadable: str | None
+    trouble: str | None
+    named_serial: int | None
+    common_name: str
+
+    @classmethod
+    def at(cls, certificate: x509.Certificate, ca: x509.Certificate) -> _Look | None:
+        """Return what there is; None where another CA has issued it."""
+        if not was_issued_by(certificate, ca):
+            return None
+        unreadable = _unreadable(certificate)
+        if unreadable is not None:
+            return cls(_public_key(certificate), unreadable, unreadable, None, "")
+        names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+        return cls(
+            _public_key(certificate),
+            None,
+            _trouble(certificate),
+            _named_serial(certificate),
+            str(names[-1].value) if names else "",
+        )
+
+
 @dataclass(frozen=True)
 class _Issued:
-    """A certificate of the CA, and where it was found; ``unreadable`` says why ``cryptography`` cannot tell more."""
+    """A certificate of the CA, where it was found, and what is known of it."""
 
     certificate: x509.Certificate
     paths: Sequence[str]
-    public_key: bytes
-    unreadable: str | None
+    look: _Look
 
     @cached_property
     def subject(self) -> str:
         """The subject in the format of index.txt."""
         return subjects.raw_index_subject(subjects.raw_names(self.certificate)[1])
 
-    @property
-    def common_name(self) -> str:
-        """The last CN; nothing without one."""
-        if self.unreadable is not None:
-            return ""
-        names = self.certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-        return str(names[-1].value) if names else ""
-
+    @cached_property
     def is_live(self) -> bool:
+        """Whether it has not expired yet."""
         return self.certificate.not_valid_after_utc > times.now()
 
 
@@ -140,9 +166,10 @@ class _Subjects(Mapping[str, str]):
 class Survey:
     """Looks through the sources of one adoption."""
 
-    def __init__(self, wanted: WantedAdoption) -> None:
+    def __init__(self, wanted: WantedAdoption, tell: findings.Tell = findings.silent) -> None:
         self._wanted = wanted
-        self._found = findings.search(wanted.sources, wanted.source_passphrase)
+        self._tell = tell
+        self._found = findings.search(wanted.sources, wanted.source_passphrase, tell)
         if wanted.source_passphrase:
             self._found.unlock(wanted.source_passphrase)
         self._not_taken = dict(self._found.skipped)
@@ -246,8 +273,8 @@ class Survey:
             return ca
         naming: dict[int, list[str]] = {}
         for each in issued.values():
-            serial = _named_serial(each.certificate) if each.is_live() and each.unreadable is None else None
-            if serial is not None and numbers.is_allowed(serial):
+            serial = each.look.named_serial
+            if serial is not None and each.is_live and numbers.is_allowed(serial):
                 naming.setdefault(serial, []).append(each.paths[0])
         if not naming:
             return ca
@@ -284,23 +311,29 @@ class Survey:
         issued: dict[str, _Issued] = {}
         own_key = keys.public_der(ca.public_key())
         every = list(self._found.certificates.values())
-        parts = [every[start : start + _AT_ONCE] for start in range(0, len(every), _AT_ONCE)]
-        answers = spread(lambda part: [was_issued_by(each.certificate, ca) for each in part], parts)
-        for found, ours in zip(every, chain.from_iterable(answers)):
+        for found, look in zip(every, self._looks_at(every, ca)):
             certificate, path = found.certificate, found.paths[0]
-            if not ours:
+            if look is None:
                 if not _is_ca(certificate):
                     self._not_taken[path] = "was issued by another CA"
                 continue
-            public_key = _public_key(certificate)
-            if public_key == own_key:
+            if look.public_key == own_key:
                 continue  # the CA itself
             serial = numbers.hexadecimal(certificate.serial_number)
             if serial in issued:
                 self._not_taken[path] = f"has the serial number of {issued[serial].paths[0]}, {serial}"
             else:
-                issued[serial] = _Issued(certificate, found.paths, public_key, _unreadable(certificate))
+                issued[serial] = _Issued(certificate, found.paths, look)
         return issued
+
+    def _looks_at(self, every: Sequence[findings.FoundCertificate], ca: x509.Certificate) -> Iterator[_Look | None]:
+        """Yield what there is to know of each, with as many processes as there are cores."""
+        parts = [every[start : start + _AT_ONCE] for start in range(0, len(every), _AT_ONCE)]
+        for start in range(0, len(parts), _BETWEEN_WORDS):
+            some = parts[start : start + _BETWEEN_WORDS]
+            looks = spread(lambda part: [_Look.at(each.certificate, ca) for each in part], some)
+            self._tell("certificates verified", min((start + len(some)) * _AT_ONCE, len(every)), len(every))
+            yield from chain.from_iterable(looks)
 
     def _enter(self, issued: dict[str, _Issued], record: records.Record) -> list[str]:
         """Enter what has no line in the record and return these serials; what lies among the revoked is revoked."""
@@ -357,7 +390,7 @@ class Survey:
     ) -> list[str]:
         """Return where those certificates are that count as valid because nothing says that they are not."""
         valid = [serial for serial in serials if record.index.is_valid(serial)]
-        live = [issued[serial].paths[0] for serial in valid if issued[serial].is_live()]
+        live = [issued[serial].paths[0] for serial in valid if issued[serial].is_live]
         if live and record.path is None:
             self._warnings.append(
                 f"{', '.join(self._wanted.sources)}: has no record (index.txt), so these {len(live)} certificates, "
@@ -372,9 +405,11 @@ class Survey:
 
     def _warn_of_moved(self, issued: dict[str, _Issued], index: Index) -> None:
         for folder, command in _MOVED.items():
-            live = (each for serial, each in issued.items() if each.is_live() and index.is_valid(serial))
-            inside = ([path for path in each.paths if self._is_in(folder, path)] for each in live)
-            moved = [paths[0] for paths in inside if paths]
+            moved = []
+            for serial, each in issued.items():
+                inside = [path for path in each.paths if self._is_in(folder, path)]
+                if inside and each.is_live and index.is_valid(serial):
+                    moved.append(inside[0])
             if moved:
                 self._warnings.append(
                     f"{len(moved)} certificates were moved to {folder} by `{command}` and are still valid, since "
@@ -419,18 +454,18 @@ class Survey:
         spelled: dict[str, str] = {}
         for serial, each in issued.items():
             certificate = each.certificate
-            name = each.common_name
-            trouble = each.unreadable or _trouble(certificate, name, index.is_valid(serial))
+            name = each.look.common_name
+            trouble = each.look.trouble or (None if index.is_valid(serial) else "is revoked") or _name_trouble(name)
             if trouble is None and spelled.setdefault(fold(name), name) != name:
                 trouble = f"its name differs only in case from {spelled[fold(name)]!r}"
             if trouble is not None:
                 self._not_taken[each.paths[0]] = f"{trouble}: it is in the record, but no client's folder"
                 continue
-            rank = (each.is_live(), each.public_key in self._found.keys, certificate.not_valid_before_utc)
+            rank = (each.is_live, each.look.public_key in self._found.keys, certificate.not_valid_before_utc)
             if name not in best or best[name][0] < rank:
                 best[name] = rank, each
         return [
-            AdoptedClient(name, each.certificate, self._found.keys.get(each.public_key, (None, ""))[0])
+            AdoptedClient(name, each.certificate, self._found.keys.get(each.look.public_key, (None, ""))[0])
             for name, (_rank, each) in sorted(best.items())
         ]
 
@@ -477,16 +512,18 @@ def _stem(path: str) -> str:
     return os.path.basename(path).lower()
 
 
-def _trouble(certificate: x509.Certificate, name: str, valid: bool) -> str | None:
-    """Return why a certificate is no client's current one, or None."""
+def _trouble(certificate: x509.Certificate) -> str | None:
+    """Return why a certificate is no client's, or None."""
     if _is_ca(certificate):
         return "is the certificate of a CA"
     if not profiles.is_for(certificate, profiles.CLIENT):
         return "is a server's certificate"
     if profiles.has_pss_key(certificate):
         return "has an RSA-PSS key, which browsers do not use"
-    if not valid:
-        return "is revoked"
+    return None
+
+
+def _name_trouble(name: str) -> str | None:
     try:
         check_client_name(name)
     except MtlsError as error:

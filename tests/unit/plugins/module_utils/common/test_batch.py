@@ -130,3 +130,31 @@ def test_a_whole_file_system_is_synced_only_where_that_is_known_to_do_it(tmp_pat
 
 def test_the_file_system_is_that_of_the_directory():
     assert batches._file_system_of("/proc") == "proc"
+
+
+def test_in_a_fresh_directory_files_are_written_where_they_belong(tmp_path, calls):
+    batch = batches.Batch(str(tmp_path), MANY, fresh=True)
+    old = os.umask(0o077)
+    try:
+        for number in range(MANY):
+            status = batch.create(str(tmp_path / f"{number}.crt"), b"%d" % number, 0o644)
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE(status.st_mode) == 0o644
+    assert not calls
+    batch.commit()
+    assert calls == ["sync all"]
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {
+        f"{number}.crt": b"%d" % number for number in range(MANY)
+    }
+    with pytest.raises(FileExistsError):
+        batches.Batch(str(tmp_path), 1, fresh=True).create(str(tmp_path / "1.crt"), b"x", 0o644)
+    assert (tmp_path / "1.crt").read_bytes() == b"1"
+
+
+def test_a_few_files_of_a_fresh_directory_are_synced_one_by_one(tmp_path, calls):
+    batch = batches.Batch(str(tmp_path), 2, fresh=True)
+    for name in ("crt", "key"):
+        batch.write(str(tmp_path / name), b"x", 0o600)
+    batch.commit()
+    assert calls == ["fsync", "fsync", "fsync"], "both files and their folder"

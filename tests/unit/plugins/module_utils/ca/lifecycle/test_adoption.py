@@ -15,8 +15,10 @@ import pytest
 from cryptography import x509
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client import Client
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.lifecycle import adoption
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.lifecycle import adoption, findings, survey
+from ansible_collections.mtls.nginx.plugins.module_utils.common import files
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
+from ansible_collections.mtls.nginx.tests.authorities import new_authority
 from ansible_collections.mtls.nginx.tests.unit.support import Pki, openssl, run_module, tree
 
 EASYRSA = Path("/usr/share/easy-rsa/easyrsa")
@@ -233,6 +235,8 @@ def test_what_cannot_be_taken_over_is_one_message_and_changes_nothing(pki, tmp_p
     (tmp_path / "empty").mkdir()
     (tmp_path / "full").mkdir()
     (tmp_path / "full/file").touch()
+    (tmp_path / "loop").symlink_to("pool")
+    (tmp_path / "pool").symlink_to("loop")
     before = tree(tmp_path)
     new = tmp_path / "new"
     for arguments, options, complaint in (
@@ -244,6 +248,7 @@ def test_what_cannot_be_taken_over_is_one_message_and_changes_nothing(pki, tmp_p
         ((new, tmp_path / "broken"), {}, "index.txt, line 1: is cut off"),
         ((new, tmp_path / "empty"), {}, "there is no certificate of a CA here"),
         ((new, tmp_path / "nowhere"), {}, "there is no such file or directory"),
+        ((new, tmp_path / "one", tmp_path / "loop"), {}, r"/loop: is a symbolic link that leads nowhere; correct it"),
         ((tmp_path / "one", tmp_path / "one"), {}, "is the source itself; mtls.nginx.ca_init adopts"),
         ((tmp_path / "one/new", tmp_path / "one"), {}, "lie one in the other"),
         ((new, pki.path, tmp_path / "broken"), {}, "are certificates of several CAs|are the records of several CAs"),
@@ -283,3 +288,52 @@ def test_the_module_shows_all_and_no_secret(easyrsa, tmp_path):
     for result in (foreseen, done):
         assert OLD not in result["raw"]
         assert NEW not in result["raw"]
+
+
+def test_many_files_are_told_and_written_by_several_processes(tmp_path, monkeypatch):
+    """All that is done has its say, from check mode too; keys keep to their owner from the first byte."""
+    for module, name, number in ((adoption, "_AT_ONCE", 3), (adoption, "_BETWEEN_WORDS", 4), (survey, "_AT_ONCE", 2)):
+        monkeypatch.setattr(module, name, number)
+    monkeypatch.setattr(survey, "_BETWEEN_WORDS", 5)
+    monkeypatch.setattr(findings, "_TOLD_AFTER", 10)
+    source = Pki(tmp_path / "source")
+    new_authority(source.path, {"CN": "Many"})
+    names = [f"phone-{number}" for number in range(12)]
+    source.serve(*(Client(name, p12="none") for name in names))
+    wanted = adoption.WantedAdoption(str(tmp_path / "pki"), [str(source.path)], None, None, None, 30)
+    told: dict[bool, list] = {}
+    for check in (True, False):
+        told[check] = []
+        adoption.adopt(wanted, check=check, tell=lambda *words, to=told[check]: to.append(words))
+    assert {what for what, _done, _total in told[True]} == {"files read", "certificates verified"}
+    for what in ("files read", "certificates verified", "files written"):
+        counts = [(done, total) for said, done, total in told[False] if said == what]
+        assert counts == sorted(counts)
+        assert len({total for _done, total in counts}) == 1
+    assert told[False][-1] == ("files written", 36, 36)
+    pki = Pki(tmp_path / "pki")
+    for name in names:
+        assert stat.S_IMODE(pki.file(name, ".key").stat().st_mode) == 0o600
+        assert pki.file(name, ".crt").read_bytes() == source.file(name, ".crt").read_bytes()
+    assert [result.action for result in pki.serve(*(Client(name, p12="none") for name in names)).results] == [
+        "unchanged"
+    ] * len(names)
+
+
+def test_a_disk_that_is_full_leaves_nothing(tmp_path, monkeypatch):
+    source = Pki(tmp_path / "source")
+    new_authority(source.path, {"CN": "Many"})
+    source.serve(*(Client(f"phone-{number}", p12="none") for number in range(20)))
+    monkeypatch.setattr(adoption, "_AT_ONCE", 3)
+    real = files.put
+
+    def put(path, *arguments, **options):
+        if "phone-19" in str(path):
+            raise OSError(28, "No space left on device", path)
+        return real(path, *arguments, **options)
+
+    monkeypatch.setattr(files, "put", put)
+    before = tree(tmp_path)
+    with pytest.raises(OSError, match="No space left"):
+        adopt(tmp_path / "pki", source.path)
+    assert tree(tmp_path) == before

@@ -12,6 +12,7 @@ import pytest
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import keys
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client import Client
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.lifecycle import findings
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.lifecycle.findings import search
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.tests.unit.support import openssl, tree
@@ -124,7 +125,10 @@ def test_links(pki, tmp_path):
     (folder / "ca.crt").symlink_to(pki.path / "ca.crt")
     found = search([str(folder)], None)
     assert subjects_in(found) == ["CN=Test CA,O=Acme,C=ES"]
-    assert found.skipped == {str(folder / "elsewhere"): "is a link to a folder, which is not followed; name it too"}
+    assert found.skipped == {
+        str(folder / "elsewhere"): "is a link to a folder, which is not followed; name it too",
+        str(folder / "loop"): "is a link that leads nowhere",
+    }
     with pytest.raises(MtlsError, match="loop: is a symbolic link that leads nowhere"):
         search([str(folder / "loop")], None)
 
@@ -192,3 +196,32 @@ def test_a_p12_is_opened_wherever_it_is(pki):
 def test_a_path_that_is_not_there_is_an_error(tmp_path):
     with pytest.raises(MtlsError, match="nowhere: there is no such file or directory"):
         search([str(tmp_path / "nowhere")], None)
+
+
+def test_what_is_in_folders_in_folders_is_read_in_order_and_told(tmp_path, monkeypatch):
+    """However deep they are, and what cannot be searched is named."""
+    monkeypatch.setattr(findings, "_TOLD_AFTER", 2)
+    deep = tmp_path / "found"
+    for _level in range(60):
+        deep /= "d" * 30  # a path of 1,900 characters
+    deep.mkdir(parents=True)
+    for folder, names in ((tmp_path / "found", ("b", "a")), (deep, ("d", "c"))):
+        for name in names:
+            (folder / f"{name}.key").write_bytes(keys.encoded(keys.new_key(keys.KeyKind("ecdsa")), None, "x"))
+    (tmp_path / "found" / "a-pipe").mkdir()
+    os.mkfifo(tmp_path / "found" / "a-pipe" / "pipe")
+    told = []
+    found = search([str(tmp_path / "found")], None, lambda *words: told.append(words))
+    assert [os.path.basename(path) for _key, path in found.keys.values()] == ["a.key", "b.key", "c.key", "d.key"]
+    assert told == [("files read", 2, 4), ("files read", 4, 4)]
+
+    real = os.scandir
+
+    def scandir(path):
+        if str(path).endswith("a-pipe"):
+            raise PermissionError(13, "Permission denied", path)
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    found = search([str(tmp_path / "found")], None)
+    assert found.skipped == {str(tmp_path / "found" / "a-pipe"): "cannot be searched (permission denied)"}
