@@ -143,14 +143,27 @@ def one_new(bench: Bench, count: int) -> Measured:
     return bench.in_turns(lambda: one(full), lambda: one(empty))
 
 
-def adopt(bench: Bench, count: int) -> Measured:
+def to_adopt(bench: Bench, count: int) -> pathlib.Path:
     """The record, the CA and its certificates; one key for all clients, because nobody looks at it."""
     source = bench.folder / "source"
     (source / "newcerts").mkdir(parents=True)
     process([sys.executable, HERE / "peers.py", "make", source, count])
+    return source
+
+
+def adopt(bench: Bench, count: int) -> Measured:
+    source = to_adopt(bench, count)
     return bench.in_turns(
         lambda: module("ca_adopt", path=str(bench.fresh("ours") / "pki"), source=[str(source)]),
         lambda: peer("read", source),
+    )
+
+
+def adopt_alike(bench: Bench, count: int) -> Measured:
+    source = to_adopt(bench, count)
+    return bench.in_turns(
+        lambda: module("ca_adopt", path=str(bench.fresh("ours") / "pki"), source=[str(source)]),
+        lambda: peer("copy", source, bench.fresh("theirs") / "pki"),
     )
 
 
@@ -249,6 +262,15 @@ ROWS = [
         10000,
         4,
         adopt,
+        Goal(at_most=2),
+    ),
+    Row(
+        "adopt-alike-10000",
+        "the same",
+        "a bare script that verifies each signature and writes the same files too, in one process",
+        10000,
+        4,
+        adopt_alike,
         Goal(at_most=2),
     ),
     Row("growth-issue", "issuing, seconds against n", "", 0, 0, issue_curve),

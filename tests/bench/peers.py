@@ -9,6 +9,7 @@ peers.py sign LIBRARY TOKEN KEY PIN COUNT   COUNT signatures by an RSA key in a 
 peers.py look PKI COUNT            read index.txt, stat every file of COUNT clients; prints the seconds of that
 peers.py make FOLDER COUNT         a directory of `openssl ca` with a CA and COUNT certificates
 peers.py read FOLDER               read and parse every certificate and the record of such a directory
+peers.py copy FOLDER TO            the same, and verify each signature and write the files that an adoption writes
 peers.py request SETTINGS COUNT    have OpenBao sign COUNT requests of P-256 keys; prints the seconds of that
 """
 
@@ -169,6 +170,30 @@ def read(folder: str) -> None:
         _looked_at = parsed.subject, parsed.serial_number, parsed.not_valid_after_utc, parsed.extensions
 
 
+def copy(folder: str, to: str) -> None:
+    from cryptography import x509
+    from cryptography.hazmat.primitives import serialization
+
+    with open(f"{folder}/ca.crt", "rb") as stream:
+        ca = x509.load_pem_x509_certificate(stream.read())
+    with open(f"{folder}/index.txt", encoding="utf-8") as stream:
+        serials = [line.split("\t")[3] for line in stream]
+    for place in (f"{to}/newcerts", f"{to}/clients"):
+        os.makedirs(place, 0o700)
+    for serial in serials:
+        with open(f"{folder}/newcerts/{serial}.pem", "rb") as stream:
+            parsed = x509.load_pem_x509_certificate(stream.read())
+        parsed.verify_directly_issued_by(ca)
+        _looked_at = parsed.serial_number, parsed.not_valid_after_utc, parsed.extensions
+        (cn,) = parsed.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
+        pem = parsed.public_bytes(serialization.Encoding.PEM)
+        os.mkdir(f"{to}/clients/{cn.value}", 0o700)
+        for path in (f"{to}/newcerts/{serial}.pem", f"{to}/clients/{cn.value}/{cn.value}.crt"):
+            with open(path, "xb") as stream:
+                stream.write(pem)
+    os.sync()
+
+
 def request(settings: str, count: str) -> None:
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
@@ -191,7 +216,16 @@ def request(settings: str, count: str) -> None:
         print(time.perf_counter() - start)
 
 
-SCRIPTS = {"issue": issue, "keys": keys, "sign": sign, "look": look, "make": make, "read": read, "request": request}
+SCRIPTS = {
+    "issue": issue,
+    "keys": keys,
+    "sign": sign,
+    "look": look,
+    "make": make,
+    "read": read,
+    "copy": copy,
+    "request": request,
+}
 
 if __name__ == "__main__":
     SCRIPTS[sys.argv[1]](*sys.argv[2:])

@@ -21,6 +21,7 @@ ROWS = [
     "issue-token-1000",
     "again-10000",
     "adopt-10000",
+    "adopt-alike-10000",
     "crl-100000",
     "one-new-100000",
     "openbao-1000",

@@ -60,7 +60,7 @@ def parse(where: str, raw: Sequence[t.Any], place: t.Callable[[str, str], str]) 
         if isinstance(item, Mapping):
             dn = _subject(f"{where}, item {number}", item, place)
             subjects.setdefault(dn.lower(), dn)  # a map with a key twice is an error to nginx
-        elif isinstance(item, (str, int)):
+        elif isinstance(item, (str, int)) and not isinstance(item, bool):
             names[str(item)] = None
         else:
             raise MtlsError(f"{where}, item {number}: {_HINT}")

@@ -105,7 +105,7 @@ _SHORT_NAMES = {attribute.oid: name for name, attribute in _ATTRIBUTES.items()} 
     "1.3.6.1.4.1.311.60.2.1.3": "jurisdictionC",
 }
 _OIDS = {name: oid for oid, name in _SHORT_NAMES.items()}
-_SPELLED = {name.lower(): name for name in (*_SHORT_NAMES.values(), *_ATTRIBUTES)}  # "uid" is UID, as mostly meant
+_SPELLED = {name.lower(): name for name in (*_SHORT_NAMES.values(), *_ATTRIBUTES)}
 _DOTTED = re.compile(r"[0-2](?:\.[0-9]+)+")
 _HEX_VALUE = re.compile(r"#(?:[0-9A-Fa-f]{2})+")
 _DN_ESCAPE = re.compile(rb"\\(?:([0-9A-Fa-f]{2})|(.))", re.DOTALL)

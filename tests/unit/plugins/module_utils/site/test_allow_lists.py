@@ -60,6 +60,7 @@ def test_the_subject_of_a_certificate(parse, tmp_path, encoding):
     ("item", "said"),
     {
         "a list": (["phone"], "is not the name of a client; write a name, or a dictionary of dn or certificate"),
+        "true": (True, "is not the name of a client"),
         "nothing": (None, "is not the name of a client"),
         "an empty one": ({}, "has nothing in it; give it dn or certificate"),
         "both": ({"dn": "CN=x", "certificate": "x.crt"}, "has 'dn', 'certificate'; give it dn or certificate"),
