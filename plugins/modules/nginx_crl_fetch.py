@@ -16,7 +16,8 @@ description:
   - The program checks what it fetches, and installs it as M(mtls.nginx.nginx_config) does. Any failure leaves what the
     host has. It never starts an nginx that does not run.
   - Where its settings say so, it also looks whether the controller still comes, and tells a program on the host if not.
-  - M(mtls.nginx.nginx_site) uses it where O(mtls.nginx.nginx_site#module:crl_urls) are given, and removes it otherwise.
+  - M(mtls.nginx.nginx_site) uses it where O(mtls.nginx.nginx_site#module:settings.crl_urls) are given, and removes it
+    otherwise.
 options:
   files:
     description: Texts by path in that folder - the program, its settings, and C(minutes). Empty removes all of it.
@@ -79,9 +80,10 @@ def main() -> None:
 
     def work() -> dict[str, Any]:
         wanted = module.params["files"]
-        timer = crl_timer.Timer(crl_place.Place.of(module.params["conf_path"]), systemd=nginx_process.systemd_runs())
+        place = crl_place.Place.of(module.params["conf_path"])
+        timer = crl_timer.Timer(place, systemd=nginx_process.systemd_runs())
         if not wanted:
-            changed = timer.exists
+            changed = place.exists
             if changed and not module.check_mode:
                 timer.remove()
             return {"changed": changed, "message": "the CRL is no longer fetched" if changed else "nothing is fetched"}

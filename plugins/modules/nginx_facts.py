@@ -304,11 +304,9 @@ from ansible_collections.mtls.nginx.plugins.module_utils.common.entry import run
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.host import (
     comparison,
-    crl_timer,
-    heard,
+    crl_place,
     nginx_conf,
     nginx_process,
-    resolver,
 )
 from ansible_collections.mtls.nginx.plugins.module_utils.host.request import (
     ChangeRequest,
@@ -402,14 +400,27 @@ def compare(binary: str, conf_path: str, options: dict[str, Any]) -> dict[str, A
     }
 
 
+def crl_fetch_facts(conf_path: str, *, systemd: bool) -> dict[str, Any] | None:
+    """Return the value ``crl_fetch``."""
+    place = crl_place.Place.of(conf_path)
+    if not place.exists:
+        return None
+    # Only here: most hosts do not fetch.
+    from ansible_collections.mtls.nginx.plugins.module_utils.host import crl_timer
+
+    return crl_timer.facts(place, systemd=systemd)
+
+
 def _configuration(
     nginx: nginx_process.Nginx, names: Sequence[str], server_names: Mapping[str, Sequence[str]]
 ) -> dict[str, Any]:
     ours = os.path.join(nginx.conf_dir, "conf.d", "mtls.conf")
     configuration = nginx_conf.load(nginx.conf_path)
-    with_ours = nginx_conf.load(nginx.conf_path, {ours: nginx_conf.MARKER.encode()})
+    included = configuration.included.get(ours)
+    if included is None:  # perhaps because it does not exist yet
+        included = nginx_conf.load(nginx.conf_path, {ours: nginx_conf.MARKER.encode()}).included.get(ours, [])
     return {
-        "includes_conf_d": ("http",) in with_ours.included.get(ours, ()),
+        "includes_conf_d": ("http",) in included,
         "directives": {name: configuration.own_value(name, context) for name, context in _DIRECTIVES.items()},
         **_names(names, configuration),
         **_snippets(nginx, configuration, server_names),
@@ -417,6 +428,11 @@ def _configuration(
 
 
 def _names(names: Sequence[str], configuration: nginx_conf.Configuration | None) -> dict[str, Any]:
+    if not names:
+        return {"name_servers": [], "names": {}}
+    # Only here: most upstreams are addresses.
+    from ansible_collections.mtls.nginx.plugins.module_utils.host import resolver
+
     found = resolver.look_up(names, configuration)
     return {"name_servers": found.servers, "names": found.names}
 
@@ -491,10 +507,12 @@ def main() -> None:
         if binary is not None and module.params["compare"]:
             facts["comparison"] = compare(binary, conf_path, module.params["compare"])
             if not module.check_mode:
-                heard.note(conf_path, textfile_from(module.params["compare"]["textfile"]))
+                crl_place.note_that_the_controller_came(
+                    conf_path, (module.params["compare"]["textfile"] or {}).get("path")
+                )
             if facts["upgrading"]:  # who carries the request out says what to do
                 facts["comparison"]["settled"] = False
-        facts["crl_fetch"] = crl_timer.facts(conf_path, systemd=facts["systemd"])
+        facts["crl_fetch"] = crl_fetch_facts(conf_path, systemd=facts["systemd"])
         facts["trust"] = {"clock": time.time(), "held": comparison.held(module.params["expected"])}
         return {"changed": False, "nginx": facts}
 

@@ -1,10 +1,11 @@
 # Copyright (c) 2026, the mtls.nginx authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where on a host the program is that fetches its CRL and watches whether the controller still comes."""
+"""Where on a host is what fetches its CRL: apart from ``crl_timer``, since each host is asked whether it is there."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from dataclasses import dataclass
@@ -50,3 +51,21 @@ class Place:
     def unit(self, kind: str) -> str:
         """Return the path of a unit, a service or a timer."""
         return os.path.join(self.units, f"{self.name}.{kind}")
+
+    @property
+    def starters(self) -> tuple[str, ...]:
+        """What may start the program: systemd's units, or cron's file."""
+        return self.unit("service"), self.unit("timer"), self.cron
+
+    @property
+    def exists(self) -> bool:
+        """Whether something of it is there."""
+        return any(os.path.lexists(path) for path in (self.folder, *self.starters))
+
+
+def note_that_the_controller_came(conf_path: str, metrics: str | None) -> None:
+    """Note it where somebody looks: the age of the ``metrics``, and what the host's timer reads (``heard.py``)."""
+    paths = [os.path.join(Place.of(conf_path).folder, HEARD), *([metrics] if metrics else [])]
+    for path in paths:
+        with contextlib.suppress(OSError):
+            os.utime(path, follow_symlinks=False)

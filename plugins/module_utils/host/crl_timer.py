@@ -74,11 +74,6 @@ class Timer:
             return None
         return fingerprint(found)
 
-    @property
-    def exists(self) -> bool:
-        """Whether something of it is there."""
-        return any(os.path.lexists(path) for path in (self._place.folder, *self._all_starters()))
-
     def install(self, wanted: Mapping[str, str]) -> None:
         """Put the files in place and start the timer; ``wanted`` is by path in the folder."""
         files.make_directory(self._place.folder, 0o755)
@@ -92,7 +87,7 @@ class Timer:
         files.write_file(os.path.join(self._place.folder, HEARD), b"", 0o644, durable=False)
         for path, text in self._starters(int(wanted[MINUTES])):
             files.write_file(path, text.encode(), 0o644)
-        for path in set(self._all_starters()) - {path for path, _text_of in self._starters(1)}:
+        for path in set(self._place.starters) - {path for path, _text_of in self._starters(1)}:
             if os.path.lexists(path):
                 os.unlink(path)
         if self._systemd:
@@ -104,7 +99,7 @@ class Timer:
         """Stop the timer, and remove all that ``install`` and the program wrote there."""
         if self._systemd and os.path.lexists(self._place.unit("timer")):
             _systemctl("disable", "--now", f"{self._place.name}.timer")
-        for path in self._all_starters():
+        for path in self._place.starters:
             if os.path.lexists(path):
                 os.unlink(path)
         if self._systemd:
@@ -151,9 +146,6 @@ class Timer:
         command = shlex.join([sys.executable, "-I", "-B", self._place.program, self._place.folder])
         return [(self._place.cron, f"{MARK}{cron_of(minutes)} root {command}\n".replace("%", "\\%"))]
 
-    def _all_starters(self) -> list[str]:
-        return [self._place.unit("service"), self._place.unit("timer"), self._place.cron]
-
     def _is_active(self) -> bool:
         shown = _systemctl("show", "--property=ActiveState,UnitFileState", f"{self._place.name}.timer", must=False)
         return set(shown.split()) == {"ActiveState=active", "UnitFileState=enabled"}
@@ -169,18 +161,13 @@ def cron_of(minutes: int) -> str:
     return f"*/{minutes} * * * *" if minutes < 60 else f"7 */{minutes // 60} * * *"
 
 
-def facts(conf_path: str, *, systemd: bool) -> dict[str, Any] | None:
-    """Return how a host stands that fetches its CRL, None for one that does not: the value of ``nginx_facts``."""
-    place = Place.of(conf_path)
-    timer = Timer(place, systemd=systemd)
-    if not timer.exists:
-        return None
-    # Only here: most hosts do not fetch.
+def facts(place: Place, *, systemd: bool) -> dict[str, Any]:
+    """Return how a host stands that fetches its CRL: the value of ``nginx_facts``."""
     from ansible_collections.mtls.nginx.plugins.module_utils.host import crl_fetch
 
     known = crl_fetch.records(place.folder)
     return {
-        "digest": timer.digest(),
+        "digest": Timer(place, systemd=systemd).digest(),
         "success": min((record.success or 0.0 for record in known.values()), default=0.0),
         "failures": [record.failure for record in known.values() if record.failure],
     }
