@@ -101,6 +101,9 @@ ARGUMENTS = {
             "crl_url": {"type": "str"},
             "crl_urls": {"type": "dict", "default": {}},
             "crl_fetch_minutes": {"type": "int", "default": 60},
+            "self_renewal": {"type": "bool", "default": False},
+            "host_notify_command": {"type": "list", "elements": "str", "default": []},
+            "upkeep_warn_days": {"type": "int", "default": 3},
             "crl_server": {
                 "type": "dict",
                 "options": {
@@ -141,7 +144,7 @@ class ActionModule(HostAction):
         }
         services = inventory_reader().services(
             self._host,
-            {"mtls_services": arguments["services"], "mtls_self_renewal": self._variable("mtls_self_renewal", False)},
+            {"mtls_services": arguments["services"], "mtls_self_renewal": settings["self_renewal"]},
             base_dir(self._task_vars),
         )
         bring = self._bring_crl if arguments["crl_only"] else self._bring_all
@@ -149,23 +152,18 @@ class ActionModule(HostAction):
 
     @functools.cached_property
     def _restart(self) -> bool | None:
-        """The role's ``mtls_nginx_restart``, None without the role."""
-        value = self._variable("mtls_nginx_restart", None)
-        return None if value is None else boolean(value)
+        """The role's ``mtls_nginx_restart``, None without the role.
 
-    def _variable(self, name: str, default: t.Any) -> t.Any:
-        # Not an argument: most have the default, and each argument is a template more for each host.
-        value = self._task_vars.get(name, default)
-        return value if value == default else self._templar.template(value)
+        No argument of the task: each one that Ansible fills in costs every host some milliseconds.
+        """
+        value = self._task_vars.get("mtls_nginx_restart")
+        value = self._templar.template(value) if isinstance(value, str) else value
+        return None if value is None else boolean(value)
 
     def _watch(self) -> heard.Watch | None:
         """Return whom the host tells when the controller does not come any more, None for nobody."""
-        command = self._variable("mtls_host_notify_command", [])
-        if not command:
-            return None
-        days = self._variable("mtls_upkeep_warn_days", 3)
-        values = {"mtls_host_notify_command": command, "mtls_upkeep_warn_days": days}
-        return heard.Watch(*inventory_reader().watch(self._host, values))
+        command = self._arguments["host_notify_command"]
+        return heard.Watch(self._arguments["upkeep_warn_days"], command) if command else None
 
     @property
     def _conf_dir(self) -> str:

@@ -324,7 +324,6 @@ from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import Mt
 from ansible_collections.mtls.nginx.plugins.module_utils.host import (
     comparison,
     crl_place,
-    heard,
     nginx_conf,
     nginx_process,
 )
@@ -534,7 +533,9 @@ def main() -> None:
         if binary is not None and module.params["compare"]:
             facts["comparison"] = compare(binary, conf_path, module.params["compare"])
             if not module.check_mode:
-                heard.note(conf_path, textfile_from(module.params["compare"]["textfile"]))
+                crl_place.note_that_the_controller_came(
+                    conf_path, (module.params["compare"]["textfile"] or {}).get("path")
+                )
             if facts["upgrading"]:  # who carries the request out says what to do
                 facts["comparison"]["settled"] = False
         if module.params["system_ca"]:

@@ -103,6 +103,22 @@ options:
         description: How often, in minutes.
         type: int
         default: 60
+      self_renewal:
+        description: Whether clients fetch their next certificate at services that do not say it themselves.
+        type: bool
+        default: false
+      host_notify_command:
+        description:
+          - A program on the host with its arguments, told when no run has reached the host for
+            O(settings.upkeep_warn_days).
+          - Not with O(crl_only=true).
+        type: list
+        elements: str
+        default: []
+      upkeep_warn_days:
+        description: After how many days.
+        type: int
+        default: 3
       crl_server:
         description: A host that serves its CRL to others, without TLS, as C(/crl.pem).
         type: dict

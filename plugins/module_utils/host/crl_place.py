@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from dataclasses import dataclass
@@ -60,3 +61,11 @@ class Place:
     def exists(self) -> bool:
         """Whether something of it is there."""
         return any(os.path.lexists(path) for path in (self.folder, *self.starters))
+
+
+def note_that_the_controller_came(conf_path: str, metrics: str | None) -> None:
+    """Note it where somebody looks: the age of the ``metrics``, and what the host's timer reads (``heard.py``)."""
+    paths = [os.path.join(Place.of(conf_path).folder, HEARD), *([metrics] if metrics else [])]
+    for path in paths:
+        with contextlib.suppress(OSError):
+            os.utime(path, follow_symlinks=False)

@@ -8,7 +8,6 @@ The controller's timers report nothing once they no longer run, so the host's ow
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import socket
@@ -18,8 +17,7 @@ from dataclasses import dataclass
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common import files
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError, one_line
-from ansible_collections.mtls.nginx.plugins.module_utils.host.crl_place import HEARD, TOLD, Place
-from ansible_collections.mtls.nginx.plugins.module_utils.host.request import Textfile
+from ansible_collections.mtls.nginx.plugins.module_utils.host.crl_place import HEARD, TOLD
 
 _DAY = 86400
 _AGAIN = 7 * _DAY  # as upkeep on the controller does
@@ -34,16 +32,6 @@ class Watch:
 
     days: int
     command: Sequence[str]
-
-
-def note(conf_path: str, textfile: Textfile | None) -> None:
-    """Note that the controller has come, where somebody looks: the metrics' age, and what the host's timer reads."""
-    paths = [os.path.join(Place.of(conf_path).folder, HEARD)]
-    if textfile is not None:
-        paths.append(textfile.path)
-    for path in paths:
-        with contextlib.suppress(OSError):
-            os.utime(path, follow_symlinks=False)
 
 
 def look(folder: str, watch: Watch, now: float) -> tuple[str, list[str]]:

@@ -25,7 +25,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import Mt
 from ansible_collections.mtls.nginx.plugins.module_utils.host import (
     closing,
     comparison,
-    heard,
+    crl_place,
     logrotate,
     nginx_conf,
     nginx_stage,
@@ -149,7 +149,8 @@ class _Transaction:
                 if not self._held:
                     _write_drop_in(outcome)
                     _write_metrics(outcome)
-                    heard.note(self._nginx.conf_path, self._request.textfile)
+                    textfile = self._request.textfile
+                    crl_place.note_that_the_controller_came(self._nginx.conf_path, textfile.path if textfile else None)
             self._refuse_to_call_it_done(outcome)
             return outcome
 

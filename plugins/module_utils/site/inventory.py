@@ -393,15 +393,6 @@ class InventoryReader:
         """
         return _services(host, self._validate(host, values, self._server_spec), base_dir)
 
-    def watch(self, host: str, values: Mapping[str, t.Any]) -> tuple[int, list[str]]:
-        """Return after how many days without the controller a host tells which command; an empty one for nobody.
-
-        :raises MtlsError: they are of the wrong type.
-        """
-        names = ("mtls_upkeep_warn_days", "mtls_host_notify_command")
-        found = self._validate(host, values, {name: self._server_spec[name] for name in names})
-        return found["mtls_upkeep_warn_days"], found["mtls_host_notify_command"]
-
     @staticmethod
     def _validate(host: str, values: Mapping[str, t.Any], spec: Mapping[str, t.Any]) -> dict[str, t.Any]:
         given = {key: values[key] for key in spec if key in values}

@@ -5,8 +5,12 @@
 
 from __future__ import annotations
 
+import os
+import time
+
 import pytest
 
+from ansible_collections.mtls.nginx.plugins.module_utils.host import crl_place
 from ansible_collections.mtls.nginx.plugins.module_utils.host.crl_place import Place
 
 
@@ -28,3 +32,21 @@ def test_all_of_it_is_below_three_folders():
     place = Place("mtls-crl", "/data", "/units", "/cron")
     assert (place.folder, place.program) == ("/data/mtls-crl", "/data/mtls-crl/program")
     assert (place.unit("timer"), place.cron) == ("/units/mtls-crl.timer", "/cron/mtls-crl")
+
+
+def test_each_run_is_noted_where_somebody_looks(tmp_path, monkeypatch):
+    place = Place("mtls-crl", str(tmp_path))
+    monkeypatch.setattr(Place, "of", lambda conf_path: place)
+    (tmp_path / "mtls-crl").mkdir()
+    stamp, metrics = tmp_path / "mtls-crl" / crl_place.HEARD, tmp_path / "mtls_nginx.prom"
+    crl_place.note_that_the_controller_came("/etc/nginx/nginx.conf", str(metrics))
+    assert not stamp.exists()
+    assert not metrics.exists()
+    for path in (stamp, metrics):
+        path.touch()
+        os.utime(path, (1, 1))
+    crl_place.note_that_the_controller_came("/etc/nginx/nginx.conf", None)
+    assert time.time() - stamp.stat().st_mtime < 60
+    assert metrics.stat().st_mtime == 1
+    crl_place.note_that_the_controller_came("/etc/nginx/nginx.conf", str(metrics))
+    assert time.time() - metrics.stat().st_mtime < 60

@@ -6,13 +6,11 @@
 from __future__ import annotations
 
 import os
-import time
 
 import pytest
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.host import crl_place, heard
-from ansible_collections.mtls.nginx.plugins.module_utils.host.request import Textfile
 
 NOW = 1_800_000_000.0
 DAY = 86400
@@ -93,21 +91,3 @@ def test_a_program_that_does_not_end(folder, monkeypatch):
     monkeypatch.setattr(heard, "_TIMEOUT", 0.1)
     with pytest.raises(MtlsError, match="timed out"):
         folder.look()
-
-
-def test_each_run_is_noted_where_somebody_looks(tmp_path, monkeypatch):
-    place = crl_place.Place("mtls-crl", str(tmp_path))
-    monkeypatch.setattr(crl_place.Place, "of", lambda conf_path: place)
-    (tmp_path / "mtls-crl").mkdir()
-    stamp, metrics = tmp_path / "mtls-crl" / crl_place.HEARD, tmp_path / "mtls_nginx.prom"
-    heard.note("/etc/nginx/nginx.conf", Textfile(str(metrics), []))
-    assert not stamp.exists()
-    assert not metrics.exists()
-    for path in (stamp, metrics):
-        path.touch()
-        os.utime(path, (1, 1))
-    heard.note("/etc/nginx/nginx.conf", None)
-    assert time.time() - stamp.stat().st_mtime < 60
-    assert metrics.stat().st_mtime == 1
-    heard.note("/etc/nginx/nginx.conf", Textfile(str(metrics), []))
-    assert time.time() - metrics.stat().st_mtime < 60

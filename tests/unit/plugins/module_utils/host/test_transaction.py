@@ -121,6 +121,14 @@ def test_diff_of_a_removed_file(tmp_path):
     }
 
 
+@pytest.mark.parametrize("ending", ["p12", "mobileconfig"])
+def test_diff_never_shows_a_key_behind_a_password(tmp_path, ending):
+    path = tmp_path / f"mc-1.{ending}"
+    path.write_bytes(b"SEALED")
+    (shown,) = transaction.diff(transaction.preview(ChangeRequest(absent=[str(path)])).changes)
+    assert (shown["before"], shown["after"]) == ("<private key, not shown> (old)\n", "")
+
+
 def test_diff_shows_that_a_key_changes_but_never_the_key(tmp_path):
     shown = diff_of(tmp_path, KEY, WantedFile(str(tmp_path / "file"), KEY.replace(b"MIG", b"MIH"), 0o600, secret=True))
     assert (shown["before"], shown["after"]) == ("<private key, not shown> (old)\n", "<private key, not shown> (new)\n")

@@ -224,14 +224,6 @@ def test_an_external_ca_renews_nothing():
     assert "service nas: its authority is trusted only and renews no certificate; set self_renewal: false" in said
 
 
-def test_whom_a_host_tells():
-    said = {"mtls_host_notify_command": ["/bin/notify", "me"], "mtls_upkeep_warn_days": "7"}
-    assert READER.watch("nas", said) == (7, ["/bin/notify", "me"])
-    assert READER.watch("nas", {}) == (3, [])
-    with pytest.raises(MtlsError, match="host nas: mtls_upkeep_warn_days is not a whole number"):
-        READER.watch("nas", {"mtls_upkeep_warn_days": "three"})
-
-
 def test_files_that_the_settings_name_start_at_the_inventory():
     signer = {"certificate": "files/s.crt", "key": "/elsewhere/s.key", "passphrase": "of the signer"}
     settings = {"mtls_profile_signer": signer, "mtls_handout_template": "files/page.j2"}
