@@ -26,7 +26,6 @@ from ansible_collections.mtls.nginx.plugins.module_utils.host import (
 )
 
 _TAIL = 1 << 20  # bytes of each log that are looked at, the last ones
-_LONGEST_ROTATED = 64 * _TAIL
 _MOST_REQUESTS = 10
 _MOST_ERRORS = 5
 # nginx's own words in an error log are before the first quote and before `, client: `: the rest is the caller's.
@@ -112,8 +111,10 @@ def _log_lines(gate: Gate, kind: str) -> Iterator[bytes]:
     rotated = _rotated(gate, kind)
     if rotated and rotated.endswith(".gz"):
         with contextlib.suppress(OSError, EOFError, zlib.error), files.open_regular(rotated) as stream:
-            content = gzip.GzipFile(fileobj=stream).read(_LONGEST_ROTATED)
-            yield from content[-_TAIL:].split(b"\n")
+            unpacked, tail = gzip.GzipFile(fileobj=stream), b""
+            while chunk := unpacked.read(_TAIL):
+                tail = (tail + chunk)[-_TAIL:]
+            yield from tail.split(b"\n")
     elif rotated:
         yield from files.last_lines(rotated, _TAIL)
     yield from files.last_lines(os.path.join(gate.log_dir, f"mtls-{gate.service}.{kind}.log"), _TAIL)
@@ -122,10 +123,9 @@ def _log_lines(gate: Gate, kind: str) -> Iterator[bytes]:
 def _rotated(gate: Gate, kind: str) -> str | None:
     """Return the log that was rotated last, whatever logrotate calls it, and wherever it puts it."""
     name = f"mtls-{gate.service}.{kind}.log"
-    there = access_log.logs(gate.log_dir, f"{name}.", 0, _ignore) + access_log.logs(
-        gate.log_dir, f"{name}-", 0, _ignore
-    )
-    return max(there, key=os.path.getmtime, default=None)
+    there = access_log.logs(gate.log_dir, name, 0, _ignore)
+    rotated = [path for path in there if os.path.basename(path) != name]
+    return max(rotated, key=os.path.getmtime, default=None)
 
 
 def _ignore(_warning: str) -> None:

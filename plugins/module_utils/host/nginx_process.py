@@ -316,7 +316,7 @@ class Nginx:
             raise MtlsError("nginx is not running")
         self._scanned = None
         before = self.workers(master)
-        if self.is_unit(master):
+        if self._is_unit(master):
             self._call(["systemctl", "reload", UNIT], log)
         else:
             _signal(master, signal.SIGHUP)
@@ -345,7 +345,7 @@ class Nginx:
     def stop(self) -> None:
         """Stop a running instance, for example after a start that failed."""
         master = self.master()
-        if self.is_unit(master) if master else self._is_awaited():
+        if self._is_unit(master) if master else self._is_awaited():
             run(["systemctl", "stop", UNIT])
             if self._retried:
                 run(["systemctl", "start", "--no-block", UNIT])
@@ -389,8 +389,7 @@ class Nginx:
         except (OSError, ValueError):
             return None
 
-    def is_unit(self, master: Process) -> bool:
-        """Tell whether systemd runs it, as its unit."""
+    def _is_unit(self, master: Process) -> bool:
         return self.conf_path == DEFAULT_CONF and systemd_runs() and _unit_property("MainPID") == str(master.pid)
 
     def _is_awaited(self) -> bool:

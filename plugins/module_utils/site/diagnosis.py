@@ -384,7 +384,10 @@ class _Case:
         if answer is None:
             return None
         if answer.status is None:
-            remedy = "see whether a firewall is between here and there, or set mtls_probe_address"
+            remedy = (
+                "see whether a firewall is between here and there, or fail2ban or CrowdSec there has banned this"
+                " machine, or set mtls_probe_address"
+            )
             return Cause("no_answer", f"{place} cannot be asked from here: {answer.error}", remedy)
         if answer.status in _GATE_ANSWERS:
             return None
