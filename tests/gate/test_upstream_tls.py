@@ -218,18 +218,30 @@ def test_upstream_host(serve, backends, authority, other_authority, backend_iden
         assert visit.header("X-Forwarded-Host") == ["nas.test"]
 
 
-def test_upstream_host_without_tls(new_host, authority):
+_PREFLIGHT = "Origin: https://photos.test\r\nAccess-Control-Request-Method: PUT\r\n"
+
+
+def test_upstream_host_without_tls(new_host, authority, other_authority):
+    """Whoever is passed on: a client, one whose certificate does not count at a public path, a browser's preflight."""
     upstream = Upstream()
     try:
         host = new_host()
-        authority.client("admin")
         made = {"name": "nas", "server_names": ["nas.test"], "upstream": upstream.url, "allow": ["admin"]}
-        host.ours([{**made, "upstream_host": "app.lan"}], authority)
+        made |= {"upstream_host": "app.lan", "public_paths": ["/open/"], "cors_preflight": True}
+        authority.client("admin")
+        host.ours([made], authority)
         host.start()
         for elsewhere in ("http://app.lan/x", f"{upstream.url}/x"):
             upstream.elsewhere = elsewhere
-            answer = ask(host.port, "/", tls="TLSv1.3", client=authority.client("admin"))
-            assert locations(answer) == [f"https://nas.test:{host.port}/x"]
-        assert all("Host: app.lan\r\n" in head for head in upstream.take())
+            for who in (
+                {"client": authority.client("admin")},
+                {"path": "/open/x", "client": other_authority.client("stranger")},
+                {"method": "OPTIONS", "headers": _PREFLIGHT},
+            ):
+                answer = ask(host.port, tls="TLSv1.3", **who)
+                assert locations(answer) == [f"https://nas.test:{host.port}/x"], (elsewhere, who)
+        heads = upstream.take()
+        assert len(heads) == 6
+        assert all("Host: app.lan\r\n" in head for head in heads)
     finally:
         upstream.stop()
