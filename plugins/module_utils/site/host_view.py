@@ -40,7 +40,7 @@ _DEFAULT_VARIABLES = 1024  # variables_hash_max_size
 
 # How many variables there are of each, at most; see ``Service.variable``.
 _MOST_OF_A_SERVICE = 13
-_MOST_OF_AN_AUTHORITY = 9
+_MOST_OF_AN_AUTHORITY = 11
 
 
 @dataclass(frozen=True)

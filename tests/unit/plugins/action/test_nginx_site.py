@@ -205,7 +205,7 @@ def renews(bring, pki, monkeypatch):
     """The same, of a service at which `phone` can fetch its next certificate."""
     pki.serve(Client("phone", days=600))
     pki.serve(Client("phone", days=800, renew_before=700))
-    logs = {"changed": False, "callers": []}
+    logs = {"changed": False, "callers": [], "unread": []}
     monkeypatch.setattr(sys.modules[__name__], "host_says", functools.partial(host_says, access_log=logs))
     return functools.partial(bring, services=[{**WEB, "self_renewal": True}])
 

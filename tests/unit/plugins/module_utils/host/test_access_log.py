@@ -95,7 +95,7 @@ def test_our_own_probe_is_nobody(log):
 )
 def test_who_has_fetched_the_next_certificate(log, asked, status, fetched):
     log.write_text(line(9, request=asked, status=status) + line(3))
-    (caller,) = access_log.callers(str(log.parent), "nas", NOW - DAY, print)
+    (caller,) = access_log.callers(str(log.parent), "nas", NOW - DAY, print).found
     assert caller.fetched == (NOW - 9 if fetched else None)
     assert caller.last == NOW - 3
 

@@ -96,10 +96,10 @@ def test_the_files_of_a_host():
     assert files.absent == [
         "/etc/nginx/client-certs/renewal-pages.conf",
         "/etc/nginx/snippets/mtls-nas.conf",
-        "/etc/nginx/client-certs/renewals.map",
         "/etc/nginx/mtls-upstream/nas.ca.crt",
         "/etc/nginx/mtls-upstream/nas.crt",
         "/etc/nginx/mtls-upstream/nas.key",
+        "/etc/nginx/client-certs/renewals.map",
     ]
     assert files.renewals == {"folder": "/etc/nginx/client-renewals", "files": [], "stay": []}
     assert files.probes == [{"address": "127.0.0.1", "port": 443, "server_name": "nas.lan", "expect": 400}]
