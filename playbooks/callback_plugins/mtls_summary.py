@@ -71,6 +71,7 @@ class HostReport:
     failure: str | None = None
     unreachable: bool = False
     unguarded: list[tuple[str, str]] = field(default_factory=list)  # service, path of its snippet
+    elsewhere: list[tuple[str, str]] = field(default_factory=list)  # service, where which other block answers
     access: list[access_plan.Change] = field(default_factory=list)
     compared: bool = True
     authorities: list[str] = field(default_factory=list)
@@ -84,6 +85,7 @@ class HostReport:
         self.has_nginx = result.get("installed", True)
         self.changes += [(*_about(file["path"]), file["change"]) for file in result.get("files") or []]
         self.unguarded = [(item["service"], item["path"]) for item in result.get("unguarded") or []]
+        self.elsewhere = [(item["service"], item["why"]) for item in result.get("elsewhere") or []]
         if access := result.get("access"):
             self.access = [access_plan.Change.of_result(change) for change in access["changes"]]
             self.compared, self.authorities = access["compared"], access["authorities"]
@@ -104,7 +106,8 @@ class HostReport:
     @property
     def quiet(self) -> bool:
         """Whether there is nothing to be told but that all is well."""
-        told = self.changes or self.installed or self.failure or self.unguarded or self.not_asked or self.unanswered
+        told = self.changes or self.installed or self.failure or self.unguarded or self.elsewhere
+        told = told or self.not_asked or self.unanswered
         return not told and all(attempt["ok"] for attempt in self.attempts or [])
 
     def lines(self, *, check: bool) -> list[str]:
@@ -124,6 +127,7 @@ class HostReport:
         told[:0] = [
             f"{service}: GUARDS NOTHING until a server block includes {path}" for service, path in self.unguarded
         ]
+        told += [f"{service}: NOT AT EVERY ADDRESS: {why}" for service, why in self.elsewhere]
         told += [f"{service}: NOT ASKED: {why}" for service, why in self.not_asked]
         told += [f"{service}: {why}" for service, why in self.unanswered]
         if self.installed:

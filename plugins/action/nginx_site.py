@@ -18,7 +18,12 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import revok
 from ansible_collections.mtls.nginx.plugins.module_utils.common import contact
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.host import crl_timer, gates
-from ansible_collections.mtls.nginx.plugins.module_utils.host.request import Snippet, SnippetGate, SnippetPlaces
+from ansible_collections.mtls.nginx.plugins.module_utils.host.request import (
+    Elsewhere,
+    Snippet,
+    SnippetGate,
+    SnippetPlaces,
+)
 from ansible_collections.mtls.nginx.plugins.module_utils.host.shutdown import OwnBound
 from ansible_collections.mtls.nginx.plugins.module_utils.host.transaction import TransactionOutcome
 from ansible_collections.mtls.nginx.plugins.module_utils.site import (
@@ -369,6 +374,7 @@ def _unchanged(facts: dict[str, t.Any], wanted: HostFiles) -> TransactionOutcome
             [Snippet(item["service"], item["path"]) for item in compared["unguarded"]],
             [SnippetGate(**item) for item in compared["snippet_gates"]],
         ),
+        elsewhere=[Elsewhere(**item) for item in facts["elsewhere"] or ()],
     )
 
 

@@ -386,6 +386,21 @@ access:
       type: list
       elements: dict
       sample: [{path: /etc/nginx/client-certs/revoked.map, added: ["1003"], removed: []}]
+elsewhere:
+  description: Services for which another server block answers at some address of the host, since it listens on just
+    that address with the same port. Under the same server name, that is an error.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    service:
+      description: Name of the service.
+      type: str
+      sample: photos
+    why:
+      description: Which block, and at which address.
+      type: str
+      sample: at 192.0.2.7:443, /etc/nginx/sites-enabled/shop, line 2 answers in its place
 snippet_gates:
   description: Where those of O(snippets) with server names can be asked - each socket with TLS of each server block
     that includes one.

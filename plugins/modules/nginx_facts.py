@@ -185,6 +185,15 @@ nginx:
       description: Why one does not protect the server block that includes it; null if none is misplaced.
       type: str
       sample: null
+    elsewhere:
+      description: As RV(mtls.nginx.nginx_config#module:elsewhere).
+      type: list
+      elements: dict
+      sample: []
+    socket_error:
+      description: Why another server block answers at some address under a service's name; null if none does.
+      type: str
+      sample: null
     ipv6:
       description: Whether the host can open an IPv6 socket.
       type: bool
@@ -302,6 +311,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.host import (
     crl_timer,
     nginx_conf,
     nginx_process,
+    overlaps,
     resolver,
 )
 from ansible_collections.mtls.nginx.plugins.module_utils.host.request import ChangeRequest, Snippet, textfile_from
@@ -342,6 +352,8 @@ def gather(
         "unguarded": [],
         "snippet_gates": [],
         "snippet_error": None,
+        "elsewhere": [],
+        "socket_error": None,
         "ipv6": _has_ipv6(),
         "systemd": nginx_process.systemd_runs(),
         "init_script": nginx_process.init_script(),
@@ -401,7 +413,16 @@ def _configuration(
         "directives": {name: configuration.own_value(name, context) for name, context in _DIRECTIVES.items()},
         **_names(names, configuration),
         **_snippets(nginx, configuration, server_names),
+        **_sockets(configuration),
     }
+
+
+def _sockets(configuration: nginx_conf.Configuration) -> dict[str, Any]:
+    """Return for which services another server block answers at some address, and which of those is no gate of ours."""
+    try:
+        return {"elsewhere": overlaps.places(overlaps.elsewhere(configuration)), "socket_error": None}
+    except MtlsError as error:
+        return {"elsewhere": [], "socket_error": str(error)}
 
 
 def _names(names: Sequence[str], configuration: nginx_conf.Configuration | None) -> dict[str, Any]:
@@ -477,7 +498,7 @@ def main() -> None:
             facts["config_error"] = facts["config_error"] or config_error(binary, conf_path, module.tmpdir)
         if binary is not None and module.params["compare"]:
             facts["comparison"] = compare(conf_path, module.params["compare"])
-            if facts["upgrading"]:  # who carries the request out says what to do
+            if facts["upgrading"] or facts["socket_error"]:  # who carries the request out says what to do
                 facts["comparison"]["settled"] = False
         facts["crl_fetch"] = crl_timer.facts(conf_path, systemd=facts["systemd"])
         facts["trust"] = {"clock": time.time(), "held": comparison.held(module.params["expected"])}

@@ -313,15 +313,20 @@ def listens(configuration: Configuration) -> list[ListenSocket]:
     """Return the TCP sockets that a configuration opens, except those given by name, port range or unix path."""
     found: dict[str, ListenSocket] = {}
     for statement in configuration.find("listen"):
-        values = statement.directive.values
-        if len(statement.context) != 2 or statement.context[1] != "server" or not values:
-            continue
-        if "quic" in values[1:] or "udp" in values[1:]:
-            continue
-        listen = _listen(values[0], "ipv6only=off" not in values[1:], statement.file.path)
+        listen = listen_socket(statement)
         if listen is not None:
             found.setdefault(str(listen), listen)
     return list(found.values())
+
+
+def listen_socket(statement: Statement) -> ListenSocket | None:
+    """Return the TCP socket of one ``listen`` directive; None for what ``listens`` leaves out."""
+    values = statement.directive.values
+    if len(statement.context) != 2 or statement.context[1] != "server" or not values:
+        return None
+    if "quic" in values[1:] or "udp" in values[1:]:
+        return None
+    return _listen(values[0], "ipv6only=off" not in values[1:], statement.file.path)
 
 
 def _listen(address: str, ipv6_only: bool, file: str) -> ListenSocket | None:

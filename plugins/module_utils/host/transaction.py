@@ -18,7 +18,7 @@ import threading
 import time
 import types
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common import entry, files
@@ -28,6 +28,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.host import (
     comparison,
     nginx_conf,
     nginx_stage,
+    overlaps,
     ports,
     shutdown,
     swap,
@@ -42,6 +43,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_process impo
 )
 from ansible_collections.mtls.nginx.plugins.module_utils.host.request import (
     ChangeRequest,
+    Elsewhere,
     GateProbe,
     SnippetPlaces,
     WantedFile,
@@ -59,7 +61,8 @@ _ENDING_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 class TransactionOutcome:
     """What was done, or would be in check mode. ``accepted`` is None when nginx was not asked.
 
-    ``own_bound`` is the host's own ``worker_shutdown_timeout``, which was left alone.
+    ``own_bound`` is the host's own ``worker_shutdown_timeout``, which was left alone. ``elsewhere`` are services for
+    which another server block answers at some address.
     """
 
     changes: list[FileChange] = field(default_factory=list)
@@ -70,6 +73,7 @@ class TransactionOutcome:
     version: str | None = None
     own_bound: shutdown.OwnBound | None = None
     snippets: SnippetPlaces = field(default_factory=SnippetPlaces)
+    elsewhere: Sequence[Elsewhere] = ()
     message: str = "nothing differs, nginx is running"
     warnings: list[str] = field(default_factory=list)
 
@@ -84,6 +88,7 @@ class TransactionOutcome:
             "own_shutdown_timeout": asdict(self.own_bound) if self.own_bound else None,
             "nginx": {"version": self.version},
             **self.snippets.as_answer(),
+            "elsewhere": overlaps.places(self.elsewhere),
             "message": self.message,
         }
 
@@ -157,9 +162,13 @@ class _Transaction:
         if self._request.close_rejected:
             self._closed = closing.in_place(self._nginx.conf_dir)
         if running and not any(map(_is_served, changes)) and not self._swap.unfinished and not self._request.reload:
-            places = self._snippet_places()
             outcome = TransactionOutcome(
-                changes, bool(changes), own_bound=own_bound, snippets=places, warnings=warnings
+                changes,
+                bool(changes),
+                own_bound=own_bound,
+                snippets=self._snippet_places(),
+                elsewhere=self._elsewhere(nginx_conf.load(self._nginx.conf_path)),
+                warnings=warnings,
             )
             if changes:
                 outcome.message = f"{changes[0].path}: {changes[0].kind}; nginx is running"
@@ -171,6 +180,7 @@ class _Transaction:
         configuration = nginx_conf.load(self._nginx.conf_path, overlay)
         self._refuse_not_included(configuration)
         places = self._snippet_places(configuration)
+        elsewhere = self._elsewhere(configuration)
         # With `close_rejected` nothing of ours comes to listen.
         if not self._request.close_rejected and (running or self._request.start):
             self._refuse_taken_ports(configuration)
@@ -184,6 +194,7 @@ class _Transaction:
             version=self._nginx.version(),
             own_bound=own_bound,
             snippets=places,
+            elsewhere=elsewhere,
             message=_message(changes, running, self._request),
             warnings=warnings,
         )
@@ -193,6 +204,10 @@ class _Transaction:
         # What must get in gets in, wherever a snippet stands.
         judge = not self._request.close_rejected
         return comparison.snippet_places(self._nginx.conf_path, self._request.snippets, configuration, judge=judge)
+
+    def _elsewhere(self, configuration: nginx_conf.Configuration) -> Sequence[Elsewhere]:
+        # What must get in gets in, whoever else answers.
+        return () if self._request.close_rejected else overlaps.elsewhere(configuration)
 
     # Refusals: nothing has been touched yet
 
@@ -348,7 +363,7 @@ class _Transaction:
                 self._nginx.start(log)
             step = "the check of the gate failed"
             for gate in self._request.gates:
-                _check_gate(gate)
+                _check_gate(replace(gate, address=overlaps.ask_at(configuration, gate)))
             step = "the change could not be recorded"
             self._signals.ignore()
             self._swap.decide()

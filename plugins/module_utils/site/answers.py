@@ -220,6 +220,7 @@ _DIRECTIVES = (
 )
 
 _UNGUARDED = Each(Fields({"service": Text(most=64), "path": Text()}))
+_ELSEWHERE = Each(Fields({"service": Text(most=64), "why": Message()}), most=100)
 # Server names are sent as they are here: only what a host name can be. Where a gate is asked stays our choice.
 _SNIPPET_GATES = Each(
     Fields(
@@ -298,6 +299,8 @@ _NGINX = Fields(
         "unguarded": Maybe(Each(Text())),
         "snippet_gates": _SNIPPET_GATES,
         "snippet_error": Maybe(Message()),
+        "elsewhere": Maybe(_ELSEWHERE),
+        "socket_error": Maybe(Message()),
         "ipv6": Flag(),
         "systemd": Flag(),
         "name_servers": Each(Text(r"[0-9.]{7,15}|\[[0-9A-Fa-f:.]+\]"), most=3),
@@ -332,6 +335,7 @@ NGINX_CONFIG = Fields(
         "own_shutdown_timeout": Maybe(_OWN_BOUND),
         "unguarded": _UNGUARDED,
         "snippet_gates": _SNIPPET_GATES,
+        "elsewhere": _ELSEWHERE,
         "nginx": Fields({"version": Maybe(_VERSION)}),
         "access": Maybe(_ACCESS),
         "message": Message(),
@@ -431,7 +435,7 @@ LIVE = Fields(
                             name: _NGINX.fields[name]
                             for name in (
                                 *("installed", "running", "version", "config_error"),
-                                *("unguarded", "snippet_error", "crl_fetch"),
+                                *("unguarded", "snippet_error", "elsewhere", "socket_error", "crl_fetch"),
                             )
                         }
                     )

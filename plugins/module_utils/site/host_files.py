@@ -146,7 +146,7 @@ def host_files(
                 trusts=[(trust, bundles[name].issuers) for name, trust in trusts.items()],
                 plain=plain_paths,
                 crl_server=host.crl_server,
-                crl_listens=crl_listens(host),
+                crl_listens=crl_listens(host, present),
                 crl_path=TrustPaths.of(host.conf_dir, "").crl,
                 pem=identity_headers.pem(),
                 **common,

@@ -30,6 +30,7 @@ _NO_PAGE = "none"
 _BODY_SIZE = re.compile(r"[0-9]{1,12}[kmg]?", re.IGNORECASE)
 _HSTS_PRELOAD = 31536000  # seconds, the least that https://hstspreload.org takes
 HTTP_PORT = 80
+_EVERY_ADDRESS = ("0.0.0.0", "::")
 
 # What only a server block of ours has, and what only one that hands requests on.
 _BLOCK_OPTIONS = ("preset", "redirect_http", "acme_root", "acme_upstream", "hsts", "proxy_protocol_from")
@@ -67,6 +68,18 @@ class Endpoint:
 
     port: int
     address: str | None = None
+
+    @property
+    def everywhere(self) -> bool:
+        """Whether it is on every address, of both families or of one."""
+        return self.address in (None, *_EVERY_ADDRESS)
+
+    def overlaps(self, other: Endpoint) -> bool:
+        """Whether some connection could come to both."""
+        if self.port != other.port:
+            return False
+        families = {":" in each.address for each in (self, other) if each.address is not None}
+        return len(families) < 2 and (self.everywhere or other.everywhere or self.address == other.address)
 
     @property
     def sockets(self) -> tuple[str, ...]:
@@ -154,7 +167,7 @@ class Service:
     def local_address(self) -> str:
         """An address at which the service is reached from its own host."""
         address = self.listen.address
-        return "127.0.0.1" if address is None or address in ("0.0.0.0", "::") else address
+        return "127.0.0.1" if address is None or self.listen.everywhere else address
 
     @property
     def probe_name(self) -> str:
@@ -446,28 +459,30 @@ def _refuse_clashes(host: str, services: Sequence[Service]) -> None:
                 f"host {host}: the authorities of services {other.name} and {service.name}, {other.authority} and"
                 f" {service.authority}, would share their place on the host; give their directories different names"
             )
-    first: dict[tuple[str, int], Service] = {}
-    first_by_address: dict[int, Service] = {}
+    named: dict[str, list[Service]] = {}
+    by_address: list[Service] = []
     for service in services:
         if service.snippet:
             continue
         if service.proxy_protocol_from or service.redirect_http:
             _refuse_socket_clashes(host, service, services)
         for server_name in service.server_names:
-            other = first.setdefault((server_name, service.listen.port), service)
-            if other is not service and _overlap(other.listen, service.listen):
-                raise MtlsError(
-                    f"host {host}: services {other.name} and {service.name} both answer to"
-                    f" {server_name} on port {service.listen.port}; nginx would ignore one of them, so change the"
-                    " server_names or listen of one"
-                )
+            for other in named.setdefault(server_name, []):
+                if other is not service and other.listen.overlaps(service.listen):
+                    raise MtlsError(
+                        f"host {host}: services {other.name} and {service.name} both answer to"
+                        f" {server_name} on port {service.listen.port}; nginx would ignore one of them, so change the"
+                        " server_names or listen of one"
+                    )
+            named[server_name].append(service)
         if service.by_address:
-            other = first_by_address.setdefault(service.listen.port, service)
-            if other is not service and _overlap(other.listen, service.listen):
-                raise MtlsError(
-                    f"host {host}: services {other.name} and {service.name} are both reached by IP address on port"
-                    f" {service.listen.port}; such clients send no server name, so only one service a port can be"
-                )
+            for other in by_address:
+                if other.listen.overlaps(service.listen):
+                    raise MtlsError(
+                        f"host {host}: services {other.name} and {service.name} are both reached by IP address on port"
+                        f" {service.listen.port}; such clients send no server name, so only one service a port can be"
+                    )
+            by_address.append(service)
 
 
 def _refuse_socket_clashes(host: str, service: Service, services: Sequence[Service]) -> None:
@@ -476,24 +491,20 @@ def _refuse_socket_clashes(host: str, service: Service, services: Sequence[Servi
         if other is service or other.snippet:
             continue
         both = f"host {host}: services {service.name} and {other.name}"
-        if _overlap(service.listen, other.listen) and service.proxy_protocol_from and not other.proxy_protocol_from:
+        if service.listen.overlaps(other.listen) and service.proxy_protocol_from and not other.proxy_protocol_from:
             raise MtlsError(
                 f"{both} share port {service.listen.port}, and only one has proxy_protocol_from; nginx expects the"
                 " PROXY protocol from everybody on a port or from nobody, so give both the same"
             )
-        if service.redirect_http and _overlap(service.plain_listen, other.listen):
+        if service.redirect_http and service.plain_listen.overlaps(other.listen):
             raise MtlsError(f"{both}: the first redirects from port {HTTP_PORT}, on which the second listens; move it")
-        if service.redirect_http and other.redirect_http and _overlap(service.plain_listen, other.plain_listen):
+        if service.redirect_http and other.redirect_http and service.plain_listen.overlaps(other.plain_listen):
             shared = set(service.server_names) & set(other.server_names)
             if shared:
                 raise MtlsError(
                     f"{both} both redirect {min(shared)} from port {HTTP_PORT}; keep redirect_http with the one that"
                     " people should get to"
                 )
-
-
-def _overlap(one: Endpoint, other: Endpoint) -> bool:
-    return one.port == other.port and (one.address is None or other.address is None or one.address == other.address)
 
 
 def _is_address(name: str) -> bool:

@@ -517,6 +517,9 @@ def host_status(name: str, answer: Mapping[str, t.Any] | None) -> HostStatus:
         wrong.insert(0, f"nginx refuses its configuration: {nginx['config_error']}")
     if nginx.get("snippet_error"):
         wrong.insert(0, nginx["snippet_error"])
+    if nginx.get("socket_error"):
+        wrong.insert(0, nginx["socket_error"])
+    wrong += [f"{each['service']}: {each['why']}" for each in nginx.get("elsewhere") or ()]
     unguarded = tuple(nginx.get("unguarded") or ())
     wrong += [f"{path} guards nothing" for path in unguarded]
     unfetched = tuple(_unfetched(nginx["crl_fetch"]))

@@ -27,6 +27,7 @@ SNIPPET_GATE = {
     "trouble": None,
 }
 UNGUARDED = {"service": "photos", "path": "/etc/nginx/snippets/mtls-photos.conf"}
+ELSEWHERE = {"service": "nas", "why": "at 192.0.2.7:443, /etc/nginx/conf.d/own.conf, line 2 answers in its place"}
 OWN = {"value": "10m", "file": "/etc/nginx/nginx.conf"}
 HONEST = {
     "nginx_facts": (
@@ -46,6 +47,8 @@ HONEST = {
                 "unguarded": ["/etc/nginx/snippets/mtls-photos.conf"],
                 "snippet_gates": [SNIPPET_GATE],
                 "snippet_error": None,
+                "elsewhere": [ELSEWHERE],
+                "socket_error": "service nas: nas.test is served in /etc/nginx/conf.d/own.conf, line 2 as well",
                 "directives": {
                     "client_header_timeout": None,
                     "map_hash_bucket_size": "128",
@@ -109,6 +112,7 @@ HONEST = {
             "own_shutdown_timeout": OWN,
             "unguarded": [UNGUARDED],
             "snippet_gates": [SNIPPET_GATE],
+            "elsewhere": [ELSEWHERE],
             "nginx": {"version": "1.25.3.1"},
             "access": {
                 "gates": [
@@ -205,6 +209,8 @@ HONEST = {
                     "config_error": None,
                     "unguarded": [],
                     "snippet_error": None,
+                    "elsewhere": [],
+                    "socket_error": None,
                     "crl_fetch": None,
                 },
             },
