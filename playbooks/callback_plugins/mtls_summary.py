@@ -72,6 +72,7 @@ class HostReport:
     unreachable: bool = False
     unguarded: list[tuple[str, str]] = field(default_factory=list)  # service, path of its snippet
     elsewhere: list[tuple[str, str]] = field(default_factory=list)  # service, where which other block answers
+    handover: str | None = None  # what more than a reload nginx needs
     access: list[access_plan.Change] = field(default_factory=list)
     compared: bool = True
     authorities: list[str] = field(default_factory=list)
@@ -86,6 +87,7 @@ class HostReport:
         self.changes += [(*_about(file["path"]), file["change"]) for file in result.get("files") or []]
         self.unguarded = [(item["service"], item["path"]) for item in result.get("unguarded") or []]
         self.elsewhere = [(item["service"], item["why"]) for item in result.get("elsewhere") or []]
+        self.handover = result.get("handover")
         if access := result.get("access"):
             self.access = [access_plan.Change.of_result(change) for change in access["changes"]]
             self.compared, self.authorities = access["compared"], access["authorities"]
@@ -130,6 +132,8 @@ class HostReport:
         told += [f"{service}: NOT AT EVERY ADDRESS: {why}" for service, why in self.elsewhere]
         told += [f"{service}: NOT ASKED: {why}" for service, why in self.not_asked]
         told += [f"{service}: {why}" for service, why in self.unanswered]
+        if self.handover:
+            told.append(self.handover)
         if self.installed:
             told.insert(0, "nginx would be installed" if check else "nginx installed")
         if check and self.accepted:

@@ -401,6 +401,12 @@ elsewhere:
       description: Which block, and at which address.
       type: str
       sample: at 192.0.2.7:443, /etc/nginx/sites-enabled/shop, line 2 answers in its place
+handover:
+  description: What more than a reload it took, or would, to open a socket while nginx holds one that overlaps. It is
+    null where a reload did.
+  returned: success
+  type: str
+  sample: null
 snippet_gates:
   description: Where those of O(snippets) with server names can be asked - each socket with TLS of each server block
     that includes one.

@@ -15,6 +15,7 @@ import glob
 import itertools
 import os.path
 import re
+import socket
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -314,8 +315,11 @@ def listens(configuration: Configuration) -> list[ListenSocket]:
     found: dict[str, ListenSocket] = {}
     for statement in configuration.find("listen"):
         listen = listen_socket(statement)
-        if listen is not None:
-            found.setdefault(str(listen), listen)
+        if listen is None:
+            continue
+        known = found.setdefault(str(listen), listen)
+        if known.ipv6_only and not listen.ipv6_only:  # one block says it for all that share the socket
+            found[str(listen)] = listen
     return list(found.values())
 
 
@@ -332,7 +336,11 @@ def listen_socket(statement: Statement) -> ListenSocket | None:
 def _listen(address: str, ipv6_only: bool, file: str) -> ListenSocket | None:
     match = re.fullmatch(r"\[(?P<six>[0-9A-Fa-f:.]+)\](?::(?P<six_port>\d+))?", address)
     if match:
-        host = match["six"] if match["six"].strip("0:") else ""
+        try:
+            host = socket.inet_ntop(socket.AF_INET6, socket.inet_pton(socket.AF_INET6, match["six"]))
+        except OSError:
+            return None  # nginx says so
+        host = "" if host == "::" else host
         return ListenSocket(host, int(match["six_port"] or 80), True, ipv6_only, file)
     match = re.fullmatch(r"(?:(?P<host>\*|\d+\.\d+\.\d+\.\d+)(?::(?P<port>\d+))?|(?P<alone>\d+))", address)
     if match is None:

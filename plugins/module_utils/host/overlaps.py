@@ -10,7 +10,6 @@ Whoever connects there is answered by another block than everywhere else, and ng
 
 from __future__ import annotations
 
-import ipaddress
 import os.path
 import re
 from collections.abc import Iterator, Sequence
@@ -123,16 +122,8 @@ def _overlapping(block: _Block, other: _Block) -> Iterator[tuple[ListenSocket, L
             if (mine.port, mine.ipv6) == (theirs.port, theirs.ipv6) and bool(mine.host) != bool(theirs.host):
                 # Both blocks on both sockets: nginx chooses by name at either.
                 narrow, of_wide = (theirs, block) if theirs.host else (mine, other)
-                if not any(_same(narrow, listen) for listen in of_wide.sockets):
+                if str(narrow) not in map(str, of_wide.sockets):
                     yield mine, theirs
-
-
-def _same(one: ListenSocket, other: ListenSocket) -> bool:
-    if (one.port, one.ipv6) != (other.port, other.ipv6):
-        return False
-    return one.host == other.host or (
-        bool(one.host and other.host) and ipaddress.ip_address(one.host) == ipaddress.ip_address(other.host)
-    )
 
 
 def _shared_name(block: _Block, other: _Block, *, wide: bool) -> str | None:

@@ -17,7 +17,7 @@ import signal
 import threading
 import time
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -26,6 +26,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import Mt
 from ansible_collections.mtls.nginx.plugins.module_utils.host import (
     closing,
     comparison,
+    handover,
     nginx_conf,
     nginx_stage,
     overlaps,
@@ -62,7 +63,8 @@ class TransactionOutcome:
     """What was done, or would be in check mode. ``accepted`` is None when nginx was not asked.
 
     ``own_bound`` is the host's own ``worker_shutdown_timeout``, which was left alone. ``elsewhere`` are services for
-    which another server block answers at some address.
+    which another server block answers at some address. ``handover`` says what more than a reload it takes, None where a
+    reload does.
     """
 
     changes: list[FileChange] = field(default_factory=list)
@@ -74,6 +76,7 @@ class TransactionOutcome:
     own_bound: shutdown.OwnBound | None = None
     snippets: SnippetPlaces = field(default_factory=SnippetPlaces)
     elsewhere: Sequence[Elsewhere] = ()
+    handover: str | None = None
     message: str = "nothing differs, nginx is running"
     warnings: list[str] = field(default_factory=list)
 
@@ -89,6 +92,7 @@ class TransactionOutcome:
             "nginx": {"version": self.version},
             **self.snippets.as_answer(),
             "elsewhere": overlaps.places(self.elsewhere),
+            "handover": self.handover,
             "message": self.message,
         }
 
@@ -127,6 +131,7 @@ class _Transaction:
         self._closed: list[closing.Closed] = []
         self._held: str | None = None  # why nginx cannot read what is put in place
         self._stuck = False
+        self._handover: handover.Handover | None = None
 
     def run(self) -> TransactionOutcome:
         check = self._request.check
@@ -185,6 +190,7 @@ class _Transaction:
         if not self._request.close_rejected and (running or self._request.start):
             self._refuse_taken_ports(configuration)
         changes = [*changes, *self._ask_about(served, overlay, configuration)]
+        self._handover = self._plan_handover(configuration, overlay, _secrets(served))
         outcome = TransactionOutcome(
             changes=changes,
             changed=True,
@@ -195,7 +201,8 @@ class _Transaction:
             own_bound=own_bound,
             snippets=places,
             elsewhere=elsewhere,
-            message=_message(changes, running, self._request),
+            handover=self._handover.words(check=self._request.check) if self._handover else None,
+            message=_message(changes, running, self._request, self._handover),
             warnings=warnings,
         )
         return outcome, configuration
@@ -208,6 +215,21 @@ class _Transaction:
     def _elsewhere(self, configuration: nginx_conf.Configuration) -> Sequence[Elsewhere]:
         # What must get in gets in, whoever else answers.
         return () if self._request.close_rejected else overlaps.elsewhere(configuration)
+
+    def _plan_handover(
+        self, configuration: nginx_conf.Configuration, overlay: Mapping[str, bytes | None], secrets: Collection[str]
+    ) -> handover.Handover | None:
+        master = self._nginx.master()
+        # A CRL opens no socket.
+        if master is None or self._request.close_rejected:
+            return None
+
+        def without(paths: Collection[str]) -> nginx_conf.Configuration | None:
+            rest = {**overlay, **dict.fromkeys(paths)}
+            verdict = nginx_stage.try_out(self._nginx, rest, secrets, self._request.scratch_parent)
+            return nginx_conf.load(self._nginx.conf_path, rest) if verdict.accepted else None
+
+        return handover.plan(configuration, master.pid, without)
 
     # Refusals: nothing has been touched yet
 
@@ -223,6 +245,7 @@ class _Transaction:
                 )
 
     def _refuse_taken_ports(self, configuration: nginx_conf.Configuration) -> None:
+        handover.refuse_irreconcilable(configuration)
         master = self._nginx.master()
         pids = {master.pid} if master else set()
         for listen, program in ports.taken(nginx_conf.listens(configuration), pids):
@@ -238,7 +261,7 @@ class _Transaction:
 
         :raises MtlsError: nginx rejects it.
         """
-        secrets = {change.path for change in changes if change.wanted and change.wanted.secret}
+        secrets = _secrets(changes)
 
         def attempt(contents: Mapping[str, bytes | None]) -> Verdict:
             return nginx_stage.try_out(self._nginx, contents, secrets, self._request.scratch_parent)
@@ -348,8 +371,9 @@ class _Transaction:
         workers = None if touched else self._workers()
         step = "the files could not be put in place"
         try:
-            if any(map(_is_served, outcome.changes)):
-                self._swap.apply([_new_file(change) for change in outcome.changes if _is_served(change)])
+            new_files = [*map(_new_file, filter(_is_served, outcome.changes)), *self._unchanged_to_hide(outcome)]
+            if new_files:
+                self._swap.apply(new_files)
             step = "nginx rejects the configuration in place"
             verdict = self._nginx.test()
             if not verdict.accepted:
@@ -357,7 +381,7 @@ class _Transaction:
             touched = True
             if outcome.reloaded:
                 step = "the reload failed"
-                self._nginx.reload(log)
+                self._bring_in(self._handover, log)
             elif outcome.started:
                 step = "nginx could not be started"
                 self._nginx.start(log)
@@ -380,6 +404,30 @@ class _Transaction:
                 raise MtlsError(f"{step}: {_words(error)}. {state}") from error
             raise
         self._swap.finish()
+
+    def _unchanged_to_hide(self, outcome: TransactionOutcome) -> list[swap.NewFile]:
+        """Return the files that do not change, and have to be left out for a moment: the journal is to know them."""
+        changing = {change.path for change in outcome.changes}
+        found = []
+        for path in self._handover.files if self._handover else ():
+            if path not in changing:
+                status = os.stat(path)
+                content = comparison.read(path)
+                found.append(swap.NewFile(path, content, status.st_mode & 0o7777, (status.st_uid, status.st_gid)))
+        return found
+
+    def _bring_in(self, needs: handover.Handover | None, log: LogTail) -> None:
+        """Have nginx serve with the configuration that is in place."""
+        if needs is None:
+            self._nginx.reload(log)
+        elif needs.restart or not self._swap.holds(needs.files):
+            self._nginx.restart(log)
+        else:
+            with self._swap.hidden(needs.files):
+                # Not watched for long: in this moment nobody can connect.
+                self._nginx.reload(log, settle=0.0)
+                needs.wait()
+            self._nginx.reload(log)
 
     def _roll_back(self, was_running: bool, touched: bool, workers: set[Process] | None) -> str:
         """Put everything back; return a sentence for the user about the state of the host.
@@ -425,12 +473,13 @@ class _Transaction:
             if self._request.start:
                 self._nginx.stop()
             return "and nginx is not running, as before."
-        log = LogTail(self._nginx.error_logs(nginx_conf.load(self._nginx.conf_path)))
+        configuration = nginx_conf.load(self._nginx.conf_path)
+        log = LogTail(self._nginx.error_logs(configuration))
         if self._nginx.master() is None:
             self._nginx.start(log)
             return "and nginx serves with the old configuration."
         try:
-            self._nginx.reload(log)
+            self._bring_in(self._plan_handover(configuration, {}, ()), log)
         except DyingWorkersError:
             # They may be of the new configuration still: nginx starts again those that die, until the reload is there.
             self._nginx.reload(log)
@@ -549,6 +598,10 @@ def _refuse_setback(changes: Sequence[FileChange], guard: Mapping[str, Any] | No
     setback.refuse(setback.Guard.of(guard) if guard else setback.Guard(), new, time.time(), comparison.read)
 
 
+def _secrets(changes: Sequence[FileChange]) -> set[str]:
+    return {change.path for change in changes if change.wanted and change.wanted.secret}
+
+
 def _is_served(change: FileChange) -> bool:
     """Tell whether nginx reads the file; it does not read the metrics."""
     return change.wanted is None or not change.wanted.shared_folder
@@ -604,7 +657,9 @@ def _check_gate(gate: GateProbe) -> None:
         )
 
 
-def _message(changes: Sequence[FileChange], running: bool, request: ChangeRequest) -> str:
+def _message(
+    changes: Sequence[FileChange], running: bool, request: ChangeRequest, needs: handover.Handover | None
+) -> str:
     counts = [
         f"{sum(change.kind == kind for change in changes)} {kind}"
         for kind in ("created", "changed", "removed")
@@ -613,5 +668,6 @@ def _message(changes: Sequence[FileChange], running: bool, request: ChangeReques
     files = f"files: {', '.join(counts)}; " if counts else ""
     if not running and not request.start:
         return f"{files}nginx accepts the result, and does not run"
-    action = "reloaded" if running else "started"
-    return f"{files}nginx accepts the result and would be {action}" if request.check else f"{files}nginx {action}"
+    action = "started" if not running else "restarted" if needs and needs.restart else "reloaded"
+    done = f"{files}nginx accepts the result and would be {action}" if request.check else f"{files}nginx {action}"
+    return f"{done}; {needs.words(check=request.check)}" if needs else done

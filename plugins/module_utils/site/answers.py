@@ -336,6 +336,7 @@ NGINX_CONFIG = Fields(
         "unguarded": _UNGUARDED,
         "snippet_gates": _SNIPPET_GATES,
         "elsewhere": _ELSEWHERE,
+        "handover": Maybe(Message()),
         "nginx": Fields({"version": Maybe(_VERSION)}),
         "access": Maybe(_ACCESS),
         "message": Message(),

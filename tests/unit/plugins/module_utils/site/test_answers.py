@@ -113,6 +113,7 @@ HONEST = {
             "unguarded": [UNGUARDED],
             "snippet_gates": [SNIPPET_GATE],
             "elsewhere": [ELSEWHERE],
+            "handover": "127.0.0.1:443 cannot be opened while nginx holds 0.0.0.0:443",
             "nginx": {"version": "1.25.3.1"},
             "access": {
                 "gates": [
