@@ -255,6 +255,11 @@ options:
     description: Reloads nginx even if no file differs, for use in a handler.
     type: bool
     default: false
+  start:
+    description: Whether nginx is started if it does not run. Without that, whatever holds its ports does not matter.
+    type: bool
+    default: true
+    version_added: 0.1.0
   binary:
     description: nginx's program, by name or path.
     type: str
@@ -509,6 +514,7 @@ def request_from(params: dict[str, Any], check: bool, scratch_parent: str | None
         textfile=textfile_from(params["textfile"]),
         close_rejected=params["close_rejected"],
         reload=params["reload"],
+        start=params["start"],
         check=check,
         scratch_parent=scratch_parent,
     )
@@ -624,6 +630,7 @@ def main() -> None:
             },
             "close_rejected": {"type": "bool", "default": False},
             "reload": {"type": "bool", "default": False},
+            "start": {"type": "bool", "default": True},
             "binary": {"type": "str", "default": "nginx"},
             "conf_path": {"type": "path", "default": DEFAULT_CONF},
         },
