@@ -33,6 +33,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import Mt
 from ansible_collections.mtls.nginx.plugins.module_utils.site import access_plan
 from ansible_collections.mtls.nginx.plugins.module_utils.site.answers import printable
 from ansible_collections.mtls.nginx.plugins.module_utils.site.people import RUN_BEGAN
+from ansible_collections.mtls.nginx.plugins.module_utils.site.probe_places import NO_KEYS
 from ansible_collections.mtls.nginx.plugins.plugin_utils.facts import refuse_facts
 from ansible_collections.mtls.nginx.plugins.plugin_utils.hostvars import plan_file
 
@@ -77,6 +78,7 @@ class HostReport:
     compared: bool = True
     authorities: list[str] = field(default_factory=list)
     not_asked: list[tuple[str, str]] = field(default_factory=list)  # service, why
+    asked_from: list[tuple[str, str]] = field(default_factory=list)  # service, why from the host itself
     unanswered: list[tuple[str, str]] = field(default_factory=list)  # service, why nobody sees a page
 
     def take_site(self, result: Mapping[str, t.Any]) -> None:
@@ -103,13 +105,14 @@ class HostReport:
         """Take what the task ``tls_probe`` ended with."""
         self.attempts = None if result.get("skipped") else result.get("attempts")
         self.not_asked = [(item["service"], item["why"]) for item in result.get("not_asked") or []]
+        self.asked_from = [(item["service"], item["why"]) for item in result.get("asked_from") or []]
         self.unanswered = [(item["service"], item["why"]) for item in result.get("unanswered") or []]
 
     @property
     def quiet(self) -> bool:
         """Whether there is nothing to be told but that all is well."""
         told = self.changes or self.installed or self.failure or self.unguarded or self.elsewhere
-        told = told or self.not_asked or self.unanswered
+        told = told or self.not_asked or self.asked_from or self.unanswered
         return not told and all(attempt["ok"] for attempt in self.attempts or [])
 
     def lines(self, *, check: bool) -> list[str]:
@@ -131,6 +134,7 @@ class HostReport:
         ]
         told += [f"{service}: NOT AT EVERY ADDRESS: {why}" for service, why in self.elsewhere]
         told += [f"{service}: NOT ASKED: {why}" for service, why in self.not_asked]
+        told += [f"{service}: asked from the host itself, {why}; {NO_KEYS}" for service, why in self.asked_from]
         told += [f"{service}: {why}" for service, why in self.unanswered]
         if self.handover:
             told.append(self.handover)

@@ -200,7 +200,8 @@ class ActionModule(HostAction):
             result["access"] = self._access(services, held, wanted)
             result = self._have_crl_fetched(facts, services, wanted, result)
         refused = {name: who for publication in publications.values() for name, who in publication.refused.items()}
-        return {**result, "installed": facts["installed"], "systemd": facts["systemd"], "refused": refused}
+        said = {name: facts[name] for name in ("installed", "systemd", "away")}
+        return {**result, **said, "refused": refused}
 
     def _have_crl_fetched(
         self, facts: dict[str, t.Any], services: list[Service], wanted: HostFiles, result: dict[str, t.Any]
@@ -276,6 +277,7 @@ class ActionModule(HostAction):
             "compare": compare,
             "expected": expected(standings),
             "names": host_names(services),
+            "addresses": [service.own_address for service in services if service.own_address],
             **self._where,
         }
         return self._ask("nginx_facts", options, answers.NGINX_FACTS)

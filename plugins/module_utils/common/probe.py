@@ -55,11 +55,15 @@ class Attempt:
 
 @dataclass(frozen=True)
 class ProbeOutcome:
-    """What an attempt got: an HTTP status, or what went wrong before there was one."""
+    """What an attempt got: an HTTP status, or what went wrong before there was one.
+
+    ``reached``: there was a connection.
+    """
 
     attempt: Attempt
     status: int | None
     error: str | None = None
+    reached: bool = True
 
     @property
     def got(self) -> str:
@@ -88,21 +92,23 @@ def ask(target: Target, attempt: Attempt, *, timeout: float = 10.0) -> ProbeOutc
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
+    reached = False
     try:
         if attempt.certificate:
             context.load_cert_chain(attempt.certificate, attempt.key)
         with socket.create_connection((target.address, target.port), timeout=timeout) as raw:
+            reached = True
             if target.proxy_protocol:
                 raw.sendall(_PROXY_LINE)
             with context.wrap_socket(raw, server_hostname=_sni(target)) as connection:
                 connection.sendall(_request(target, attempt.path))
                 return ProbeOutcome(attempt, _status(connection, time.monotonic() + timeout))
     except TimeoutError:
-        return ProbeOutcome(attempt, None, f"no answer within {timeout:.0f} s")
+        return ProbeOutcome(attempt, None, f"no answer within {timeout:.0f} s", reached)
     except ssl.SSLError as error:
-        return ProbeOutcome(attempt, None, f"TLS: {error.reason or error}")
+        return ProbeOutcome(attempt, None, f"TLS: {error.reason or error}", reached)
     except OSError as error:
-        return ProbeOutcome(attempt, None, (error.strerror or str(error)).lower())
+        return ProbeOutcome(attempt, None, (error.strerror or str(error)).lower(), reached)
 
 
 def _sni(target: Target) -> str | None:

@@ -46,6 +46,19 @@ def blocked(listens: Iterable[ListenSocket], nginx_pid: int) -> list[ListenSocke
     ]
 
 
+def not_here(listens: Iterable[ListenSocket], nginx_pids: Collection[int]) -> list[ListenSocket]:
+    """Return the sockets that nginx cannot open because the host does not have their address, and may not bind it."""
+    ours = {inode for pid in nginx_pids for inode in socket_inodes(pid)}
+    opened = {(each.host, each.port, each.ipv6) for each in _listening() if each.inode in ours}
+    return [
+        listen
+        for listen in listens
+        if listen.host
+        and (listen.host, listen.port, listen.ipv6) not in opened
+        and _obstacle(listen) == errno.EADDRNOTAVAIL
+    ]
+
+
 def in_the_way(listen: ListenSocket, nginx_pid: int) -> list[ListenSocket]:
     """Return what nginx's master holds of the sockets that overlap with one."""
     ours = socket_inodes(nginx_pid)
@@ -80,6 +93,11 @@ def _rivals(listen: ListenSocket) -> list[_Listening]:
 
 def can_open(listen: ListenSocket) -> bool:
     """Tell whether the kernel gives out the address now. Any obstacle but "in use" is left for nginx to report."""
+    return _obstacle(listen) != errno.EADDRINUSE
+
+
+def _obstacle(listen: ListenSocket) -> int | None:
+    """Return the error number with which the kernel refuses the address now, None where it gives it out."""
     family = socket.AF_INET6 if listen.ipv6 else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_STREAM) as probe:
@@ -88,8 +106,8 @@ def can_open(listen: ListenSocket) -> bool:
                 probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(listen.ipv6_only))
             probe.bind((listen.host, listen.port))
     except OSError as error:
-        return error.errno != errno.EADDRINUSE
-    return True
+        return error.errno
+    return None
 
 
 def listeners(port: int | None = None) -> set[int]:

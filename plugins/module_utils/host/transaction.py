@@ -24,6 +24,7 @@ from typing import Any
 from ansible_collections.mtls.nginx.plugins.module_utils.common import entry, files
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.host import (
+    addresses,
     closing,
     comparison,
     handover,
@@ -248,6 +249,12 @@ class _Transaction:
         handover.refuse_irreconcilable(configuration)
         master = self._nginx.master()
         pids = {master.pid} if master else set()
+        for listen in ports.not_here(handover.needed(configuration), pids):
+            raise MtlsError(
+                f"the host does not have the address {listen.host} now, and {listen.file} should listen on {listen}:"
+                " give the host the address; or, where it is to come later (a standby of keepalived), let programs"
+                " listen on it before that (sysctl net.ipv4.ip_nonlocal_bind=1, for IPv6 net.ipv6.ip_nonlocal_bind=1)"
+            )
         for listen, program in ports.taken(nginx_conf.listens(configuration), pids):
             raise MtlsError(
                 f"port {listen.port} is held by {program}, and {listen.file} should listen on {listen}:"
@@ -387,7 +394,10 @@ class _Transaction:
                 self._nginx.start(log)
             step = "the check of the gate failed"
             for gate in self._request.gates:
-                _check_gate(replace(gate, address=overlaps.ask_at(configuration, gate)))
+                if addresses.is_local(gate.address):
+                    _check_gate(replace(gate, address=overlaps.ask_at(configuration, gate)))
+                else:
+                    outcome.warnings.append(_not_asked(gate))
             step = "the change could not be recorded"
             self._signals.ignore()
             self._swap.decide()
@@ -642,6 +652,13 @@ def _new_file(change: FileChange) -> swap.NewFile:
 
 def _words(error: OSError) -> str:
     return entry.describe(error) if error.filename else str(error)
+
+
+def _not_asked(gate: GateProbe) -> str:
+    return (
+        f"the gate of {gate.server_name} at {gate.address}:{gate.port} was not asked, since the host does not have that"
+        " address now, and another machine may answer there"
+    )
 
 
 def _check_gate(gate: GateProbe) -> None:

@@ -301,6 +301,8 @@ _NGINX = Fields(
         "snippet_error": Maybe(Message()),
         "elsewhere": Maybe(_ELSEWHERE),
         "socket_error": Maybe(Message()),
+        "away": Maybe(Each(Text(r"[0-9A-Fa-f.:]{2,45}"), most=1000)),
+        "asked": Maybe(Each(Fields({"status": Maybe(Whole(100, 999)), "error": Maybe(Message())}), most=10_000)),
         "ipv6": Flag(),
         "systemd": Flag(),
         "name_servers": Each(Text(r"[0-9.]{7,15}|\[[0-9A-Fa-f:.]+\]"), most=3),

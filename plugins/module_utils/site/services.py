@@ -96,6 +96,7 @@ class Service:
 
     ``authority`` is the directory of the authority whose clients enter, None for that of the host (``mtls_ca_dir``).
     ``probe_path`` is the page that probes ask for behind the gate, None where they leave it alone.
+    ``probe_address`` is where they connect to, None where that is found out.
     """
 
     name: str
@@ -122,6 +123,7 @@ class Service:
     read_timeout: int | None = None
     identity_headers: str | None = None
     probe_path: str | None = None
+    probe_address: str | None = None
 
     @property
     def trust(self) -> str:
@@ -166,8 +168,19 @@ class Service:
     @property
     def local_address(self) -> str:
         """An address at which the service is reached from its own host."""
-        address = self.listen.address
-        return "127.0.0.1" if address is None or self.listen.everywhere else address
+        if self.listen.address == "::":
+            return "::1"
+        return "127.0.0.1" if self.listen.address is None or self.listen.everywhere else self.listen.address
+
+    @property
+    def own_address(self) -> str | None:
+        """The one address at which it listens; None on every address, or where the server block is the host's own."""
+        return None if not self.present or self.snippet or self.listen.everywhere else self.listen.address
+
+    @property
+    def at_loopback(self) -> bool:
+        """Whether it listens where nobody but its own host can connect."""
+        return self.own_address is not None and ipaddress.ip_address(self.own_address).is_loopback
 
     @property
     def probe_name(self) -> str:
@@ -240,6 +253,7 @@ def _parse_service(host: str, raw: Mapping[str, t.Any]) -> Service:
         read_timeout=raw.get("read_timeout"),
         identity_headers=raw.get("identity_headers"),
         probe_path=None if raw.get("snippet") else _probe_path(where, raw.get("probe_path") or "/"),
+        probe_address=_probe_address(where, raw.get("probe_address")),
     )
     if service.present:
         _check_content(where, service)
@@ -386,6 +400,15 @@ def _probe_path(where: str, path: str) -> str | None:
             " escapes, arguments or spaces; write the path of a page, or none to have only the gate asked"
         )
     return path
+
+
+def _probe_address(where: str, address: str | None) -> str | None:
+    if address is not None and not _is_address(address) and not _SERVER_NAME.fullmatch(address.lower()):
+        raise MtlsError(
+            f"{where}: probe_address '{address}' is neither an IP address nor a host name; write it alone, without a"
+            " port, which is that of listen"
+        )
+    return address
 
 
 def _is_plain_path(path: str) -> bool:

@@ -59,6 +59,8 @@ HONEST = {
                     "variables_hash_bucket_size": None,
                     "worker_shutdown_timeout": None,
                 },
+                "away": ["192.0.2.10"],
+                "asked": [{"status": 400, "error": None}, {"status": None, "error": "connection refused"}],
                 "ipv6": True,
                 "systemd": True,
                 "name_servers": ["192.0.2.53", "[2001:db8::53]"],
