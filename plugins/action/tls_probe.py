@@ -110,6 +110,9 @@ class ActionModule(HostAction):
                     asked_from.append({"service": service.name, "place": FROM_HOST, "why": cause})
                 if why and service.snippet:
                     not_asked.append({"service": service.name, "why": replace(place, why=why).not_asked})
+                redirect = _no_redirect(service, address) if cause is None and not arguments["crl_only"] else None
+                if redirect is not None:
+                    unanswered.append({"service": service.name, "why": redirect})
                 trouble = None if arguments["crl_only"] else _ask_page(service, witnesses[service.authority], found)
                 if trouble is not None:
                     unanswered.append({"service": service.name, "why": trouble.text})
@@ -142,7 +145,7 @@ class ActionModule(HostAction):
         """Return the host's ``mtls_probe_from``. It is no option: each one is templated for each host."""
         if "mtls_probe_from" not in self._task_vars:
             return None
-        value = self._templar.template(self._task_vars["mtls_probe_from"])
+        value = self._templar.template(self._task_vars["mtls__probe_from"])
         check_probe_from(self._host, value)
         return str(value)
 
@@ -177,6 +180,24 @@ class ActionModule(HostAction):
             raise MtlsError(f"host {self._host}: it cannot be asked where its services answer: {answer['msg']}")
         facts: dict[str, t.Any] = answer["nginx"]
         return facts
+
+
+def _no_redirect(service: Service, address: str) -> str | None:
+    """Return what is wrong with the redirect on port 80, None where it redirects or there is none.
+
+    It is no gate, and what is in front of the host may treat port 80 in another way: the task does not fail.
+    """
+    target = service.plain_target(address)
+    if target is None:
+        return None
+    outcome = probe.ask(target, probe.Attempt("somebody with http", probe.REDIRECTED, path="/"))
+    if outcome.ok:
+        return None
+    way = "with the PROXY protocol" if target.proxy_protocol else "without the PROXY protocol (http_proxy_protocol)"
+    return (
+        f"redirect_http: http://{target.server_name}/ at {address}:{target.port}, asked {way}, does not redirect:"
+        f" {outcome.got}"
+    )
 
 
 def _where(question: Question, outcome: probe.ProbeOutcome) -> str:

@@ -118,6 +118,27 @@ def test_each_service_is_asked_at_its_own_address(site, upstream, port):
     assert "asked from the host" not in said
 
 
+def test_a_redirect_that_does_not_redirect_is_told(site, upstream):
+    address = "127.80.0.10"
+    nginx = site.add_host(
+        "nas",
+        mtls_clients=[{"name": "phone"}],
+        mtls_services=[service(f"{address}:443", upstream, redirect_http=True)],
+    )
+    assert "does not redirect" not in words(site.ok())
+    own = nginx.folder / "conf.d" / "own.conf"
+    own.write_text(f"server {{ listen {address}:80 proxy_protocol; server_name other.lan; return 204; }}\n")
+    subprocess.run(["nginx", "-c", nginx.conf, "-s", "reload"], check=True, capture_output=True)
+    said = words(site.ok())
+    assert f"app: redirect_http: http://app.lan/ at {address}:80, asked without the PROXY protocol" in said
+    assert "(http_proxy_protocol), does not redirect:" in said
+    proxied = {"proxy_protocol_from": ["127.0.0.4"], "http_proxy_protocol": True}
+    site.host_vars["nas"]["mtls_services"] = [service(f"{address}:443", upstream, redirect_http=True, **proxied)]
+    said = words(site.ok())
+    assert "does not redirect" not in said
+    assert "let in: phone; kept out: nobody (no certificate)" in said
+
+
 # An address that the host does not have
 
 

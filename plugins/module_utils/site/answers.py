@@ -337,7 +337,7 @@ NGINX_CONFIG = Fields(
         "own_shutdown_timeout": Maybe(_OWN_BOUND),
         "unguarded": _UNGUARDED,
         "snippet_gates": _SNIPPET_GATES,
-        "elsewhere": _ELSEWHERE,
+        "elsewhere": Maybe(_ELSEWHERE),
         "handover": Maybe(Message()),
         "nginx": Fields({"version": Maybe(_VERSION)}),
         "access": Maybe(_ACCESS),

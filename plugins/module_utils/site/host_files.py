@@ -112,6 +112,13 @@ def host_files(
             "mtls_crl_publish names this host, and no service of it has the authority of mtls_ca_dir, so that it has no"
             " such CRL; name another host"
         )
+    if host.crl_server:
+        for service in present:
+            if service.http_proxy_protocol and host.crl_server.port == service.plain_listen.port:
+                raise MtlsError(
+                    f"service {service.name}: http_proxy_protocol is for everybody on port 80, and hosts that fetch"
+                    " the CRL there do not speak it; give mtls_crl_publish another port"
+                )
     bundles = {name: Bundle.of(publication) for name, publication in publications.items()}
     views = views_of(host, present, publications)
     trusts = {name: TrustPaths.of(host.conf_dir, name) for name in publications}

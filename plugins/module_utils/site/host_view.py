@@ -195,6 +195,7 @@ class ServiceView:
     # Port 80
     redirect_http: bool
     plain_listens: Sequence[str]  # values of `listen` there
+    plain_proxies: Sequence[str]  # networks of proxies that speak the PROXY protocol there
     homes: Sequence[str]  # the names to which people are sent on, the first one for any unknown name
     home_patterns: Sequence[str]  # patterns for `$host` of wildcard names
     port_suffix: str  # the port with its colon, empty for 443
@@ -264,7 +265,11 @@ def _view(
         homes=[name for name in service.server_names if not name.startswith("*.")]
         or [service.server_names[0].replace("*.", "")],
         home_patterns=[_sni_pattern(name) for name in service.server_names if name.startswith("*.")],
-        plain_listens=_sockets(host, service.plain_listen, _plain(present)),
+        plain_listens=[
+            socket + (" proxy_protocol" if service.http_proxy_protocol else "")
+            for socket in _sockets(host, service.plain_listen, _plain(present))
+        ],
+        plain_proxies=service.proxy_protocol_from if service.http_proxy_protocol else (),
         port_suffix="" if service.listen.port == 443 else f":{service.listen.port}",
         acme_root=service.acme_root,
         acme_upstream=acme.passed if acme else None,

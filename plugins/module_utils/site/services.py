@@ -33,7 +33,16 @@ HTTP_PORT = 80
 _EVERY_ADDRESS = ("0.0.0.0", "::")
 
 # What only a server block of ours has, and what only one that hands requests on.
-_BLOCK_OPTIONS = ("preset", "redirect_http", "acme_root", "acme_upstream", "hsts", "proxy_protocol_from")
+_BLOCK_OPTIONS = (
+    "preset",
+    "redirect_http",
+    "http_proxy_protocol",
+    "acme_root",
+    "acme_upstream",
+    "hsts",
+    "proxy_protocol_from",
+)
+_SWITCHES = ("redirect_http", "http_proxy_protocol")
 _UPSTREAM_OPTIONS = ("max_body_size", "request_buffering", "read_timeout", "identity_headers")
 
 
@@ -115,6 +124,7 @@ class Service:
     proxy_protocol_from: tuple[str, ...] = ()
     cors_preflight: bool = False
     redirect_http: bool = False
+    http_proxy_protocol: bool = False
     acme_root: str | None = None
     acme_upstream: str | None = None
     hsts: Hsts | None = None
@@ -191,6 +201,12 @@ class Service:
         """Return where its own server block is asked at ``address``."""
         return probe.Target(address, self.listen.port, self.probe_name, bool(self.proxy_protocol_from))
 
+    def plain_target(self, address: str) -> probe.Target | None:
+        """Return where its redirect on port 80 is asked at ``address``, None without one."""
+        if not self.redirect_http:
+            return None
+        return probe.Target(address, HTTP_PORT, self.probe_name, self.http_proxy_protocol, tls=False)
+
     @property
     def urls(self) -> tuple[str, ...]:
         """Where people reach it: an URL for each server name."""
@@ -245,6 +261,7 @@ def _parse_service(host: str, raw: Mapping[str, t.Any]) -> Service:
         proxy_protocol_from=parse_networks(where, "proxy_protocol_from", raw.get("proxy_protocol_from") or ()),
         cors_preflight=bool(raw.get("cors_preflight")),
         redirect_http=bool(raw.get("redirect_http")),
+        http_proxy_protocol=bool(raw.get("http_proxy_protocol")),
         acme_root=raw.get("acme_root"),
         acme_upstream=raw.get("acme_upstream"),
         hsts=_hsts(where, raw.get("hsts")),
@@ -324,6 +341,11 @@ def _check_options(where: str, service: Service, raw: Mapping[str, t.Any]) -> No
         raise MtlsError(f"{where}: redirect_http leads to a host name, and it is reached by IP address; remove one")
     elif service.listen.port == HTTP_PORT:
         raise MtlsError(f"{where}: redirect_http needs port {HTTP_PORT}, on which it listens itself; move listen")
+    if service.http_proxy_protocol and not (service.redirect_http and service.proxy_protocol_from):
+        raise MtlsError(
+            f"{where}: http_proxy_protocol is about port 80 behind the proxies in proxy_protocol_from; give"
+            " redirect_http: true and proxy_protocol_from as well, or remove it"
+        )
     if service.acme_root and service.acme_upstream:
         raise MtlsError(f"{where}: both acme_root and acme_upstream are given; keep the one that answers challenges")
     if service.acme_root:
@@ -339,7 +361,7 @@ def _check_options(where: str, service: Service, raw: Mapping[str, t.Any]) -> No
 def _refuse_options(where: str, raw: Mapping[str, t.Any], options: Sequence[str], why: str) -> None:
     for option in options:
         said = raw.get(option)
-        if said is None or said == [] or (option == "redirect_http" and not said):
+        if said is None or said == [] or (option in _SWITCHES and not said):
             continue
         raise MtlsError(f"{where}: {option} {why}; remove it")
 
@@ -522,6 +544,11 @@ def _refuse_socket_clashes(host: str, service: Service, services: Sequence[Servi
         if service.redirect_http and service.plain_listen.overlaps(other.listen):
             raise MtlsError(f"{both}: the first redirects from port {HTTP_PORT}, on which the second listens; move it")
         if service.redirect_http and other.redirect_http and service.plain_listen.overlaps(other.plain_listen):
+            if service.http_proxy_protocol != other.http_proxy_protocol:
+                raise MtlsError(
+                    f"{both} share port {HTTP_PORT}, and only one has http_proxy_protocol; nginx expects the PROXY"
+                    " protocol from everybody on a port or from nobody, so give both the same"
+                )
             shared = set(service.server_names) & set(other.server_names)
             if shared:
                 raise MtlsError(
