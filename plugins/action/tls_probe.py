@@ -91,8 +91,11 @@ class ActionModule(HostAction):
             local = is_local(task_vars)
             cause = probe_places.from_host(service, wanted, local=local, explicit=explicit)
             address = probe_address(arguments["address"], service, task_vars)
-            if cause and not explicit:
-                address = service.local_address
+            if cause and arguments["crl_only"]:
+                not_asked.append({"service": service.name, "why": f"{cause}, and {probe_places.NO_KEYS}"})
+                continue
+            if cause:
+                address = service.probe_address or service.local_address
             ours = [SnippetTarget(service.name, service.target(address))]
             for place in targets(service, gates, address) if service.snippet else ours:
                 why, found = None, []
@@ -157,8 +160,9 @@ class ActionModule(HostAction):
         if known is None:  # what nginx_site has found out in this run
             known = (self._task_vars.get("mtls__site") or {}).get("away")
         if known is None:
-            known = self._facts({"addresses": own}).get("away") or ()
-        return known
+            answer = self._ask("nginx_facts", {"test": False, "addresses": own}, answers.NGINX_FACTS)
+            known = [] if answer.get("failed") else answer["nginx"]["away"]
+        return known or ()
 
     def _asked_by_host(
         self, place: SnippetTarget, service: Service, witnesses: Mapping[str | None, Witnesses]
@@ -170,16 +174,12 @@ class ActionModule(HostAction):
         with witnesses[service.authority].attempts(service) as attempts:
             questions = probe_places.questions(target, attempts)
         tried = [attempt for attempt, _gate in questions]
-        said = self._facts({"ask": [gate for _attempt, gate in questions]}).get("asked")
-        outcomes = probe_places.outcomes(self._host, tried, said)
-        return [(Question(service.name, target, outcome.attempt), outcome) for outcome in outcomes]
-
-    def _facts(self, options: dict[str, t.Any]) -> dict[str, t.Any]:
-        answer = self._ask("nginx_facts", {"test": False, **options}, answers.NGINX_FACTS)
+        options = {"test": False, "ask": [gate for _attempt, gate in questions]}
+        answer = self._ask("nginx_facts", options, answers.NGINX_FACTS)
         if answer.get("failed"):
-            raise MtlsError(f"host {self._host}: it cannot be asked where its services answer: {answer['msg']}")
-        facts: dict[str, t.Any] = answer["nginx"]
-        return facts
+            raise MtlsError(f"host {self._host}: it could not ask its own service {service.name}: {answer['msg']}")
+        outcomes = probe_places.outcomes(self._host, tried, answer["nginx"]["asked"])
+        return [(Question(service.name, target, outcome.attempt), outcome) for outcome in outcomes]
 
 
 def _no_redirect(service: Service, address: str) -> str | None:

@@ -363,7 +363,6 @@ from ansible_collections.mtls.nginx.plugins.module_utils.host import (
     crl_timer,
     nginx_conf,
     nginx_process,
-    overlaps,
     resolver,
 )
 from ansible_collections.mtls.nginx.plugins.module_utils.host.request import ChangeRequest, Snippet, textfile_from
@@ -473,6 +472,11 @@ def _configuration(
 
 def _sockets(configuration: nginx_conf.Configuration) -> dict[str, Any]:
     """Return for which services another server block answers at some address, and which of those is no gate of ours."""
+    if not nginx_conf.has_overlaps(configuration):
+        return {}
+    # Only here: on most hosts all listen on every address.
+    from ansible_collections.mtls.nginx.plugins.module_utils.host import overlaps
+
     try:
         return {"elsewhere": overlaps.places(overlaps.elsewhere(configuration)), "socket_error": None}
     except MtlsError as error:

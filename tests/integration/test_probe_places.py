@@ -13,6 +13,7 @@ import pytest
 
 from ansible_collections.mtls.nginx.tests.ports import free_port
 
+from .conftest import REPOSITORY
 from .test_transaction import self_signed
 
 ADDRESS = "198.51.100.9"
@@ -86,6 +87,10 @@ def test_what_the_inventory_says_of_it(site, far, upstream, port):
 
     variables["mtls_probe_from"] = "host"
     assert f"app: asked from the host itself, as mtls_probe_from says; {NO_KEYS}" in words(site.ok())
+
+    crl = site.run(playbook=REPOSITORY / "playbooks" / "refresh_crl.yml")
+    assert crl.returncode == 0, crl.text
+    assert f"app: NOT ASKED: as mtls_probe_from says, and {NO_KEYS}" in words(crl)
 
     variables["mtls_probe_from"] = "moon"
     assert "mtls_probe_from is 'moon'; write controller, host" in site.refused()

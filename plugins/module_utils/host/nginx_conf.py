@@ -323,6 +323,12 @@ def listens(configuration: Configuration) -> list[ListenSocket]:
     return list(found.values())
 
 
+def has_overlaps(configuration: Configuration) -> bool:
+    """Tell whether something listens on every address of a port, and something on a single one."""
+    found = {(listen.port, listen.ipv6, bool(listen.host)) for listen in listens(configuration)}
+    return any((port, ipv6, not narrow) in found for port, ipv6, narrow in found)
+
+
 def listen_socket(statement: Statement) -> ListenSocket | None:
     """Return the TCP socket of one ``listen`` directive; None for what ``listens`` leaves out."""
     values = statement.directive.values

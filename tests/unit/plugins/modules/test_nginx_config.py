@@ -26,6 +26,7 @@ EMPTY = {
     "textfile": None,
     "close_rejected": False,
     "reload": False,
+    "start": True,
 }
 
 

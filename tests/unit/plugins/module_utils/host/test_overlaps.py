@@ -72,6 +72,20 @@ def test_nothing_to_tell(host, listens, other):
     assert overlaps.elsewhere(host(listens, f"server {{ {other} }}")) == []
 
 
+@pytest.mark.parametrize(
+    ("listens", "overlap"),
+    [
+        (["443 ssl", "[::]:443 ssl"], False),
+        (["443 ssl", "127.0.0.1:8443"], False),
+        (["443 ssl", "[::1]:443"], False),
+        (["443 ssl", "127.0.0.1:443"], True),
+        (["[::]:443 ssl", "[::1]:443"], True),
+    ],
+)
+def test_whether_there_is_something_to_look_at(host, listens, overlap):
+    assert nginx_conf.has_overlaps(host(listens)) is overlap
+
+
 def test_both_on_the_address_are_told_apart_by_name(host):
     configuration = host(["443 ssl", "192.0.2.1:443 ssl"], "server { listen 192.0.2.1:443 ssl; server_name b.lan; }")
     assert overlaps.elsewhere(configuration) == []
