@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import ssl
@@ -100,6 +101,11 @@ def test_another_name_on_one_address_is_told(site, upstream, own_certificate, po
     assert note in " ".join(unchanged.text.split())
     assert unchanged.changed == 0
     assert site.status(port, host="app.lan", address="127.0.0.2") == 400
+    site.run("-e", "mtls_status_live=true", playbook=STATUS)
+    found = json.loads((site.inventory / "status" / "status.json").read_text())["findings"]
+    assert "host_wrong" not in [finding["kind"] for finding in found]
+    (finding,) = [finding for finding in found if finding["kind"] == "answered_elsewhere"]
+    assert f"at 127.0.0.1:{port}, {place} answers in its place" in str(finding)
 
 
 def test_a_service_on_every_address_answers_beside_one_on_a_single_address(site, upstream, port):

@@ -144,7 +144,8 @@ class HostStatus:
 
     `open` are those of the troubles that say who was let in and must not be, `unfetched` those that say why it could
     not fetch its CRL; `unguarded` are the paths of snippets that no server block includes, `not_asked` says which could
-    not be asked, `unanswered` which services open, and have no page behind the gate.
+    not be asked, `unanswered` which services open, and have no page behind the gate,
+    `elsewhere` at which addresses another server block answers in a service's place.
     """
 
     name: str
@@ -157,6 +158,7 @@ class HostStatus:
     not_asked: tuple[str, ...] = ()
     unfetched: tuple[str, ...] = ()
     unanswered: tuple[str, ...] = ()
+    elsewhere: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
