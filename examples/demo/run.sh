@@ -122,7 +122,8 @@ down() {
   case $(cat "$state/before") in
     absent)
       stop_nginx
-      # What came with the demo, and nothing else.
+      # What came with the demo, and nothing else; a run that failed has not noted it.
+      [ -e "$state/packages-added" ] || packages | comm -13 "$state/packages-before" - >"$state/packages-added"
       DEBIAN_FRONTEND=noninteractive xargs -r apt-get purge -qqy <"$state/packages-added" >/dev/null
       ;;
     stopped) stop_nginx ;;

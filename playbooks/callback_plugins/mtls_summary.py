@@ -34,6 +34,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import Mt
 from ansible_collections.mtls.nginx.plugins.module_utils.site import access_plan
 from ansible_collections.mtls.nginx.plugins.module_utils.site.answers import printable
 from ansible_collections.mtls.nginx.plugins.module_utils.site.people import RUN_BEGAN
+from ansible_collections.mtls.nginx.plugins.module_utils.site.probe_places import NO_KEYS
 from ansible_collections.mtls.nginx.plugins.plugin_utils.facts import refuse_facts
 from ansible_collections.mtls.nginx.plugins.plugin_utils.hostvars import plan_file
 
@@ -73,10 +74,13 @@ class HostReport:
     failure: str | None = None
     unreachable: bool = False
     unguarded: list[tuple[str, str]] = field(default_factory=list)  # service, path of its snippet
+    elsewhere: list[tuple[str, str]] = field(default_factory=list)  # service, where which other block answers
+    handover: str | None = None  # what more than a reload nginx needs
     access: list[access_plan.Change] = field(default_factory=list)
     compared: bool = True
     authorities: list[str] = field(default_factory=list)
     not_asked: list[tuple[str, str]] = field(default_factory=list)  # service, why
+    asked_from: list[tuple[str, str]] = field(default_factory=list)  # service, why from the host itself
     unanswered: list[tuple[str, str]] = field(default_factory=list)  # service, why nobody sees a page
 
     def take_site(self, result: Mapping[str, t.Any]) -> None:
@@ -86,6 +90,8 @@ class HostReport:
         self.has_nginx = result.get("installed", True)
         self.changes += [(*_about(file["path"]), file["change"]) for file in result.get("files") or []]
         self.unguarded = [(item["service"], item["path"]) for item in result.get("unguarded") or []]
+        self.elsewhere = [(item["service"], item["why"]) for item in result.get("elsewhere") or []]
+        self.handover = result.get("handover")
         if access := result.get("access"):
             self.access = [access_plan.Change.of_result(change) for change in access["changes"]]
             self.compared, self.authorities = access["compared"], access["authorities"]
@@ -101,12 +107,14 @@ class HostReport:
         """Take what the task ``tls_probe`` ended with."""
         self.attempts = None if result.get("skipped") else result.get("attempts")
         self.not_asked = [(item["service"], item["why"]) for item in result.get("not_asked") or []]
+        self.asked_from = [(item["service"], item["why"]) for item in result.get("asked_from") or []]
         self.unanswered = [(item["service"], item["why"]) for item in result.get("unanswered") or []]
 
     @property
     def quiet(self) -> bool:
         """Whether there is nothing to be told but that all is well."""
-        told = self.changes or self.installed or self.failure or self.unguarded or self.not_asked or self.unanswered
+        told = self.changes or self.installed or self.failure or self.unguarded or self.elsewhere
+        told = told or self.not_asked or self.asked_from or self.unanswered
         return not told and all(attempt["ok"] for attempt in self.attempts or [])
 
     def lines(self, *, check: bool) -> list[str]:
@@ -126,8 +134,12 @@ class HostReport:
         told[:0] = [
             f"{service}: GUARDS NOTHING until a server block includes {path}" for service, path in self.unguarded
         ]
+        told += [f"{service}: NOT AT EVERY ADDRESS: {why}" for service, why in self.elsewhere]
         told += [f"{service}: NOT ASKED: {why}" for service, why in self.not_asked]
+        told += [f"{service}: asked from the host itself, {why}; {NO_KEYS}" for service, why in self.asked_from]
         told += [f"{service}: {why}" for service, why in self.unanswered]
+        if self.handover:
+            told.append(self.handover)
         if self.installed:
             told.insert(0, "nginx would be installed" if check else "nginx installed")
         if check and self.accepted:

@@ -19,7 +19,12 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import revok
 from ansible_collections.mtls.nginx.plugins.module_utils.common import contact
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.host import crl_timer, gates, heard
-from ansible_collections.mtls.nginx.plugins.module_utils.host.request import Snippet, SnippetGate, SnippetPlaces
+from ansible_collections.mtls.nginx.plugins.module_utils.host.request import (
+    Elsewhere,
+    Snippet,
+    SnippetGate,
+    SnippetPlaces,
+)
 from ansible_collections.mtls.nginx.plugins.module_utils.host.shutdown import OwnBound
 from ansible_collections.mtls.nginx.plugins.module_utils.host.transaction import TransactionOutcome
 from ansible_collections.mtls.nginx.plugins.module_utils.site import (
@@ -243,7 +248,8 @@ class ActionModule(HostAction):
             result["access"] = self._access(services, held, wanted)
             result = self._have_crl_fetched(facts, services, wanted, result)
         refused = {name: who for publication in publications.values() for name, who in publication.refused.items()}
-        return {**result, "installed": facts["installed"], "systemd": facts["systemd"], "refused": refused}
+        said = {name: facts[name] for name in ("installed", "systemd", "away")}
+        return {**result, **said, "refused": refused}
 
     def _have_crl_fetched(
         self, facts: dict[str, t.Any], services: list[Service], wanted: HostFiles, result: dict[str, t.Any]
@@ -345,6 +351,7 @@ class ActionModule(HostAction):
             "expected": expected(standings),
             "names": host_names(services),
             "system_ca": needs_system_ca(services),
+            "addresses": [service.own_address for service in services if service.own_address],
             **self._where,
         }
         return self._ask("nginx_facts", options, answers.NGINX_FACTS)
@@ -443,6 +450,7 @@ def _unchanged(facts: dict[str, t.Any], wanted: HostFiles) -> TransactionOutcome
             [Snippet(item["service"], item["path"]) for item in compared["unguarded"]],
             [SnippetGate(**item) for item in compared["snippet_gates"]],
         ),
+        elsewhere=[Elsewhere(**item) for item in facts["elsewhere"] or ()],
     )
 
 

@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import contextlib
 import typing as t
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-
-from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common import probe
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
-from ansible_collections.mtls.nginx.plugins.module_utils.site import answers, pages
+from ansible_collections.mtls.nginx.plugins.module_utils.site import answers, pages, probe_places
 from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import authority_path
 from ansible_collections.mtls.nginx.plugins.module_utils.site.kept_out import advice
+from ansible_collections.mtls.nginx.plugins.module_utils.site.known_variables import FROM_HOST, check_probe_from
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service
 from ansible_collections.mtls.nginx.plugins.module_utils.site.snippet_targets import (
     SnippetTarget,
@@ -26,10 +24,11 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.snippet_targets im
 )
 from ansible_collections.mtls.nginx.plugins.module_utils.site.stale_workers import Question, ask_again
 from ansible_collections.mtls.nginx.plugins.module_utils.site.witnesses import Witnesses
-from ansible_collections.mtls.nginx.plugins.plugin_utils.facts import refuse_facts
+from ansible_collections.mtls.nginx.plugins.plugin_utils.host_action import HostAction
 from ansible_collections.mtls.nginx.plugins.plugin_utils.hostvars import (
     base_dir,
     inventory_reader,
+    is_local,
     probe_address,
 )
 
@@ -40,6 +39,7 @@ ARGUMENTS = {
     "crl_only": {"type": "bool", "default": False},
     "reloaded": {"type": "bool", "default": False},
     "snippet_gates": {"type": "list", "elements": "dict", "default": []},
+    "away": {"type": "list", "elements": "str"},
 }
 # Where the configuration has an include that the running nginx does not know.
 _INCLUDED = " (if the include of its snippet is new, reload nginx)"
@@ -50,70 +50,94 @@ def load() -> None:
     inventory_reader()
 
 
-class ActionModule(ActionBase):
+class ActionModule(HostAction):
     """Asks each service of a host, as those who may enter and as those who may not."""
 
-    TRANSFERS_FILES = False
     _requires_connection = False
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+    def _result(self) -> dict[str, t.Any]:
         """Return the attempts; the task fails where an answer is not the expected one."""
-        result: dict[str, t.Any] = super().run(tmp, task_vars)
-        task_vars = task_vars or {}
         _validation, arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)
         if self._task.check_mode:
             return {
-                **result,
                 "changed": False,
                 "skipped": True,
                 "msg": "nothing was asked in check mode",
                 "attempts": [],
                 "not_asked": [],
+                "asked_from": [],
                 "unanswered": [],
             }
-        host = task_vars["inventory_hostname"]
-        try:
-            refuse_facts(task_vars, [host])
-            services = inventory_reader().services(host, {"mtls_services": arguments["services"]}, base_dir(task_vars))
-            present = [service for service in services if service.present]
-            witnesses = {
-                service.authority: Witnesses.load(
-                    authority_path(service.authority or arguments["authority"], base_dir(task_vars))
-                )
-                for service in present
-            }
-            gates = answers.read_snippet_gates(host, arguments["snippet_gates"])
-            asked: list[tuple[Question, probe.ProbeOutcome]] = []
-            not_asked: list[dict[str, str]] = []
-            unanswered: list[dict[str, str]] = []
-            for service in present:
-                address = probe_address(arguments["address"], service, task_vars)
-                ours = [SnippetTarget(service.name, service.target(address))]
-                for place in targets(service, gates, address) if service.snippet else ours:
+        host, task_vars = self._host, self._task_vars
+        services = inventory_reader().services(host, {"mtls_services": arguments["services"]}, base_dir(task_vars))
+        present = [service for service in services if service.present]
+        witnesses = {
+            service.authority: Witnesses.load(
+                authority_path(service.authority or arguments["authority"], base_dir(task_vars))
+            )
+            for service in present
+        }
+        gates = answers.read_snippet_gates(host, arguments["snippet_gates"])
+        wanted, away = self._wanted(), self._away(present, arguments["away"])
+        asked: list[tuple[Question, probe.ProbeOutcome]] = []
+        by_host: list[tuple[Question, probe.ProbeOutcome]] = []
+        not_asked: list[dict[str, str]] = []
+        asked_from: list[dict[str, str]] = []
+        unanswered: list[dict[str, str]] = []
+        for service in present:
+            if why := probe_places.not_asked(service, wanted, away):
+                not_asked.append({"service": service.name, "why": why})
+                continue
+            explicit = bool(service.probe_address or arguments["address"])
+            local = is_local(task_vars)
+            cause = probe_places.from_host(service, wanted, local=local, explicit=explicit)
+            address = probe_address(arguments["address"], service, task_vars)
+            if cause and arguments["crl_only"]:
+                not_asked.append({"service": service.name, "why": f"{cause}, and {probe_places.NO_KEYS}"})
+                continue
+            if cause:
+                address = service.probe_address or service.local_address
+            ours = [SnippetTarget(service.name, service.target(address))]
+            for place in targets(service, gates, address) if service.snippet else ours:
+                why, found = None, []
+                if cause is None:
                     why, found = _ask(place, service, witnesses, crl_only=arguments["crl_only"])
+                    given = local or explicit or wanted or service.snippet or arguments["crl_only"]
+                    if not given and not found[0][1].reached:
+                        cause = probe_places.unreached(found[0][0].target, found[0][1])
+                        place = SnippetTarget(service.name, service.target(service.local_address))
+                if cause is None:
                     asked += found
-                    if why and service.snippet:
-                        not_asked.append({"service": service.name, "why": replace(place, why=why).not_asked})
-                    trouble = None if arguments["crl_only"] else _ask_page(service, witnesses[service.authority], found)
-                    if trouble is not None:
-                        unanswered.append({"service": service.name, "why": trouble.text})
-        except MtlsError as error:
-            raise AnsibleActionFail(str(error)) from error
+                else:
+                    why = place.why
+                    by_host += self._asked_by_host(place, service, witnesses)
+                    asked_from.append({"service": service.name, "place": FROM_HOST, "why": cause})
+                if why and service.snippet:
+                    not_asked.append({"service": service.name, "why": replace(place, why=why).not_asked})
+                redirect = _no_redirect(service, address) if cause is None and not arguments["crl_only"] else None
+                if redirect is not None:
+                    unanswered.append({"service": service.name, "why": redirect})
+                trouble = None if arguments["crl_only"] else _ask_page(service, witnesses[service.authority], found)
+                if trouble is not None:
+                    unanswered.append({"service": service.name, "why": trouble.text})
         # Nothing was reloaded: whoever answered once speaks for all of nginx's workers.
         stale = {each.question: each for each in ask_again(asked)} if arguments["reloaded"] else {}
         asked = [(question, stale[question].outcome if question in stale else outcome) for question, outcome in asked]
-        result.update(
-            changed=False,
-            attempts=[probe.summary(question.service, outcome) for question, outcome in asked],
-            not_asked=not_asked,
-            unanswered=unanswered,
-        )
+        asked += by_host
+        result: dict[str, t.Any] = {
+            "changed": False,
+            "attempts": [probe.summary(question.service, outcome) for question, outcome in asked],
+            "not_asked": not_asked,
+            "asked_from": asked_from,
+            "unanswered": unanswered,
+        }
         snippets = {service.name for service in present if service.snippet}
         wrong = [
             stale[question].words
             if question in stale
             else f"service {question.service}: {outcome.attempt.who} got {outcome.got} instead of {outcome.expected}"
             + (_INCLUDED if question.service in snippets else "")
+            + _where(question, outcome)
             for question, outcome in asked
             if not outcome.ok
         ]
@@ -121,6 +145,69 @@ class ActionModule(ActionBase):
             kept_out = advice(outcome for _question, outcome in asked if not outcome.ok)
             result.update(failed=True, msg=f"host {host}, {'; '.join(wrong)}{kept_out}")
         return result
+
+    def _wanted(self) -> str | None:
+        """Return the host's ``mtls_probe_from``. It is no option: each one is templated for each host."""
+        if "mtls_probe_from" not in self._task_vars:
+            return None
+        value = self._templar.template(self._task_vars["mtls__probe_from"])
+        check_probe_from(self._host, value)
+        return str(value)
+
+    def _away(self, present: Sequence[Service], known: Sequence[str] | None) -> Collection[str]:
+        """Return which of the addresses that services listen on the host does not have now."""
+        own = list(dict.fromkeys(each.own_address for each in present if each.own_address and not each.at_loopback))
+        if not own:
+            return ()
+        if known is None:  # what nginx_site has found out in this run
+            known = (self._task_vars.get("mtls__site") or {}).get("away")
+        if known is None:
+            answer = self._ask("nginx_facts", {"test": False, "addresses": own}, answers.NGINX_FACTS)
+            known = [] if answer.get("failed") else answer["nginx"]["away"]
+        return known or ()
+
+    def _asked_by_host(
+        self, place: SnippetTarget, service: Service, witnesses: Mapping[str | None, Witnesses]
+    ) -> list[tuple[Question, probe.ProbeOutcome]]:
+        """Have the host itself ask; return the answers to those who need no client's key."""
+        target = place.target
+        if target is None:
+            return []
+        with witnesses[service.authority].attempts(service) as attempts:
+            questions = probe_places.questions(target, attempts)
+        tried = [attempt for attempt, _gate in questions]
+        options = {"test": False, "ask": [gate for _attempt, gate in questions]}
+        answer = self._ask("nginx_facts", options, answers.NGINX_FACTS)
+        if answer.get("failed"):
+            raise MtlsError(f"host {self._host}: it could not ask its own service {service.name}: {answer['msg']}")
+        outcomes = probe_places.outcomes(self._host, tried, answer["nginx"]["asked"])
+        return [(Question(service.name, target, outcome.attempt), outcome) for outcome in outcomes]
+
+
+def _no_redirect(service: Service, address: str) -> str | None:
+    """Return what is wrong with the redirect on port 80, None where it redirects or there is none.
+
+    It is no gate, and what is in front of the host may treat port 80 in another way: the task does not fail.
+    """
+    target = service.plain_target(address)
+    if target is None:
+        return None
+    outcome = probe.ask(target, probe.Attempt("somebody with http", probe.REDIRECTED, path="/"))
+    if outcome.ok:
+        return None
+    way = "with the PROXY protocol" if target.proxy_protocol else "without the PROXY protocol (http_proxy_protocol)"
+    return (
+        f"redirect_http: http://{target.server_name}/ at {address}:{target.port}, asked {way}, does not redirect:"
+        f" {outcome.got}"
+    )
+
+
+def _where(question: Question, outcome: probe.ProbeOutcome) -> str:
+    """Return where a request went that got no answer, and what to do if that is not the service."""
+    if outcome.status is not None:
+        return ""
+    where = f" (at {question.target.address}:{question.target.port}"
+    return f"{where}; if that is not where the service is reached, set its probe_address, or mtls_probe_from)"
 
 
 def _ask_page(

@@ -295,6 +295,11 @@ options:
     description: Reloads nginx even if no file differs, for use in a handler.
     type: bool
     default: false
+  start:
+    description: Whether nginx is started if it does not run. Without that, whatever holds its ports does not matter.
+    type: bool
+    default: true
+    version_added: 0.1.0
   binary:
     description: nginx's program, by name or path.
     type: str
@@ -426,6 +431,27 @@ access:
       type: list
       elements: dict
       sample: [{path: /etc/nginx/client-certs/revoked.map, added: ["1003"], removed: []}]
+elsewhere:
+  description: Services for which another server block answers at some address of the host, since it listens on just
+    that address with the same port. Under the same server name, that is an error.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    service:
+      description: Name of the service.
+      type: str
+      sample: photos
+    why:
+      description: Which block, and at which address.
+      type: str
+      sample: at 192.0.2.7:443, /etc/nginx/sites-enabled/shop, line 2 answers in its place
+handover:
+  description: What more than a reload it took, or would, to open a socket while nginx holds one that overlaps. It is
+    null where a reload did.
+  returned: success
+  type: str
+  sample: null
 snippet_gates:
   description: Where those of O(snippets) with server names can be asked - each socket with TLS of each server block
     that includes one.
@@ -532,6 +558,7 @@ def request_from(params: dict[str, Any], check: bool, scratch_parent: str | None
         renewals=_renewals(params["renewals"]),
         close_rejected=params["close_rejected"],
         reload=params["reload"],
+        start=params["start"],
         check=check,
         scratch_parent=scratch_parent,
     )
@@ -675,6 +702,7 @@ def main() -> None:
             },
             "close_rejected": {"type": "bool", "default": False},
             "reload": {"type": "bool", "default": False},
+            "start": {"type": "bool", "default": True},
             "binary": {"type": "str", "default": "nginx"},
             "conf_path": {"type": "path", "default": DEFAULT_CONF},
         },

@@ -92,6 +92,38 @@ options:
     type: list
     elements: str
     default: []
+  addresses:
+    description: Addresses for RV(nginx.away).
+    type: list
+    elements: str
+    default: []
+  ask:
+    description:
+      - Gates to ask from the host itself, for RV(nginx.asked). No client's key is sent there, so that only callers who
+        must be refused can be tried.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      address:
+        description: The address.
+        type: str
+        required: true
+      port:
+        description: The port.
+        type: int
+        required: true
+      server_name:
+        description: The server name.
+        type: str
+        required: true
+      proxy_protocol:
+        description: Whether to begin with a line of the PROXY protocol.
+        type: bool
+        default: false
+      identity:
+        description: A certificate that opens nothing, with its key, in PEM. Omitted - none is presented.
+        type: str
   server_names:
     description: Server names of services, by service, for RV(nginx.snippet_gates).
     type: dict
@@ -199,10 +231,38 @@ nginx:
       description: Why one does not protect the server block that includes it; null if none is misplaced.
       type: str
       sample: null
+    elsewhere:
+      description: As RV(mtls.nginx.nginx_config#module:elsewhere).
+      type: list
+      elements: dict
+      sample: []
+    socket_error:
+      description: Why another server block answers at some address under a service's name; null if none does.
+      type: str
+      sample: null
     ipv6:
       description: Whether the host can open an IPv6 socket.
       type: bool
       sample: true
+    away:
+      description: Those of O(addresses) that the host does not have now.
+      type: list
+      elements: str
+      sample: []
+    asked:
+      description: The answers to O(ask), in the same order.
+      type: list
+      elements: dict
+      contains:
+        status:
+          description: The HTTP status, null if there was none.
+          type: int
+          sample: 400
+        error:
+          description: Why there was none.
+          type: str
+          sample: null
+      sample: [{status: 400, error: null}]
     systemd:
       description: Whether systemd runs the host's services.
       type: bool
@@ -313,6 +373,7 @@ import glob
 import os
 import re
 import socket
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -374,6 +435,10 @@ def gather(
         "unguarded": [],
         "snippet_gates": [],
         "snippet_error": None,
+        "elsewhere": [],
+        "socket_error": None,
+        "away": [],
+        "asked": [],
         "ipv6": _has_ipv6(),
         "systemd": nginx_process.systemd_runs(),
         "init_script": nginx_process.init_script(),
@@ -448,7 +513,42 @@ def _configuration(
         "directives": {name: configuration.own_value(name, context) for name, context in _DIRECTIVES.items()},
         **_names(names, configuration),
         **_snippets(nginx, configuration, server_names),
+        **_sockets(configuration),
     }
+
+
+def _sockets(configuration: nginx_conf.Configuration) -> dict[str, Any]:
+    """Return for which services another server block answers at some address, and which of those is no gate of ours."""
+    if not nginx_conf.has_overlaps(configuration):
+        return {}
+    # Only here: on most hosts all listen on every address.
+    from ansible_collections.mtls.nginx.plugins.module_utils.host import overlaps
+
+    try:
+        return {"elsewhere": overlaps.places(overlaps.elsewhere(configuration)), "socket_error": None}
+    except MtlsError as error:
+        return {"elsewhere": [], "socket_error": str(error)}
+
+
+def _away(wanted: Sequence[str]) -> list[str]:
+    # Only here: most services listen on every address.
+    from ansible_collections.mtls.nginx.plugins.module_utils.host import addresses
+
+    return addresses.away(wanted)
+
+
+def _asked(*, address: str, port: int, server_name: str, proxy_protocol: bool, identity: str | None) -> dict[str, Any]:
+    """Ask a gate from here; return what it answers."""
+    # Only here: most hosts are asked by the controller.
+    from ansible_collections.mtls.nginx.plugins.module_utils.common import probe
+
+    target = probe.Target(address, port, server_name, proxy_protocol)
+    with tempfile.NamedTemporaryFile(prefix="mtls-probe-") as file:  # mode 0600
+        file.write((identity or "").encode())
+        file.flush()
+        attempt = probe.Attempt("somebody", None, file.name if identity else None)
+        outcome = probe.ask(target, attempt)
+    return {"status": outcome.status, "error": outcome.error}
 
 
 def _names(names: Sequence[str], configuration: nginx_conf.Configuration | None) -> dict[str, Any]:
@@ -520,6 +620,19 @@ def main() -> None:
             },
             "expected": {"type": "dict", "default": {}},
             "system_ca": {"type": "bool", "default": False},
+            "addresses": {"type": "list", "elements": "str", "default": []},
+            "ask": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "address": {"type": "str", "required": True},
+                    "port": {"type": "int", "required": True},
+                    "server_name": {"type": "str", "required": True},
+                    "proxy_protocol": {"type": "bool", "default": False},
+                    "identity": {"type": "str", "no_log": True},
+                },
+            },
         },
         supports_check_mode=True,
     )
@@ -536,8 +649,12 @@ def main() -> None:
                 crl_place.note_that_the_controller_came(
                     conf_path, (module.params["compare"]["textfile"] or {}).get("path")
                 )
-            if facts["upgrading"]:  # who carries the request out says what to do
+            if facts["upgrading"] or facts["socket_error"]:  # who carries the request out says what to do
                 facts["comparison"]["settled"] = False
+        if module.params["addresses"]:
+            facts["away"] = _away(module.params["addresses"])
+        if module.params["ask"]:
+            facts["asked"] = [_asked(**gate) for gate in module.params["ask"]]
         if module.params["system_ca"]:
             # Only here: most hosts verify no upstream, or with a CA of their own.
             from ansible_collections.mtls.nginx.plugins.module_utils.host import system_ca

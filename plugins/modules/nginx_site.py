@@ -191,6 +191,12 @@ systemd:
   type: bool
   returned: success, unless O(crl_only=true)
   sample: true
+away:
+  description: Addresses on which services listen, and that the host does not have now.
+  type: list
+  elements: str
+  returned: success, unless O(crl_only=true)
+  sample: []
 access:
   description: Who gains and who loses entry, compared with what the host had.
   type: dict

@@ -27,8 +27,11 @@ options:
     required: true
   address:
     description:
-      - Address to connect to. By default C(ansible_host), or 127.0.0.1 where the connection is local.
-      - A service that listens on one address only is asked there when the connection is local.
+      - Address to connect to, unless the service has a C(probe_address). By default the one address that the service
+        listens on; else C(ansible_host), or 127.0.0.1 where the connection is local.
+      - Where the controller cannot connect by default, or the service listens on a loopback address only, the host
+        itself asks, without a certificate and with a forged one. No client's key is sent there. C(mtls_probe_from) of
+        the host chooses who asks, V(controller), V(host) or V(none).
     type: str
   crl_only:
     description:
@@ -53,6 +56,13 @@ options:
     type: list
     elements: dict
     default: []
+  away:
+    description:
+      - Addresses of services that the host does not have now, as RV(mtls.nginx.nginx_facts#module:nginx.away). Such a
+        service is not asked, because another machine may answer there.
+      - Omitted, the host is asked for them, where a service listens on one address only.
+    type: list
+    elements: str
 attributes:
   check_mode:
     description: Makes no request in check mode, because the service may not be there yet.
@@ -79,8 +89,15 @@ attempts:
   sample:
     - {service: nas, who: no certificate, expected: "400", got: "400", ok: true}
     - {service: nas, who: "client iphone-admin, on the allow list", expected: let in, got: "200", ok: true}
+asked_from:
+  description: Services that were asked from another place than the controller, and why.
+  type: list
+  elements: dict
+  returned: always
+  sample:
+    - {service: nas, place: host, why: since it listens on 127.0.0.1 only}
 not_asked:
-  description: Server blocks that include a snippet, and could not be asked.
+  description: Services, and server blocks that include a snippet, that could not be asked.
   type: list
   elements: dict
   returned: always

@@ -28,7 +28,11 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import (
     authority_path,
     beside_inventory,
 )
-from ansible_collections.mtls.nginx.plugins.module_utils.site.known_variables import check_batch, refuse_unknown
+from ansible_collections.mtls.nginx.plugins.module_utils.site.known_variables import (
+    check_batch,
+    check_probe_from,
+    refuse_unknown,
+)
 from ansible_collections.mtls.nginx.plugins.module_utils.site.rollover_plan import Move, with_next
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service
 from ansible_collections.mtls.nginx.plugins.plugin_utils.facts import facts_wanted, lacks_facts, refuse_facts
@@ -36,6 +40,7 @@ from ansible_collections.mtls.nginx.plugins.plugin_utils.plain import plain
 
 COLLECTION_DIR = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 _REFERENCE = re.compile(r"\s*\{\{\s*(\w+)\s*\}\}\s*")  # a template that is a variable and nothing else
+_LOCAL = ("local", "ansible.builtin.local", "ansible.legacy.local")
 _LONGEST_WAY = 20  # from one variable to the next
 TEMPLATE_DIR = os.path.join(COLLECTION_DIR, "roles", "server", "templates")
 PAGE_DIR = os.path.join(COLLECTION_DIR, "roles", "ca", "templates")
@@ -65,7 +70,9 @@ def read_plan(
     for host in task_vars["groups"]["all"]:  # hostvars may hold an implicit localhost too
         variables = hostvars[host]  # computed at each access
         refuse_unknown(host, variables, options, extra)
-        check_batch(host, _values(variables, host, ["mtls_batch"]).get("mtls_batch"))
+        about_runs = _values(variables, host, ["mtls_batch", "mtls_probe_from"])
+        check_batch(host, about_runs.get("mtls_batch"))
+        check_probe_from(host, about_runs.get("mtls_probe_from"))
         raw = getattr(variables, "_vars", variables)  # what raw_get would compute a second time
         reader.check_as_written(host, raw, _follower(raw))
         optional = ["mtls_services"] if host in spared else []
@@ -256,11 +263,21 @@ def authorities_of(services: Sequence[Service], own: str, base: str | None) -> d
     }
 
 
+def is_local(variables: Mapping[str, t.Any]) -> bool:
+    """Tell whether the host is the controller itself, by whichever of its names the connection is called."""
+    return variables.get("ansible_connection") in _LOCAL
+
+
 def probe_address(given: str | None, service: Service, variables: Mapping[str, t.Any]) -> str:
-    """Return where the controller reaches a service: the ``given`` address, else that of the connection."""
-    if given:
-        return given
-    if variables.get("ansible_connection") == "local":
+    """Return where a service is asked: its own ``probe_address``, the ``given`` one, or the one that it listens on.
+
+    Else the address of the connection.
+    """
+    if service.probe_address or given:
+        return str(service.probe_address or given)
+    if is_local(variables):
         return service.local_address
+    if service.own_address and not service.at_loopback:
+        return service.own_address
     found: str = variables.get("ansible_host") or variables["inventory_hostname"]
     return found

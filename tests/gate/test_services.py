@@ -12,6 +12,8 @@ import threading
 
 import pytest
 
+from ansible_collections.mtls.nginx.plugins.module_utils.common import probe
+
 from .client import ask, ask_plainly, context
 from .host import USUAL_HTTP
 from .websocket import echo
@@ -332,6 +334,36 @@ def test_a_snippet_with_lists_and_networks(new_host, authority, app, tls):
     asked = "Origin: https://x.test\r\nAccess-Control-Request-Method: GET\r\n"
     assert status("/", method="OPTIONS", headers=asked) == 200
     assert ask(host.port, "/", tls=tls, client=authority.clients["guest"]).body == b"OWN PAGE"
+
+
+def test_port_80_behind_a_proxy_that_speaks_the_proxy_protocol(new_host, authority, app, address):
+    """The same proxy on both ports: a challenge with its line in front is answered, one without is not."""
+    host = new_host()
+    challenges = host.folder / "www" / ".well-known" / "acme-challenge"
+    challenges.mkdir(parents=True)
+    (challenges / "token").write_text("token.key")
+    authority.client("admin")
+    service = {"name": "nas", "server_names": ["nas.test"], "upstream": app.url, "redirect_http": True}
+    service |= {"acme_root": f"{host.folder}/www", "listen": f"{address}:443", "allow": ["admin"]}
+    service |= {"proxy_protocol_from": ["127.0.0.4"], "http_proxy_protocol": True}
+    host.ours([service], authority, neighbours={"z": "server { listen 127.0.0.1:@PORT@; }"})
+    host.start()
+    line = b"PROXY TCP4 192.0.2.77 192.0.2.1 4711 80\r\n"
+
+    def answer(path: str, first: bytes = b"") -> bytes:
+        with socket.create_connection((address, 80), timeout=10) as connection:
+            connection.sendall(first + f"GET {path} HTTP/1.1\r\nHost: nas.test\r\nConnection: close\r\n\r\n".encode())
+            received = b""
+            while chunk := connection.recv(4096):
+                received += chunk
+            return received
+
+    assert answer("/.well-known/acme-challenge/token", line).endswith(b"token.key")
+    assert b"Location: https://nas.test/x\r\n" in answer("/x", line)
+    assert b"301" not in answer("/x")
+    target = probe.Target(address, 80, "nas.test", proxy_protocol=True, tls=False)
+    assert probe.ask(target, probe.Attempt("somebody with http", probe.REDIRECTED, path="/")).ok
+    assert app.take() == []
 
 
 # --- where it listens, and where people think that it does

@@ -192,6 +192,7 @@ class Site:
         sni: str | None = "same",
         headers: str = "",
         version: ssl.TLSVersion | None = None,
+        address: str = "127.0.0.1",
     ) -> Answer:
         """One GET over a TLS connection of its own. `sni="same"` sends the host's name, None sends none."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -204,7 +205,7 @@ class Site:
         if identity:
             context.load_cert_chain(*identity)
         with (
-            socket.create_connection(("127.0.0.1", port), timeout=10) as raw,
+            socket.create_connection((address, port), timeout=10) as raw,
             context.wrap_socket(raw, server_hostname=host if sni == "same" else sni) as connection,
         ):
             request = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{headers}\r\n"

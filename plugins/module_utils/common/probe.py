@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the mtls.nginx authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Real requests to a service: a TLS handshake with or without a client certificate, and one `GET /`."""
+"""Real requests to a service: a TLS handshake with or without a client certificate, or none, and one `GET`."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ GATE_PATH = "/.mtls-nginx-gate"
 LET_IN = 204
 NO_OR_BAD_CERTIFICATE = 400
 NOT_ON_THE_LIST = 403
+REDIRECTED = 301
 # Speaks for nobody: the address that counts is the connection's own.
 _PROXY_LINE = b"PROXY UNKNOWN\r\n"
 USER_AGENT = "mtls.nginx-probe"
@@ -27,13 +28,14 @@ USER_AGENT = "mtls.nginx-probe"
 class Target:
     """Where a service answers: `server_name` is sent as SNI unless it is an IP address, and as Host.
 
-    `proxy_protocol`: it expects a line of the PROXY protocol before TLS.
+    `proxy_protocol`: it expects a line of the PROXY protocol before anything else. Without `tls` it is plain HTTP.
     """
 
     address: str
     port: int
     server_name: str
     proxy_protocol: bool = False
+    tls: bool = True
 
 
 @dataclass(frozen=True)
@@ -55,11 +57,15 @@ class Attempt:
 
 @dataclass(frozen=True)
 class ProbeOutcome:
-    """What an attempt got: an HTTP status, or what went wrong before there was one."""
+    """What an attempt got: an HTTP status, or what went wrong before there was one.
+
+    ``reached``: there was a connection.
+    """
 
     attempt: Attempt
     status: int | None
     error: str | None = None
+    reached: bool = True
 
     @property
     def got(self) -> str:
@@ -88,21 +94,23 @@ def ask(target: Target, attempt: Attempt, *, timeout: float = 10.0) -> ProbeOutc
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
+    reached = False
     try:
         if attempt.certificate:
             context.load_cert_chain(attempt.certificate, attempt.key)
         with socket.create_connection((target.address, target.port), timeout=timeout) as raw:
+            reached = True
             if target.proxy_protocol:
                 raw.sendall(_PROXY_LINE)
-            with context.wrap_socket(raw, server_hostname=_sni(target)) as connection:
+            with context.wrap_socket(raw, server_hostname=_sni(target)) if target.tls else raw as connection:
                 connection.sendall(_request(target, attempt.path))
                 return ProbeOutcome(attempt, _status(connection, time.monotonic() + timeout))
     except TimeoutError:
-        return ProbeOutcome(attempt, None, f"no answer within {timeout:.0f} s")
+        return ProbeOutcome(attempt, None, f"no answer within {timeout:.0f} s", reached)
     except ssl.SSLError as error:
-        return ProbeOutcome(attempt, None, f"TLS: {error.reason or error}")
+        return ProbeOutcome(attempt, None, f"TLS: {error.reason or error}", reached)
     except OSError as error:
-        return ProbeOutcome(attempt, None, (error.strerror or str(error)).lower())
+        return ProbeOutcome(attempt, None, (error.strerror or str(error)).lower(), reached)
 
 
 def _sni(target: Target) -> str | None:
@@ -115,11 +123,11 @@ def _sni(target: Target) -> str | None:
 
 def _request(target: Target, path: str) -> bytes:
     name = f"[{target.server_name}]" if ":" in target.server_name else target.server_name
-    host = name if target.port == 443 else f"{name}:{target.port}"
+    host = name if target.port == (443 if target.tls else 80) else f"{name}:{target.port}"
     return f"GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: {USER_AGENT}\r\nConnection: close\r\n\r\n".encode()
 
 
-def _status(connection: ssl.SSLSocket, deadline: float) -> int:
+def _status(connection: socket.socket, deadline: float) -> int:
     """Return the answer's status; raise TimeoutError where its first line has not come by ``deadline``."""
     line = b""
     while b"\r\n" not in line and len(line) < 4096:

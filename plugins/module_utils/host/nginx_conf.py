@@ -15,6 +15,7 @@ import glob
 import itertools
 import os.path
 import re
+import socket
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -313,21 +314,39 @@ def listens(configuration: Configuration) -> list[ListenSocket]:
     """Return the TCP sockets that a configuration opens, except those given by name, port range or unix path."""
     found: dict[str, ListenSocket] = {}
     for statement in configuration.find("listen"):
-        values = statement.directive.values
-        if len(statement.context) != 2 or statement.context[1] != "server" or not values:
+        listen = listen_socket(statement)
+        if listen is None:
             continue
-        if "quic" in values[1:] or "udp" in values[1:]:
-            continue
-        listen = _listen(values[0], "ipv6only=off" not in values[1:], statement.file.path)
-        if listen is not None:
-            found.setdefault(str(listen), listen)
+        known = found.setdefault(str(listen), listen)
+        if known.ipv6_only and not listen.ipv6_only:  # one block says it for all that share the socket
+            found[str(listen)] = listen
     return list(found.values())
+
+
+def has_overlaps(configuration: Configuration) -> bool:
+    """Tell whether something listens on every address of a port, and something on a single one."""
+    found = {(listen.port, listen.ipv6, bool(listen.host)) for listen in listens(configuration)}
+    return any((port, ipv6, not narrow) in found for port, ipv6, narrow in found)
+
+
+def listen_socket(statement: Statement) -> ListenSocket | None:
+    """Return the TCP socket of one ``listen`` directive; None for what ``listens`` leaves out."""
+    values = statement.directive.values
+    if len(statement.context) != 2 or statement.context[1] != "server" or not values:
+        return None
+    if "quic" in values[1:] or "udp" in values[1:]:
+        return None
+    return _listen(values[0], "ipv6only=off" not in values[1:], statement.file.path)
 
 
 def _listen(address: str, ipv6_only: bool, file: str) -> ListenSocket | None:
     match = re.fullmatch(r"\[(?P<six>[0-9A-Fa-f:.]+)\](?::(?P<six_port>\d+))?", address)
     if match:
-        host = match["six"] if match["six"].strip("0:") else ""
+        try:
+            host = socket.inet_ntop(socket.AF_INET6, socket.inet_pton(socket.AF_INET6, match["six"]))
+        except OSError:
+            return None  # nginx says so
+        host = "" if host == "::" else host
         return ListenSocket(host, int(match["six_port"] or 80), True, ipv6_only, file)
     match = re.fullmatch(r"(?:(?P<host>\*|\d+\.\d+\.\d+\.\d+)(?::(?P<port>\d+))?|(?P<alone>\d+))", address)
     if match is None:

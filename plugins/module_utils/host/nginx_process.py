@@ -304,8 +304,10 @@ class Nginx:
 
     # What changes it
 
-    def reload(self, log: LogTail) -> None:
+    def reload(self, log: LogTail, settle: float = SETTLE_TIME) -> None:
         """Have nginx read its configuration, and wait until new workers serve and no old ones do.
+
+        New workers are watched for ``settle`` seconds.
 
         :raises MtlsError: it keeps its old workers, with nginx's words (a taken port, a file that only the running
         nginx cannot read).
@@ -320,7 +322,15 @@ class Nginx:
             self._call(["systemctl", "reload", UNIT], log)
         else:
             _signal(master, signal.SIGHUP)
-        self._wait(before, log, RELOAD_TIMEOUT, "nginx did not take over the configuration")
+        self._wait(before, log, RELOAD_TIMEOUT, "nginx did not take over the configuration", settle)
+
+    def restart(self, log: LogTail) -> None:
+        """Stop nginx and start it anew.
+
+        :raises MtlsError: it does not start, with nginx's words.
+        """
+        self.stop()
+        self.start(log)
 
     def start(self, log: LogTail) -> None:
         """Start nginx and wait until its workers serve.
@@ -402,7 +412,9 @@ class Nginx:
             words = log.quote() or "; ".join(result.output.split("\n")).strip("; ")
             raise MtlsError(f"'{' '.join(command)}' failed with status {result.code}: {words or 'it gives no reason'}")
 
-    def _wait(self, before: set[Process], log: LogTail, timeout: float, failure: str) -> None:
+    def _wait(
+        self, before: set[Process], log: LogTail, timeout: float, failure: str, settle: float = SETTLE_TIME
+    ) -> None:
         deadline, pause = time.monotonic() + timeout, _FIRST_POLL
         new: set[Process] = set()
         seen = 0.0
@@ -412,7 +424,7 @@ class Nginx:
             if workers - before != new:
                 new, seen = workers - before, time.monotonic()
             if new and not workers & before:
-                time.sleep(max(0.0, seen + SETTLE_TIME - time.monotonic()))
+                time.sleep(max(0.0, seen + settle - time.monotonic()))
                 if master and new <= self.workers(master):
                     return
                 raise _dying(failure, log)

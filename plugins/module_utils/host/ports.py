@@ -10,7 +10,9 @@ import errno
 import os
 import re
 import socket
+import struct
 from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
 
 from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_conf import ListenSocket
 
@@ -24,15 +26,78 @@ def taken(listens: Iterable[ListenSocket], nginx_pids: Collection[int]) -> Itera
     """
     ours = {inode for pid in nginx_pids for inode in socket_inodes(pid)}
     for listen in listens:
-        if _can_bind(listen):
+        if can_open(listen):
             continue
-        others = listeners(listen.port) - ours
+        others = {each.inode for each in _rivals(listen)} - ours
         if others:
             yield listen, _program(others)
 
 
-def _can_bind(listen: ListenSocket) -> bool:
+def blocked(listens: Iterable[ListenSocket], nginx_pid: int) -> list[ListenSocket]:
+    """Return the sockets that nginx's own master keeps from being opened: it holds others that overlap with them."""
+    ours = socket_inodes(nginx_pid)
+    opened = {(each.host, each.port, each.ipv6) for each in _listening() if each.inode in ours}
+    return [
+        listen
+        for listen in listens
+        if (listen.host, listen.port, listen.ipv6) not in opened
+        and not can_open(listen)
+        and ours & {each.inode for each in _rivals(listen)}
+    ]
+
+
+def not_here(listens: Iterable[ListenSocket], nginx_pids: Collection[int]) -> list[ListenSocket]:
+    """Return the sockets that nginx cannot open because the host does not have their address, and may not bind it."""
+    ours = {inode for pid in nginx_pids for inode in socket_inodes(pid)}
+    opened = {(each.host, each.port, each.ipv6) for each in _listening() if each.inode in ours}
+    return [
+        listen
+        for listen in listens
+        if listen.host
+        and (listen.host, listen.port, listen.ipv6) not in opened
+        and _obstacle(listen) == errno.EADDRNOTAVAIL
+    ]
+
+
+def in_the_way(listen: ListenSocket, nginx_pid: int) -> list[ListenSocket]:
+    """Return what nginx's master holds of the sockets that overlap with one."""
+    ours = socket_inodes(nginx_pid)
+    found = [each for each in _rivals(listen) if each.inode in ours]
+    return [ListenSocket(each.host, each.port, each.ipv6, False, "") for each in found]
+
+
+@dataclass(frozen=True)
+class _Listening:
+    """A TCP socket that listens; ``host`` is empty for every address of its family."""
+
+    host: str
+    port: int
+    ipv6: bool
+    inode: int
+
+
+def _rivals(listen: ListenSocket) -> list[_Listening]:
+    """Return the sockets because of which one cannot be opened.
+
+    A socket on every IPv6 address may take IPv4 too, which the kernel's table does not say: it counts where no other
+    explains it.
+    """
+    there = [each for each in _listening() if each.port == listen.port]
+    same = [
+        each
+        for each in there
+        if each.ipv6 == listen.ipv6 and (not each.host or not listen.host or each.host == listen.host)
+    ]
+    return same or there
+
+
+def can_open(listen: ListenSocket) -> bool:
     """Tell whether the kernel gives out the address now. Any obstacle but "in use" is left for nginx to report."""
+    return _obstacle(listen) != errno.EADDRINUSE
+
+
+def _obstacle(listen: ListenSocket) -> int | None:
+    """Return the error number with which the kernel refuses the address now, None where it gives it out."""
     family = socket.AF_INET6 if listen.ipv6 else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_STREAM) as probe:
@@ -41,23 +106,34 @@ def _can_bind(listen: ListenSocket) -> bool:
                 probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(listen.ipv6_only))
             probe.bind((listen.host, listen.port))
     except OSError as error:
-        return error.errno != errno.EADDRINUSE
-    return True
+        return error.errno
+    return None
 
 
 def listeners(port: int | None = None) -> set[int]:
-    """Return the inodes of the TCP sockets that listen, on this port or on any (proc_net_tcp(5))."""
-    found: set[int] = set()
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+    """Return the inodes of the TCP sockets that listen, on this port or on any."""
+    return {each.inode for each in _listening() if port in (None, each.port)}
+
+
+def _listening() -> Iterator[_Listening]:
+    """Yield the TCP sockets that listen (proc_net_tcp(5))."""
+    for table, ipv6 in (("/proc/net/tcp", False), ("/proc/net/tcp6", True)):
         try:
             with open(table, encoding="ascii") as handle:
                 rows = [line.split() for line in handle.readlines()[1:]]
         except OSError:
             continue
-        found.update(
-            int(row[9]) for row in rows if row[3] == _LISTENING and port in (None, int(row[1].rpartition(":")[2], 16))
-        )
-    return found
+        for row in rows:
+            if row[3] == _LISTENING:
+                address, _colon, port = row[1].partition(":")
+                yield _Listening(_host(address, ipv6=ipv6), int(port, 16), ipv6, int(row[9]))
+
+
+def _host(text: str, *, ipv6: bool) -> str:
+    """Return an address of the kernel's table, which has it as numbers of 32 bits in the machine's byte order."""
+    words = [int(text[start : start + 8], 16) for start in range(0, len(text), 8)]
+    packed = struct.pack(f"={len(words)}I", *words)
+    return socket.inet_ntop(socket.AF_INET6 if ipv6 else socket.AF_INET, packed) if any(words) else ""
 
 
 def _program(inodes: set[int]) -> str:

@@ -110,6 +110,14 @@ class SnippetGate:
 
 
 @dataclass(frozen=True)
+class Elsewhere:
+    """A service for which another server block answers at some address; ``why`` says which, and where."""
+
+    service: str
+    why: str
+
+
+@dataclass(frozen=True)
 class SnippetPlaces:
     """Which snippets no server block includes, and where the others can be asked."""
 

@@ -123,6 +123,24 @@ class Swap:
         if not self._unread:
             self.finish()
 
+    @contextlib.contextmanager
+    def hidden(self, paths: Sequence[str]) -> Iterator[None]:
+        """Take files of this swap away for a moment; after a kill in between, ``undo`` restores what was before."""
+        aside = _old if self._state == _RESTORED else _new
+        taken = []
+        try:
+            for path in paths:
+                os.replace(path, aside(path))
+                taken.append(path)
+            yield
+        finally:
+            for path in taken:
+                os.replace(aside(path), path)
+
+    def holds(self, paths: Iterable[str]) -> bool:
+        """Tell whether all these files are part of the swap that is under way, so that they can be hidden."""
+        return self.unfinished and set(paths) <= self._existed.keys()
+
     def decide(self) -> None:
         """Have an interrupted run completed from here on, and no longer undone."""
         self._save(_DONE)

@@ -16,20 +16,23 @@ import signal
 import threading
 import time
 import types
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common import entry, files
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.host import (
+    addresses,
     closing,
     comparison,
     crl_place,
+    handover,
     logrotate,
     nginx_conf,
     nginx_stage,
     nginx_unit,
+    overlaps,
     ports,
     shutdown,
     swap,
@@ -44,6 +47,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_process impo
 )
 from ansible_collections.mtls.nginx.plugins.module_utils.host.request import (
     ChangeRequest,
+    Elsewhere,
     GateProbe,
     SnippetPlaces,
     WantedFile,
@@ -63,7 +67,9 @@ _ENDING_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 class TransactionOutcome:
     """What was done, or would be in check mode. ``accepted`` is None when nginx was not asked.
 
-    ``own_bound`` is the host's own ``worker_shutdown_timeout``, which was left alone.
+    ``own_bound`` is the host's own ``worker_shutdown_timeout``, which was left alone. ``elsewhere`` are services for
+    which another server block answers at some address. ``handover`` says what more than a reload it takes, None where a
+    reload does.
     """
 
     changes: list[FileChange] = field(default_factory=list)
@@ -74,6 +80,8 @@ class TransactionOutcome:
     version: str | None = None
     own_bound: shutdown.OwnBound | None = None
     snippets: SnippetPlaces = field(default_factory=SnippetPlaces)
+    elsewhere: Sequence[Elsewhere] = ()
+    handover: str | None = None
     message: str = "nothing differs, nginx is running"
     warnings: list[str] = field(default_factory=list)
 
@@ -88,6 +96,8 @@ class TransactionOutcome:
             "own_shutdown_timeout": asdict(self.own_bound) if self.own_bound else None,
             "nginx": {"version": self.version},
             **self.snippets.as_answer(),
+            "elsewhere": overlaps.places(self.elsewhere),
+            "handover": self.handover,
             "message": self.message,
         }
 
@@ -127,6 +137,7 @@ class _Transaction:
         self._held: str | None = None  # why nginx cannot read what is put in place
         self._unseen: str | None = None  # why it does not see that
         self._stuck = False
+        self._handover: handover.Handover | None = None
 
     def run(self) -> TransactionOutcome:
         check = self._request.check
@@ -169,9 +180,13 @@ class _Transaction:
             self._closed = closing.in_place(self._nginx.conf_dir)
         _refuse_foreign(changes)
         if running and not any(map(_is_served, changes)) and not self._swap.unfinished and not self._request.reload:
-            places = self._snippet_places()
             outcome = TransactionOutcome(
-                changes, bool(changes), own_bound=own_bound, snippets=places, warnings=warnings
+                changes,
+                bool(changes),
+                own_bound=own_bound,
+                snippets=self._snippet_places(),
+                elsewhere=self._elsewhere(nginx_conf.load(self._nginx.conf_path)),
+                warnings=warnings,
             )
             if changes:
                 outcome.message = f"{changes[0].path}: {changes[0].kind}; nginx is running"
@@ -188,10 +203,12 @@ class _Transaction:
         self._refuse_not_included(configuration)
         warnings += nginx_unit.copies([change.path for change in served]) if running else []
         places = self._snippet_places(configuration)
+        elsewhere = self._elsewhere(configuration)
         # With `close_rejected` nothing of ours comes to listen.
         if not self._request.close_rejected and (running or self._request.start):
             self._refuse_taken_ports(configuration)
         changes = [*changes, *self._ask_about(served, overlay, configuration)]
+        self._handover = self._plan_handover(configuration, overlay, _secrets(served))
         outcome = TransactionOutcome(
             changes=changes,
             changed=True,
@@ -201,7 +218,9 @@ class _Transaction:
             version=self._nginx.version(),
             own_bound=own_bound,
             snippets=places,
-            message=_message(changes, running, self._request),
+            elsewhere=elsewhere,
+            handover=self._handover.words(check=self._request.check) if self._handover else None,
+            message=_message(changes, running, self._request, self._handover),
             warnings=warnings,
         )
         return outcome, configuration
@@ -210,6 +229,25 @@ class _Transaction:
         # What must get in gets in, wherever a snippet stands.
         judge = not self._request.close_rejected
         return comparison.snippet_places(self._nginx.conf_path, self._request.snippets, configuration, judge=judge)
+
+    def _elsewhere(self, configuration: nginx_conf.Configuration) -> Sequence[Elsewhere]:
+        # What must get in gets in, whoever else answers.
+        return () if self._request.close_rejected else overlaps.elsewhere(configuration)
+
+    def _plan_handover(
+        self, configuration: nginx_conf.Configuration, overlay: Mapping[str, bytes | None], secrets: Collection[str]
+    ) -> handover.Handover | None:
+        master = self._nginx.master()
+        # A CRL opens no socket.
+        if master is None or self._request.close_rejected:
+            return None
+
+        def without(paths: Collection[str]) -> nginx_conf.Configuration | None:
+            rest = {**overlay, **dict.fromkeys(paths)}
+            verdict = nginx_stage.try_out(self._nginx, rest, secrets, self._request.scratch_parent)
+            return nginx_conf.load(self._nginx.conf_path, rest) if verdict.accepted else None
+
+        return handover.plan(configuration, master.pid, without)
 
     # Refusals: nothing has been touched yet
 
@@ -235,8 +273,15 @@ class _Transaction:
                 )
 
     def _refuse_taken_ports(self, configuration: nginx_conf.Configuration) -> None:
+        handover.refuse_irreconcilable(configuration)
         master = self._nginx.master()
         pids = {master.pid} if master else set()
+        for listen in ports.not_here(handover.needed(configuration), pids):
+            raise MtlsError(
+                f"the host does not have the address {listen.host} now, and {listen.file} should listen on {listen}:"
+                " give the host the address; or, where it is to come later (a standby of keepalived), let programs"
+                " listen on it before that (sysctl net.ipv4.ip_nonlocal_bind=1, for IPv6 net.ipv6.ip_nonlocal_bind=1)"
+            )
         for listen, program in ports.taken(nginx_conf.listens(configuration), pids):
             raise MtlsError(
                 f"port {listen.port} is held by {program}, and {listen.file} should listen on {listen}:"
@@ -250,7 +295,7 @@ class _Transaction:
 
         :raises MtlsError: nginx rejects it.
         """
-        secrets = {change.path for change in changes if change.wanted and change.wanted.secret}
+        secrets = _secrets(changes)
 
         def attempt(contents: Mapping[str, bytes | None]) -> Verdict:
             return nginx_stage.try_out(self._nginx, contents, secrets, self._request.scratch_parent)
@@ -367,8 +412,9 @@ class _Transaction:
         workers = None if touched else self._workers()
         step = "the files could not be put in place"
         try:
-            if any(map(_is_served, outcome.changes)):
-                self._swap.apply([_new_file(change) for change in outcome.changes if _is_served(change)])
+            new_files = [*map(_new_file, filter(_is_served, outcome.changes)), *self._unchanged_to_hide(outcome)]
+            if new_files:
+                self._swap.apply(new_files)
             logrotate.create_missing(_logs_of_ours(configuration))
             step = "nginx rejects the configuration in place"
             verdict = self._nginx.test()
@@ -377,13 +423,16 @@ class _Transaction:
             touched = True
             if outcome.reloaded:
                 step = _RELOAD
-                self._nginx.reload(log)
+                self._bring_in(self._handover, log)
             elif outcome.started:
                 step = _START
                 self._nginx.start(log)
             step = "the check of the gate failed"
             for gate in self._request.gates:
-                _check_gate(gate)
+                if addresses.is_local(gate.address):
+                    _check_gate(replace(gate, address=overlaps.ask_at(configuration, gate)))
+                else:
+                    outcome.warnings.append(_not_asked(gate))
             step = "the change could not be recorded"
             self._signals.ignore()
             self._swap.decide()
@@ -402,6 +451,30 @@ class _Transaction:
                 raise MtlsError(f"{step}: {_words(error)}. {state}") from error
             raise
         self._swap.finish()
+
+    def _unchanged_to_hide(self, outcome: TransactionOutcome) -> list[swap.NewFile]:
+        """Return the files that do not change, and have to be left out for a moment: the journal is to know them."""
+        changing = {change.path for change in outcome.changes}
+        found = []
+        for path in self._handover.files if self._handover else ():
+            if path not in changing:
+                status = os.stat(path)
+                content = comparison.read(path)
+                found.append(swap.NewFile(path, content, status.st_mode & 0o7777, (status.st_uid, status.st_gid)))
+        return found
+
+    def _bring_in(self, needs: handover.Handover | None, log: LogTail) -> None:
+        """Have nginx serve with the configuration that is in place."""
+        if needs is None:
+            self._nginx.reload(log)
+        elif needs.restart or not self._swap.holds(needs.files):
+            self._nginx.restart(log)
+        else:
+            with self._swap.hidden(needs.files):
+                # Not watched for long: in this moment nobody can connect.
+                self._nginx.reload(log, settle=0.0)
+                needs.wait()
+            self._nginx.reload(log)
 
     def _roll_back(self, was_running: bool, touched: bool, workers: set[Process] | None) -> str:
         """Put everything back; return a sentence for the user about the state of the host.
@@ -447,12 +520,13 @@ class _Transaction:
             if self._request.start:
                 self._nginx.stop()
             return "and nginx is not running, as before."
-        log = LogTail(self._nginx.error_logs(nginx_conf.load(self._nginx.conf_path)))
+        configuration = nginx_conf.load(self._nginx.conf_path)
+        log = LogTail(self._nginx.error_logs(configuration))
         if self._nginx.master() is None:
             self._nginx.start(log)
             return "and nginx serves with the old configuration."
         try:
-            self._nginx.reload(log)
+            self._bring_in(self._plan_handover(configuration, {}, ()), log)
         except DyingWorkersError:
             # They may be of the new configuration still: nginx starts again those that die, until the reload is there.
             self._nginx.reload(log)
@@ -581,6 +655,10 @@ def _logs_of_ours(configuration: nginx_conf.Configuration) -> list[str]:
     ]
 
 
+def _secrets(changes: Sequence[FileChange]) -> set[str]:
+    return {change.path for change in changes if change.wanted and change.wanted.secret}
+
+
 def _is_served(change: FileChange) -> bool:
     """Tell whether nginx reads the file; it reads neither the metrics nor its unit."""
     return change.path != nginx_unit.DROP_IN and (change.wanted is None or not change.wanted.shared_folder)
@@ -642,6 +720,13 @@ def _words(error: OSError) -> str:
     return entry.describe(error) if error.filename else str(error)
 
 
+def _not_asked(gate: GateProbe) -> str:
+    return (
+        f"the gate of {gate.server_name} at {gate.address}:{gate.port} was not asked, since the host does not have that"
+        " address now, and another machine may answer there"
+    )
+
+
 def _check_gate(gate: GateProbe) -> None:
     # Only here: an unchanged host need not load what the probe loads.
     from ansible_collections.mtls.nginx.plugins.module_utils.common import probe
@@ -655,7 +740,9 @@ def _check_gate(gate: GateProbe) -> None:
         )
 
 
-def _message(changes: Sequence[FileChange], running: bool, request: ChangeRequest) -> str:
+def _message(
+    changes: Sequence[FileChange], running: bool, request: ChangeRequest, needs: handover.Handover | None
+) -> str:
     counts = [
         f"{sum(change.kind == kind for change in changes)} {kind}"
         for kind in ("created", "changed", "removed")
@@ -664,5 +751,6 @@ def _message(changes: Sequence[FileChange], running: bool, request: ChangeReques
     files = f"files: {', '.join(counts)}; " if counts else ""
     if not running and not request.start:
         return f"{files}nginx accepts the result, and does not run"
-    action = "reloaded" if running else "started"
-    return f"{files}nginx accepts the result and would be {action}" if request.check else f"{files}nginx {action}"
+    action = "started" if not running else "restarted" if needs and needs.restart else "reloaded"
+    done = f"{files}nginx accepts the result and would be {action}" if request.check else f"{files}nginx {action}"
+    return f"{done}; {needs.words(check=request.check)}" if needs else done

@@ -222,6 +222,7 @@ _DIRECTIVES = (
 )
 
 _UNGUARDED = Each(Fields({"service": Text(most=64), "path": Text()}))
+_ELSEWHERE = Each(Fields({"service": Text(most=64), "why": Message()}), most=100)
 # Server names are sent as they are here: only what a host name can be. Where a gate is asked stays our choice.
 _SNIPPET_GATES = Each(
     Fields(
@@ -300,6 +301,10 @@ _NGINX = Fields(
         "unguarded": Maybe(Each(Text())),
         "snippet_gates": _SNIPPET_GATES,
         "snippet_error": Maybe(Message()),
+        "elsewhere": Maybe(_ELSEWHERE),
+        "socket_error": Maybe(Message()),
+        "away": Maybe(Each(Text(r"[0-9A-Fa-f.:]{2,45}"), most=1000)),
+        "asked": Maybe(Each(Fields({"status": Maybe(Whole(100, 999)), "error": Maybe(Message())}), most=10_000)),
         "ipv6": Flag(),
         "systemd": Flag(),
         "name_servers": Each(Text(r"[0-9.]{7,15}|\[[0-9A-Fa-f:.]+\]"), most=3),
@@ -336,6 +341,8 @@ NGINX_CONFIG = Fields(
         "own_shutdown_timeout": Maybe(_OWN_BOUND),
         "unguarded": _UNGUARDED,
         "snippet_gates": _SNIPPET_GATES,
+        "elsewhere": Maybe(_ELSEWHERE),
+        "handover": Maybe(Message()),
         "nginx": Fields({"version": Maybe(_VERSION)}),
         "access": Maybe(_ACCESS),
         "message": Message(),
@@ -438,7 +445,7 @@ LIVE = Fields(
                             name: _NGINX.fields[name]
                             for name in (
                                 *("installed", "running", "version", "config_error"),
-                                *("unguarded", "snippet_error", "crl_fetch"),
+                                *("unguarded", "snippet_error", "elsewhere", "socket_error", "crl_fetch"),
                             )
                         }
                     )

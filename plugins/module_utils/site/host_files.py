@@ -49,6 +49,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.host_view import (
 from ansible_collections.mtls.nginx.plugins.module_utils.site.publication import Publication
 from ansible_collections.mtls.nginx.plugins.module_utils.site.renewals import Offer
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import (
+    HTTP_PORT,
     RENEWAL_PATH,
     Endpoint,
     Service,
@@ -146,6 +147,13 @@ def host_files(
             "mtls_crl_publish names this host, and no service of it has the authority of mtls_ca_dir, so that it has no"
             " such CRL; name another host"
         )
+    if host.crl_server:
+        for service in present:
+            if service.http_proxy_protocol and host.crl_server.port == HTTP_PORT:
+                raise MtlsError(
+                    f"service {service.name}: http_proxy_protocol is for everybody on port 80, and hosts that fetch"
+                    " the CRL there do not speak it; give mtls_crl_publish another port"
+                )
     bundles = {name: Bundle.of(publication) for name, publication in publications.items()}
     views = views_of(host, present, publications)
     trusts = {name: TrustPaths.of(host.conf_dir, name) for name in publications}
@@ -188,7 +196,7 @@ def host_files(
                 trusts=[(trust, bundles[name].issuers) for name, trust in trusts.items()],
                 plain=plain_paths,
                 crl_server=host.crl_server,
-                crl_listens=crl_listens(host),
+                crl_listens=crl_listens(host, present),
                 crl_path=TrustPaths.of(host.conf_dir, "").crl,
                 pem=identity_headers.pem(),
                 **common,

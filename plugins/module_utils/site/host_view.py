@@ -87,9 +87,9 @@ class NginxHost:
         return os.path.dirname(self.conf_path)
 
 
-def crl_listens(host: NginxHost) -> list[str]:
+def crl_listens(host: NginxHost, present: Sequence[Service]) -> list[str]:
     """Return the values of ``listen`` where the host serves its CRL, none where it does not."""
-    return _sockets(host, Endpoint(host.crl_server.port)) if host.crl_server else []
+    return _sockets(host, [Endpoint(host.crl_server.port)], _plain(present)) if host.crl_server else []
 
 
 def share_a_name(bundles: Collection[Bundle]) -> bool:
@@ -237,6 +237,7 @@ class ServiceView:
     # Port 80
     redirect_http: bool
     plain_listens: Sequence[str]  # values of `listen` there
+    plain_proxies: Sequence[str]  # networks of proxies that speak the PROXY protocol there
     homes: Sequence[str]  # the names to which people are sent on, the first one for any unknown name
     home_patterns: Sequence[str]  # patterns for `$host` of wildcard names
     port_suffix: str  # the port with its colon, empty for 443
@@ -249,10 +250,12 @@ class ServiceView:
 
 def views_of(host: NginxHost, present: Sequence[Service], publications: Mapping[str, Publication]) -> list[ServiceView]:
     """Return a view of each service; ``publications`` is by ``Service.trust``."""
-    return [_view(host, service, publications[service.trust].client_dns) for service in present]
+    return [_view(host, service, publications[service.trust].client_dns, present) for service in present]
 
 
-def _view(host: NginxHost, service: Service, client_dns: Mapping[str, Sequence[str]]) -> ServiceView:
+def _view(
+    host: NginxHost, service: Service, client_dns: Mapping[str, Sequence[str]], present: Sequence[Service]
+) -> ServiceView:
     certificate, key = host_paths.certificate_paths(host.conf_dir, service)
     upstream = Upstream.of(host, service.upstream, f"${service.variable}_upstream")
     acme = Upstream.of(host, service.acme_upstream, f"${service.variable}_acme")
@@ -265,7 +268,7 @@ def _view(host: NginxHost, service: Service, client_dns: Mapping[str, Sequence[s
         snippet=service.snippet,
         server_names=service.server_names,
         sni_names=[*map(_sni_pattern, service.server_names), *([""] if service.by_address else [])],
-        listens=_listens(host, service),
+        listens=_listens(host, service, present),
         root=service.root,
         base=upstream.passed if upstream else None,
         prefix=upstream.prefix if upstream else None,
@@ -312,7 +315,11 @@ def _view(host: NginxHost, service: Service, client_dns: Mapping[str, Sequence[s
         homes=[name for name in service.server_names if not name.startswith("*.")]
         or [service.server_names[0].replace("*.", "")],
         home_patterns=[_sni_pattern(name) for name in service.server_names if name.startswith("*.")],
-        plain_listens=[socket for each in service.plain_endpoints for socket in _sockets(host, each)],
+        plain_listens=[
+            socket + (" proxy_protocol" if service.http_proxy_protocol else "")
+            for socket in _sockets(host, service.plain_endpoints, _plain(present))
+        ],
+        plain_proxies=service.proxy_protocol_from if service.http_proxy_protocol else (),
         port_suffix=service.port_suffix,
         relative_redirects=any(service.public_port not in (None, each.port) for each in service.endpoints),
         self_renewal=service.self_renewal,
@@ -441,7 +448,7 @@ def _sni_pattern(name: str) -> str:
     return rf"~*^(?:[a-z0-9_-]+\.)+{re.escape(name[2:])}\.?\z"
 
 
-def _listens(host: NginxHost, service: Service) -> list[str]:
+def _listens(host: NginxHost, service: Service, present: Sequence[Service]) -> list[str]:
     parameters = " ssl"
     if host.version < (1, 25, 1):
         parameters += " http2"
@@ -449,12 +456,30 @@ def _listens(host: NginxHost, service: Service) -> list[str]:
         parameters += " default_server"
     if service.proxy_protocol_from:
         parameters += " proxy_protocol"
-    return [socket + parameters for each in service.endpoints for socket in _sockets(host, each)]
+    others = [each for other in present if not other.snippet for each in other.endpoints]
+    return [socket + parameters for socket in _sockets(host, service.endpoints, others)]
 
 
-def _sockets(host: NginxHost, listen: Endpoint) -> list[str]:
+def _plain(present: Sequence[Service]) -> list[Endpoint]:
+    return [each for service in present if service.redirect_http for each in service.plain_endpoints]
+
+
+def _sockets(host: NginxHost, listens: Sequence[Endpoint], others: Sequence[Endpoint]) -> list[str]:
+    """Return the sockets of a server block; ``others`` is where the host's others listen.
+
+    A connection to an address that some block names is answered by those that name it alone: so a block on every
+    address names it too.
+    """
+    wide = [listen for listen in listens if listen.everywhere]
+    narrow = [other for other in others if not other.everywhere and any(listen.overlaps(other) for listen in wide)]
     # An address that the inventory names is nginx's to refuse: without any listen, nginx would take port 80.
-    return [socket for socket in listen.sockets if host.ipv6 or listen.address or not socket.startswith("[::]:")]
+    own = [
+        socket
+        for listen in listens
+        for socket in listen.sockets
+        if host.ipv6 or listen.address or not socket.startswith("[::]:")
+    ]
+    return list(dict.fromkeys([*own, *(socket for other in narrow for socket in other.sockets)]))
 
 
 def _locations(service: Service, upstream: Upstream | None) -> list[LocationView]:

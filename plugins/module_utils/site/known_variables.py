@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.common.names import nearest
 
+FROM_CONTROLLER, FROM_HOST, FROM_NOWHERE = PROBE_FROM = ("controller", "host", "none")
 _BATCH = re.compile(r"\d+%?")
 # What the playbooks read beside the roles' options: tests/unit/test_variables.py compares.
 PLAYBOOKS = frozenset(
@@ -20,6 +21,7 @@ PLAYBOOKS = frozenset(
         "mtls_hosts",
         "mtls_plan_file",
         "mtls_probe_address",
+        "mtls_probe_from",
         "mtls_rollover_batch",
         "mtls_rollover_clients",
         "mtls_rollover_days",
@@ -62,6 +64,19 @@ def refuse_unknown(host: str, names: Iterable[str], options: Collection[str], ex
             raise MtlsError(
                 f"host {host}: {name} is for one run (-e {name}=...) and does nothing in the inventory{guess}"
             )
+
+
+def check_probe_from(host: str, value: t.Any) -> None:
+    """Refuse a place from which no service can be asked.
+
+    :arg value: a host's ``mtls_probe_from``, None where it is not set.
+    :raises MtlsError: it is none of ``PROBE_FROM``.
+    """
+    if value is not None and value not in PROBE_FROM:
+        raise MtlsError(
+            f"host {host}: mtls_probe_from is {value!r}; write controller, host (the host itself, which is sent no"
+            " client's key), or none"
+        )
 
 
 def check_batch(host: str, value: t.Any) -> None:

@@ -34,12 +34,21 @@ _NO_PAGE = "none"
 RENEWAL_PATH = "/.mtls/"  # where clients fetch their next certificate
 _BODY_SIZE = re.compile(r"[0-9]{1,12}[kmg]?", re.IGNORECASE)
 _HSTS_PRELOAD = 31536000  # seconds, the least that https://hstspreload.org takes
-_EVERYWHERE = ("0.0.0.0", "::")
+_EVERY_ADDRESS = ("0.0.0.0", "::")
 HTTP_PORT = 80
 HTTPS_PORT = 443
 
 # What only a server block of ours has, and what only one that hands requests on.
-_BLOCK_OPTIONS = ("preset", "redirect_http", "acme_root", "acme_upstream", "hsts", "proxy_protocol_from")
+_BLOCK_OPTIONS = (
+    "preset",
+    "redirect_http",
+    "http_proxy_protocol",
+    "acme_root",
+    "acme_upstream",
+    "hsts",
+    "proxy_protocol_from",
+)
+_SWITCHES = ("redirect_http", "http_proxy_protocol")
 _UPSTREAM_OPTIONS = (
     "upstream_tls",
     "upstream_host",
@@ -84,6 +93,18 @@ class Endpoint:
     address: str | None = None
 
     @property
+    def everywhere(self) -> bool:
+        """Whether it is on every address, of both families or of one."""
+        return self.address in (None, *_EVERY_ADDRESS)
+
+    def overlaps(self, other: Endpoint) -> bool:
+        """Whether some connection could come to both."""
+        if self.port != other.port:
+            return False
+        families = {":" in each.address for each in (self, other) if each.address is not None}
+        return len(families) < 2 and (self.everywhere or other.everywhere or self.address == other.address)
+
+    @property
     def sockets(self) -> tuple[str, ...]:
         """Nginx's ``listen`` parameters; the second, if any, is the IPv6 twin of a port on every address."""
         if self.address is None:
@@ -94,7 +115,9 @@ class Endpoint:
     @property
     def local_address(self) -> str:
         """An address at which it is reached from its own host."""
-        return "127.0.0.1" if self.address is None or self.address in _EVERYWHERE else self.address
+        if self.address == "::":
+            return "::1"
+        return "127.0.0.1" if self.address is None or self.everywhere else self.address
 
 
 @dataclass(frozen=True)
@@ -102,9 +125,9 @@ class Service:
     """One service as the inventory describes it, checked. ``allow`` is None where every valid client may enter.
 
     ``authority`` is the directory of the authority whose clients enter, None for that of the host (``mtls_ca_dir``).
-    ``probe_path`` is the page that probes ask for behind the gate, None where they leave it alone. ``public_port`` is
-    where people reach it, if that is not where it listens. With ``self_renewal`` clients fetch their next certificate
-    at ``RENEWAL_PATH``.
+    ``probe_path`` is the page that probes ask for behind the gate, None where they leave it alone. ``probe_address`` is
+    where they connect to, None where that is found out. ``public_port`` is where people reach it, if that is not where
+    it listens. With ``self_renewal`` clients fetch their next certificate at ``RENEWAL_PATH``.
     """
 
     name: str
@@ -123,6 +146,7 @@ class Service:
     proxy_protocol_from: tuple[str, ...] = ()
     cors_preflight: bool = False
     redirect_http: bool = False
+    http_proxy_protocol: bool = False
     acme_root: str | None = None
     acme_upstream: str | None = None
     hsts: Hsts | None = None
@@ -137,6 +161,7 @@ class Service:
     public_port: int | None = None
     response_buffering: bool | None = None
     self_renewal: bool = False
+    probe_address: str | None = None
 
     @property
     def trust(self) -> str:
@@ -208,6 +233,17 @@ class Service:
         return self.listen.local_address
 
     @property
+    def own_address(self) -> str | None:
+        """The first address at which it listens; None on every address, or where the server block is the host's own."""
+        everywhere = any(each.everywhere for each in self.endpoints)
+        return None if not self.present or self.snippet or everywhere else self.listen.address
+
+    @property
+    def at_loopback(self) -> bool:
+        """Whether it listens where nobody but its own host can connect."""
+        return self.own_address is not None and ipaddress.ip_address(self.own_address).is_loopback
+
+    @property
     def probe_name(self) -> str:
         """A server name that can be asked for."""
         return self.server_names[0].replace("*", "mtls-probe")
@@ -215,6 +251,12 @@ class Service:
     def target(self, address: str) -> probe.Target:
         """Return where its own server block is asked at ``address``."""
         return probe.Target(address, self.listen.port, self.probe_name, bool(self.proxy_protocol_from))
+
+    def plain_target(self, address: str) -> probe.Target | None:
+        """Return where its redirect on port 80 is asked at ``address``, None without one."""
+        if not self.redirect_http:
+            return None
+        return probe.Target(address, HTTP_PORT, self.probe_name, self.http_proxy_protocol, tls=False)
 
     @property
     def urls(self) -> tuple[str, ...]:
@@ -292,6 +334,7 @@ def _parse_service(
         proxy_protocol_from=parse_networks(where, "proxy_protocol_from", raw.get("proxy_protocol_from") or ()),
         cors_preflight=bool(raw.get("cors_preflight")),
         redirect_http=bool(raw.get("redirect_http")),
+        http_proxy_protocol=bool(raw.get("http_proxy_protocol")),
         acme_root=raw.get("acme_root"),
         acme_upstream=raw.get("acme_upstream"),
         hsts=_hsts(where, raw.get("hsts")),
@@ -303,6 +346,7 @@ def _parse_service(
         probe_path=None if raw.get("snippet") else _probe_path(where, raw.get("probe_path") or "/"),
         upstream_host=upstream_tls.check_host_header(where, raw.get("upstream_host")),
         self_renewal=self_renewal if raw.get("self_renewal") is None else bool(raw["self_renewal"]),
+        probe_address=_probe_address(where, raw.get("probe_address")),
     )
     if service.present:
         _check_content(where, service)
@@ -382,6 +426,11 @@ def _check_options(where: str, service: Service, raw: Mapping[str, t.Any]) -> No
         raise MtlsError(f"{where}: redirect_http leads to a host name, and it is reached by IP address; remove one")
     elif any(endpoint.port == HTTP_PORT for endpoint in service.endpoints):
         raise MtlsError(f"{where}: redirect_http needs port {HTTP_PORT}, on which it listens itself; move listen")
+    if service.http_proxy_protocol and not (service.redirect_http and service.proxy_protocol_from):
+        raise MtlsError(
+            f"{where}: http_proxy_protocol is about port 80 behind the proxies in proxy_protocol_from; give"
+            " redirect_http: true and proxy_protocol_from as well, or remove it"
+        )
     if service.acme_root and service.acme_upstream:
         raise MtlsError(f"{where}: both acme_root and acme_upstream are given; keep the one that answers challenges")
     if service.acme_root:
@@ -408,7 +457,7 @@ def _check_options(where: str, service: Service, raw: Mapping[str, t.Any]) -> No
 def _refuse_options(where: str, raw: Mapping[str, t.Any], options: Sequence[str], why: str) -> None:
     for option in options:
         said = raw.get(option)
-        if said is None or said == [] or (option == "redirect_http" and not said):
+        if said is None or said == [] or (option in _SWITCHES and not said):
             continue
         raise MtlsError(f"{where}: {option} {why}; remove it")
 
@@ -439,7 +488,7 @@ def _listens(where: str, said: str | int | Sequence[str]) -> tuple[Endpoint, ...
     values = [said] if isinstance(said, (str, int)) else said
     endpoints = dict.fromkeys(_listen(where, str(value)) for value in values)
     # A port alone is both of these.
-    everywhere = {Endpoint(each.port, any_) for each in endpoints if each.address is None for any_ in _EVERYWHERE}
+    everywhere = {Endpoint(each.port, any_) for each in endpoints if each.address is None for any_ in _EVERY_ADDRESS}
     return tuple(each for each in endpoints if each not in everywhere)
 
 
@@ -489,6 +538,15 @@ def _probe_path(where: str, path: str) -> str | None:
             " escapes, arguments or spaces; write the path of a page, or none to have only the gate asked"
         )
     return path
+
+
+def _probe_address(where: str, address: str | None) -> str | None:
+    if address is not None and not _is_address(address) and not _SERVER_NAME.fullmatch(address.lower()):
+        raise MtlsError(
+            f"{where}: probe_address '{address}' is neither an IP address nor a host name; write it alone, without a"
+            " port, which is that of listen"
+        )
+    return address
 
 
 def _is_plain_path(path: str) -> bool:
@@ -611,6 +669,11 @@ def _refuse_socket_clashes(host: str, service: Service, services: Sequence[Servi
         if service.redirect_http and _shared(service.plain_endpoints, other.endpoints):
             raise MtlsError(f"{both}: the first redirects from port {HTTP_PORT}, on which the second listens; move it")
         if service.redirect_http and other.redirect_http and _shared(service.plain_endpoints, other.plain_endpoints):
+            if service.http_proxy_protocol != other.http_proxy_protocol:
+                raise MtlsError(
+                    f"{both} share port {HTTP_PORT}, and only one has http_proxy_protocol; nginx expects the PROXY"
+                    " protocol from everybody on a port or from nobody, so give both the same"
+                )
             shared = set(service.server_names) & set(other.server_names)
             if shared:
                 raise MtlsError(
@@ -625,11 +688,7 @@ def _shared_ports(one: Service, other: Service) -> list[int]:
 
 
 def _shared(some: Sequence[Endpoint], others: Sequence[Endpoint]) -> list[int]:
-    return [each.port for each in others if any(_overlap(one, each) for one in some)]
-
-
-def _overlap(one: Endpoint, other: Endpoint) -> bool:
-    return one.port == other.port and (one.address is None or other.address is None or one.address == other.address)
+    return [each.port for each in others if any(one.overlaps(each) for one in some)]
 
 
 def _is_address(name: str) -> bool:

@@ -566,6 +566,8 @@ def host_status(name: str, answer: Mapping[str, t.Any] | None) -> HostStatus:
         wrong.insert(0, rejected)
     if nginx.get("snippet_error"):
         wrong.insert(0, nginx["snippet_error"])
+    if nginx.get("socket_error"):
+        wrong.insert(0, nginx["socket_error"])
     unguarded = tuple(nginx.get("unguarded") or ())
     wrong += [f"{path} guards nothing" for path in unguarded]
     unfetched = tuple(_unfetched(nginx["crl_fetch"]))
@@ -581,6 +583,7 @@ def host_status(name: str, answer: Mapping[str, t.Any] | None) -> HostStatus:
         unfetched,
         unanswered,
         (rejected,) if rejected and nginx["running"] else (),
+        tuple(f"{each['service']}: {each['why']}" for each in nginx.get("elsewhere") or ()),
     )
 
 
@@ -634,8 +637,15 @@ def _host_findings(hosts: Sequence[HostStatus], settings: Settings) -> Iterator[
         yield StatusFinding(ACT_SOON, "page_unanswered", title, remedy, unanswered)
     not_asked = tuple(f"{host.name} ({'; '.join(host.not_asked)})" for host in hosts if host.not_asked)
     if not_asked:
-        remedy = "Whether they let in the right clients is not known: only where they are included was looked at."
-        yield StatusFinding(NOTE, "snippet_not_asked", "Snippets that could not be asked", remedy, not_asked)
+        remedy = (
+            "Whether they let in the right clients is not known; of snippets, where they are included was looked at."
+        )
+        yield StatusFinding(NOTE, "snippet_not_asked", "Services that were not asked", remedy, not_asked)
+    elsewhere = tuple(f"{host.name} ({'; '.join(host.elsewhere)})" for host in hosts if host.elsewhere)
+    if elsewhere:
+        remedy = "Have the service listen there too, if it is to answer there. Under its own name nobody else does."
+        title = "Addresses at which another server block answers in a service's place"
+        yield StatusFinding(NOTE, "answered_elsewhere", title, remedy, elsewhere)
     for level, state, kind, title, remedy in (
         (ACT_NOW, WRONG, "host_wrong", "Hosts that do not do what they should", "The next run fixes it or says why."),
         (ACT_SOON, UNREACHABLE, "host_unreachable", "Hosts that cannot be reached", "They miss what changes."),

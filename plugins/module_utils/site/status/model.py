@@ -166,7 +166,8 @@ class HostStatus:
     `open` are those of the troubles that say who was let in and must not be, `unfetched` those that say why it could
     not fetch its CRL; `unguarded` are the paths of snippets that no server block includes, `not_asked` says which could
     not be asked, `unanswered` which services open, and have no page behind the gate. `broken` are those that say what
-    keeps the running nginx from coming up again.
+    keeps the running nginx from coming up again, `elsewhere` says at which addresses another server block answers in a
+    service's place.
     """
 
     name: str
@@ -180,6 +181,7 @@ class HostStatus:
     unfetched: tuple[str, ...] = ()
     unanswered: tuple[str, ...] = ()
     broken: tuple[str, ...] = ()
+    elsewhere: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

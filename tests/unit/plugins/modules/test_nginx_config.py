@@ -34,6 +34,7 @@ EMPTY = {
     "renewals": None,
     "close_rejected": False,
     "reload": False,
+    "start": True,
 }
 
 

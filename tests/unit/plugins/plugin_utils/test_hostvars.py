@@ -153,5 +153,19 @@ def test_where_a_service_is_reached():
     assert hostvars.probe_address("192.0.2.9", service, variables) == "192.0.2.9"
     assert hostvars.probe_address(None, service, variables) == "nas"
     assert hostvars.probe_address("", service, {**variables, "ansible_host": "192.0.2.7"}) == "192.0.2.7"
-    local = {**variables, "ansible_connection": "local", "ansible_host": "192.0.2.7"}
-    assert hostvars.probe_address(None, service, local) == service.local_address
+    for name in ("local", "ansible.builtin.local", "ansible.legacy.local"):
+        local = {**variables, "ansible_connection": name, "ansible_host": "192.0.2.7"}
+        assert hostvars.is_local(local)
+        assert hostvars.probe_address(None, service, local) == service.local_address
+    assert not hostvars.is_local({**variables, "ansible_connection": "ssh"})
+
+
+def test_a_service_on_one_address_is_reached_there():
+    variables = {"inventory_hostname": "nas", "ansible_host": "192.0.2.7"}
+    (narrow,) = services({**WEB, "listen": "192.0.2.8:443"})
+    assert hostvars.probe_address(None, narrow, variables) == "192.0.2.8"
+    assert hostvars.probe_address("192.0.2.9", narrow, variables) == "192.0.2.9"
+    (at_loopback,) = services({**WEB, "listen": "127.0.0.8:443"})
+    assert hostvars.probe_address(None, at_loopback, variables) == "192.0.2.7", "not the controller's own loopback"
+    (told,) = services({**WEB, "listen": "192.0.2.8:443", "probe_address": "192.0.2.10"})
+    assert hostvars.probe_address("192.0.2.9", told, variables) == "192.0.2.10"

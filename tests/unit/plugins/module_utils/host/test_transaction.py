@@ -125,7 +125,8 @@ def test_diff_of_a_removed_file(tmp_path):
 def test_diff_never_shows_a_key_behind_a_password(tmp_path, ending):
     path = tmp_path / f"mc-1.{ending}"
     path.write_bytes(b"SEALED")
-    (shown,) = transaction.diff(transaction.preview(ChangeRequest(absent=[str(path)]), str(tmp_path / "nginx.conf")).changes)
+    foreseen = transaction.preview(ChangeRequest(absent=[str(path)]), str(tmp_path / "nginx.conf"))
+    (shown,) = transaction.diff(foreseen.changes)
     assert (shown["before"], shown["after"]) == ("<private key, not shown> (old)\n", "")
 
 

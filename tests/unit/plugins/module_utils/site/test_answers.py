@@ -27,6 +27,7 @@ SNIPPET_GATE = {
     "trouble": None,
 }
 UNGUARDED = {"service": "photos", "path": "/etc/nginx/snippets/mtls-photos.conf"}
+ELSEWHERE = {"service": "nas", "why": "at 192.0.2.7:443, /etc/nginx/conf.d/own.conf, line 2 answers in its place"}
 OWN = {"value": "10m", "file": "/etc/nginx/nginx.conf"}
 HONEST = {
     "nginx_facts": (
@@ -46,6 +47,8 @@ HONEST = {
                 "unguarded": ["/etc/nginx/snippets/mtls-photos.conf"],
                 "snippet_gates": [SNIPPET_GATE],
                 "snippet_error": None,
+                "elsewhere": [ELSEWHERE],
+                "socket_error": "service nas: nas.test is served in /etc/nginx/conf.d/own.conf, line 2 as well",
                 "directives": {
                     "client_header_timeout": None,
                     "map_hash_bucket_size": "128",
@@ -58,6 +61,8 @@ HONEST = {
                     "variables_hash_max_size": None,
                     "worker_shutdown_timeout": None,
                 },
+                "away": ["192.0.2.10"],
+                "asked": [{"status": 400, "error": None}, {"status": None, "error": "connection refused"}],
                 "ipv6": True,
                 "systemd": True,
                 "name_servers": ["192.0.2.53", "[2001:db8::53]"],
@@ -113,6 +118,8 @@ HONEST = {
             "own_shutdown_timeout": OWN,
             "unguarded": [UNGUARDED],
             "snippet_gates": [SNIPPET_GATE],
+            "elsewhere": [ELSEWHERE],
+            "handover": "127.0.0.1:443 cannot be opened while nginx holds 0.0.0.0:443",
             "nginx": {"version": "1.25.3.1"},
             "access": {
                 "gates": [
@@ -212,6 +219,8 @@ HONEST = {
                     "config_error": None,
                     "unguarded": [],
                     "snippet_error": None,
+                    "elsewhere": [],
+                    "socket_error": None,
                     "crl_fetch": None,
                 },
             },

@@ -8,7 +8,12 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
-from ansible_collections.mtls.nginx.plugins.module_utils.site.known_variables import check_batch, refuse_unknown
+from ansible_collections.mtls.nginx.plugins.module_utils.site.known_variables import (
+    PROBE_FROM,
+    check_batch,
+    check_probe_from,
+    refuse_unknown,
+)
 
 OPTIONS = {"mtls_clients", "mtls_services", "mtls_revoked", "mtls_crl_days", "mtls_revoke", "mtls_recover_confirm"}
 
@@ -49,3 +54,11 @@ def test_batches_that_ansible_understands(value):
 def test_a_batch_that_is_none(value):
     with pytest.raises(MtlsError, match=r"^host nas: mtls_batch has .*, which is neither a number .*write 5, 25%"):
         check_batch("nas", value)
+
+
+def test_from_where_services_can_be_asked():
+    for value in (None, *PROBE_FROM):
+        check_probe_from("nas", value)
+    for value in ("", "Host", "bastion", 1, ["host"]):
+        with pytest.raises(MtlsError, match=r"host nas: mtls_probe_from is .* write controller, host"):
+            check_probe_from("nas", value)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pytest
 
+from ansible_collections.mtls.nginx.plugins.module_utils.common import probe
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.site.allow_lists import AllowList
 from ansible_collections.mtls.nginx.plugins.module_utils.site.presets import PRESETS
@@ -136,6 +137,11 @@ def test_reached_by_address(names):
         ({**SNIPPET, "hsts": {"max_age": 1}}, "hsts belongs into the server block that you have"),
         ({**SNIPPET, "preset": "immich"}, "preset belongs into"),
         ({**SNIPPET, "redirect_http": True}, "redirect_http belongs into"),
+        ({**SNIPPET, "http_proxy_protocol": True}, "http_proxy_protocol belongs into"),
+        ({"http_proxy_protocol": True, "redirect_http": True}, "http_proxy_protocol is about port 80 behind"),
+        ({"http_proxy_protocol": True, "proxy_protocol_from": ["10.0.0.9"]}, "http_proxy_protocol is about port 80"),
+        ({"probe_address": "a b"}, "probe_address 'a b' is neither an IP address nor a host name"),
+        ({"probe_address": "192.0.2.1:443"}, "probe_address '192.0.2.1:443'"),
         ({**SNIPPET, "proxy_protocol_from": ["10.0.0.9"]}, "proxy_protocol_from belongs into"),
         ({**SNIPPET, "request_buffering": False}, "request_buffering belongs into"),
         ({**SNIPPET, "read_timeout": 5}, "read_timeout belongs into"),
@@ -242,6 +248,60 @@ def test_services_that_share_a_port(second, said):
             with pytest.raises(MtlsError, match="host web1: services ") as caught:
                 parse(*pair)
             assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "overlap"),
+    [
+        (Endpoint(443), Endpoint(443), True),
+        (Endpoint(443), Endpoint(443, "192.0.2.1"), True),
+        (Endpoint(443), Endpoint(443, "2001:db8::1"), True),
+        (Endpoint(443), Endpoint(443, "::"), True),
+        (Endpoint(443), Endpoint(8443), False),
+        (Endpoint(443, "0.0.0.0"), Endpoint(443, "192.0.2.1"), True),
+        (Endpoint(443, "0.0.0.0"), Endpoint(443, "2001:db8::1"), False),
+        (Endpoint(443, "0.0.0.0"), Endpoint(443, "::"), False),
+        (Endpoint(443, "::"), Endpoint(443, "2001:db8::1"), True),
+        (Endpoint(443, "192.0.2.1"), Endpoint(443, "192.0.2.1"), True),
+        (Endpoint(443, "192.0.2.1"), Endpoint(443, "192.0.2.2"), False),
+    ],
+)
+def test_which_sockets_overlap(one, other, overlap):
+    assert one.overlaps(other) is overlap
+    assert other.overlaps(one) is overlap
+
+
+@pytest.mark.parametrize("listens", [("127.0.0.1:443", "0.0.0.0:443"), ("127.0.0.1:443", "127.0.0.2:443", "443")])
+def test_one_name_on_sockets_that_overlap(listens):
+    with pytest.raises(MtlsError, match=r"services a and [bc] both answer to nas\.example\.com on port 443"):
+        parse(*(service(name=name, listen=listen) for name, listen in zip("abc", listens, strict=False)))
+
+
+def test_port_80_has_one_protocol():
+    proxied = {"redirect_http": True, "proxy_protocol_from": ["10.0.0.9"]}
+    with pytest.raises(MtlsError, match="only one has http_proxy_protocol"):
+        parse(
+            service(**proxied, http_proxy_protocol=True),
+            service(name="b", server_names=["b.example.com"], **proxied),
+        )
+
+
+@pytest.mark.parametrize(
+    ("listen", "own", "loopback", "local"),
+    [
+        ("443", None, False, "127.0.0.1"),
+        ("0.0.0.0:443", None, False, "127.0.0.1"),
+        ("[::]:443", None, False, "::1"),
+        ("192.0.2.1:443", "192.0.2.1", False, "192.0.2.1"),
+        ("127.0.0.8:443", "127.0.0.8", True, "127.0.0.8"),
+        ("[::1]:443", "::1", True, "::1"),
+    ],
+)
+def test_where_it_can_be_asked(listen, own, loopback, local):
+    (one,) = parse(service(listen=listen, redirect_http=True))
+    assert (one.own_address, one.at_loopback, one.local_address) == (own, loopback, local)
+    assert one.plain_target("192.0.2.9") == probe.Target("192.0.2.9", 80, one.probe_name, tls=False)
+    assert parse(service())[0].plain_target("192.0.2.9") is None
 
 
 def test_a_redirect_needs_port_80_for_itself():

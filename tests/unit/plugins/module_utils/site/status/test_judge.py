@@ -449,6 +449,18 @@ def test_a_gate_with_nothing_behind_it_is_no_trouble_of_the_host(small):
     assert found(status) == [(ACT_SOON, "page_unanswered", (f"nas (wiki: {why})",))]
 
 
+def test_a_block_of_the_same_name_at_one_address_is_trouble_and_one_of_another_is_a_note(small):
+    error = "service wiki: wiki.lan is served in /etc/nginx/conf.d/own.conf, line 2 as well"
+    host = host_status("nas", {"facts": {"nginx": {**FACTS, "socket_error": error}}, "probe": {"attempts": []}})
+    assert (host.state, host.troubles) == ("wrong", (error,))
+    note = {"service": "wiki", "why": "at 192.0.2.7:443, /etc/nginx/conf.d/own.conf, line 2 answers in its place"}
+    answer = {"facts": {"nginx": {**FACTS, "elsewhere": [note]}}, "probe": {"attempts": []}}
+    host = host_status("nas", answer)
+    assert (host.state, host.troubles, host.elsewhere) == ("as it should be", (), (f"wiki: {note['why']}",))
+    status = status_of([small.plan], times.now(), Settings(), {"nas": answer})
+    assert found(status) == [(NOTE, "answered_elsewhere", (f"nas (wiki: {note['why']})",))]
+
+
 def test_a_weak_authority_is_told(tmp_path, monkeypatch):
     """With real keys: test_creation.py."""
     fleet = samples.Fleet(tmp_path)
