@@ -12,6 +12,7 @@ It is a callback, not a task, so that it also comes after a run that has stopped
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -290,6 +291,8 @@ class CallbackModule(CallbackBase):
             action = importlib.import_module(f"{_ACTIONS}{name.removeprefix(_OURS)}")
             if load := getattr(action, "load", None):
                 load()
+                # Garbage collection in a fork would write to, and so copy, what it shares with this process.
+                gc.freeze()
 
     def v2_runner_on_ok(self, result: t.Any) -> None:
         """Note what an action of the collection returned."""

@@ -85,29 +85,35 @@ from ansible_collections.mtls.nginx.plugins.plugin_utils.hostvars import (
 ARGUMENTS = {
     "authority": {"type": "path", "required": True},
     "services": {"type": "list", "elements": "dict", "required": True},
-    "binary": {"type": "str", "default": "nginx"},
-    "conf_path": {"type": "path", "default": "/etc/nginx/nginx.conf"},
-    "log_dir": {"type": "path", "default": "/var/log/nginx"},
-    "crl_only": {"type": "bool", "default": False},
-    "crl_min_days": {"type": "int", "default": 3},
-    "replace_authority": {"type": "bool", "default": False},
-    "error_pages": {"type": "bool", "default": True},
-    "contact": contact.OPTION,
-    "error_page_template": {"type": "str"},
-    "shutdown_timeout": {"type": "int", "default": 60},
-    "textfile_dir": {"type": "path"},
-    "require_nginx": {"type": "bool", "default": True},
-    "crl_url": {"type": "str"},
-    "crl_urls": {"type": "dict", "default": {}},
-    "crl_fetch_minutes": {"type": "int", "default": 60},
-    "crl_server": {
+    "settings": {
         "type": "dict",
+        "apply_defaults": True,
         "options": {
-            "host": {"type": "str", "required": True},
-            "server_name": {"type": "str", "required": True},
-            "port": {"type": "int", "default": 80},
+            "binary": {"type": "str", "default": "nginx"},
+            "conf_path": {"type": "path", "default": "/etc/nginx/nginx.conf"},
+            "log_dir": {"type": "path", "default": "/var/log/nginx"},
+            "crl_min_days": {"type": "int", "default": 3},
+            "replace_authority": {"type": "bool", "default": False},
+            "error_pages": {"type": "bool", "default": True},
+            "contact": contact.OPTION,
+            "error_page_template": {"type": "str"},
+            "shutdown_timeout": {"type": "int", "default": 60},
+            "textfile_dir": {"type": "path"},
+            "crl_url": {"type": "str"},
+            "crl_urls": {"type": "dict", "default": {}},
+            "crl_fetch_minutes": {"type": "int", "default": 60},
+            "crl_server": {
+                "type": "dict",
+                "options": {
+                    "host": {"type": "str", "required": True},
+                    "server_name": {"type": "str", "required": True},
+                    "port": {"type": "int", "default": 80},
+                },
+            },
         },
     },
+    "crl_only": {"type": "bool", "default": False},
+    "require_nginx": {"type": "bool", "default": True},
     "foreseen": {"type": "list", "elements": "dict", "default": []},
 }
 
@@ -128,7 +134,12 @@ class ActionModule(HostAction):
 
     def _result(self) -> dict[str, t.Any]:
         _validation, arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)
-        self._arguments: dict[str, t.Any] = {**arguments, "conf_path": os.path.normpath(arguments["conf_path"])}
+        settings = arguments["settings"]
+        self._arguments: dict[str, t.Any] = {
+            **arguments,
+            **settings,
+            "conf_path": os.path.normpath(settings["conf_path"]),
+        }
         services = inventory_reader().services(self._host, {"mtls_services": arguments["services"]})
         bring = self._bring_crl if arguments["crl_only"] else self._bring_all
         return bring(services)

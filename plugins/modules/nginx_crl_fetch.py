@@ -15,7 +15,8 @@ description:
     where systemd does not run, and fetches once.
   - The program checks what it fetches, and installs it as M(mtls.nginx.nginx_config) does. Any failure leaves what the
     host has. It never starts an nginx that does not run.
-  - M(mtls.nginx.nginx_site) uses it where O(mtls.nginx.nginx_site#module:crl_urls) are given, and removes it otherwise.
+  - M(mtls.nginx.nginx_site) uses it where O(mtls.nginx.nginx_site#module:settings.crl_urls) are given, and removes it
+    otherwise.
 options:
   files:
     description: Texts by path in that folder - the program, its settings, and C(minutes). Empty removes all of it.
@@ -60,7 +61,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common import entry
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
-from ansible_collections.mtls.nginx.plugins.module_utils.host import crl_timer, nginx_process
+from ansible_collections.mtls.nginx.plugins.module_utils.host import crl_place, crl_timer, nginx_process
 
 
 def main() -> None:
@@ -75,9 +76,10 @@ def main() -> None:
 
     def work() -> dict[str, Any]:
         wanted = module.params["files"]
-        timer = crl_timer.Timer(crl_timer.Place.of(module.params["conf_path"]), systemd=nginx_process.systemd_runs())
+        place = crl_place.Place.of(module.params["conf_path"])
+        timer = crl_timer.Timer(place, systemd=nginx_process.systemd_runs())
         if not wanted:
-            changed = timer.exists
+            changed = place.exists
             if changed and not module.check_mode:
                 timer.remove()
             return {"changed": changed, "message": "the CRL is no longer fetched" if changed else "nothing is fetched"}

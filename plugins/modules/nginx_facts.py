@@ -360,10 +360,9 @@ from ansible_collections.mtls.nginx.plugins.module_utils.common.entry import run
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.host import (
     comparison,
-    crl_timer,
+    crl_place,
     nginx_conf,
     nginx_process,
-    resolver,
 )
 from ansible_collections.mtls.nginx.plugins.module_utils.host.request import ChangeRequest, Snippet, textfile_from
 
@@ -455,14 +454,27 @@ def compare(conf_path: str, options: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def crl_fetch_facts(conf_path: str, *, systemd: bool) -> dict[str, Any] | None:
+    """Return the value ``crl_fetch``."""
+    place = crl_place.Place.of(conf_path)
+    if not place.exists:
+        return None
+    # Only here: most hosts do not fetch.
+    from ansible_collections.mtls.nginx.plugins.module_utils.host import crl_timer
+
+    return crl_timer.facts(place, systemd=systemd)
+
+
 def _configuration(
     nginx: nginx_process.Nginx, names: Sequence[str], server_names: Mapping[str, Sequence[str]]
 ) -> dict[str, Any]:
     ours = os.path.join(nginx.conf_dir, "conf.d", "mtls.conf")
     configuration = nginx_conf.load(nginx.conf_path)
-    with_ours = nginx_conf.load(nginx.conf_path, {ours: nginx_conf.MARKER.encode()})
+    included = configuration.included.get(ours)
+    if included is None:  # perhaps because it does not exist yet
+        included = nginx_conf.load(nginx.conf_path, {ours: nginx_conf.MARKER.encode()}).included.get(ours, [])
     return {
-        "includes_conf_d": ("http",) in with_ours.included.get(ours, ()),
+        "includes_conf_d": ("http",) in included,
         "directives": {name: configuration.own_value(name, context) for name, context in _DIRECTIVES.items()},
         **_names(names, configuration),
         **_snippets(nginx, configuration, server_names),
@@ -505,6 +517,11 @@ def _asked(*, address: str, port: int, server_name: str, proxy_protocol: bool, i
 
 
 def _names(names: Sequence[str], configuration: nginx_conf.Configuration | None) -> dict[str, Any]:
+    if not names:
+        return {"name_servers": [], "names": {}}
+    # Only here: most upstreams are addresses.
+    from ansible_collections.mtls.nginx.plugins.module_utils.host import resolver
+
     found = resolver.look_up(names, configuration)
     return {"name_servers": found.servers, "names": found.names}
 
@@ -596,7 +613,7 @@ def main() -> None:
             facts["away"] = _away(module.params["addresses"])
         if module.params["ask"]:
             facts["asked"] = [_asked(**gate) for gate in module.params["ask"]]
-        facts["crl_fetch"] = crl_timer.facts(conf_path, systemd=facts["systemd"])
+        facts["crl_fetch"] = crl_fetch_facts(conf_path, systemd=facts["systemd"])
         facts["trust"] = {"clock": time.time(), "held": comparison.held(module.params["expected"])}
         return {"changed": False, "nginx": facts}
 

@@ -27,96 +27,100 @@ options:
     type: list
     elements: dict
     required: true
-  binary:
-    description: nginx's program, by name or path.
-    type: str
-    default: nginx
-  conf_path:
-    description: nginx's main configuration file.
-    type: path
-    default: /etc/nginx/nginx.conf
-  log_dir:
-    description: Folder of the services' logs.
-    type: path
-    default: /var/log/nginx
+  settings:
+    description: What is the same for all of the host's services.
+    type: dict
+    suboptions:
+      binary:
+        description: nginx's program, by name or path.
+        type: str
+        default: nginx
+      conf_path:
+        description: nginx's main configuration file.
+        type: path
+        default: /etc/nginx/nginx.conf
+      log_dir:
+        description: Folder of the services' logs.
+        type: path
+        default: /var/log/nginx
+      crl_min_days:
+        description: The task fails instead of installing a CRL that expires within this many days. Not in check mode,
+          because the real run may renew it.
+        type: int
+        default: 3
+      replace_authority:
+        description:
+          - Whether another CA may replace the one that the host trusts, which locks out every client that has a
+            certificate. Otherwise that is refused, unless one of the CAs stays, as during a rollover.
+          - Not with O(crl_only=true).
+        type: bool
+        default: false
+      error_pages:
+        description: Whether people who are refused see a page in plain words. The status is the same.
+        type: bool
+        default: true
+      contact:
+        description: Whom people who are refused may ask. Strangers see it too.
+        type: dict
+        suboptions:
+          name:
+            description: A person or a team.
+            type: str
+            required: true
+          url:
+            description: Where to reach them, such as C(mailto:ana@example.com).
+            type: str
+      error_page_template:
+        description:
+          - A Jinja2 template on the controller for these pages, which knows C(title), C(text) (a list of paragraphs),
+            C(reason), C(contact) (C(name) and C(url), or nothing) and C(link) (to the same address with https).
+          - A relative path starts at the inventory's directory.
+          - Left out, the collection's own is used.
+        type: str
+      shutdown_timeout:
+        description: Passed to O(mtls.nginx.nginx_config#module:shutdown_timeout), as 0 if no service is left.
+        type: int
+        default: 60
+      textfile_dir:
+        description:
+          - Folder of the node exporter's textfile collector on the host. The expiry dates of the CRL and the
+            certificates are written there, to C(mtls_nginx.prom). See O(mtls.nginx.nginx_config#module:textfile).
+          - Left out, none are written.
+        type: path
+      crl_url:
+        description:
+          - The host fetches the CRL of the authority in O(authority) from this address by itself, see
+            M(mtls.nginx.nginx_crl_fetch). Left out, with O(settings.crl_urls) empty, that is removed.
+          - Not with O(crl_only=true).
+        type: str
+      crl_urls:
+        description: The same for other authorities that services name, by their directories.
+        type: dict
+        default: {}
+      crl_fetch_minutes:
+        description: How often, in minutes.
+        type: int
+        default: 60
+      crl_server:
+        description: A host that serves its CRL to others, without TLS, as C(/crl.pem).
+        type: dict
+        suboptions:
+          host:
+            description: Which one. Only if it is this one, something is done.
+            type: str
+            required: true
+          server_name:
+            description: The name it is served under.
+            type: str
+            required: true
+          port:
+            description: The port.
+            type: int
+            default: 80
   crl_only:
     description: Installs the CRL and nothing else, whatever else differs. For hosts whose services are set up already.
     type: bool
     default: false
-  crl_min_days:
-    description: The task fails instead of installing a CRL that expires within this many days. Not in check mode,
-      because the real run may renew it.
-    type: int
-    default: 3
-  replace_authority:
-    description:
-      - Whether another CA may replace the one that the host trusts, which locks out every client that has a
-        certificate. Otherwise that is refused, unless one of the CAs stays, as during a rollover.
-      - Not with O(crl_only=true).
-    type: bool
-    default: false
-  error_pages:
-    description: Whether people who are refused see a page in plain words. The status is the same.
-    type: bool
-    default: true
-  contact:
-    description: Whom people who are refused may ask. Strangers see it too.
-    type: dict
-    suboptions:
-      name:
-        description: A person or a team.
-        type: str
-        required: true
-      url:
-        description: Where to reach them, such as C(mailto:ana@example.com).
-        type: str
-  error_page_template:
-    description:
-      - A Jinja2 template on the controller for these pages, which knows C(title), C(text) (a list of paragraphs),
-        C(reason), C(contact) (C(name) and C(url), or nothing) and C(link) (to the same address with https).
-      - A relative path starts at the inventory's directory.
-      - Left out, the collection's own is used.
-    type: str
-  shutdown_timeout:
-    description: Passed to O(mtls.nginx.nginx_config#module:shutdown_timeout), as 0 if no service is left.
-    type: int
-    default: 60
-  textfile_dir:
-    description:
-      - Folder of the node exporter's textfile collector on the host. The expiry dates of the CRL and the certificates
-        are written there, to C(mtls_nginx.prom). See O(mtls.nginx.nginx_config#module:textfile).
-      - Left out, none are written.
-    type: path
-  crl_url:
-    description:
-      - The host fetches the CRL of the authority in O(authority) from this address by itself, see
-        M(mtls.nginx.nginx_crl_fetch). Left out, with O(crl_urls) empty, that is removed.
-      - Not with O(crl_only=true).
-    type: str
-  crl_urls:
-    description: The same for other authorities that services name, by their directories.
-    type: dict
-    default: {}
-  crl_fetch_minutes:
-    description: How often, in minutes.
-    type: int
-    default: 60
-  crl_server:
-    description: A host that serves its CRL to others, without TLS, as C(/crl.pem).
-    type: dict
-    suboptions:
-      host:
-        description: Which one. Only if it is this one, something is done.
-        type: str
-        required: true
-      server_name:
-        description: The name it is served under.
-        type: str
-        required: true
-      port:
-        description: The port.
-        type: int
-        default: 80
   require_nginx:
     description:
       - With V(false), nothing is done if nginx is not installed, so that it can be installed; see RV(installed).

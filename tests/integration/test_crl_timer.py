@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.mtls.nginx.plugins.module_utils.host import crl_timer
+from ansible_collections.mtls.nginx.plugins.module_utils.host.crl_place import Place
 
 from .booted import Booted
 from .conftest import REPOSITORY, Site
@@ -49,7 +49,7 @@ class Home:
                 "command": ["tee", str(folder / "by-command")],
             },
         }
-        self.name = crl_timer.Place.of(str(self.site.hosts["home"].conf)).name
+        self.name = Place.of(str(self.site.hosts["home"].conf)).name
         self.service, self.timer = f"{self.name}.service", f"{self.name}.timer"
         self.by_command = folder / "by-command"
         self.environment = {

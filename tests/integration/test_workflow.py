@@ -192,8 +192,7 @@ def test_a_host_without_nginx_is_told_of_or_refused(site, upstream):
     asked = {
         "authority": "{{ inventory_dir }}/pki",
         "services": "{{ mtls_services }}",
-        "conf_path": "{{ mtls_nginx_conf }}",
-        "binary": "/nowhere/nginx",
+        "settings": {"conf_path": "{{ mtls_nginx_conf }}", "binary": "/nowhere/nginx"},
     }
     for required in (False, True):
         tasks = [

@@ -14,15 +14,13 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common import files
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError, one_line
-from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_process import DEFAULT_CONF
+from ansible_collections.mtls.nginx.plugins.module_utils.host.crl_place import Place
 
-_NAME = "mtls-crl"
-PROGRAM, MINUTES, STATE = "program", "minutes", "state.json"
+MINUTES, STATE = "minutes", "state.json"
 MARK = "# Written by mtls.nginx, which also removes it.\n"
 _SERVICE = (
     MARK
@@ -57,42 +55,6 @@ WantedBy=timers.target
 )
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where on a host all of it is: a folder for variable data, systemd's and cron's."""
-
-    name: str = _NAME
-    data: str = "/var/lib"
-    units: str = "/etc/systemd/system"
-    cron_folder: str = "/etc/cron.d"
-
-    @classmethod
-    def of(cls, conf_path: str) -> Place:
-        """Return the place for an nginx, by its configuration file: each of a host has its own."""
-        if conf_path == DEFAULT_CONF:
-            return cls()
-        return cls(f"{_NAME}-{hashlib.sha256(conf_path.encode()).hexdigest()[:8]}")
-
-    @property
-    def folder(self) -> str:
-        """The folder of the program, its settings, and what it remembers."""
-        return os.path.join(self.data, self.name)
-
-    @property
-    def program(self) -> str:
-        """The program's folder."""
-        return os.path.join(self.folder, PROGRAM)
-
-    @property
-    def cron(self) -> str:
-        """The file for cron."""
-        return os.path.join(self.cron_folder, self.name)
-
-    def unit(self, kind: str) -> str:
-        """Return the path of a unit, a service or a timer."""
-        return os.path.join(self.units, f"{self.name}.{kind}")
-
-
 class Timer:
     """The timer of a host, on systemd or, without it, on cron."""
 
@@ -112,11 +74,6 @@ class Timer:
             return None
         return fingerprint(found)
 
-    @property
-    def exists(self) -> bool:
-        """Whether something of it is there."""
-        return any(os.path.lexists(path) for path in (self._place.folder, *self._all_starters()))
-
     def install(self, wanted: Mapping[str, str]) -> None:
         """Put the files in place and start the timer; ``wanted`` is by path in the folder."""
         files.make_directory(self._place.folder, 0o755)
@@ -129,7 +86,7 @@ class Timer:
             files.write_file(path, text.encode(), 0o644, durable=False)
         for path, text in self._starters(int(wanted[MINUTES])):
             files.write_file(path, text.encode(), 0o644)
-        for path in set(self._all_starters()) - {path for path, _text_of in self._starters(1)}:
+        for path in set(self._place.starters) - {path for path, _text_of in self._starters(1)}:
             if os.path.lexists(path):
                 os.unlink(path)
         if self._systemd:
@@ -141,7 +98,7 @@ class Timer:
         """Stop the timer, and remove all that ``install`` and the program wrote there."""
         if self._systemd and os.path.lexists(self._place.unit("timer")):
             _systemctl("disable", "--now", f"{self._place.name}.timer")
-        for path in self._all_starters():
+        for path in self._place.starters:
             if os.path.lexists(path):
                 os.unlink(path)
         if self._systemd:
@@ -188,9 +145,6 @@ class Timer:
         command = shlex.join([sys.executable, "-I", "-B", self._place.program, self._place.folder])
         return [(self._place.cron, f"{MARK}{cron_of(minutes)} root {command}\n".replace("%", "\\%"))]
 
-    def _all_starters(self) -> list[str]:
-        return [self._place.unit("service"), self._place.unit("timer"), self._place.cron]
-
     def _is_active(self) -> bool:
         shown = _systemctl("show", "--property=ActiveState,UnitFileState", f"{self._place.name}.timer", must=False)
         return set(shown.split()) == {"ActiveState=active", "UnitFileState=enabled"}
@@ -206,18 +160,13 @@ def cron_of(minutes: int) -> str:
     return f"*/{minutes} * * * *" if minutes < 60 else f"7 */{minutes // 60} * * *"
 
 
-def facts(conf_path: str, *, systemd: bool) -> dict[str, Any] | None:
-    """Return how a host stands that fetches its CRL, None for one that does not: the value of ``nginx_facts``."""
-    place = Place.of(conf_path)
-    timer = Timer(place, systemd=systemd)
-    if not timer.exists:
-        return None
-    # Only here: most hosts do not fetch.
+def facts(place: Place, *, systemd: bool) -> dict[str, Any]:
+    """Return how a host stands that fetches its CRL: the value of ``nginx_facts``."""
     from ansible_collections.mtls.nginx.plugins.module_utils.host import crl_fetch
 
     known = crl_fetch.records(place.folder)
     return {
-        "digest": timer.digest(),
+        "digest": Timer(place, systemd=systemd).digest(),
         "success": min((record.success or 0.0 for record in known.values()), default=0.0),
         "failures": [record.failure for record in known.values() if record.failure],
     }

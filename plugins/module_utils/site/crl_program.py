@@ -11,7 +11,7 @@ import typing as t
 from collections.abc import Mapping, Sequence
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
-from ansible_collections.mtls.nginx.plugins.module_utils.host import crl_fetch, crl_timer
+from ansible_collections.mtls.nginx.plugins.module_utils.host import crl_fetch, crl_place, crl_timer
 from ansible_collections.mtls.nginx.plugins.module_utils.site.host_paths import TrustPaths, trusts_of
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service
 
@@ -68,4 +68,4 @@ def _program() -> Mapping[str, str]:
             if name.endswith(".py"):
                 with open(os.path.join(source, name), encoding="utf-8") as stream:
                     found[f"{_PACKAGE}/{room}/{name}"] = stream.read()
-    return {f"{crl_timer.PROGRAM}/{path}": text for path, text in found.items()}
+    return {f"{crl_place.PROGRAM}/{path}": text for path, text in found.items()}

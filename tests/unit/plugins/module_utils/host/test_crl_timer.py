@@ -12,6 +12,7 @@ import sys
 import pytest
 
 from ansible_collections.mtls.nginx.plugins.module_utils.host import crl_timer
+from ansible_collections.mtls.nginx.plugins.module_utils.host.crl_place import Place
 from ansible_collections.mtls.nginx.plugins.module_utils.site import crl_program
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import parse_services
 
@@ -28,7 +29,7 @@ def program(url=URL, minutes=20, state="present", textfile=None):
 def place(tmp_path):
     for name in ("data", "units", "cron"):
         (tmp_path / name).mkdir()
-    return crl_timer.Place("mtls-crl", str(tmp_path / "data"), str(tmp_path / "units"), str(tmp_path / "cron"))
+    return Place("mtls-crl", str(tmp_path / "data"), str(tmp_path / "units"), str(tmp_path / "cron"))
 
 
 @pytest.fixture
@@ -40,8 +41,8 @@ def files(tmp_path):
     return sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file())
 
 
-def test_nothing_is_there(timer):
-    assert (timer.digest(), timer.exists) == (None, False)
+def test_nothing_is_there(timer, place):
+    assert (timer.digest(), place.exists) == (None, False)
 
 
 def test_cron_starts_it(timer, place, tmp_path):
@@ -88,14 +89,15 @@ def test_another_address_or_another_interval_is_a_difference(timer):
     assert timer.digest() != crl_timer.fingerprint(program(url="http://other/crl.pem"))
 
 
-def test_all_of_it_is_removed(timer, tmp_path):
+def test_all_of_it_is_removed(timer, place, tmp_path):
     metrics = tmp_path / "mtls_nginx_crl_fetch.prom"
     metrics.write_text("")
     textfile = {"path": str(tmp_path / "mtls_nginx.prom"), "authorities": [], "certificates": []}
     timer.install(program(textfile=textfile))
+    assert place.exists
     timer.remove()
     assert files(tmp_path) == []
-    assert (timer.digest(), timer.exists) == (None, False)
+    assert (timer.digest(), place.exists) == (None, False)
     timer.remove()
 
 
@@ -132,10 +134,3 @@ def test_no_address(url):
 )
 def test_crons_words(minutes, fields):
     assert crl_timer.cron_of(minutes) == fields
-
-
-def test_each_nginx_of_a_host_has_its_own():
-    assert crl_timer.Place.of("/etc/nginx/nginx.conf").folder == "/var/lib/mtls-crl"
-    others = {crl_timer.Place.of(f"/opt/{name}/nginx.conf").folder for name in "ab"}
-    assert len(others) == 2
-    assert all(folder.startswith("/var/lib/mtls-crl-") for folder in others)
