@@ -38,4 +38,4 @@ def test_the_first_end_of_several_counts():
     comment, line = text.splitlines()
     assert comment == "# Managed by mtls.nginx: from 2026-12-03T14:00:00Z on."
     key, value = line.rsplit(" ", 1)
-    assert (key, value) == (f'"~{since(END)}"'.replace("\\", "\\\\"), "1;")
+    assert (key, value) == (f'"~{since(END)}"', "1;")

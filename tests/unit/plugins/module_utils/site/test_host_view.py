@@ -149,7 +149,7 @@ def test_sizes_are_set_only_where_the_defaults_do_not_do():
     assert host_view.hash_sizes(own, [named], [])["server_names_bucket_size"] == 128
     own = nginx(directives={"server_names_hash_bucket_size": "64", "variables_hash_bucket_size": "64"})
     assert host_view.hash_sizes(own, [named], []) == {**none, "hash_bucket_size": 128, "variables_bucket_size": None}
-    assert host_view.hash_sizes(nginx(), [view({})] * 40, [])["variables_max_size"] == 2048
+    assert host_view.hash_sizes(nginx(), [view({})] * 40, [])["variables_max_size"] == 4096
     own = nginx(directives={"variables_hash_max_size": "1024"})
     assert host_view.hash_sizes(own, [view({})] * 40, [])["variables_max_size"] is None
 
