@@ -81,6 +81,7 @@ def test_another_ca(serve, backends, authority, backend_identity):
     host = serve(service(backend), cas={"nas": authority.chain})
     assert status(host, authority) == 502
     assert backend.take() == []
+    assert "upstream SSL certificate verify error" in (host.folder / "log" / "mtls-nas.error.log").read_text()
 
 
 def test_another_name(serve, backends, authority, other_authority, backend_identity):
