@@ -12,7 +12,6 @@ import typing as t
 from collections.abc import Container
 
 from ansible import constants as C
-from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.utils.display import Display
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import revoking
@@ -102,6 +101,7 @@ ARGUMENTS = {
             "contact": contact.OPTION,
             "error_page_template": {"type": "str"},
             "shutdown_timeout": {"type": "int", "default": 60},
+            "restart": {"type": "bool"},
             "textfile_dir": {"type": "path"},
             "crl_url": {"type": "str"},
             "crl_urls": {"type": "dict", "default": {}},
@@ -154,16 +154,6 @@ class ActionModule(HostAction):
         )
         bring = self._bring_crl if arguments["crl_only"] else self._bring_all
         return bring(services)
-
-    @functools.cached_property
-    def _restart(self) -> bool | None:
-        """The role's ``mtls_nginx_restart``, None without the role.
-
-        No argument of the task: each one that Ansible fills in costs every host some milliseconds.
-        """
-        value = self._task_vars.get("mtls_nginx_restart")
-        value = self._templar.template(value) if isinstance(value, str) else value
-        return None if value is None else boolean(value)
 
     def _watch(self) -> heard.Watch | None:
         """Return whom the host tells when the controller does not come any more, None for nobody."""
@@ -228,7 +218,7 @@ class ActionModule(HostAction):
         answer = TrustAnswer.of(facts["trust"], before, now)
         if about_clock := check(self._host, answer, standings, now, replace_authority=replace_authority):
             display.warning(about_clock)
-        nginx = _nginx_host(facts, self._arguments, base_dir(self._task_vars), self._host, restart=self._restart)
+        nginx = _nginx_host(facts, self._arguments, base_dir(self._task_vars), self._host)
         upstream_cas = self._upstream_cas(services)
         offers = self._renewals(services).offers(lambda: read_plan(self._task_vars))
         wanted = host_files(nginx, services, publications, TEMPLATE_DIR, C.DEFAULT_LOCAL_TMP, upstream_cas, offers)
@@ -343,7 +333,7 @@ class ActionModule(HostAction):
             services,
             self._arguments["shutdown_timeout"],
             self._arguments["textfile_dir"],
-            restart=self._restart,
+            restart=self._arguments["restart"],
         )
         options = {
             "test": False,
@@ -454,9 +444,7 @@ def _unchanged(facts: dict[str, t.Any], wanted: HostFiles) -> TransactionOutcome
     )
 
 
-def _nginx_host(
-    facts: dict[str, t.Any], arguments: dict[str, t.Any], base: str | None, host: str, *, restart: bool | None
-) -> NginxHost:
+def _nginx_host(facts: dict[str, t.Any], arguments: dict[str, t.Any], base: str | None, host: str) -> NginxHost:
     template = arguments["error_page_template"]
     server = arguments["crl_server"]
     return NginxHost(
@@ -466,7 +454,7 @@ def _nginx_host(
         log_dir=os.path.normpath(arguments["log_dir"]),
         directives=facts["directives"] or {},
         shutdown_timeout=arguments["shutdown_timeout"],
-        restart=restart,
+        restart=arguments["restart"],
         textfile_dir=arguments["textfile_dir"],
         error_pages=arguments["error_pages"],
         name_servers=facts["name_servers"],
