@@ -48,6 +48,7 @@ _FILES = (
     (r"snippets/mtls-(?P<service>[^/]+)\.conf$", "snippet"),
     (r"server-certs/(?P<service>[^/]+)\.crt$", "server certificate"),
     (r"server-certs/(?P<service>[^/]+)\.key$", "server key"),
+    (r"server-certs/acme-deploy-hook$", "certbot's deploy hook"),
     (r"conf\.d/mtls\.conf$", "who may enter"),
     (r"client-certs/(?:[^/]+/)?ca\.crt$", "CA"),
     (r"client-certs/(?:[^/]+/)?(crl\.pem|revoked\.map|crl-end\.map)$", "CRL"),
@@ -77,6 +78,7 @@ class HostReport:
     authorities: list[str] = field(default_factory=list)
     not_asked: list[tuple[str, str]] = field(default_factory=list)  # service, why
     unanswered: list[tuple[str, str]] = field(default_factory=list)  # service, why nobody sees a page
+    stand_ins: list[tuple[str, str]] = field(default_factory=list)  # service, why the authority's certificate is served
 
     def take_site(self, result: Mapping[str, t.Any]) -> None:
         """Take what the task ``nginx_site`` ended with."""
@@ -85,6 +87,8 @@ class HostReport:
         self.has_nginx = result.get("installed", True)
         self.changes += [(*_about(file["path"]), file["change"]) for file in result.get("files") or []]
         self.unguarded = [(item["service"], item["path"]) for item in result.get("unguarded") or []]
+        self.stand_ins = list((result.get("stand_ins") or {}).items())
+        self.changes += [(service, "certificate", "obtained") for service in result.get("obtained") or []]
         if access := result.get("access"):
             self.access = [access_plan.Change.of_result(change) for change in access["changes"]]
             self.compared, self.authorities = access["compared"], access["authorities"]
@@ -106,6 +110,7 @@ class HostReport:
     def quiet(self) -> bool:
         """Whether there is nothing to be told but that all is well."""
         told = self.changes or self.installed or self.failure or self.unguarded or self.not_asked or self.unanswered
+        told = told or self.stand_ins
         return not told and all(attempt["ok"] for attempt in self.attempts or [])
 
     def lines(self, *, check: bool) -> list[str]:
@@ -126,7 +131,7 @@ class HostReport:
             f"{service}: GUARDS NOTHING until a server block includes {path}" for service, path in self.unguarded
         ]
         told += [f"{service}: NOT ASKED: {why}" for service, why in self.not_asked]
-        told += [f"{service}: {why}" for service, why in self.unanswered]
+        told += [f"{service}: {why}" for service, why in [*self.unanswered, *self.stand_ins]]
         if self.installed:
             told.insert(0, "nginx would be installed" if check else "nginx installed")
         if check and self.accepted:
@@ -316,12 +321,15 @@ class CallbackModule(CallbackBase):
         self._authorities += [_filled(f"WARNING: {said_of_return(name)}") for name in values.get("coming_back") or ()]
 
     def v2_runner_on_failed(self, result: t.Any, ignore_errors: bool = False) -> None:
-        """Note why a host failed, and what its probe saw."""
+        """Note why a host failed, what was done there all the same, and what its probe saw."""
         if ignore_errors:
             return
         report = self._reports.setdefault(result._host.get_name(), HostReport())
         if result._task.action == "mtls.nginx.tls_probe" and result._result.get("attempts"):
             report.take_probe(result._result)
+        if result._task.action == "mtls.nginx.nginx_site" and "files" in result._result:
+            # All was done, and a certificate of the host's own is no good.
+            report.take_site(result._result)
         report.failure = printable(_why(result._result))
 
     def v2_runner_on_unreachable(self, result: t.Any) -> None:

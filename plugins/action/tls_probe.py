@@ -13,9 +13,9 @@ from dataclasses import replace
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.mtls.nginx.plugins.module_utils.common import probe
+from ansible_collections.mtls.nginx.plugins.module_utils.common import probe, times
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
-from ansible_collections.mtls.nginx.plugins.module_utils.site import answers, pages
+from ansible_collections.mtls.nginx.plugins.module_utils.site import answers, pages, served_certificate
 from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import authority_path
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service
 from ansible_collections.mtls.nginx.plugins.module_utils.site.snippet_targets import (
@@ -69,6 +69,7 @@ class ActionModule(ActionBase):
                 "attempts": [],
                 "not_asked": [],
                 "unanswered": [],
+                "certificates": [],
             }
         host = task_vars["inventory_hostname"]
         try:
@@ -85,17 +86,23 @@ class ActionModule(ActionBase):
             asked: list[tuple[Question, probe.ProbeOutcome]] = []
             not_asked: list[dict[str, str]] = []
             unanswered: list[dict[str, str]] = []
+            certificates: list[served_certificate.Served] = []
             for service in present:
                 address = probe_address(arguments["address"], service, task_vars)
                 ours = [SnippetTarget(service.name, service.target(address))]
+                outcomes: list[probe.ProbeOutcome] = []
                 for place in targets(service, gates, address) if service.snippet else ours:
                     why, found = _ask(place, service, witnesses, crl_only=arguments["crl_only"])
                     asked += found
+                    outcomes += [outcome for _question, outcome in found]
                     if why and service.snippet:
                         not_asked.append({"service": service.name, "why": replace(place, why=why).not_asked})
                     trouble = None if arguments["crl_only"] else _ask_page(service, witnesses[service.authority], found)
                     if trouble is not None:
                         unanswered.append({"service": service.name, "why": trouble.text})
+                path = authority_path(service.authority or arguments["authority"], base_dir(task_vars))
+                if served := served_certificate.of(service, host, path, outcomes, times.now()):
+                    certificates.append(served)
         except MtlsError as error:
             raise AnsibleActionFail(str(error)) from error
         # Nothing was reloaded: whoever answered once speaks for all of nginx's workers.
@@ -106,6 +113,7 @@ class ActionModule(ActionBase):
             attempts=[probe.summary(question.service, outcome) for question, outcome in asked],
             not_asked=not_asked,
             unanswered=unanswered,
+            certificates=[served.as_result() for served in certificates],
         )
         snippets = {service.name for service in present if service.snippet}
         wrong = [
@@ -116,9 +124,20 @@ class ActionModule(ActionBase):
             for question, outcome in asked
             if not outcome.ok
         ]
+        if not arguments["crl_only"]:
+            wrong += [_said(served) for served in certificates if served.trouble or served.is_another]
         if wrong:
             result.update(failed=True, msg=f"host {host}, {'; '.join(wrong)}")
         return result
+
+
+def _said(served: served_certificate.Served) -> str:
+    if served.trouble:
+        return f"service {served.service}: the certificate that it serves ({served.issuer}) {served.trouble}"
+    return (
+        f"service {served.service}: it does not serve the certificate that the authority has issued, but one by"
+        f" {served.issuer}; see which program answers there, or reload nginx"
+    )
 
 
 def _ask_page(

@@ -20,6 +20,12 @@ RUN_WHOLE = {
 ELSEWHERE = {
     "plugins/action/crl_publish.py": "tests/integration/test_crl_fetch.py, with a real nginx on both ends",
     "plugins/action/nginx_crl_fetch.py": "tests/integration/test_crl_fetch.py and test_crl_timer.py",
+    "plugins/action/nginx_acme.py": "plugin_utils/host_action.py: it hands on what was read",
+    "plugins/module_utils/host/acme_client.py": "tests/integration/test_acme.py, with certbot and an ACME server",
+    "plugins/module_utils/host/acme_hook.py": "tests/integration/test_acme.py: certbot runs it",
+    "plugins/module_utils/site/acme_program.py": "tests/integration/test_acme.py: certbot runs it",
+    "plugins/module_utils/site/host_sources.py": "tests/integration/test_acme.py and test_crl_timer.py: it runs",
+    "plugins/plugin_utils/package_action.py": "plugins/action/test_nginx_install.py",
     "plugins/module_utils/host/crl_check.py": "tests/integration/test_crl_fetch.py: what a host may be served",
     "plugins/module_utils/host/crl_fetch.py": "tests/integration/test_crl_fetch.py, by the program that is installed",
     "plugins/module_utils/host/download.py": "tests/integration/test_crl_fetch.py, from servers that misbehave",

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import re
 import socket
@@ -55,11 +56,15 @@ class Attempt:
 
 @dataclass(frozen=True)
 class ProbeOutcome:
-    """What an attempt got: an HTTP status, or what went wrong before there was one."""
+    """What an attempt got: an HTTP status, or what went wrong before there was one.
+
+    `served` is the server's certificate in DER, None where there was no handshake.
+    """
 
     attempt: Attempt
     status: int | None
     error: str | None = None
+    served: bytes | None = None
 
     @property
     def got(self) -> str:
@@ -85,24 +90,45 @@ def ask(target: Target, attempt: Attempt, *, timeout: float = 10.0) -> ProbeOutc
 
     The server's certificate is not verified: what is in question is whom the server lets in.
     """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
+    context, served = _context(), None
     try:
         if attempt.certificate:
             context.load_cert_chain(attempt.certificate, attempt.key)
-        with socket.create_connection((target.address, target.port), timeout=timeout) as raw:
-            if target.proxy_protocol:
-                raw.sendall(_PROXY_LINE)
-            with context.wrap_socket(raw, server_hostname=_sni(target)) as connection:
-                connection.sendall(_request(target, attempt.path))
-                return ProbeOutcome(attempt, _status(connection, time.monotonic() + timeout))
+        with _connection(target, context, timeout) as connection:
+            served = connection.getpeercert(binary_form=True)
+            connection.sendall(_request(target, attempt.path))
+            return ProbeOutcome(attempt, _status(connection, time.monotonic() + timeout), served=served)
     except TimeoutError:
-        return ProbeOutcome(attempt, None, f"no answer within {timeout:.0f} s")
+        return ProbeOutcome(attempt, None, f"no answer within {timeout:.0f} s", served)
     except ssl.SSLError as error:
-        return ProbeOutcome(attempt, None, f"TLS: {error.reason or error}")
+        return ProbeOutcome(attempt, None, f"TLS: {error.reason or error}", served)
     except OSError as error:
-        return ProbeOutcome(attempt, None, (error.strerror or str(error)).lower())
+        return ProbeOutcome(attempt, None, (error.strerror or str(error)).lower(), served)
+
+
+def served_certificate(target: Target, *, timeout: float = 5.0) -> bytes | None:
+    """Return the certificate that is served there, in DER; None where no handshake succeeds."""
+    try:
+        with _connection(target, _context(), timeout) as connection:
+            return connection.getpeercert(binary_form=True)
+    except OSError:
+        return None
+
+
+def _context() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+@contextlib.contextmanager
+def _connection(target: Target, context: ssl.SSLContext, timeout: float) -> t.Iterator[ssl.SSLSocket]:
+    with socket.create_connection((target.address, target.port), timeout=timeout) as raw:
+        if target.proxy_protocol:
+            raw.sendall(_PROXY_LINE)
+        with context.wrap_socket(raw, server_hostname=_sni(target)) as connection:
+            yield connection
 
 
 def _sni(target: Target) -> str | None:

@@ -24,6 +24,7 @@ from typing import Any
 from ansible_collections.mtls.nginx.plugins.module_utils.common import entry, files
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.host import (
+    certbot_lines,
     closing,
     comparison,
     nginx_conf,
@@ -94,6 +95,7 @@ def preview(request: ChangeRequest, guard: Mapping[str, Any] | None = None) -> T
     comparison.refuse_strays(request)
     changes = comparison.compare(comparison.with_textfile(request))
     _refuse_foreign(changes)
+    certbot_lines.refuse(changes)
     _refuse_setback(changes, guard)
     return TransactionOutcome(
         changes, changed=bool(changes), message="nginx is not installed, so it could not be asked"
@@ -165,6 +167,7 @@ class _Transaction:
                 outcome.message = f"{changes[0].path}: {changes[0].kind}; nginx is running"
             return outcome, None
         _refuse_foreign(changes)
+        certbot_lines.refuse(changes)
         _refuse_setback(changes, self._guard)
         served = [change for change in changes if _is_served(change)]
         overlay = {change.path: change.wanted.content if change.wanted else None for change in served}

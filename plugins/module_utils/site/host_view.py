@@ -52,7 +52,8 @@ class NginxHost:
     dates. ``error_page_template`` is a file on the controller, None for our own;
     ``contact`` is whom they name. ``name_servers`` are the host's, as
     nginx writes their addresses, and ``names`` says what to ask them for: None for a name that the host knows in
-    another way. ``crl_server`` is where it serves its CRL to others, without TLS.
+    another way. ``crl_server`` is where it serves its CRL to others, without TLS. ``stand_ins`` are the services for
+    whose own certificate one by the authority stands in. ``python`` runs what is installed there.
     """
 
     version: tuple[int, ...]
@@ -68,6 +69,9 @@ class NginxHost:
     name_servers: Sequence[str] = ()
     names: Mapping[str, str | None] = field(default_factory=dict)
     crl_server: CrlServer | None = None
+    stand_ins: Collection[str] = ()
+    binary: str = "nginx"
+    python: str = "/usr/bin/python3"
 
     @property
     def conf_dir(self) -> str:
@@ -210,7 +214,8 @@ def views_of(host: NginxHost, present: Sequence[Service], publications: Mapping[
 
 
 def _view(host: NginxHost, service: Service, client_dns: Mapping[str, Sequence[str]]) -> ServiceView:
-    certificate, key = host_paths.certificate_paths(host.conf_dir, service)
+    paths = host_paths.issued_paths if service.name in host.stand_ins else host_paths.certificate_paths
+    certificate, key = paths(host.conf_dir, service)
     upstream = Upstream.of(host, service.upstream, f"${service.variable}_upstream")
     acme = Upstream.of(host, service.acme_upstream, f"${service.variable}_acme")
     zone_key = f"${service.variable}_zone:" if service.paths else ""

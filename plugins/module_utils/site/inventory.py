@@ -21,7 +21,7 @@ from datetime import date
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.subjects import nginx_dn, subject_name
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.options import TRUST
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.options import OPENBAO, TRUST
 from ansible_collections.mtls.nginx.plugins.module_utils.common import as_written
 from ansible_collections.mtls.nginx.plugins.module_utils.common.contact import Contact
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
@@ -241,7 +241,7 @@ class InventoryReader:
             base_dir = base_dirs[host]
             own = self._ca_settings(host, values, base_dir)
             server = self._validate(host, values, self._server_spec)
-            services = parse_services(host, server["mtls_services"])
+            services = parse_services(host, server["mtls_services"], server["mtls_acme"])
             if server["mtls_require_allow"]:
                 _require_allow(host, services)
             others = [self._other_authority(host, raw, base_dir) for raw in own["mtls_authorities"]]
@@ -291,7 +291,7 @@ class InventoryReader:
                 continue
             try:
                 server = self._validate(host, values, self._server_spec)
-                services = parse_services(host, server["mtls_services"])
+                services = parse_services(host, server["mtls_services"], server["mtls_acme"])
                 uses_own = _uses_its_own(own, services)
             except MtlsError as error:
                 found.contradictions.append(str(error))
@@ -369,7 +369,8 @@ class InventoryReader:
 
         :raises MtlsError: as ``plan`` does.
         """
-        return parse_services(host, self._validate(host, values, self._server_spec)["mtls_services"])
+        server = self._validate(host, values, self._server_spec)
+        return parse_services(host, server["mtls_services"], server["mtls_acme"])
 
     @staticmethod
     def _validate(host: str, values: Mapping[str, t.Any], spec: Mapping[str, t.Any]) -> dict[str, t.Any]:
@@ -586,14 +587,19 @@ class _Collector:
         """Add a service that the authority's clients enter, and the days that its host asks of the CRL."""
         self._plan.services.append((host, service))
         self._plan.crl_min_days = max(self._plan.crl_min_days, crl_min_days)
-        if not service.issued_by_authority:
+        backend = self._plan.settings["backend"]
+        # What OpenBao issues, its roles decide: they need not know the names of public certificates.
+        if service.may_stand_in and not service.acme and backend in (TRUST, OPENBAO):
             return
-        if self._plan.settings["backend"] == TRUST:
+        if not (service.issued_by_authority or service.may_stand_in):
+            return
+        if backend == TRUST:
             raise MtlsError(
                 f"host {host}, service {service.name}: its authority is trusted only and issues no server certificate;"
                 " give the service one of its own (certificate, with path and key)"
             )
-        self._plan.servers.append({"host": host, "name": service.name, "server_names": list(service.server_names)})
+        server = {"host": host, "name": service.name, "server_names": list(service.server_names)}
+        self._plan.servers.append({**server, "stands_in": True} if service.may_stand_in else server)
 
     def finish(self) -> AuthorityPlan:
         """Return the plan, once every host has been added."""

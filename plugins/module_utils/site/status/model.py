@@ -139,12 +139,29 @@ class AuthorityStatus:
 
 
 @dataclass(frozen=True)
+class ServedStatus:
+    """A server certificate that was seen at a service. `own`: it is to be one of the host's own.
+
+    `stands_in`: it is the authority's instead. `trouble` is what is wrong with it, as the end of a sentence.
+    """
+
+    service: str
+    issuer: str
+    begin: datetime
+    end: datetime
+    own: bool
+    stands_in: bool
+    trouble: str | None
+
+
+@dataclass(frozen=True)
 class HostStatus:
     """What a host was found to be; `nginx` is its version, `attempts` are those of the probe.
 
     `open` are those of the troubles that say who was let in and must not be, `unfetched` those that say why it could
     not fetch its CRL; `unguarded` are the paths of snippets that no server block includes, `not_asked` says which could
-    not be asked, `unanswered` which services open, and have no page behind the gate.
+    not be asked, `unanswered` which services open, and have no page behind the gate. `served` are the server
+    certificates that were seen.
     """
 
     name: str
@@ -157,6 +174,7 @@ class HostStatus:
     not_asked: tuple[str, ...] = ()
     unfetched: tuple[str, ...] = ()
     unanswered: tuple[str, ...] = ()
+    served: tuple[ServedStatus, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,7 @@ def test_the_files_of_a_host():
         "/etc/nginx/server-certs/nas.crt",
     ]
     assert files.secrets == [{"path": "/etc/nginx/server-certs/nas.key", "content": "KEY"}]
-    assert files.absent == ["/etc/nginx/snippets/mtls-nas.conf"]
+    assert files.absent == ["/etc/nginx/server-certs/acme-deploy-hook", "/etc/nginx/snippets/mtls-nas.conf"]
     assert files.probes == [{"address": "127.0.0.1", "port": 443, "server_name": "nas.lan", "expect": 400}]
     assert "KEY" not in "".join(item["content"] for item in files.files)
 
@@ -98,6 +98,7 @@ def test_what_a_host_is_asked_before_its_files_are_made(change, timeout, textfil
     wanted = render(*services, timeout=timeout, textfile_dir=textfile_dir)
     asked = to_compare("/etc/nginx", parse_services("web", services), timeout, textfile_dir)
     paths = asked.pop("paths")
+    del asked["certificates"], asked["acme"]  # own_certificates.py
     assert len(paths) == len(set(paths))
     assert {*paths} == {*wanted.fingerprints()}
     assert {name: wanted.as_options()[name] for name in asked} == asked
@@ -115,6 +116,7 @@ def test_an_absent_service_takes_all_of_its_files_along_and_nothing_else():
     assert sorted(files.absent) == [
         "/etc/nginx/client-certs/pages.conf",
         "/etc/nginx/conf.d/mtls-nas.conf",
+        "/etc/nginx/server-certs/acme-deploy-hook",
         "/etc/nginx/server-certs/nas.crt",
         "/etc/nginx/server-certs/nas.key",
         "/etc/nginx/snippets/mtls-nas.conf",
@@ -159,6 +161,7 @@ def test_end_dates_of_what_the_host_has():
         "certificates": [
             {"service": "nas", "path": "/etc/nginx/server-certs/nas.crt"},
             {"service": "own", "path": "/etc/ssl/a.crt"},
+            {"service": "own", "path": "/etc/nginx/server-certs/own.crt"},
         ],
     }
 

@@ -175,3 +175,20 @@ def test_a_certificate_of_another_authority_or_for_another_key_is_replaced(pki):
 def test_days_that_cannot_be(pki, option, said):
     with pytest.raises(MtlsError, match=said):
         serve(pki, replace(NAS, **option))
+
+
+def test_what_only_stands_in_is_done_without_where_it_cannot_be_issued(pki, monkeypatch):
+    serve(pki, NAS)
+
+    def refuse(*_arguments):
+        raise MtlsError("nas.lan is outside the name constraints of CN=CA")
+
+    monkeypatch.setattr(servers.name_constraints, "check", refuse)
+    other = replace(NAS, name="other")
+    with pytest.raises(MtlsError, match="name constraints"):
+        serve(pki, other)
+    kept, without = serve(pki, NAS, replace(other, stands_in=True))
+    assert (kept.action, without.action, without.entry) == ("unchanged", "unchanged", None)
+    assert without.because == "is done without: nas.lan is outside the name constraints of CN=CA"
+    monkeypatch.undo()
+    assert serve(pki, replace(other, stands_in=True))[0].action == "issued"
