@@ -138,7 +138,7 @@ packages:
 	@tests/packages.sh
 
 packages-integration:
-	@tests/packages.sh chromium default-jre-headless libnss3-tools
+	@tests/packages.sh certbot chromium default-jre-headless iproute2 libnss3-tools pebble
 
 $(VENV)/.controller: requirements/controller.txt
 	requirements/venv.sh $(VENV)
