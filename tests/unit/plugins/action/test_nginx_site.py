@@ -15,7 +15,8 @@ from ansible_collections.mtls.nginx.plugins.action import nginx_site
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client import Client
 from ansible_collections.mtls.nginx.plugins.module_utils.host import certificates, comparison
 from ansible_collections.mtls.nginx.plugins.module_utils.host.request import FILE_MODE, SECRET_MODE
-from ansible_collections.mtls.nginx.tests.unit.actions import Controller, command_line, facts_of_a_host, host_says
+from ansible_collections.mtls.nginx.tests.unit.actions import Controller, command_line, host_says
+from ansible_collections.mtls.nginx.tests.unit.actions import facts_of_a_host as facts_without_certificates
 from ansible_collections.mtls.nginx.tests.unit.support import later
 
 OF_THE_HOST = {"path": "/etc/ssl/web.crt", "key": "/etc/ssl/web.key"}
@@ -41,6 +42,20 @@ PLACED = {
     "diff": None,
 }
 OWN = {"value": "1h", "file": "/etc/nginx/nginx.conf"}
+GOOD = {
+    "path": OF_THE_HOST["path"],
+    "state": "good",
+    "why": None,
+    "in_use": True,
+    "stale": False,
+    "fingerprint": "0" * 64,
+    "end": 1900000000,
+}
+
+
+def facts_of_a_host(**changes) -> dict:
+    """What a host says that has the certificate of its own."""
+    return facts_without_certificates(**{"certificates": {"web": GOOD}, **changes})
 
 
 @pytest.fixture
@@ -236,7 +251,8 @@ def test_a_service_that_renews_nothing_asks_nobody(renews):
 
 def test_check_mode_needs_no_authority_yet(bring, other, tmp_path):
     """Neither one that the inventory has, nor one that it has not."""
-    done, heard = bring(check=True, services=[WEB, other])
+    theirs = facts_of_a_host(certificates={"web": GOOD, "guests": GOOD})
+    done, heard = bring(theirs, check=True, services=[WEB, other])
     assert [name for name, _options in heard] == ["nginx_facts", "nginx_config"]
     assert done["changed"] is True
     assert not (tmp_path / "visitors").exists()
