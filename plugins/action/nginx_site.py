@@ -12,7 +12,6 @@ import typing as t
 from collections.abc import Collection, Container, Mapping, Sequence
 
 from ansible import constants as C
-from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.utils.display import Display
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import revoking
@@ -105,6 +104,7 @@ ARGUMENTS = {
             "contact": contact.OPTION,
             "error_page_template": {"type": "str"},
             "shutdown_timeout": {"type": "int", "default": 60},
+            "restart": {"type": "bool"},
             "textfile_dir": {"type": "path"},
             "crl_url": {"type": "str"},
             "crl_urls": {"type": "dict", "default": {}},
@@ -162,16 +162,6 @@ class ActionModule(PackageAction):
         services = inventory_reader().services(self._host, given, base_dir(self._task_vars))
         bring = self._bring_crl if arguments["crl_only"] else self._bring_all
         return bring(services)
-
-    @functools.cached_property
-    def _restart(self) -> bool | None:
-        """The role's ``mtls_nginx_restart``, None without the role.
-
-        No argument of the task: each one that Ansible fills in costs every host some milliseconds.
-        """
-        value = self._task_vars.get("mtls_nginx_restart")
-        value = self._templar.template(value) if isinstance(value, str) else value
-        return None if value is None else boolean(value)
 
     def _watch(self) -> heard.Watch | None:
         """Return whom the host tells when the controller does not come any more, None for nobody."""
@@ -301,14 +291,7 @@ class ActionModule(PackageAction):
         offers: Mapping[str, Sequence[Offer]],
     ) -> dict[str, t.Any]:
         """Put in place what differs."""
-        nginx = _nginx_host(
-            facts,
-            self._arguments,
-            base_dir(self._task_vars),
-            self._host,
-            restart=self._restart,
-            stand_ins=choice.stand_ins,
-        )
+        nginx = _nginx_host(facts, self._arguments, base_dir(self._task_vars), self._host, choice.stand_ins)
         upstream_cas = self._upstream_cas(services)
         wanted = host_files(nginx, services, publications, TEMPLATE_DIR, C.DEFAULT_LOCAL_TMP, upstream_cas, offers)
         wanted.reload = bool(choice.stale)
@@ -451,7 +434,7 @@ class ActionModule(PackageAction):
             services,
             self._arguments["shutdown_timeout"],
             self._arguments["textfile_dir"],
-            restart=self._restart,
+            restart=self._arguments["restart"],
         )
         options = {
             "test": False,
@@ -584,13 +567,7 @@ def _merged(result: dict[str, t.Any], later: dict[str, t.Any]) -> dict[str, t.An
 
 
 def _nginx_host(
-    facts: dict[str, t.Any],
-    arguments: dict[str, t.Any],
-    base: str | None,
-    host: str,
-    *,
-    restart: bool | None,
-    stand_ins: Collection[str],
+    facts: dict[str, t.Any], arguments: dict[str, t.Any], base: str | None, host: str, stand_ins: Collection[str]
 ) -> NginxHost:
     template = arguments["error_page_template"]
     server = arguments["crl_server"]
@@ -601,7 +578,7 @@ def _nginx_host(
         log_dir=os.path.normpath(arguments["log_dir"]),
         directives=facts["directives"] or {},
         shutdown_timeout=arguments["shutdown_timeout"],
-        restart=restart,
+        restart=arguments["restart"],
         textfile_dir=arguments["textfile_dir"],
         error_pages=arguments["error_pages"],
         name_servers=facts["name_servers"],

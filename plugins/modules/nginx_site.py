@@ -11,10 +11,9 @@ description:
   - Renders on the controller what a host should have - C(ca.crt), C(crl.pem), the maps, and a server block or a snippet
     for each service - and passes it to M(mtls.nginx.nginx_config), which installs it in one transaction.
   - Reads the certificates of the clients on an allow list from the authority's directory on the controller.
-    Private keys of clients and of the CA stay there.
-  - If nothing differs, the host is asked once only. The role P(mtls.nginx.server#role) uses it. The role's variable
-    C(mtls_nginx_restart), where it is set, is passed to O(mtls.nginx.nginx_config#module:restart), as V(false) if no
-    service is left.
+    The private key of the CA stays there, and those of clients, except one that a service's C(upstream_tls.client)
+    names, and sealed C(.p12) files where clients renew through the gate (C(self_renewal)).
+  - If nothing differs, the host is asked once only. The role P(mtls.nginx.server#role) uses it.
   - Installs no CRL that has expired or soon will, that another CA signed, or that contains anything but a CRL.
   - Fails, in check mode too, instead of installing another CA than the host trusts, a CRL that is older than its own,
     has its number and another content, or lacks a certificate that is still valid, and a CRL or CA that is not valid by
@@ -83,6 +82,9 @@ options:
         description: Passed to O(mtls.nginx.nginx_config#module:shutdown_timeout), as 0 if no service is left.
         type: int
         default: 60
+      restart:
+        description: Passed to O(mtls.nginx.nginx_config#module:restart), as V(false) if no service is left.
+        type: bool
       textfile_dir:
         description:
           - Folder of the node exporter's textfile collector on the host. The expiry dates of the CRL and the

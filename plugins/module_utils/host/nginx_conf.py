@@ -325,7 +325,10 @@ def listens(configuration: Configuration) -> list[ListenSocket]:
 
 def has_overlaps(configuration: Configuration) -> bool:
     """Tell whether something listens on every address of a port, and something on a single one."""
-    found = {(listen.port, listen.ipv6, bool(listen.host)) for listen in listens(configuration)}
+    # Each only once: many services share a few sockets, and this is looked at on each run.
+    values = {each.directive.args[0].value for each in configuration.find("listen") if each.directive.args}
+    sockets = filter(None, (_listen(value, True, "") for value in values))
+    found = {(listen.port, listen.ipv6, bool(listen.host)) for listen in sockets}
     return any((port, ipv6, not narrow) in found for port, ipv6, narrow in found)
 
 

@@ -67,11 +67,11 @@ def bring(tmp_path, pki, monkeypatch):
     clients = {"mtls_clients": [{"name": "phone"}], "mtls_ca_dir": str(pki.path), "mtls_services": [WEB]}
     controller = Controller(tmp_path / "site", {"nas": clients})
 
-    def run(facts=None, placed=None, *, check=False, variables=(), **options):
+    def run(facts=None, placed=None, *, check=False, **options):
         given = {"authority": str(pki.path), "services": [WEB], **options}
-        action, known = controller.action("nginx_site", check=check, **given)
+        action, variables = controller.action("nginx_site", check=check, **given)
         heard = host_says(action, nginx_facts=facts or facts_of_a_host(), nginx_config=placed or PLACED)
-        return action.run(task_vars={**known, **dict(variables)}), heard
+        return action.run(task_vars=variables), heard
 
     return run
 
@@ -94,8 +94,8 @@ def fingerprints(sent: dict) -> dict[str, str | None]:
 
 
 @pytest.mark.parametrize(("value", "sent"), [(None, None), (True, True), (False, False), ("no", False)])
-def test_whether_systemd_starts_nginx_again_is_the_variable_of_the_role(bring, warned, value, sent):
-    _done, heard = bring(variables={} if value is None else {"mtls_nginx_restart": value})
+def test_whether_systemd_starts_nginx_again_is_left_alone_unless_it_is_said(bring, warned, value, sent):
+    _done, heard = bring(settings={} if value is None else {"restart": value})
     assert (heard[0][1]["compare"]["restart"], heard[1][1]["restart"]) == (sent, sent)
 
 

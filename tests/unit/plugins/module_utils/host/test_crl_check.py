@@ -109,6 +109,6 @@ def test_openssl_is_missing(authority, held, monkeypatch, tmp_path):
 
 
 def test_what_is_no_longer_listed(authority, held):
-    new = authority.crl.encode()
-    assert crl_check.no_longer_listed(held, new) == list(certificates.revoked(new)[0][1])
-    assert crl_check.no_longer_listed(new, held) == []
+    more = authority.crl.encode()
+    assert crl_check.no_longer_listed(held, more) == list(certificates.revoked(more)[0][1])
+    assert crl_check.no_longer_listed(more, held) == []

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from ansible_collections.mtls.nginx.plugins.module_utils.host import nginx_conf
@@ -241,3 +243,14 @@ def test_statements_know_their_line_and_their_server_block(conf):
     assert included.server is not None
     assert included.server == around.server
     assert next(configuration.find("ssl_session_cache")).server is None
+
+
+def test_what_is_quoted_is_read_as_it_was():
+    """And a backslash is doubled only where nginx would take it for an escape: gixy-ng reads expressions literally."""
+    for length in range(5):
+        for letters in itertools.product("\\\"'trnxS$", repeat=length):
+            text = "".join(letters)
+            (directive,) = nginx_conf.parse(f"map {nginx_conf.nginx_quote(text)};")
+            assert directive.values == [text]
+    assert nginx_conf.nginx_quote(r"~^\S+\.lan\z") == r'"~^\S+\.lan\z"'
+    assert nginx_conf.nginx_quote("a\\") == '"a\\\\"'

@@ -71,7 +71,7 @@ def test_what_is_no_access_is_refused(access, before):
 
 
 def test_a_subject_on_a_list_is_told_as_it_stands(access):
-    before = access(WEB)
-    after = access({**WEB, "allow": ["phone", {"dn": "CN=a+UID=7,O=Acme"}]})
-    assert "+ `CN=a+UID=7,O=Acme`" in markdown(before, after)
-    assert "`CN=a+UID=7,O=Acme` (off the list)" in markdown(after, before)
+    without = access(WEB)
+    listed = access({**WEB, "allow": ["phone", {"dn": "CN=a+UID=7,O=Acme"}]})
+    assert "+ `CN=a+UID=7,O=Acme`" in markdown(without, listed)
+    assert "`CN=a+UID=7,O=Acme` (off the list)" in markdown(listed, without)
