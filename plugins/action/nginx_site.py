@@ -226,9 +226,9 @@ class ActionModule(PackageAction):
         answer = TrustAnswer.of(facts["trust"], before, now)
         if about_clock := check(self._host, answer, standings, now, replace_authority=replace_authority):
             display.warning(about_clock)
-        result = self._bring(services, publications, standings, facts)
+        result, choice = self._bring(services, publications, standings, facts)
         if not result.get("failed"):
-            result = self._have_crl_fetched(facts, services, result)
+            result = self._concluded(self._have_crl_fetched(facts, services, result), choice)
         refused = {name: who for publication in publications.values() for name, who in publication.refused.items()}
         said = {name: facts[name] for name in ("installed", "systemd", "away")}
         return {**result, **said, "refused": refused}
@@ -239,28 +239,31 @@ class ActionModule(PackageAction):
         publications: dict[str, Publication],
         standings: list[Standing],
         facts: dict[str, t.Any],
-    ) -> dict[str, t.Any]:
-        """Put everything in place, with certificates that have to be obtained first in a transaction of their own."""
+    ) -> tuple[dict[str, t.Any], own_certificates.Choice]:
+        """Put everything in place, with certificates that have to be obtained first in a transaction of their own.
+
+        Returns the result, and what is served in the end.
+        """
         choice = self._choose(services, publications, facts)
         offers = self._renewals(services).offers(lambda: read_plan(self._task_vars))
         result = self._transact(services, publications, standings, facts, choice, offers)
         abandoned = (facts["acme"] or {}).get("abandoned", [])
         if result.get("failed") or not (choice.due or choice.stale or abandoned):
-            return self._concluded(result, choice)
+            return result, choice
         if self._task.check_mode:
             due = [f"a certificate for {service.name} would be obtained" for service in choice.due]
             message = "; ".join([result["message"], *due])
-            return self._concluded({**result, "changed": True, "message": message}, choice.to_be_obtained())
+            return {**result, "changed": True, "message": message}, choice.to_be_obtained()
         failures: dict[str, str] = {}
         if choice.due or abandoned:
             answer = self._have_obtained(choice.due, abandoned)
             if answer.get("failed"):
-                return answer
+                return answer, choice
             failures = {failure: f"host {self._host}, {failure}" for failure in answer["failures"]}
             result = _merged(result, answer)
         looked = self._look(services, standings)
         if looked.get("failed"):
-            return looked
+            return looked, choice
         again = self._choose(services, publications, looked["nginx"])
         again.failures.update(failures)
         if choice.due:
@@ -273,7 +276,7 @@ class ActionModule(PackageAction):
                 f"host {self._host}, service {name}: another certificate than that in {path} is served, also after a"
                 " reload; see which program or server block answers there"
             )
-        return self._concluded(result, again)
+        return result, again
 
     def _choose(
         self, services: list[Service], publications: dict[str, Publication], facts: dict[str, t.Any]

@@ -67,10 +67,11 @@ def bring(tmp_path, pki, monkeypatch):
     clients = {"mtls_clients": [{"name": "phone"}], "mtls_ca_dir": str(pki.path), "mtls_services": [WEB]}
     controller = Controller(tmp_path / "site", {"nas": clients})
 
-    def run(facts=None, placed=None, *, check=False, **options):
+    def run(facts=None, placed=None, fetching=None, *, check=False, **options):
         given = {"authority": str(pki.path), "services": [WEB], **options}
         action, variables = controller.action("nginx_site", check=check, **given)
-        heard = host_says(action, nginx_facts=facts or facts_of_a_host(), nginx_config=placed or PLACED)
+        answers = {"nginx_facts": facts or facts_of_a_host(), "nginx_config": placed or PLACED}
+        heard = host_says(action, **answers, nginx_crl_fetch=fetching)
         return action.run(task_vars=variables), heard
 
     return run
@@ -128,6 +129,17 @@ def test_files_are_sent_where_something_differs_and_only_there(bring, warned):
     ):
         _done, heard = bring(facts_of_a_host(**{"comparison": compared, **facts}))
         assert heard[-1][0] == "nginx_config"
+
+
+def test_what_is_wrong_with_a_certificate_keeps_nothing_else_back(bring):
+    unfit = {**GOOD, "state": "unfit", "why": "/etc/ssl/web.crt: expired on 2026-01-01"}
+    fetching = {"changed": True, "message": "the CRL is fetched", "warnings": []}
+    facts = facts_of_a_host(certificates={"web": unfit})
+    done, heard = bring(facts, fetching=fetching, settings={"crl_url": "https://crl.lan/crl.pem"})
+    assert [name for name, _options in heard] == ["nginx_facts", "nginx_config", "nginx_crl_fetch"]
+    assert done["failed"]
+    assert done["msg"].startswith("host nas, service web: /etc/ssl/web.crt: expired on 2026-01-01; it is still served")
+    assert done["message"].endswith("the CRL is fetched")
 
 
 def test_without_nginx(bring):
