@@ -138,7 +138,8 @@ packages:
 	@tests/packages.sh
 
 packages-integration:
-	@tests/packages.sh chromium default-jre-headless libnss3-tools goaccess lnav monitoring-plugins-basic
+	@tests/packages.sh certbot chromium default-jre-headless goaccess iproute2 libnss3-tools lnav \
+	    monitoring-plugins-basic pebble
 
 $(VENV)/.controller: requirements/controller.txt
 	requirements/venv.sh $(VENV)

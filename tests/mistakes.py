@@ -102,9 +102,15 @@ IN_THE_INVENTORY: Mapping[str, Callable[[Variables], None]] = {
         mtls_ca_passphrase=20261129
     ),
     "mtls_ca_subject is not a dictionary; write it as name: value": _set(mtls_ca_subject="CN=My CA, O=Home"),
-    "mtls_services, item 1 (nas), certificate is not a dictionary": _service(certificate="/etc/ssl/nas.pem"),
-    "mtls_services, item 1 (nas): missing required arguments: key (in certificate)": _service(
-        certificate={"path": "/etc/ssl/nas.pem"}
+    "service nas: certificate is neither acme nor a dictionary; write certificate: acme, or path and key": _service(
+        certificate="/etc/ssl/nas.pem"
+    ),
+    "service nas: certificate: key is missing; give path and key": _service(certificate={"path": "/etc/ssl/nas.pem"}),
+    "service nas: certificate: acme cannot get a certificate for *.nas.lan, since http-01": _service(
+        certificate="acme", server_names=["*.nas.lan"]
+    ),
+    "service nas: certificate: acme needs public host names, and 192.0.2.1 is none": _service(
+        certificate="acme", server_names=["192.0.2.1"]
     ),
     "mtls_clients, item 3 (watch): days is not a whole number": _client(name="watch", days="1 year"),
     "value of state must be one of: present, revoked, got: absent": _client(name="watch", state="absent"),
@@ -170,8 +176,7 @@ IN_A_RUN = (
     "port … is held by …",
     "nginx rejects this host's configuration as it is",
     "does not include …conf.d/mtls.conf: put the line",
-    'cannot load certificate "…none.pem"',
-    "key values mismatch",
+    "is not the one of this certificate, so a certificate by the authority stands in",
     # What one run is told
     "Say what to revoke, with -e mtls_revoke=NAME",
     "'phon': the authority in … has no client, serial or fingerprint like this, … did you mean 'phone'?",

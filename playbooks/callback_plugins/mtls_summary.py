@@ -49,6 +49,7 @@ _FILES = (
     (r"snippets/mtls-(?P<service>[^/]+)\.conf$", "snippet"),
     (r"server-certs/(?P<service>[^/]+)\.crt$", "server certificate"),
     (r"server-certs/(?P<service>[^/]+)\.key$", "server key"),
+    (r"server-certs/acme-deploy-hook$", "certbot's deploy hook"),
     (r"conf\.d/mtls\.conf$", "who may enter"),
     (r"client-certs/(?:[^/]+/)?ca\.crt$", "CA"),
     (r"nginx\.service\.d/10-mtls-nginx\.conf$", "restart after a failure"),
@@ -82,6 +83,7 @@ class HostReport:
     not_asked: list[tuple[str, str]] = field(default_factory=list)  # service, why
     asked_from: list[tuple[str, str]] = field(default_factory=list)  # service, why from the host itself
     unanswered: list[tuple[str, str]] = field(default_factory=list)  # service, why nobody sees a page
+    stand_ins: list[tuple[str, str]] = field(default_factory=list)  # service, why the authority's certificate is served
 
     def take_site(self, result: Mapping[str, t.Any]) -> None:
         """Take what the task ``nginx_site`` ended with."""
@@ -92,6 +94,8 @@ class HostReport:
         self.unguarded = [(item["service"], item["path"]) for item in result.get("unguarded") or []]
         self.elsewhere = [(item["service"], item["why"]) for item in result.get("elsewhere") or []]
         self.handover = result.get("handover")
+        self.stand_ins = list((result.get("stand_ins") or {}).items())
+        self.changes += [(service, "certificate", "obtained") for service in result.get("obtained") or []]
         if access := result.get("access"):
             self.access = [access_plan.Change.of_result(change) for change in access["changes"]]
             self.compared, self.authorities = access["compared"], access["authorities"]
@@ -114,7 +118,7 @@ class HostReport:
     def quiet(self) -> bool:
         """Whether there is nothing to be told but that all is well."""
         told = self.changes or self.installed or self.failure or self.unguarded or self.elsewhere
-        told = told or self.not_asked or self.asked_from or self.unanswered
+        told = told or self.not_asked or self.asked_from or self.unanswered or self.stand_ins
         return not told and all(attempt["ok"] for attempt in self.attempts or [])
 
     def lines(self, *, check: bool) -> list[str]:
@@ -137,7 +141,7 @@ class HostReport:
         told += [f"{service}: NOT AT EVERY ADDRESS: {why}" for service, why in self.elsewhere]
         told += [f"{service}: NOT ASKED: {why}" for service, why in self.not_asked]
         told += [f"{service}: asked from the host itself, {why}; {NO_KEYS}" for service, why in self.asked_from]
-        told += [f"{service}: {why}" for service, why in self.unanswered]
+        told += [f"{service}: {why}" for service, why in [*self.unanswered, *self.stand_ins]]
         if self.handover:
             told.append(self.handover)
         if self.installed:
@@ -329,12 +333,15 @@ class CallbackModule(CallbackBase):
         self._authorities += [_filled(f"WARNING: {said_of_return(name)}") for name in values.get("coming_back") or ()]
 
     def v2_runner_on_failed(self, result: t.Any, ignore_errors: bool = False) -> None:
-        """Note why a host failed, and what its probe saw."""
+        """Note why a host failed, what was done there all the same, and what its probe saw."""
         if ignore_errors:
             return
         report = self._reports.setdefault(result._host.get_name(), HostReport())
         if result._task.action == "mtls.nginx.tls_probe" and result._result.get("attempts"):
             report.take_probe(result._result)
+        if result._task.action == "mtls.nginx.nginx_site" and "files" in result._result:
+            # All was done, and a certificate of the host's own is no good.
+            report.take_site(result._result)
         report.failure = printable(_why(result._result))
 
     def v2_runner_on_unreachable(self, result: t.Any) -> None:

@@ -16,7 +16,7 @@ from ansible.errors import AnsibleError
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common import probe, times
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
-from ansible_collections.mtls.nginx.plugins.module_utils.site import answers, evidence, pages
+from ansible_collections.mtls.nginx.plugins.module_utils.site import answers, evidence, pages, served_certificate
 from ansible_collections.mtls.nginx.plugins.module_utils.site.diagnosis import Diagnosis, HostState, Reality, diagnose
 from ansible_collections.mtls.nginx.plugins.module_utils.site.host_paths import gate_files
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service
@@ -62,8 +62,10 @@ class ActionModule(HostAction):
             return self._of_snippet(found, found.service, arguments, address)
         # Before the host is looked at, so that its log has this request too.
         answer = _ask(found, found.service.target(address))
-        _gate, state, trouble = self._look(found, arguments)
+        gate, state, trouble = self._look(found, arguments)
+        served = served_certificate.of(found.service, self._host, found.record.path, [answer], times.now())
         return Reality(
+            served=served and served.words(gate["certificate"] if gate else None),
             now=times.now(),
             host=state,
             trouble=trouble,

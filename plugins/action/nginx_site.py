@@ -9,7 +9,7 @@ import functools
 import os
 import time
 import typing as t
-from collections.abc import Container
+from collections.abc import Collection, Container, Mapping, Sequence
 
 from ansible import constants as C
 from ansible.utils.display import Display
@@ -31,6 +31,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site import (
     answers,
     crl_program,
     host_paths,
+    own_certificates,
     upstream_tls,
 )
 from ansible_collections.mtls.nginx.plugins.module_utils.site.host_files import (
@@ -38,6 +39,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.host_files import 
     crl_files,
     host_files,
     load_templates,
+    textfile,
     to_compare,
 )
 from ansible_collections.mtls.nginx.plugins.module_utils.site.host_paths import TrustPaths
@@ -66,6 +68,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.publication import
     publish_crl,
     rehearse,
 )
+from ansible_collections.mtls.nginx.plugins.module_utils.site.renewals import Offer
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service
 from ansible_collections.mtls.nginx.plugins.module_utils.site.standing import (
     Standing,
@@ -75,7 +78,6 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.standing import (
     guard_options,
     may_forget,
 )
-from ansible_collections.mtls.nginx.plugins.plugin_utils.host_action import HostAction
 from ansible_collections.mtls.nginx.plugins.plugin_utils.hostvars import (
     TEMPLATE_DIR,
     authorities_of,
@@ -83,6 +85,7 @@ from ansible_collections.mtls.nginx.plugins.plugin_utils.hostvars import (
     inventory_reader,
     read_plan,
 )
+from ansible_collections.mtls.nginx.plugins.plugin_utils.package_action import PackageAction
 from ansible_collections.mtls.nginx.plugins.plugin_utils.renewal_offers import RenewalOffers
 
 ARGUMENTS = {
@@ -109,6 +112,7 @@ ARGUMENTS = {
             "self_renewal": {"type": "bool", "default": False},
             "host_notify_command": {"type": "list", "elements": "str", "default": []},
             "upkeep_warn_days": {"type": "int", "default": 3},
+            "acme": {"type": "dict"},
             "crl_server": {
                 "type": "dict",
                 "options": {
@@ -146,10 +150,13 @@ VARIABLES = {
             "self_renewal",
             "host_notify_command",
             "upkeep_warn_days",
+            "acme",
         )
     },
 }
 _CRL_SERVER = ("host", "server_name", "port")
+# What the last of several steps has found.
+_LAST = ("snippet_gates", "unguarded", "elsewhere", "nginx")
 
 display = Display()
 
@@ -160,7 +167,7 @@ def load() -> None:
     load_templates(TEMPLATE_DIR, C.DEFAULT_LOCAL_TMP)
 
 
-class ActionModule(HostAction):
+class ActionModule(PackageAction):
     """Renders the files on the controller, where the authority is.
 
     The module ``nginx_facts`` looks at the host. Only where something differs, ``nginx_config`` is called to change it.
@@ -176,11 +183,12 @@ class ActionModule(HostAction):
             **settings,
             "conf_path": os.path.normpath(settings["conf_path"]),
         }
-        services = inventory_reader().services(
-            self._host,
-            {"mtls_services": arguments["services"], "mtls_self_renewal": settings["self_renewal"]},
-            base_dir(self._task_vars),
-        )
+        given = {
+            "mtls_services": arguments["services"],
+            "mtls_self_renewal": settings["self_renewal"],
+            "mtls_acme": settings["acme"],
+        }
+        services = inventory_reader().services(self._host, given, base_dir(self._task_vars))
         bring = self._bring_crl if arguments["crl_only"] else self._bring_all
         return bring(services)
 
@@ -260,14 +268,84 @@ class ActionModule(HostAction):
         answer = TrustAnswer.of(facts["trust"], before, now)
         if about_clock := check(self._host, answer, standings, now, replace_authority=replace_authority):
             display.warning(about_clock)
-        nginx = _nginx_host(facts, self._arguments, base_dir(self._task_vars), self._host)
-        upstream_cas = self._upstream_cas(services)
+        result, choice = self._bring(services, publications, standings, facts)
+        if not result.get("failed"):
+            result = self._concluded(self._have_crl_fetched(facts, services, result), choice)
+        refused = {name: who for publication in publications.values() for name, who in publication.refused.items()}
+        said = {name: facts[name] for name in ("installed", "systemd", "away")}
+        return {**result, **said, "refused": refused}
+
+    def _bring(
+        self,
+        services: list[Service],
+        publications: dict[str, Publication],
+        standings: list[Standing],
+        facts: dict[str, t.Any],
+    ) -> tuple[dict[str, t.Any], own_certificates.Choice]:
+        """Put everything in place, with certificates that have to be obtained first in a transaction of their own.
+
+        Returns the result, and what is served in the end.
+        """
+        choice = self._choose(services, publications, facts)
         offers = self._renewals(services).offers(lambda: read_plan(self._task_vars))
+        result = self._transact(services, publications, standings, facts, choice, offers)
+        abandoned = (facts["acme"] or {}).get("abandoned", [])
+        if result.get("failed") or not (choice.due or choice.stale or abandoned):
+            return result, choice
+        if self._task.check_mode:
+            due = [f"a certificate for {service.name} would be obtained" for service in choice.due]
+            message = "; ".join([result["message"], *due])
+            return {**result, "changed": True, "message": message}, choice.to_be_obtained()
+        failures: dict[str, str] = {}
+        if choice.due or abandoned:
+            answer = self._have_obtained(choice.due, abandoned)
+            if answer.get("failed"):
+                return answer, choice
+            failures = {failure: f"host {self._host}, {failure}" for failure in answer["failures"]}
+            result = _merged(result, answer)
+        looked = self._look(services, standings)
+        if looked.get("failed"):
+            return looked, choice
+        again = self._choose(services, publications, looked["nginx"])
+        again.failures.update(failures)
+        if choice.due:
+            later = self._transact(services, publications, standings, looked["nginx"], again, offers)
+            result = _merged(result, later)
+        still = again.stale & choice.stale - {service.name for service in choice.due}
+        for name in sorted(still):
+            path = looked["nginx"]["certificates"][name]["path"]
+            again.failures[name] = (
+                f"host {self._host}, service {name}: another certificate than that in {path} is served, also after a"
+                " reload; see which program or server block answers there"
+            )
+        return result, again
+
+    def _choose(
+        self, services: list[Service], publications: dict[str, Publication], facts: dict[str, t.Any]
+    ) -> own_certificates.Choice:
+        known = {name for publication in publications.values() for name in publication.credentials}
+        return own_certificates.choose(self._host, self._conf_dir, services, facts, known)
+
+    def _transact(
+        self,
+        services: list[Service],
+        publications: dict[str, Publication],
+        standings: list[Standing],
+        facts: dict[str, t.Any],
+        choice: own_certificates.Choice,
+        offers: Mapping[str, Sequence[Offer]],
+    ) -> dict[str, t.Any]:
+        """Put in place what differs."""
+        nginx = _nginx_host(facts, self._arguments, base_dir(self._task_vars), self._host, choice.stand_ins)
+        upstream_cas = self._upstream_cas(services)
         wanted = host_files(nginx, services, publications, TEMPLATE_DIR, C.DEFAULT_LOCAL_TMP, upstream_cas, offers)
-        unchanged = _unchanged(facts, wanted)
+        wanted.reload = bool(choice.stale)
+        unchanged = None if wanted.reload else _unchanged(facts, wanted)
         held = None
         if unchanged is None:
-            result = self._put_in_place(services, wanted, standings, replace_authority=replace_authority)
+            result = self._put_in_place(
+                services, wanted, standings, replace_authority=self._arguments["replace_authority"]
+            )
             held = result.get("access")
             if result.get("failed") and "_hash_" in result.get("msg", ""):
                 result["msg"] += hash_advice(result["msg"], nginx, services, publications) or ""
@@ -278,13 +356,39 @@ class ActionModule(HostAction):
                 display.warning(snippet.warning)
         if not result.get("failed"):
             result["access"] = self._access(services, held, wanted)
-            result = self._have_crl_fetched(facts, services, wanted, result)
-        refused = {name: who for publication in publications.values() for name, who in publication.refused.items()}
-        said = {name: facts[name] for name in ("installed", "systemd", "away")}
-        return {**result, **said, "refused": refused}
+        return result
+
+    def _have_obtained(self, due: list[Service], abandoned: list[str]) -> dict[str, t.Any]:
+        """Have certbot obtain and forget certificates, and install it before that where it is missing."""
+        options = {
+            "orders": own_certificates.orders(self._conf_dir, due),
+            "forget": abandoned,
+            "hook": host_paths.acme_hook(self._conf_dir),
+        }
+        answer = self._ask("nginx_acme", options, answers.NGINX_ACME)
+        if answer.get("failed") or answer["installed"] or not due:
+            return answer
+        installed = self._install("certbot", "certbot, which certificate: acme needs,")
+        if installed.get("failed"):
+            return installed
+        answer = self._ask("nginx_acme", options, answers.NGINX_ACME)
+        if not (answer.get("failed") or answer["installed"]):
+            raise MtlsError(f"host {self._host}: the package certbot is installed, and there is no program certbot")
+        return answer
+
+    def _concluded(self, result: dict[str, t.Any], choice: own_certificates.Choice) -> dict[str, t.Any]:
+        """Return the result with what is to be told of certificates of the host's own."""
+        if result.get("failed"):
+            return result
+        for service, note in choice.notes.items():
+            display.warning(f"host {self._host}, service {service}: {note}")
+        result = {**result, "stand_ins": choice.notes}
+        if choice.failures:
+            result.update(failed=True, msg="; ".join(choice.failures.values()))
+        return result
 
     def _have_crl_fetched(
-        self, facts: dict[str, t.Any], services: list[Service], wanted: HostFiles, result: dict[str, t.Any]
+        self, facts: dict[str, t.Any], services: list[Service], result: dict[str, t.Any]
     ) -> dict[str, t.Any]:
         """Install or remove what fetches the CRL, where that differs; return the result with it."""
         program = crl_program.program_files(
@@ -293,7 +397,7 @@ class ActionModule(HostAction):
             self._crl_urls(services),
             minutes=self._arguments["crl_fetch_minutes"],
             nginx=self._where,
-            textfile=wanted.textfile,
+            textfile=textfile(self._conf_dir, services, self._arguments["textfile_dir"]),
             watch=self._watch(),
         )
         there = facts["crl_fetch"]
@@ -352,7 +456,7 @@ class ActionModule(HostAction):
             }
         plans = read_plan(self._task_vars)
         return {
-            trust: rehearse(path, self._host, entered, plans[path].clients if path in plans else [])
+            trust: rehearse(path, self._host, entered, *_planned(plans.get(path)))
             for trust, (path, entered) in authorities.items()
         }
 
@@ -486,7 +590,30 @@ def _unchanged(facts: dict[str, t.Any], wanted: HostFiles) -> TransactionOutcome
     )
 
 
-def _nginx_host(facts: dict[str, t.Any], arguments: dict[str, t.Any], base: str | None, host: str) -> NginxHost:
+def _planned(plan: AuthorityPlan | None) -> tuple[list[dict[str, t.Any]], list[dict[str, t.Any]]]:
+    """Return the clients and the servers of an authority's plan."""
+    return (plan.clients, plan.servers) if plan else ([], [])
+
+
+def _merged(result: dict[str, t.Any], later: dict[str, t.Any]) -> dict[str, t.Any]:
+    """Return what two steps did, one after the other. Who may enter, the first one has decided."""
+    if later.get("failed"):
+        return later
+    both = {**result, **{name: later[name] for name in _LAST if name in later}}
+    for name in ("changed", "reloaded", "started"):
+        both[name] = bool(result[name] or later.get(name))
+    for name in ("files", "warnings", "diff"):
+        if found := [*(result.get(name) or ()), *(later.get(name) or ())]:
+            both[name] = found
+    both["handover"] = result.get("handover") or later.get("handover")
+    both["obtained"] = obtained = [*result.get("obtained", ()), *later.get("obtained", ())]
+    said = f"certificates obtained for {', '.join(obtained)}" if later.get("obtained") else later.get("message")
+    return {**both, "message": "; ".join(filter(None, [result["message"], said]))}
+
+
+def _nginx_host(
+    facts: dict[str, t.Any], arguments: dict[str, t.Any], base: str | None, host: str, stand_ins: Collection[str]
+) -> NginxHost:
     template = arguments["error_page_template"]
     server = arguments["crl_server"]
     return NginxHost(
@@ -508,4 +635,7 @@ def _nginx_host(facts: dict[str, t.Any], arguments: dict[str, t.Any], base: str 
         if server and server["host"] == host
         else None,
         error_page_template=template and beside_inventory("mtls_error_page_template", template, base),
+        stand_ins=stand_ins,
+        binary=arguments["binary"],
+        python=facts["python"],
     )

@@ -10,9 +10,9 @@ import typing as t
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-from ansible_collections.mtls.nginx.plugins.module_utils.common import probe
+from ansible_collections.mtls.nginx.plugins.module_utils.common import probe, times
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
-from ansible_collections.mtls.nginx.plugins.module_utils.site import answers, pages, probe_places
+from ansible_collections.mtls.nginx.plugins.module_utils.site import answers, pages, probe_places, served_certificate
 from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import authority_path
 from ansible_collections.mtls.nginx.plugins.module_utils.site.kept_out import advice
 from ansible_collections.mtls.nginx.plugins.module_utils.site.known_variables import FROM_HOST, check_probe_from
@@ -67,6 +67,7 @@ class ActionModule(HostAction):
                 "not_asked": [],
                 "asked_from": [],
                 "unanswered": [],
+                "certificates": [],
             }
         host, task_vars = self._host, self._task_vars
         services = inventory_reader().services(host, {"mtls_services": arguments["services"]}, base_dir(task_vars))
@@ -84,6 +85,7 @@ class ActionModule(HostAction):
         not_asked: list[dict[str, str]] = []
         asked_from: list[dict[str, str]] = []
         unanswered: list[dict[str, str]] = []
+        certificates: list[served_certificate.Served] = []
         for service in present:
             if why := probe_places.not_asked(service, wanted, away):
                 not_asked.append({"service": service.name, "why": why})
@@ -98,6 +100,7 @@ class ActionModule(HostAction):
             if cause:
                 address = service.probe_address or service.local_address
             ours = [SnippetTarget(service.name, service.target(address))]
+            outcomes: list[probe.ProbeOutcome] = []
             for place in targets(service, gates, address) if service.snippet else ours:
                 why = None
                 found: list[tuple[Question, probe.ProbeOutcome]] = []
@@ -109,6 +112,7 @@ class ActionModule(HostAction):
                         place = SnippetTarget(service.name, service.target(service.local_address))
                 if cause is None:
                     asked += found
+                    outcomes += [outcome for _question, outcome in found]
                 else:
                     why = place.why
                     by_host += self._asked_by_host(place, service, witnesses)
@@ -121,6 +125,9 @@ class ActionModule(HostAction):
                 trouble = None if arguments["crl_only"] else _ask_page(service, witnesses[service.authority], found)
                 if trouble is not None:
                     unanswered.append({"service": service.name, "why": trouble.text})
+            path = authority_path(service.authority or arguments["authority"], base_dir(task_vars))
+            if served := served_certificate.of(service, host, path, outcomes, times.now()):
+                certificates.append(served)
         # Nothing was reloaded: whoever answered once speaks for all of nginx's workers.
         stale = {each.question: each for each in ask_again(asked)} if arguments["reloaded"] else {}
         asked = [(question, stale[question].outcome if question in stale else outcome) for question, outcome in asked]
@@ -131,6 +138,7 @@ class ActionModule(HostAction):
             "not_asked": not_asked,
             "asked_from": asked_from,
             "unanswered": unanswered,
+            "certificates": [served.as_result() for served in certificates],
         }
         snippets = {service.name for service in present if service.snippet}
         wrong = [
@@ -142,6 +150,8 @@ class ActionModule(HostAction):
             for question, outcome in asked
             if not outcome.ok
         ]
+        if not arguments["crl_only"]:
+            wrong += [_said(served) for served in certificates if served.trouble or served.is_another]
         if wrong:
             kept_out = advice(outcome for _question, outcome in asked if not outcome.ok)
             result.update(failed=True, msg=f"host {host}, {'; '.join(wrong)}{kept_out}")
@@ -209,6 +219,15 @@ def _where(question: Question, outcome: probe.ProbeOutcome) -> str:
         return ""
     where = f" (at {question.target.address}:{question.target.port}"
     return f"{where}; if that is not where the service is reached, set its probe_address, or mtls_probe_from)"
+
+
+def _said(served: served_certificate.Served) -> str:
+    if served.trouble:
+        return f"service {served.service}: the certificate that it serves ({served.issuer}) {served.trouble}"
+    return (
+        f"service {served.service}: it does not serve the certificate that the authority has issued, but one by"
+        f" {served.issuer}; see which program answers there, or reload nginx"
+    )
 
 
 def _ask_page(

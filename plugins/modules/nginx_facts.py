@@ -80,6 +80,60 @@ options:
             type: list
             elements: str
             default: []
+      certificates:
+        description: Server certificates of the host's own that services want, for RV(nginx.certificates).
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          service:
+            description: Name of the service.
+            type: str
+            required: true
+          path:
+            description: The certificate.
+            type: path
+            required: true
+          key:
+            description: Its private key.
+            type: path
+            required: true
+          server_names:
+            description: The names that it must be for.
+            type: list
+            elements: str
+            default: []
+          server_block:
+            description: The service's file.
+            type: path
+            required: true
+          address:
+            description: Where the service is asked for the certificate that it serves.
+            type: str
+            default: 127.0.0.1
+          port:
+            description: On which port.
+            type: int
+          server_name:
+            description: For which name.
+            type: str
+            default: ""
+          proxy_protocol:
+            description: Whether it expects the PROXY protocol.
+            type: bool
+            default: false
+      acme:
+        description: Which certificates certbot is to have for this nginx, for RV(nginx.acme).
+        type: dict
+        suboptions:
+          hook:
+            description: The program that certbot runs when it has renewed one. By it, ours are known.
+            type: path
+            required: true
+          lineages:
+            description: Addresses of ACME directories by certbot's names of certificates.
+            type: dict
+            default: {}
   expected:
     description:
       - Files of CA certificates and of CRLs, each with the fingerprint that it should have, see
@@ -315,6 +369,38 @@ nginx:
           type: list
           elements: dict
           sample: []
+    certificates:
+      description:
+        - The host's own server certificates, by service - those in O(compare.certificates). Without O(compare), all
+          that our server blocks name; then nobody is asked for what is served.
+      type: dict
+      sample:
+        nas:
+          path: /etc/letsencrypt/live/nas/fullchain.pem
+          state: good
+          why: null
+          in_use: true
+          stale: false
+          fingerprint: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+          end: 1798900000
+    acme:
+      description: How certbot's settings differ from O(compare.acme), null where that was not given.
+      type: dict
+      contains:
+        outdated:
+          description: Certificates that certbot would renew in another way, or does not know.
+          type: list
+          elements: str
+          sample: [mtls-nas]
+        abandoned:
+          description: Certificates that certbot renews for this nginx, and no service wants any more.
+          type: list
+          elements: str
+          sample: []
+    python:
+      description: The Python that runs this.
+      type: str
+      sample: /usr/bin/python3
     trust:
       description: What the host trusts now.
       type: dict
@@ -373,6 +459,7 @@ import glob
 import os
 import re
 import socket
+import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -407,6 +494,9 @@ _DIRECTIVES = {
     "ssl_session_cache": ("http",),
     "worker_shutdown_timeout": (),
 }
+
+_RENEWALS = "/etc/letsencrypt/renewal"
+_PYTHON = "/usr/bin/python3"
 
 
 def gather(
@@ -578,6 +668,44 @@ def _snippets(
     return {**places.as_answer(), "unguarded": [snippet.path for snippet in places.unguarded]}
 
 
+def _certificates(facts: dict[str, Any], options: dict[str, Any] | None) -> dict[str, Any]:
+    """Return the value ``certificates``."""
+    if options is not None and not options["certificates"]:
+        return {}
+    # Only here: most hosts have no certificate of their own.
+    from ansible_collections.mtls.nginx.plugins.module_utils.host import server_certificates
+
+    if options is None:
+        found = server_certificates.in_place(facts["conf_dir"])
+    else:
+        wanted = [server_certificates.OwnCertificate(**item) for item in options["certificates"]]
+        away = facts["away"]  # there another machine answers
+        found = {
+            own.service: server_certificates.look(own, running=facts["running"] and own.address not in away)
+            for own in wanted
+        }
+    return {service: finding.as_answer() for service, finding in found.items()}
+
+
+def _acme(options: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Return the value ``acme``."""
+    if options is None or options["acme"] is None:
+        return None
+    if not options["acme"]["lineages"] and not os.path.isdir(_RENEWALS):
+        return {"outdated": [], "abandoned": []}
+    # Only here: most hosts have no certbot.
+    from ansible_collections.mtls.nginx.plugins.module_utils.host import acme_lineages
+
+    return acme_lineages.compare(**options["acme"])
+
+
+def _python() -> str:
+    """Return the Python that runs this, by a name that it keeps when the distribution has a newer one."""
+    if not sys.executable or os.path.realpath(sys.executable) == os.path.realpath(_PYTHON):
+        return _PYTHON
+    return sys.executable
+
+
 def _has_ipv6() -> bool:
     try:
         with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
@@ -614,6 +742,29 @@ def main() -> None:
                             "path": {"type": "path", "required": True},
                             "exempt": {"type": "bool", "default": False},
                             "server_names": {"type": "list", "elements": "str", "default": []},
+                        },
+                    },
+                    "certificates": {
+                        "type": "list",
+                        "elements": "dict",
+                        "default": [],
+                        "options": {
+                            "service": {"type": "str", "required": True},
+                            "path": {"type": "path", "required": True},
+                            "key": {"type": "path", "required": True, "no_log": False},
+                            "server_names": {"type": "list", "elements": "str", "default": []},
+                            "server_block": {"type": "path", "required": True},
+                            "address": {"type": "str", "default": "127.0.0.1"},
+                            "port": {"type": "int"},
+                            "server_name": {"type": "str", "default": ""},
+                            "proxy_protocol": {"type": "bool", "default": False},
+                        },
+                    },
+                    "acme": {
+                        "type": "dict",
+                        "options": {
+                            "hook": {"type": "path", "required": True},
+                            "lineages": {"type": "dict", "default": {}},
                         },
                     },
                 },
@@ -660,6 +811,9 @@ def main() -> None:
             from ansible_collections.mtls.nginx.plugins.module_utils.host import system_ca
 
             facts["system_ca"] = system_ca.bundle()
+        facts["certificates"] = _certificates(facts, module.params["compare"])
+        facts["acme"] = _acme(module.params["compare"])
+        facts["python"] = _python()
         facts["crl_fetch"] = crl_fetch_facts(conf_path, systemd=facts["systemd"])
         facts["trust"] = {"clock": time.time(), "held": comparison.held(module.params["expected"])}
         return {"changed": False, "nginx": facts}

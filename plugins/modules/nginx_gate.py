@@ -133,6 +133,10 @@ gate:
         subjects. Null without a map.
       type: dict
       sample: {everybody: false, subjects: [CN=iphone-admin]}
+    certificate:
+      description: SHA-256 fingerprint of the server certificate that the server block names, null without one.
+      type: str
+      sample: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
     ca:
       description: SHA-256 of the CA certificates, null where there are none.
       type: str

@@ -123,6 +123,11 @@ options:
         description: After how many days.
         type: int
         default: 3
+      acme:
+        description:
+          - How services with C(certificate=acme) get their certificates, as C(mtls_acme) describes it.
+          - They have one by the authority, until certbot has obtained theirs in the same call.
+        type: dict
       crl_server:
         description: A host that serves its CRL to others, without TLS, as C(/crl.pem).
         type: dict
@@ -252,6 +257,17 @@ access:
           type: list
           elements: list
           sample: [[lost-phone, revoked]]
+stand_ins:
+  description: Why services have a certificate by the authority instead of the host's own, by service.
+  type: dict
+  returned: success
+  sample: {nas: "/etc/ssl/nas.pem is not there, so a certificate by the authority stands in"}
+obtained:
+  description: The services for which certbot has obtained a certificate, if it was asked for any.
+  type: list
+  elements: str
+  returned: changed
+  sample: [nas]
 refused:
   description: Clients that are on an allow list but revoked, by service.
   type: dict

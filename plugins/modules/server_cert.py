@@ -49,6 +49,12 @@ options:
       renew_before:
         description: The certificate is renewed when it expires within this many days. Defaults to O(renew_before).
         type: int
+      stands_in:
+        description:
+          - The service has a certificate of the host's own, and this one is served only until that one is there. Where
+            the authority cannot issue it, the service goes without.
+        type: bool
+        default: false
   days:
     description: For how many days certificates are issued. They must expire before the authority's own.
     type: int
@@ -171,6 +177,7 @@ SPEC = {
                 "key_type": {"type": "str", "choices": ["rsa", "ecdsa"]},
                 "days": {"type": "int"},
                 "renew_before": {"type": "int"},
+                "stands_in": {"type": "bool", "default": False},
             },
         },
         "days": {"type": "int", "default": 365},
@@ -231,6 +238,7 @@ def _server(raw: dict[str, Any], options: dict[str, Any]) -> servers.Server:
         key_type=raw["key_type"],
         days=options["days"] if raw["days"] is None else raw["days"],
         renew_before=options["renew_before"] if raw["renew_before"] is None else raw["renew_before"],
+        stands_in=raw["stands_in"],
     )
 
 

@@ -113,4 +113,49 @@ unanswered:
   returned: always
   sample:
     - {service: wiki, why: "the gate opens, but http://127.0.0.1:23100 does not answer (502)"}
+certificates:
+  description:
+    - The server certificates that are served, as far as a service answered. The task fails for one that has expired, is
+      not for the service's names or is not the one that the authority has issued for it, unless O(crl_only=true).
+  type: list
+  elements: dict
+  returned: always
+  contains:
+    service:
+      description: Name of the service.
+      type: str
+      sample: nas
+    issuer:
+      description: Who issued it.
+      type: str
+      sample: CN=R11,O=Let's Encrypt,C=US
+    fingerprint:
+      description: SHA-256.
+      type: str
+      sample: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+    names:
+      description: Its DNS names and IP addresses.
+      type: list
+      elements: str
+      sample: [nas.example.com]
+    begin:
+      description: From when on it is valid, in seconds since 1970.
+      type: int
+      sample: 1796300000
+    end:
+      description: When it expires.
+      type: int
+      sample: 1804076000
+    own:
+      description: Whether the service has a certificate of the host's own.
+      type: bool
+      sample: true
+    stands_in:
+      description: Whether one by the authority stands in for that.
+      type: bool
+      sample: false
+    trouble:
+      description: What keeps people away, as the end of a sentence; null if nothing does.
+      type: str
+      sample: null
 """

@@ -143,10 +143,6 @@ def not_included(it: Mistake) -> None:
     it.service["public_paths"] = ["/open/"]
 
 
-def no_certificate(it: Mistake) -> None:
-    it.service["certificate"] = {"path": f"{it.folder}/none.pem", "key": f"{it.folder}/none.key"}
-
-
 def strange_key(it: Mistake) -> None:
     for name in ("one", "two"):
         curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", f"/CN={name}")
@@ -209,7 +205,6 @@ MADE: list[Callable[[Mistake], object]] = [
     taken_port,
     broken_before,
     not_included,
-    no_certificate,
     strange_key,
     lambda it: it.asked("revoke"),
     lambda it: it.asked("revoke", "mtls_revoke=phon"),

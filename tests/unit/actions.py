@@ -121,6 +121,9 @@ def facts_of_a_host(**changes: Any) -> dict[str, Any]:
         "system_ca": None,
         "names": {},
         "comparison": None,
+        "certificates": {},
+        "acme": None,
+        "python": "/usr/bin/python3",
         "trust": {"clock": time.time(), "held": {}},
         "init_script": None,
     }

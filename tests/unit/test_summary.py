@@ -71,6 +71,17 @@ def test_a_gate_with_nothing_behind_it_is_told_of_those_who_have_it(summary):
     assert said.endswith(": well")
 
 
+def test_what_stands_in_is_told_each_time(summary):
+    why = "/etc/ssl/nas.pem is not there, so a certificate by the authority stands in"
+    waiting = report(summary)
+    waiting.take_site({"stand_ins": {"nas": why}, "obtained": []})
+    assert not waiting.quiet
+    assert f"nas: {why}" in waiting.lines(check=False)
+    done = report(summary)
+    done.take_site({"stand_ins": {}, "obtained": ["nas"]})
+    assert any("certificate obtained" in line for line in done.lines(check=False))
+
+
 def test_a_good_certificate_that_the_list_keeps_out_was_not_let_in(summary):
     asked = [attempt("client 'phone', whose certificate is good,", None, status) for status in (204, 403)]
     for attempts, said in ((asked[:1], "let in: phone"), (asked[1:], "kept out: phone")):

@@ -59,13 +59,15 @@ class Attempt:
 class ProbeOutcome:
     """What an attempt got: an HTTP status, or what went wrong before there was one.
 
-    ``reached``: there was a connection.
+    ``reached``: there was a connection. ``served`` is the server's certificate in DER, None where there was no
+    handshake.
     """
 
     attempt: Attempt
     status: int | None
     error: str | None = None
     reached: bool = True
+    served: bytes | None = None
 
     @property
     def got(self) -> str:
@@ -91,26 +93,46 @@ def ask(target: Target, attempt: Attempt, *, timeout: float = 10.0) -> ProbeOutc
 
     The server's certificate is not verified: what is in question is whom the server lets in.
     """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    reached = False
+    context, reached, served = _context(), False, None
     try:
         if attempt.certificate:
             context.load_cert_chain(attempt.certificate, attempt.key)
         with socket.create_connection((target.address, target.port), timeout=timeout) as raw:
             reached = True
-            if target.proxy_protocol:
-                raw.sendall(_PROXY_LINE)
-            with context.wrap_socket(raw, server_hostname=_sni(target)) if target.tls else raw as connection:
+            with _begun(raw, target, context) as connection:
+                served = connection.getpeercert(binary_form=True) if isinstance(connection, ssl.SSLSocket) else None
                 connection.sendall(_request(target, attempt.path))
-                return ProbeOutcome(attempt, _status(connection, time.monotonic() + timeout))
+                return ProbeOutcome(attempt, _status(connection, time.monotonic() + timeout), served=served)
     except TimeoutError:
-        return ProbeOutcome(attempt, None, f"no answer within {timeout:.0f} s", reached)
+        return ProbeOutcome(attempt, None, f"no answer within {timeout:.0f} s", reached, served)
     except ssl.SSLError as error:
-        return ProbeOutcome(attempt, None, f"TLS: {error.reason or error}", reached)
+        return ProbeOutcome(attempt, None, f"TLS: {error.reason or error}", reached, served)
     except OSError as error:
-        return ProbeOutcome(attempt, None, (error.strerror or str(error)).lower(), reached)
+        return ProbeOutcome(attempt, None, (error.strerror or str(error)).lower(), reached, served)
+
+
+def served_certificate(target: Target, *, timeout: float = 5.0) -> bytes | None:
+    """Return the certificate that is served there, in DER; None where no handshake succeeds."""
+    try:
+        raw = socket.create_connection((target.address, target.port), timeout=timeout)
+        with raw, _begun(raw, target, _context()) as connection:
+            return connection.getpeercert(binary_form=True) if isinstance(connection, ssl.SSLSocket) else None
+    except OSError:
+        return None
+
+
+def _context() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _begun(raw: socket.socket, target: Target, context: ssl.SSLContext) -> socket.socket:
+    """Say what comes before HTTP on a connection; return what HTTP is spoken on."""
+    if target.proxy_protocol:
+        raw.sendall(_PROXY_LINE)
+    return context.wrap_socket(raw, server_hostname=_sni(target)) if target.tls else raw
 
 
 def _sni(target: Target) -> str | None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import ipaddress
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -24,6 +25,8 @@ _VERSION_TAG = _CRL_EXTENSIONS_TAG = 0xA0
 _KEY_IDENTIFIER_TAG = 0x80
 _TIMES = (der.UTC_TIME, der.GENERALIZED_TIME)
 _CRL_NUMBER, _AUTHORITY_KEY_IDENTIFIER = "2.5.29.20", "2.5.29.35"
+_SUBJECT_ALT_NAME = "2.5.29.17"
+_CERTIFICATE_EXTENSIONS_TAG, _DNS_NAME_TAG, _IP_ADDRESS_TAG = 0xA3, 0x82, 0x87
 _DELTA_CRL, _ISSUING_DISTRIBUTION_POINT = "2.5.29.27", "2.5.29.28"
 # An OID of up to 63 octets, a BOOLEAN that is true, and the beginning of an OCTET STRING.
 _MAY_BE_CRITICAL = re.compile(
@@ -127,6 +130,37 @@ def read(pem: bytes) -> Contents:
         except (ValueError, IndexError, StopIteration):
             continue
     return Contents(tuple(certificates), tuple(crls))
+
+
+def leaf(pem: bytes) -> tuple[HostCertificate, tuple[str, ...]] | None:
+    """Return the first certificate of a PEM file, with its DNS names and IP addresses (RFC 5280, 4.2.1.6).
+
+    That is the one nginx proves its name with. None where it is damaged, or there is none.
+    """
+    for kind, encoded in _blocks(pem):
+        if kind == _CERTIFICATE:
+            try:
+                return _certificate(encoded), _alternative_names(encoded)
+            except (ValueError, IndexError, StopIteration):
+                return None
+    return None
+
+
+def _alternative_names(encoded: bytes) -> tuple[str, ...]:
+    names = []
+    for field in der.elements(_signed(encoded).content):
+        if field.tag != _CERTIFICATE_EXTENSIONS_TAG:
+            continue
+        for extension in der.elements(next(der.elements(field.content)).content):
+            oid, *_critical, value = der.elements(extension.content)
+            if der.dotted(oid.content) != _SUBJECT_ALT_NAME:
+                continue
+            for name in der.elements(next(der.elements(value.content)).content):
+                if name.tag == _DNS_NAME_TAG:
+                    names.append(name.content.decode("ascii", "replace").lower())
+                elif name.tag == _IP_ADDRESS_TAG:
+                    names.append(str(ipaddress.ip_address(name.content)))
+    return tuple(names)
 
 
 def has_crl(pem: bytes) -> bool:

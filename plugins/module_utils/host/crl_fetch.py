@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import socket
 import sys
 import syslog
@@ -36,7 +35,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.host import (
     swap,
     transaction,
 )
-from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_process import PROGRAM_DIRS, Nginx
+from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_process import installed
 from ansible_collections.mtls.nginx.plugins.module_utils.host.request import (
     ChangeRequest,
     WantedFile,
@@ -181,7 +180,7 @@ def _renew(settings: Settings, source: Source, record: Record) -> str:
             "authorities": [],
             "forgettable": crl_check.no_longer_listed(crl, held),
         }
-        outcome = transaction.run(_nginx(settings), request, guard)
+        outcome = transaction.run(installed(settings.binary, settings.conf_path), request, guard)
         done = "; ".join([f"{source.url}: {label} is in place ({outcome.message})", *outcome.warnings])
     record.digest, record.validators = comparison.fingerprint(crl, 0o644), answer.validators
     return done
@@ -196,14 +195,6 @@ def _files(source: Source, crl: bytes) -> list[WantedFile]:
         WantedFile(source.revoked, crl_lines.revoked(serials).encode()),
         WantedFile(source.ended, crl_lines.ended(datetime.fromtimestamp(end, timezone.utc)).encode()),
     ]
-
-
-def _nginx(settings: Settings) -> Nginx:
-    path = os.pathsep.join([os.environ.get("PATH", os.defpath), *PROGRAM_DIRS])
-    binary = shutil.which(settings.binary, path=path)
-    if binary is None:
-        raise MtlsError(f"there is no program {settings.binary}; install nginx, or run mtls.nginx.site")
-    return Nginx(binary, settings.conf_path)
 
 
 def _metrics(known: Mapping[str, Record]) -> list[str]:

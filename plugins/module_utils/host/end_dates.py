@@ -30,10 +30,14 @@ def render(textfile: Textfile, read: Callable[[str], bytes | None]) -> bytes:
         (_CA, [(_labels(name), ca) for name, ca, _crl in textfile.authorities]),
         (_SERVER, [(f'{{service="{service}"}}', path) for service, path in textfile.certificates]),
     ):
-        ends = [(labels, earliest_end(read(path) or b"")) for labels, path in series]
-        samples = [f"{metric}{labels} {end}" for labels, end in ends if end is not None]
-        if samples:
-            lines += [f"# HELP {metric} {text}", f"# TYPE {metric} gauge", *samples]
+        ends: dict[str, int] = {}
+        for labels, path in series:  # of two files for one service, the second counts while there is no first one
+            end = None if labels in ends else earliest_end(read(path) or b"")
+            if end is not None:
+                ends[labels] = end
+        if ends:
+            lines += [f"# HELP {metric} {text}", f"# TYPE {metric} gauge"]
+            lines += [f"{metric}{labels} {end}" for labels, end in ends.items()]
     return "".join(f"{line}\n" for line in lines).encode()
 
 

@@ -23,6 +23,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.host import (
     gates,
     logrotate,
     nginx_process,
+    server_certificates,
 )
 
 _TAIL = 1 << 20  # bytes of each log that are looked at, the last ones
@@ -56,6 +57,7 @@ def state(gate: Gate, serial: str, dn: str) -> dict[str, t.Any]:
         "included": None,
         "snippet_gates": [],
         "allow": _allow(gate),
+        "certificate": _certificate(gate),
         "ca": _digest(files.read_if_there(gate.ca)),
         "crl": _digest(crl),
         "crl_begin": end_dates.latest_begin(crl or b""),
@@ -65,6 +67,12 @@ def state(gate: Gate, serial: str, dn: str) -> dict[str, t.Any]:
         "errors": _errors(gate),
         "unread": _unread(gate),
     }
+
+
+def _certificate(gate: Gate) -> str | None:
+    """Return the SHA-256 fingerprint of the server certificate that the server block names, None without one."""
+    own = server_certificates.named_in(gate.service, gate.server_block)
+    return server_certificates.look(own, running=False).fingerprint if own else None
 
 
 def _allow(gate: Gate) -> dict[str, t.Any] | None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import os
 import re
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -473,6 +474,17 @@ def run(command: Sequence[str]) -> CommandResult:
             raise MtlsError(f"'{' '.join(command)}' did not end within {COMMAND_TIMEOUT:.0f} seconds") from None
         output.seek(0)
         return CommandResult(code, output.read().decode("utf-8", "replace"))
+
+
+def installed(binary: str, conf_path: str) -> Nginx:
+    """Return the nginx with that name or path, for a program that no Ansible has started.
+
+    :raises MtlsError: there is none.
+    """
+    program = shutil.which(binary, path=os.pathsep.join([os.environ.get("PATH", os.defpath), *PROGRAM_DIRS]))
+    if program is None:
+        raise MtlsError(f"there is no program {binary}; install nginx, or run mtls.nginx.site")
+    return Nginx(program, conf_path)
 
 
 def systemd_runs() -> bool:

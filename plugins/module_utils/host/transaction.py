@@ -24,6 +24,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.common import entry, fi
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.host import (
     addresses,
+    certbot_lines,
     closing,
     comparison,
     crl_place,
@@ -108,6 +109,7 @@ def preview(request: ChangeRequest, conf_path: str, guard: Mapping[str, Any] | N
     comparison.refuse_strays(request)
     changes = comparison.compare(comparison.with_restart(comparison.with_textfile(request), conf_path))
     _refuse_foreign(changes)
+    certbot_lines.refuse(changes)
     _refuse_setback(changes, guard)
     return TransactionOutcome(
         changes, changed=bool(changes), message="nginx is not installed, so it could not be asked"
@@ -191,6 +193,7 @@ class _Transaction:
             if changes:
                 outcome.message = f"{changes[0].path}: {changes[0].kind}; nginx is running"
             return outcome, None
+        certbot_lines.refuse(changes)
         _refuse_setback(changes, self._guard)
         served = [change for change in changes if _is_served(change)]
         # What waits to be fetched is no configuration: the workers read it when somebody asks.

@@ -322,6 +322,25 @@ _NGINX = Fields(
                 }
             )
         ),
+        "certificates": Table(
+            Text(r"[\w-]{1,64}"),
+            Fields(
+                {
+                    "path": Text(),
+                    "state": Text("missing|unusable|unfit|good"),
+                    "why": Maybe(Message()),
+                    "in_use": Flag(),
+                    "stale": Flag(),
+                    "fingerprint": Maybe(_SHA256),
+                    "end": Maybe(_DATE),
+                }
+            ),
+            most=1000,
+        ),
+        "acme": Maybe(
+            Fields({name: Each(Text(r"mtls-[a-z0-9-]{1,64}"), most=1000) for name in ("outdated", "abandoned")})
+        ),
+        "python": Text(r"/[\w./@+~-]{1,120}"),
         "trust": Fields({"clock": Moment(), "held": Table(Text(), _PEM)}),
         "init_script": Maybe(Text()),
         "crl_fetch": Maybe(
@@ -373,6 +392,7 @@ NGINX_GATE = Fields(
                 "included": Maybe(Flag()),
                 "snippet_gates": _SNIPPET_GATES,
                 "allow": Maybe(Fields({"everybody": Flag(), "subjects": Each(Message())})),
+                "certificate": Maybe(_SHA256),
                 "ca": Maybe(_SHA256),
                 "crl": Maybe(_SHA256),
                 "crl_begin": Maybe(Whole(most=_LAST_SECOND)),
@@ -398,6 +418,16 @@ NGINX_GATE = Fields(
 )
 
 NGINX_CRL_FETCH = Fields({"changed": Flag(), "message": Message(), "warnings": _WARNINGS})
+
+NGINX_ACME = Fields(
+    {
+        "changed": Flag(),
+        "installed": Flag(),
+        "failures": Each(Message(), most=1000),
+        "obtained": Each(Text(r"[a-z0-9-]{1,64}"), most=1000),
+        "warnings": _WARNINGS,
+    }
+)
 
 NGINX_CRLS = Fields(
     {
@@ -448,6 +478,7 @@ LIVE = Fields(
                                 *("unguarded", "snippet_error", "elsewhere", "socket_error", "crl_fetch"),
                             )
                         }
+                        | {"certificates": Maybe(_NGINX.fields["certificates"])}
                     )
                 ),
             }
@@ -458,6 +489,24 @@ LIVE = Fields(
                 "skipped": Maybe(Flag()),
                 "not_asked": Maybe(Each(Fields({"service": Message(), "why": Message()}), most=1000)),
                 "unanswered": Maybe(Each(Fields({"service": Message(), "why": Message()}), most=1000)),
+                "certificates": Maybe(
+                    Each(
+                        Fields(
+                            {
+                                "service": Message(),
+                                "issuer": Message(),
+                                "fingerprint": _SHA256,
+                                "names": Each(Message(), most=1000),
+                                "begin": _DATE,
+                                "end": _DATE,
+                                "own": Flag(),
+                                "stands_in": Flag(),
+                                "trouble": Maybe(Message()),
+                            }
+                        ),
+                        most=1000,
+                    )
+                ),
                 "attempts": Maybe(
                     Each(
                         Fields(

@@ -5,23 +5,20 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import typing as t
 from collections.abc import Mapping, Sequence
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.host import crl_fetch, crl_place, crl_timer, heard
+from ansible_collections.mtls.nginx.plugins.module_utils.site import host_sources
 from ansible_collections.mtls.nginx.plugins.module_utils.site.host_paths import TrustPaths, trusts_of
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service
 
-_MODULE_UTILS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-_PACKAGE = "ansible_collections/mtls/nginx/plugins/module_utils"
-_ROOMS = ("common", "host")
 _MAIN = f"""\
 import sys
 
-from {_PACKAGE.replace("/", ".")}.host import crl_fetch
+from {host_sources.PACKAGE.replace("/", ".")}.host import crl_fetch
 
 sys.exit(crl_fetch.main(sys.argv[1:]))
 """
@@ -72,17 +69,6 @@ def _check_watch(watch: heard.Watch) -> None:
         raise MtlsError(f"mtls_upkeep_warn_days: is {watch.days}; use 1 or more")
 
 
-@functools.lru_cache(maxsize=1)
 def _program() -> Mapping[str, str]:
-    found = {"__main__.py": _MAIN}
-    folder = ""
-    for part in _PACKAGE.split("/"):
-        folder = f"{folder}{part}/"
-        found[f"{folder}__init__.py"] = ""  # else an installed Ansible would be asked first
-    for room in _ROOMS:
-        source = os.path.join(_MODULE_UTILS, room)
-        for name in sorted(os.listdir(source)):
-            if name.endswith(".py"):
-                with open(os.path.join(source, name), encoding="utf-8") as stream:
-                    found[f"{_PACKAGE}/{room}/{name}"] = stream.read()
+    found = {"__main__.py": _MAIN, **host_sources.sources()}
     return {f"{crl_place.PROGRAM}/{path}": text for path, text in found.items()}

@@ -134,7 +134,8 @@ class Reality:
     ``host`` is None where it could not be looked at, for the reason ``trouble``. ``answer`` is what the gate said, None
     where it was not asked; with ``as_client``, to a request with the client's own certificate, else to one without any.
     ``snippet``: the gate is in a server block of the host's own; ``not_asked`` says why that could not be asked.
-    ``page`` is what is wrong behind a gate that has let the client in.
+    ``page`` is what is wrong behind a gate that has let the client in, ``served`` what is wrong with the server's
+    certificate, as a sentence.
     """
 
     now: datetime
@@ -146,6 +147,7 @@ class Reality:
     snippet: bool = False
     not_asked: str | None = None
     page: pages.PageTrouble | None = None
+    served: str | None = None
 
 
 @dataclass(frozen=True)
@@ -314,6 +316,7 @@ class _Case:
         for rule in (
             self._open,
             self._no_page,
+            self._served,
             self._clock,
             self._no_answer,
             self._crl,
@@ -374,6 +377,12 @@ class _Case:
         if page.option:
             remedy += f", or correct {page.option} of the service and run {self.commands.site}"
         return Cause("page_unanswered", page.text, remedy, keeps_out=False)
+
+    def _served(self) -> Cause | None:
+        if self.reality.served is None:
+            return None
+        text = f"{self.reality.served}: programs that verify it do not go on to the gate"
+        return Cause("server_certificate", text, self.commands.site, keeps_out=False)
 
     def _no_answer(self) -> Cause | None:
         answer, place = self.reality.answer, f"{self.where} ({self.reality.address})"

@@ -28,10 +28,12 @@ from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_conf import 
 from ansible_collections.mtls.nginx.plugins.module_utils.host.request import FILE_MODE, SECRET_MODE
 from ansible_collections.mtls.nginx.plugins.module_utils.host.shutdown import parse_time
 from ansible_collections.mtls.nginx.plugins.module_utils.site import (
+    acme_program,
     crl_maps,
     error_pages,
     host_paths,
     identity_headers,
+    own_certificates,
     plain_paths,
     renewal_page,
     renewals,
@@ -75,6 +77,7 @@ class HostFiles:
     textfile: dict[str, t.Any] | None = None
     renewals: dict[str, t.Any] | None = None
     close_rejected: bool = False
+    reload: bool = False
 
     def as_options(self) -> dict[str, t.Any]:
         """Return them as the module takes them."""
@@ -86,7 +89,7 @@ class HostFiles:
         for items, mode in ((self.files, FILE_MODE), (self.secrets, SECRET_MODE)):
             for item in items:
                 content = item["content"].encode("utf-8", "surrogateescape")
-                found[item["path"]] = comparison.fingerprint(content, mode)
+                found[item["path"]] = comparison.fingerprint(content, int(item.get("mode", "0"), 8) or mode)
         if self.renewals is not None:
             waiting = {item["name"]: base64.b64decode(item["content"]) for item in self.renewals["files"]}
             found[self.renewals["folder"]] = host_renewals.fingerprint(waiting)
@@ -105,19 +108,16 @@ def to_compare(
     trusts = {name: TrustPaths.of(conf_dir, name) for name in trusts_of(services)}
     trusted = [path for trust in trusts.values() for path in trust.files]
     own = [path for service in services for path in host_paths.all_paths(conf_dir, service)]
-    shared = [
-        host_paths.maps_path(conf_dir),
-        host_paths.pages_path(conf_dir),
-        host_paths.renewal_pages_path(conf_dir),
-    ]
     return {
-        "paths": list(dict.fromkeys([*trusted, *shared, *own])),
+        "paths": list(dict.fromkeys([*trusted, *host_paths.common_paths(conf_dir), *own])),
         "renewals": host_paths.renewal_folder(conf_dir),
         "owned": host_paths.owned(conf_dir),
         "snippets": _snippets(conf_dir, services),
         "shutdown_timeout": _bound(services, shutdown_timeout),
         "restart": _restart(services, restart),
         "textfile": _textfile(conf_dir, services, trusts, textfile_dir),
+        "certificates": own_certificates.to_look_at(conf_dir, services),
+        "acme": own_certificates.renewals(conf_dir, services),
     }
 
 
@@ -231,23 +231,28 @@ def host_files(
                 ),
             }
         )
-        if service.issued_by_authority:
+        if service.issued_by_authority or service.name in host.stand_ins:
             credential = publications[service.trust].credentials[service.name]
             wanted.files.append({"path": view.certificate, "content": credential.certificate})
             wanted.secrets.append({"path": view.certificate_key, "content": credential.key})
         _add_upstream_tls(wanted, view, (upstream_cas or {}).get(service.name), publications[service.trust])
         if not service.snippet:
             wanted.probes += [_probe(service, endpoint) for endpoint in service.endpoints]
+    wanted.textfile = _textfile(host.conf_dir, services, trusts, host.textfile_dir)
+    if any(service.acme for service in present):
+        wanted.files.append(_acme_hook(host, present, wanted.textfile))
     kept = {item["path"] for item in [*wanted.files, *wanted.secrets]}
     ours = dict.fromkeys(
-        [pages_path, renewal_pages, *(path for each in services for path in host_paths.all_paths(host.conf_dir, each))]
+        [
+            *host_paths.common_paths(host.conf_dir),
+            *(path for each in services for path in host_paths.all_paths(host.conf_dir, each)),
+        ]
     )
     wanted.absent = [path for path in ours if path not in kept]
     wanted.owned = host_paths.owned(host.conf_dir)
     wanted.snippets = _snippets(host.conf_dir, services)
     wanted.shutdown_timeout = _bound(services, host.shutdown_timeout)
     wanted.restart = _restart(services, host.restart)
-    wanted.textfile = _textfile(host.conf_dir, services, trusts, host.textfile_dir)
     return wanted
 
 
@@ -261,6 +266,13 @@ def _add_upstream_tls(wanted: HostFiles, view: ServiceView, ca: str | None, publ
         credential = publication.upstream_clients[view.name]
         wanted.files.append({"path": view.tls.certificate, "content": credential.certificate})
         wanted.secrets.append({"path": view.tls.key, "content": credential.key})
+
+
+def _acme_hook(host: NginxHost, services: Sequence[Service], textfile: dict[str, t.Any] | None) -> dict[str, str]:
+    ours = own_certificates.to_look_at(host.conf_dir, [service for service in services if service.acme])
+    nginx = {"binary": host.binary, "conf_path": host.conf_path}
+    program = acme_program.text(host.python, nginx, ours, textfile)
+    return {"path": host_paths.acme_hook(host.conf_dir), "content": program, "mode": f"{acme_program.MODE:04o}"}
 
 
 def crl_files(
@@ -307,6 +319,13 @@ def _snippets(conf_dir: str, services: Sequence[Service]) -> list[dict[str, t.An
     ]
 
 
+def textfile(conf_dir: str, services: Sequence[Service], textfile_dir: str | None) -> dict[str, t.Any] | None:
+    """Return where a host writes metrics, and of which files: the option ``textfile`` of ``nginx_config``."""
+    return _textfile(
+        conf_dir, services, {name: TrustPaths.of(conf_dir, name) for name in trusts_of(services)}, textfile_dir
+    )
+
+
 def _textfile(
     conf_dir: str, services: Sequence[Service], trusts: Mapping[str, TrustPaths], textfile_dir: str | None
 ) -> dict[str, t.Any] | None:
@@ -316,9 +335,13 @@ def _textfile(
         "path": os.path.join(textfile_dir, "mtls_nginx.prom"),
         "authorities": [{"name": name, "ca": trust.ca, "crl": trust.crl} for name, trust in trusts.items()],
         "certificates": [
-            {"service": service.name, "path": host_paths.certificate_paths(conf_dir, service)[0]}
+            {"service": service.name, "path": path}
             for service in services
             if service.present and not service.snippet
+            # What stands in counts until there is the host's own.
+            for path in dict.fromkeys(
+                paths(conf_dir, service)[0] for paths in (host_paths.certificate_paths, host_paths.issued_paths)
+            )
         ],
     }
 

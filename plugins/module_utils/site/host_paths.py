@@ -5,12 +5,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import os.path
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ansible_collections.mtls.nginx.plugins.module_utils.host import acme_lineages
+from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_process import DEFAULT_CONF
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service
 from ansible_collections.mtls.nginx.plugins.module_utils.site.upstream_tls import UpstreamTlsPaths
+
+_DEFAULT_DIR = os.path.dirname(DEFAULT_CONF)
 
 
 def trusts_of(services: Sequence[Service]) -> list[str]:
@@ -111,13 +116,32 @@ def snippet_path(conf_dir: str, service: Service) -> str:
 
 def certificate_paths(conf_dir: str, service: Service) -> tuple[str, str]:
     """Return the paths of server certificate and key: the host's own, or those that the authority issues."""
+    if service.acme:
+        folder = os.path.join(acme_lineages.CONFIG_DIR, "live", lineage(conf_dir, service))
+        return os.path.join(folder, "fullchain.pem"), os.path.join(folder, "privkey.pem")
     return service.certificate or issued_paths(conf_dir, service)
+
+
+def lineage(conf_dir: str, service: Service) -> str:
+    """Return certbot's name for a service's certificate: each nginx of a host has its own."""
+    suffix = "" if conf_dir == _DEFAULT_DIR else f"{hashlib.sha256(conf_dir.encode()).hexdigest()[:8]}-"
+    return f"{acme_lineages.PREFIX}{suffix}{service.name}"
+
+
+def acme_hook(conf_dir: str) -> str:
+    """Return the path of the program that certbot runs when it has renewed a certificate."""
+    return os.path.join(conf_dir, "server-certs", "acme-deploy-hook")
 
 
 def issued_paths(conf_dir: str, service: Service) -> tuple[str, str]:
     """Return the paths of the server certificate that the authority issues, and of its key."""
     stem = os.path.join(conf_dir, "server-certs", service.name)
     return f"{stem}.crt", f"{stem}.key"
+
+
+def common_paths(conf_dir: str) -> list[str]:
+    """Return every path that a host may have a file of ours at, whatever its services are called."""
+    return [maps_path(conf_dir), pages_path(conf_dir), renewal_pages_path(conf_dir), acme_hook(conf_dir)]
 
 
 def all_paths(conf_dir: str, service: Service) -> list[str]:

@@ -62,6 +62,8 @@ class NginxHost:
     nginx writes their addresses, and ``names`` says what to ask them for: None for a name that the host knows in
     another way. ``crl_server`` is where it serves its CRL to others, without TLS. ``system_ca`` is its bundle of public
     CAs. ``kept`` are its ``upstream`` blocks that keep connections, and whether its own server blocks use them.
+    ``stand_ins`` are the services for whose own certificate one by the authority stands in. ``python`` runs what is
+    installed there.
     """
 
     version: tuple[int, ...]
@@ -80,6 +82,9 @@ class NginxHost:
     system_ca: str | None = None
     kept: Mapping[str, bool] = field(default_factory=dict)
     restart: bool | None = None
+    stand_ins: Collection[str] = ()
+    binary: str = "nginx"
+    python: str = "/usr/bin/python3"
 
     @property
     def conf_dir(self) -> str:
@@ -256,7 +261,8 @@ def views_of(host: NginxHost, present: Sequence[Service], publications: Mapping[
 def _view(
     host: NginxHost, service: Service, client_dns: Mapping[str, Sequence[str]], present: Sequence[Service]
 ) -> ServiceView:
-    certificate, key = host_paths.certificate_paths(host.conf_dir, service)
+    paths = host_paths.issued_paths if service.name in host.stand_ins else host_paths.certificate_paths
+    certificate, key = paths(host.conf_dir, service)
     upstream = Upstream.of(host, service.upstream, f"${service.variable}_upstream")
     acme = Upstream.of(host, service.acme_upstream, f"${service.variable}_acme")
     zone_key = f"${service.variable}_zone:" if service.paths else ""

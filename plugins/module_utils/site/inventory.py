@@ -22,7 +22,7 @@ from datetime import date
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.subjects import nginx_dn, subject_name
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.options import TRUST
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.options import OPENBAO, TRUST
 from ansible_collections.mtls.nginx.plugins.module_utils.common import as_written
 from ansible_collections.mtls.nginx.plugins.module_utils.common.contact import Contact
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
@@ -409,7 +409,9 @@ class InventoryReader:
 def _services(host: str, server: Mapping[str, t.Any], base_dir: str | None) -> list[Service]:
     """Return the services in a host's variables of the ``server`` role, validated."""
     place = functools.partial(beside_inventory, base_dir=base_dir)
-    return parse_services(host, server["mtls_services"], place, self_renewal=server["mtls_self_renewal"])
+    return parse_services(
+        host, server["mtls_services"], place, self_renewal=server["mtls_self_renewal"], acme=server["mtls_acme"]
+    )
 
 
 def _check_days(host: str, settings: Mapping[str, t.Any]) -> None:
@@ -615,19 +617,24 @@ class _Collector:
         """Add a service that the authority's clients enter, and the days that its host asks of the CRL."""
         self._plan.services.append((host, service))
         self._plan.crl_min_days = max(self._plan.crl_min_days, crl_min_days)
-        if service.present and service.self_renewal and self._plan.settings["backend"] == TRUST:
+        backend = self._plan.settings["backend"]
+        if service.present and service.self_renewal and backend == TRUST:
             raise MtlsError(
                 f"host {host}, service {service.name}: its authority is trusted only and renews no certificate; set"
                 " self_renewal: false"
             )
-        if not service.issued_by_authority:
+        # What OpenBao issues, its roles decide: they need not know the names of public certificates.
+        if service.may_stand_in and not service.acme and backend in (TRUST, OPENBAO):
             return
-        if self._plan.settings["backend"] == TRUST:
+        if not (service.issued_by_authority or service.may_stand_in):
+            return
+        if backend == TRUST:
             raise MtlsError(
                 f"host {host}, service {service.name}: its authority is trusted only and issues no server certificate;"
                 " give the service one of its own (certificate, with path and key)"
             )
-        self._plan.servers.append({"host": host, "name": service.name, "server_names": list(service.server_names)})
+        server = {"host": host, "name": service.name, "server_names": list(service.server_names)}
+        self._plan.servers.append({**server, "stands_in": True} if service.may_stand_in else server)
 
     def finish(self) -> AuthorityPlan:
         """Return the plan, once every host has been added."""

@@ -8,6 +8,7 @@ Read from the authority's directory on the controller, without its key and witho
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -94,6 +95,10 @@ def publish(
             else:
                 refused.setdefault(service.name, []).append(name)
     credentials = {service.name: _credential(path, host, service) for service in present if service.issued_by_authority}
+    for service in present:
+        if service.may_stand_in:
+            with contextlib.suppress(MtlsError):  # the authority may be unable to issue it
+                credentials[service.name] = _credential(path, host, service)
     clients = {
         service.name: _upstream_client(path, host, service, authority) for service in present if service.upstream_client
     }
@@ -132,11 +137,18 @@ def is_too_short(next_update: datetime, now: datetime, min_days: int) -> bool:
     return (next_update - now).days < min_days
 
 
-def rehearse(path: str, host: str, services: Sequence[Service], clients: Sequence[Mapping[str, Any]]) -> Publication:
+def rehearse(
+    path: str,
+    host: str,
+    services: Sequence[Service],
+    clients: Sequence[Mapping[str, Any]],
+    servers: Sequence[Mapping[str, Any]] = (),
+) -> Publication:
     """Return what the authority would have for ``host`` after a run, for check mode: nothing is written.
 
-    ``clients`` are the inventory's. Certificates of an authority that exists during this call only take the place of
-    what has yet to be issued, so that the host's nginx can be asked about the rest.
+    ``clients`` are the inventory's, ``servers`` what it asks of the authority for hosts. Certificates of an authority
+    that exists during this call only take the place of what has yet to be issued, so that the host's nginx can be asked
+    about the rest.
 
     :raises MtlsError: an allow list names somebody who is no client.
     """
@@ -162,7 +174,8 @@ def rehearse(path: str, host: str, services: Sequence[Service], clients: Sequenc
             chain, crl = _trust(folder)
         credentials = {}
         for service in present:
-            if not service.issued_by_authority:
+            stands_in = any((each["host"], each["name"]) == (host, service.name) for each in servers)
+            if not service.issued_by_authority and not (service.may_stand_in and stands_in):
                 continue
             try:
                 credentials[service.name] = _credential(path, host, service)

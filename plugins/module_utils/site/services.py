@@ -17,8 +17,9 @@ from dataclasses import dataclass, replace
 from ansible_collections.mtls.nginx.plugins.module_utils.common import probe
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.common.names import check_service_name
-from ansible_collections.mtls.nginx.plugins.module_utils.site import allow_lists, upstream_tls
+from ansible_collections.mtls.nginx.plugins.module_utils.site import allow_lists, certificate_option, upstream_tls
 from ansible_collections.mtls.nginx.plugins.module_utils.site.allow_lists import AllowList
+from ansible_collections.mtls.nginx.plugins.module_utils.site.certificate_option import AcmeOrder
 from ansible_collections.mtls.nginx.plugins.module_utils.site.networks import check_exempt, parse_networks
 from ansible_collections.mtls.nginx.plugins.module_utils.site.presets import ADMIN_PANEL, with_preset
 
@@ -127,7 +128,8 @@ class Service:
     ``authority`` is the directory of the authority whose clients enter, None for that of the host (``mtls_ca_dir``).
     ``probe_path`` is the page that probes ask for behind the gate, None where they leave it alone. ``probe_address`` is
     where they connect to, None where that is found out. ``public_port`` is where people reach it, if that is not where
-    it listens. With ``self_renewal`` clients fetch their next certificate at ``RENEWAL_PATH``.
+    it listens. With ``self_renewal`` clients fetch their next certificate at ``RENEWAL_PATH``. ``acme`` is how its
+    certificate is obtained, None where it is not obtained for it.
     """
 
     name: str
@@ -162,6 +164,7 @@ class Service:
     response_buffering: bool | None = None
     self_renewal: bool = False
     probe_address: str | None = None
+    acme: AcmeOrder | None = None
 
     @property
     def trust(self) -> str:
@@ -272,7 +275,12 @@ class Service:
     @property
     def issued_by_authority(self) -> bool:
         """Whether the authority issues the server certificate."""
-        return self.present and not self.snippet and self.certificate is None
+        return self.present and not self.snippet and self.certificate is None and self.acme is None
+
+    @property
+    def may_stand_in(self) -> bool:
+        """Whether one by the authority stands in for the host's own until that can be served."""
+        return self.present and not self.snippet and not self.issued_by_authority
 
 
 def _where_it_says(_what: str, path: str) -> str:
@@ -285,14 +293,16 @@ def parse_services(
     place: t.Callable[[str, str], str] = _where_it_says,
     *,
     self_renewal: bool = False,
+    acme: Mapping[str, t.Any] | None = None,
 ) -> list[Service]:
     """Check one host's ``mtls_services``, which are valid by the role's argument specification, and return them.
 
     :arg place: returns the full path of a file on the controller, of what it is and its path as it was written.
     :arg self_renewal: holds for those that do not say it themselves.
+    :arg acme: the host's ``mtls_acme``.
     :raises MtlsError: naming host and service, for anything that nginx would reject, misread or silently ignore.
     """
-    services = [_parse_service(host, item, place, self_renewal) for item in raw]
+    services = [_parse_service(host, item, place, self_renewal, acme) for item in raw]
     names = [service.name for service in services]
     for name in names:
         if names.count(name) > 1:
@@ -302,7 +312,11 @@ def parse_services(
 
 
 def _parse_service(
-    host: str, raw: Mapping[str, t.Any], place: t.Callable[[str, str], str], self_renewal: bool
+    host: str,
+    raw: Mapping[str, t.Any],
+    place: t.Callable[[str, str], str],
+    self_renewal: bool,
+    acme: Mapping[str, t.Any] | None,
 ) -> Service:
     name = raw["name"]
     try:
@@ -315,6 +329,8 @@ def _parse_service(
     if not server_names:
         raise MtlsError(f"{where}: server_names is empty; name at least one host name or IP address")
     listens = _listens(where, raw.get("listen") or "443")
+    present = raw.get("state", "present") == "present"
+    order = _acme_order(where, raw, acme, server_names) if present else None
     service = Service(
         name=name,
         server_names=server_names,
@@ -327,15 +343,16 @@ def _parse_service(
         allow=None if raw.get("allow") is None else allow_lists.parse(f"{where}: allow", raw["allow"], place),
         public_paths=tuple(_public_path(where, path) for path in raw.get("public_paths") or ()),
         certificate=_certificate(where, raw.get("certificate")),
-        present=raw.get("state", "present") == "present",
+        present=present,
         authority=_authority(where, raw.get("authority")),
         paths=_path_lists(where, raw.get("paths") or (), place),
         exempt_networks=parse_networks(where, "exempt_networks", raw.get("exempt_networks") or ()),
         proxy_protocol_from=parse_networks(where, "proxy_protocol_from", raw.get("proxy_protocol_from") or ()),
         cors_preflight=bool(raw.get("cors_preflight")),
-        redirect_http=bool(raw.get("redirect_http")),
+        redirect_http=bool(raw.get("redirect_http") or order),
         http_proxy_protocol=bool(raw.get("http_proxy_protocol")),
-        acme_root=raw.get("acme_root"),
+        acme_root=raw.get("acme_root") or (certificate_option.WEBROOT if order else None),
+        acme=order,
         acme_upstream=raw.get("acme_upstream"),
         hsts=_hsts(where, raw.get("hsts")),
         max_body_size=_body_size(where, raw.get("max_body_size")),
@@ -359,7 +376,7 @@ def _parse_service(
 
 def _check_content(where: str, service: Service) -> None:
     if service.snippet:
-        if service.upstream or service.root or service.certificate:
+        if service.upstream or service.root or service.certificate or service.acme:
             raise MtlsError(
                 f"{where}: a snippet goes into a server block that exists already, so upstream, root and certificate"
                 " belong there; remove them here, or remove snippet"
@@ -603,10 +620,26 @@ def _body_size(where: str, value: str | None) -> str | None:
     return value
 
 
-def _certificate(where: str, value: Mapping[str, str] | None) -> tuple[str, str] | None:
-    if value is None:
+def _certificate(where: str, value: t.Any) -> tuple[str, str] | None:
+    found = certificate_option.files(where, value)
+    if found is None:
         return None
-    return _file_path(where, "certificate.path", value["path"]), _file_path(where, "certificate.key", value["key"])
+    return _file_path(where, "certificate.path", found[0]), _file_path(where, "certificate.key", found[1])
+
+
+def _acme_order(
+    where: str, raw: Mapping[str, t.Any], defaults: Mapping[str, t.Any] | None, server_names: Sequence[str]
+) -> AcmeOrder | None:
+    if raw.get("certificate") != certificate_option.ACME:
+        if raw.get("acme"):
+            raise MtlsError(f"{where}: acme needs certificate: acme; add that, or remove acme")
+        return None
+    if raw.get("acme_upstream"):
+        raise MtlsError(
+            f"{where}: acme_upstream is for another ACME client, and certificate: acme answers challenges itself;"
+            " remove one"
+        )
+    return certificate_option.order(where, raw.get("acme"), defaults, server_names)
 
 
 def _file_path(where: str, option: str, path: str) -> str:

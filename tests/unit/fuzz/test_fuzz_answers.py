@@ -17,6 +17,7 @@ SPECS = {
     "nginx_facts": answers.NGINX_FACTS,
     "nginx_config": answers.NGINX_CONFIG,
     "nginx_gate": answers.NGINX_GATE,
+    "nginx_acme": answers.NGINX_ACME,
     "nginx_crl_fetch": answers.NGINX_CRL_FETCH,
     "nginx_crls": answers.NGINX_CRLS,
     "access_log": answers.ACCESS_LOG,

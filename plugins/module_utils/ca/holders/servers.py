@@ -55,7 +55,10 @@ _DNS_NAME = re.compile(rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*")
 
 @dataclass(frozen=True)
 class Server:
-    """One service on one host that needs a certificate for ``names``, DNS names or IP addresses."""
+    """One service on one host that needs a certificate for ``names``, DNS names or IP addresses.
+
+    One that only ``stands_in`` for a certificate of the host's own is done without where none can be issued.
+    """
 
     host: str
     name: str
@@ -63,6 +66,7 @@ class Server:
     key_type: str | None = None
     days: int = 365
     renew_before: int = 30
+    stands_in: bool = False
 
     @property
     def id(self) -> str:
@@ -218,7 +222,12 @@ class _ServerWorker:
             and entry.not_after > times.iso(self._soon(server))
         ):
             return ServerStep(server, UNCHANGED, "", entry, definition)
-        return self._judge_files(server, definition)
+        try:
+            return self._judge_files(server, definition)
+        except MtlsError as error:
+            if not server.stands_in:
+                raise
+            return ServerStep(server, UNCHANGED, f"is done without: {error}", None, definition)
 
     def _judge_files(self, server: Server, definition: str) -> ServerStep:
         certificate_path, key_path = self._paths(server)

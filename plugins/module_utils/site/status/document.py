@@ -47,6 +47,16 @@ def render(status: Status, generated: datetime) -> bytes:
                 "state": host.state,
                 "nginx": host.nginx,
                 "troubles": list(host.troubles),
+                "certificates": [
+                    {
+                        "service": each.service,
+                        "issuer": each.issuer,
+                        "not_after": times.iso(each.end),
+                        "stands_in": each.stands_in,
+                        "trouble": each.trouble,
+                    }
+                    for each in host.served
+                ],
                 "attempts": [dict(attempt) for attempt in host.attempts],
             }
             for host in status.hosts

@@ -43,6 +43,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import A
 from ansible_collections.mtls.nginx.plugins.module_utils.site.renewal_notes import Notes
 from ansible_collections.mtls.nginx.plugins.module_utils.site.renewals import entitled, pending
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service
+from ansible_collections.mtls.nginx.plugins.module_utils.site.status import served
 from ansible_collections.mtls.nginx.plugins.module_utils.site.status.model import (
     ACT_NOW,
     ACT_SOON,
@@ -141,6 +142,7 @@ def status_of(
     findings = [*_open(hosts, settings), *_broken(hosts, settings)]
     findings += (finding for authority in authorities for finding in authority.findings)
     findings += _host_findings(hosts, settings)
+    findings += served.findings(hosts, now, settings.limit, settings.playbook("site"))
     findings += _upkeep_findings(upkeep, now)
     findings.sort(key=lambda finding: order.index(finding.level))
     return Status(now, settings.warn_days, authorities, hosts, tuple(findings), upkeep)
@@ -548,15 +550,21 @@ def host_status(name: str, answer: Mapping[str, t.Any] | None) -> HostStatus:
     attempts = tuple(probe["attempts"] or ())
     not_asked = tuple(f"{item['service']}: {item['why']}" for item in probe["not_asked"] or ())
     unanswered = tuple(f"{item['service']}: {item['why']}" for item in probe["unanswered"] or ())
-    wrong = [_said(attempt) for attempt in attempts if not attempt["ok"]]
+    on_disk = (facts["nginx"] or {}).get("certificates") or {}
+    certificates = served.read(probe["certificates"] or (), on_disk)
+    wrong = [_said(attempt) for attempt in attempts if not attempt["ok"]] + served.troubles(certificates)
     opened = tuple(_said(attempt) for attempt in attempts if _lets_in(attempt))
     if probe["msg"] and not attempts and not probe["skipped"]:
         wrong.append(probe["msg"])
     if facts["unreachable"]:
-        return HostStatus(name, UNREACHABLE, None, attempts, (facts["msg"] or "no connection", *wrong), opened)
+        return HostStatus(
+            name, UNREACHABLE, None, attempts, (facts["msg"] or "no connection", *wrong), opened, served=certificates
+        )
     nginx = facts["nginx"]
     if nginx is None:
-        return HostStatus(name, WRONG, None, attempts, (facts["msg"] or "gave no facts", *wrong), opened)
+        return HostStatus(
+            name, WRONG, None, attempts, (facts["msg"] or "gave no facts", *wrong), opened, served=certificates
+        )
     if not nginx["installed"]:
         wrong.insert(0, "nginx is not installed")
     elif not nginx["running"]:
@@ -584,6 +592,7 @@ def host_status(name: str, answer: Mapping[str, t.Any] | None) -> HostStatus:
         unanswered,
         (rejected,) if rejected and nginx["running"] else (),
         tuple(f"{each['service']}: {each['why']}" for each in nginx.get("elsewhere") or ()),
+        certificates,
     )
 
 

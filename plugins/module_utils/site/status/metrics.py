@@ -127,6 +127,15 @@ def _metrics(status: Status, generated: datetime) -> Iterable[tuple[str, str, It
         "Whether a host that was asked does what it should.",
         [({"host": host.name}, int(host.state == ANSWERS)) for host in status.hosts if host.state != NOT_ASKED],
     )
+    yield (
+        "mtls_status_served_certificate_not_after_timestamp_seconds",
+        "When the server certificate expires that a service was seen to serve.",
+        [
+            ({"host": host.name, "service": each.service}, _seconds(each.end))
+            for host in status.hosts
+            for each in host.served
+        ],
+    )
 
 
 def _states(authority: AuthorityStatus) -> tuple[str, ...]:

@@ -160,6 +160,22 @@ class AuthorityStatus:
 
 
 @dataclass(frozen=True)
+class ServedStatus:
+    """A server certificate that was seen at a service. `own`: it is to be one of the host's own.
+
+    `stands_in`: it is the authority's instead. `trouble` is what is wrong with it, as the end of a sentence.
+    """
+
+    service: str
+    issuer: str
+    begin: datetime
+    end: datetime
+    own: bool
+    stands_in: bool
+    trouble: str | None
+
+
+@dataclass(frozen=True)
 class HostStatus:
     """What a host was found to be; `nginx` is its version, `attempts` are those of the probe.
 
@@ -167,7 +183,7 @@ class HostStatus:
     not fetch its CRL; `unguarded` are the paths of snippets that no server block includes, `not_asked` says which could
     not be asked, `unanswered` which services open, and have no page behind the gate. `broken` are those that say what
     keeps the running nginx from coming up again, `elsewhere` says at which addresses another server block answers in a
-    service's place.
+    service's place. `served` are the server certificates that were seen.
     """
 
     name: str
@@ -182,6 +198,7 @@ class HostStatus:
     unanswered: tuple[str, ...] = ()
     broken: tuple[str, ...] = ()
     elsewhere: tuple[str, ...] = ()
+    served: tuple[ServedStatus, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -114,6 +114,7 @@ def render(status: Status, generated: datetime, template_dir: str) -> bytes:
         generated=generated,
         views=[_View(status, authority) for authority in status.authorities],
         tasks=_tasks(status.findings),
+        served={f"{host.name}/{each.service}": each for host in status.hosts for each in host.served},
         levels=_LEVELS,
         looks=_LOOKS,
         most_names=_MOST_NAMES,

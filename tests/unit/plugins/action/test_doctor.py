@@ -18,6 +18,7 @@ GATE = {
     "configured": False,
     "included": None,
     "allow": None,
+    "certificate": None,
     "ca": None,
     "crl": None,
     "crl_begin": None,

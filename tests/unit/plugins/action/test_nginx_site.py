@@ -15,7 +15,8 @@ from ansible_collections.mtls.nginx.plugins.action import nginx_site
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client import Client
 from ansible_collections.mtls.nginx.plugins.module_utils.host import certificates, comparison
 from ansible_collections.mtls.nginx.plugins.module_utils.host.request import FILE_MODE, SECRET_MODE
-from ansible_collections.mtls.nginx.tests.unit.actions import Controller, command_line, facts_of_a_host, host_says
+from ansible_collections.mtls.nginx.tests.unit.actions import Controller, command_line, host_says
+from ansible_collections.mtls.nginx.tests.unit.actions import facts_of_a_host as facts_without_certificates
 from ansible_collections.mtls.nginx.tests.unit.support import later
 
 OF_THE_HOST = {"path": "/etc/ssl/web.crt", "key": "/etc/ssl/web.key"}
@@ -41,6 +42,20 @@ PLACED = {
     "diff": None,
 }
 OWN = {"value": "1h", "file": "/etc/nginx/nginx.conf"}
+GOOD = {
+    "path": OF_THE_HOST["path"],
+    "state": "good",
+    "why": None,
+    "in_use": True,
+    "stale": False,
+    "fingerprint": "0" * 64,
+    "end": 1900000000,
+}
+
+
+def facts_of_a_host(**changes) -> dict:
+    """What a host says that has the certificate of its own."""
+    return facts_without_certificates(**{"certificates": {"web": GOOD}, **changes})
 
 
 @pytest.fixture
@@ -52,10 +67,11 @@ def bring(tmp_path, pki, monkeypatch):
     clients = {"mtls_clients": [{"name": "phone"}], "mtls_ca_dir": str(pki.path), "mtls_services": [WEB]}
     controller = Controller(tmp_path / "site", {"nas": clients})
 
-    def run(facts=None, placed=None, *, check=False, **options):
+    def run(facts=None, placed=None, fetching=None, *, check=False, **options):
         given = {"authority": str(pki.path), "services": [WEB], **options}
         action, variables = controller.action("nginx_site", check=check, **given)
-        heard = host_says(action, nginx_facts=facts or facts_of_a_host(), nginx_config=placed or PLACED)
+        answers = {"nginx_facts": facts or facts_of_a_host(), "nginx_config": placed or PLACED}
+        heard = host_says(action, **answers, nginx_crl_fetch=fetching)
         return action.run(task_vars=variables), heard
 
     return run
@@ -141,6 +157,17 @@ def test_files_are_sent_where_something_differs_and_only_there(bring, warned):
     ):
         _done, heard = bring(facts_of_a_host(**{"comparison": compared, **facts}))
         assert heard[-1][0] == "nginx_config"
+
+
+def test_what_is_wrong_with_a_certificate_keeps_nothing_else_back(bring):
+    unfit = {**GOOD, "state": "unfit", "why": "/etc/ssl/web.crt: expired on 2026-01-01"}
+    fetching = {"changed": True, "message": "the CRL is fetched", "warnings": []}
+    facts = facts_of_a_host(certificates={"web": unfit})
+    done, heard = bring(facts, fetching=fetching, settings={"crl_url": "https://crl.lan/crl.pem"})
+    assert [name for name, _options in heard] == ["nginx_facts", "nginx_config", "nginx_crl_fetch"]
+    assert done["failed"]
+    assert done["msg"].startswith("host nas, service web: /etc/ssl/web.crt: expired on 2026-01-01; it is still served")
+    assert done["message"].endswith("the CRL is fetched")
 
 
 def test_without_nginx(bring):
@@ -264,7 +291,8 @@ def test_a_service_that_renews_nothing_asks_nobody(renews):
 
 def test_check_mode_needs_no_authority_yet(bring, other, tmp_path):
     """Neither one that the inventory has, nor one that it has not."""
-    done, heard = bring(check=True, services=[WEB, other])
+    theirs = facts_of_a_host(certificates={"web": GOOD, "guests": GOOD})
+    done, heard = bring(theirs, check=True, services=[WEB, other])
     assert [name for name, _options in heard] == ["nginx_facts", "nginx_config"]
     assert done["changed"] is True
     assert not (tmp_path / "visitors").exists()

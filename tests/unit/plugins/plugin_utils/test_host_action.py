@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from ansible_collections.mtls.nginx.tests.unit.actions import Controller, host_s
 PLUGINS = Path(__file__).parents[4] / "plugins"
 READS_ANSWERS = {
     *("nginx_site", "nginx_facts", "nginx_config", "nginx_gate", "nginx_crls", "nginx_crl_fetch", "nginx_install"),
-    *("access_log", "doctor"),
+    *("access_log", "doctor", "nginx_acme"),
 }
 
 
@@ -46,7 +47,11 @@ def test_each_module_that_runs_on_hosts_has_an_action_that_reads_its_answer():
     on_hosts = {path.stem for path in PLUGINS.glob("modules/nginx_*.py")} | {"access_log", "doctor"}
     assert on_hosts == READS_ANSWERS
     for name in READS_ANSWERS:
-        assert "class ActionModule(HostAction)" in (PLUGINS / "action" / f"{name}.py").read_text(encoding="utf-8")
+        assert re.search(
+            r"^class ActionModule\((Host|Package)Action\):$",
+            (PLUGINS / "action" / f"{name}.py").read_text(encoding="utf-8"),
+            re.MULTILINE,
+        )
 
 
 def test_our_playbooks_and_roles_run_nothing_else_on_hosts():

@@ -895,3 +895,12 @@ def test_what_is_not_behind_the_gate_comes_first_and_is_not_the_gates_fault():
 def test_what_the_inventory_cannot_mend_names_no_run_of_it():
     found = diagnose(INTENT, RECORD, reality(page=replace(SILENT, option=None)))
     assert (found.remedy, found.commands) == ("start the application there", ())
+
+
+def test_a_server_certificate_that_programs_refuse_is_no_verdict_about_the_client():
+    why = "the certificate that it serves (CN=R11) expired on 2026-11-28"
+    found = diagnose(intent(options="-i hosts.yml"), RECORD, reality(served=why))
+    assert [each.cause for each in found.findings] == ["server_certificate"]
+    assert (found.let_in, found.as_intended) == (True, True)
+    assert f"{why}: programs that verify it do not go on to the gate" in found.paragraph
+    assert found.commands == ("ansible-playbook -i hosts.yml mtls.nginx.site --limit web1",)

@@ -470,6 +470,19 @@ def test_a_trusted_authority_issues_no_server_certificate():
         nas={"mtls_services": [{**PORTAL, "certificate": certificate}], "mtls_authorities": [trusted]}
     ).values()
     assert authority.settings["trust"] == {"certificates": "/inventory/their.crt", "crl": ["/a.pem"]}
+    assert authority.servers == []
+    # Until certbot has obtained one, somebody must have issued another.
+    public = {**PORTAL, "server_names": ["a.example.com"], "certificate": "acme"}
+    assert "issues no server certificate" in refused(nas={"mtls_services": [public], "mtls_authorities": [trusted]})
+
+
+def test_a_certificate_that_can_stand_in_for_the_hosts_own():
+    own = {**PORTAL, "certificate": {"path": "/etc/ssl/a.crt", "key": "/etc/ssl/a.key"}}
+    (authority,) = plan(nas={"mtls_services": [own], "mtls_authorities": [PARTNERS]}).values()
+    (server,) = authority.servers
+    assert (server["host"], server["name"], server["stands_in"]) == ("nas", own["name"], True)
+    (described,) = authority.as_options()["services"]
+    assert described["issued_by_authority"] is False
 
 
 def test_a_client_that_is_present_cannot_be_in_mtls_revoked_by_name():

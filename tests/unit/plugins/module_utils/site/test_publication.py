@@ -155,3 +155,19 @@ def test_a_rehearsal_uses_what_is_there(ours):
     assert published.chain == (ours.path / "ca.crt").read_text()
     assert published.client_dns == {"phone": ["CN=phone"], "new": ["CN=new,O=Acme"]}
     assert published.credentials["nas"].key == (ours.path / "servers/web/nas.key").read_text()
+
+
+OWN = {"certificate": {"path": "/etc/ssl/nas.crt", "key": "/etc/ssl/nas.key"}}
+
+
+def test_what_can_stand_in(ours):
+    stands = publish(str(ours.path), "web", services(**OWN), crl_min_days=3)
+    assert stands.credentials["nas"].key == (ours.path / "servers/web/nas.key").read_text()
+    assert publish(str(ours.path), "elsewhere", services(**OWN), crl_min_days=3).credentials == {}
+
+
+def test_a_rehearsal_of_what_can_stand_in(ours):
+    clients = [{"name": "phone"}, {"name": "lost", "state": "revoked"}]
+    assert rehearse(str(ours.path), "elsewhere", services(**OWN), clients).credentials == {}
+    servers = [{"host": "elsewhere", "name": "nas", "stands_in": True}]
+    assert set(rehearse(str(ours.path), "elsewhere", services(**OWN), clients, servers).credentials) == {"nas"}

@@ -187,3 +187,20 @@ def test_browsers_get_no_ed25519_key(pki):
         with pytest.raises(MtlsError, match=r"web\.key: is of type ed25519, which browsers do not take of a server"):
             serve(pki, NAS, check=check)
     assert tree(pki.path) == before
+
+
+def test_what_only_stands_in_is_done_without_where_it_cannot_be_issued(pki, monkeypatch):
+    serve(pki, NAS)
+
+    def refuse(*_arguments):
+        raise MtlsError("nas.lan is outside the name constraints of CN=CA")
+
+    monkeypatch.setattr(servers.name_constraints, "check", refuse)
+    other = replace(NAS, name="other")
+    with pytest.raises(MtlsError, match="name constraints"):
+        serve(pki, other)
+    kept, without = serve(pki, NAS, replace(other, stands_in=True))
+    assert (kept.action, without.action, without.entry) == ("unchanged", "unchanged", None)
+    assert without.because == "is done without: nas.lan is outside the name constraints of CN=CA"
+    monkeypatch.undo()
+    assert serve(pki, replace(other, stands_in=True))[0].action == "issued"
