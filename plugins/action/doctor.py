@@ -65,7 +65,7 @@ class ActionModule(HostAction):
         gate, state, trouble = self._look(found, arguments)
         served = served_certificate.of(found.service, self._host, found.record.path, [answer], times.now())
         return Reality(
-            served=served and served.words(gate["certificate"] if gate else None),
+            served=served.words(gate["certificate"] if gate else None) if served else None,
             now=times.now(),
             host=state,
             trouble=trouble,
