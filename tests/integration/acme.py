@@ -53,7 +53,7 @@ class Network:
         lines = [f"{address} {name}" for name, address in names.items()]
         self._keeper = subprocess.Popen(["unshare", "--net", "--mount", "sh", "-c", _ENTER, "sh", str(folder), *lines])
         self._processes: list[subprocess.Popen[bytes]] = []
-        _wait(lambda: (folder / "ready").exists())
+        _wait((folder / "ready").exists)
         self.inside = ("nsenter", f"--net=/proc/{self._keeper.pid}/ns/net", f"--mount=/proc/{self._keeper.pid}/ns/mnt")
 
     def neighbour(self, address: str) -> tuple[str, tuple[str, ...]]:

@@ -14,6 +14,7 @@ import pytest
 from ansible_collections.mtls.nginx.tests.ports import free_port
 
 from .conftest import REPOSITORY
+from .test_own_certificates import from_elsewhere
 from .test_transaction import self_signed
 
 ADDRESS = "198.51.100.9"
@@ -220,7 +221,7 @@ def standby(site, upstream, port, tmp_path):
         namespace.stop()
 
 
-def test_a_standby_is_set_up_and_the_active_machine_is_not_judged(site, standby, port):
+def test_a_standby_is_set_up_and_the_active_machine_is_not_judged(site, standby, port, tmp_path):
     for arguments in (["--check"], []):
         said = site.refused(*arguments)
         assert f"the host does not have the address {ADDRESS} now, and" in said
@@ -234,6 +235,12 @@ def test_a_standby_is_set_up_and_the_active_machine_is_not_judged(site, standby,
     again = site.ok()
     assert again.changed == 0
     assert note in words(again)
+
+    # Nor is the active machine's certificate taken for one that nginx serves.
+    own = from_elsewhere(tmp_path, "own", "app.lan")
+    site.host_vars["nas"]["mtls_services"][0]["certificate"] = own
+    site.ok()
+    assert site.ok().changed == 0
     assert "asked" not in standby.log.read_text().split(), "the active machine"
 
     # It becomes the active one.

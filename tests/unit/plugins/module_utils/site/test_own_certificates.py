@@ -16,18 +16,18 @@ NAS = {"name": "nas", "server_names": ["nas.example.com"], "root": "/srv"}
 WHY = "/etc/ssl/nas.pem: expired on 2026-11-28"
 
 
-def services(certificate=FILES, **options):
-    return parse_services("web", [{**NAS, "certificate": certificate, **options}])
+def services(**options):
+    return parse_services("web", [{**NAS, "certificate": FILES, **options}])
 
 
-def choose(state, *, certificate=FILES, in_use=False, stale=False, running=True, known=("nas",), acme=None):
+def choose(state, *, in_use=False, stale=False, running=True, known=("nas",), acme=None, **options):
     found = {"path": FILES["path"], "state": state, "why": None if state == "good" else WHY}
     facts = {
         "running": running,
         "acme": acme,
         "certificates": {"nas": {**found, "in_use": in_use, "stale": stale}},
     }
-    return own_certificates.choose("web", "/etc/nginx", services(certificate), facts, known)
+    return own_certificates.choose("web", "/etc/nginx", services(**options), facts, known)
 
 
 @pytest.mark.parametrize(
@@ -87,8 +87,8 @@ def test_what_is_to_be_obtained():
 
 
 def test_what_a_host_is_asked():
-    assert own_certificates.to_look_at("/etc/nginx", services(None)) == []
-    (asked,) = own_certificates.to_look_at("/etc/nginx", services("acme", listen="192.0.2.1:8443"))
+    assert own_certificates.to_look_at("/etc/nginx", services(certificate=None)) == []
+    (asked,) = own_certificates.to_look_at("/etc/nginx", services(certificate="acme", listen="192.0.2.1:8443"))
     assert asked == {
         "service": "nas",
         "path": "/etc/letsencrypt/live/mtls-nas/fullchain.pem",
@@ -100,7 +100,7 @@ def test_what_a_host_is_asked():
         "server_name": "nas.example.com",
         "proxy_protocol": False,
     }
-    elsewhere = own_certificates.renewals("/opt/nginx", services("acme"))
+    elsewhere = own_certificates.renewals("/opt/nginx", services(certificate="acme"))
     assert elsewhere["hook"] == "/opt/nginx/server-certs/acme-deploy-hook"
     (lineage,) = elsewhere["lineages"]
     assert lineage != "mtls-nas"

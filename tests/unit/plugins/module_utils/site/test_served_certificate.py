@@ -34,8 +34,8 @@ def certificate(*names, begin=-30, end=60):
     return builder.sign(KEY, hashes.SHA256())
 
 
-def seen(tmp_path, made, service=NAS):
-    (parsed,) = parse_services("web", [service])
+def seen(tmp_path, made, service=None):
+    (parsed,) = parse_services("web", [service or NAS])
     attempt = probe.Attempt("nobody", 400)
     outcomes = [
         probe.ProbeOutcome(attempt, None, "connection refused"),
