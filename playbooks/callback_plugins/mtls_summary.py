@@ -33,6 +33,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.common.entry import des
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.site import access_plan
 from ansible_collections.mtls.nginx.plugins.module_utils.site.answers import printable
+from ansible_collections.mtls.nginx.plugins.module_utils.site.known_variables import FROM_HOST
 from ansible_collections.mtls.nginx.plugins.module_utils.site.people import RUN_BEGAN
 from ansible_collections.mtls.nginx.plugins.module_utils.site.probe_places import NO_KEYS
 from ansible_collections.mtls.nginx.plugins.plugin_utils.facts import refuse_facts
@@ -81,7 +82,7 @@ class HostReport:
     compared: bool = True
     authorities: list[str] = field(default_factory=list)
     not_asked: list[tuple[str, str]] = field(default_factory=list)  # service, why
-    asked_from: list[tuple[str, str]] = field(default_factory=list)  # service, why from the host itself
+    asked_from: list[tuple[str, str, str]] = field(default_factory=list)  # service, from where, why
     unanswered: list[tuple[str, str]] = field(default_factory=list)  # service, why nobody sees a page
     stand_ins: list[tuple[str, str]] = field(default_factory=list)  # service, why the authority's certificate is served
 
@@ -111,7 +112,9 @@ class HostReport:
         """Take what the task ``tls_probe`` ended with."""
         self.attempts = None if result.get("skipped") else result.get("attempts")
         self.not_asked = [(item["service"], item["why"]) for item in result.get("not_asked") or []]
-        self.asked_from = [(item["service"], item["why"]) for item in result.get("asked_from") or []]
+        self.asked_from = [
+            (item["service"], _place(item["place"]), item["why"]) for item in result.get("asked_from") or []
+        ]
         self.unanswered = [(item["service"], item["why"]) for item in result.get("unanswered") or []]
 
     @property
@@ -140,7 +143,7 @@ class HostReport:
         ]
         told += [f"{service}: NOT AT EVERY ADDRESS: {why}" for service, why in self.elsewhere]
         told += [f"{service}: NOT ASKED: {why}" for service, why in self.not_asked]
-        told += [f"{service}: asked from the host itself, {why}; {NO_KEYS}" for service, why in self.asked_from]
+        told += [f"{service}: asked from {place}, {why}; {NO_KEYS}" for service, place, why in self.asked_from]
         told += [f"{service}: {why}" for service, why in [*self.unanswered, *self.stand_ins]]
         if self.handover:
             told.append(self.handover)
@@ -416,6 +419,10 @@ def _plan_file(play: t.Any, host: str) -> str | None:
         return plan_file(given and str(given), variables)
     except (AnsibleError, MtlsError):  # the run's first task says so
         return None
+
+
+def _place(name: str) -> str:
+    return "the host itself" if name == FROM_HOST else name
 
 
 def _of_creation(path: str, not_asked: list[str], *, check: bool) -> str:

@@ -10,6 +10,8 @@ import typing as t
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
+from ansible.errors import AnsibleError
+
 from ansible_collections.mtls.nginx.plugins.module_utils.common import probe, times
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.site import answers, pages, probe_places, served_certificate
@@ -26,6 +28,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.stale_workers impo
 from ansible_collections.mtls.nginx.plugins.module_utils.site.witnesses import Witnesses
 from ansible_collections.mtls.nginx.plugins.plugin_utils.host_action import HostAction
 from ansible_collections.mtls.nginx.plugins.plugin_utils.hostvars import (
+    address_for_others,
     base_dir,
     inventory_reader,
     is_local,
@@ -80,6 +83,7 @@ class ActionModule(HostAction):
         }
         gates = answers.read_snippet_gates(host, arguments["snippet_gates"])
         wanted, away = self._wanted(), self._away(present, arguments["away"])
+        other = probe_places.another_host(wanted)
         asked: list[tuple[Question, probe.ProbeOutcome]] = []
         by_host: list[tuple[Question, probe.ProbeOutcome]] = []
         not_asked: list[dict[str, str]] = []
@@ -87,17 +91,20 @@ class ActionModule(HostAction):
         unanswered: list[dict[str, str]] = []
         certificates: list[served_certificate.Served] = []
         for service in present:
-            if why := probe_places.not_asked(service, wanted, away):
+            explicit = bool(service.probe_address or arguments["address"])
+            why = probe_places.not_asked(service, wanted, away)
+            if why := why or probe_places.out_of_reach(service, other, explicit=explicit):
                 not_asked.append({"service": service.name, "why": why})
                 continue
-            explicit = bool(service.probe_address or arguments["address"])
             local = is_local(task_vars)
             cause = probe_places.from_host(service, wanted, local=local, explicit=explicit)
             address = probe_address(arguments["address"], service, task_vars)
             if cause and arguments["crl_only"]:
                 not_asked.append({"service": service.name, "why": f"{cause}, and {probe_places.NO_KEYS}"})
                 continue
-            if cause:
+            if cause and other:
+                address = address if explicit else address_for_others(service, task_vars)
+            elif cause:
                 address = service.probe_address or service.local_address
             ours = [SnippetTarget(service.name, service.target(address))]
             outcomes: list[probe.ProbeOutcome] = []
@@ -115,8 +122,8 @@ class ActionModule(HostAction):
                     outcomes += [outcome for _question, outcome in found]
                 else:
                     why = place.why
-                    by_host += self._asked_by_host(place, service, witnesses)
-                    asked_from.append({"service": service.name, "place": FROM_HOST, "why": cause})
+                    by_host += self._asked_by_host(place, service, witnesses, other)
+                    asked_from.append({"service": service.name, "place": other or FROM_HOST, "why": cause})
                 if why and service.snippet:
                     not_asked.append({"service": service.name, "why": replace(place, why=why).not_asked})
                 redirect = _no_redirect(service, address) if cause is None and not arguments["crl_only"] else None
@@ -162,8 +169,8 @@ class ActionModule(HostAction):
         if "mtls_probe_from" not in self._task_vars:
             return None
         value = self._templar.template(self._task_vars["mtls__probe_from"])
-        check_probe_from(self._host, value)
-        return str(value)
+        check_probe_from(self._host, value, self._task_vars["groups"]["all"])
+        return FROM_HOST if value == self._host else str(value)
 
     def _away(self, present: Sequence[Service], known: Sequence[str] | None) -> Collection[str]:
         """Return which of the addresses that services listen on the host does not have now."""
@@ -178,9 +185,9 @@ class ActionModule(HostAction):
         return known or ()
 
     def _asked_by_host(
-        self, place: SnippetTarget, service: Service, witnesses: Mapping[str | None, Witnesses]
+        self, place: SnippetTarget, service: Service, witnesses: Mapping[str | None, Witnesses], other: str | None
     ) -> list[tuple[Question, probe.ProbeOutcome]]:
-        """Have the host itself ask; return the answers to those who need no client's key."""
+        """Have the host itself ask, or the ``other`` one; return the answers to those who need no client's key."""
         target = place.target
         if target is None:
             return []
@@ -188,11 +195,31 @@ class ActionModule(HostAction):
             questions = probe_places.questions(target, attempts)
         tried = [attempt for attempt, _gate in questions]
         options = {"test": False, "ask": [gate for _attempt, gate in questions]}
-        answer = self._ask("nginx_facts", options, answers.NGINX_FACTS)
+        if other:
+            answer = self._other_says(other, service, options)
+        else:
+            answer = self._ask("nginx_facts", options, answers.NGINX_FACTS)
         if answer.get("failed"):
-            raise MtlsError(f"host {self._host}: it could not ask its own service {service.name}: {answer['msg']}")
-        outcomes = probe_places.outcomes(self._host, tried, answer["nginx"]["asked"])
+            whose = f"host {other}: it could not ask service {service.name} of host {self._host}"
+            own = f"host {self._host}: it could not ask its own service {service.name}"
+            raise MtlsError(f"{whose if other else own}: {answer['msg']}")
+        outcomes = probe_places.outcomes(other or self._host, tried, answer["nginx"]["asked"])
         return [(Question(service.name, target, outcome.attempt), outcome) for outcome in outcomes]
+
+    def _other_says(self, other: str, service: Service, options: dict[str, t.Any]) -> dict[str, t.Any]:
+        """Return the answer of another host.
+
+        :raises MtlsError: there is none. It is no reason to count the service's own host as unreachable.
+        """
+        try:
+            with self._at(other):
+                return self._ask("nginx_facts", options, answers.NGINX_FACTS)
+        except AnsibleError as error:  # no connection, no such plugin
+            said = answers.printable(str(error).strip())
+            raise MtlsError(
+                f"host {self._host}, service {service.name}: {other}, from where it is asked (mtls_probe_from), does"
+                f" not answer: {said}; see why, or set mtls_probe_from to another host, or to none"
+            ) from error
 
 
 def _no_redirect(service: Service, address: str) -> str | None:

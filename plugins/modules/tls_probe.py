@@ -31,7 +31,7 @@ options:
         listens on; else C(ansible_host), or 127.0.0.1 where the connection is local.
       - Where the controller cannot connect by default, or the service listens on a loopback address only, the host
         itself asks, without a certificate and with a forged one. No client's key is sent there. C(mtls_probe_from) of
-        the host chooses who asks, V(controller), V(host) or V(none).
+        the host chooses who asks, V(controller), V(host), another host of the inventory by its name, or V(none).
     type: str
   crl_only:
     description:
@@ -96,6 +96,7 @@ asked_from:
   returned: always
   sample:
     - {service: nas, place: host, why: since it listens on 127.0.0.1 only}
+    - {service: wiki, place: bastion, why: as mtls_probe_from says}
 not_asked:
   description: Services, and server blocks that include a snippet, that could not be asked.
   type: list

@@ -6,8 +6,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import typing as t
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from ansible.plugins.action import ActionBase
 
@@ -56,6 +57,33 @@ class HostAction(ActionBase):
         name: str = self._task_vars["inventory_hostname"]
         return name
 
+    @contextlib.contextmanager
+    def _at(self, host: str) -> Iterator[None]:
+        """Ask another host of the inventory within this context, instead of the task's own."""
+        # Only here: hardly any run needs it.
+        from ansible_collections.mtls.nginx.plugins.plugin_utils import another_host
+
+        own = self._connection, self._task.delegate_to, self._task_vars
+        variables = another_host.variables_of(host, self._task_vars["hostvars"])
+        self._task.delegate_to = host
+        self._task_vars = {**self._task_vars, "ansible_delegated_vars": {host: variables}}
+        try:
+            self._connection = another_host.connect(
+                host, variables, task=self._task, own=self._play_context, loader=self._loader
+            )
+            try:
+                yield
+            finally:
+                self.cleanup()
+                self._connection.close()
+        finally:
+            self._connection, self._task.delegate_to, self._task_vars = own
+
+    @property
+    def _asked_host(self) -> str:
+        """The host that answers."""
+        return str(self._task.delegate_to or self._host)
+
     def _ask(self, module: str, options: dict[str, t.Any], spec: answers.Fields) -> dict[str, t.Any]:
         """Return the host's answer to ``module``, whose name is short where it is ours.
 
@@ -69,13 +97,14 @@ class HostAction(ActionBase):
             self._expected = None
         if self._answer is None:
             raise MtlsError(
-                f"host {self._host}: this ansible-core does not show the answer to {module} before using it"
+                f"host {self._asked_host}: this ansible-core does not show the answer to {module} before using it"
             )
-        self._found_python.update(
-            (name, value)
-            for name, value in (result.get("ansible_facts") or {}).items()
-            if name.startswith("discovered_interpreter_")
-        )
+        if self._asked_host == self._host:
+            self._found_python.update(
+                (name, value)
+                for name, value in (result.get("ansible_facts") or {}).items()
+                if name.startswith("discovered_interpreter_")
+            )
         return {**self._answer, **{name: result[name] for name in _OF_THE_CONTROLLER if name in result}}
 
     def _low_level_execute_command(self, *arguments: t.Any, **options: t.Any) -> dict[str, t.Any]:
@@ -85,7 +114,7 @@ class HostAction(ActionBase):
             text = result.get(stream) or ""
             if len(text) > answers.LARGEST:
                 what = self._expected[0] if self._expected else "a command"
-                raise answers.refusal(self._host, what, f"it has {len(text)} characters")
+                raise answers.refusal(self._asked_host, what, f"it has {len(text)} characters")
             result[stream] = answers.printable(text, lines=True, most=answers.LARGEST)
         return result
 
@@ -102,10 +131,10 @@ class HostAction(ActionBase):
             as_dict = isinstance(parsed, Mapping)
             data = dict(parsed if as_dict else parsed.as_result_dict(for_round_trip=True))
         except Exception as error:  # whatever an answer can do to a decoder: nested too deeply, for one
-            raise answers.refusal(self._host, module, f"it cannot be read ({type(error).__name__})") from error
+            raise answers.refusal(self._asked_host, module, f"it cannot be read ({type(error).__name__})") from error
         if isinstance(data.get("warnings"), list):
             data["warnings"] = [_words(warning) for warning in data["warnings"]]
-        self._answer = answers.read(self._host, module, spec, data)
+        self._answer = answers.read(self._asked_host, module, spec, data)
         if not self._answer.get("warnings", True):
             del self._answer["warnings"]  # Ansible wants a list, if anything
         if as_dict:

@@ -72,7 +72,7 @@ def read_plan(
         refuse_unknown(host, variables, options, extra)
         about_runs = _values(variables, host, ["mtls_batch", "mtls_probe_from"])
         check_batch(host, about_runs.get("mtls_batch"))
-        check_probe_from(host, about_runs.get("mtls_probe_from"))
+        check_probe_from(host, about_runs.get("mtls_probe_from"), task_vars["groups"]["all"])
         raw = getattr(variables, "_vars", variables)  # what raw_get would compute a second time
         reader.check_as_written(host, raw, _follower(raw))
         optional = ["mtls_services"] if host in spared else []
@@ -277,6 +277,11 @@ def probe_address(given: str | None, service: Service, variables: Mapping[str, t
         return str(service.probe_address or given)
     if is_local(variables):
         return service.local_address
+    return address_for_others(service, variables)
+
+
+def address_for_others(service: Service, variables: Mapping[str, t.Any]) -> str:
+    """Return where another machine reaches a service: the one address that it listens on, or that of the host."""
     if service.own_address and not service.at_loopback:
         return service.own_address
     found: str = variables.get("ansible_host") or variables["inventory_hostname"]

@@ -10,6 +10,7 @@ import subprocess
 import sys
 
 import pytest
+import yaml
 
 from ansible_collections.mtls.nginx.tests.ports import free_port
 
@@ -95,6 +96,9 @@ def test_what_the_inventory_says_of_it(site, far, upstream, port):
 
     variables["mtls_probe_from"] = "moon"
     assert "mtls_probe_from is 'moon'; write controller, host" in site.refused()
+
+    variables["mtls_probe_from"] = "behind-the-bastion"  # the host's own name
+    assert f"app: asked from the host itself, as mtls_probe_from says; {NO_KEYS}" in words(site.ok())
 
     del variables["mtls_probe_from"]
     variables["mtls_services"] = [service(port, upstream, probe_address="127.0.0.1")]
@@ -248,3 +252,113 @@ def test_a_standby_is_set_up_and_the_active_machine_is_not_judged(site, standby,
     said = words(site.ok())
     assert "NOT ASKED" not in said
     assert "let in: phone; kept out: nobody (no certificate)" in said
+
+
+# Another host of the inventory asks
+
+OWN_ADDRESS = "198.51.100.1"
+
+
+def far_away(folder, name, namespace):
+    """The variables of a host in a namespace, which only ssh reaches."""
+    program = folder / f"ssh-{name}"
+    program.write_text(SSH.replace("exec sh", f"exec {' '.join(namespace.prefix)} sh"))
+    program.chmod(0o755)
+    return {
+        "ansible_connection": "ssh",
+        "ansible_ssh_executable": str(program),
+        "ansible_ssh_transfer_method": "piped",
+        "ansible_user": "root",
+        "ansible_python_interpreter": sys.executable,
+    }
+
+
+@pytest.fixture
+def bastion(site, upstream, port, tmp_path):
+    """A host and a bastion beside it, each in a network that the controller is not in."""
+    here, there = Namespace(), Namespace()
+    subprocess.run(
+        ["ip", "link", "add", "a0", "netns", str(here.pid), "type", "veth", "peer", "b0", "netns", str(there.pid)],
+        check=True,
+    )
+    here.run(f"ip addr add {OWN_ADDRESS}/24 dev a0", "ip link set a0 up")
+    there.run(f"ip addr add {ADDRESS}/24 dev b0", "ip link set b0 up")
+    site.add_host(
+        "nas",
+        mtls_clients=[{"name": "phone"}],
+        mtls_services=[service(f"{OWN_ADDRESS}:{port}", upstream)],
+        mtls_probe_from="{{ way_in }}",
+        way_in="bastion",
+        **{**far_away(tmp_path, "nas", here), "ansible_pipelining": True},
+    )
+    remote = tmp_path / "remote"
+    variables = far_away(tmp_path, "bastion", there)
+    variables.update(ansible_connection="ansible.builtin.ssh", ansible_remote_tmp=str(remote))
+    source = tmp_path / "others.yml"
+    source.write_text(yaml.safe_dump({"others": {"hosts": {"bastion": variables}}}))
+    there.remote, there.arguments = remote, ("-i", str(source))
+    yield there
+    site.stop()
+    for namespace in (here, there):
+        namespace.stop()
+
+
+def test_another_host_asks(site, bastion, port):
+    said = words(site.ok(*bastion.arguments))
+    assert "kept out: nobody (no certificate), somebody with the name of 'phone' from a CA of the same name" in said
+    assert f"app: asked from bastion, as mtls_probe_from says; {NO_KEYS}" in said
+    # It was the bastion that connected, and nothing stays there.
+    log = site.hosts["nas"].folder / "log" / "mtls-app.access.log"
+    assert {line.split()[0] for line in log.read_text().splitlines()} == {OWN_ADDRESS, ADDRESS}
+    assert bastion.remote.is_dir()
+    assert not list(bastion.remote.iterdir())
+    again = site.ok(*bastion.arguments)
+    assert again.changed == 0
+
+    crl = site.run(*bastion.arguments, playbook=REPOSITORY / "playbooks" / "refresh_crl.yml")
+    assert crl.returncode == 0, crl.text
+    assert f"app: NOT ASKED: as mtls_probe_from says, and {NO_KEYS}" in words(crl)
+
+    # The bastion goes where the service is said to be reached.
+    variables = site.host_vars["nas"]
+    variables["mtls_services"] = [service("443", "http://127.0.0.1:1", probe_address="198.51.100.77")]
+    said = site.refused(*bastion.arguments)
+    assert "service app: nobody (no certificate) got" in said
+    assert "(at 198.51.100.77:443; if that is not where" in said
+
+    variables["mtls_services"] = [service(f"127.0.0.1:{port}", "http://127.0.0.1:1")]
+    said = words(site.ok(*bastion.arguments))
+    assert "app: NOT ASKED: it listens on 127.0.0.1 only, where bastion (mtls_probe_from) cannot connect" in said
+
+
+def test_a_gate_that_is_open_is_seen_from_another_host(site, bastion, port):
+    site.ok(*bastion.arguments)
+    nginx = site.hosts["nas"]
+    (nginx.folder / "conf.d" / "mtls-app.conf").write_text(
+        f"server {{ listen {OWN_ADDRESS}:{port} ssl; server_name app.lan;"
+        f" ssl_certificate {nginx.folder}/server-certs/app.crt;"
+        f" ssl_certificate_key {nginx.folder}/server-certs/app.key; return 200; }}\n"
+    )
+    subprocess.run(["nginx", "-c", nginx.conf, "-s", "reload"], check=True, capture_output=True)
+    status = site.run(
+        *bastion.arguments, "-e", "mtls_status_live=true", playbook=REPOSITORY / "playbooks" / "status.yml"
+    )
+    assert status.returncode != 0
+    assert "A gate is open: somebody was let in who must be refused" in words(status)
+
+
+def test_another_host_that_does_not_answer(site, bastion, tmp_path):
+    site.ok(*bastion.arguments)
+    (tmp_path / "ssh-bastion").write_text("#!/bin/sh\necho 'no route to host' >&2\nexit 255\n")
+    run = site.run(*bastion.arguments)
+    said = words(run)
+    assert run.returncode != 0
+    assert "Traceback" not in said
+    assert "host nas, service app: bastion, from where it is asked (mtls_probe_from), does not answer:" in said
+    assert "no route to host" in said
+    assert "; see why, or set mtls_probe_from to another host, or to none" in said
+    assert "unreachable=1" not in said
+
+    site.host_vars["nas"]["way_in"] = "bastoin"
+    said = site.refused(*bastion.arguments)
+    assert "mtls_probe_from is 'bastoin', which is no host of the inventory; did you mean bastion? write" in said

@@ -82,6 +82,16 @@ def test_what_stands_in_is_told_each_time(summary):
     assert any("certificate obtained" in line for line in done.lines(check=False))
 
 
+@pytest.mark.parametrize(("place", "called"), [("host", "the host itself"), ("bastion", "bastion")])
+def test_from_where_a_service_was_asked(summary, place, called):
+    one = report(summary)
+    asked_from = [{"service": "nas", "place": place, "why": "as mtls_probe_from says"}]
+    one.take_probe({"attempts": ATTEMPTS[-1:], "asked_from": asked_from})
+    assert not one.quiet
+    said = " ".join(" ".join(summary.render({"one": one}, ["one"], [], check=False)).split())
+    assert f"nas: asked from {called}, as mtls_probe_from says; no client's key is sent to a host" in said
+
+
 def test_a_good_certificate_that_the_list_keeps_out_was_not_let_in(summary):
     asked = [attempt("client 'phone', whose certificate is good,", None, status) for status in (204, 403)]
     for attempts, said in ((asked[:1], "let in: phone"), (asked[1:], "kept out: phone")):

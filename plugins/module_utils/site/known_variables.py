@@ -66,17 +66,21 @@ def refuse_unknown(host: str, names: Iterable[str], options: Collection[str], ex
             )
 
 
-def check_probe_from(host: str, value: t.Any) -> None:
+def check_probe_from(host: str, value: t.Any, hosts: Collection[str]) -> None:
     """Refuse a place from which no service can be asked.
 
     :arg value: a host's ``mtls_probe_from``, None where it is not set.
-    :raises MtlsError: it is none of ``PROBE_FROM``.
+    :arg hosts: all hosts of the inventory.
+    :raises MtlsError: it is neither in ``PROBE_FROM`` nor a host.
     """
-    if value is not None and value not in PROBE_FROM:
-        raise MtlsError(
-            f"host {host}: mtls_probe_from is {value!r}; write controller, host (the host itself, which is sent no"
-            " client's key), or none"
-        )
+    if value is None or value in PROBE_FROM or value in hosts:
+        return
+    meant = nearest(str(value), [*PROBE_FROM, *hosts])
+    guess = f", which is no host of the inventory; did you mean {meant}?" if meant else ";"
+    raise MtlsError(
+        f"host {host}: mtls_probe_from is {value!r}{guess} write controller, host (the host itself), none, or the name"
+        " of another host in the inventory; no host is sent a client's key"
+    )
 
 
 def check_batch(host: str, value: t.Any) -> None:

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the mtls.nginx authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From where a service is asked, and what its own host is asked to try: only callers that need no client's key."""
+"""From where a service is asked, and what a host is asked to try: only callers that need no client's key."""
 
 from __future__ import annotations
 
@@ -10,11 +10,20 @@ from collections.abc import Collection, Mapping, Sequence
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common import probe
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
-from ansible_collections.mtls.nginx.plugins.module_utils.site.known_variables import FROM_HOST, FROM_NOWHERE
+from ansible_collections.mtls.nginx.plugins.module_utils.site.known_variables import (
+    FROM_HOST,
+    FROM_NOWHERE,
+    PROBE_FROM,
+)
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service
 
 NO_KEYS = "no client's key is sent to a host, so that nobody who may enter was tried"
 _TIMED_OUT = "no answer within"
+
+
+def another_host(wanted: str | None) -> str | None:
+    """Return the host of the inventory that ``mtls_probe_from`` names; None where it names none."""
+    return None if wanted in (None, *PROBE_FROM) else wanted
 
 
 def not_asked(service: Service, wanted: str | None, away: Collection[str]) -> str | None:
@@ -29,11 +38,26 @@ def not_asked(service: Service, wanted: str | None, away: Collection[str]) -> st
     return None
 
 
+def out_of_reach(service: Service, other: str | None, *, explicit: bool) -> str | None:
+    """Return why another host cannot ask a service; None where it can, or where none is to.
+
+    ``explicit``: the inventory says where to connect to.
+    """
+    if other is None or explicit or not service.at_loopback:
+        return None
+    return (
+        f"it listens on {service.own_address} only, where {other} (mtls_probe_from) cannot connect; set"
+        " mtls_probe_from to host, or the service's probe_address"
+    )
+
+
 def from_host(service: Service, wanted: str | None, *, local: bool, explicit: bool) -> str | None:
-    """Return why a service is asked from its own host and not from the controller; None where it is not.
+    """Return why a service is asked from a host, its own or another, and not from the controller; None where it is not.
 
     ``local``: the controller is the host. ``explicit``: the inventory says where to connect to.
     """
+    if another_host(wanted):
+        return "as mtls_probe_from says"
     if local:
         return None
     if wanted == FROM_HOST:
@@ -51,7 +75,7 @@ def unreached(target: probe.Target, outcome: probe.ProbeOutcome) -> str:
 
 
 def questions(target: probe.Target, attempts: Sequence[probe.Attempt]) -> list[tuple[probe.Attempt, dict[str, t.Any]]]:
-    """Return those attempts that can be made from the host, with the option ``ask`` of ``nginx_facts`` for each.
+    """Return those attempts that can be made from a host, with the option ``ask`` of ``nginx_facts`` for each.
 
     Without a certificate, and with a forged one, whose key is made for this run and opens nothing.
     """
@@ -77,7 +101,7 @@ def questions(target: probe.Target, attempts: Sequence[probe.Attempt]) -> list[t
 def outcomes(
     host: str, attempts: Sequence[probe.Attempt], asked: Sequence[Mapping[str, t.Any]] | None
 ) -> list[probe.ProbeOutcome]:
-    """Return what the host has seen, as ``site/answers.py`` has read it.
+    """Return what a host has seen, as ``site/answers.py`` has read it.
 
     :raises MtlsError: it has not answered each question.
     """

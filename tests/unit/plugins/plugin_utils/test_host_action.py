@@ -133,3 +133,45 @@ def test_around_an_answer_nothing_moves_the_cursor(asking, monkeypatch):
     action._expected = ("nginx_crls", answers.NGINX_CRLS)
     with pytest.raises(MtlsError, match="its answer to nginx_crls is not to be believed: it has 26 characters"):
         action._low_level_execute_command("printf abcdefghijklmnopqrstuvwxyz", sudoable=False)
+
+
+@pytest.fixture
+def two(tmp_path):
+    """An action of a host, and another host."""
+    hosts = {"nas": {}, "bastion": {"ansible_remote_tmp": str(tmp_path / "there")}}
+    return Controller(tmp_path / "site", hosts).action("nginx_crls", "nas", paths=[])
+
+
+def test_another_host_is_asked_for_a_while(two):
+    action, variables = two
+    action._task_vars = variables
+    own = action._connection
+    heard = host_says(action, nginx_crls=HONEST)
+    execute = action._execute_module
+    seen = []
+
+    def execute_module(**options) -> dict:
+        seen.append((action._task.delegate_to, action._connection is own, action._asked_host))
+        assert ("ansible_delegated_vars" in options["task_vars"]) is (action._asked_host == "bastion")
+        found = {"discovered_interpreter_python": f"/usr/bin/of-{action._asked_host}"}
+        return {**execute(**options), "ansible_facts": found}
+
+    action._execute_module = execute_module
+    action._ask("nginx_crls", {}, answers.NGINX_CRLS)
+    with action._at("bastion"):
+        action._ask("nginx_crls", {}, answers.NGINX_CRLS)
+    assert seen == [(None, True, "nas"), ("bastion", False, "bastion")]
+    assert len(heard) == 2
+    assert (action._connection, action._task.delegate_to, action._task_vars) == (own, None, variables)
+    # Python is looked for on each host.
+    assert action._found_python == {"discovered_interpreter_python": "/usr/bin/of-nas"}
+
+
+def test_of_another_host_is_believed_as_little_and_it_is_named(two):
+    action, variables = two
+    action._task_vars = variables
+    own = action._connection
+    host_says(action, nginx_crls={"crls": 5})
+    with pytest.raises(MtlsError, match=r"^host bastion: "), action._at("bastion"):
+        action._ask("nginx_crls", {}, answers.NGINX_CRLS)
+    assert (action._connection, action._task.delegate_to, action._task_vars) == (own, None, variables)

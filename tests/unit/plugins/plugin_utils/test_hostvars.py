@@ -165,6 +165,10 @@ def test_a_service_on_one_address_is_reached_there():
     (narrow,) = services({**WEB, "listen": "192.0.2.8:443"})
     assert hostvars.probe_address(None, narrow, variables) == "192.0.2.8"
     assert hostvars.probe_address("192.0.2.9", narrow, variables) == "192.0.2.9"
+    local = {**variables, "ansible_connection": "local"}
+    assert hostvars.address_for_others(narrow, local) == "192.0.2.8"
+    (wide,) = services(WEB)
+    assert hostvars.address_for_others(wide, local) == "192.0.2.7", "not the loopback address of another machine"
     (at_loopback,) = services({**WEB, "listen": "127.0.0.8:443"})
     assert hostvars.probe_address(None, at_loopback, variables) == "192.0.2.7", "not the controller's own loopback"
     (told,) = services({**WEB, "listen": "192.0.2.8:443", "probe_address": "192.0.2.10"})

@@ -57,8 +57,13 @@ def test_a_batch_that_is_none(value):
 
 
 def test_from_where_services_can_be_asked():
-    for value in (None, *PROBE_FROM):
-        check_probe_from("nas", value)
-    for value in ("", "Host", "bastion", 1, ["host"]):
-        with pytest.raises(MtlsError, match=r"host nas: mtls_probe_from is .* write controller, host"):
-            check_probe_from("nas", value)
+    hosts = ["nas", "bastion"]
+    for value in (None, *PROBE_FROM, *hosts):
+        check_probe_from("nas", value, hosts)
+    for value in ("", "Host", "moon", 1, ["host"]):
+        with pytest.raises(MtlsError, match=r"host nas: mtls_probe_from is .*[;?] write controller, host"):
+            check_probe_from("nas", value, hosts)
+    for value, meant in (("bastoin", "bastion"), ("contoller", "controller")):
+        said = f"'{value}', which is no host of the inventory; did you mean {meant}[?] write controller, host"
+        with pytest.raises(MtlsError, match=said):
+            check_probe_from("nas", value, hosts)

@@ -34,6 +34,8 @@ def test_what_is_not_asked():
         ("443", None, False, False, None),
         ("443", "host", False, False, "as mtls_probe_from says"),
         ("443", "host", True, False, None),
+        ("443", "bastion", False, False, "as mtls_probe_from says"),
+        ("443", "bastion", True, True, "as mtls_probe_from says"),
         ("127.0.0.8:443", None, False, False, "since it listens on 127.0.0.8 only"),
         ("127.0.0.8:443", None, False, True, None),
         ("127.0.0.8:443", None, True, False, None),
@@ -43,6 +45,21 @@ def test_what_is_not_asked():
 )
 def test_who_asks(listen, wanted, local, explicit, why):
     assert probe_places.from_host(service(listen), wanted, local=local, explicit=explicit) == why
+
+
+def test_which_other_host_asks():
+    assert probe_places.another_host("bastion") == "bastion"
+    for wanted in (None, "controller", "host", "none"):
+        assert probe_places.another_host(wanted) is None
+
+
+def test_what_another_host_cannot_reach():
+    why = probe_places.out_of_reach(service("127.0.0.8:443"), "bastion", explicit=False)
+    assert why.startswith("it listens on 127.0.0.8 only, where bastion (mtls_probe_from) cannot connect; set")
+    assert probe_places.out_of_reach(service("127.0.0.8:443"), "bastion", explicit=True) is None
+    assert probe_places.out_of_reach(service("127.0.0.8:443"), None, explicit=False) is None
+    for listen in ("443", "192.0.2.1:443"):
+        assert probe_places.out_of_reach(service(listen), "bastion", explicit=False) is None
 
 
 def test_why_the_controller_does_not():
