@@ -27,6 +27,7 @@ class HostAction(ActionBase):
 
     _expected: tuple[str, answers.Fields] | None = None
     _answer: dict[str, t.Any] | None = None
+    _connection: t.Any
 
     def __init__(self, *arguments: t.Any, **options: t.Any) -> None:
         super().__init__(*arguments, **options)
