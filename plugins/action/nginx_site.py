@@ -128,6 +128,33 @@ ARGUMENTS = {
     "foreseen": {"type": "list", "elements": "dict", "default": []},
 }
 
+# The role's variables that say the settings where the task does not. The role's task does not name them, since Ansible
+# compiles each template of a task anew for each host, and most of these variables are no templates.
+VARIABLES = {
+    "binary": "mtls_nginx_binary",
+    "conf_path": "mtls_nginx_conf",
+    "log_dir": "mtls_nginx_log_dir",
+    "restart": "mtls_nginx_restart",
+    **{
+        name: f"mtls_{name}"
+        for name in (
+            "crl_min_days",
+            "replace_authority",
+            "error_pages",
+            "contact",
+            "error_page_template",
+            "shutdown_timeout",
+            "textfile_dir",
+            "crl_url",
+            "crl_fetch_minutes",
+            "self_renewal",
+            "host_notify_command",
+            "upkeep_warn_days",
+            "acme",
+        )
+    },
+}
+_CRL_SERVER = ("host", "server_name", "port")
 # What the last of several steps has found.
 _LAST = ("snippet_gates", "unguarded", "elsewhere", "nginx")
 
@@ -147,6 +174,8 @@ class ActionModule(PackageAction):
     """
 
     def _result(self) -> dict[str, t.Any]:
+        if "settings" not in self._task.args:
+            self._task.args = {**self._task.args, "settings": self._of_the_role()}
         _validation, arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)
         settings = arguments["settings"]
         self._arguments: dict[str, t.Any] = {
@@ -162,6 +191,19 @@ class ActionModule(PackageAction):
         services = inventory_reader().services(self._host, given, base_dir(self._task_vars))
         bring = self._bring_crl if arguments["crl_only"] else self._bring_all
         return bring(services)
+
+    def _of_the_role(self) -> dict[str, t.Any]:
+        """Return the settings that the role's variables say. What is empty there is not set."""
+        said = {option: self._variable(name) for option, name in VARIABLES.items()}
+        published = self._variable("mtls_crl_publish") or {}
+        if published.get("host") is not None:
+            said["crl_server"] = {name: published[name] for name in _CRL_SERVER if name in published}
+        authorities = self._variable("mtls_authorities") or []
+        said["crl_urls"] = {each["ca_dir"]: each["crl_url"] for each in authorities if each.get("crl_url") is not None}
+        return {option: value for option, value in said.items() if value not in (None, "")}
+
+    def _variable(self, name: str) -> t.Any:
+        return self._templar.template(self._task_vars.get(name))
 
     def _watch(self) -> heard.Watch | None:
         """Return whom the host tells when the controller does not come any more, None for nobody."""

@@ -102,7 +102,8 @@ class ActionModule(HostAction):
             ours = [SnippetTarget(service.name, service.target(address))]
             outcomes: list[probe.ProbeOutcome] = []
             for place in targets(service, gates, address) if service.snippet else ours:
-                why, found = None, []
+                why = None
+                found: list[tuple[Question, probe.ProbeOutcome]] = []
                 if cause is None:
                     why, found = _ask(place, service, witnesses, crl_only=arguments["crl_only"])
                     given = local or explicit or wanted or service.snippet or arguments["crl_only"]

@@ -29,7 +29,9 @@ options:
     elements: dict
     required: true
   settings:
-    description: What is the same for all of the host's services.
+    description:
+      - What is the same for all of the host's services.
+      - Left out, the variables of the role P(mtls.nginx.server#role) say it, such as C(mtls_nginx_binary).
     type: dict
     suboptions:
       binary:

@@ -100,6 +100,34 @@ def test_whether_systemd_starts_nginx_again_is_left_alone_unless_it_is_said(brin
     assert (heard[0][1]["compare"]["restart"], heard[1][1]["restart"]) == (sent, sent)
 
 
+def test_without_settings_the_variables_of_the_role_count(tmp_path, pki, monkeypatch):
+    command_line(monkeypatch, inventory=())
+    pki.serve(Client("phone"))
+    with pki.open() as authority:
+        authority.write_crl(30)
+    said = {
+        "mtls_ca_dir": str(pki.path),
+        "mtls_clients": [{"name": "phone"}],
+        "mtls_nginx_conf": "{{ prefix }}/nginx//nginx.conf",
+        "prefix": "/opt",
+        "mtls_nginx_restart": "no",
+        "mtls_shutdown_timeout": 7,
+        "mtls_textfile_dir": "",
+        "mtls_crl_publish": {"host": "nas", "server_name": "CRL.lan", "port": 8080, "file": "crl.pem"},
+        "mtls_authorities": [{"ca_dir": "visitors", "crl_url": "http://crl.lan/v.pem"}, {"ca_dir": "others"}],
+    }
+    controller = Controller(tmp_path / "site", {"nas": {**said, "mtls_services": [WEB]}})
+    action, variables = controller.action("nginx_site", authority=str(pki.path), services=[WEB])
+    heard = host_says(action, nginx_facts=facts_of_a_host(), nginx_config=PLACED)
+    assert not action.run(task_vars=variables).get("failed")
+    (_name, asked), (_other, sent) = heard
+    assert (asked["conf_path"], asked["compare"]["shutdown_timeout"]) == ("/opt/nginx/nginx.conf", 7)
+    assert (sent["restart"], sent["textfile"]) == (False, None)
+    main = next(item["content"] for item in sent["files"] if item["path"] == "/opt/nginx/conf.d/mtls.conf")
+    assert "server_name crl.lan;" in main
+    assert action._arguments["crl_urls"] == {"visitors": "http://crl.lan/v.pem"}
+
+
 def test_files_are_sent_where_something_differs_and_only_there(bring, warned):
     done, heard = bring()
     assert [name for name, _options in heard] == ["nginx_facts", "nginx_config"]
