@@ -16,6 +16,7 @@ from cryptography import x509
 from ansible_collections.mtls.nginx.tests.ports import free_port
 
 from .conftest import PASSPHRASE, tree
+from .test_own_certificates import from_elsewhere
 
 
 def service(port, upstream, **changes):
@@ -233,13 +234,12 @@ def test_secrets_show_nowhere(site, upstream):
 def test_a_certificate_of_the_hosts_own(site, upstream):
     port = free_port()
     nginx = site.add_host("nas", mtls_clients=[{"name": "phone"}])
-    own = {"path": str(nginx.folder / "own.crt"), "key": str(nginx.folder / "own.key")}
-    self_signed(own["path"], own["key"])
+    own = from_elsewhere(nginx.folder, "own", "nas.lan")
     site.host_vars["nas"]["mtls_services"] = [service(port, upstream, certificate=own)]
     site.ok()
     assert site.status(port, client="phone") == 200
     assert not (nginx.folder / "server-certs").exists()
-    assert not (site.pki / "servers" / "nas").exists()
+    assert (site.pki / "servers" / "nas" / "nas.crt").exists(), "the one that can stand in"
 
 
 def test_a_snippet_guards_a_server_block_that_was_there(site):
