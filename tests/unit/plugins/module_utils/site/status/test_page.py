@@ -24,6 +24,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.status.model impor
     ServiceStatus,
     Status,
 )
+from ansible_collections.mtls.nginx.tests.pages import samples
 
 TEMPLATES = str(pathlib.Path(__file__).parents[6] / "playbooks" / "templates")
 NOW = datetime(2026, 11, 23, 18, 30, tzinfo=UTC)
@@ -210,3 +211,14 @@ def test_the_same_all_day(mixed):
 
 def test_what_utf_8_cannot_hold_is_an_escape(attacked):
     assert "\\udcff" in Page(page(attacked("\udcff"))).text
+
+
+def test_who_is_on_a_list_by_subject_is_counted_and_named(tmp_path):
+    fleet = samples.small(tmp_path)
+    fleet.service("nas", "by-subject", allow=[{"dn": "CN=a+UID=7,O=Acme"}])
+    fleet.service("nas", "shut", allow=[])
+    found = Page(page(fleet.status()))
+    assert "On allow lists by subject" in found.text
+    assert "CN=a+UID=7,O=Acme" in found.text
+    told = [text for text in found.said if text in ("a list of 1", "a list of 2", "nobody")]
+    assert told == ["a list of 2", "a list of 1", "nobody"]
