@@ -34,7 +34,8 @@ def two(site, upstream):
     site.certificate = host.folder / "own.pem"
     made = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "9"]
     files = ["-keyout", host.folder / "own.key", "-out", site.certificate]
-    subprocess.run([*made, "-subj", "/CN=broken.lan", *files], check=True, capture_output=True)
+    names = ["-subj", "/CN=broken.lan", "-addext", "subjectAltName=DNS:broken.lan"]
+    subprocess.run([*made, *names, *files], check=True, capture_output=True)
     own = {"certificate": {"path": str(site.certificate), "key": str(host.folder / "own.key")}}
     site.host_vars["nas"]["mtls_services"] = [
         {
