@@ -48,6 +48,18 @@ def oid(dotted: str) -> bytes:
     return encode(OID, bytes(content))
 
 
+def whole_length(data: bytes) -> int:
+    """Return how many octets the first element of ``data`` says that it has, all in all.
+
+    :raises IndexError: there is not even its length.
+    """
+    first = data[1]
+    if not first & 0x80:
+        return 2 + first
+    size = first & 0x7F
+    return 2 + size + int.from_bytes(data[2 : 2 + size], "big")
+
+
 def elements(data: bytes) -> Iterator[Element]:
     """Yield the elements that ``data`` is made of; the caller knows the data to be valid DER."""
     position = 0

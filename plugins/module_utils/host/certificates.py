@@ -336,6 +336,8 @@ def _crl(encoded: bytes) -> HostCrl:
 
 def _signed(encoded: bytes) -> der.Element:
     """Return the signed part of a certificate or a CRL."""
+    if der.whole_length(encoded) != len(encoded):
+        raise ValueError("it is cut off, or something follows it")
     (whole,) = der.elements(encoded)
     return next(der.elements(whole.content))
 

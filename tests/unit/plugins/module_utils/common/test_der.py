@@ -52,3 +52,10 @@ def test_elements_one_after_another():
 
     assert [element.tag for element in der.elements(data)] == [der.INTEGER, der.SEQUENCE, der.OID]
     assert b"".join(element.encoded for element in der.elements(data)) == data
+
+
+@pytest.mark.parametrize("size", [0, 1, 0x7F, 0x80, 0xFF, 0x100, 0x10000])
+def test_an_element_says_how_long_it_is(size):
+    encoded = der.encode(0x04, bytes(size))
+    assert der.whole_length(encoded) == len(encoded)
+    assert der.whole_length(encoded[: max(6, len(encoded) // 2)] + b"more") == len(encoded)

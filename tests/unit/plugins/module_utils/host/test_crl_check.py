@@ -73,9 +73,12 @@ def test_a_certificate_among_them(authority, held):
     assert "has a CERTIFICATE in it, and must contain CRLs only" in said
 
 
-def test_one_that_was_cut_off(authority, held):
-    crl = authority.crl.encode()
-    assert "damaged or cut off" in refused(authority, crl[: len(crl) // 2] + b"\n-----END X509 CRL-----\n", held)
+@pytest.mark.parametrize("octets", [0, 1, 2, 3, 4])
+def test_one_that_was_cut_off(authority, held, octets):
+    """At the end of a line too, where what is left can be decoded."""
+    lines = authority.crl.encode().splitlines(keepends=True)
+    rest = b"".join(lines[:3]) + lines[3][:octets]
+    assert "damaged or cut off" in refused(authority, rest + b"\n-----END X509 CRL-----\n", held)
 
 
 def test_another_ca_of_the_same_name(authority, held, tmp_path):
