@@ -57,16 +57,16 @@ def revoked(site, client, playbook=REVOKE):
     return run.returncode, " ".join(run.text.split())
 
 
-def test_a_certificate_that_is_gone_and_then_what_is_not_ours(two):
+def test_a_certificate_that_nginx_cannot_read_and_then_what_is_not_ours(two):
     site, host = two, two.hosts["nas"]
     kept = site.certificate.read_bytes()
-    site.certificate.unlink()
+    site.certificate.write_text("-----BEGIN CERTIFICATE-----\nnothing\n-----END CERTIFICATE-----\n")
     assert {site.status(site.port, client="lost", host=f"{name}.lan") for name in ("nas", "broken")} == {200}
     # site.yml cannot do anything here, and says what can.
     site.host_vars["nas"]["mtls_clients"].append({"name": "watch"})
     site.host_vars["nas"]["mtls_services"][0]["allow"] = ["phone", "lost", "stolen"]
     said = site.refused()
-    assert f"because of {host.folder}/conf.d/mtls-broken.conf" in said
+    assert f"service broken: {site.certificate}: does not begin with a certificate in PEM; nothing was changed" in said
     assert "refresh_crl.yml installs the CRL all the same" in said
     assert "before any change of ours" not in said
     del site.host_vars["nas"]["mtls_services"][0]["allow"]

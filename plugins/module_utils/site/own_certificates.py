@@ -19,6 +19,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.host.server_certificate
 from ansible_collections.mtls.nginx.plugins.module_utils.site import host_paths
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service
 
+_CRL_ANYWAY = "The playbook refresh_crl.yml installs the CRL all the same"
 _STANDS_IN = "a certificate by the authority stands in"
 _RENEW = "see why its ACME client has not renewed it, or put another one there"
 
@@ -124,12 +125,12 @@ def choose(
         if state == UNUSABLE and in_use and facts["running"]:
             raise MtlsError(
                 f"{where}: {why}; nothing was changed, and nginx goes on with the certificate that it has read:"
-                f" {_remedy(service)}"
+                f" {_remedy(service)}. {_CRL_ANYWAY}"
             )
         if service.name not in can_stand_in:
             raise MtlsError(
                 f"{where}: {why}, and the authority has no certificate that could stand in; nothing was changed:"
-                f" {_remedy(service)}"
+                f" {_remedy(service)}. {_CRL_ANYWAY}"
             )
         choice.stand_ins.add(service.name)
         choice.notes[service.name] = f"{why}, so {_STANDS_IN}"
