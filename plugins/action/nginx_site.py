@@ -195,11 +195,16 @@ class ActionModule(PackageAction):
     def _of_the_role(self) -> dict[str, t.Any]:
         """Return the settings that the role's variables say. What is empty there is not set."""
         said = {option: self._variable(name) for option, name in VARIABLES.items()}
-        published = self._variable("mtls_crl_publish") or {}
-        if published.get("host") is not None:
+        # Whatever else they may be, the inventory's plan has told.
+        published = self._variable("mtls_crl_publish")
+        if isinstance(published, Mapping) and published.get("host") is not None:
             said["crl_server"] = {name: published[name] for name in _CRL_SERVER if name in published}
-        authorities = self._variable("mtls_authorities") or []
-        said["crl_urls"] = {each["ca_dir"]: each["crl_url"] for each in authorities if each.get("crl_url") is not None}
+        authorities = self._variable("mtls_authorities")
+        said["crl_urls"] = {
+            each["ca_dir"]: each["crl_url"]
+            for each in (authorities if isinstance(authorities, list) else ())
+            if isinstance(each, Mapping) and "ca_dir" in each and each.get("crl_url") is not None
+        }
         return {option: value for option, value in said.items() if value not in (None, "")}
 
     def _variable(self, name: str) -> t.Any:

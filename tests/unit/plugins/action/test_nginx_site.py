@@ -128,6 +128,17 @@ def test_without_settings_the_variables_of_the_role_count(tmp_path, pki, monkeyp
     assert action._arguments["crl_urls"] == {"visitors": "http://crl.lan/v.pem"}
 
 
+@pytest.mark.parametrize("odd", ["text", ["text"], 5, None, [{"crl_url": "http://crl.lan/"}]])
+def test_odd_variables_about_others_keep_no_crl_out(tmp_path, monkeypatch, odd):
+    """A revocation goes past what is wrong elsewhere in the inventory."""
+    command_line(monkeypatch, inventory=())
+    controller = Controller(tmp_path / "site", {"nas": {"mtls_crl_publish": odd, "mtls_authorities": odd}})
+    action, action._task_vars = controller.action("nginx_site")
+    settings = action._of_the_role()
+    assert "crl_server" not in settings
+    assert settings["crl_urls"] == {}
+
+
 def test_files_are_sent_where_something_differs_and_only_there(bring, warned):
     done, heard = bring()
     assert [name for name, _options in heard] == ["nginx_facts", "nginx_config"]
