@@ -49,24 +49,31 @@ class Choice:
 def to_look_at(conf_dir: str, services: Sequence[Service]) -> list[dict[str, t.Any]]:
     """Return ``certificates`` in the option ``compare`` of ``nginx_facts``."""
     found = []
-    for service in services:
-        if service.may_stand_in:
-            path, key = host_paths.certificate_paths(conf_dir, service)
-            target = service.target(service.local_address)
-            found.append(
-                {
-                    "service": service.name,
-                    "path": path,
-                    "key": key,
-                    "server_names": list(service.server_names),
-                    "server_block": host_paths.conf_path(conf_dir, service),
-                    "address": target.address,
-                    "port": target.port,
-                    "server_name": target.server_name,
-                    "proxy_protocol": target.proxy_protocol,
-                }
-            )
+    for service in _judged(conf_dir, services):
+        path, key = host_paths.certificate_paths(conf_dir, service)
+        target = service.target(service.local_address)
+        found.append(
+            {
+                "service": service.name,
+                "path": path,
+                "key": key,
+                "server_names": list(service.server_names),
+                "server_block": host_paths.conf_path(conf_dir, service),
+                "address": target.address,
+                "port": target.port,
+                "server_name": target.server_name,
+                "proxy_protocol": target.proxy_protocol,
+            }
+        )
     return found
+
+
+def _judged(conf_dir: str, services: Sequence[Service]) -> list[Service]:
+    """Return the services with a certificate of the host's own: not those that share one of ours with another."""
+    issued = {host_paths.certificate_paths(conf_dir, each)[0] for each in services if each.issued_by_authority}
+    return [
+        each for each in services if each.may_stand_in and host_paths.certificate_paths(conf_dir, each)[0] not in issued
+    ]
 
 
 def renewals(conf_dir: str, services: Sequence[Service]) -> dict[str, t.Any]:
@@ -108,9 +115,7 @@ def choose(
     """
     choice = Choice()
     outdated = (facts["acme"] or {}).get("outdated", ())
-    for service in services:
-        if not service.may_stand_in:
-            continue
+    for service in _judged(conf_dir, services):
         where = f"host {host}, service {service.name}"
         found = facts["certificates"].get(service.name) or _unknown(conf_dir, service)
         state, why, in_use = found["state"], found["why"], found["in_use"]

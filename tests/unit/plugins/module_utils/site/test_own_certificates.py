@@ -109,3 +109,16 @@ def test_what_a_host_is_asked():
         "hook": "/etc/nginx/server-certs/acme-deploy-hook",
         "lineages": {},
     }
+
+
+def test_one_that_the_authority_issues_for_another_service_is_there_with_the_same_transaction():
+    shared = {"path": "/etc/nginx/server-certs/nas.crt", "key": "/etc/nginx/server-certs/nas.key"}
+    open_one = {"name": "open", "server_names": ["open.example.com"], "root": "/srv", "certificate": shared}
+    both = parse_services("web", [NAS, open_one])
+    assert own_certificates.to_look_at("/etc/nginx", both) == []
+    facts = {"running": True, "acme": None, "certificates": {}}
+    choice = own_certificates.choose("web", "/etc/nginx", both, facts, ())
+    assert (choice.stand_ins, choice.failures) == (set(), {})
+    # Of a service that is gone it is nobody's.
+    gone = parse_services("web", [{**NAS, "state": "absent"}, open_one])
+    assert [each["service"] for each in own_certificates.to_look_at("/etc/nginx", gone)] == ["open"]
