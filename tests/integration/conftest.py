@@ -30,6 +30,15 @@ SITE = REPOSITORY / "playbooks" / "site.yml"
 PASSPHRASE = "of the test authority"
 
 
+def own_certificate(folder: pathlib.Path, *names: str) -> dict[str, str]:
+    """A server certificate of the host's own for these names, which nobody signed, as a service names it."""
+    path, key = folder / "own.pem", folder / "own.key"
+    made = ("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "9")
+    said = ("-subj", f"/CN={names[0]}", "-addext", f"subjectAltName={','.join(f'DNS:{name}' for name in names)}")
+    subprocess.run([*made, *said, "-keyout", key, "-out", path], check=True, capture_output=True)
+    return {"path": str(path), "key": str(key)}
+
+
 def tree(folder: pathlib.Path) -> dict[str, tuple[int, bytes]]:
     """Every file below a folder: mode and bytes, by relative path."""
     return {

@@ -21,7 +21,7 @@ from ansible_collections.mtls.nginx.tests.authorities import new_authority
 from ansible_collections.mtls.nginx.tests.gate import pki
 from ansible_collections.mtls.nginx.tests.ports import free_port
 
-from .conftest import REPOSITORY, tree
+from .conftest import REPOSITORY, own_certificate, tree
 
 REFRESH = REPOSITORY / "playbooks" / "refresh_crl.yml"
 DOCTOR = REPOSITORY / "playbooks" / "doctor.yml"
@@ -77,10 +77,7 @@ def fleet(site, upstream, elsewhere):
             "clients": [{"name": "pepe"}, {"name": "ana"}],
         },
     ]
-    own = {
-        "path": str(nginx.folder / "server-certs" / "nas.crt"),
-        "key": str(nginx.folder / "server-certs" / "nas.key"),
-    }
+    own = own_certificate(nginx.folder, "visitors.lan")
     site.host_vars["nas"].update(
         mtls_clients=[{"name": "phone"}],
         mtls_services=[

@@ -13,6 +13,7 @@ import signal
 import ssl
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 import yaml
@@ -20,7 +21,7 @@ import yaml
 from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_process import Nginx
 from ansible_collections.mtls.nginx.tests.ports import free_port
 
-from .conftest import REPOSITORY
+from .conftest import REPOSITORY, own_certificate
 
 REVOKE = REPOSITORY / "playbooks" / "revoke.yml"
 REFRESH = REPOSITORY / "playbooks" / "refresh_crl.yml"
@@ -31,12 +32,8 @@ def two(site, upstream):
     """A host with a service of its own certificate, `broken`, and another one on the same socket."""
     site.port = free_port()
     host = site.add_host("nas", mtls_clients=[{"name": "phone"}, {"name": "lost"}, {"name": "stolen"}])
-    site.certificate = host.folder / "own.pem"
-    made = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "9"]
-    files = ["-keyout", host.folder / "own.key", "-out", site.certificate]
-    names = ["-subj", "/CN=broken.lan", "-addext", "subjectAltName=DNS:broken.lan"]
-    subprocess.run([*made, *names, *files], check=True, capture_output=True)
-    own = {"certificate": {"path": str(site.certificate), "key": str(host.folder / "own.key")}}
+    own = {"certificate": own_certificate(host.folder, "broken.lan")}
+    site.certificate = Path(own["certificate"]["path"])
     site.host_vars["nas"]["mtls_services"] = [
         {
             "name": name,

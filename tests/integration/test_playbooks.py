@@ -13,7 +13,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client_files
 from ansible_collections.mtls.nginx.tests.ports import free_port
 from ansible_collections.mtls.nginx.tests.tokens import PIN
 
-from .conftest import REPOSITORY, tree
+from .conftest import REPOSITORY, own_certificate, tree
 from .test_authorities import Elsewhere
 
 BACKENDS = ("directory", "pkcs11", "openbao", "trust")
@@ -103,11 +103,7 @@ def several(site, upstream, elsewhere, backend):
     )
     own, _portal, visitors = site.host_vars["nas"]["mtls_services"]
     for service in (visitors, *((own,) if backend == "trust" else ())):
-        # The server certificate of the service that has one: who asks here does not look at it.
-        service["certificate"] = {
-            "path": str(nginx.folder / "server-certs" / "portal.crt"),
-            "key": str(nginx.folder / "server-certs" / "portal.key"),
-        }
+        service["certificate"] = own_certificate(nginx.folder, "own.lan", "open.lan")
     return site
 
 
