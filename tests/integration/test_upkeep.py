@@ -106,6 +106,26 @@ def home(tmp_path_factory):
 
 
 @pytest.fixture
+def installed(home):
+    """The same with upkeep, whichever tests came before: a module's tests may be shared out among processes."""
+    home.site.all_vars["mtls_upkeep_vault_password_file"] = str(home.password)
+    if not home.left():
+        home.play("mtls.nginx.upkeep")
+    return home
+
+
+@pytest.fixture
+def working(installed):
+    """The same, and each of its jobs has succeeded."""
+    home = installed
+    status = home.site.inventory / "status" / "upkeep.json"
+    for unit in (WEEKLY, NIGHTLY) if not status.exists() or len(home.succeeded()) < 2 else ():
+        home.machine.systemctl("start", "--no-block", unit)
+        home.wait_for(unit)
+    return home
+
+
+@pytest.fixture
 def settled(home):
     """The same, with an authority and an nginx, whichever tests came before."""
     if not home.site.pki.exists():
@@ -141,7 +161,8 @@ def test_it_is_installed_and_its_first_run_fails_and_notifies(home):
     assert home.machine.run("systemctl", "is-failed", NIGHTLY).stdout.strip() == "failed"
 
 
-def test_its_units_are_what_systemd_expects(home):
+def test_its_units_are_what_systemd_expects(installed):
+    home = installed
     units = [
         f"/etc/systemd/system/mtls-upkeep-{job}.{kind}"
         for job in ("nightly", "weekly")
@@ -160,7 +181,8 @@ def test_its_units_are_what_systemd_expects(home):
     assert "nginx" not in shown
 
 
-def test_two_jobs_at_once_wait_for_each_other_and_then_all_is_well(home):
+def test_two_jobs_at_once_wait_for_each_other_and_then_all_is_well(installed):
+    home = installed
     home.machine.systemctl("start", "--no-block", WEEKLY)
     while home.machine.run("grep", "weekly", "/var/lib/mtls-upkeep/lock", check=False).returncode != 0:
         time.sleep(0.1)
@@ -177,14 +199,17 @@ def test_two_jobs_at_once_wait_for_each_other_and_then_all_is_well(home):
     assert (home.site.pki / "crl.pem").exists()
 
 
-def test_installed_again_nothing_changes(home):
+def test_installed_again_nothing_changes(working):
+    home = working
+    assert len(home.told) <= 2  # of what came before
     run = home.play("mtls.nginx.upkeep")
     assert "changed=0" in run.stdout, run.stdout
     assert "failed=0" in run.stdout
     assert home.told == []
 
 
-def test_a_machine_that_was_off_at_the_time_does_the_job_when_it_is_back(home):
+def test_a_machine_that_was_off_at_the_time_does_the_job_when_it_is_back(working):
+    home = working
     before = home.succeeded()["refresh_crl"]
     # The random delay would make the test wait; the rest is as installed.
     folder = f"/run/systemd/system/{TIMER}.d"
@@ -201,7 +226,8 @@ def test_a_machine_that_was_off_at_the_time_does_the_job_when_it_is_back(home):
     assert home.succeeded()["refresh_crl"] > before
 
 
-def test_no_secret_is_in_a_unit_the_settings_or_the_journal(home):
+def test_no_secret_is_in_a_unit_the_settings_or_the_journal(working):
+    home = working
     text = (
         home.journal()
         + home.machine.run("sh", "-c", "cat /etc/systemd/system/mtls-upkeep-* /var/lib/mtls-upkeep/*").stdout
@@ -241,7 +267,8 @@ def test_where_there_is_no_systemd_cron_does_it(settled):
     assert home.succeeded()["refresh_crl"] > before
 
 
-def test_absent_removes_all_of_it_and_nothing_else(home):
+def test_absent_removes_all_of_it_and_nothing_else(working):
+    home = working
     run = home.play("mtls.nginx.upkeep", "-e", "mtls_upkeep_state=absent")
     assert run.returncode == 0, run.stdout
     assert home.left() == ""
