@@ -24,7 +24,10 @@ def publish(tmp_path, authority, monkeypatch):
 
     def run(**options):
         warned.clear()
-        return controller.run("crl_publish", ca_path=str(authority.path), **options), warned
+        done = controller.run("crl_publish", ca_path=str(authority.path), **options)
+        return done, [
+            text for text in warned if "publish" in text and "plugin load" not in text
+        ]  # Ansible's own besides
 
     return run
 
