@@ -17,7 +17,8 @@ def ask(tmp_path, **answer):
 def test_what_was_done(tmp_path):
     done, heard = ask(tmp_path, message="the CRL is fetched every 60 minutes", warnings=["the first time failed"])
     assert (done["changed"], done["message"]) == (True, "the CRL is fetched every 60 minutes")
-    assert done["warnings"] == ["the first time failed"]
+    (warning,) = done["warnings"]  # an object, with newer ansible-core
+    assert "the first time failed" in str(warning)
     assert heard == [("nginx_crl_fetch", {"files": {}})]
 
 
