@@ -133,7 +133,8 @@ def test_odd_variables_about_others_keep_no_crl_out(tmp_path, monkeypatch, odd):
     """A revocation goes past what is wrong elsewhere in the inventory."""
     command_line(monkeypatch, inventory=())
     controller = Controller(tmp_path / "site", {"nas": {"mtls_crl_publish": odd, "mtls_authorities": odd}})
-    action, action._task_vars = controller.action("nginx_site")
+    action, variables = controller.action("nginx_site")
+    action._task_vars = variables
     settings = action._of_the_role()
     assert "crl_server" not in settings
     assert settings["crl_urls"] == {}
