@@ -131,7 +131,9 @@ options:
             type: path
             required: true
           lineages:
-            description: Addresses of ACME directories by certbot's names of certificates.
+            description:
+              - How certbot is to renew, by its names of certificates. Each has C(server_names), C(directory_url),
+                C(webroot) and C(profile), as in M(mtls.nginx.nginx_acme).
             type: dict
             default: {}
   expected:

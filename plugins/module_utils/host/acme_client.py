@@ -15,7 +15,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common import files
-from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError, one_line
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.host import acme_failure
 from ansible_collections.mtls.nginx.plugins.module_utils.host.acme_lineages import command_of
 from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_process import PROGRAM_DIRS, systemd_runs
 
@@ -26,13 +27,6 @@ _PATIENCE, _PAUSE = 180.0, 1.0  # seconds
 _KNOWS_PROFILES = (4, 0)
 # What the packages of Debian and of Enterprise Linux call it.
 _TIMERS = ("certbot.timer", "certbot-renew.timer")
-_CHALLENGE = re.compile(
-    r"^ +Domain: (?P<domain>.+)\n +Type: +(?P<type>.+)\n +Detail: (?P<detail>(?:.+\n?)+?)(?=\n|\Z)", re.MULTILINE
-)
-_NOISE = re.compile(
-    r"Saving debug log|Requesting a certificate|Renewing an existing|Account registered|Ask for help|Some challenges"
-    r"|An unexpected error occurred:|- - -|Hint: "
-)
 
 
 @dataclass(frozen=True)
@@ -82,7 +76,7 @@ class Certbot:
         if done.returncode != 0:
             raise MtlsError(
                 f"service {order.service}: no certificate for {', '.join(order.server_names)} was obtained from"
-                f" {order.directory_url}: {_failure(done.stdout)}"
+                f" {order.directory_url}: {acme_failure.explain(done.stdout, order.lineage, order.directory_url)}"
             )
 
     def forget(self, lineage: str) -> None:
@@ -92,7 +86,7 @@ class Certbot:
         """
         done = self._run("delete", "--non-interactive", "--cert-name", lineage)
         if done.returncode != 0:
-            raise MtlsError(f"certbot: certificate {lineage} was not deleted: {_failure(done.stdout)}")
+            raise MtlsError(f"certbot: certificate {lineage} was not deleted: {acme_failure.words(done.stdout)}")
 
     def _require_profiles(self, order: Order) -> None:
         said = self._run("--version").stdout.strip()
@@ -144,14 +138,3 @@ def renews_by_itself() -> bool:
                 return True
         return False
     return os.path.exists("/etc/cron.d/certbot")
-
-
-def _failure(output: str) -> str:
-    """Return why, in one line: what the ACME server found at each name, or else what certbot says."""
-    found = [
-        f"{match['domain']}: {one_line(' '.join(match['detail'].split()))}" for match in _CHALLENGE.finditer(output)
-    ]
-    if found:
-        return f"{'; '.join(found)} (it must reach port 80 of each name)"
-    lines = [line.strip() for line in output.splitlines() if line.strip() and not _NOISE.match(line.strip())]
-    return one_line(" ".join(lines)) or "certbot did not say why; see /var/log/letsencrypt"

@@ -11,29 +11,50 @@ import os
 import re
 import shlex
 from collections.abc import Mapping
+from typing import Any
 
 CONFIG_DIR = "/etc/letsencrypt"
 PREFIX = "mtls-"
-_SETTING = re.compile(r"^(?P<name>server|renew_hook) = (?P<value>.*?)\s*$", re.MULTILINE)
+_SETTING = re.compile(r"^(?P<name>\S+) = (?P<value>.*?)\s*$", re.MULTILINE)
+# The section that ends certbot's file: a folder for each name.
+_WEBROOTS = re.compile(r"^\[\[webroot_map\]\]\s*$", re.MULTILINE)
 
 
-def compare(hook: str, lineages: Mapping[str, str], config_dir: str = CONFIG_DIR) -> dict[str, list[str]]:
-    """Return how certbot's settings differ from ``lineages``: addresses of ACME directories by name.
+def compare(hook: str, lineages: Mapping[str, Mapping[str, Any]], config_dir: str = CONFIG_DIR) -> dict[str, list[str]]:
+    """Return how certbot's settings differ from ``lineages``: what ``own_certificates.renewals`` returns, by name.
 
-    ``outdated`` are those that certbot would renew elsewhere or without ``hook``, or does not know; ``abandoned`` have
-    that hook, and are not in ``lineages``.
+    ``outdated`` are those that certbot does not know, cannot renew since their account is not there any more, or would
+    renew in another way: elsewhere, for other names, by another folder, with another profile, or without ``hook``.
+    ``abandoned`` have that hook, and are not in ``lineages``.
     """
     known = {}
     for path in glob.glob(os.path.join(glob.escape(config_dir), "renewal", f"{PREFIX}*.conf")):
         known[os.path.basename(path)[: -len(".conf")]] = _settings(path)
     command = _bare(command_of(hook))
-    wanted = {name: {"server": server, "renew_hook": command} for name, server in lineages.items()}
+    outdated = []
+    for name, wanted in lineages.items():
+        there = known.get(name, {})
+        folder = os.path.normpath(wanted["webroot"])
+        renewed = {
+            "server": wanted["directory_url"],
+            "profile": wanted["profile"],
+            "hook": command,
+            "webroots": dict.fromkeys(wanted["server_names"], folder),
+        }
+        account = os.path.join(config_dir, accounts(wanted["directory_url"]), there.get("account") or "")
+        if not os.path.isdir(account) or renewed != {key: there.get(key) for key in renewed}:
+            outdated.append(name)
     return {
-        "outdated": sorted(name for name, settings in wanted.items() if known.get(name) != settings),
+        "outdated": sorted(outdated),
         "abandoned": sorted(
-            name for name, settings in known.items() if settings.get("renew_hook") == command and name not in wanted
+            name for name, settings in known.items() if settings.get("hook") == command and name not in lineages
         ),
     }
+
+
+def accounts(directory_url: str) -> str:
+    """Return the folder, below certbot's own, of its accounts at an ACME server."""
+    return os.path.join("accounts", directory_url.partition("://")[2].rstrip("/"))
 
 
 def command_of(hook: str) -> str:
@@ -41,12 +62,22 @@ def command_of(hook: str) -> str:
     return shlex.quote(hook)
 
 
-def _settings(path: str) -> dict[str, str]:
+def _settings(path: str) -> dict[str, Any]:
     try:
         with open(path, encoding="utf-8", errors="replace") as stream:
-            return {match["name"]: _bare(match["value"]) for match in _SETTING.finditer(stream.read())}
+            said, *webroots = _WEBROOTS.split(stream.read(), maxsplit=1)
     except OSError:
         return {}
+    settings = {match["name"]: _bare(match["value"]) for match in _SETTING.finditer(said)}
+    return {
+        "server": settings.get("server"),
+        "profile": settings.get("required_profile"),
+        "hook": settings.get("renew_hook"),
+        "account": settings.get("account"),
+        "webroots": {
+            match["name"]: os.path.normpath(_bare(match["value"])) for match in _SETTING.finditer("".join(webroots))
+        },
+    }
 
 
 def _bare(value: str) -> str:

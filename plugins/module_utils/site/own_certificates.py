@@ -78,7 +78,8 @@ def _judged(conf_dir: str, services: Sequence[Service]) -> list[Service]:
 
 def renewals(conf_dir: str, services: Sequence[Service]) -> dict[str, t.Any]:
     """Return ``acme`` in the option ``compare`` of ``nginx_facts``."""
-    lineages = {host_paths.lineage(conf_dir, each): each.acme.directory_url for each in services if each.acme}
+    compared = ("server_names", "directory_url", "webroot", "profile")
+    lineages = {each["lineage"]: {name: each[name] for name in compared} for each in orders(conf_dir, services)}
     return {"hook": host_paths.acme_hook(conf_dir), "lineages": lineages}
 
 

@@ -3,49 +3,86 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import pytest
+
 from ansible_collections.mtls.nginx.plugins.module_utils.host.acme_lineages import compare
 
 HOOK = "/etc/nginx/server-certs/acme-deploy-hook"
-# As certbot 2.1.0 writes it.
+ACCOUNT = "41804bb36a6a137d454be95539274ed9"
+WANTED = {
+    "server_names": ["nas.test", "www.nas.test"],
+    "directory_url": "https://a/dir",
+    "webroot": "/var/lib/mtls-acme",
+    "profile": None,
+}
+# As certbot 5.8.0 writes it, and 2.1.0 but for the profile.
 CONF = """\
 # renew_before_expiry = 30 days
-version = 2.1.0
+version = 5.8.0
+archive_dir = /etc/letsencrypt/archive/mtls-nas
+# Options used in the renewal process
 [renewalparams]
-account = 41804bb36a6a137d454be95539274ed9
-renew_hook = {hook}
+account = {account}
 server = {server}
 authenticator = webroot
-[[webroot_map]]
-nas.test = /var/lib/mtls-acme
+webroot_path = {webroot},
+renew_hook = {hook}
+{profile}[[webroot_map]]
+www.nas.test = {webroot}
+nas.test = {webroot}
 """
+LIKE_WANTED = {"account": ACCOUNT, "server": "https://a/dir", "webroot": "/var/lib/mtls-acme", "hook": HOOK}
 
 
-def test_what_certbot_renews(tmp_path):
-    folder = tmp_path / "renewal"
-    folder.mkdir()
-    for name, hook, server in (
-        ("mtls-nas", HOOK, "https://a/dir"),
-        ("mtls-staging", HOOK, "https://staging/dir"),
-        ("mtls-hookless", "/bin/true", "https://a/dir"),
-        ("mtls-gone", HOOK, "https://a/dir"),
-        ("mtls-1b2c3d4e-of-another-nginx", "/opt/nginx/server-certs/acme-deploy-hook", "https://a/dir"),
-        ("shop.example.com", HOOK, "https://a/dir"),
-    ):
-        (folder / f"{name}.conf").write_text(CONF.format(hook=hook, server=server))
-    (folder / "mtls-folder.conf").mkdir()
-    wanted = dict.fromkeys(("mtls-nas", "mtls-staging", "mtls-hookless", "mtls-new"), "https://a/dir")
-    assert compare(HOOK, wanted, str(tmp_path)) == {
-        "outdated": ["mtls-hookless", "mtls-new", "mtls-staging"],
-        "abandoned": ["mtls-gone"],
-    }
-
-
-def test_a_path_that_a_shell_would_split(tmp_path):
+@pytest.fixture
+def certbot(tmp_path):
+    """Returns what writes certbot's settings of one certificate."""
     (tmp_path / "renewal").mkdir()
-    wanted = {}
-    for name, hook in (("mtls-nas", "\"'/etc/my nginx/hook'\""), ("mtls-wiki", "'/etc/my nginx/hook'")):
-        (tmp_path / "renewal" / f"{name}.conf").write_text(CONF.format(hook=hook, server="https://a/dir"))
-        wanted[name] = "https://a/dir"
+    (tmp_path / "accounts" / "a" / "dir" / ACCOUNT).mkdir(parents=True)
+
+    def has(name="mtls-nas", profile="", **settings):
+        path = tmp_path / "renewal" / f"{name}.conf"
+        path.write_text(CONF.format(**{**LIKE_WANTED, **settings}, profile=profile))
+
+    return has
+
+
+@pytest.mark.parametrize(
+    ("there", "wanted", "right"),
+    [
+        ({}, {}, True),
+        ({"webroot": "/var/lib/mtls-acme/"}, {}, True),
+        ({"profile": "required_profile = shortlived\n"}, {"profile": "shortlived"}, True),
+        ({}, {"directory_url": "https://staging/dir"}, False),
+        ({"hook": "/bin/true"}, {}, False),
+        ({}, {"webroot": "/srv/acme"}, False),
+        ({}, {"server_names": ["nas.test"]}, False),  # its renewal would ask for www.nas.test too
+        ({}, {"server_names": ["nas.test", "www.nas.test", "b.test"]}, False),
+        ({}, {"profile": "shortlived"}, False),
+        ({"profile": "required_profile = shortlived\n"}, {}, False),
+        ({"account": "dropped"}, {}, False),
+        ({"name": "mtls-another"}, {}, False),
+    ],
+)
+def test_what_certbot_would_renew_in_another_way(certbot, tmp_path, there, wanted, right):
+    certbot(**there)
+    found = compare(HOOK, {"mtls-nas": {**WANTED, **wanted}}, str(tmp_path))
+    assert found["outdated"] == ([] if right else ["mtls-nas"])
+
+
+def test_what_certbot_renews_for_nobody(certbot, tmp_path):
+    certbot("mtls-nas")
+    certbot("mtls-gone")
+    certbot("mtls-1b2c3d4e-of-another-nginx", hook="/opt/nginx/server-certs/acme-deploy-hook")
+    certbot("shop.example.com")
+    (tmp_path / "renewal" / "mtls-folder.conf").mkdir()
+    assert compare(HOOK, {"mtls-nas": WANTED}, str(tmp_path)) == {"outdated": [], "abandoned": ["mtls-gone"]}
+
+
+def test_a_path_that_a_shell_would_split(certbot, tmp_path):
+    certbot("mtls-nas", hook="\"'/etc/my nginx/hook'\"")
+    certbot("mtls-wiki", hook="'/etc/my nginx/hook'")
+    wanted = dict.fromkeys(("mtls-nas", "mtls-wiki"), WANTED)
     assert compare("/etc/my nginx/hook", wanted, str(tmp_path)) == {"outdated": [], "abandoned": []}
 
 

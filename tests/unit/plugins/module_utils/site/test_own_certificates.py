@@ -102,9 +102,15 @@ def test_what_a_host_is_asked():
     }
     elsewhere = own_certificates.renewals("/opt/nginx", services(certificate="acme"))
     assert elsewhere["hook"] == "/opt/nginx/server-certs/acme-deploy-hook"
-    (lineage,) = elsewhere["lineages"]
+    ((lineage, wanted),) = elsewhere["lineages"].items()
     assert lineage != "mtls-nas"
     assert lineage.startswith("mtls-")
+    assert wanted == {
+        "server_names": ["nas.example.com"],
+        "directory_url": "https://acme-v02.api.letsencrypt.org/directory",
+        "webroot": "/var/lib/mtls-acme",
+        "profile": None,
+    }
     assert own_certificates.renewals("/etc/nginx", services()) == {
         "hook": "/etc/nginx/server-certs/acme-deploy-hook",
         "lineages": {},
