@@ -38,8 +38,8 @@ demo-clean: $(VENV)/.controller $(COLLECTION)  ## take away all that the demo ma
 test:  ## all of it; the unit tests with the oldest and the newest ansible-core (root: the integration tests run a real nginx)
 	@python3 tests/phases.py
 
-test-long: $(VENV)/.dev $(COLLECTION) packages  ## the long trials: many kills, reloads under load, each nginx, each ansible-core (root)
-	tests/packages.sh dbus libpam-systemd
+test-long: $(VENV)/.dev $(COLLECTION) packages packages-integration  ## the long trials: many kills, reloads under load, each nginx, each ansible-core (root)
+	tests/packages.sh dbus dehydrated lego libpam-systemd mmdebstrap
 	pytest -m long
 	pytest $(PARALLEL) tests/gate --nginx=all
 	$(MAKE) matrix

@@ -9,12 +9,14 @@ Nothing of what happens there is left afterwards, except in the folders that are
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import pathlib
 import signal
 import subprocess
 import time
 
+_MADE = itertools.count()
 _GROUPS = ("/sys/fs/cgroup", "/sys/fs/cgroup/unified")
 _ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -74,7 +76,7 @@ class Booted:
     def __init__(self, folder: pathlib.Path, *shared: pathlib.Path) -> None:
         self._group = (
             next(pathlib.Path(path) for path in _GROUPS if pathlib.Path(path, "cgroup.controllers").exists())
-            / f"mtls-test-{os.getpid()}"
+            / f"mtls-test-{os.getpid()}-{next(_MADE)}"
         )
         self._group.mkdir()
         self._log = folder / "boot.log"
@@ -109,7 +111,8 @@ class Booted:
         raise AssertionError(f"systemd does not boot: {self._log.read_text(errors='replace')[-2000:]}")
 
     @property
-    def _pid(self) -> str:
+    def pid(self) -> str:
+        """Of its systemd, as it is outside."""
         path = pathlib.Path(f"/proc/{self._unshare.pid}/task/{self._unshare.pid}/children")
         return path.read_text().split()[0]
 
@@ -119,7 +122,7 @@ class Booted:
         """Run a command in the machine, as root or as a user."""
         as_user = ["setpriv", "--reuid", user, "--regid", user, "--init-groups"] if user else []
         return subprocess.run(
-            ["nsenter", "--target", self._pid, "--all", "env", "--chdir=/", *as_user, *map(str, command)],
+            ["nsenter", "--target", self.pid, "--all", "env", "--chdir=/", *as_user, *map(str, command)],
             env={**_ENVIRONMENT, **environment},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -136,7 +139,7 @@ class Booted:
         """Power off, and leave nothing behind."""
         if self._unshare.poll() is None:
             with contextlib.suppress(OSError, IndexError):
-                os.kill(int(self._pid), signal.SIGKILL)
+                os.kill(int(self.pid), signal.SIGKILL)
             self._unshare.kill()
         self._unshare.wait()
         deadline = time.monotonic() + 10

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import sys
 
 import pytest
 from cryptography import x509
@@ -218,3 +220,81 @@ def test_a_renewal_that_nginx_cannot_serve(public):
     # The next run finds that another one is served than there is.
     assert public.ok().changed == 1
     assert public.certificate("nas.test") != good
+
+
+LIMIT = (
+    "too many certificates (5) already issued for this exact set of identifiers, retry after 2026-12-01 10:00:00 UTC"
+)
+ACCOUNT = "/etc/letsencrypt/accounts/10.22.0.1:14002/dir"
+# What the ACME server refuses where, or None; options of certbot's; what the user reads.
+REFUSED = {
+    "limit": (("order-plz", "rateLimited", 429, LIMIT), {}, f"{LIMIT}; wait as long as it says"),
+    "account": (
+        ("order-plz", "unauthorized", 403, 'Account is not valid, has status "deactivated"'),
+        {},
+        f'has status "deactivated"; if that is about certbot\'s account there, remove {ACCOUNT}, and run again',
+    ),
+    "name": (
+        None,
+        {"server_names": ["nas.test", "blocked.test"]},
+        "blocked.test is a forbidden domain; this ACME server",
+    ),
+    "other": (None, {"server_names": ["b.test"]}, "it must reach port 80 of each name: see the DNS records"),
+    "address": (None, {"directory_url": "https://10.22.0.1:14002/none"}, "no ACME server answers at that address"),
+    "trust": (None, {"ca": "/nonexistent"}, "[Errno 2]"),
+    "clock": (None, {"clock": "+20 years"}, "certificate has expired (_ssl.c:"),
+}
+OBTAIN = """
+import json, sys
+from ansible_collections.mtls.nginx.plugins.module_utils.host.acme_client import Certbot, Order
+try:
+    Certbot.find().obtain(Order(**json.loads(sys.argv[1])), "/bin/true")
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+
+
+def test_what_the_acme_server_refuses_is_told_in_its_own_words(public):
+    front = acme.Front(public.pebble)
+    try:
+        public.all_vars["mtls_acme"]["directory_url"] = front.directory_url
+        public.add_host("one", mtls_clients=[{"name": "phone"}], mtls_services=[service()])
+        front.refusals["sign-me-up"] = ("invalidContact", 400, 'contact email has forbidden domain "example.com"')
+        said = public.refused()
+        assert (
+            f"host one, service nas: no certificate for nas.test was obtained from {front.directory_url}: contact email"
+            ' has forbidden domain "example.com"; write another email in mtls_acme, or none'
+        ) in said
+        assert public.issuer("nas.test") == PRIVATE
+        assert (gate(public), gate(public, "phone")) == (400, 204)
+        front.refusals.clear()
+        public.ok()
+        good = public.certificate("nas.test")
+
+        order = {"service": "nas", "lineage": "mtls-other", "webroot": "/var/lib/mtls-acme"}
+        for name, (refusal, options, told) in REFUSED.items():
+            front.refusals = {refusal[0]: refusal[1:]} if refusal else {}
+            asked = {**order, "directory_url": front.directory_url, "server_names": ["nas.test"], **options}
+            clock, ca = asked.pop("clock", None), asked.pop("ca", None)
+            words = ("faketime", clock) if clock else ()
+            trusting = {"REQUESTS_CA_BUNDLE": ca} if ca else public.trusting
+            run = public.network.run(*words, sys.executable, "-c", OBTAIN, json.dumps(asked), **trusting)
+            assert run.stdout.startswith("MtlsError service nas: no certificate for "), (name, run.stdout)
+            assert told in run.stdout, (name, run.stdout)
+            assert run.stdout.count("\n") == 1, name
+
+        # By hand, and then no other one is to be had: the private certificate, and who may enter is the same.
+        (lineage,) = known_to_certbot(public)
+        public.network.run("certbot", "delete", "--non-interactive", "--cert-name", lineage)
+        assert public.certificate("nas.test") == good
+        front.refusals = {"order-plz": ("rateLimited", 429, LIMIT)}
+        said = public.refused()
+        assert f"{LIMIT}; wait as long as it says" in said
+        assert public.issuer("nas.test") == PRIVATE
+        assert (gate(public), gate(public, "phone")) == (400, 204)
+        front.refusals.clear()
+        public.ok()
+        assert BY_PEBBLE.fullmatch(public.issuer("nas.test"))
+        assert public.ok().changed == 0
+    finally:
+        front.stop()

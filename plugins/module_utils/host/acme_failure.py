@@ -18,6 +18,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.host import acme_lineag
 
 _LOG = re.compile(r"^Saving debug log to (?P<path>/.*)$", re.MULTILINE)
 _LOG_END = 1 << 20  # bytes
+_CALLED = re.compile(r"^\S+ \S+:Arguments: (?P<words>\[.*)$", re.MULTILINE)
 _RECORD = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d+:[A-Z]+:[\w.]+:", re.MULTILINE)
 _TYPE = "urn:ietf:params:acme:error:"  # RFC 8555, 6.7
 # certbot 5 says "Identifier".
@@ -133,20 +134,19 @@ def _account_folder(directory_url: str) -> str:
 
 
 def _log(output: str, lineage: str) -> str:
-    """Return certbot's log, nothing if it is not the one of this call: each call moves the one before away."""
+    """Return what certbot has logged in this call; nothing if another one, by its timer, has come after it."""
     match = _LOG.search(output)
     if match is None:
         return ""
     try:
         with open(match["path"].strip(), "rb") as stream:
-            begin = stream.read(_LOG_END).decode(errors="replace")
-            size = stream.seek(0, os.SEEK_END)
-            stream.seek(max(_LOG_END, size - _LOG_END))
-            text = begin + stream.read().decode(errors="replace")
+            stream.seek(max(0, stream.seek(0, os.SEEK_END) - _LOG_END))
+            text = stream.read().decode(errors="replace")
     except OSError:
         return ""
-    called = re.search(r"^\S+ \S+:Arguments: (?P<words>.*)$", text, re.MULTILINE)
-    return text if called and f"'{lineage}'" in called["words"] else ""
+    # Debian has all calls of a week in one file.
+    called = list(_CALLED.finditer(text))
+    return text[called[-1].start() :] if called and f"'{lineage}'" in called[-1]["words"] else ""
 
 
 def _problem(log: str) -> dict[str, Any] | None:

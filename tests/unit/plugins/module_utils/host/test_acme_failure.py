@@ -137,10 +137,10 @@ def test_what_the_acme_server_says(tmp_path, kind, detail, told):
     path = tmp_path / "letsencrypt.log"
     problem = {"type": f"urn:ietf:params:acme:error:{kind}", "detail": detail, "status": 400}
     output = f"Saving debug log to {path}\n{HIDDEN}"
-    path.write_text(log(problem))
+    path.write_text(log({**problem, "detail": "before"}) + log(problem))
     assert told in explain(output, "mtls-nas", URL)
-    # Another call has moved it away meanwhile; a nonce that was refused is tried again.
-    path.write_text(log(problem, "mtls-wiki"))
+    # Another call has come after it; a nonce that was refused is tried again.
+    path.write_text(log(problem) + log(problem, "mtls-wiki"))
     assert explain(output, "mtls-nas", URL) == "AttributeError: can't set attribute"
     path.write_text(log({**problem, "type": "urn:ietf:params:acme:error:badNonce"}))
     assert explain(output, "mtls-nas", URL) == "AttributeError: can't set attribute"
