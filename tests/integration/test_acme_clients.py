@@ -82,9 +82,13 @@ def test_the_newest_certbot_and_profiles(tmp_path, sid, newest_certbot):
         assert site.ok().changed == 0
 
         # Time moves. At half its life it is renewed, with the same profile.
-        early = site.network.run("faketime", "+48h", "certbot", "renew", "--no-random-sleep-on-renew", **site.trusting)
+        early = site.network.run(
+            "faketime", "+48 hours", "certbot", "renew", "--no-random-sleep-on-renew", **site.trusting
+        )
         assert "not yet due" in early.stdout, early.stdout
-        late = site.network.run("faketime", "+84h", "certbot", "renew", "--no-random-sleep-on-renew", **site.trusting)
+        late = site.network.run(
+            "faketime", "+84 hours", "certbot", "renew", "--no-random-sleep-on-renew", **site.trusting
+        )
         assert late.returncode == 0, late.stdout
         renewed = site.certificate("nas.test")
         assert renewed.serial_number != first.serial_number

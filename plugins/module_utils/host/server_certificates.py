@@ -130,7 +130,8 @@ def _judge(own: OwnCertificate, now: float) -> tuple[str, str | None, certificat
         has = ", ".join(names) or "no name"
         return UNFIT, f"{own.path}: is for {has}, and not for {', '.join(missing)}", leaf
     if leaf.begin > now:
-        return UNFIT, f"{own.path}: is not valid before {_day(leaf.begin)}", leaf
+        clock = f"the clock of this host says {_day(now)}"
+        return UNFIT, f"{own.path}: is not valid before {_day(leaf.begin)}, and {clock}", leaf
     if leaf.end <= now:
         return UNFIT, f"{own.path}: expired on {_day(leaf.end)}", leaf
     if leaf.end - now < min(_LAST_DAYS * _DAY, (leaf.end - leaf.begin) / _LAST_PART):
@@ -192,5 +193,5 @@ def _words(own: OwnCertificate, error: Exception) -> str:
     return f"{own.path} and {own.key}: cannot be read ({said})"
 
 
-def _day(seconds: int) -> str:
+def _day(seconds: float) -> str:
     return time.strftime("%Y-%m-%d", time.gmtime(seconds))

@@ -60,6 +60,7 @@ _LONGEST_DIFF = 104448  # Ansible's own default, max_file_size_for_diff
 _CONFLICT = re.compile(r'conflicting server name "(?P<name>[^"]*)" on (?P<socket>\S+), ignored')
 # A package's update ends by itself within seconds.
 _UPGRADE_TIMEOUT = 5.0
+_HTTP_PORT = 80
 _RELOAD, _START = "the reload failed", "nginx could not be started"
 _ENDING_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
@@ -286,9 +287,12 @@ class _Transaction:
                 " listen on it before that (sysctl net.ipv4.ip_nonlocal_bind=1, for IPv6 net.ipv6.ip_nonlocal_bind=1)"
             )
         for listen, program in ports.taken(nginx_conf.listens(configuration), pids):
+            instead = "give the service another port"
+            if listen.port == _HTTP_PORT:
+                instead = "do without redirect_http and certificate: acme, which need this port"
             raise MtlsError(
                 f"port {listen.port} is held by {program}, and {listen.file} should listen on {listen}:"
-                " stop that program, or give the service another port"
+                f" stop that program, or {instead}"
             )
 
     def _ask_about(

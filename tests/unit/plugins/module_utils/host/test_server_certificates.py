@@ -77,6 +77,7 @@ def test_dates_that_people_would_meet(tmp_path, dates, said):
     found = look(own(tmp_path), running=False)
     assert found.state == "unfit"
     assert said in found.why
+    assert ("the clock of this host says 20" in found.why) is ("begin" in dates and "end" not in dates)
 
 
 def test_one_of_six_days_is_not_late_before_two_thirds_of_them(tmp_path):
