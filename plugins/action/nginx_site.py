@@ -31,7 +31,6 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site import (
     answers,
     crl_program,
     host_paths,
-    own_certificates,
     upstream_tls,
 )
 from ansible_collections.mtls.nginx.plugins.module_utils.site.host_files import (
@@ -55,6 +54,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import (
     authority_path,
     beside_inventory,
 )
+from ansible_collections.mtls.nginx.plugins.module_utils.site.own_certificates import Choice
 from ansible_collections.mtls.nginx.plugins.module_utils.site.people import (
     RUN_BEGAN,
     Turn,
@@ -78,6 +78,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.standing import (
     guard_options,
     may_forget,
 )
+from ansible_collections.mtls.nginx.plugins.plugin_utils.host_certificates import HostCertificates, Steps
 from ansible_collections.mtls.nginx.plugins.plugin_utils.hostvars import (
     TEMPLATE_DIR,
     authorities_of,
@@ -155,8 +156,6 @@ VARIABLES = {
     },
 }
 _CRL_SERVER = ("host", "server_name", "port")
-# What the last of several steps has found.
-_LAST = ("snippet_gates", "unguarded", "elsewhere", "nginx")
 
 display = Display()
 
@@ -273,76 +272,37 @@ class ActionModule(PackageAction):
         answer = TrustAnswer.of(facts["trust"], before, now)
         if about_clock := check(self._host, answer, standings, now, replace_authority=replace_authority):
             display.warning(about_clock)
-        result, choice = self._bring(services, publications, standings, facts)
+        known = {name for publication in publications.values() for name in publication.credentials}
+        certificates = HostCertificates(self._host, self._conf_dir, services, known, check=self._task.check_mode)
+        offers = self._renewals(services).offers(lambda: read_plan(self._task_vars))
+        upstream_cas = self._upstream_cas(services)
+        steps = Steps(
+            look=functools.partial(self._look, services, standings),
+            transact=functools.partial(self._transact, services, publications, standings, offers, upstream_cas),
+            ask=self._ask,
+            install=self._install,
+        )
+        result, choice = certificates.bring(steps, facts)
         if not result.get("failed"):
-            result = self._concluded(self._have_crl_fetched(facts, services, result), choice)
+            result = self._have_crl_fetched(facts, services, result)
+        if not result.get("failed"):
+            result = certificates.tell(result, choice)
         refused = {name: who for publication in publications.values() for name, who in publication.refused.items()}
         said = {name: facts[name] for name in ("installed", "systemd", "away")}
         return {**result, **said, "refused": refused}
-
-    def _bring(
-        self,
-        services: list[Service],
-        publications: dict[str, Publication],
-        standings: list[Standing],
-        facts: dict[str, t.Any],
-    ) -> tuple[dict[str, t.Any], own_certificates.Choice]:
-        """Put everything in place, with certificates that have to be obtained first in a transaction of their own.
-
-        Returns the result, and what is served in the end.
-        """
-        choice = self._choose(services, publications, facts)
-        offers = self._renewals(services).offers(lambda: read_plan(self._task_vars))
-        result = self._transact(services, publications, standings, facts, choice, offers)
-        abandoned = (facts["acme"] or {}).get("abandoned", [])
-        if result.get("failed") or not (choice.due or choice.stale or abandoned):
-            return result, choice
-        if self._task.check_mode:
-            due = [f"a certificate for {service.name} would be obtained" for service in choice.due]
-            message = "; ".join([result["message"], *due])
-            return {**result, "changed": True, "message": message}, choice.to_be_obtained()
-        failures: dict[str, str] = {}
-        if choice.due or abandoned:
-            answer = self._have_obtained(choice.due, abandoned)
-            if answer.get("failed"):
-                return answer, choice
-            failures = {failure: f"host {self._host}, {failure}" for failure in answer["failures"]}
-            result = _merged(result, answer)
-        looked = self._look(services, standings)
-        if looked.get("failed"):
-            return looked, choice
-        again = self._choose(services, publications, looked["nginx"])
-        again.failures.update(failures)
-        if choice.due:
-            later = self._transact(services, publications, standings, looked["nginx"], again, offers)
-            result = _merged(result, later)
-        still = again.stale & choice.stale - {service.name for service in choice.due}
-        for name in sorted(still):
-            path = looked["nginx"]["certificates"][name]["path"]
-            again.failures[name] = (
-                f"host {self._host}, service {name}: another certificate than that in {path} is served, also after a"
-                " reload; see which program or server block answers there"
-            )
-        return result, again
-
-    def _choose(
-        self, services: list[Service], publications: dict[str, Publication], facts: dict[str, t.Any]
-    ) -> own_certificates.Choice:
-        known = {name for publication in publications.values() for name in publication.credentials}
-        return own_certificates.choose(self._host, self._conf_dir, services, facts, known)
 
     def _transact(
         self,
         services: list[Service],
         publications: dict[str, Publication],
         standings: list[Standing],
-        facts: dict[str, t.Any],
-        choice: own_certificates.Choice,
         offers: Mapping[str, Sequence[Offer]],
+        upstream_cas: Mapping[str, str],
+        facts: dict[str, t.Any],
+        choice: Choice,
     ) -> dict[str, t.Any]:
         """Put in place what differs."""
         nginx = _nginx_host(facts, self._arguments, base_dir(self._task_vars), self._host, choice.stand_ins)
-        upstream_cas = self._upstream_cas(services)
         wanted = host_files(nginx, services, publications, TEMPLATE_DIR, C.DEFAULT_LOCAL_TMP, upstream_cas, offers)
         wanted.reload = bool(choice.stale)
         unchanged = None if wanted.reload else _unchanged(facts, wanted)
@@ -361,36 +321,6 @@ class ActionModule(PackageAction):
                 display.warning(snippet.warning)
         if not result.get("failed"):
             result["access"] = self._access(services, held, wanted)
-        return result
-
-    def _have_obtained(self, due: list[Service], abandoned: list[str]) -> dict[str, t.Any]:
-        """Have certbot obtain and forget certificates, and install it before that where it is missing."""
-        options = {
-            "orders": own_certificates.orders(self._conf_dir, due),
-            "forget": abandoned,
-            "hook": host_paths.acme_hook(self._conf_dir),
-        }
-        answer = self._ask("nginx_acme", options, answers.NGINX_ACME)
-        if answer.get("failed") or answer["installed"] or not due:
-            return answer
-        installed = self._install("certbot", "certbot, which certificate: acme needs,")
-        if installed.get("failed"):
-            return installed
-        answer = self._ask("nginx_acme", options, answers.NGINX_ACME)
-        if not (answer.get("failed") or answer["installed"]):
-            raise MtlsError(f"host {self._host}: the package certbot is installed, and there is no program certbot")
-        return answer
-
-    def _concluded(self, result: dict[str, t.Any], choice: own_certificates.Choice) -> dict[str, t.Any]:
-        """Return the result with what is to be told of certificates of the host's own."""
-        if result.get("failed"):
-            return result
-        for service, note in choice.notes.items():
-            if service not in choice.failures:
-                display.warning(f"host {self._host}, service {service}: {note}")
-        result = {**result, "stand_ins": choice.notes}
-        if choice.failures:
-            result.update(failed=True, msg="; ".join(choice.failures.values()))
         return result
 
     def _have_crl_fetched(
@@ -599,22 +529,6 @@ def _unchanged(facts: dict[str, t.Any], wanted: HostFiles) -> TransactionOutcome
 def _planned(plan: AuthorityPlan | None) -> tuple[list[dict[str, t.Any]], list[dict[str, t.Any]]]:
     """Return the clients and the servers of an authority's plan."""
     return (plan.clients, plan.servers) if plan else ([], [])
-
-
-def _merged(result: dict[str, t.Any], later: dict[str, t.Any]) -> dict[str, t.Any]:
-    """Return what two steps did, one after the other. Who may enter, the first one has decided."""
-    if later.get("failed"):
-        return later
-    both = {**result, **{name: later[name] for name in _LAST if name in later}}
-    for name in ("changed", "reloaded", "started"):
-        both[name] = bool(result[name] or later.get(name))
-    for name in ("files", "warnings", "diff"):
-        if found := [*(result.get(name) or ()), *(later.get(name) or ())]:
-            both[name] = found
-    both["handover"] = result.get("handover") or later.get("handover")
-    both["obtained"] = obtained = [*result.get("obtained", ()), *later.get("obtained", ())]
-    said = f"certificates obtained for {', '.join(obtained)}" if later.get("obtained") else later.get("message")
-    return {**both, "message": "; ".join(filter(None, [result["message"], said]))}
 
 
 def _nginx_host(
