@@ -79,7 +79,8 @@ def test_the_newest_certbot_and_profiles(tmp_path, sid, newest_certbot):
         assert BY_PEBBLE.fullmatch(first.issuer.rfc4514_string())
         assert lifetime(first) <= 6 * DAY
         assert (gate(site), gate(site, "phone")) == (400, 204)
-        assert site.ok().changed == 0
+        again = site.ok("--diff")
+        assert again.changed == 0, again.text
 
         # Before half its life there is nothing to do; what is renewed has the same profile.
         early = site.network.run(
@@ -90,7 +91,8 @@ def test_the_newest_certbot_and_profiles(tmp_path, sid, newest_certbot):
         renewed = site.certificate("nas.test")
         assert renewed.serial_number != first.serial_number
         assert lifetime(renewed) <= 6 * DAY
-        assert site.ok().changed == 0
+        again = site.ok("--diff")
+        assert again.changed == 0, again.text
 
         # A name fewer: certbot's timer would ask for it for ever.
         nas["server_names"] = ["nas.test"]
@@ -99,7 +101,8 @@ def test_the_newest_certbot_and_profiles(tmp_path, sid, newest_certbot):
         site.ok()
         classic = site.certificate("nas.test")
         assert lifetime(classic) > 80 * DAY
-        assert site.ok().changed == 0
+        again = site.ok("--diff")
+        assert again.changed == 0, again.text
 
         site.all_vars["mtls_acme"]["profile"] = "nosuch"
         said = site.refused()
@@ -198,7 +201,8 @@ def test_two_machines_live_through_renewals_by_their_own_timers(tmp_path):
         assert {site.issuer(*where) for where in HOSTS.values()} == {PRIVATE}
         for machine in site.machines.values():
             assert "No certificates found" in machine.run("certbot", "certificates").stdout
-        assert site.ok().changed == 0
+        again = site.ok("--diff")
+        assert again.changed == 0, again.text
     finally:
         site.stop()
 
@@ -329,6 +333,7 @@ def test_the_hooks_of_the_documentation(tmp_path, sid):
                 assert time.monotonic() < deadline, said.stdout
                 time.sleep(0.2)
             assert (gate(site, None, name=client.name), gate(site, "phone", name=client.name)) == (400, 204)
-        assert site.ok().changed == 0
+        again = site.ok("--diff")
+        assert again.changed == 0, again.text
     finally:
         site.stop()

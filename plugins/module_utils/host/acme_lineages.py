@@ -15,9 +15,8 @@ from typing import Any
 
 CONFIG_DIR = "/etc/letsencrypt"
 PREFIX = "mtls-"
-_SETTING = re.compile(r"^(?P<name>\S+) = (?P<value>.*?)\s*$", re.MULTILINE)
-# The section that ends certbot's file: a folder for each name.
-_WEBROOTS = re.compile(r"^\[\[webroot_map\]\]\s*$", re.MULTILINE)
+_SETTING = re.compile(r"^\s*(?P<name>\S+) = (?P<value>.*?)\s*$", re.MULTILINE)
+_SECTION = re.compile(r"^\s*\[+(?P<name>[^\[\]]+)\]+\s*$", re.MULTILINE)
 
 
 def compare(hook: str, lineages: Mapping[str, Mapping[str, Any]], config_dir: str = CONFIG_DIR) -> dict[str, list[str]]:
@@ -65,18 +64,21 @@ def command_of(hook: str) -> str:
 def _settings(path: str) -> dict[str, Any]:
     try:
         with open(path, encoding="utf-8", errors="replace") as stream:
-            said, *webroots = _WEBROOTS.split(stream.read(), maxsplit=1)
+            _before, *named = _SECTION.split(stream.read())
     except OSError:
         return {}
-    settings = {match["name"]: _bare(match["value"]) for match in _SETTING.finditer(said)}
+    sections = {
+        name: {match["name"]: _bare(match["value"]) for match in _SETTING.finditer(text)}
+        for name, text in zip(named[::2], named[1::2])
+    }
+    settings = sections.get("renewalparams", {})
     return {
         "server": settings.get("server"),
         "profile": settings.get("required_profile"),
         "hook": settings.get("renew_hook"),
         "account": settings.get("account"),
-        "webroots": {
-            match["name"]: os.path.normpath(_bare(match["value"])) for match in _SETTING.finditer("".join(webroots))
-        },
+        # A folder for each name.
+        "webroots": {name: os.path.normpath(folder) for name, folder in sections.get("webroot_map", {}).items()},
     }
 
 

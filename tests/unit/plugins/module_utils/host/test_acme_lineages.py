@@ -30,6 +30,8 @@ renew_hook = {hook}
 {profile}[[webroot_map]]
 www.nas.test = {webroot}
 nas.test = {webroot}
+[acme_renewal_info]
+ari_retry_after = 2026-12-02T10:24:33
 """
 LIKE_WANTED = {"account": ACCOUNT, "server": "https://a/dir", "webroot": "/var/lib/mtls-acme", "hook": HOOK}
 
