@@ -10,7 +10,7 @@ import glob
 import os
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 CONFIG_DIR = "/etc/letsencrypt"
@@ -30,25 +30,47 @@ def compare(hook: str, lineages: Mapping[str, Mapping[str, Any]], config_dir: st
     for path in glob.glob(os.path.join(glob.escape(config_dir), "renewal", f"{PREFIX}*.conf")):
         known[os.path.basename(path)[: -len(".conf")]] = _settings(path)
     command = _bare(command_of(hook))
-    outdated = []
-    for name, wanted in lineages.items():
-        there = known.get(name, {})
-        folder = os.path.normpath(wanted["webroot"])
-        renewed = {
-            "server": wanted["directory_url"],
-            "profile": wanted["profile"],
-            "hook": command,
-            "webroots": dict.fromkeys(wanted["server_names"], folder),
-        }
-        account = os.path.join(config_dir, accounts(wanted["directory_url"]), there.get("account") or "")
-        if not os.path.isdir(account) or renewed != {key: there.get(key) for key in renewed}:
-            outdated.append(name)
     return {
-        "outdated": sorted(outdated),
+        "outdated": sorted(
+            name
+            for name, wanted in lineages.items()
+            if _is_outdated(name, known.get(name), command, wanted, config_dir)
+        ),
         "abandoned": sorted(
             name for name, settings in known.items() if settings.get("hook") == command and name not in lineages
         ),
     }
+
+
+def _is_outdated(
+    name: str, there: Mapping[str, Any] | None, command: str, wanted: Mapping[str, Any], config_dir: str
+) -> bool:
+    if not there:
+        return True
+    said = {"server": wanted["directory_url"], "profile": wanted["profile"], "hook": command}
+    if said != {key: there[key] for key in said}:
+        return True
+    if not os.path.isdir(os.path.join(config_dir, accounts(wanted["directory_url"]), there["account"] or "")):
+        return True
+    webroots, names = there["webroots"], wanted["server_names"]
+    if any(webroots.get(each) != os.path.normpath(wanted["webroot"]) for each in names):
+        return True
+    # certbot asks again for the names in the certificate. It keeps the folder of a name that is no longer there; and a
+    # name that nobody has asked for is the ACME server's own affair.
+    gone = set(webroots).difference(names)
+    return bool(gone) and not gone.isdisjoint(_names(os.path.join(config_dir, "live", name, "fullchain.pem")))
+
+
+def _names(path: str) -> Collection[str]:
+    """Return the names of a certificate, none without one."""
+    from ansible_collections.mtls.nginx.plugins.module_utils.host import certificates
+
+    try:
+        with open(path, "rb") as stream:
+            found = certificates.leaf(stream.read())
+    except OSError:
+        return ()
+    return found[1] if found else ()
 
 
 def accounts(directory_url: str) -> str:

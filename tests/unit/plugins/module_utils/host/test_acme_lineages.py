@@ -3,7 +3,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import datetime
+
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from ansible_collections.mtls.nginx.plugins.module_utils.host.acme_lineages import compare
 
@@ -36,13 +41,29 @@ ari_retry_after = 2026-12-02T10:24:33
 LIKE_WANTED = {"account": ACCOUNT, "server": "https://a/dir", "webroot": "/var/lib/mtls-acme", "hook": HOOK}
 
 
+def certificate(names):
+    """A certificate for these names, in PEM."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([])
+    now = datetime.datetime.now(datetime.UTC)
+    made = (
+        x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number(), now, now)
+        .add_extension(x509.SubjectAlternativeName(list(map(x509.DNSName, names))), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    return made.public_bytes(serialization.Encoding.PEM)
+
+
 @pytest.fixture
 def certbot(tmp_path):
     """Returns what writes certbot's settings of one certificate."""
     (tmp_path / "renewal").mkdir()
     (tmp_path / "accounts" / "a" / "dir" / ACCOUNT).mkdir(parents=True)
 
-    def has(name="mtls-nas", profile="", **settings):
+    def has(name="mtls-nas", profile="", certified=("nas.test", "www.nas.test"), **settings):
+        live = tmp_path / "live" / name
+        live.mkdir(parents=True)
+        (live / "fullchain.pem").write_bytes(certificate(certified))
         path = tmp_path / "renewal" / f"{name}.conf"
         path.write_text(CONF.format(**{**LIKE_WANTED, **settings}, profile=profile))
 
@@ -58,7 +79,9 @@ def certbot(tmp_path):
         ({}, {"directory_url": "https://staging/dir"}, False),
         ({"hook": "/bin/true"}, {}, False),
         ({}, {"webroot": "/srv/acme"}, False),
-        ({}, {"server_names": ["nas.test"]}, False),  # its renewal would ask for www.nas.test too
+        # Its renewal would ask for what is in the certificate.
+        ({"certified": ["nas.test", "www.nas.test"]}, {"server_names": ["nas.test"]}, False),
+        ({"certified": ["nas.test", "added.test"]}, {"server_names": ["nas.test"]}, True),
         ({}, {"server_names": ["nas.test", "www.nas.test", "b.test"]}, False),
         ({}, {"profile": "shortlived"}, False),
         ({"profile": "required_profile = shortlived\n"}, {}, False),
