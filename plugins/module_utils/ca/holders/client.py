@@ -89,6 +89,6 @@ def _check_pem(client: Client) -> None:
         )
     if not client.keeps_key_file:
         raise MtlsError(
-            f"{client.owner}: formats asks for a .pem with its key, which is to be in the .p12 only; remove formats, set"
-            " p12: none for it, or mtls_keep_client_keys: true for all"
+            f"{client.owner}: formats asks for a .pem with its key, which is to be in the .p12 only; remove formats,"
+            " set p12: none for it, or mtls_keep_client_keys: true for all"
         )
