@@ -9,6 +9,7 @@ Each gets in with its certificate as the page gives it, and says at 400 and at 4
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import pathlib
 import re
@@ -18,6 +19,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -101,11 +103,66 @@ def _pip(box: Box) -> Call:
     return Call([sys.executable, "-m", "pip", "download", *own, *index, "some-package"])
 
 
+def _uv(box: Box) -> Call:
+    options = ("--no-cache", "--target", box.file("out"), "--no-deps", "--index-url", f"{box.url}/simple")
+    own = {"SSL_CLIENT_CERT": box.pem, "SSL_CERT_FILE": box.ca, "UV_PYTHON_DOWNLOADS": "never"}
+    return Call(["uv", "pip", "install", "--python", sys.executable, *options, "some-package"], own)
+
+
+def _poetry(box: Box) -> Call:
+    source = f'[[tool.poetry.source]]\nname = "gate"\nurl = "{box.url}/simple"\npriority = "primary"\n'
+    about = '[project]\nname = "a"\nversion = "1"\nrequires-python = ">=3.9"\ndependencies = ["some-package"]\n'
+    box.file("pyproject.toml", f"{about}[tool.poetry]\npackage-mode = false\n{source}")
+    box.file("poetry.toml", f'[certificates.gate]\ncert = "{box.ca}"\nclient-cert = "{box.pem}"\n')
+    return Call(["poetry", "lock", "--no-interaction", "--no-cache"], {"POETRY_VIRTUALENVS_CREATE": "false"})
+
+
+def _twine(box: Box) -> Call:
+    wheel = box.file("a-1-py3-none-any.whl")
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("a-1.dist-info/METADATA", "Metadata-Version: 2.1\nName: a\nVersion: 1\n")
+        archive.writestr("a-1.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+        archive.writestr("a-1.dist-info/RECORD", "")
+    own = ("--client-cert", box.pem, "--cert", box.ca, "--username", "a", "--password", "b", "--non-interactive")
+    return Call(["twine", "upload", "--repository-url", f"{box.url}/legacy/", *own, wheel])
+
+
 def _npm(box: Box) -> Call:
     lines = [f"registry={box.url}/", f"cafile={box.ca}", "fetch-retries=0", "audit=false", "update-notifier=false"]
     own = [f"//{box.place}/:certfile={box.crt}", f"//{box.place}/:keyfile={box.key}"]
     box.file(".npmrc", "\n".join([*lines, *own]))
     return Call(["npm", "view", "some-package", "--cache", box.file("cache")])
+
+
+def _pnpm(box: Box) -> Call:
+    _npm(box)
+    return Call(["pnpm", "view", "some-package"], {"XDG_CACHE_HOME": box.file("cache")})
+
+
+def _yarn(box: Box) -> Call:
+    one_line = {
+        name: pathlib.Path(path).read_text().replace("\n", "\\n")
+        for name, path in (("cert", box.crt), ("key", box.key))
+    }
+    own = [f'{name}="{text}"' for name, text in one_line.items()]
+    box.file(".npmrc", "\n".join([f"registry={box.url}/", f"cafile={box.ca}", *own]))
+    box.file("package.json", '{"name": "a", "version": "1.0.0", "license": "MIT"}')
+    return Call(["yarn", "add", "some-package", "--no-lockfile", "--cache-folder", box.file("cache")])
+
+
+def _wscat(box: Box) -> Call:
+    """It leaves at the end of its input, so that stays open for a while."""
+    own = ("--cert", box.crt, "--key", box.key, "--ca", box.ca)
+    waiting = ("sh", "-c", 'sleep 5 | exec "$0" "$@"')
+    return Call([*waiting, "wscat", *own, "-c", f"wss://{box.place}/socket", "-x", "hello"])
+
+
+def _newman(box: Box) -> Call:
+    about = {"name": "a", "schema": "https://schema.getpostman.com/json/collection/v2.1.0/collection.json"}
+    item = {"name": "one", "request": {"method": "GET", "url": f"{box.url}/secret"}}
+    box.file("collection.json", json.dumps({"info": about, "item": [item]}))
+    own = ("--ssl-client-cert", box.crt, "--ssl-client-key", box.key, "--ssl-extra-ca-certs", box.ca)
+    return Call(["newman", "run", box.file("collection.json"), "--color", "off", *own])
 
 
 def _skopeo(box: Box) -> Call:
@@ -242,7 +299,14 @@ def _wget2(box: Box) -> Call:
 # By the program's name on the page, in the first column.
 _CALLS: dict[str, Callable[[Box], Call]] = {
     "pip": _pip,
+    "uv": _uv,
+    "poetry": _poetry,
+    "twine": _twine,
     "npm": _npm,
+    "pnpm": _pnpm,
+    "yarn 1.22": _yarn,
+    "wscat": _wscat,
+    "newman": _newman,
     "skopeo": _skopeo,
     "docker": _docker,
     "restic": _restic,
@@ -263,11 +327,11 @@ _CALLS: dict[str, Callable[[Box], Call]] = {
     "check_http, check_curl": _check_http,
     "ffmpeg": _ffmpeg,
 }
-_NEEDS = {"git-lfs": "git-lfs", "aria2": "aria2c"}  # besides the command that is called
+_NEEDS = {"git-lfs": "git-lfs", "aria2": "aria2c", "wscat": "wscat"}  # besides the command that is called
 
 
 def _rows() -> dict[str, dict[str, str]]:
-    """Return the page's tables: the cells of each program by their titles."""
+    """Return the page's tables: the cells of each program by their titles, under its name with and without versions."""
     rows: dict[str, dict[str, str]] = {}
     titles: list[str] = []
     for line in _PAGE.read_text(encoding="utf-8").splitlines():
@@ -277,7 +341,9 @@ def _rows() -> dict[str, dict[str, str]]:
         elif not titles:
             titles = cells
         elif not set(line) <= set("|-"):
-            rows.setdefault(re.sub(r"( \d[\d.]*,?)+$", "", cells[0]), dict(zip(titles, cells, strict=True)))
+            row = dict(zip(titles, cells, strict=True))
+            for name in (cells[0], re.sub(r"( \d[\d.]*,?)+$", "", cells[0])):
+                rows.setdefault(name, row)
     return rows
 
 
