@@ -193,7 +193,7 @@ def _profile_is_good(
 
 
 def _pem(certificate: x509.Certificate, key: bytes) -> bytes:
-    """Return the content of a .pem, in the order in which curl and requests document it."""
+    """Return the content of a .pem; programs take either order."""
     return certificate.public_bytes(serialization.Encoding.PEM) + key
 
 
