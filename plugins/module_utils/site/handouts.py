@@ -24,9 +24,9 @@ except ImportError:  # only on targets, where nothing is rendered
     pass
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.access import read_authority
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import subjects
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import keys, subjects
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.chains import read_certificates
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.layout import Layout
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.layout import ClientFiles, Layout
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.register import Register
 from ansible_collections.mtls.nginx.plugins.module_utils.common import files, times
 from ansible_collections.mtls.nginx.plugins.module_utils.common.contact import Contact
@@ -111,8 +111,8 @@ class Template:
         except (OSError, UnicodeDecodeError, jinja2.TemplateError) as error:
             raise MtlsError(f"{self._path}: cannot be used as template of the handouts: {error}") from None
 
-    def render(self, page: Page, authority: str) -> bytes:
-        """Return the page.
+    def render(self, page: Page, authority: str, key_type: str | None) -> bytes:
+        """Return the page; ``key_type`` as in ``mtls_clients``, None for any other.
 
         :raises MtlsError: the template asks for what is not there, or breaks otherwise.
         """
@@ -131,6 +131,7 @@ class Template:
                 p12="p12" in holder.files,
                 mobileconfig="mobileconfig" in holder.files,
                 csr="csr" in holder.files,
+                key_type=key_type,
                 curl_target=f"--cacert ca.crt {link}" if service and service.private_ca else link,
                 p12_argument=_argument(f"{name}.p12"),
                 pem_argument=_argument(f"{name}.pem"),
@@ -220,9 +221,10 @@ class Handouts:
 
     def _make(self, page: Page, check: bool) -> tuple[bool, bool, list[t.Any] | None]:
         """Write one page if it differs. Return whether it did, whether there was one, and what to remember."""
-        path, content = self._page_path(page.holder.name), self._template.render(page, self._authority or "")
+        path = self._page_path(page.holder.name)
         if not os.path.isdir(os.path.dirname(path)):  # of a client that is not in the inventory any more
             return False, False, None
+        content = self._template.render(page, self._authority or "", self._key_type(page.holder.name))
         try:
             with open(path, "rb") as stream:
                 before = stream.read()
@@ -231,6 +233,13 @@ class Handouts:
         if before != content and not check:
             files.write_file(path, content, 0o644)
         return before != content, before is not None, self._stamp(page)
+
+    def _key_type(self, name: str) -> str | None:
+        """Return what kind of key a client has. With another key it has another certificate, and date, and page."""
+        certificate = ClientFiles.of(self._layout.clients, name).certificate
+        if not os.path.exists(certificate):  # in check mode, where it would be made again
+            return None
+        return keys.key_type(read_certificates(certificate)[0].public_key())
 
     def _page_path(self, name: str) -> str:
         return os.path.join(self._layout.clients, name, f"{name}.html")
