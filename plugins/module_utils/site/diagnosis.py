@@ -703,7 +703,9 @@ class _Case:
         """Return the findings with what the client's program seems to have done."""
         own = [request for request in self._own_requests() if not request["probe"]]
         last = own[-1] if own else None
-        found = [self._reports_success(last)]
+        answer = self.reality.answer
+        is_in = self.reality.as_client and answer is not None and answer.status == probe.LET_IN
+        found = [None if is_in else self._reports_success(last)]
         if self.certificate and self.certificate.serial and not any(finding.keeps_out for finding in findings):
             found.append(self._sends_none(last))
         return findings + [each for each in found if each]

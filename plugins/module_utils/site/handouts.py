@@ -224,7 +224,10 @@ class Handouts:
         path = self._page_path(page.holder.name)
         if not os.path.isdir(os.path.dirname(path)):  # of a client that is not in the inventory any more
             return False, False, None
-        content = self._template.render(page, self._authority or "", self._key_type(page.holder.name))
+        key_type = self._key_type(page.holder.name)
+        if key_type is None and check:  # the certificate itself would be put back first
+            return False, True, None
+        content = self._template.render(page, self._authority or "", key_type)
         try:
             with open(path, "rb") as stream:
                 before = stream.read()
@@ -235,9 +238,12 @@ class Handouts:
         return before != content, before is not None, self._stamp(page)
 
     def _key_type(self, name: str) -> str | None:
-        """Return what kind of key a client has. With another key it has another certificate, and date, and page."""
+        """Return what kind of key a client has, None where its certificate is missing.
+
+        With another key it has another certificate, and date, and page.
+        """
         certificate = ClientFiles.of(self._layout.clients, name).certificate
-        if not os.path.exists(certificate):  # in check mode, where it would be made again
+        if not os.path.exists(certificate):
             return None
         return keys.key_type(read_certificates(certificate)[0].public_key())
 

@@ -152,6 +152,11 @@ def test_a_program_that_reports_success_when_refused_is_named():
     assert found.remedy.endswith("what makes curl fail then: --fail")
 
 
+def test_a_refusal_that_is_over_is_none_that_a_program_hides():
+    own = [visit("0A", "SUCCESS", 403, when=EARLIER, agent="curl/8.5.0")]
+    assert not diagnose(INTENT, RECORD, reality(host(requests=own))).findings
+
+
 def test_http3_beside_a_snippet_is_named():
     found = diagnose(INTENT, RECORD, reality(host(http3=True)))
     assert ([each.cause for each in found.findings], found.as_intended) == (["http3"], True)

@@ -194,6 +194,15 @@ def test_it_says_what_each_kind_of_device_cannot_take(pki):
         assert re.search(r"After \d+ \w+ \d{4} it has expired, and browsers do not offer it any more", text)
 
 
+def test_a_certificate_that_is_missing_changes_no_page_in_check_mode(pki):
+    """It would be put back before pages are written: client_cert comes first."""
+    pki.serve(PHONE)
+    make(pki)
+    pki.file("phone", ".crt").unlink()
+    assert make(pki, service("wiki"), check=True).written == []
+    assert make(pki, service("wiki")).written == ["phone"]
+
+
 def test_it_names_the_pages_of_those_who_are_refused(pki):
     pki.serve(PHONE)
     make(pki, service("wiki"))
