@@ -189,7 +189,6 @@ gate:
 """
 
 import time
-from dataclasses import asdict
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -235,7 +234,7 @@ def main() -> None:
             configuration = nginx_conf.load(options["conf_path"])
             found["included"] = snippets.is_included(configuration, snippet.path)
             found["http3"] = snippets.listens_for_http3(configuration, snippet.path)
-            found["snippet_gates"] = [asdict(gate) for gate in snippets.gates(configuration, [snippet])]
+            found["snippet_gates"] = [gate._asdict() for gate in snippets.gates(configuration, [snippet])]
         running = binary is not None and nginx_process.Nginx(binary, options["conf_path"]).master() is not None
         return {"changed": False, "gate": {"clock": time.time(), "running": running, **found}}
 
