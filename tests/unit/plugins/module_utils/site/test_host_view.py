@@ -154,6 +154,21 @@ def test_sizes_are_set_only_where_the_defaults_do_not_do():
     assert host_view.hash_sizes(own, [view({})] * 40, [])["variables_max_size"] is None
 
 
+def test_usual_hosts_have_keys_of_their_own_where_these_need_nothing():
+    """Each only once, as nginx's maps compare them, and none that needs larger buckets, or more than it finds room for."""
+    names = {"server_names": ["Nas.lan", "nas.lan", "*.nas.lan", "x" * 20, "x" * 21]}
+    usual = ["nas.lan nas.lan:8443", f"{'x' * 20} {'x' * 20}:8443"]
+    assert host_view.host_keys(nginx(), [view(names)], []) == usual
+    own = [nginx(directives={"map_hash_bucket_size": size}) for size in ("32", "128")]
+    assert host_view.host_keys(own[0], [view(names)], []) == []
+    assert host_view.host_keys(own[1], [view(names)], []) == [*usual, f"{'x' * 21} {'x' * 21}:8443"]
+    long = view({**names, "allow": ["phone"]}, clients={"phone": ["CN=" + "x" * 60]})
+    assert len(host_view.host_keys(nginx(), [long], [])) == 3
+    assert host_view.host_keys(nginx(), [view({"listen": 443, "server_names": ["a"]})], []) == ["a a"]
+    many = view({"server_names": [f"n{number}.lan" for number in range(300)]})
+    assert len(host_view.host_keys(nginx(), [many], [])) == 100
+
+
 def test_only_who_needs_them_has_the_hosts_public_cas_looked_for():
     raw = {"name": "nas", "server_names": ["nas.lan"], "upstream": "https://b.lan"}
     tls = {"verify": True, "ca": "system", "name": None, "client": None}
