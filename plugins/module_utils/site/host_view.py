@@ -566,8 +566,8 @@ def _map_keys(views: Sequence[ServiceView], bundles: Collection[Bundle]) -> list
 def host_keys(host: NginxHost, views: Sequence[ServiceView], bundles: Collection[Bundle]) -> list[str]:
     """Return keys for ``"$host $http_host"``: what clients that name a service send, each once as maps compare them.
 
-    They only save an expression. So none needs larger buckets than nginx has anyway, and there are no more than it finds
-    a table for in which each has a bucket of its own: otherwise it warns.
+    They only save an expression. So none needs larger buckets than nginx has anyway, and there are no more than nginx
+    finds a table for in which each has a bucket of its own: otherwise it warns.
     """
     own, bucket = host.directives.get("map_hash_bucket_size"), _bucket_size(_map_keys(views, bundles))
     bucket = int(own) if own and own.isdigit() else max(bucket, _DEFAULT_BUCKET)
