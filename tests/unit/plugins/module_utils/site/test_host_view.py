@@ -163,7 +163,7 @@ def test_how_far_below_a_root_clients_may_be():
     keys = {name: ec.generate_private_key(ec.SECP256R1()) for name in ("old", "new", "below")}
 
     def ca(name, key, issuer, signer):
-        begin = datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc)
+        begin = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
         subjects = [x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, each)]) for each in (name, issuer)]
         built = x509.CertificateBuilder(subjects[1], subjects[0], keys[key].public_key(), x509.random_serial_number())
         dated = built.not_valid_before(begin).not_valid_after(begin + datetime.timedelta(days=3650))
