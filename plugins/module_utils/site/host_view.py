@@ -138,6 +138,15 @@ class Bundle:
         return 0 if self.direct else max(len(self.chain) - 1, 1)
 
 
+def sees_to_issuers(bundle: Bundle, trust: str, present: Sequence[Service]) -> bool:
+    """Tell whether nginx has made sure of a certificate's issuer where one of our server blocks has verified it.
+
+    A block of the host's own may lack a server name that the inventory has. nginx verifies such a connection by another
+    server block, maybe with another CA, and may then pass on requests of that connection to the block with the snippet.
+    """
+    return bundle.direct and not any(service.snippet for service in present if service.trust == trust)
+
+
 @dataclass(frozen=True)
 class LocationView:
     """A location that hands requests on, or serves files where ``proxy_pass`` is None."""
