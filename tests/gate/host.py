@@ -83,6 +83,7 @@ class Host:
         self.shutdown_timeout: int | None = None
         self.names: Mapping[str, str | None] = {}
         self.system_ca: str | None = None
+        self.session_resumption = True
         self._words = {"PORT": str(self.port), "PLAIN": str(self.plain_port), "FOLDER": str(folder), **words}
         self._process: subprocess.Popen[bytes] | None = None
         for name in ("conf.d", "log", "tmp", "own", "www/open/deeper", "www/api"):
@@ -108,6 +109,9 @@ class Host:
             names=self.names,
             shutdown_timeout=self.shutdown_timeout,
             system_ca=self.system_ca,
+            ssi=True,
+            own_ports=nginx_conf.own_ports(configuration),
+            session_resumption=self.session_resumption,
         )
 
     def write(self, path: str, text: str) -> None:

@@ -323,6 +323,12 @@ def listens(configuration: Configuration) -> list[ListenSocket]:
     return list(found.values())
 
 
+def own_ports(configuration: Configuration) -> list[int]:
+    """Return the TCP ports on which server blocks that we did not write listen, a block with a snippet of ours too."""
+    found = (listen_socket(each) for each in configuration.find("listen", ("http", "server")) if not each.managed)
+    return sorted({listen.port for listen in found if listen})
+
+
 def has_overlaps(configuration: Configuration) -> bool:
     """Tell whether something listens on every address of a port, and something on a single one."""
     # Each only once: many services share a few sockets, and this is looked at on each run.
