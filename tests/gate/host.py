@@ -84,6 +84,7 @@ class Host:
         self.names: Mapping[str, str | None] = {}
         self.system_ca: str | None = None
         self.session_resumption = True
+        self.version = build.version
         self._words = {"PORT": str(self.port), "PLAIN": str(self.plain_port), "FOLDER": str(folder), **words}
         self._process: subprocess.Popen[bytes] | None = None
         for name in ("conf.d", "log", "tmp", "own", "www/open/deeper", "www/api"):
@@ -99,7 +100,7 @@ class Host:
         directives = {name: configuration.own_value(name, ("http",)) for name in _DIRECTIVES}
         log_dir = str(self.folder / "log")
         return NginxHost(
-            self.build.version,
+            self.version,
             False,
             conf_path,
             log_dir,
