@@ -224,6 +224,11 @@ class Host:
             return True
         return False
 
+    def worker_seconds(self) -> float:
+        """The processor time that the workers have used."""
+        nanoseconds = (pathlib.Path(f"/proc/{pid}/schedstat").read_text().split()[0] for pid in self._workers())
+        return sum(map(int, nanoseconds)) / 1e9
+
     def _workers(self) -> set[int]:
         pid = self._process.pid
         return set(map(int, pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
