@@ -39,7 +39,7 @@ NAS = {"name": "nas", "server_names": ["nas.lan"], "listen": 8443, "upstream": "
 def used() -> dict[str, set[str]]:
     """The attributes that the templates use, by the name of what they use them of."""
     found: dict[str, set[str]] = {name: set() for name in TYPES}
-    for name in ("gate.j2", "mtls.conf.j2", "service.conf.j2", "snippet.conf.j2"):
+    for name in ("expiry.j2", "gate.j2", "mtls.conf.j2", "service.conf.j2", "snippet.conf.j2"):
         tree = jinja2.Environment().parse((TEMPLATES / name).read_text())
         for node in tree.find_all(jinja2.nodes.Getattr):
             inner = node.node
