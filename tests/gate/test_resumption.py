@@ -476,7 +476,7 @@ def test_ours_a_session_of_one_service_opens_no_other(new_host, authority, lost,
                 answer = ask(host.port, "/secret", tls=tls, client=who, host=other, session=session)
                 assert not answer.let_in or may, (name, other, who)
                 crossed += name != other and answer.resumed and answer.let_in
-    # Newer versions let sessions cross again where server certificate and CA subjects are the same (measured with 1.30).
+    # Newer versions let sessions cross where server certificate and CA subjects are the same (measured with 1.30).
     assert (crossed > 0) is (tls == "TLSv1.3" and (unfixed or host.build.version >= (1, 29))), crossed
 
 

@@ -16,8 +16,8 @@ from dataclasses import replace
 from ansible_collections.mtls.nginx.plugins.module_utils.host.request import ChangeRequest, WantedFile
 
 CA, CRL, SESSIONS = "ca.crt", "crl.pem", "sessions.conf"
-# 9,000 clients with P-256 certificates and TLS 1.2, half as many with 1.3, which keeps two sessions each (measured). The
-# oldest make room for new ones.
+# 9,000 clients with P-256 certificates and TLS 1.2, half as many with 1.3, which keeps two sessions each (measured).
+# The oldest make room for new ones.
 _SIZE = "10m"
 _DIGITS = 32
 
