@@ -464,7 +464,6 @@ nginx:
           sample: []
 """
 
-import dataclasses
 import glob
 import os
 import re
@@ -551,7 +550,7 @@ def gather(
     facts["version"] = nginx.version()
     facts["ssi"] = nginx.compiled.ssi
     facts["running"] = nginx.master() is not None
-    facts["upgrading"] = bool(nginx.strangers())
+    facts["upgrading"] = facts["running"] and bool(nginx.strangers())
     try:
         facts.update(_configuration(nginx, names, server_names or {}))
     except OSError as error:
@@ -587,7 +586,7 @@ def compare(binary: str, conf_path: str, options: dict[str, Any]) -> dict[str, A
     return {
         "settled": found.settled,
         "fingerprints": found.fingerprints,
-        "own_shutdown_timeout": dataclasses.asdict(found.own_bound) if found.own_bound else None,
+        "own_shutdown_timeout": found.own_bound._asdict() if found.own_bound else None,
         **found.snippets.as_answer(),
     }
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import os.path
-from dataclasses import replace
 
 from ansible_collections.mtls.nginx.plugins.module_utils.host.request import ChangeRequest, WantedFile
 
@@ -52,7 +51,7 @@ def with_sessions(request: ChangeRequest) -> ChangeRequest:
             continue
         ca = os.path.join(folder, CA)
         more.append(WantedFile(sessions, lines(new[ca] if ca in new else _read(ca), content)))
-    return replace(request, wanted=[*request.wanted, *more]) if more else request
+    return request._replace(wanted=[*request.wanted, *more]) if more else request
 
 
 def _read(path: str) -> bytes:
