@@ -38,7 +38,7 @@ from ansible_collections.mtls.nginx.tests.gate import nginxes
 REPOSITORY = trials.REPOSITORY
 TESTS = REPOSITORY / "tests" / "gate"
 TEMPLATES = REPOSITORY / "roles" / "server" / "templates"
-FILES = ("gate.j2", "mtls.conf.j2", "service.conf.j2", "snippet.conf.j2", "pages.conf.j2", "renewal.j2")
+FILES = ("expiry.j2", "gate.j2", "mtls.conf.j2", "service.conf.j2", "snippet.conf.j2", "pages.conf.j2", "renewal.j2")
 # What a map says where it says nothing else, and the opposite.
 TURNED = {"0": "1", "1": "0", "refuse": "open", "every": "rest", "NONE": "SUCCESS", "upgrade": '""', '""': "upgrade"}
 # Lines without which everything fails closed, or which no request can show: what they begin with, in a map after its

@@ -305,6 +305,8 @@ _NGINX = Fields(
         "socket_error": Maybe(Message()),
         "away": Maybe(Each(Text(r"[0-9A-Fa-f.:]{2,45}"), most=1000)),
         "asked": Maybe(Each(Fields({"status": Maybe(Whole(100, 999)), "error": Maybe(Message())}), most=10_000)),
+        "ssi": Maybe(Flag()),
+        "own_ports": Maybe(Each(Whole(1, 65535), most=65535)),
         "ipv6": Flag(),
         "systemd": Flag(),
         "name_servers": Each(Text(r"[0-9.]{7,15}|\[[0-9A-Fa-f:.]+\]"), most=3),

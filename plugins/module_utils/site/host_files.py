@@ -22,7 +22,7 @@ except ImportError:  # only on targets, where nothing is rendered
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.common.probe import GATE_PATH
-from ansible_collections.mtls.nginx.plugins.module_utils.host import comparison
+from ansible_collections.mtls.nginx.plugins.module_utils.host import comparison, sessions
 from ansible_collections.mtls.nginx.plugins.module_utils.host import renewals as host_renewals
 from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_conf import literal_key, nginx_quote
 from ansible_collections.mtls.nginx.plugins.module_utils.host.request import FILE_MODE, SECRET_MODE
@@ -179,6 +179,7 @@ def host_files(
         "renewal_path": RENEWAL_PATH,
         "renewal_devices": [device.name for device in renewal_page.DEVICES],
         "conf_command": host.version >= (1, 19, 4),
+        "dates_compare": host.ssi,
         "sessions_cross": host.version < (1, 22) or share_a_name(bundles.values()),
     }
     wanted = HostFiles()
@@ -210,6 +211,9 @@ def host_files(
             ),
         },
     ]
+    for name in dict.fromkeys(service.trust for service, view in zip(present, views) if view.keeps_sessions):
+        content = sessions.lines(publications[name].chain.encode(), publications[name].crl.encode())
+        wanted.files.append({"path": trusts[name].sessions, "content": content.decode()})
     if has_pages:
         pages = error_pages.pages(jinja, host.error_page_template, host.contact)
         wanted.files.append({"path": pages_path, "content": jinja.get_template("pages.conf.j2").render(pages=pages)})

@@ -38,6 +38,9 @@ _DEFAULT_MAX_SIZE = 2048
 _DEFAULT_VARIABLES = 1024  # variables_hash_max_size
 
 
+_RESUMES_SAFELY = (1, 22)
+
+
 # How many variables there are of each, at most; see ``Service.variable``.
 _MOST_OF_A_SERVICE = 13
 _MOST_OF_AN_AUTHORITY = 12
@@ -64,7 +67,8 @@ class NginxHost:
     another way. ``crl_server`` is where it serves its CRL to others, without TLS. ``system_ca`` is its bundle of public
     CAs. ``kept`` are its ``upstream`` blocks that keep connections, and whether its own server blocks use them.
     ``stand_ins`` are the services for whose own certificate one by the authority stands in. ``python`` runs what is
-    installed there.
+    installed there. ``ssi``: whether nginx has that module. ``own_ports`` are the ports on which server blocks of the
+    host's own listen, None where that is not known. ``session_resumption``: whether sessions may be resumed.
     """
 
     version: tuple[int, ...]
@@ -86,6 +90,9 @@ class NginxHost:
     stand_ins: Collection[str] = ()
     binary: str = "nginx"
     python: str = "/usr/bin/python3"
+    ssi: bool = False
+    own_ports: Collection[int] | None = None
+    session_resumption: bool = False
 
     @property
     def conf_dir(self) -> str:
@@ -211,6 +218,7 @@ class ServiceView:
     variable: str  # what its nginx variables begin with, without `$`
     trust: TrustPaths  # the files of its authority
     snippet: bool  # whether the server block is the host's own
+    keeps_sessions: bool  # whether clients that return may resume their session
 
     # Its server block
     listens: Sequence[str]  # values of `listen`, with their parameters
@@ -290,6 +298,7 @@ def _view(
         trust=TrustPaths.of(host.conf_dir, service.trust),
         variable=service.variable,
         snippet=service.snippet,
+        keeps_sessions=_keeps_sessions(host, service, present),
         server_names=service.server_names,
         sni_names=[*map(_sni_pattern, service.server_names), *([""] if service.by_address else [])],
         listens=_listens(host, service, present),
@@ -350,6 +359,24 @@ def _view(
         acme_root=service.acme_root,
         acme_upstream=acme.passed if acme else None,
         acme_redirect=acme.redirect("/") if acme else None,
+    )
+
+
+def _keeps_sessions(host: NginxHost, service: Service, present: Sequence[Service]) -> bool:
+    """Tell whether a service's sessions may be resumed: where each one that nginx could resume is of our own making.
+
+    nginx keeps the sessions of a socket where its first server block says, and before 1.26.3 and 1.27.4 a build may
+    resume them across server names (CVE-2025-23419). So all services are of one authority, and nobody else is on the
+    port. Without SSI, nginx cannot tell whether a certificate has expired since.
+    """
+    return (
+        host.session_resumption
+        and host.version >= _RESUMES_SAFELY
+        and host.ssi
+        and host.own_ports is not None
+        and not service.snippet
+        and len({other.trust for other in present}) == 1
+        and not {each.port for each in service.endpoints} & set(host.own_ports)
     )
 
 

@@ -63,6 +63,8 @@ HONEST = {
                 },
                 "away": ["192.0.2.10"],
                 "asked": [{"status": 400, "error": None}, {"status": None, "error": "connection refused"}],
+                "ssi": True,
+                "own_ports": [80, 8443],
                 "ipv6": True,
                 "systemd": True,
                 "name_servers": ["192.0.2.53", "[2001:db8::53]"],

@@ -101,6 +101,7 @@ def test_the_files_of_a_host():
         "/etc/nginx/mtls-upstream/nas.crt",
         "/etc/nginx/mtls-upstream/nas.key",
         "/etc/nginx/client-certs/renewals.map",
+        "/etc/nginx/client-certs/sessions.conf",
     ]
     assert files.renewals == {"folder": "/etc/nginx/client-renewals", "files": [], "stay": []}
     assert files.probes == [{"address": "127.0.0.1", "port": 443, "server_name": "nas.lan", "expect": 400}]
@@ -188,6 +189,7 @@ def test_an_absent_service_takes_all_of_its_files_along_and_nothing_else():
         "/etc/nginx/client-certs/pages.conf",
         "/etc/nginx/client-certs/renewal-pages.conf",
         "/etc/nginx/client-certs/renewals.map",
+        "/etc/nginx/client-certs/sessions.conf",
         "/etc/nginx/conf.d/mtls-nas.conf",
         "/etc/nginx/mtls-upstream/nas.ca.crt",
         "/etc/nginx/mtls-upstream/nas.crt",

@@ -43,7 +43,7 @@ NAS = {"name": "nas", "server_names": ["nas.lan"], "listen": 8443, "upstream": "
 def used() -> dict[str, set[str]]:
     """The attributes that the templates use, by the name of what they use them of."""
     found: dict[str, set[str]] = {name: set() for name in TYPES}
-    for name in ("gate.j2", "mtls.conf.j2", "service.conf.j2", "snippet.conf.j2"):
+    for name in ("expiry.j2", "gate.j2", "mtls.conf.j2", "service.conf.j2", "snippet.conf.j2"):
         tree = jinja2.Environment().parse((TEMPLATES / name).read_text())
         for node in tree.find_all(jinja2.nodes.Getattr):
             inner = node.node
@@ -80,6 +80,34 @@ def view(service, host=None, clients=None) -> host_view.ServiceView:
     parsed = parse_services("web1", [{**NAS, **service}])
     (found,) = host_view.views_of(host or nginx(), parsed, {"": Publication("", "", clients or {}, {}, {})})
     return found
+
+
+SAFE = {"ssi": True, "own_ports": [80], "session_resumption": True}
+SNIPPET = {"upstream": None, "snippet": True}
+
+
+@pytest.mark.parametrize(
+    ("keeps", "host", "service", "others"),
+    [
+        (True, {}, {}, []),
+        (True, {"version": (1, 22)}, {}, [{}, {"state": "absent", "authority": "pki/theirs"}]),
+        (True, {"own_ports": [80, 443]}, {"listen": 8443}, []),
+        (False, {"session_resumption": False}, {}, []),
+        (False, {"version": (1, 21, 9)}, {}, []),
+        (False, {"ssi": False}, {}, []),
+        (False, {"own_ports": None}, {}, []),
+        (False, {"own_ports": [80, 8443]}, {"listen": [443, "127.0.0.1:8443"]}, []),
+        (False, {}, SNIPPET, []),
+        (False, {}, {}, [{"authority": "pki/theirs", "listen": 8443}]),
+    ],
+)
+def test_sessions_are_kept_where_nobody_else_could_bring_theirs(keeps, host, service, others):
+    services = [{**NAS, **service}]
+    services += [{**NAS, "name": "other", "server_names": ["other.lan"], **other} for other in others[:1]]
+    services += [{**NAS, "name": "last", "server_names": ["last.lan"], **other} for other in others[1:]]
+    parsed = [each for each in parse_services("web1", services) if each.present]
+    published = {each.trust: Publication("", "", {}, {}, {}) for each in parsed}
+    assert host_view.views_of(nginx(**{**SAFE, **host}), parsed, published)[0].keeps_sessions is keeps
 
 
 @pytest.mark.parametrize(
