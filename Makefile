@@ -146,7 +146,7 @@ packages-integration:
 	    monitoring-plugins-basic pebble
 
 packages-clients:
-	@tests/packages.sh chromium default-jdk-headless git gnutls-bin golang-go haproxy lftp libnss3-tools nodejs npm \
+	@tests/packages.sh chromium default-jdk-headless firefox-esr git gnutls-bin golang-go haproxy lftp libnss3-tools nodejs \
 	    python3-pycurl rclone wget wget2
 
 $(VENV)/.controller: requirements/controller.txt

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 
 from ansible_collections.mtls.nginx.tests.browser import Browser, selection
 
+from . import firefox
 from .gate import NAME, PASSWORD, Files, Gate
 
 SECONDS = 60
@@ -96,8 +97,8 @@ class Said:
 class Program:
     """`version` is None where the program is not installed. `ask` sends one request.
 
-    `p12` tells whether it takes a .p12; `pem`, whether it takes PEM files. A `library` is called by a few lines in
-    `sources`; a `proxy` passes a caller's request on.
+    `p12` tells whether it takes a .p12; `pem`, whether it takes PEM files. A `library` has no exit status of its
+    own: a few lines in `sources` call it, or it is a browser. A `proxy` passes a caller's request on.
     """
 
     name: str
@@ -260,15 +261,26 @@ def _imported(visit: Visit, browser: Browser) -> Said:
 
 
 def _chromium(visit: Visit) -> Said:
+    def see(browser: Browser) -> str:
+        with selection() as select:
+            select(f"https://{NAME}:{visit.gate.port}")
+            return browser.see(visit.gate.url)
+
+    return _seen(visit, see)
+
+
+def _firefox(visit: Visit) -> Said:
+    return _seen(visit, lambda browser: firefox.see(browser, visit.gate.url))
+
+
+def _seen(visit: Visit, see: Callable[[Browser], str]) -> Said:
+    """What a browser shows, as text, once it has the certificate."""
     browser = Browser(visit.home, visit.ca)
     if visit.p12:
         imported = _imported(visit, browser)
         if imported.status:
             return imported
-    with selection() as select:
-        select(f"https://{NAME}:{visit.gate.port}")
-        text = browser.see(visit.gate.url)
-    return Said(0, re.sub(r"(?s)<style.*?</style>|<[^>]*>", " ", text))
+    return visit.said(None, re.sub(r"(?s)<style.*?</style>|<[^>]*>", " ", see(browser)).encode())
 
 
 def _git(visit: Visit) -> Said:
@@ -347,7 +359,17 @@ PROGRAMS = [
     Program("gnutls-cli", said_by("gnutls-cli", "--version"), _gnutls),
     OPENSSL,
     NSS,
-    Program("Chromium", said_by("chromium", "--version", needs=["certutil"]), _chromium, p12=True, pem=False),
+    Program(
+        "Chromium", said_by("chromium", "--version", needs=["certutil"]), _chromium, p12=True, pem=False, library=True
+    ),
+    Program(
+        "Firefox `Select Automatically`",
+        said_by("firefox-esr", "--version", needs=["certutil"]),
+        _firefox,
+        p12=True,
+        pem=False,
+        library=True,
+    ),
     Program("git", said_by("git", "--version"), _git),
     Program("rclone", said_by("rclone", "version"), _rclone),
     Program("lftp", said_by("lftp", "--version"), _lftp),

@@ -18,6 +18,7 @@ from ansible_collections.mtls.nginx.tests.clients.trials import (
     FALSE_SERVER,
     NEEDED,
     NO_REQUEST,
+    P12,
     REJECTED,
     Row,
     contradictions,
@@ -26,7 +27,6 @@ from ansible_collections.mtls.nginx.tests.clients.trials import (
 
 PAGE = page.read(page.PAGE.read_text())
 QUICK = [programs.CURL, programs.PYTHON, programs.OPENSSL, programs.NSS, proxies.as_program(proxies.NGINX)]
-SLOW = [one for one in ALL if one.name not in [quick.name for quick in QUICK]]
 REFUSED = {NOT_LISTED: "403", EXPIRED: REJECTED, NOBODY: NEEDED, FALSE_SERVER: NO_REQUEST}
 _homes = itertools.count()
 
@@ -39,14 +39,14 @@ def gate(tmp_path_factory):
 
 @pytest.mark.parametrize("program", QUICK, ids=lambda program: program.name)
 def test_these_do_what_the_page_says(gate, program):
-    row = send(program, gate)
+    row = send(program, gate, (*PEOPLE, *P12, FALSE_SERVER))
     assert contradictions([row], PAGE) == []
     assert row.outcomes.items() >= {ALLOWED: "200", **REFUSED}.items()
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("program", SLOW, ids=lambda program: program.name)
-def test_so_do_the_others(gate, program):
+@pytest.mark.parametrize("program", ALL, ids=lambda program: program.name)
+def test_they_all_do_with_every_key(gate, program):
     if program.version() is None:
         pytest.skip(f"{program.name} is not installed: `make clients` installs it")
     assert contradictions([send(program, gate)], PAGE) == []
@@ -109,3 +109,21 @@ def test_each_line_of_the_nginx_recipe_is_needed(gate):
     assert came_of(gate, proxies.NGINX, ("Host         localhost;", "Host $host;")) == "421"
     assert came_of(gate, proxies.NGINX, trusted=gate.other_ca) == "502"
     assert came_of(gate, proxies.NGINX, unverified, trusted=gate.other_ca) == "200"
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("heading", "line", "instead"),
+    [
+        ("Traefik", "passHostHeader: false", "passHostHeader: true"),
+        ("HAProxy", "sni str(localhost)", ""),
+        ("HAProxy", "http-request set-header Host localhost", ""),
+        ("Envoy", "sni: localhost", ""),
+        ("Envoy", ", host_rewrite_literal: localhost", ""),
+    ],
+)
+def test_what_other_proxies_do_by_default_is_not_enough(gate, heading, line, instead):
+    (proxy,) = [one for one in proxies.PROXIES if one.heading == heading]
+    if proxy.version() is None:
+        pytest.skip(f"{heading} is not installed: `make clients` installs it")
+    assert came_of(gate, proxy, (line, instead)) == "421"
