@@ -39,6 +39,7 @@ KEYS = {
 }
 _PEM = serialization.Encoding.PEM
 _LINE = re.compile(r'"(?:\S+ (?P<path>\S+) \S+)?[^"]*" (?P<status>\d{3}) .* verify="(?P<verify>[^"]*)"')
+_IPV6 = pathlib.Path("/proc/net/if_inet6")
 _SECONDS = 0.4  # for the first line
 
 
@@ -94,7 +95,6 @@ class Gate:
         self._serve(authority, ["allowed", *listed])
         self._host.start()
         self.nginx = ".".join(map(str, self._host.build.version))
-        self._read = 0
 
     @property
     def url(self) -> str:
@@ -124,7 +124,7 @@ class Gate:
     def _serve(self, authority: pki.Authority, allow: list[str]) -> None:
         # Both families: a program may take the first address of the name only.
         listen = [f"127.0.0.1:{self._host.port}"]
-        if pathlib.Path("/proc/net/if_inet6").exists():
+        if _IPV6.exists() and f"{1:032}" in _IPV6.read_text():
             listen.append(f"[::1]:{self._host.port}")
         common = {"listen": listen, "upstream": self._upstream.url, "allow": allow}
         names = {"another": "another.test", "nas": NAME}

@@ -37,7 +37,7 @@ class Proxy:
 
     def configuration(self, visit: Visit, port: int) -> str:
         """The text of the page, with this visit's name, ports and paths."""
-        text = self.around.replace("@@", recipe(self.heading))
+        text = self.around.replace("@@", recipe(self.heading).replace("8080", str(port)))
         if visit.files is None:
             text = without_certificate(text)
         else:
@@ -52,7 +52,6 @@ class Proxy:
             "nas.example.com:443": f"{NAME}:{visit.gate.port}",
             "port_value: 443": f"port_value: {visit.gate.port}",
             "nas.example.com": NAME,
-            "8080": str(port),
             "@HOME@": str(visit.home),
         }.items():
             text = text.replace(documented, here)
