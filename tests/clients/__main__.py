@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import pathlib
+import signal
 import sys
 import tempfile
 
@@ -27,6 +28,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make clients", description="Real programs at the gate, and docs/clients.md.")
     parser.add_argument("--anew", action="store_true", help="whatever the page says of these versions")
     options = parser.parse_args()
+    # As Ctrl+C does: nginx is ended.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     rows, missing = [], []
     with tempfile.TemporaryDirectory(prefix="clients-") as folder, open_gate(pathlib.Path(folder)) as gate:
         for program in ALL:

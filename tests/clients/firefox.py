@@ -67,6 +67,8 @@ def _page(port: int, url: str) -> str:
 def _message(stream):
     length = b""
     while (letter := stream.read(1)) != b":":
+        if not letter:
+            raise ConnectionError("Firefox ended")
         length += letter
     return json.loads(stream.read(int(length)))
 

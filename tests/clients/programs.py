@@ -280,7 +280,12 @@ def _seen(visit: Visit, see: Callable[[Browser], str]) -> Said:
         imported = _imported(visit, browser)
         if imported.status:
             return imported
-    return visit.said(None, re.sub(r"(?s)<style.*?</style>|<[^>]*>", " ", see(browser)).encode())
+    try:
+        page = see(browser)
+    except (OSError, subprocess.SubprocessError):
+        # It waits for a person, or the machine is very busy: whether it has asked, the log says.
+        return Said(None, "")
+    return visit.said(None, re.sub(r"(?s)<style.*?</style>|<[^>]*>", " ", page).encode())
 
 
 def _git(visit: Visit) -> Said:
