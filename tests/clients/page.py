@@ -132,11 +132,11 @@ def _words(said: Said) -> str:
         return "the text"
     text = re.sub(r"\x1b\[[0-9;]*m", "", said.text)
     lines = [line.strip() for line in re.split(r"[\r\n]+", text) if line.strip()]
-    telling = [line for line in lines if re.search(r"\b(?:400|403)\b", line)]
-    telling = telling or [line for line in lines if re.search("error|fail|unable", line, re.IGNORECASE)]
     if not lines:
         return "nothing"
-    line = (telling or lines)[-1]
+    status = [line for line in lines if re.search(r"\b(?:400|403)\b", line)]
+    errors = [line for line in lines if re.search("error|fail|unable", line, re.IGNORECASE)]
+    line = status[0] if status else (errors or lines)[-1]
     line = re.sub(rf"(?:{NAME}|127\.0\.0\.1):\d+", "nas.example.com", line)
     line = re.sub(r"^\d{4}[-/]\d\d[-/]\d\d \d\d:\d\d:\d\d ", "", line)
     line = line.replace("|", "\\|").replace("`", "'")
