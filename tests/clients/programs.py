@@ -168,11 +168,9 @@ def _wget(which: str) -> Callable[[Visit], Said]:
     return ask
 
 
-def _script(name: str, *before: str, python: str = sys.executable) -> Callable[[Visit], Said]:
-    """A script that is given name and port of the server, and one PEM."""
-
+def _like_ssl(module: str) -> Callable[[Visit], Said]:
     def ask(visit: Visit) -> Said:
-        return visit.run(python, SOURCES / name, *before, NAME, visit.gate.port, visit.ca, *visit.both)
+        return visit.run(sys.executable, SOURCES / "get.py", module, NAME, visit.gate.port, visit.ca, *visit.both)
 
     return ask
 
@@ -230,8 +228,7 @@ def _built(visit: Visit, name: str, *command: object) -> pathlib.Path:
 
 def _gnutls(visit: Visit) -> Said:
     pem = ("--x509certfile", visit.pair[0], "--x509keyfile", visit.pair[1]) if visit.pair else ()
-    p12 = ("--x509certfile", visit.p12, "--x509keyfile", visit.p12) if visit.p12 else ()
-    asked = ("gnutls-cli", "--x509cafile", visit.ca, *pem, *p12, "--port", visit.gate.port, NAME)
+    asked = ("gnutls-cli", "--x509cafile", visit.ca, *pem, "--port", visit.gate.port, NAME)
     return visit.run(*asked, typed=_REQUEST)
 
 
@@ -329,7 +326,7 @@ CURL = Program("curl (OpenSSL)", said_by("curl", "--version", pattern=r"curl (\S
 PYTHON = Program(
     "Python `ssl`",
     _python("ssl, sys", "sys.version.split()[0], *ssl.OPENSSL_VERSION.split()[:2]"),
-    _script("get.py", "ssl"),
+    _like_ssl("ssl"),
     library=True,
 )
 OPENSSL = Program("openssl s_client", said_by("openssl", "version"), _openssl)
@@ -352,8 +349,8 @@ PROGRAMS = [
     PYTHON,
     Program("requests", _package("requests"), _requests("requests"), library=True),
     Program("httpie", _package("httpie"), _httpie),
-    Program("rtls (rustls)", _package("rtls"), _script("get.py", "rtls"), library=True),
-    Program("utls (BoringSSL)", _package("utls"), _script("get.py", "utls"), library=True),
+    Program("rtls (rustls)", _package("rtls"), _like_ssl("rtls"), library=True),
+    Program("utls (BoringSSL)", _package("utls"), _like_ssl("utls"), library=True),
     Program("awscrt (s2n-tls)", _package("awscrt"), _awscrt, library=True),
     Program("Node `https`", said_by("node", "--version", pattern=r"v(\S+)"), _node, p12=True, library=True),
     Program("Go `Certificates`", said_by("go", "version"), _go("Certificates"), library=True),

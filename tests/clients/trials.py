@@ -87,17 +87,16 @@ def _visits(program: Program, gate: Gate) -> Iterator[tuple[str, Visit]]:
 def contradictions(rows: Sequence[Row], page: Sequence[Row]) -> list[str]:
     """What speaks against the page, or against the gate.
 
-    Whatever the version, nobody but the allowed enters, and no request is sent to a server that the program does not
-    trust, unless the page says so. The rest is the page's for the version that is on it.
+    Whatever the version, nobody but the allowed enters, and no program begins to send requests to a server that it does
+    not trust. The rest is the page's for the version that is on it.
     """
     found = []
     documented = {row.name: row for row in page}
     for row in rows:
         said = documented.get(row.name)
         for column, came in row.outcomes.items():
-            expected = said.outcomes.get(column) if said else None
             if column in PEOPLE and column != ALLOWED and came.startswith("2"):
                 found.append(f"{row.name} {row.version}, {column}: got in")
-            elif came != expected and (came == SENT or (said and said.version == row.version)):
-                found.append(f"{row.name} {row.version}, {column}: {came}; on the page: {expected}")
+            elif said and came != said.outcomes.get(column) and (came == SENT or said.version == row.version):
+                found.append(f"{row.name} {row.version}, {column}: {came}; on the page: {said.outcomes.get(column)}")
     return found
