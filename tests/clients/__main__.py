@@ -21,7 +21,7 @@ import tempfile
 from .gate import open_gate
 from .page import PAGE, read, write
 from .table import ALL
-from .trials import contradictions, send
+from .trials import contradictions, remember, send
 
 
 def main() -> int:
@@ -39,6 +39,7 @@ def main() -> int:
             print(f"{program.name} {program.version()}", file=sys.stderr, flush=True)
             rows.append(send(program, gate))
     page = [] if options.anew or not PAGE.exists() else read(PAGE.read_text())
+    remember(rows, page)
     if wrong := contradictions(rows, page):
         print("\n".join(wrong), file=sys.stderr)
         return 1

@@ -84,6 +84,14 @@ def _visits(program: Program, gate: Gate) -> Iterator[tuple[str, Visit]]:
     yield FALSE_SERVER, visit(gate.people[ALLOWED], None, trusted=gate.other_ca)
 
 
+def remember(rows: Sequence[Row], page: Sequence[Row]) -> None:
+    """Have what a program has once sent to a false server stay on the page: whether it comes that far is a race."""
+    sent = {(row.name, row.version) for row in page if row.outcomes.get(FALSE_SERVER) == SENT}
+    for row in rows:
+        if (row.name, row.version) in sent:
+            row.outcomes[FALSE_SERVER] = SENT
+
+
 def contradictions(rows: Sequence[Row], page: Sequence[Row]) -> list[str]:
     """What speaks against the page, or against the gate.
 

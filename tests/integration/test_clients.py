@@ -23,6 +23,7 @@ from ansible_collections.mtls.nginx.tests.clients.trials import (
     SENT,
     Row,
     contradictions,
+    remember,
     send,
 )
 
@@ -50,7 +51,9 @@ def test_these_do_what_the_page_says(gate, program):
 def test_they_all_do_with_every_key(gate, program):
     if program.version() is None:
         pytest.skip(f"{program.name} is not installed: `make clients` installs it")
-    assert contradictions([send(program, gate)], PAGE) == []
+    row = send(program, gate)
+    remember([row], PAGE)
+    assert contradictions([row], PAGE) == []
 
 
 def test_the_page_names_them_all():
@@ -80,6 +83,9 @@ def test_what_speaks_against_the_page_is_found():
     assert (found("2", **{EXPIRED: "200"}), found("2", **{FALSE_SERVER: SENT})) == (1, 1)
     said.outcomes[FALSE_SERVER] = SENT
     assert found("2") == 0
+    caught = Row("program", "1", outcomes={FALSE_SERVER: NO_REQUEST})
+    remember([caught], [said])
+    assert caught.outcomes == {FALSE_SERVER: SENT}
 
 
 # --- what the recipes are made of: without one of its lines, a proxy does not get in, or trusts anybody
