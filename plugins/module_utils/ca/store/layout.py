@@ -280,6 +280,11 @@ class ClientFiles(NamedTuple):
         """The Apple profile with the .p12 in it."""
         return self.path(".mobileconfig")
 
+    @property
+    def pem(self) -> str:
+        """Certificate and private key in one file, mode 0600."""
+        return self.path(".pem")
+
     def archived_certificates(self) -> list[str]:
         """Return the files of earlier certificates with other subjects: ``<name>-<SERIAL>.crt``."""
         if not os.path.isdir(self.directory):
