@@ -5,77 +5,25 @@
 
 from __future__ import annotations
 
-import json
-import os
-import pathlib
-import subprocess
 import time
-import uuid
 
 import pytest
 from cryptography import x509
 
+from ansible_collections.mtls.nginx.tests.browser import Browser, selection
 from ansible_collections.mtls.nginx.tests.ports import free_port
 
 from .conftest import Site
 
-POLICIES = pathlib.Path("/etc/chromium/policies/managed")
-FLAGS = (
-    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage"),
-)
-
-
-class Browser:
-    """A person's Chromium: a home with a certificate store, trusting the authority's servers."""
-
-    def __init__(self, home: pathlib.Path, authority: pathlib.Path) -> None:
-        self.home = home
-        self.store = f"sql:{home}/.pki/nssdb"
-        (home / ".pki/nssdb").mkdir(parents=True)
-        self.command("certutil", "-d", self.store, "-N", "--empty-password")
-        self.command("certutil", "-d", self.store, "-A", "-t", "C,,", "-n", "authority", "-i", authority)
-
-    def command(self, *command: object) -> str:
-        return subprocess.run(
-            [str(part) for part in command],
-            env={**os.environ, "HOME": str(self.home)},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            timeout=120,
-            check=True,
-        ).stdout
-
-    def install(self, bundle: pathlib.Path) -> None:
-        """What the person does: the file, and the password that came another way."""
-        self.command("pk12util", "-d", self.store, "-i", bundle, "-w", f"{bundle}.password")
-
-    def see(self, url: str) -> str:
-        """Return the page that a fresh profile shows."""
-        profile = self.home / f"profile-{uuid.uuid4()}"
-        return self.command("timeout", "60", "chromium", *FLAGS, f"--user-data-dir={profile}", "--dump-dom", url)
-
 
 @pytest.fixture
-def selection():
-    """A policy by which the browser answers its question for a certificate, without which it waits for a person."""
-    POLICIES.mkdir(parents=True, exist_ok=True)
-    path = POLICIES / f"mtls-nginx-test-{uuid.uuid4()}.json"
-
-    def select(url: str, issuer: str) -> None:
-        rule = {"pattern": url, "filter": {"ISSUER": {"CN": issuer}}}
-        path.write_text(json.dumps({"AutoSelectCertificateForUrls": [json.dumps(rule)]}))
-
-    try:
-        yield select
-    finally:
-        path.unlink(missing_ok=True)
+def select():
+    with selection() as made:
+        yield made
 
 
 @pytest.mark.parametrize("kind", ["compatible", "modern"])
-def test_a_browser_gets_in_with_the_p12_and_not_without(site: Site, upstream, selection, tmp_path, kind):
+def test_a_browser_gets_in_with_the_p12_and_not_without(site: Site, upstream, select, tmp_path, kind):
     port = free_port()
     url = f"https://localhost:{port}"
     site.add_host("nas", mtls_clients=[{"name": "laptop", "p12": kind, "key_type": "rsa"}])
@@ -83,7 +31,7 @@ def test_a_browser_gets_in_with_the_p12_and_not_without(site: Site, upstream, se
         {"name": "nas", "server_names": ["localhost"], "listen": f"127.0.0.1:{port}", "upstream": upstream}
     ]
     site.ok()
-    selection(url, "Test Root CA")
+    select(url, CN="Test Root CA")
     browser = Browser(tmp_path / "home", site.pki / "ca.crt")
     assert "A certificate is needed here" in browser.see(f"{url}/inside")
 
@@ -98,7 +46,7 @@ def test_a_browser_gets_in_with_the_p12_and_not_without(site: Site, upstream, se
 
 
 @pytest.mark.long
-def test_after_a_renewal_the_browser_sends_the_new_one_of_two(site: Site, upstream, selection, tmp_path):
+def test_after_a_renewal_the_browser_sends_the_new_one_of_two(site: Site, upstream, select, tmp_path):
     """Both are in the store under one name, and `certutil -D` takes away the newer one: the old one needs two."""
     port = free_port()
     url = f"https://localhost:{port}"
@@ -107,7 +55,7 @@ def test_after_a_renewal_the_browser_sends_the_new_one_of_two(site: Site, upstre
         {"name": "nas", "server_names": ["localhost"], "listen": f"127.0.0.1:{port}", "upstream": upstream}
     ]
     site.ok()
-    selection(url, "Test Root CA")
+    select(url, CN="Test Root CA")
     browser = Browser(tmp_path / "home", site.pki / "ca.crt")
     bundle, certificate = (site.pki / "clients/laptop" / f"laptop.{kind}" for kind in ("p12", "crt"))
 
