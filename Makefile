@@ -15,6 +15,7 @@ ROWS :=
 PAGES :=
 ADDRESS :=
 RUNS := 3
+ANEW :=
 SCENARIOS := existing default fleet lifecycle
 # A process for each processor. Each takes tests in their order, so that most files meet one process and its fixtures.
 PARALLEL := --numprocesses=auto --maxprocesses=8 --dist=worksteal
@@ -38,9 +39,10 @@ demo-clean: $(VENV)/.controller $(COLLECTION)  ## take away all that the demo ma
 test:  ## all of it; the unit tests with the oldest and the newest ansible-core (root: the integration tests run a real nginx)
 	@python3 tests/phases.py
 
-test-long: $(VENV)/.dev $(COLLECTION) packages packages-integration  ## the long trials: many kills, reloads under load, each nginx, each ansible-core (root)
-	tests/packages.sh dbus libpam-systemd aria2 dehydrated ffmpeg git git-lfs httpie lego lftp mercurial mmdebstrap \
-	    monitoring-plugins-basic rclone restic skopeo subversion wget wget2
+test-long: $(VENV)/.clients $(COLLECTION) packages-clients packages-integration  ## the long trials: many kills, reloads under load, each nginx, each client program, each ansible-core (root)
+	tests/packages.sh dbus libpam-systemd libtpm2-pkcs11-1 libtpm2-pkcs11-tools libtss2-tcti-swtpm0 libtss2-tcti-tabrmd0 swtpm \
+	    tpm2-abrmd aria2 dehydrated ffmpeg git git-lfs httpie lego lftp mercurial mmdebstrap monitoring-plugins-basic rclone \
+	    restic skopeo subversion wget wget2
 	pytest -m long
 	pytest $(PARALLEL) tests/gate --nginx=all
 	$(MAKE) matrix
@@ -85,7 +87,7 @@ matrix-ends: $(COLLECTION) packages  ## the same on the oldest and the newest of
 matrix-environments:
 	python3 tests/matrix.py --ends --environments
 
-unit fuzz integration coverage test-long mutants bench screenshots: export PYTHONPATH := $(CURDIR)/$(COLLECTIONS)
+unit fuzz integration coverage clients test-long mutants bench screenshots: export PYTHONPATH := $(CURDIR)/$(COLLECTIONS)
 
 # The unit tests write thousands of small files and wait for the disk each time. In memory, where there is a gigabyte of
 # it for files, they need not.
@@ -104,6 +106,9 @@ integration: $(VENV)/.openbao $(VENV)/.collections $(COLLECTION) packages-integr
 coverage: $(VENV)/.openbao $(VENV)/.collections $(COLLECTION) packages-integration  ## which branches the unit and integration tests reach (root)
 	@[[ $$EUID -eq 0 ]] || { echo "The integration tests start and reload nginx: run them as root." >&2; exit 1; }
 	python tests/branches.py $(PARALLEL) tests/unit tests/integration tests/gate
+
+clients: $(VENV)/.clients $(COLLECTION) packages-clients  ## real client programs and proxies at the gate, and docs/clients.md written from it (root)
+	python -m ansible_collections.mtls.nginx.tests.clients $(if $(ANEW),--anew)
 
 screenshots: $(VENV)/.dev $(COLLECTION)  ## a sample of each page, and pictures of it in build/screenshots; PAGES="status-mixed" takes these alone (root)
 	tests/packages.sh chromium fonts-dejavu-core
@@ -142,6 +147,10 @@ packages-integration:
 	@tests/packages.sh certbot chromium default-jre-headless goaccess iproute2 libnss3-tools lnav \
 	    monitoring-plugins-basic pebble
 
+packages-clients:
+	@tests/packages.sh chromium default-jdk-headless firefox-esr git gnutls-bin golang-go haproxy lftp libnss3-tools nodejs \
+	    python3-pycurl rclone wget wget2
+
 $(VENV)/.controller: requirements/controller.txt
 	requirements/venv.sh $(VENV)
 	python -m pip install --quiet -r requirements/controller.txt
@@ -149,6 +158,10 @@ $(VENV)/.controller: requirements/controller.txt
 
 $(VENV)/.dev: requirements/dev.txt $(VENV)/.controller
 	python -m pip install --quiet -r requirements/dev.txt
+	touch $@
+
+$(VENV)/.clients: requirements/clients.txt $(VENV)/.dev
+	python -m pip install --quiet -r requirements/clients.txt
 	touch $@
 
 $(VENV)/.mutants: requirements/mutants.txt $(VENV)/.dev
@@ -175,4 +188,4 @@ $(COLLECTION):
 	mkdir -p $(@D)
 	ln -sfn ../../../.. $@
 
-.PHONY: demo demo-clean test test-long mutants lint changelog-lint docs-lint ci-lint sanity unit fuzz integration coverage images molecule matrix matrix-ends matrix-environments screenshots bench build clean help environment requirements packages packages-integration
+.PHONY: demo demo-clean test test-long mutants lint changelog-lint docs-lint ci-lint sanity unit fuzz integration coverage images molecule matrix matrix-ends matrix-environments clients screenshots bench build clean help environment requirements packages packages-clients packages-integration

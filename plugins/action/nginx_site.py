@@ -106,6 +106,7 @@ ARGUMENTS = {
             "error_page_template": {"type": "str"},
             "shutdown_timeout": {"type": "int", "default": 60},
             "restart": {"type": "bool"},
+            "session_resumption": {"type": "str", "choices": ["auto", "off"], "default": "auto"},
             "textfile_dir": {"type": "path"},
             "crl_url": {"type": "str"},
             "crl_urls": {"type": "dict", "default": {}},
@@ -144,6 +145,7 @@ VARIABLES = {
             "error_pages",
             "contact",
             "error_page_template",
+            "session_resumption",
             "shutdown_timeout",
             "textfile_dir",
             "crl_url",
@@ -558,4 +560,7 @@ def _nginx_host(
         stand_ins=stand_ins,
         binary=arguments["binary"],
         python=facts["python"],
+        ssi=bool(facts["ssi"]),
+        own_ports=facts["own_ports"],
+        session_resumption=arguments["session_resumption"] == "auto",
     )

@@ -296,6 +296,16 @@ nginx:
       description: Why another server block answers at some address under a service's name; null if none does.
       type: str
       sample: null
+    ssi:
+      description:
+        - Whether nginx has its SSI module, of which the variable C($date_gmt) is. Null where nginx is not installed.
+      type: bool
+      sample: true
+    own_ports:
+      description: The TCP ports on which server blocks of the host's own listen; null if that is not known.
+      type: list
+      elements: int
+      sample: [80]
     ipv6:
       description: Whether the host can open an IPv6 socket.
       type: bool
@@ -528,6 +538,8 @@ def gather(
         "snippet_error": None,
         "elsewhere": [],
         "socket_error": None,
+        "ssi": None,
+        "own_ports": None,
         "away": [],
         "asked": [],
         "ipv6": _has_ipv6(),
@@ -538,6 +550,7 @@ def gather(
         return {**facts, **_names(names, None)}
     nginx = nginx_process.Nginx(binary, conf_path)
     facts["version"] = nginx.version()
+    facts["ssi"] = nginx.compiled.ssi
     facts["running"] = nginx.master() is not None
     facts["upgrading"] = facts["running"] and bool(nginx.strangers())
     try:
@@ -605,6 +618,7 @@ def _configuration(
         **_names(names, configuration),
         **_snippets(nginx, configuration, server_names),
         **_sockets(configuration),
+        "own_ports": nginx_conf.own_ports(configuration),
     }
 
 

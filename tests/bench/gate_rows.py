@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 import socket
 import ssl
-import time
 from collections.abc import Callable
 
 from measure import Bench, BenchError, Measured, Row, process
@@ -88,16 +87,20 @@ def kept_alive(bench: Bench, count: int) -> Measured:
     return loaded(bench, count, "-k")
 
 
-def returning(bench: Bench, count: int) -> Measured:
-    """One client that comes back for each page, one after the other, and offers the session of the last time."""
+def returning(bench: Bench, count: int, *, tls: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> Measured:
+    """One client that comes back for each page, one after the other, and offers the session of the last time.
+
+    Counted by the processor time of nginx's worker: that of the client is more.
+    """
     pair = Pair(bench)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.minimum_version = context.maximum_version = tls
     context.load_cert_chain(pair.admin.path)
 
     def rate(host: Host) -> float:
         session = None
-        start = time.perf_counter()
+        start = host.worker_seconds()
         for _page in range(count):
             with (
                 socket.create_connection(("127.0.0.1", host.port)) as raw,
@@ -108,11 +111,18 @@ def returning(bench: Bench, count: int) -> Measured:
                 while received := connection.recv(65536):
                     answer += received
                 session = connection.session
+                resumed = connection.session_reused
             if b" 200 " not in answer[:20]:
                 raise BenchError(f"{host.folder.name}: {answer[:200]!r}")
-        return count / (time.perf_counter() - start)
+        if count > 1 and not resumed:
+            raise BenchError(f"{host.folder.name}: the session was not resumed")
+        return count / (host.worker_seconds() - start)
 
     return pair.measure(bench, rate)
+
+
+def returning_with_tls_1_2(bench: Bench, count: int) -> Measured:
+    return returning(bench, count, tls=ssl.TLSVersion.TLSv1_2)
 
 
 ROWS = [
@@ -120,10 +130,18 @@ ROWS = [
     Row("kept-alive", "{n} requests on kept-alive connections", "the usual configuration", 40000, 16, kept_alive),
     Row(
         "returning",
-        "{n} requests, a new connection each, with the session of the last",
-        "the usual configuration, which resumes it",
+        "{n} requests, a new connection each, with the session of the last (by the worker's processor time)",
+        "the usual configuration, with tickets",
         500,
         4,
         returning,
+    ),
+    Row(
+        "returning-tls12",
+        "the same with TLS 1.2",
+        "the usual configuration, with tickets",
+        500,
+        4,
+        returning_with_tls_1_2,
     ),
 ]

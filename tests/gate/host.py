@@ -84,6 +84,8 @@ class Host:
         self.shutdown_timeout: int | None = None
         self.names: Mapping[str, str | None] = {}
         self.system_ca: str | None = None
+        self.session_resumption = True
+        self.version = build.version
         self._words = {"PORT": str(self.port), "PLAIN": str(self.plain_port), "FOLDER": str(folder), **words}
         self._process: subprocess.Popen[bytes] | None = None
         for name in ("conf.d", "log", "tmp", "own", "www/open/deeper", "www/api"):
@@ -99,7 +101,7 @@ class Host:
         directives = {name: configuration.own_value(name, ("http",)) for name in _DIRECTIVES}
         log_dir = str(self.folder / "log")
         return NginxHost(
-            self.build.version,
+            self.version,
             False,
             conf_path,
             log_dir,
@@ -110,6 +112,9 @@ class Host:
             names=self.names,
             shutdown_timeout=self.shutdown_timeout,
             system_ca=self.system_ca,
+            ssi=True,
+            own_ports=nginx_conf.own_ports(configuration),
+            session_resumption=self.session_resumption,
         )
 
     def write(self, path: str, text: str) -> None:
@@ -220,6 +225,11 @@ class Host:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
             return True
         return False
+
+    def worker_seconds(self) -> float:
+        """The processor time that the workers have used."""
+        nanoseconds = (pathlib.Path(f"/proc/{pid}/schedstat").read_text().split()[0] for pid in self._workers())
+        return sum(map(int, nanoseconds)) / 1e9
 
     def _workers(self) -> set[int]:
         pid = self._process.pid

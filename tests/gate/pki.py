@@ -37,7 +37,7 @@ class Identity:
 
     path: pathlib.Path
     certificate: x509.Certificate
-    key: ec.EllipticCurvePrivateKey
+    key: keys.PrivateKey
 
     @property
     def dn(self) -> str:
@@ -75,16 +75,16 @@ class Authority:
         certificate = x509.load_pem_x509_certificate((self.path / "ca.crt").read_bytes())
         return profiles.Issuer(certificate, keys.load_key(str(self.path / "ca.key")))
 
-    def client(self, name: str, subject: Mapping[str, str] | None = None) -> Identity:
+    def client(self, name: str, subject: Mapping[str, str] | None = None, *, kind: keys.KeyKind = P256) -> Identity:
         """The client of this name, issued now unless it was before."""
         if name not in self.clients:
-            self.issue({name: subject or {"CN": name}})
+            self.issue({name: subject or {"CN": name}}, kind=kind)
         return self.clients[name]
 
-    def issue(self, subjects: Mapping[str, Mapping[str, str]]) -> None:
+    def issue(self, subjects: Mapping[str, Mapping[str, str]], *, kind: keys.KeyKind = P256) -> None:
         """Issue clients, all in one go."""
         names = [subject_name(subject, name) for name, subject in subjects.items()]
-        self.clients |= zip(subjects, self._issue(names, profiles.CLIENT), strict=True)
+        self.clients |= zip(subjects, self._issue(names, profiles.CLIENT, kind=kind), strict=True)
 
     def on_paper(self, names: Iterable[str]) -> None:
         """Have clients that are never issued anything."""
@@ -94,8 +94,14 @@ class Authority:
         (identity,) = self._issue([subject_name({"CN": names[0]}, names[0])], profiles.SERVER, names)
         return identity
 
-    def _issue(self, subjects: Sequence[x509.Name], profile: str, names: tuple[str, ...] = ()) -> list[Identity]:
-        own_keys = [keys.new_key(P256) for _subject in subjects]
+    def _issue(
+        self,
+        subjects: Sequence[x509.Name],
+        profile: str,
+        names: tuple[str, ...] = (),
+        kind: keys.KeyKind = P256,
+    ) -> list[Identity]:
+        own_keys = [keys.new_key(kind) for _subject in subjects]
         with open_directory(str(self.path), None, read_only=False) as authority:
             validity = profiles.validity(10, times.now(), authority.chain[0], "the tests")
             orders = [
@@ -121,7 +127,7 @@ class Authority:
 _numbers = itertools.count()
 
 
-def write(folder: pathlib.Path, key: ec.EllipticCurvePrivateKey, *certificates: x509.Certificate) -> Identity:
+def write(folder: pathlib.Path, key: keys.PrivateKey, *certificates: x509.Certificate) -> Identity:
     """Keep a key and its certificate, with others to be sent along, in a file."""
     path = folder / f"identity-{next(_numbers)}.pem"
     private = key.private_bytes(_PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())

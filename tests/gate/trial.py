@@ -38,7 +38,7 @@ from ansible_collections.mtls.nginx.tests.gate import nginxes
 REPOSITORY = trials.REPOSITORY
 TESTS = REPOSITORY / "tests" / "gate"
 TEMPLATES = REPOSITORY / "roles" / "server" / "templates"
-FILES = ("gate.j2", "mtls.conf.j2", "service.conf.j2", "snippet.conf.j2", "pages.conf.j2", "renewal.j2")
+FILES = ("expiry.j2", "gate.j2", "mtls.conf.j2", "service.conf.j2", "snippet.conf.j2", "pages.conf.j2", "renewal.j2")
 # What a map says where it says nothing else, and the opposite.
 TURNED = {"0": "1", "1": "0", "refuse": "open", "every": "rest", "NONE": "SUCCESS", "upgrade": '""', '""': "upgrade"}
 # Lines without which everything fails closed, or which no request can show: what they begin with, in a map after its
@@ -54,14 +54,11 @@ KNOWN = {
     "_cert default": "the same",
     "access_log": "where requests are logged, not which are let in",
     "error_log": "where refusals are logged",
-    "_end volatile": "the moment at which the request began counts then, all along",
-    "_bad volatile": "the same: all else that it is made of is the connection's",
-    "_state volatile": "the same",
-    "_dn volatile": "the same",
-    "_sn volatile": "the same",
-    "_fp volatile": "the same",
-    "_cert volatile": "the same",
-    "_next volatile": "the same",
+    "$mtls_one_host {{ key | nginx_quote }} 1;": "saves the expressions below it, which say the same",
+    '_told "00:SUCCESS"': "the same",
+    '_bad "0:.:SUCCESS"': "saves asking for the issuer, of which nginx has made sure",
+    '"1:SUCCESS" open': "saves the expression below it, which says the same",
+    "\"{{ '01' if service.public_paths else '00' }}:0:0:1:SUCCESS\"": "the same",
     '_next default ""': "what a map says without a default",
     "resolver_timeout": "how long a request waits for a name server that says nothing",
     "map_hash_": "without it nginx only warns, or starts slowly; tests/gate/test_map_scale.py",

@@ -30,6 +30,7 @@ ROWS = [
     "growth-crl",
     "revoked",
     "returning",
+    "returning-tls12",
     *(["new-connections", "kept-alive"] if shutil.which("ab") else []),
 ]
 

@@ -26,6 +26,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.common import probe, ti
 from ansible_collections.mtls.nginx.plugins.module_utils.host import (
     crl_fetch,
     download,
+    sessions,
     swap,
 )
 from ansible_collections.mtls.nginx.plugins.module_utils.host.request import WantedFile
@@ -64,7 +65,17 @@ class Guarded(Host):
         )
         version = tuple(map(int, self.nginx.version().split(".")))
         textfile_dir = str(root / "textfile")
-        there = NginxHost(version, False, str(self.main), str(root / "log"), {}, textfile_dir=textfile_dir)
+        there = NginxHost(
+            version,
+            False,
+            str(self.main),
+            str(root / "log"),
+            {},
+            textfile_dir=textfile_dir,
+            ssi=True,
+            own_ports=[self.web],
+            session_resumption=True,
+        )
         credential = pki.credential(authority.server("a.test"))
         published = Publication(authority.chain, authority.crl, {}, {}, {"nas": credential})
         templates = str(REPOSITORY / "roles" / "server" / "templates")
@@ -128,16 +139,19 @@ def host(tmp_path, authority):
 
 def test_whoever_is_revoked_is_out_once_the_host_has_fetched(host):
     assert host.lets_in(host.phone)
+    ca, crl, kept = (host.conf / "client-certs" / name for name in ("ca.crt", "crl.pem", "sessions.conf"))
+    before = kept.read_bytes()
     host.authority.revoke(host.phone)
     host.publish()
     program = [sys.executable, "-I", "-S", "-B", host.folder / "program", host.folder]  # without Ansible's libraries
     done = subprocess.run(program, capture_output=True, text=True, env={"JOURNAL_STREAM": "8:1"}, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     # The end is another one if the second is.
-    said = r"CRL 2 of CN=Devices,O=Acme is in place \(files: 1 created, [23] changed; nginx reloaded\)"
+    said = r"CRL 2 of CN=Devices,O=Acme is in place \(files: 1 created, [34] changed; nginx reloaded\)"
     assert re.search(said, done.stdout)
     assert not host.lets_in(host.phone)
     assert host.lets_in(host.laptop)
+    assert before != kept.read_bytes() == sessions.lines(ca.read_bytes(), crl.read_bytes())
     assert "mtls_nginx_crl_fetch_failed 0\n" in host.metrics()
 
 

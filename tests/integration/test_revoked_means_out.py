@@ -87,6 +87,9 @@ class Client:
         with self.connect() as connection:
             assert b" 200 " in self.get(connection)
             session = connection.session
+        with self.connect(session=session) as connection:
+            assert connection.session_reused
+            assert b" 200 " in self.get(connection)
         return self._until_refused(lambda: session)
 
     def _until_refused(self, session):
@@ -96,9 +99,9 @@ class Client:
             refusals: list[float] = []
             while len(refusals) < 20:
                 with self.connect(session=session()) as connection:
-                    assert not connection.session_reused
                     status = self.get(connection, more="Connection: close\r\n").split(b" ", 2)[1]
                 if status == b"400":
+                    assert not connection.session_reused
                     refusals.append(time.monotonic())
                 else:
                     assert status == b"200"

@@ -317,6 +317,25 @@ def listens(configuration: Configuration) -> list[ListenSocket]:
     return list(found.values())
 
 
+def own_ports(configuration: Configuration) -> list[int] | None:
+    """Return the TCP ports on which server blocks that we did not write listen, a block with a snippet of ours too.
+
+    None where a ``listen`` says something else than an address and a port, or a file cannot be parsed.
+    """
+    if any(file.error for file in configuration.files.values()):
+        return None
+    ports = set()
+    for statement in configuration.find("listen", ("http", "server")):
+        if statement.managed or {"quic", "udp"} & set(statement.directive.values):
+            continue
+        listen = listen_socket(statement)
+        if listen is not None:
+            ports.add(listen.port)
+        elif not "".join(statement.directive.values[:1]).startswith("unix:"):
+            return None
+    return sorted(ports)
+
+
 def has_overlaps(configuration: Configuration) -> bool:
     """Tell whether something listens on every address of a port, and something on a single one."""
     # Each only once: many services share a few sockets, and this is looked at on each run.

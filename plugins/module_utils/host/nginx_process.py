@@ -99,12 +99,13 @@ class Verdict(NamedTuple):
 
 
 class Compiled(NamedTuple):
-    """Paths compiled into the program; ``error_log`` may be the word stderr."""
+    """Paths compiled into the program; ``error_log`` may be the word stderr. ``ssi``: whether it has that module."""
 
     conf_path: str
     error_log: str
     pid_path: str
     prefix: str
+    ssi: bool
 
 
 class LogTail:
@@ -177,7 +178,8 @@ class Nginx:
     @functools.cached_property
     def compiled(self) -> Compiled:
         """Return the paths compiled into the program."""
-        options = dict(re.findall(r"--([a-z-]+)=('[^']*'|\S+)", run([self.binary, "-V"]).output))
+        output = run([self.binary, "-V"]).output
+        options = dict(re.findall(r"--([a-z-]+)=('[^']*'|\S+)", output))
         prefix = options.get("prefix", "/usr/local/nginx")
 
         def path(option: str, default: str) -> str:
@@ -189,6 +191,7 @@ class Nginx:
             error_log=path("error-log-path", "logs/error.log"),
             pid_path=path("pid-path", "logs/nginx.pid"),
             prefix=prefix,
+            ssi="without-http_ssi_module" not in output,
         )
 
     def test(self, conf_path: str | None = None, extra: str | None = None) -> Verdict:

@@ -35,6 +35,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.host import (
     nginx_unit,
     overlaps,
     ports,
+    sessions,
     shutdown,
     swap,
 )
@@ -108,7 +109,8 @@ def preview(request: ChangeRequest, conf_path: str, guard: Mapping[str, Any] | N
     """Return what a host without nginx would get: a comparison, since there is no nginx to ask."""
     _check_request(request)
     comparison.refuse_strays(request)
-    changes = comparison.compare(comparison.with_restart(comparison.with_textfile(request), conf_path))
+    request = sessions.with_sessions(comparison.with_textfile(request))
+    changes = comparison.compare(comparison.with_restart(request, conf_path))
     _refuse_foreign(changes)
     certbot_lines.refuse(changes)
     _refuse_setback(changes, guard)
@@ -172,7 +174,8 @@ class _Transaction:
         """Return what is to be done, and the configuration as it then is; None when there is nothing to do."""
         comparison.refuse_strays(self._request)
         conf_path = self._nginx.conf_path
-        request = comparison.with_restart(comparison.with_textfile(self._request), conf_path)
+        request = sessions.with_sessions(comparison.with_textfile(self._request))
+        request = comparison.with_restart(request, conf_path)
         request, own_bound = comparison.with_bound(request, conf_path)
         request = _with_renewals(request, self._nginx)
         changes = comparison.compare(request)

@@ -305,6 +305,8 @@ _NGINX = Fields(
         "socket_error": Maybe(Message()),
         "away": Maybe(Each(Text(r"[0-9A-Fa-f.:]{2,45}"), most=1000)),
         "asked": Maybe(Each(Fields({"status": Maybe(Whole(100, 999)), "error": Maybe(Message())}), most=10_000)),
+        "ssi": Maybe(Flag()),
+        "own_ports": Maybe(Each(Whole(1, 65535), most=65535)),
         "ipv6": Flag(),
         "systemd": Flag(),
         "name_servers": Each(Text(r"[0-9.]{7,15}|\[[0-9A-Fa-f:.]+\]"), most=3),
@@ -406,10 +408,22 @@ NGINX_GATE = Fields(
                             "verify": Message(most=200),
                             "serial": Text(f"-|{_SERIAL}"),
                             "probe": Flag(),
+                            "agent": Message(most=400),
                         }
                     ),
                     most=100,
                 ),
+                "without": Each(
+                    Fields(
+                        {
+                            "when": Text(r"[\w/: +-]{20,26}"),
+                            "caller": Message(most=100),
+                            "agent": Message(most=400),
+                        }
+                    ),
+                    most=100,
+                ),
+                "http3": Flag(),
                 "errors": Each(Message(), most=100),
                 "unread": Each(Text(), most=100),
             }

@@ -22,7 +22,7 @@ except ImportError:  # only on targets, where nothing is rendered
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.common.probe import GATE_PATH
-from ansible_collections.mtls.nginx.plugins.module_utils.host import comparison
+from ansible_collections.mtls.nginx.plugins.module_utils.host import comparison, sessions
 from ansible_collections.mtls.nginx.plugins.module_utils.host import renewals as host_renewals
 from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_conf import literal_key, nginx_quote
 from ansible_collections.mtls.nginx.plugins.module_utils.host.request import FILE_MODE, SECRET_MODE
@@ -45,6 +45,8 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.host_view import (
     ServiceView,
     crl_listens,
     hash_sizes,
+    host_keys,
+    sees_to_issuers,
     share_a_name,
     views_of,
 )
@@ -177,6 +179,7 @@ def host_files(
         "renewal_path": RENEWAL_PATH,
         "renewal_devices": [device.name for device in renewal_page.DEVICES],
         "conf_command": host.version >= (1, 19, 4),
+        "dates_compare": host.ssi,
         "sessions_cross": host.version < (1, 22) or share_a_name(bundles.values()),
     }
     wanted = HostFiles()
@@ -193,7 +196,11 @@ def host_files(
             "path": host_paths.maps_path(host.conf_dir),
             "content": jinja.get_template("mtls.conf.j2").render(
                 services=views,
-                trusts=[(trust, bundles[name].issuers) for name, trust in trusts.items()],
+                trusts=[
+                    (trust, bundles[name].issuers, sees_to_issuers(bundles[name], name, present))
+                    for name, trust in trusts.items()
+                ],
+                host_keys=host_keys(host, views, bundles.values()),
                 plain=plain_paths,
                 crl_server=host.crl_server,
                 crl_listens=crl_listens(host, present),
@@ -204,6 +211,9 @@ def host_files(
             ),
         },
     ]
+    for name in dict.fromkeys(service.trust for service, view in zip(present, views) if view.keeps_sessions):
+        content = sessions.lines(publications[name].chain.encode(), publications[name].crl.encode())
+        wanted.files.append({"path": trusts[name].sessions, "content": content.decode()})
     if has_pages:
         pages = error_pages.pages(jinja, host.error_page_template, host.contact)
         wanted.files.append({"path": pages_path, "content": jinja.get_template("pages.conf.j2").render(pages=pages)})

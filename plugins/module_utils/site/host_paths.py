@@ -10,7 +10,7 @@ import os.path
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ansible_collections.mtls.nginx.plugins.module_utils.host import acme_lineages
+from ansible_collections.mtls.nginx.plugins.module_utils.host import acme_lineages, sessions
 from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_process import DEFAULT_CONF
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service
 from ansible_collections.mtls.nginx.plugins.module_utils.site.upstream_tls import UpstreamTlsPaths
@@ -60,6 +60,11 @@ class TrustPaths:
     def renewals(self) -> str:
         """Which certificate may fetch what, as lines of a map."""
         return os.path.join(self.folder, "renewals.map")
+
+    @property
+    def sessions(self) -> str:
+        """Where nginx keeps TLS sessions, as directives of a server block."""
+        return os.path.join(self.folder, sessions.SESSIONS)
 
     @property
     def files(self) -> list[str]:
@@ -153,4 +158,5 @@ def all_paths(conf_dir: str, service: Service) -> list[str]:
         *UpstreamTlsPaths.of(conf_dir, service.name).all,
         *(TrustPaths.of(conf_dir, service.trust).files if service.trust else ()),
         TrustPaths.of(conf_dir, service.trust).renewals,
+        TrustPaths.of(conf_dir, service.trust).sessions,
     ]

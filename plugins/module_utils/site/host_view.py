@@ -38,9 +38,13 @@ _DEFAULT_MAX_SIZE = 2048
 _DEFAULT_VARIABLES = 1024  # variables_hash_max_size
 
 
+_RESUMES_SAFELY = (1, 22)
+
+
 # How many variables there are of each, at most; see ``Service.variable``.
 _MOST_OF_A_SERVICE = 13
-_MOST_OF_AN_AUTHORITY = 11
+_MOST_OF_AN_AUTHORITY = 12
+_MOST_HOST_KEYS = 100
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,8 @@ class NginxHost:
     another way. ``crl_server`` is where it serves its CRL to others, without TLS. ``system_ca`` is its bundle of public
     CAs. ``kept`` are its ``upstream`` blocks that keep connections, and whether its own server blocks use them.
     ``stand_ins`` are the services for whose own certificate one by the authority stands in. ``python`` runs what is
-    installed there.
+    installed there. ``ssi``: whether nginx has that module. ``own_ports`` are the ports on which server blocks of the
+    host's own listen, None where that is not known. ``session_resumption``: whether sessions may be resumed.
     """
 
     version: tuple[int, ...]
@@ -85,6 +90,9 @@ class NginxHost:
     stand_ins: Collection[str] = ()
     binary: str = "nginx"
     python: str = "/usr/bin/python3"
+    ssi: bool = False
+    own_ports: Collection[int] | None = None
+    session_resumption: bool = False
 
     @property
     def conf_dir(self) -> str:
@@ -124,9 +132,26 @@ class Bundle:
         return cls(chain, list(dict.fromkeys(nginx_dn(ca.subject) for ca in chains.issuing(chain))))
 
     @property
+    def direct(self) -> bool:
+        """Whether each CA is a root, and clients are its own: none of a CA below counts."""
+        return all(chains.was_issued_by(ca, ca) for ca in self.chain)
+
+    @property
     def depth(self) -> int:
-        """How many CAs there may be above a certificate, for ``ssl_verify_depth``; nginx's default is 1."""
-        return max(len(self.chain) - 1, 1)
+        """How many CAs there may be between a certificate and a root, for ``ssl_verify_depth``.
+
+        Of a root that is no CA's of ours it is one at least, as is nginx's default.
+        """
+        return 0 if self.direct else max(len(self.chain) - 1, 1)
+
+
+def sees_to_issuers(bundle: Bundle, trust: str, present: Sequence[Service]) -> bool:
+    """Tell whether nginx has made sure of a certificate's issuer where one of our server blocks has verified it.
+
+    A block of the host's own may lack a server name that the inventory has. nginx verifies such a connection by another
+    server block, maybe with another CA, and may then pass on requests of that connection to the block with the snippet.
+    """
+    return bundle.direct and not any(service.snippet for service in present if service.trust == trust)
 
 
 @dataclass(frozen=True)
@@ -193,6 +218,7 @@ class ServiceView:
     variable: str  # what its nginx variables begin with, without `$`
     trust: TrustPaths  # the files of its authority
     snippet: bool  # whether the server block is the host's own
+    keeps_sessions: bool  # whether clients that return may resume their session
 
     # Its server block
     listens: Sequence[str]  # values of `listen`, with their parameters
@@ -272,6 +298,7 @@ def _view(
         trust=TrustPaths.of(host.conf_dir, service.trust),
         variable=service.variable,
         snippet=service.snippet,
+        keeps_sessions=_keeps_sessions(host, service, present),
         server_names=service.server_names,
         sni_names=[*map(_sni_pattern, service.server_names), *([""] if service.by_address else [])],
         listens=_listens(host, service, present),
@@ -332,6 +359,24 @@ def _view(
         acme_root=service.acme_root,
         acme_upstream=acme.passed if acme else None,
         acme_redirect=acme.redirect("/") if acme else None,
+    )
+
+
+def _keeps_sessions(host: NginxHost, service: Service, present: Sequence[Service]) -> bool:
+    """Tell whether a service's sessions may be resumed: where each one that nginx could resume is of our own making.
+
+    nginx keeps the sessions of a socket where its first server block says, and before 1.26.3 and 1.27.4 a build may
+    resume them across server names (CVE-2025-23419). So all services are of one authority, and nobody else is on the
+    port. Without SSI, nginx cannot tell whether a certificate has expired since.
+    """
+    return (
+        host.session_resumption
+        and host.version >= _RESUMES_SAFELY
+        and host.ssi
+        and host.own_ports is not None
+        and not service.snippet
+        and len({other.trust for other in present}) == 1
+        and not {each.port for each in service.endpoints} & set(host.own_ports)
     )
 
 
@@ -552,6 +597,19 @@ def _map_keys(views: Sequence[ServiceView], bundles: Collection[Bundle]) -> list
     keys += [dn for bundle in bundles for dn in bundle.issuers]
     keys += [client.key for view in views for client in view.clients]
     return [*keys, *(name for view in views if view.redirect_http for name in view.homes)]
+
+
+def host_keys(host: NginxHost, views: Sequence[ServiceView], bundles: Collection[Bundle]) -> list[str]:
+    """Return keys for ``"$host $http_host"``: what clients that name a service send, each once as maps compare them.
+
+    They only save an expression. So none needs larger buckets than nginx has anyway, and there are no more than nginx
+    finds a table for in which each has a bucket of its own: otherwise it warns.
+    """
+    own, bucket = host.directives.get("map_hash_bucket_size"), _bucket_size(_map_keys(views, bundles))
+    bucket = int(own) if own and own.isdigit() else max(bucket, _DEFAULT_BUCKET)
+    names = [(name.lower(), view.port_suffix) for view in views for name in view.server_names if "*" not in name]
+    keys = dict.fromkeys(f"{name} {name}{port}" for name, port in names)
+    return [key for key in keys if _bucket_size([key]) <= bucket][:_MOST_HOST_KEYS]
 
 
 def _bucket_size(keys: Sequence[str]) -> int:

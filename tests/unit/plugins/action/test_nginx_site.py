@@ -100,6 +100,23 @@ def test_whether_systemd_starts_nginx_again_is_left_alone_unless_it_is_said(brin
     assert (heard[0][1]["compare"]["restart"], heard[1][1]["restart"]) == (sent, sent)
 
 
+@pytest.mark.parametrize(
+    ("facts", "value", "kept"),
+    [
+        ({"ssi": True, "own_ports": [80]}, None, True),
+        ({"ssi": True, "own_ports": [80]}, False, False),  # what YAML makes of `off`
+        ({"ssi": True, "own_ports": [443]}, "auto", False),
+        ({"ssi": None, "own_ports": None}, "auto", False),
+    ],
+)
+def test_sessions_are_kept_where_the_host_and_the_inventory_allow_it(bring, facts, value, kept):
+    settings = {} if value is None else {"session_resumption": value}
+    _done, heard = bring(facts_of_a_host(**facts), settings=settings)
+    sent, path = heard[1][1], "/etc/nginx/client-certs/sessions.conf"
+    assert (path in [item["path"] for item in sent["files"]]) is kept
+    assert (path in sent["absent"]) is not kept
+
+
 def test_without_settings_the_variables_of_the_role_count(tmp_path, pki, monkeypatch):
     command_line(monkeypatch, inventory=())
     pki.serve(Client("phone"))

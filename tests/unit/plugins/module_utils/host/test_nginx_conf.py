@@ -226,6 +226,30 @@ def test_listens(tmp_path, text, expected):
     )
 
 
+def test_ports_of_the_hosts_own(tmp_path):
+    """Of a block with a snippet of ours too; not those of server blocks that we wrote, nor of the stream module."""
+    ours = tmp_path / "mtls-nas.conf"
+    ours.write_text(f"{nginx_conf.MARKER}\nserver {{ listen 443 ssl; listen [::]:443 ssl; }}")
+    snippet = tmp_path / "mtls-own.conf"
+    snippet.write_text(f"{nginx_conf.MARKER}\nssl_verify_client on;")
+    main = tmp_path / "nginx.conf"
+    main.write_text(
+        f"http {{ include {ours}; server {{ listen 127.0.0.1:8443 ssl; listen 80; include {snippet}; }}"
+        " server { listen [::1]:80; listen unix:/run/x.sock; server_name b; } server { server_name c; } }"
+        " stream { server { listen 8883; } }"
+    )
+    assert nginx_conf.own_ports(nginx_conf.load(str(main))) == [80, 8443]
+    text = main.read_text()
+    main.write_text(text.replace("server_name c;", "listen 444 quic;"))
+    assert nginx_conf.own_ports(nginx_conf.load(str(main))) == [80, 8443]
+    for unclear in ("listen localhost:443 ssl;", "listen 440-450;", "listen;"):
+        main.write_text(text.replace("server_name c;", unclear))
+        assert nginx_conf.own_ports(nginx_conf.load(str(main))) is None
+    snippet.write_text("}")
+    main.write_text(text)
+    assert nginx_conf.own_ports(nginx_conf.load(str(main))) is None
+
+
 def test_a_listen_in_a_map_is_no_socket(tmp_path):
     main = tmp_path / "nginx.conf"
     main.write_text("http { map $a $b { listen 80; } }")

@@ -72,6 +72,11 @@ def test_no_nginx_at_all(fake):
 def test_compiled_paths(fake, options, expected):
     compiled = fake(f"echo 'configure arguments: {options}' >&2").compiled
     assert (compiled.conf_path, compiled.error_log, compiled.pid_path, compiled.prefix) == expected
+    assert compiled.ssi
+
+
+def test_a_build_without_ssi(fake):
+    assert not fake("echo 'configure arguments: --without-http_ssi_module --with-http_ssl_module' >&2").compiled.ssi
 
 
 @pytest.mark.parametrize(

@@ -101,6 +101,7 @@ def test_the_files_of_a_host():
         "/etc/nginx/mtls-upstream/nas.crt",
         "/etc/nginx/mtls-upstream/nas.key",
         "/etc/nginx/client-certs/renewals.map",
+        "/etc/nginx/client-certs/sessions.conf",
     ]
     assert files.renewals == {"folder": "/etc/nginx/client-renewals", "files": [], "stay": []}
     assert files.probes == [{"address": "127.0.0.1", "port": 443, "server_name": "nas.lan", "expect": 400}]
@@ -188,6 +189,7 @@ def test_an_absent_service_takes_all_of_its_files_along_and_nothing_else():
         "/etc/nginx/client-certs/pages.conf",
         "/etc/nginx/client-certs/renewal-pages.conf",
         "/etc/nginx/client-certs/renewals.map",
+        "/etc/nginx/client-certs/sessions.conf",
         "/etc/nginx/conf.d/mtls-nas.conf",
         "/etc/nginx/mtls-upstream/nas.ca.crt",
         "/etc/nginx/mtls-upstream/nas.crt",
@@ -359,7 +361,7 @@ def test_the_hash_table_grows_with_the_longest_list():
 def test_only_what_the_authority_has_issued():
     text = maps(NAS)
     assert '    "CN=Test" 0;\n' in text[text.index("map $ssl_client_i_dn") :]
-    assert "ssl_verify_depth       1;" in block(NAS)
+    assert "ssl_verify_depth       0;" in block(NAS)
 
 
 def test_nothing_is_guarded_where_there_are_no_services():

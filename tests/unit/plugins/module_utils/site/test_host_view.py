@@ -6,11 +6,15 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import pathlib
 
 import jinja2
 import jinja2.nodes
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from ansible_collections.mtls.nginx.plugins.module_utils.site import host_view
 from ansible_collections.mtls.nginx.plugins.module_utils.site.host_paths import TrustPaths
@@ -39,7 +43,7 @@ NAS = {"name": "nas", "server_names": ["nas.lan"], "listen": 8443, "upstream": "
 def used() -> dict[str, set[str]]:
     """The attributes that the templates use, by the name of what they use them of."""
     found: dict[str, set[str]] = {name: set() for name in TYPES}
-    for name in ("gate.j2", "mtls.conf.j2", "service.conf.j2", "snippet.conf.j2"):
+    for name in ("expiry.j2", "gate.j2", "mtls.conf.j2", "service.conf.j2", "snippet.conf.j2"):
         tree = jinja2.Environment().parse((TEMPLATES / name).read_text())
         for node in tree.find_all(jinja2.nodes.Getattr):
             inner = node.node
@@ -76,6 +80,34 @@ def view(service, host=None, clients=None) -> host_view.ServiceView:
     parsed = parse_services("web1", [{**NAS, **service}])
     (found,) = host_view.views_of(host or nginx(), parsed, {"": Publication("", "", clients or {}, {}, {})})
     return found
+
+
+SAFE = {"ssi": True, "own_ports": [80], "session_resumption": True}
+SNIPPET = {"upstream": None, "snippet": True}
+
+
+@pytest.mark.parametrize(
+    ("keeps", "host", "service", "others"),
+    [
+        (True, {}, {}, []),
+        (True, {"version": (1, 22)}, {}, [{}, {"state": "absent", "authority": "pki/theirs"}]),
+        (True, {"own_ports": [80, 443]}, {"listen": 8443}, []),
+        (False, {"session_resumption": False}, {}, []),
+        (False, {"version": (1, 21, 9)}, {}, []),
+        (False, {"ssi": False}, {}, []),
+        (False, {"own_ports": None}, {}, []),
+        (False, {"own_ports": [80, 8443]}, {"listen": [443, "127.0.0.1:8443"]}, []),
+        (False, {}, SNIPPET, []),
+        (False, {}, {}, [{"authority": "pki/theirs", "listen": 8443}]),
+    ],
+)
+def test_sessions_are_kept_where_nobody_else_could_bring_theirs(keeps, host, service, others):
+    services = [{**NAS, **service}]
+    services += [{**NAS, "name": "other", "server_names": ["other.lan"], **other} for other in others[:1]]
+    services += [{**NAS, "name": "last", "server_names": ["last.lan"], **other} for other in others[1:]]
+    parsed = [each for each in parse_services("web1", services) if each.present]
+    published = {each.trust: Publication("", "", {}, {}, {}) for each in parsed}
+    assert host_view.views_of(nginx(**{**SAFE, **host}), parsed, published)[0].keeps_sessions is keeps
 
 
 @pytest.mark.parametrize(
@@ -152,6 +184,45 @@ def test_sizes_are_set_only_where_the_defaults_do_not_do():
     assert host_view.hash_sizes(nginx(), [view({})] * 40, [])["variables_max_size"] == 4096
     own = nginx(directives={"variables_hash_max_size": "1024"})
     assert host_view.hash_sizes(own, [view({})] * 40, [])["variables_max_size"] is None
+
+
+def test_how_far_below_a_root_clients_may_be():
+    """None but its own where there are roots only. What is signed with the same CA's former key is no root."""
+    keys = {name: ec.generate_private_key(ec.SECP256R1()) for name in ("old", "new", "below")}
+
+    def ca(name, key, issuer, signer):
+        begin = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+        subjects = [x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, each)]) for each in (name, issuer)]
+        built = x509.CertificateBuilder(subjects[1], subjects[0], keys[key].public_key(), x509.random_serial_number())
+        dated = built.not_valid_before(begin).not_valid_after(begin + datetime.timedelta(days=3650))
+        return dated.sign(keys[signer], hashes.SHA256())
+
+    old, renewed, new = ca("R", "old", "R", "old"), ca("R", "old", "R", "old"), ca("N", "new", "N", "new")
+    new_with_old, below = ca("R", "new", "R", "old"), ca("B", "below", "R", "old")
+    depths = {
+        (old,): 0,
+        (old, renewed): 0,
+        (old, new): 0,
+        (new_with_old, old): 1,
+        (below, old): 1,
+        (below, old, new): 2,
+    }
+    assert [host_view.Bundle(chain, []).depth for chain in depths] == list(depths.values())
+
+
+def test_usual_hosts_have_keys_of_their_own_where_these_need_nothing():
+    """Each only once, as nginx's maps compare them; none that needs larger buckets, no more than it finds room for."""
+    names = {"server_names": ["Nas.lan", "nas.lan", "*.nas.lan", "x" * 20, "x" * 21]}
+    usual = ["nas.lan nas.lan:8443", f"{'x' * 20} {'x' * 20}:8443"]
+    assert host_view.host_keys(nginx(), [view(names)], []) == usual
+    own = [nginx(directives={"map_hash_bucket_size": size}) for size in ("32", "128")]
+    assert host_view.host_keys(own[0], [view(names)], []) == []
+    assert host_view.host_keys(own[1], [view(names)], []) == [*usual, f"{'x' * 21} {'x' * 21}:8443"]
+    long = view({**names, "allow": ["phone"]}, clients={"phone": ["CN=" + "x" * 60]})
+    assert len(host_view.host_keys(nginx(), [long], [])) == 3
+    assert host_view.host_keys(nginx(), [view({"listen": 443, "server_names": ["a"]})], []) == ["a a"]
+    many = view({"server_names": [f"n{number}.lan" for number in range(300)]})
+    assert len(host_view.host_keys(nginx(), [many], [])) == 100
 
 
 def test_only_who_needs_them_has_the_hosts_public_cas_looked_for():
