@@ -87,6 +87,13 @@ options:
       restart:
         description: Passed to O(mtls.nginx.nginx_config#module:restart), as V(false) if no service is left.
         type: bool
+      session_resumption:
+        description:
+          - Whether clients that return may resume their TLS session. V(auto) does so where it is safe; V(off) keeps no
+            sessions.
+        type: str
+        choices: [auto, 'off']
+        default: auto
       textfile_dir:
         description:
           - Folder of the node exporter's textfile collector on the host. The expiry dates of the CRL and the

@@ -16,6 +16,7 @@ import jinja2
 import pytest
 from cryptography import x509
 
+from . import client as asking
 from . import pki
 from .client import VERSIONS, ask, ask_plainly, context
 from .nginxes import REPOSITORY
@@ -489,7 +490,7 @@ def test_ours_a_session_of_one_service_opens_no_other(new_host, authority, lost,
     host, admin = new_host(), authority.client("admin")
     root = f"{host.folder}/www"
     services = [
-        {"name": "open", "server_names": ["open.test"], "root": root, "public_paths": ["/open/"]},
+        {"name": "open", "server_names": ["open.test"], "root": root},
         {"name": "nas", "server_names": ["nas.test"], "root": root},
         {"name": "files", "server_names": ["files.test"], "root": root, "allow": ["admin"]},
     ]
@@ -513,7 +514,10 @@ def test_ours_a_session_of_one_service_opens_no_other(new_host, authority, lost,
     assert (crossed > 0) is (tls == "TLSv1.3" and (unfixed or host.build.version >= (1, 29))), crossed
 
 
-@pytest.mark.parametrize("reason", ["off", "a port of the host's own", "another authority", "a snippet", "old"])
+NOBODY_ELSE = ["off", "a port of the host's own", "another authority", "a snippet", "a public path", "old"]
+
+
+@pytest.mark.parametrize("reason", NOBODY_ELSE)
 def test_ours_no_sessions_where_others_could_bring_theirs(new_host, authority, other_authority, tls, reason):
     host, admin = new_host(), authority.client("admin")
     root = f"{host.folder}/www"
@@ -527,6 +531,8 @@ def test_ours_no_sessions_where_others_could_bring_theirs(new_host, authority, o
         others["theirs"] = other_authority
         services.append({"name": "x", "server_names": ["x.test"], "root": root, "authority": "pki/theirs"})
         others = {"theirs": other_authority}
+    elif reason == "a public path":
+        services.append({"name": "open", "server_names": ["open.test"], "root": root, "public_paths": ["/open/"]})
     elif reason == "a snippet":
         services.append({"name": "own", "server_names": ["first.test"], "snippet": True})
     if reason in ("a port of the host's own", "a snippet"):
@@ -537,6 +543,21 @@ def test_ours_no_sessions_where_others_could_bring_theirs(new_host, authority, o
     answer = ask(host.port, tls=tls, client=admin, session=session)
     assert answer.let_in
     assert not answer.resumed
+
+
+@pytest.mark.parametrize("optional", [{}, {"public_paths": ["/open/"]}, {"exempt_networks": ["192.0.2.0/24"]}])
+def test_ours_whoever_has_just_installed_a_certificate_gets_in(new_host, authority, tls, monkeypatch, optional):
+    """A browser offers the session that it got without one."""
+    host, admin = new_host(), authority.client("admin")
+    service = {"name": "nas", "server_names": ["nas.test"], "root": f"{host.folder}/www", **optional}
+    host.ours([service], authority)
+    host.start()
+    browser = context.__wrapped__(tls, None)
+    monkeypatch.setattr(asking, "context", lambda _tls, _client: browser)
+    refused = ask(host.port, tls=tls)
+    assert refused.status == 400
+    browser.load_cert_chain(admin.path)
+    assert ask(host.port, tls=tls, session=refused.session).let_in
 
 
 def test_ours_a_ca_that_ends_before_the_crl_keeps_none(new_host, authority, tls):

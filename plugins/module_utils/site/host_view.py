@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import os.path
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import chains
@@ -281,11 +281,19 @@ class ServiceView:
 
 def views_of(host: NginxHost, present: Sequence[Service], publications: Mapping[str, Publication]) -> list[ServiceView]:
     """Return a view of each service; ``publications`` is by ``Service.trust``."""
-    return [_view(host, service, publications[service.trust].client_dns, present) for service in present]
+    keeping = _ports_with_sessions(host, present)
+    return [
+        _view(host, service, publications[service.trust].client_dns, present, keeping=keeping) for service in present
+    ]
 
 
 def _view(
-    host: NginxHost, service: Service, client_dns: Mapping[str, Sequence[str]], present: Sequence[Service]
+    host: NginxHost,
+    service: Service,
+    client_dns: Mapping[str, Sequence[str]],
+    present: Sequence[Service],
+    *,
+    keeping: Set[int],
 ) -> ServiceView:
     paths = host_paths.issued_paths if service.name in host.stand_ins else host_paths.certificate_paths
     certificate, key = paths(host.conf_dir, service)
@@ -298,7 +306,7 @@ def _view(
         trust=TrustPaths.of(host.conf_dir, service.trust),
         variable=service.variable,
         snippet=service.snippet,
-        keeps_sessions=_keeps_sessions(host, service, present),
+        keeps_sessions=not service.snippet and _ports_of(service) <= keeping,
         server_names=service.server_names,
         sni_names=[*map(_sni_pattern, service.server_names), *([""] if service.by_address else [])],
         listens=_listens(host, service, present),
@@ -319,11 +327,9 @@ def _view(
         zones=_zones(service),
         zone_key=zone_key,
         clients=_clients(service, client_dns),
-        # Without a certificate, or with a bad one, somebody may get somewhere.
-        optional=bool(service.public_paths or exempt or service.cors_preflight),
+        optional=service.certificate_is_optional,
         # In a block of ours nothing leads inside but the upstream's own word, which is none of a gate's.
-        keeps_verdict=service.snippet
-        and bool(service.public_paths or exempt or service.cors_preflight or service.paths),
+        keeps_verdict=service.snippet and (service.certificate_is_optional or bool(service.paths)),
         public_paths=service.public_paths,
         public_patterns=[_public_pattern(path) for path in service.public_paths],
         public_key=f"${service.variable}_open$mtls_plain_path" if service.public_paths else "00",
@@ -362,22 +368,23 @@ def _view(
     )
 
 
-def _keeps_sessions(host: NginxHost, service: Service, present: Sequence[Service]) -> bool:
-    """Tell whether a service's sessions may be resumed: where each one that nginx could resume is of our own making.
+def _ports_with_sessions(host: NginxHost, present: Sequence[Service]) -> set[int]:
+    """Return the ports whose sessions may be resumed: where each one that nginx could resume is of our own making.
 
     nginx keeps the sessions of a socket where its first server block says, and before 1.26.3 and 1.27.4 a build may
     resume them across server names (CVE-2025-23419). So all services are of one authority, and nobody else is on the
-    port. Without SSI, nginx cannot tell whether a certificate has expired since.
+    port. Without SSI, nginx cannot tell whether a certificate has expired since. And where a certificate is optional,
+    nginx keeps sessions without one too: whoever has just installed theirs would go on without it.
     """
-    return (
-        host.session_resumption
-        and host.version >= _RESUMES_SAFELY
-        and host.ssi
-        and host.own_ports is not None
-        and not service.snippet
-        and len({other.trust for other in present}) == 1
-        and not {each.port for each in service.endpoints} & set(host.own_ports)
-    )
+    safe = host.session_resumption and host.version >= _RESUMES_SAFELY and host.ssi and host.own_ports is not None
+    if not safe or len({service.trust for service in present}) != 1:
+        return set()
+    others = {port for service in present if service.certificate_is_optional for port in _ports_of(service)}
+    return {port for service in present for port in _ports_of(service)} - others - set(host.own_ports or ())
+
+
+def _ports_of(service: Service) -> set[int]:
+    return {endpoint.port for endpoint in service.endpoints}
 
 
 def _clients(service: Service, client_dns: Mapping[str, Sequence[str]]) -> list[ListedView]:

@@ -278,6 +278,11 @@ class Service:
         return self.present and not self.snippet and self.certificate is None and self.acme is None
 
     @property
+    def certificate_is_optional(self) -> bool:
+        """Whether somebody gets somewhere without a certificate, or with a bad one."""
+        return bool(self.public_paths or self.exempt_networks or self.cors_preflight)
+
+    @property
     def may_stand_in(self) -> bool:
         """Whether one by the authority stands in for the host's own until that can be served."""
         return self.present and not self.snippet and not self.issued_by_authority

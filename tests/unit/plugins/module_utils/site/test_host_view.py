@@ -99,6 +99,9 @@ SNIPPET = {"upstream": None, "snippet": True}
         (False, {"own_ports": [80, 8443]}, {"listen": [443, "127.0.0.1:8443"]}, []),
         (False, {}, SNIPPET, []),
         (False, {}, {}, [{"authority": "pki/theirs", "listen": 8443}]),
+        (False, {}, {"public_paths": ["/open/"]}, []),
+        (False, {}, {}, [{"exempt_networks": ["192.0.2.0/24"]}]),
+        (True, {}, {}, [{"cors_preflight": True, "listen": 9443}]),
     ],
 )
 def test_sessions_are_kept_where_nobody_else_could_bring_theirs(keeps, host, service, others):
