@@ -95,8 +95,10 @@ def stamped_paths(client: Client, place: ClientFiles) -> dict[str, str]:
     """Return the files whose change would be noticed, by kind; not all of them need to exist."""
     if client.csr is not None:
         return {"crt": place.certificate, "csr": client.csr}
-    paths = {"crt": place.certificate, "key": place.key, "p12": place.p12, "password": place.password}
-    return {**paths, "mobileconfig": place.mobileconfig} if client.has_profile else paths
+    paths = place.of_a_client_with_key()
+    if client.has_profile:
+        paths["mobileconfig"] = place.mobileconfig
+    return paths
 
 
 def key_in_p12(client: Client, place: ClientFiles) -> keys.PrivateKey | None:
