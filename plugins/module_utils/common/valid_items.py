@@ -98,7 +98,7 @@ def _fits(value: Any, kind: type | None, option: Mapping[str, Any]) -> bool:
     """Tell whether a value stays as it is."""
     if value.__class__ is not kind:
         return False
-    if option.get("type") == "path" and ("~" in value or "$" in value):
+    if option.get("type") == "path" and isinstance(value, str) and ("~" in value or "$" in value):
         return False  # the validator replaces them
     choices = option.get("choices")
     return choices is None or value in choices
