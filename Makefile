@@ -39,7 +39,8 @@ test:  ## all of it; the unit tests with the oldest and the newest ansible-core 
 	@python3 tests/phases.py
 
 test-long: $(VENV)/.dev $(COLLECTION) packages  ## the long trials: many kills, reloads under load, each nginx, each ansible-core (root)
-	tests/packages.sh dbus libpam-systemd
+	tests/packages.sh dbus libpam-systemd aria2 ffmpeg git git-lfs httpie lftp mercurial monitoring-plugins-basic rclone \
+		restic skopeo subversion wget wget2
 	pytest -m long
 	pytest $(PARALLEL) tests/gate --nginx=all
 	$(MAKE) matrix

@@ -95,7 +95,8 @@ class HostReport:
         self.unguarded = [(item["service"], item["path"]) for item in result.get("unguarded") or []]
         self.elsewhere = [(item["service"], item["why"]) for item in result.get("elsewhere") or []]
         self.handover = result.get("handover")
-        self.stand_ins = list((result.get("stand_ins") or {}).items())
+        failure = result.get("msg") or ""  # said once: there, or here
+        self.stand_ins = [(name, why) for name, why in (result.get("stand_ins") or {}).items() if why not in failure]
         self.changes += [(service, "certificate", "obtained") for service in result.get("obtained") or []]
         if access := result.get("access"):
             self.access = [access_plan.Change.of_result(change) for change in access["changes"]]

@@ -386,7 +386,8 @@ class ActionModule(PackageAction):
         if result.get("failed"):
             return result
         for service, note in choice.notes.items():
-            display.warning(f"host {self._host}, service {service}: {note}")
+            if service not in choice.failures:
+                display.warning(f"host {self._host}, service {service}: {note}")
         result = {**result, "stand_ins": choice.notes}
         if choice.failures:
             result.update(failed=True, msg="; ".join(choice.failures.values()))

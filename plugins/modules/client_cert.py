@@ -76,6 +76,15 @@ options:
       mobileconfig:
         description: Whether there is a C(.mobileconfig) file. Defaults to O(mobileconfig).
         type: bool
+      formats:
+        description:
+          - Further files. V(pem) is C(<name>.pem) with certificate and private key, mode 0600, for programs that want
+            both in one file. It is rewritten with each renewal, and removed when it is not asked for any more.
+          - A client with a O(clients[].csr) cannot have it, nor one whose key is in the C(.p12) only.
+        type: list
+        elements: str
+        choices: [pem]
+        default: []
       state:
         description: Whether the client has a valid certificate, or all its certificates are revoked.
         type: str
@@ -184,6 +193,9 @@ EXAMPLES = r"""
       - name: lost-phone
         state: revoked
         reason: keyCompromise
+      - name: ci-runner
+        p12: none
+        formats: [pem]
       - name: build-agent
         csr: "{{ inventory_dir }}/files/build-agent.csr"
       - name: pepe
@@ -246,6 +258,10 @@ clients:
       description: The path of the C(.mobileconfig) file on the controller, or V(null).
       type: str
       sample: /srv/inventory/pki/clients/iphone-admin/iphone-admin.mobileconfig
+    pem:
+      description: The path of the file with certificate and private key on the controller, or V(null).
+      type: str
+      sample: /srv/inventory/pki/clients/ci-runner/ci-runner.pem
 revoked:
   description: What was revoked, or would be in check mode, as the option C(revoked) of M(mtls.nginx.crl) takes it.
   returned: success
@@ -319,7 +335,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.access import (
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import HOLD, REASONS, Authority
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import profiles
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import client_plan, clients, p12, revoking
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client import Client
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client import PEM, Client
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.mobileconfig import Signer
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.options import AUTHORITY_OPTIONS, TRUST
 from ansible_collections.mtls.nginx.plugins.module_utils.common import contact, entry, times
@@ -344,6 +360,7 @@ SPEC = {
                 "p12": {"type": "str", "choices": [p12.COMPATIBLE, p12.MODERN, p12.NONE], "default": "compatible"},
                 "p12_password": {"type": "str", "no_log": True},
                 "mobileconfig": {"type": "bool"},
+                "formats": {"type": "list", "elements": "str", "choices": [PEM], "default": []},
                 "state": {"type": "str", "choices": ["present", "revoked"], "default": "present"},
                 "reason": {"type": "str", "choices": list(REASONS), "default": "unspecified"},
             },
@@ -458,6 +475,7 @@ def _client(raw: dict[str, Any], options: dict[str, Any]) -> Client:
         p12=raw["p12"],
         p12_password=raw["p12_password"],
         mobileconfig=options["mobileconfig"] if raw["mobileconfig"] is None else raw["mobileconfig"],
+        formats=tuple(raw["formats"]),
         keep_key=options["keep_keys"],
         revoked=raw["state"] == "revoked",
         reason=raw["reason"],
@@ -478,6 +496,7 @@ def _describe(result: clients.ClientResult) -> dict[str, Any]:
         "certificate": result.certificate,
         "p12": result.p12,
         "mobileconfig": result.mobileconfig,
+        "pem": result.pem,
     }
 
 

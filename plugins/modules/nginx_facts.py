@@ -454,7 +454,6 @@ nginx:
           sample: []
 """
 
-import dataclasses
 import glob
 import os
 import re
@@ -538,7 +537,7 @@ def gather(
     nginx = nginx_process.Nginx(binary, conf_path)
     facts["version"] = nginx.version()
     facts["running"] = nginx.master() is not None
-    facts["upgrading"] = bool(nginx.strangers())
+    facts["upgrading"] = facts["running"] and bool(nginx.strangers())
     try:
         facts.update(_configuration(nginx, names, server_names or {}))
     except OSError as error:
@@ -574,7 +573,7 @@ def compare(binary: str, conf_path: str, options: dict[str, Any]) -> dict[str, A
     return {
         "settled": found.settled,
         "fingerprints": found.fingerprints,
-        "own_shutdown_timeout": dataclasses.asdict(found.own_bound) if found.own_bound else None,
+        "own_shutdown_timeout": found.own_bound._asdict() if found.own_bound else None,
         **found.snippets.as_answer(),
     }
 

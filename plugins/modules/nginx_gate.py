@@ -177,7 +177,6 @@ gate:
 """
 
 import time
-from dataclasses import asdict
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -222,7 +221,7 @@ def main() -> None:
             snippet = Snippet(options["service"], options["server_block"], server_names=options["server_names"])
             configuration = nginx_conf.load(options["conf_path"])
             found["included"] = snippets.is_included(configuration, snippet.path)
-            found["snippet_gates"] = [asdict(gate) for gate in snippets.gates(configuration, [snippet])]
+            found["snippet_gates"] = [gate._asdict() for gate in snippets.gates(configuration, [snippet])]
         running = binary is not None and nginx_process.Nginx(binary, options["conf_path"]).master() is not None
         return {"changed": False, "gate": {"clock": time.time(), "running": running, **found}}
 

@@ -79,6 +79,7 @@ class Host:
         self.port = free_port()
         self.plain_port = free_port()
         self.error_pages = True
+        self.error_page_template: str | None = None
         self.name_servers: Sequence[str] = ()
         self.shutdown_timeout: int | None = None
         self.names: Mapping[str, str | None] = {}
@@ -104,6 +105,7 @@ class Host:
             log_dir,
             directives,
             error_pages=self.error_pages,
+            error_page_template=self.error_page_template,
             name_servers=self.name_servers,
             names=self.names,
             shutdown_timeout=self.shutdown_timeout,

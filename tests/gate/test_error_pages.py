@@ -183,6 +183,54 @@ def test_ours_programs_read_text_over_http2(ours, people, app, who, name):
     assert app.take() == []
 
 
+@pytest.mark.parametrize("template", [None, "<!DOCTYPE html><p>{{ reason }} of our own \u00a7{{ link }}</html>"])
+def test_ours_who_is_not_accepted_reads_the_same_whatever_the_reason(
+    new_host, authority, people, running_app, tmp_path, template
+):
+    """Browsers a page, which may be the host's own; programs our text. By HTTP/1.1 and HTTP/2, byte for byte."""
+    host = new_host()
+    if template:
+        path = tmp_path / "refused.html"
+        path.write_text(template)
+        host.error_page_template = str(path)
+    service = {"upstream": running_app.url, "allow": ["admin"]}
+    authority.client("admin")
+    host.ours(
+        [
+            {"name": "nas", "server_names": ["nas.test"], **service},
+            {"name": "half", "server_names": ["half.test"], "public_paths": ["/open/"], **service},
+        ],
+        authority,
+    )
+    host.start()
+
+    def said(who: str, name: str, accept: str) -> set[tuple[int, str, str, bytes]]:
+        """Status, type, the other fields but for the time, body: one for each protocol."""
+        first = ask(host.port, host=name, tls="TLSv1.3", client=people[who], headers=f"Accept: {accept}\r\n")
+        second = curl(host.port, host=name, client=people[who], accept=accept)
+        assert second.head.startswith("HTTP/2")
+        found = set()
+        for answer in (first, second):
+            fields = dict(line.lower().split(": ", 1) for line in answer.head.splitlines()[1:] if line)
+            kind, length = fields.pop("content-type"), fields.pop("content-length")
+            assert int(length) == len(answer.body)
+            assert sorted({*fields} - {"date", "connection"}) == ["cache-control", "server"]
+            found.add((answer.status, kind, fields["cache-control"], answer.body))
+        return found
+
+    for accept, kind in ((HTML, "text/html"), ("*/*", "text/plain"), ("application/json", "text/plain")):
+        answers = {who: set.union(*(said(who, name, accept) for name in ("nas.test", "half.test"))) for who in REFUSED}
+        for who, ((status, found, cached, body),) in answers.items():
+            assert (status, found, cached) == (REFUSED[who], f"{kind}; charset=utf-8", "no-store")
+            reason = who if who in TITLES else "rejected"
+            if kind == "text/html" and template:
+                assert body.decode() == f"<!DOCTYPE html><p>{reason} of our own \u00a7</html>"
+            else:
+                assert title_of(who) in body
+        assert len({str(answers[who]) for who in ("rejected", "expired", "foreigner", "self-made")}) == 1
+        assert len({str(answer) for answer in answers.values()}) == 3
+
+
 def test_ours_a_program_without_tls_reads_text(ours):
     check_text(ours, ask_plainly(ours.port, "/secret", host="half.test"), "plain", 400)
 

@@ -107,6 +107,7 @@ def test_who_reads_a_p12_with_an_ed25519_key(authority, tmp_path, kind):
 def test_bundles_and_pages_of_a_fleet(site, upstream):
     ports = [free_port() for _service in range(4)]
     site.add_host("one", mtls_clients=[{"name": "phone"}, {"name": "tablet"}, {"name": "bot", "p12": "none"}])
+    site.host_vars["one"]["mtls_clients"][2]["formats"] = ["pem"]
     site.add_host("two", mtls_clients=[{"name": "of-two"}])
     names = ("nas", "wiki", "gone", "photos")
     nas, wiki, gone, photos = (service(name, port, upstream) for name, port in zip(names, ports, strict=True))
@@ -128,6 +129,9 @@ def test_bundles_and_pages_of_a_fleet(site, upstream):
     kinds = [payload["PayloadType"] for payload in profile["PayloadContent"]]
     assert kinds == ["com.apple.security.pkcs12", "com.apple.security.root"]  # the authority issues for the services
     assert not (site.pki / "clients/bot/bot.mobileconfig").exists()
+    certificate, key = (site.pki / f"clients/bot/bot.{ending}" for ending in ("crt", "key"))
+    assert (site.pki / "clients/bot/bot.pem").read_bytes() == certificate.read_bytes() + key.read_bytes()
+    assert "curl --cert bot.pem" in page(site, "bot")
 
     made = tree(site.inventory)
     assert site.ok("--check", "--diff").changed == 0

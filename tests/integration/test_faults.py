@@ -131,13 +131,12 @@ def _mounted(folder: pathlib.Path, options: str):
 
 @contextlib.contextmanager
 def rejected(hosted):
-    """A certificate of the host's own that is none."""
-    junk = hosted.host.folder / "junk.pem"
-    junk.write_text("junk\n")
-    hosted.service["certificate"] = {"path": str(junk), "key": str(junk)}
-    yield
-    del hosted.service["certificate"]
-    junk.unlink()
+    """A time that nginx cannot count in milliseconds."""
+    hosted.service["read_timeout"] = 10**17
+    try:
+        yield
+    finally:
+        del hosted.service["read_timeout"]
 
 
 @contextlib.contextmanager
@@ -146,8 +145,10 @@ def taken_port(hosted):
     foreign = hosted.conf_d / "foreign.conf"
     with socket.create_server(("127.0.0.1", 0)) as other:
         foreign.write_text(f"server {{ listen localhost:{other.getsockname()[1]}; return 204; }}\n")
-        yield
-    foreign.unlink()
+        try:
+            yield
+        finally:
+            foreign.unlink()
 
 
 @contextlib.contextmanager
@@ -176,7 +177,7 @@ def dying_workers(hosted):
 STEPS = {
     full_disk: ["the files could not be put in place", "mtls.conf", "no space left on device", "free some space"],
     read_only: ["the files could not be put in place", "mtls.conf", "read-only file system"],
-    rejected: ["nginx rejects the new configuration, so nothing was changed", "junk.pem"],
+    rejected: ["nginx rejects the new configuration, so nothing was changed", "proxy_read_timeout"],
     taken_port: [
         "the reload failed",
         "failed (98: Address already in use)",

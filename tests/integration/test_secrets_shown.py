@@ -170,10 +170,11 @@ def test_whole_runs_good_and_bad(listener):
 
     # The server's private key travels to a host, whose nginx refuses.
     site.all_vars = good
-    broken = {**nas["mtls_services"][0], "name": "two", "server_names": ["two.lan"]}
-    nas["mtls_services"] += [broken, {**broken, "name": "bad", "server_names": ["bad.lan"]}]
-    nas["mtls_services"][-1]["certificate"] = {"path": "/no/certificate.pem", "key": "/no/key.pem"}
-    assert "/no/certificate.pem" in listener.run(succeeds=False)
+    two = {**nas["mtls_services"][0], "name": "two", "server_names": ["two.lan"]}
+    bad = {"name": "bad", "server_names": ["bad.lan"], "listen": two["listen"], "upstream": "http://127.0.0.1:9"}
+    bad["read_timeout"] = 10**17  # more than nginx can count in milliseconds
+    nas["mtls_services"] += [two, bad]
+    assert "proxy_read_timeout" in listener.run(succeeds=False)
     listener.check()
 
 

@@ -29,12 +29,16 @@ NAS = {"name": "nas", "server_names": ["nas.lan"], "listen": "127.0.0.1:8443", "
 SITES = "/etc/nginx/sites-enabled/shop"
 DROP_INS = "/etc/systemd/system/nginx.service.d"
 HARDENED = f"{DROP_INS}/hardened.conf"
+NEVER = f"{DROP_INS}/never.conf"
 CLIENTS = ("phone", "laptop", "tablet", "watch", "clock", "mobile", "pad", "reader")
 CRL = "/etc/nginx/client-certs/crl.pem"
 
 
 class Home:
-    """A machine whose nginx is Debian's, and which is its own controller."""
+    """A machine whose nginx is Debian's, and which is its own controller.
+
+    ``foreseen`` is what check mode has said before there was anything, ``first`` what the first run has said.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.site = Site(folder / "home")
@@ -57,6 +61,14 @@ class Home:
         self.sh("echo 127.0.0.1 localhost nas.lan >/etc/hosts; rm -rf /etc/nginx/conf.d/* /etc/nginx/client-certs")
         self.sh(f"rm -rf {DROP_INS} /etc/nginx/sites-enabled/* /var/log/nginx/*; mkdir -p {DROP_INS}")
         self.sh(f"rmdir {DROP_INS}; systemctl enable --now nginx")
+        self.foreseen = self.said("site", "--check", "--diff", ok=True)
+        self.untouched = self.sh(f"ls {DROP_INS}", check=False).startswith("ls: cannot access")
+        self.first = self.said("site", ok=True)
+
+    def tidy(self) -> None:
+        """Take away what a test has left, and start nginx anew."""
+        self.sh(f"rm -f {HARDENED} {NEVER} {SITES}; sed -i /late/d /etc/hosts; systemctl daemon-reload")
+        self.sh("systemctl reset-failed nginx; systemctl restart nginx")
 
     def sh(self, command: str, *, check: bool = True) -> str:
         return self.machine.run("sh", "-c", command, check=check).stdout
@@ -122,19 +134,23 @@ def harden(home: Home, settings: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    made = Home(tmp_path_factory.mktemp("systemd"))
-    yield made
-    made.machine.off()
+def made(tmp_path_factory):
+    home = Home(tmp_path_factory.mktemp("systemd"))
+    yield home
+    home.machine.off()
+
+
+@pytest.fixture
+def home(made):
+    made.tidy()
+    return made
 
 
 def test_check_mode_says_it_and_the_run_does_it(home):
-    said = home.said("site", "--check", "--diff", ok=True)
-    assert re.search(r"\(all\) .*restart after a failure .*would be created", said), said
-    assert "+Restart=on-failure" in said
-    assert home.sh(f"ls {DROP_INS}", check=False).startswith("ls: cannot access")
-    said = home.said("site", ok=True)
-    assert re.search(r"\(all\) .*restart after a failure .*created", said), said
+    assert re.search(r"\(all\) .*restart after a failure .*would be created", home.foreseen), home.foreseen
+    assert "+Restart=on-failure" in home.foreseen
+    assert home.untouched
+    assert re.search(r"\(all\) .*restart after a failure .*created", home.first), home.first
     assert [home.unit("Restart"), home.unit("RestartUSec")] == ["on-failure", "5s"]
     assert home.unit("NeedDaemonReload") == "no"
     assert home.sh(f"stat --format=%a {nginx_unit.DROP_IN}") == "644\n"
@@ -157,13 +173,13 @@ def test_nginx_comes_up_once_a_name_resolves(home):
 
 
 def test_a_run_need_not_wait_for_systemd(home):
-    home.sh("sed -i /late/d /etc/hosts; systemctl restart nginx", check=False)
+    home.write(SITES, "server { listen 127.0.0.1:8080; location / { proxy_pass http://late.lan:80; } }\n")
+    home.sh("systemctl restart nginx", check=False)
     assert home.unit("ActiveState") == "activating"
     home.sh("echo 127.0.0.1 late.lan >>/etc/hosts")
     done, words, seconds = home.reload()
     assert (done, home.unit("ActiveState")) == (True, "active"), words
     assert seconds < 4
-    home.sh(f"rm {SITES}; systemctl reload nginx")
 
 
 @pytest.mark.parametrize(("more", "tried"), [("", True), ("Restart=no\n", False)], ids=["systemd", "nobody"])
@@ -181,7 +197,7 @@ def test_a_run_that_cannot_start_nginx_leaves_it_to_whom_it_was_left(home, more,
 
 
 def test_a_configuration_in_order_starts_after_any_number_of_failures(home):
-    home.write(f"{DROP_INS}/never.conf", "[Service]\nRestart=no\n")
+    home.write(NEVER, "[Service]\nRestart=no\n")
     home.write(SITES, "sever { }\n")
     home.sh("systemctl daemon-reload; for i in 1 2 3 4 5 6; do systemctl restart nginx; done", check=False)
     assert home.unit("Result") == "exit-code"
@@ -194,10 +210,12 @@ def test_a_configuration_in_order_starts_after_any_number_of_failures(home):
 
 
 def test_a_drop_in_of_the_hosts_own_counts_more(home):
+    home.write(NEVER, "[Service]\nRestart=no\n")
+    home.sh("systemctl daemon-reload")
     assert home.unit("Restart") == "no"
     run = home.play("site")
     assert re.search(r"^nas +: ok=\d+ +changed=0 ", run.stdout, re.MULTILINE), run.stdout
-    home.sh(f"rm {DROP_INS}/never.conf; systemctl daemon-reload")
+    home.sh(f"rm {NEVER}; systemctl daemon-reload")
     assert home.unit("Restart") == "on-failure"
 
 

@@ -77,6 +77,9 @@ def test_what_stands_in_is_told_each_time(summary):
     waiting.take_site({"stand_ins": {"nas": why}, "obtained": []})
     assert not waiting.quiet
     assert f"nas: {why}" in waiting.lines(check=False)
+    failed = report(summary)
+    failed.take_site({"stand_ins": {"nas": why}, "msg": f"host one, service nas: {why}: put another one there"})
+    assert failed.stand_ins == []  # the failure has said it
     done = report(summary)
     done.take_site({"stand_ins": {}, "obtained": ["nas"]})
     assert any("certificate obtained" in line for line in done.lines(check=False))

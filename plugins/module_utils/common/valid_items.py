@@ -12,9 +12,9 @@ import copy
 from collections.abc import Mapping
 from typing import Any, Optional
 
-_CLASSES = {"str": str, "int": int, "bool": bool, "dict": dict, "path": str}
+_CLASSES = {"str": str, "int": int, "bool": bool, "dict": dict, "path": str, "list": list}
 # An option with anything else is left to the validator.
-_KNOWN = frozenset({"type", "default", "required", "choices", "no_log", "description", "version_added"})
+_KNOWN = frozenset({"type", "elements", "default", "required", "choices", "no_log", "description", "version_added"})
 _LINE_ENDS = ("\n", "\r")
 
 _Option = tuple[Optional[type], Mapping[str, Any]]  # the class of its values, None where the validator has to look
@@ -46,7 +46,7 @@ def validated(spec: Mapping[str, Any], value: Any) -> tuple[list[dict[str, Any]]
     options = spec.get("options")
     if spec.get("type") != "list" or spec.get("elements") != "dict" or not options or value.__class__ is not list:
         return None
-    if spec.get("no_log") or not spec.keys() <= _KNOWN | {"elements", "options"}:
+    if spec.get("no_log") or not spec.keys() <= _KNOWN | {"options"}:
         return None  # rules about several options together, for instance
     rules: dict[str, _Option] = {name: (_class_of(option), option) for name, option in options.items()}
     required = [name for name, option in options.items() if option.get("required")]
@@ -62,19 +62,21 @@ def validated(spec: Mapping[str, Any], value: Any) -> tuple[list[dict[str, Any]]
         if item is None or not all(name in item for name in required):
             return None
         for name, default in defaults:
-            item.setdefault(name, default)
+            item.setdefault(name, copy.copy(default))
         items.append(item)
     return items, secrets
 
 
 def _class_of(option: Mapping[str, Any]) -> type | None:
-    return _CLASSES.get(option.get("type", "str")) if option.keys() <= _KNOWN else None
+    if not option.keys() <= _KNOWN or option.get("elements", "str") != "str":
+        return None
+    return _CLASSES.get(option.get("type", "str"))
 
 
 def _is_plain_default(kind: type | None, option: Mapping[str, Any], default: Any) -> bool:
     if default is None:
         return not option.keys() & {"apply_defaults", "fallback", "aliases", "deprecated_aliases"}
-    return kind in (str, int, bool) and not option.get("no_log") and _fits(default, kind, option)
+    return kind in (str, int, bool, list) and not option.get("no_log") and _fits(default, kind, option)
 
 
 def _item(given: Any, rules: Mapping[str, _Option], secrets: set[str]) -> dict[str, Any] | None:
@@ -90,7 +92,7 @@ def _item(given: Any, rules: Mapping[str, _Option], secrets: set[str]) -> dict[s
             if kind is not str or value.endswith(_LINE_ENDS):
                 return None
             secrets.update([value] if value else [])
-        item[name] = copy.deepcopy(value) if kind is dict else value
+        item[name] = copy.deepcopy(value) if kind in (dict, list) else value
     return item
 
 
@@ -101,4 +103,6 @@ def _fits(value: Any, kind: type | None, option: Mapping[str, Any]) -> bool:
     if option.get("type") == "path" and isinstance(value, str) and ("~" in value or "$" in value):
         return False  # the validator replaces them
     choices = option.get("choices")
+    if value.__class__ is list:
+        return all(each.__class__ is str and (choices is None or each in choices) for each in value)
     return choices is None or value in choices

@@ -12,8 +12,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common import files
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
@@ -27,8 +26,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.host.request import (
 )
 
 
-@dataclass(frozen=True)
-class FileChange:
+class FileChange(NamedTuple):
     """One file that differs; ``kind`` is created, changed or removed, ``before`` is None where there was no content."""
 
     path: str
@@ -49,7 +47,7 @@ def with_textfile(request: ChangeRequest) -> ChangeRequest:
     new: dict[str, bytes | None] = {wanted.path: wanted.content for wanted in request.wanted}
     new.update(dict.fromkeys(request.absent))
     content = end_dates.render(textfile, lambda path: new[path] if path in new else _read_if_possible(path))
-    return replace(request, wanted=[*request.wanted, WantedFile(textfile.path, content, shared_folder=True)])
+    return request._replace(wanted=[*request.wanted, WantedFile(textfile.path, content, shared_folder=True)])
 
 
 def _read_if_possible(path: str) -> bytes | None:
@@ -82,7 +80,7 @@ def with_bound(request: ChangeRequest, conf_path: str) -> tuple[ChangeRequest, s
         status = os.stat(conf_path)
         owner = (status.st_uid, status.st_gid)
         wanted.append(WantedFile(conf_path, plan.main, status.st_mode & 0o7777, owner=owner))
-    return replace(request, wanted=[*request.wanted, *wanted], absent=[*request.absent, *absent]), plan.own
+    return request._replace(wanted=[*request.wanted, *wanted], absent=[*request.absent, *absent]), plan.own
 
 
 def with_restart(request: ChangeRequest, conf_path: str) -> ChangeRequest:
@@ -92,7 +90,7 @@ def with_restart(request: ChangeRequest, conf_path: str) -> ChangeRequest:
     found = nginx_unit.drop_in(conf_path, restart=request.restart)
     wanted = [WantedFile(path, content) for path, content in found.items() if content is not None]
     absent = [path for path, content in found.items() if content is None]
-    return replace(request, wanted=[*request.wanted, *wanted], absent=[*request.absent, *absent])
+    return request._replace(wanted=[*request.wanted, *wanted], absent=[*request.absent, *absent])
 
 
 def compare(request: ChangeRequest) -> list[FileChange]:
@@ -137,8 +135,7 @@ def _fingerprint(path: str) -> str | None:
     return fingerprint(content, status.st_mode & 0o7777)
 
 
-@dataclass(frozen=True)
-class Look:
+class Look(NamedTuple):
     """What a host has: ``fingerprints`` by path, None where there is no file.
 
     ``settled``: nothing else differs from the request. ``own_bound`` is the host's own ``worker_shutdown_timeout``.
@@ -147,7 +144,7 @@ class Look:
     settled: bool
     fingerprints: Mapping[str, str | None]
     own_bound: shutdown.OwnBound | None = None
-    snippets: SnippetPlaces = field(default_factory=SnippetPlaces)
+    snippets: SnippetPlaces = SnippetPlaces()
 
 
 def look(conf_path: str, paths: Sequence[str], request: ChangeRequest, binary: str = "nginx") -> Look:
@@ -160,7 +157,7 @@ def look(conf_path: str, paths: Sequence[str], request: ChangeRequest, binary: s
     conf_dir = os.path.dirname(conf_path)
     try:
         with swap.exclusive(conf_dir):
-            refuse_strays(replace(request, absent=paths))
+            refuse_strays(request._replace(absent=paths))
             beside, own_bound = with_bound(with_restart(with_textfile(request), conf_path), conf_path)
             settled = not swap.Swap(conf_dir).unfinished and not compare(beside)
             if request.textfile is not None and folder_in_the_way(request.textfile):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_process import DEFAULT_CONF
 
@@ -17,8 +17,7 @@ PROGRAM = "program"
 HEARD, TOLD = "heard", "told.json"  # when the controller last came, by the file's time; when somebody was told
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """Where on a host all of it is: a folder for variable data, systemd's and cron's."""
 
     name: str = _NAME

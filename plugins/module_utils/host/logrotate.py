@@ -58,7 +58,8 @@ def create_missing(paths: Iterable[str]) -> None:
             continue
         try:
             wanted = wanted or ownership()
-            with contextlib.suppress(PermissionError):  # not root: then it is ours
+            # Not root, or root where that user is unknown (a rootless container: EINVAL): then it is ours.
+            with contextlib.suppress(OSError):
                 os.fchown(descriptor, wanted.uid, wanted.gid)
             os.fchmod(descriptor, wanted.mode)
         finally:

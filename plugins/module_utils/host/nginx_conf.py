@@ -17,7 +17,7 @@ import os.path
 import re
 import socket
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 MARKER = "# Managed by mtls.nginx"
 _MARKER_LINES = 5
@@ -42,8 +42,7 @@ class ConfSyntaxError(ValueError):
     """The text is not an nginx configuration."""
 
 
-@dataclass(frozen=True)
-class Token:
+class Token(NamedTuple):
     """A word: its value with quotes and escapes resolved, and its characters [start, end)."""
 
     value: str
@@ -51,8 +50,7 @@ class Token:
     end: int
 
 
-@dataclass(frozen=True)
-class Directive:
+class Directive(NamedTuple):
     """One directive. ``block`` has the directives between its braces, and is None if it ends with a semicolon.
 
     ``start`` is the character at which it begins.
@@ -117,8 +115,7 @@ def is_managed(content: bytes) -> bool:
     return any(line.strip().startswith(MARKER.encode()) for line in head)
 
 
-@dataclass(frozen=True)
-class ConfFile:
+class ConfFile(NamedTuple):
     """A file of the configuration, under the name by which nginx opens it.
 
     ``error`` says why it could not be parsed.
@@ -135,8 +132,7 @@ class ConfFile:
         return is_managed(self.text.encode("utf-8", "surrogateescape"))
 
 
-@dataclass(frozen=True)
-class Statement:
+class Statement(NamedTuple):
     """A directive where it takes effect: in ``context``, for example ("http", "server"), written in ``file``.
 
     ``server`` is the number of the server block around it, None outside of any.
@@ -161,8 +157,7 @@ class Statement:
         return MARKER in rest_of_line
 
 
-@dataclass
-class Configuration:
+class Configuration(NamedTuple):
     """A main configuration file with everything it includes.
 
     ``included`` names for each included file the contexts in which that happens. The folder of the main file is where
@@ -170,9 +165,9 @@ class Configuration:
     """
 
     conf_path: str
-    files: dict[str, ConfFile] = field(default_factory=dict)
-    statements: list[Statement] = field(default_factory=list)
-    included: dict[str, list[tuple[str, ...]]] = field(default_factory=dict)
+    files: dict[str, ConfFile]
+    statements: list[Statement]
+    included: dict[str, list[tuple[str, ...]]]
 
     @property
     def conf_dir(self) -> str:
@@ -213,7 +208,7 @@ def load(
 
 class _Loader:
     def __init__(self, conf_path: str, overlay: Mapping[str, bytes | None], main_context_only: bool) -> None:
-        self._configuration = Configuration(conf_path)
+        self._configuration = Configuration(conf_path, {}, [], {})
         self._overlay = overlay
         self._main_context_only = main_context_only
         self._servers = itertools.count()
@@ -295,8 +290,7 @@ def edit(text: str, edits: Iterable[tuple[int, int, str]]) -> str:
     return "".join([*pieces, text[position:]])
 
 
-@dataclass(frozen=True)
-class ListenSocket:
+class ListenSocket(NamedTuple):
     """A TCP socket that a ``listen`` directive asks for; ``host`` is empty for every address of its family."""
 
     host: str

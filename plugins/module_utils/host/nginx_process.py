@@ -18,7 +18,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common import files
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
@@ -62,22 +62,33 @@ _NOT_RESPAWNED = re.compile(r"worker process \d+ exited with fatal code \d+ and 
 _CRASHED = re.compile(r"worker process \d+ exited on signal \d+")
 _MANY_CRASHES = 20
 _LONGEST_TAIL = 65536
+_LONGEST_START = 8192
 _MOST_QUOTED = 10
 _SILENCE = "its error log gives no reason"
 
 
-@dataclass(frozen=True)
-class Process:
-    """A process: ``started``, in clock ticks since boot, tells it from a later one with the same pid."""
+class Process(NamedTuple):
+    """A process: ``started``, in clock ticks since boot, tells it from a later one with the same pid.
+
+    It stays the same one when it changes its title.
+    """
 
     pid: int
     started: int
     parent: int
-    title: str = field(compare=False)
+    title: str
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Process) and self[:3] == other[:3]
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash(self[:3])
 
 
-@dataclass(frozen=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What ``nginx -t`` said.
 
     ``problems`` are its lines of level warn and above, such as "[emerg] unknown directive …".
@@ -87,8 +98,7 @@ class Verdict:
     problems: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Compiled:
+class Compiled(NamedTuple):
     """Paths compiled into the program; ``error_log`` may be the word stderr."""
 
     conf_path: str
@@ -441,8 +451,7 @@ class Nginx:
             pause = min(1.5 * pause, _POLL)
 
 
-@dataclass(frozen=True)
-class CommandResult:
+class CommandResult(NamedTuple):
     """A command's exit status, and its output and error output together."""
 
     code: int
@@ -511,16 +520,23 @@ def _processes(title: str) -> Iterator[Process]:
 def _process(pid: int) -> Process | None:
     """Return a living process, or None; one that has ended but was not yet waited for has no command line."""
     try:
-        with open(f"/proc/{pid}/cmdline", "rb") as handle:
-            title = handle.read().replace(b"\0", b" ").decode("utf-8", "replace").strip()
+        title = _start_of(f"/proc/{pid}/cmdline").replace(b"\0", b" ").decode("utf-8", "replace").strip()
         if not title.startswith(_NGINX):
             return None
-        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as handle:
-            # proc_pid_stat(5): the fields after the name in parentheses; the parent is the 4th, the start the 22nd.
-            fields = handle.read().rpartition(")")[2].split()
+        # proc_pid_stat(5): the fields after the name in parentheses; the parent is the 4th, the start the 22nd.
+        fields = _start_of(f"/proc/{pid}/stat").rpartition(b")")[2].split()
     except OSError:
         return None
     return Process(pid, int(fields[19]), int(fields[1]), title)
+
+
+def _start_of(path: str) -> bytes:
+    """Return what a file of /proc begins with, with as few calls as can be: a host may have thousands of processes."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(descriptor, _LONGEST_START)
+    finally:
+        os.close(descriptor)
 
 
 def _is_kin(worker: Process, master: Process) -> bool:

@@ -11,7 +11,6 @@ import os
 import pwd
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.host import nginx_conf
@@ -37,7 +36,7 @@ def with_renewals(request: ChangeRequest, nginx: Nginx) -> ChangeRequest:
     ]
     known = {*renewals.files, *renewals.stay}
     absent = [os.path.join(renewals.folder, name) for name in _names(renewals.folder) if name not in known]
-    return replace(request, wanted=[*request.wanted, *wanted], absent=[*request.absent, *absent])
+    return request._replace(wanted=[*request.wanted, *wanted], absent=[*request.absent, *absent])
 
 
 def fingerprint(files: Mapping[str, bytes]) -> str | None:

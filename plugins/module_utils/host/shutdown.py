@@ -18,7 +18,8 @@ import glob
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NamedTuple
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.host import nginx_conf
@@ -37,8 +38,7 @@ def parse_time(value: str) -> float:
     return sum(int(number) * _SECONDS[unit] for number, unit in _PART.findall(value))
 
 
-@dataclass(frozen=True)
-class OwnBound:
+class OwnBound(NamedTuple):
     """The value that the host sets itself: as it is written, and in which file."""
 
     value: str
@@ -55,14 +55,13 @@ class OwnBound:
         )
 
 
-@dataclass(frozen=True)
-class ShutdownPlan:
+class ShutdownPlan(NamedTuple):
     """What is to be done: contents of files of ours (None: is to be removed), and the new nginx.conf.
 
     ``main`` is None where nginx.conf stays as it is.
     """
 
-    files: Mapping[str, bytes | None] = field(default_factory=dict)
+    files: Mapping[str, bytes | None] = MappingProxyType({})
     main: bytes | None = None
     own: OwnBound | None = None
 

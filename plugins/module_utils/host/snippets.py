@@ -12,7 +12,7 @@ import ipaddress
 import os.path
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_conf import Configuration, Statement
@@ -235,30 +235,28 @@ def _gates_of(
         if any(socket in each.sockets and (each.says_of(socket, "ssl") or each.has("ssl", ["on"])) for each in blocks)
     ]
     if not encrypted:
-        yield replace(gate, trouble="it does not listen with TLS, so the snippet refuses everybody there")
+        yield gate._replace(trouble="it does not listen with TLS, so the snippet refuses everybody there")
     for socket in encrypted:
         address, _colon, port = socket.rpartition(":")
         if socket.startswith("unix:") or not re.fullmatch(r"[0-9]{1,5}", port) or not 0 < int(port) < 65536:
-            yield replace(gate, trouble=f"'listen {socket}' is no port that can be asked from elsewhere")
+            yield gate._replace(trouble=f"'listen {socket}' is no port that can be asked from elsewhere")
             continue
-        at = replace(
-            gate,
+        at = gate._replace(
             port=int(port),
             address=_literal(address),
             proxy_protocol=any(each.says_of(socket, "proxy_protocol") for each in blocks if socket in each.sockets),
         )
         if at.address is None and not _is_any(address):
-            yield replace(at, trouble=f"'listen {socket}' has no address that is known here")
+            yield at._replace(trouble=f"'listen {socket}' has no address that is known here")
             continue
         name = _name_for(block, blocks, socket, server_names)
         if name is None:
-            yield replace(
-                at,
+            yield at._replace(
                 trouble=f"none of the service's server_names ({', '.join(server_names)}) is known to lead there on port"
-                f" {port}, and the snippet refuses every other name",
+                f" {port}, and the snippet refuses every other name"
             )
         else:
-            yield replace(at, server_name=name)
+            yield at._replace(server_name=name)
 
 
 def _name_for(block: _Block, blocks: Sequence[_Block], socket: str, server_names: Sequence[str]) -> str | None:

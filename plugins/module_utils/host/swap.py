@@ -17,7 +17,7 @@ import json
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common import files
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
@@ -34,8 +34,7 @@ class Busy(MtlsError):
     """Another run is working on the host."""
 
 
-@dataclass(frozen=True)
-class NewFile:
+class NewFile(NamedTuple):
     """What ``path`` is to become; ``content`` None removes it.
 
     ``owner`` is user and group, None for whoever runs this.

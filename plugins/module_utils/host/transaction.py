@@ -17,7 +17,7 @@ import threading
 import time
 import types
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common import entry, files
@@ -94,7 +94,7 @@ class TransactionOutcome:
             "reloaded": self.reloaded,
             "started": self.started,
             "accepted": self.accepted,
-            "own_shutdown_timeout": asdict(self.own_bound) if self.own_bound else None,
+            "own_shutdown_timeout": self.own_bound._asdict() if self.own_bound else None,
             "nginx": {"version": self.version},
             **self.snippets.as_answer(),
             "elsewhere": overlaps.places(self.elsewhere),
@@ -433,7 +433,7 @@ class _Transaction:
             step = "the check of the gate failed"
             for gate in self._request.gates:
                 if addresses.is_local(gate.address):
-                    _check_gate(replace(gate, address=overlaps.ask_at(configuration, gate)))
+                    _check_gate(gate._replace(address=overlaps.ask_at(configuration, gate)))
                 else:
                     outcome.warnings.append(_not_asked(gate))
             step = "the change could not be recorded"

@@ -37,6 +37,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.common.parallel import 
 _MEMORY = "handouts.json"
 _VERSION = 1
 _STYLE = "page.css"
+_FORESEEN = frozenset({"p12", "mobileconfig", "pem"})  # kinds of files of which client_cert's answer tells
 _MONTHS = (
     *("January", "February", "March", "April", "May", "June"),
     *("July", "August", "September", "October", "November", "December"),
@@ -146,6 +147,7 @@ class Template:
                 p12="p12" in holder.files,
                 mobileconfig="mobileconfig" in holder.files,
                 csr="csr" in holder.files,
+                pem="pem" in holder.files,
                 curl_target=f"--cacert ca.crt {link}" if service and service.private_ca else link,
                 p12_argument=_argument(f"{name}.p12"),
                 pem_argument=_argument(f"{name}.pem"),
@@ -223,7 +225,7 @@ class Handouts:
 
     def _digest(self, page: Page) -> str:
         holder = page.holder
-        kinds = sorted(holder.files & {"p12", "mobileconfig", "csr"})
+        kinds = sorted(holder.files & {"p12", "mobileconfig", "csr", "pem"})
         services = self._services.digest(page.services)
         said = [self._template.digest, self._authority, holder.name, holder.not_after, kinds, services, page.renewal]
         return _digest(said)
@@ -324,8 +326,8 @@ def _foresee(holders: dict[str, PageHolder], foreseen: Sequence[Mapping[str, t.A
             outcome.before.append(f"{name}: another page\n" if existed else f"{name}: no page\n")
             outcome.after.append(f"{name}: page for the new certificate\n")
         elif action == "updated" and name in holders:
-            kinds = set(holders[name].files) - {"p12", "mobileconfig"}
-            kinds.update(kind for kind in ("p12", "mobileconfig") if client[kind])
+            kinds = set(holders[name].files) - _FORESEEN
+            kinds.update(kind for kind in _FORESEEN if client[kind])
             holders[name] = PageHolder(name, holders[name].not_after, frozenset(kinds))
 
 

@@ -767,10 +767,11 @@ def _said(value: t.Any) -> str:
 
 
 def _request_path(host: str, definition: Mapping[str, t.Any], base_dir: str | None) -> str:
-    if definition.get("p12", "none") != "none" or "p12_password" in definition or "key_type" in definition:
+    chosen = "p12_password" in definition or "key_type" in definition or definition.get("formats")
+    if chosen or definition.get("p12", "none") != "none":
         raise MtlsError(
             f"host {host}, client '{definition['name']}': with csr the key stays on the device, so there is"
-            " no PKCS#12 file and no key to choose; remove p12, p12_password and key_type, or remove csr"
+            " no file with it and no key to choose; remove p12, p12_password, key_type and formats, or remove csr"
         )
     return beside_inventory(f"client '{definition['name']}': csr", definition["csr"], base_dir)
 

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.subjects import Subject
 
 
+PEM = "pem"  # what `formats` may name: certificate and key in one file
+
+
 class Client(NamedTuple):
     """What the inventory says of one client; None stands for what it leaves open."""
 
@@ -28,6 +31,7 @@ class Client(NamedTuple):
     p12: str = p12.COMPATIBLE
     p12_password: str | None = None
     mobileconfig: bool = False
+    formats: tuple[str, ...] = ()
     keep_key: bool = True
     revoked: bool = False
     reason: str = "unspecified"
@@ -48,6 +52,11 @@ class Client(NamedTuple):
         return self.mobileconfig and self.has_p12
 
     @property
+    def has_pem(self) -> bool:
+        """Whether it gets a .pem with certificate and key."""
+        return PEM in self.formats
+
+    @property
     def keeps_key_file(self) -> bool:
         """Whether its key stays in a file of its own. What is not in a .p12 has to."""
         return self.keep_key or not self.has_p12
@@ -63,8 +72,23 @@ def check_clients(clients: Sequence[Client]) -> None:
         seen.add(client.name)
         if client.p12_password is not None and client.has_p12 and not client.revoked:
             p12.check_password(client.p12_password, client.owner)
+        if client.has_pem and not client.revoked:
+            _check_pem(client)
         if client.days < 1:
             raise MtlsError(f"{client.owner}: days is {client.days}; use 1 or more")
         if client.renew_before < 0:
             raise MtlsError(f"{client.owner}: renew_before is {client.renew_before}; use 0 or more")
     check_no_collision(seen)
+
+
+def _check_pem(client: Client) -> None:
+    if client.csr is not None:
+        raise MtlsError(
+            f"{client.owner}: formats asks for a .pem with its key, which never left its device; remove formats, and"
+            " put certificate and key into one file there"
+        )
+    if not client.keeps_key_file:
+        raise MtlsError(
+            f"{client.owner}: formats asks for a .pem with its key, which is to be in the .p12 only; remove formats,"
+            " set p12: none for it, or mtls_keep_client_keys: true for all"
+        )

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -28,6 +29,7 @@ except ImportError:  # reported by entry.require_cryptography
 
 # Where a private key is: in a file of its own, in the .p12 only, or in a .p12 that no password known here opens.
 IN_FILE, IN_P12, SEALED = "file", "p12", "sealed"
+_WHOLE_KEY = re.compile(rb"-----END [A-Z ]*PRIVATE KEY-----")  # RFC 7468, and OpenSSL's older labels
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class Examined:
     matches: bool
     p12_good: bool
     profile_good: bool
+    pem_good: bool
     foreign: bool
 
     def parsed(self) -> x509.Certificate | None:
@@ -60,7 +63,7 @@ def examine(
     """Open all files of a client and see what they are good for; ``remembered`` is what was written last.
 
     :raises MtlsError: a file that is damaged, a CSR that must not be signed, a key of the wrong kind, a .p12 that
-        is to be made anew and cannot be opened.
+        is to be made anew and cannot be opened, a .pem that would replace another key.
     """
     chain = maker.chain
     certificate = read_certificates(place.certificate)[0] if os.path.exists(place.certificate) else None
@@ -69,6 +72,8 @@ def examine(
         certificate = None
     entry = entry_of(place.certificate, certificate) if certificate is not None else None
     public_key, key_at = (None, None) if client.revoked else _find_public_key(client, place, remembered)
+    if client.has_pem and not client.revoked:
+        _check_pem_can_be_made(client, place, key_at, remembered)
     public = keys.public_der(public_key) if public_key is not None else None
     matches = certificate is not None and (public is None or public == keys.public_der(certificate.public_key()))
     stamps = dict(entry.files) if entry is not None else {}
@@ -87,6 +92,7 @@ def examine(
         matches=matches,
         p12_good=matches and certificate is not None and _p12_is_good(client, place, certificate, chain),
         profile_good=_profile_is_good(client, place, maker, files.read_if_there(place.p12), remembered),
+        pem_good=matches and certificate is not None and _pem_is_good(client, place, certificate),
         foreign=foreign,
     )
 
@@ -95,9 +101,11 @@ def stamped_paths(client: Client, place: ClientFiles) -> dict[str, str]:
     """Return the files whose change would be noticed, by kind; not all of them need to exist."""
     if client.csr is not None:
         return {"crt": place.certificate, "csr": client.csr}
-    paths = place.of_a_client_with_key()
+    paths = {"crt": place.certificate, "key": place.key, "p12": place.p12, "password": place.password}
     if client.has_profile:
         paths["mobileconfig"] = place.mobileconfig
+    if client.has_pem:
+        paths["pem"] = place.pem
     return paths
 
 
@@ -184,6 +192,41 @@ def _profile_is_good(
     return maker.is_good(data, client.name, content, remembered and remembered.files.get("mobileconfig"))
 
 
+def _pem(certificate: x509.Certificate, key: bytes) -> bytes:
+    """Return the content of a .pem; programs take either order."""
+    return certificate.public_bytes(serialization.Encoding.PEM) + key
+
+
+def _pem_is_good(client: Client, place: ClientFiles, certificate: x509.Certificate) -> bool:
+    data, key = (files.read_if_there(path) for path in (place.pem, place.key)) if client.has_pem else (None, None)
+    return data is not None and key is not None and data == _pem(certificate, key)
+
+
+def _check_pem_can_be_made(
+    client: Client, place: ClientFiles, key_at: str | None, remembered: RegisterEntry | None
+) -> None:
+    """Raise MtlsError where the key cannot be had, or where a file of somebody's would be lost."""
+    if key_at == SEALED:
+        raise MtlsError(
+            f"{client.owner}: formats asks for a .pem with its key, which is only in {place.p12}, and no password known"
+            f" here opens that; put the one it has into {place.password} for one run, or remove formats"
+        )
+    if not _pem_may_go(place, remembered):
+        raise MtlsError(
+            f"{client.owner}: {place.pem} is in the place of the file that formats asks for, and holds another key than"
+            f" {place.key}; move it away, or remove formats"
+        )
+
+
+def _pem_may_go(place: ClientFiles, remembered: RegisterEntry | None) -> bool:
+    """Tell whether no key is lost with the .pem: it is as it was written, or has this client's key, or no whole one."""
+    data, key = files.read_if_there(place.pem), files.read_if_there(place.key)
+    if data is None or _WHOLE_KEY.search(data) is None or (key is not None and key in data):
+        return True
+    written = remembered.files.get("pem") if remembered is not None else None
+    return written is not None and written.digest == Stamp.digest_of(data)
+
+
 def _read_password(place: ClientFiles) -> str | None:
     data = files.read_if_there(place.password)
     password = data.decode("ascii", "replace").strip() if data is not None else ""
@@ -198,7 +241,10 @@ def archive_certificate(place: ClientFiles, serial: str) -> None:
 def archive_key(place: ClientFiles, serial: str) -> None:
     """Take the key of a certificate that is given up out of use; one file that holds it is kept."""
     files.remove_file(place.mobileconfig)
-    if os.path.exists(place.key):
+    key = files.read_if_there(place.key)
+    if key is not None:
+        if key in (files.read_if_there(place.pem) or b""):
+            files.remove_file(place.pem)
         files.remove_file(place.password)
         files.remove_file(place.p12)
         files.rename_file(place.key, place.path(f"-{serial}.key"))
@@ -254,6 +300,11 @@ def write(
         batch.remove(place.mobileconfig)
     elif not _profile_is_good(client, place, maker, content, remembered):
         put("mobileconfig", place.mobileconfig, maker.make(client.name, content), 0o600)
+    if client.has_pem and key is not None and not _pem_is_good(client, place, certificate):
+        own = files.read_if_there(place.key) or keys.encoded(key, None, place.key)
+        put("pem", place.pem, _pem(certificate, own), 0o600)
+    elif not client.has_pem and remembered is not None and "pem" in remembered.files and _pem_may_go(place, remembered):
+        batch.remove(place.pem)
     if key is not None and not client.keeps_key_file:
         batch.remove(place.key)
     for kind, path in stamped_paths(client, place).items():

@@ -43,7 +43,7 @@ except ImportError:  # reported by entry.require_cryptography
 
 UNCHANGED, ISSUED, RENEWED, UPDATED = "unchanged", "issued", "renewed", "updated"
 REVOKED, RELEASED = "revoked", "released"
-_SECRET = frozenset({"key", "p12", "password", "mobileconfig"})  # kinds of files
+_SECRET = frozenset({"key", "p12", "password", "mobileconfig", "pem"})  # kinds of files
 # Part of each definition, so that files are opened again when more is asked of them than when they were opened last.
 _EXAMINED_FOR = "weakness"
 
@@ -289,6 +289,12 @@ class Planner:
         if not client.has_profile and self._remembers(client, "mobileconfig"):
             rewrite = True
             because.append("no .mobileconfig is wanted any more")
+        if client.has_pem and found.public_key is not None and not found.pem_good:
+            rewrite = True
+            because.append("the .pem was missing or not as wanted")
+        if not client.has_pem and self._remembers(client, "pem"):
+            rewrite = True
+            because.append("no .pem is wanted any more")
         if found.key_at == IN_FILE and not client.keeps_key_file:
             rewrite = True
             because.append("the key is to be in the .p12 only")
@@ -505,7 +511,7 @@ class Planner:
     def _definition(self, client: Client) -> str:
         subject = client.subject and json.dumps(dict(client.subject))
         profile = tuple(self._maker.definition) if client.has_profile else None
-        definition = (
+        definition: tuple[object, ...] = (
             _EXAMINED_FOR,
             subject,
             client.key_type,
@@ -515,6 +521,8 @@ class Planner:
             client.keep_key,
             profile,
         )
+        if client.formats:
+            definition += (client.formats,)
         digest = self._digests.get(definition)
         if digest is None:
             digest = self._digests[definition] = self._register.digest(definition)

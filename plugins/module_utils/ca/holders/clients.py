@@ -63,6 +63,7 @@ class ClientResult(NamedTuple):
     certificate: str | None
     p12: str | None
     mobileconfig: str | None = None
+    pem: str | None = None
     revoked: tuple[str, ...] = ()
     released: tuple[str, ...] = ()
 
@@ -141,11 +142,12 @@ def trusted_entries(clients: Sequence[Client]) -> dict[str, RegisterEntry]:
     by_dn: dict[str, str] = {}
     entries = {}
     for client in clients:
-        if client.revoked or client.csr is not None:
+        if client.revoked or client.csr is not None or client.has_pem:
             what = "revoked" if client.revoked else "issued"
+            remedy = "the client from the inventory" if client.revoked else "formats" if client.csr is None else "csr"
             raise MtlsError(
                 f"{client.owner}: nothing can be {what} here, since its authority is trusted only; ask whoever runs "
-                f"it, and remove {'the client from the inventory' if client.revoked else 'csr'}"
+                f"it, and remove {remedy}"
             )
         entry = client_entry(subject_name(client.subject or {"CN": client.name}, client.owner))
         other = by_dn.setdefault(entry.dn.lower(), client.name)
@@ -208,8 +210,8 @@ class _ClientWorker:
         entry = step.entry if step.subject is None else None
         if step.rewrite:
             client = step.client
-            kinds = {kind for kind, wanted in (("p12", client.has_p12), ("mobileconfig", client.has_profile)) if wanted}
-            return self._result(step, entry, kinds)
+            wanted = (("p12", client.has_p12), ("mobileconfig", client.has_profile), ("pem", client.has_pem))
+            return self._result(step, entry, {kind for kind, has in wanted if has})
         return self._result(step, entry, entry.files if entry is not None else ())
 
     def _result(self, step: ClientStep, entry: RegisterEntry | None, kinds: Container[str]) -> ClientResult:
@@ -223,6 +225,7 @@ class _ClientWorker:
             certificate=place.certificate if entry is not None else None,
             p12=place.p12 if entry is not None and "p12" in kinds else None,
             mobileconfig=place.mobileconfig if entry is not None and "mobileconfig" in kinds else None,
+            pem=place.pem if entry is not None and "pem" in kinds else None,
             revoked=step.revoke,
             released=step.release,
         )

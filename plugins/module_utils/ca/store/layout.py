@@ -280,15 +280,10 @@ class ClientFiles(NamedTuple):
         """The Apple profile with the .p12 in it."""
         return self.path(".mobileconfig")
 
-    def of_a_client_with_key(self) -> dict[str, str]:
-        """Return certificate, key, .p12 and password by kind; at once, since each run asks it of each client."""
-        common = f"{self.directory}/{self.name}"
-        return {
-            "crt": f"{common}.crt",
-            "key": f"{common}.key",
-            "p12": f"{common}.p12",
-            "password": f"{common}.p12.password",
-        }
+    @property
+    def pem(self) -> str:
+        """Certificate and private key in one file, mode 0600."""
+        return self.path(".pem")
 
     def archived_certificates(self) -> list[str]:
         """Return the files of earlier certificates with other subjects: ``<name>-<SERIAL>.crt``."""

@@ -34,6 +34,7 @@ def by_ansible(spec: dict, value: object) -> tuple[list, set, list]:
         [{"name": "a", "subject": {"CN": "x", "O": ["y", "z"]}, "days": 90, "mobileconfig": False}],
         [{"name": "a", "p12_password": "of two words", "p12": "modern"}, {"name": "b", "p12_password": "other"}],
         [{"days": 1, "name": ""}],
+        [{"name": "a", "formats": ["pem"]}, {"name": "b", "formats": []}],
         [{"name": "a", "p12_password": "", "csr": "/files/a.csr"}],
     ],
 )
@@ -48,6 +49,8 @@ def test_what_is_plainly_valid_is_as_ansible_has_it_in_order_too(spec, items):
     assert secrets == no_log
     assert items == before
     assert all(given is not made for given, made in zip(items, valid[name], strict=True))
+    lists = [value for item in valid[name] for value in item.values() if isinstance(value, list)]
+    assert len({id(value) for value in lists}) == len(lists), "no item has another one's list"
 
 
 @pytest.mark.parametrize(
@@ -67,6 +70,9 @@ def test_what_is_plainly_valid_is_as_ansible_has_it_in_order_too(spec, items):
         [{"name": "a", "key_type": None}],
         [{"name": "a", "nmae": "a"}],
         [{"name": "a", "subject": "CN=a"}],
+        [{"name": "a", "formats": "pem"}],
+        [{"name": "a", "formats": ["der"]}],
+        [{"name": "a", "formats": [5]}],
         [{"name": "a", "p12_password": 42798}],
         [{"name": "a", "p12_password": "secret\n"}],
         [{"name": "fine"}, {"name": "a", "csr": "~/a.csr"}],
@@ -87,7 +93,8 @@ def test_an_option_that_is_not_given_is_not_set_aside():
     [
         {"type": "str", "aliases": ["b"]},
         {"type": "str", "fallback": (lambda: "x",)},
-        {"type": "list", "elements": "str", "default": []},
+        {"type": "list", "elements": "dict", "default": []},
+        {"type": "list", "elements": "str", "default": [5]},
         {"type": "dict", "apply_defaults": True, "options": {"x": {"type": "int", "default": 1}}},
         {"type": "str", "no_log": True, "default": "secret"},
         {"type": "int", "default": "1"},

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
@@ -52,6 +53,18 @@ def test_what_is_missing_is_created_and_nothing_else_touched(said, tmp_path):
     assert (old.read_text(), stat.S_IMODE(old.stat().st_mode)) == ("kept", 0o604)
     assert not (tmp_path / "elsewhere").exists()
     assert not (tmp_path / "no folder").exists()
+
+
+@pytest.mark.parametrize("why", [errno.EPERM, errno.EINVAL], ids=["not_root", "rootless_container"])
+def test_whoever_cannot_give_a_log_away_keeps_it(said, tmp_path, monkeypatch, why):
+    said(DEBIAN)
+
+    def refuse(*_):
+        raise OSError(why, os.strerror(why))
+
+    monkeypatch.setattr(os, "fchown", refuse)
+    logrotate.create_missing([str(tmp_path / "new.log")])
+    assert stat.S_IMODE((tmp_path / "new.log").stat().st_mode) == 0o640
 
 
 @pytest.mark.parametrize(

@@ -161,17 +161,24 @@ def test_a_name_that_begins_with_a_dash_is_no_option(pki):
 
 
 def test_the_files_that_are_there_decide_what_is_told(pki):
-    pki.serve(PHONE, GUEST, Client("ci", p12="none"), Client("agent", csr=str(pki.csr("agent"))))
+    bot, both = Client("bot", p12="none", formats=("pem",)), Client("both", formats=("pem",))
+    pki.serve(PHONE, GUEST, Client("ci", p12="none"), Client("agent", csr=str(pki.csr("agent"))), bot, both)
     make(pki, service("wiki"))
-    told = {name: Reader(page(pki, name)).text for name in ("phone", "guest", "ci", "agent")}
+    told = {name: Reader(page(pki, name)).text for name in ("phone", "guest", "ci", "agent", "bot", "both")}
     assert "phone.mobileconfig" in told["phone"]
     assert ".mobileconfig" not in told["guest"]
     for name in ("phone", "guest"):
         assert "Keychain Access" in told[name]
         assert "does not come with the file" in told[name]
-    for name in ("ci", "agent"):
+    for name in ("ci", "agent", "bot"):
         assert "Keychain Access" not in told[name]
         assert ".p12 " not in told[name]
+        assert "docs/programs.md" in told[name]
+    assert "cat ci.crt ci.key > ci.pem" in told["ci"]
+    for name in ("bot", "both"):  # one file with both is there
+        assert f"{name}.pem: certificate and private key in one file" in told[name]
+        assert f"curl --cert {name}.pem https://wiki.lan/" in told[name]
+        assert "umask" not in told[name]
     assert "curl --cert ci.crt --key ci.key https://wiki.lan/" in told["ci"]
     assert "has\nnever left it" in told["agent"]
     for text in told.values():
@@ -233,22 +240,26 @@ def test_a_deleted_or_altered_page_is_restored(pki, spoil):
 
 def test_check_mode_foresees_what_clients_and_services_will_be(pki, monkeypatch):
     clients = [PHONE, GUEST, Client("lost"), Client("plain")]
-    pki.serve(*clients)
+    pki.serve(*clients, Client("bot"))
     make(pki, service("wiki"))
     clients[2] = clients[2]._replace(revoked=True)
     clients[3] = clients[3]._replace(mobileconfig=True)
+    clients.append(Client("bot", formats=("pem",)))
     clients.append(Client("new"))
     later(monkeypatch, days=1)
     clients[1] = clients[1]._replace(renew_before=364)
 
     foreseen = pki.serve(*clients, check=True).results
-    told = [{"name": r.client.name, "action": r.action, "p12": r.p12, "mobileconfig": r.mobileconfig} for r in foreseen]
+    told = [
+        {"name": r.client.name, "action": r.action, "p12": r.p12, "mobileconfig": r.mobileconfig, "pem": r.pem}
+        for r in foreseen
+    ]
     before = tree(pki.path)
     plan = make(pki, service("wiki"), check=True, foreseen=told)
     assert tree(pki.path) == before
     pki.serve(*clients)
     done = make(pki, service("wiki"))
-    assert sorted(plan.written) == sorted(done.written) == ["guest", "new", "plain"]
+    assert sorted(plan.written) == sorted(done.written) == ["bot", "guest", "new", "plain"]
     assert plan.removed == done.removed == ["lost"]
     assert not pki.file("lost", ".html").exists()
     assert "plain: page until" in "".join(plan.after)

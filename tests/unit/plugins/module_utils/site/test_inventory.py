@@ -374,6 +374,7 @@ def test_a_passphrase_that_differs_is_not_shown():
         ({"mtls_services": [{"name": "nas"}]}, "server_names"),
         ({"mtls_services": [dict(SERVICE, alow=["x"])]}, "alow"),
         ({"mtls_clients": [{"name": "x", "csr": "x.csr", "p12": "modern"}]}, "with csr the key stays on the device"),
+        ({"mtls_clients": [{"name": "x", "csr": "x.csr", "formats": ["pem"]}]}, "with csr the key stays on the device"),
         ({"mtls_revoked": [{"reason": "superseded"}]}, "one of serial, certificate, name, fingerprint"),
     ],
 )

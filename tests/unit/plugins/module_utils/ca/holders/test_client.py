@@ -18,10 +18,18 @@ from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import Mt
         ([Client("a", days=0)], "client 'a': days is 0; use 1 or more"),
         ([Client("a", renew_before=-1)], "client 'a': renew_before is -1; use 0 or more"),
         ([Client("a", p12_password="")], "client 'a': "),
+        (
+            [Client("a", csr="a.csr", formats=("pem",))],
+            "client 'a': formats asks for a .pem with its key, which never left",
+        ),
+        (
+            [Client("a", keep_key=False, formats=("pem",))],
+            "client 'a': formats asks for a .pem with its key, which is to",
+        ),
         ([Client("../a")], ""),
         ([Client("john"), Client("John")], ""),
     ],
-    ids=["twice", "days", "renewal", "password", "path", "case"],
+    ids=["twice", "days", "renewal", "password", "request", "p12 only", "path", "case"],
 )
 def test_what_cannot_be(clients, said):
     with pytest.raises(MtlsError) as error:
@@ -30,19 +38,26 @@ def test_what_cannot_be(clients, said):
 
 
 def test_what_can():
+    check_clients(
+        [
+            Client("d", keep_key=False, p12="none", formats=("pem",)),
+            Client("e", csr="x", revoked=True, formats=("pem",)),
+        ]
+    )
     check_clients([Client("a"), Client("b", p12_password="secret"), Client("c", revoked=True, p12_password="")])
 
 
 @pytest.mark.parametrize(
-    ("client", "p12", "profile", "key_file"),
+    ("client", "p12", "profile", "pem", "key_file"),
     [
-        (Client("a"), True, False, True),
-        (Client("a", mobileconfig=True), True, True, True),
-        (Client("a", mobileconfig=True, csr="a.csr"), False, False, True),
-        (Client("a", mobileconfig=True, p12="none"), False, False, True),
-        (Client("a", keep_key=False), True, False, False),
-        (Client("a", keep_key=False, p12="none"), False, False, True),
+        (Client("a"), True, False, False, True),
+        (Client("a", mobileconfig=True), True, True, False, True),
+        (Client("a", mobileconfig=True, csr="a.csr"), False, False, False, True),
+        (Client("a", mobileconfig=True, p12="none"), False, False, False, True),
+        (Client("a", keep_key=False), True, False, False, False),
+        (Client("a", keep_key=False, p12="none", formats=("pem",)), False, False, True, True),
     ],
 )
-def test_which_files_a_client_has(client, p12, profile, key_file):
-    assert (client.has_p12, client.has_profile, client.keeps_key_file) == (p12, profile, key_file)
+def test_which_files_a_client_has(client, p12, profile, pem, key_file):
+    found = (client.has_p12, client.has_profile, client.has_pem, client.keeps_key_file)
+    assert found == (p12, profile, pem, key_file)

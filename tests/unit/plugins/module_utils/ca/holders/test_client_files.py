@@ -1,7 +1,9 @@
 # Copyright (c) 2026, the mtls.nginx authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A private key that is in the .p12 only: it is in at least one place at any moment, and in the end in that one."""
+"""Where a private key is: in the .p12 only (in at least one place at any moment, and in the end in that one), or in a
+.pem with the certificate too.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +22,7 @@ from ansible_collections.mtls.nginx.tests.unit.support import later, tree
 KEPT = Client("phone")
 PHONE = Client("phone", keep_key=False)
 PASSWORD = "staple-for-the-phone"
+WRONG_PEM = "the .pem was missing or not as wanted"
 
 
 def opened(pki, password: str | None = None, ending: str = ".p12"):
@@ -245,3 +248,86 @@ def test_killed_anywhere_the_key_is_somewhere_and_the_next_run_ends_it(pki, stor
         if not died:
             assert number > 3
             return
+
+
+def test_certificate_and_key_in_one_file(pki, monkeypatch):
+    """For programs that take nothing else; it follows renewals, and goes when it is not asked for any more."""
+    client = Client("ci", p12="none", formats=("pem",))
+    previous = os.umask(0)
+    assert pki.one(client, check=True).pem is None  # as with other files of a certificate that is not there yet
+    done = pki.one(client)
+    os.umask(previous)
+    pem, key = pki.file("ci", ".pem"), pki.file("ci", ".key")
+    assert done.pem == str(pem)
+    assert pem.read_bytes() == pki.file("ci", ".crt").read_bytes() + key.read_bytes()
+    assert pem.stat().st_mode & 0o777 == 0o600
+    settled(pki, client)
+
+    kept = key.read_bytes()
+    later(monkeypatch, days=340)
+    assert pki.one(client).action == "renewed"
+    assert pem.read_bytes() == pki.file("ci", ".crt").read_bytes() + kept
+    for damaged in (b"", pem.read_bytes()[:-40]):
+        pem.write_bytes(damaged)
+        foreseen, done = pki.one(client, check=True), pki.one(client)
+        assert (foreseen.because, foreseen.pem) == (done.because, done.pem) == (WRONG_PEM, str(pem))
+    settled(pki, client)
+
+    assert pki.one(client._replace(revoked=True)).action == "revoked"
+    pki.one(client)  # with a new key
+    assert pem.read_bytes() == pki.file("ci", ".crt").read_bytes() + key.read_bytes()
+    assert kept not in pem.read_bytes()
+    without = client._replace(formats=())
+    assert pki.one(without, check=True).because == pki.one(without).because == "no .pem is wanted any more"
+    assert not pem.exists()
+    settled(pki, without)
+
+
+def test_a_pem_of_a_revoked_key_goes_with_it(pki):
+    """Also where the inventory no longer asked for one while the client was revoked, or somebody made it by hand."""
+    pki.one(KEPT)
+    pki.file("phone", ".pem").write_bytes(
+        pki.file("phone", ".crt").read_bytes() + pki.file("phone", ".key").read_bytes()
+    )
+    pki.one(KEPT._replace(revoked=True))
+    pki.one(KEPT)
+    assert not pki.file("phone", ".pem").exists()
+
+
+def test_a_new_key_is_in_the_pem_too(pki):
+    client = KEPT._replace(formats=("pem",))
+    pki.one(client)
+    pki.file("phone", ".key").rename(pki.path / "moved.key")
+    assert pki.one(client).because.startswith("the private key was gone")
+    assert pki.file("phone", ".pem").read_bytes().endswith(pki.file("phone", ".key").read_bytes())
+    settled(pki, client)
+
+
+def test_no_other_key_is_lost_for_a_pem(pki):
+    client = KEPT._replace(formats=("pem",))
+    pki.one(KEPT)
+    other = b"-----BEGIN PRIVATE KEY-----\nMC4=\n-----END PRIVATE KEY-----\n"
+    pki.file("phone", ".pem").write_bytes(other)
+    before = tree(pki.path)
+    for check in (True, False):
+        with pytest.raises(
+            MtlsError, match=r"client 'phone': .*phone\.pem is in the place .* another key.*move it away"
+        ):
+            pki.one(client, check=check)
+    assert tree(pki.path) == before
+    assert pki.one(KEPT).action == "unchanged"  # who does not ask for it has nothing to do with it
+
+    pki.file("phone", ".pem").unlink()
+    pki.one(client)
+    pki.file("phone", ".pem").write_bytes(other)
+    pki.one(KEPT)
+    assert pki.file("phone", ".pem").read_bytes() == other
+
+
+def test_a_pem_of_a_key_that_nobody_can_open(pki):
+    pki.one(PHONE)
+    pki.file("phone", ".p12.password").unlink()
+    with pytest.raises(
+        MtlsError, match=r"client 'phone': formats asks for a \.pem with its key, which is only in .*p12"
+    ):
+        pki.one(KEPT._replace(formats=("pem",)))

@@ -52,7 +52,8 @@ def test_what_was_written_here_is_no_reason_to_warn(pki):
 
 
 def test_after_a_checkout_all_that_lets_somebody_in_is_told_with_the_command(pki):
-    clients = [Client("phone"), Client("pad", mobileconfig=True, p12_password="a pass phrase")]
+    pad = Client("pad", mobileconfig=True, p12_password="a pass phrase", formats=("pem",))
+    clients = [Client("phone"), pad]
     pki.serve(*clients)
     checked_out(pki)
     for _known_at_a_glance in range(2):
@@ -62,7 +63,7 @@ def test_after_a_checkout_all_that_lets_somebody_in_is_told_with_the_command(pki
         assert "clients/register.json: can be read by others" in told
         for secret in ("phone.key", "phone.p12", "phone.p12.password", "pad.key", "pad.p12"):
             assert secret in told
-        assert "and 1 more" in told, "the profile"
+        assert "and 2 more" in told, "the profile and the .pem"
         assert f"run `chmod -R go= {pki.path}`" in told
     run_remedy(warnings_of(pki, *clients))
     assert warnings_of(pki, *clients) == []
