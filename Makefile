@@ -39,8 +39,9 @@ test:  ## all of it; the unit tests with the oldest and the newest ansible-core 
 	@python3 tests/phases.py
 
 test-long: $(VENV)/.dev $(COLLECTION) packages  ## the long trials: many kills, reloads under load, each nginx, each ansible-core (root)
-	tests/packages.sh dbus libpam-systemd aria2 ffmpeg git git-lfs httpie lftp mercurial monitoring-plugins-basic rclone \
-		restic skopeo subversion wget wget2
+	tests/packages.sh dbus libpam-systemd libtpm2-pkcs11-1 libtpm2-pkcs11-tools libtss2-tcti-swtpm0 libtss2-tcti-tabrmd0 swtpm \
+		tpm2-abrmd aria2 ffmpeg git git-lfs httpie lftp mercurial monitoring-plugins-basic rclone restic skopeo subversion \
+		wget wget2
 	pytest -m long
 	pytest $(PARALLEL) tests/gate --nginx=all
 	$(MAKE) matrix

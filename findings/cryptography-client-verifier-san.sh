@@ -10,6 +10,7 @@
 # Seen 2026-11-29: cryptography 50.0.2, OpenSSL 3.0.19:
 #   without subjectAltName: validation failed: ... 2.5.29.17: Certificate is missing required extension
 #   with subjectAltName: verified
+#   without subjectAltName, by a policy that allows that: verified
 #   openssl verify -purpose sslclient: OK for both
 set -euo pipefail
 unset PYTHONPATH
@@ -28,7 +29,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
+from cryptography.x509.verification import Criticality, ExtensionPolicy, PolicyBuilder, Store, VerificationError
 
 NOW = datetime.now(timezone.utc)
 KEY = ec.generate_private_key(ec.SECP256R1())
@@ -71,6 +72,11 @@ for label, extensions in (("without", plain), ("with", named)):
         print(f"{label} subjectAltName: verified")
     except VerificationError as error:
         print(f"{label} subjectAltName: {error}")
+    if label == "without":
+        own = ExtensionPolicy.webpki_defaults_ee().may_be_present(x509.SubjectAlternativeName, Criticality.AGNOSTIC, None)
+        policy = PolicyBuilder().extension_policies(ca_policy=ExtensionPolicy.webpki_defaults_ca(), ee_policy=own)
+        policy.store(Store([ca])).build_client_verifier().verify(client, [])
+        print(f"{label} subjectAltName, by a policy that allows that: verified")
 PY
 venv/bin/python verify.py | tee seen.txt
 openssl verify -purpose sslclient -CAfile ca.crt without.crt with.crt

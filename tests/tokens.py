@@ -66,9 +66,9 @@ def new_token(folder: pathlib.Path, label: str = "test") -> Iterator[Token]:
             os.environ[VARIABLE] = before
 
 
-def forget_library() -> None:
+def forget_library(path: str = LIBRARY) -> None:
     """Have the next use of the library in this process begin anew, as in a process of its own."""
-    if library := pkcs11._loaded.get(LIBRARY):
+    if library := pkcs11._loaded.get(path):
         library.finalize()
 
 

@@ -186,6 +186,8 @@ def _state(gate: dict[str, t.Any], before: float, after: float) -> HostState:
                 "crl",
                 "revoked",
                 "requests",
+                "without",
+                "http3",
                 "errors",
                 "unread",
             )

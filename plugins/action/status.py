@@ -68,7 +68,7 @@ class ActionModule(ActionBase):
         upkeep = document.upkeep_from(_read(os.path.join(folder, "upkeep.json")) or b"")
         report = _Report(status_of(plans, times.now(), settings, arguments["answers"], upkeep), folder)
         metrics_path = os.path.join(arguments["textfile_dir"] or folder, "mtls_status.prom")
-        changed = report.changed(metrics_path)
+        changed, warnings = report.changed(metrics_path), report.warnings(metrics_path)
         if not self._task.check_mode:
             report.write(metrics_path)
         return {
@@ -79,6 +79,7 @@ class ActionModule(ActionBase):
             "due": report.status.due,
             "summary": report.status.summary,
             "diff": report.diff(),
+            **({"warnings": warnings} if warnings else {}),
         }
 
 
@@ -98,6 +99,19 @@ class _Report:
         if self._old_moment is None:
             return True
         return any(_read(path) != content for path, content, _mode in self._contents(metrics_path, self._old_moment))
+
+    def warnings(self, metrics_path: str) -> list[str]:
+        """Return what is wrong with where the metrics go: another inventory's are there, which are replaced."""
+        other = metrics.written_by(_read(metrics_path) or b"")
+        if other is None or other == self._folder:
+            return []
+        if not os.path.exists(os.path.join(other, os.path.basename(self.document))):
+            return []
+        said = (
+            f"{metrics_path}: has the metrics of the status in {other}, which those of {self._folder} replace; give"
+            " each inventory an mtls_status_textfile_dir of its own, or remove the other status if it is an old one"
+        )
+        return [said]
 
     def write(self, metrics_path: str) -> None:
         """Write all files, also when only the time differs, so that a reader sees that they are current."""
@@ -120,7 +134,7 @@ class _Report:
         return [
             (self.page, page.render(self.status, moment, TEMPLATE_DIR), _FILE_MODE),
             (self.document, document.render(self.status, moment), _FILE_MODE),
-            (metrics_path, metrics.render(self.status, moment), _METRICS_MODE),
+            (metrics_path, metrics.render(self.status, moment, self._folder), _METRICS_MODE),
         ]
 
 

@@ -163,7 +163,19 @@ gate:
       elements: dict
       sample:
         - {when: "23/Nov/2026:18:33:01 +0000", status: 400, verify: "FAILED:certificate revoked", serial: 02,
-           probe: false}
+           probe: false, agent: curl/8.5.0}
+    without:
+      description:
+        - Who was refused last for sending no certificate, oldest first, without the collection's own requests.
+        - One request of each program at each address. C(agent) is what the program calls itself.
+      type: list
+      elements: dict
+      sample:
+        - {when: "23/Nov/2026:18:33:02 +0000", caller: 192.0.2.7, agent: "Mozilla/5.0"}
+    http3:
+      description: Whether a server block with the service's snippet also listens for HTTP/3; false without a snippet.
+      type: bool
+      sample: false
     errors:
       description: The last lines of the service's error log that are about TLS.
       type: list
@@ -221,6 +233,7 @@ def main() -> None:
             snippet = Snippet(options["service"], options["server_block"], server_names=options["server_names"])
             configuration = nginx_conf.load(options["conf_path"])
             found["included"] = snippets.is_included(configuration, snippet.path)
+            found["http3"] = snippets.listens_for_http3(configuration, snippet.path)
             found["snippet_gates"] = [gate._asdict() for gate in snippets.gates(configuration, [snippet])]
         running = binary is not None and nginx_process.Nginx(binary, options["conf_path"]).master() is not None
         return {"changed": False, "gate": {"clock": time.time(), "running": running, **found}}

@@ -260,6 +260,26 @@ def test_ours_a_bundle_without_the_issuing_authority(new_host, authority, family
     assert ask(host.port, tls=tls, client=family.strangers["the root's"]).let_in
 
 
+@pytest.mark.parametrize("snippet", [True, False], ids=["snippet", "block"])
+def test_ours_a_name_of_ours_that_another_authority_s_block_verifies(
+    new_host, authority, other_authority, tls, snippet
+):
+    """A server block of the host's own lacks a name that the inventory has: the first block of the socket verifies."""
+    host = new_host()
+    listen, root = "listen 127.0.0.1:@PORT@ ssl;", "root @FOLDER@/www;"
+    first = f"server {{ {listen} ssl_client_certificate own/other.crt; ssl_verify_client optional; {root} }}"
+    block = f"server {{ {listen} server_name nas.test; include snippets/mtls-nas.conf; {root} }}"
+    host.write("own/other.crt", other_authority.chain)
+    service = {"name": "nas", "server_names": ["nas.test", "old.test"]}
+    service |= {"snippet": True} if snippet else {"root": f"{host.folder}/www"}
+    host.ours([service], authority, neighbours={"first": first, **({"site": block} if snippet else {})})
+    host.start()
+    foreigner = other_authority.client("foreigner")
+    for name in ("nas.test", "old.test", "none.test", None):
+        assert not ask(host.port, tls=tls, client=foreigner, host="nas.test", sni=name).let_in, name
+    assert ask(host.port, tls=tls, client=authority.client("admin")).let_in
+
+
 def test_ours_both_certificates_of_a_renewed_root(new_host, authority, tmp_path, tls):
     """One key and one name: neither stands above the other, and clients of both are meant."""
     now = times.now()

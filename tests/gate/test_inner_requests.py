@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import pytest
 
+from . import pki
 from .client import ask, context
 from .upstream import path_of
 
@@ -141,6 +142,19 @@ def test_an_error_page_that_is_not_open_stays_closed(new_host, authority, people
         assert (answer.status, b"INNER" in answer.body) == (status, False)
     # Nor does who comes with plain http, or sends nonsense: nginx refuses that before it judges.
     assert b"INNER" not in ask(made.port, tls=tls, request="GET / HTTP/1.1\r\nHost: nas.test\r\nA b\r\n\r\n").body
+
+
+def test_a_public_error_page_is_for_our_own_expired_clients_too(new_host, authority, people, tmp_path, tls):
+    """nginx refuses them before it judges; the page that it then goes to is judged as one with a bad certificate."""
+    made = new_host()
+    (made.folder / "www" / "open" / "need.html").write_text("A CERTIFICATE IS NEEDED")
+    page = "/open/need.html; error_page 495 /open/need.html"
+    made.ours([SERVICE], authority, neighbours={"site": BLOCK % {"refused": page}})
+    made.start()
+    expired = pki.forged(tmp_path, people["admin"].certificate.subject, authority.issuer, begins=-2, ends=-1)
+    for path in ("/x", "/inner/page", "/open/need.html"):
+        answer = ask(made.port, path, tls=tls, client=expired)
+        assert (answer.status, answer.body) == (400, b"A CERTIFICATE IS NEEDED")
 
 
 def test_ours_judges_each_anew(new_host, authority, people, tls):

@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import time
 
 import pytest
 
-from .client import VERSIONS, ask
+from . import pki
+from .client import VERSIONS, ask, context
 
 # Mozilla's recommendation for years: a shared cache, and no tickets.
 CACHE = """
@@ -208,6 +210,38 @@ def test_ours_no_session_outlives_the_crl(ours, authority, lost):
         for kept in (None, session):
             answer = ask(host.port, tls=tls, client=lost, session=kept)
             assert not answer.let_in, answer
+
+
+def test_ours_a_session_does_not_hide_who_has_issued(ours, authority, tmp_path, tls):
+    """The first server block lets in whoever a CA below ours has issued, and keeps the session."""
+    below = pki.as_issuer(pki.forged(tmp_path, pki.subject("Below"), authority.issuer, ca=True))
+    stranger = pki.forged(tmp_path, pki.subject("admin"), below, sent_along=[below.certificate])
+    host = ours("cache", {"first": NEIGHBOUR}, crl=authority.crl + pki.crl_of(below)).start()
+    there = ask(host.port, tls=tls, client=stranger, host="first.test")
+    assert there.let_in
+    for name in ("nas.test", "files.test"):
+        for session in (None, there.session):
+            answer = ask(host.port, tls=tls, client=stranger, host=name, session=session)
+            assert not answer.let_in, answer
+        assert ask(host.port, tls=tls, client=authority.client("admin"), host=name).let_in
+
+
+def test_ours_no_open_connection_outlives_the_crl(ours, authority, lost, tls):
+    """What a request is told of the CRL is not kept for the next one of its connection."""
+    host = ours("nothing", crl=authority.short_crl(3)).start()
+    with (
+        socket.create_connection(("127.0.0.1", host.port), timeout=10) as raw,
+        context(tls, lost).wrap_socket(raw, server_hostname="nas.test") as connection,
+    ):
+        statuses = []
+        for wait in (0, 0, 3.2):
+            time.sleep(wait)
+            connection.sendall(b"HEAD /secret HTTP/1.1\r\nHost: nas.test\r\n\r\n")
+            head = b""
+            while b"\r\n\r\n" not in head:
+                head += connection.recv(65536)
+            statuses.append(int(head.split()[1]))
+    assert statuses == [200, 200, 400]
 
 
 def test_ours_a_session_of_another_authoritys_service_opens_nothing(ours, other_authority, tls):

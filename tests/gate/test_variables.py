@@ -34,7 +34,8 @@ WORDS = [
         "upstream",
         "host",
     ),
-    *("rev", "end", "alien", "bad", "state", "dn", "sn", "fp", "cert", "pem", "acme", "page", "plain-path", "one-host"),
+    *("rev", "end", "alien", "told", "bad", "state", "dn", "sn", "fp", "cert", "pem", "acme", "page", "plain-path"),
+    *("one-host", "unsaid"),
     *("allowed", "public", "anyway", "revoked", "crl-ended", "foreign", "outdated", "verify", "serial", "fingerprint"),
     *("nas", "plain", "one", "crl", "upgrade", "connection", "preflight"),
 ]

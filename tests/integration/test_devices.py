@@ -10,6 +10,7 @@ import os
 import pathlib
 import plistlib
 import re
+import shlex
 import shutil
 import subprocess
 
@@ -194,6 +195,18 @@ def test_the_commands_on_the_page_work(site, upstream, tmp_path):
         answer = run("sh", "-ec", commands, cwd=handed_out, input=password, start_new_session=True)
         assert '"path": "/"' in answer
     assert os.stat(tmp_path / f"of {client}" / f"{client}.pem").st_mode & 0o777 == 0o600
+
+    # Chromium's certificates are in .local/share on a new account, and in .pki as soon as that is there.
+    (commands,) = re.findall(r"<pre>(db=.*?)</pre>", page(site, client), re.S)
+    install = (
+        f"{html.unescape(commands)} -w {shlex.quote(str(site.pki / 'clients' / client / f'{client}.p12.password'))}"
+    )
+    for folder in (".local/share/pki/nssdb", ".pki/nssdb"):
+        database = f"sql:{tmp_path / folder}"
+        (tmp_path / folder).mkdir(parents=True)
+        run("certutil", "-d", database, "-N", "--empty-password")
+        run("sh", "-euc", install, cwd=tmp_path / f"of {client}", env={**os.environ, "HOME": str(tmp_path)})
+        assert client in run("certutil", "-d", database, "-K")
 
 
 def test_keys_in_the_p12_only_and_a_signed_profile(site, upstream, tmp_path):

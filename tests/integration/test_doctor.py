@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from datetime import timedelta
 
 import pytest
@@ -114,6 +115,19 @@ def test_let_in_or_not_on_the_list(nas):
         "Client 'phone' is let in to the service nas on nas, as the inventory wants it. A request with its own"
         " certificate got 204, and nginx logged: a good certificate."
     )
+
+    # Its program came without it, and then with it.
+    address = f"https://nas.lan:{nas.port}/"
+    curl = ["curl", "--silent", "--cacert", nas.pki / "ca.crt", "--resolve", f"nas.lan:{nas.port}:127.0.0.1", address]
+    with_certificate = [*curl, "--cert", nas.identity("phone")[0], "--key", nas.identity("phone")[1]]
+    assert "A certificate is needed here" in subprocess.run(curl, check=True, capture_output=True, text=True).stdout
+    said = doctor(nas, "phone")
+    assert said.well
+    assert "However, curl at 127.0.0.1 came without a certificate on " in said.text
+    assert "Remedy: if that is this client: give it --cert and --key." in said.text
+    time.sleep(1.1)  # log lines have whole seconds
+    subprocess.run(with_certificate, check=True, capture_output=True)
+    assert "without a certificate" not in doctor(nas, "phone").text
 
     said = doctor(nas, "guest")
     assert said.well  # kept out, as the inventory wants it

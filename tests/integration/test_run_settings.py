@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
+import sys
 
 import pytest
 
@@ -41,6 +43,23 @@ def guarded(site, upstream):
 
 def test_every_playbook_is_here():
     assert PLAYBOOKS.keys() == ASKING.keys()
+
+
+def test_where_pipelining_is_set(tmp_path):
+    """Under [defaults] every connection heeds it; under [ssh_connection] the local one writes module files."""
+    put, python = {}, f"ansible_python_interpreter={sys.executable}"
+    for section in ("defaults", "ssh_connection"):
+        (tmp_path / "ansible.cfg").write_text(f"[{section}]\npipelining = True\n")
+        done = subprocess.run(
+            ["ansible", "-i", "localhost,", "-c", "local", "-e", python, "-m", "ansible.builtin.ping", "-vvv", "all"],
+            env={**os.environ, "ANSIBLE_CONFIG": str(tmp_path / "ansible.cfg")},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=True,
+        )
+        put[section] = " PUT " in done.stdout
+    assert put == {"defaults": False, "ssh_connection": True}
 
 
 @pytest.fixture

@@ -26,8 +26,8 @@ from ansible_collections.mtls.nginx.plugins.module_utils.host import logrotate
 # As the service template's log_format writes it. nginx escapes quotes, backslashes and control characters in what
 # callers send (ngx_http_log_escape), so no caller can forge the end of a field.
 _LINE = re.compile(
-    rb'\S+ - [^"]* \[(?P<when>[^\]"]{20,26})\] "(?P<request>[^"]*)" (?P<status>\d{3}) \d+ "[^"]*" "(?P<agent>[^"]*)"'
-    rb' sni="[^"]*" verify="(?P<verify>[^"]*)" dn="(?P<dn>[^"]*)" serial=(?P<serial>[0-9A-F]+|-)'
+    rb'(?P<caller>\S+) - [^"]* \[(?P<when>[^\]"]{20,26})\] "(?P<request>[^"]*)" (?P<status>\d{3}) \d+ "[^"]*"'
+    rb' "(?P<agent>[^"]*)" sni="[^"]*" verify="(?P<verify>[^"]*)" dn="(?P<dn>[^"]*)" serial=(?P<serial>[0-9A-F]+|-)'
 )
 # Of what is offered at /.mtls/ (roles/server/templates/renewal.j2).
 _FETCHED = re.compile(rb"GET /\.mtls/renewal\.(?:p12|mobileconfig|pem) HTTP/[0-9.]+")
@@ -40,7 +40,8 @@ class LoggedRequest:
     """A line of an access log.
 
     ``dn`` is as logged, ``serial`` is "-" without a certificate. ``probe``: the collection's own probe made the
-    request. ``fetched``: it was answered with the client's next certificate.
+    request. ``fetched``: it was answered with the client's next certificate. ``caller`` is the address it came from,
+    ``agent`` what the caller calls itself.
     """
 
     when: str
@@ -50,6 +51,8 @@ class LoggedRequest:
     dn: str
     serial: str
     fetched: bool = False
+    caller: str = ""
+    agent: str = ""
 
     @property
     def moment(self) -> int | None:
@@ -86,6 +89,8 @@ def parse(line: bytes) -> LoggedRequest | None:
         dn=match["dn"].decode("utf-8", "replace"),
         serial=match["serial"].decode("ascii"),
         fetched=match["status"] == b"200" and _FETCHED.fullmatch(match["request"]) is not None,
+        caller=match["caller"].decode("utf-8", "replace"),
+        agent=match["agent"].decode("utf-8", "replace"),
     )
 
 

@@ -27,12 +27,13 @@ def ended(end: datetime) -> str:
 def since(moment: datetime) -> str:
     """Return a regular expression for values of ``$msec`` (``1796310000.123``) that are at ``moment`` or later.
 
-    nginx compares no numbers, so this goes through the digits: the same beginning and then a greater digit.
+    nginx compares no numbers, so this goes through the digits: the same beginning and then a greater digit. Each digit
+    is looked at once, because this is asked for each request.
     """
     digits = str(int(moment.timestamp()))
-    later = [
-        f"{digits[:place]}[{int(digit) + 1}-9]\\d{{{len(digits) - place - 1}}}"
-        for place, digit in enumerate(digits)
-        if digit != "9"
-    ]
-    return rf"^(?:{'|'.join([digits, *later])}|\d{{{len(digits) + 1},}})\."
+    later = ""
+    for place, digit in enumerate(reversed(digits)):
+        later = digit + later
+        if digit != "9":
+            later = f"(?:[{int(digit) + 1}-9]\\d{{{place}}}|{later})"
+    return rf"^(?:{later}|\d{{{len(digits) + 1},}})\."

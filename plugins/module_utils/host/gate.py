@@ -29,6 +29,8 @@ from ansible_collections.mtls.nginx.plugins.module_utils.host import (
 _TAIL = 1 << 20  # bytes of each log that are looked at, the last ones
 _MOST_REQUESTS = 10
 _MOST_ERRORS = 5
+_MOST_WITHOUT = 10
+_LONGEST_AGENT = 200  # characters
 # nginx's own words in an error log are before the first quote and before `, client: `: the rest is the caller's.
 _ABOUT_TLS = re.compile(
     rb'\d{4}/\d\d/\d\d \d\d:\d\d:\d\d \[[a-z]+\] \d+#\d+: (?:(?!, client: )[^"])*(?:SSL|certificate)'
@@ -52,10 +54,12 @@ class Gate:
 def state(gate: Gate, serial: str, dn: str) -> dict[str, t.Any]:
     """Return what the files say and the client's last requests, in the words of the module ``nginx_gate``."""
     crl = files.read_if_there(gate.crl)
+    requests, without = _requests(gate, serial, dn)
     return {
         "configured": os.path.exists(gate.server_block),
         "included": None,
         "snippet_gates": [],
+        "http3": False,
         "allow": _allow(gate),
         "certificate": _certificate(gate),
         "ca": _digest(files.read_if_there(gate.ca)),
@@ -63,7 +67,8 @@ def state(gate: Gate, serial: str, dn: str) -> dict[str, t.Any]:
         "crl_begin": end_dates.latest_begin(crl or b""),
         "crl_end": end_dates.earliest_end(crl or b""),
         "revoked": bool(serial) and f"\n{serial} 1;\n".encode() in b"\n" + (files.read_if_there(gate.revoked) or b""),
-        "requests": _requests(gate, serial, dn),
+        "requests": requests,
+        "without": without,
         "errors": _errors(gate),
         "unread": _unread(gate),
     }
@@ -83,24 +88,35 @@ def _allow(gate: Gate) -> dict[str, t.Any] | None:
     return None
 
 
-def _requests(gate: Gate, serial: str, dn: str) -> list[dict[str, t.Any]]:
-    """Return the last requests with this certificate, or with one of the same subject, oldest first."""
+def _requests(gate: Gate, serial: str, dn: str) -> tuple[list[dict[str, t.Any]], list[dict[str, t.Any]]]:
+    """Return the last requests with this certificate or one of the same subject, and who came last without any.
+
+    Both oldest first; of those without, the last request of each program at each address.
+    """
     logged = _as_logged(dn).lower()
-    found = []
+    found: list[dict[str, t.Any]] = []
+    without: dict[tuple[str, str], dict[str, t.Any]] = {}
     for line in _log_lines(gate, "access"):
         request = access_log.parse(line)
-        if request is None or (request.serial != serial and (not logged or request.dn.lower() != logged)):
+        if request is None:
             continue
-        found.append(
-            {
-                "when": request.when,
-                "status": request.status,
-                "verify": request.verify,
-                "serial": request.serial,
-                "probe": request.probe,
-            }
-        )
-    return found[-_MOST_REQUESTS:]
+        agent = one_line(request.agent)[:_LONGEST_AGENT]
+        if request.serial == serial or (logged and request.dn.lower() == logged):
+            found.append(
+                {
+                    "when": request.when,
+                    "status": request.status,
+                    "verify": request.verify,
+                    "serial": request.serial,
+                    "probe": request.probe,
+                    "agent": agent,
+                }
+            )
+        elif (request.verify, request.status) == ("NONE", 400) and not request.probe:
+            caller = one_line(request.caller)[:_LONGEST_AGENT]
+            without.pop((caller, agent), None)  # to the end
+            without[caller, agent] = {"when": request.when, "caller": caller, "agent": agent}
+    return found[-_MOST_REQUESTS:], list(without.values())[-_MOST_WITHOUT:]
 
 
 def _errors(gate: Gate) -> list[str]:

@@ -55,6 +55,18 @@ def is_included(configuration: Configuration, path: str) -> bool:
     return bool(_places(configuration, _server_blocks(configuration), path))
 
 
+def listens_for_http3(configuration: Configuration, path: str) -> bool:
+    """Tell whether a server block that includes a snippet has a ``listen`` with ``quic``.
+
+    Browsers send an empty certificate there, and do not try again over TCP (nginx/nginx#817).
+    """
+    return any(
+        statement.directive.name == "listen" and "quic" in statement.directive.values[1:]
+        for _before, block in _places(configuration, _server_blocks(configuration), path)
+        for statement in block
+    )
+
+
 def _server_blocks(configuration: Configuration) -> list[list[Statement]]:
     """Return what stands directly in each server block, in nginx's order, includes followed."""
     blocks: dict[int, list[Statement]] = {}

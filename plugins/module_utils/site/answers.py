@@ -406,10 +406,22 @@ NGINX_GATE = Fields(
                             "verify": Message(most=200),
                             "serial": Text(f"-|{_SERIAL}"),
                             "probe": Flag(),
+                            "agent": Message(most=400),
                         }
                     ),
                     most=100,
                 ),
+                "without": Each(
+                    Fields(
+                        {
+                            "when": Text(r"[\w/: +-]{20,26}"),
+                            "caller": Message(most=100),
+                            "agent": Message(most=400),
+                        }
+                    ),
+                    most=100,
+                ),
+                "http3": Flag(),
                 "errors": Each(Message(), most=100),
                 "unread": Each(Text(), most=100),
             }

@@ -21,11 +21,13 @@ from ansible_collections.mtls.nginx.plugins.module_utils.common.names import nea
 from ansible_collections.mtls.nginx.plugins.module_utils.host.access_log import LoggedRequest
 from ansible_collections.mtls.nginx.plugins.module_utils.site import pages, verify_errors
 from ansible_collections.mtls.nginx.plugins.module_utils.site.allow_lists import AllowList
+from ansible_collections.mtls.nginx.plugins.module_utils.site.caller_programs import program
 from ansible_collections.mtls.nginx.plugins.module_utils.site.verify_errors import Remedy
 
 _RESTORE = "restore that directory, or correct mtls_ca_dir"
 
 _LONGEST_QUOTE = 300
+_NEEDED = "A certificate is needed here"  # the title of site/error_pages.py
 _WHY_STILL_IN = frozenset({"revoked", "not_rolled_out"})
 
 
@@ -103,7 +105,8 @@ class AuthorityRecord:
 class HostState:
     """What the host's files and logs say; see the module ``nginx_gate``. ``offset`` is its clock less ours.
 
-    ``included`` is whether a snippet stands in a server block, None for a server block of ours.
+    ``included`` is whether a snippet stands in a server block, None for a server block of ours; ``http3``, whether one
+    with it listens for HTTP/3. ``without`` is who was refused for sending no certificate.
     """
 
     offset: timedelta = timedelta()
@@ -117,6 +120,8 @@ class HostState:
     crl_end: datetime | None = None
     revoked: bool = False
     requests: Sequence[Mapping[str, t.Any]] = ()
+    without: Sequence[Mapping[str, t.Any]] = ()
+    http3: bool = False
     errors: Sequence[str] = ()
     unread: Sequence[str] = ()
 
@@ -203,7 +208,7 @@ class Diagnosis:
 def diagnose(intent: Intent, record: AuthorityRecord, reality: Reality) -> Diagnosis:
     """Hold the three against each other."""
     case = _Case(intent, record, reality)
-    findings = case.with_log(list(case.findings()))
+    findings = case.with_callers(case.with_log(list(case.findings())))
     let_in = case.let_in(findings)
     alarming = bool(let_in) and case.must_not
     if alarming:
@@ -333,6 +338,7 @@ class _Case:
             self._not_recorded,
             self._former_certificate,
             self._old_crl,
+            self._http3,
             self._host_unknown,
             self._unread_logs,
         ):
@@ -503,7 +509,8 @@ class _Case:
         else:
             text = (
                 f"{self.it} was issued by {certificate.issuer}, and {self.where} takes those of"
-                f" {self.record.authority} only"
+                f" {self.record.authority} only; browsers, Java, wget and many Go programs do not even send such a"
+                f" certificate, and read '{_NEEDED}'"
             )
         if self.record.issues:
             return Cause("other_authority", text, f"use a certificate of {self.record.path}: see clients/ there")
@@ -550,7 +557,10 @@ class _Case:
             return None
         bad = self._is_bad((certificate.not_before, certificate.not_after))
         if bad == _EXPIRED:
-            text = f"{self.it} expired on {_date(certificate.not_after)}"
+            text = (
+                f"{self.it} expired on {_date(certificate.not_after)}; browsers and Java from 26 on no longer offer it,"
+                f" and read '{_NEEDED}', while other programs send it"
+            )
             return Cause("expired", text, self._replace())
         if bad == _EARLY:
             text = f"{self.it} is valid from {_date(certificate.not_before)} on only"
@@ -677,6 +687,54 @@ class _Case:
         text = f"whether it came lately is not known, because {', '.join(self.host.unread)} could not be read"
         return Cause("log_unread", text, "decompress it there, and have logrotate use gzip", keeps_out=False)
 
+    def _http3(self) -> Cause | None:
+        if not self.host or not self.host.http3:
+            return None
+        text = (
+            f"a server block with the snippet of {self.where} also listens for HTTP/3, over which browsers send an"
+            f" empty certificate: they read '{_NEEDED}', and do not fall back"
+        )
+        remedy = "take `listen … quic` and the Alt-Svc header out of that server block, and reload nginx"
+        return Cause("http3", text, remedy, keeps_out=False)
+
+    # What programs did, as far as nginx has logged it
+
+    def with_callers(self, findings: list[Cause]) -> list[Cause]:
+        """Return the findings with what the client's program seems to have done."""
+        own = [request for request in self._own_requests() if not request["probe"]]
+        last = own[-1] if own else None
+        answer = self.reality.answer
+        is_in = self.reality.as_client and answer is not None and answer.status == probe.LET_IN
+        found = [None if is_in else self._reports_success(last)]
+        if self.certificate and self.certificate.serial and not any(finding.keeps_out for finding in findings):
+            found.append(self._sends_none(last))
+        return findings + [each for each in found if each]
+
+    @staticmethod
+    def _reports_success(last: Mapping[str, t.Any] | None) -> Cause | None:
+        """Look for a client that was refused, by a program that ends with exit status 0 all the same."""
+        if last is None or last["status"] not in (probe.NO_OR_BAD_CERTIFICATE, probe.NOT_ON_THE_LIST):
+            return None
+        known = program(last["agent"])
+        if known.succeeds is None:
+            return None
+        text = f"{known.name} was refused with it on {last['when']} ({last['status']}), and ends with exit status 0"
+        return Cause("reports_success", text, f"what makes {known.name} fail then: {known.succeeds}", keeps_out=False)
+
+    def _sends_none(self, last: Mapping[str, t.Any] | None) -> Cause | None:
+        """Look for a program that came without a certificate after the client last came with its own."""
+        since = _logged_at(last) if last else None
+        came = [each for each in (self.host.without if self.host else ()) if (_logged_at(each) or 0) > (since or 0)]
+        if not came:
+            return None
+        latest = came[-1]
+        known = program(one_line(latest["agent"]))
+        text = f"{known.name} at {latest['caller']} came without a certificate on {latest['when']} and got 400"
+        others = {program(one_line(each["agent"])).name for each in came} - {known.name}
+        if others:
+            text += f", and before that {first_few(sorted(others), 3)}"
+        return Cause("sends_none", text, f"if that is this client: {known.remedy}", keeps_out=False)
+
     # What nginx itself has logged
 
     def with_log(self, findings: list[Cause]) -> list[Cause]:
@@ -716,7 +774,7 @@ class _Case:
         words = verify_errors.words_of(own[-1]["verify"]) if own else None
         if words is None:
             return None
-        seconds = LoggedRequest(dn="", **own[-1]).moment
+        seconds = _logged_at(own[-1])
         error = verify_errors.explain(words)
         since = [certificate.not_before, self.host.crl_begin if error and error.by_crl else None]
         if seconds is not None:
@@ -820,6 +878,11 @@ class _Case:
         )
         logged = f", and nginx logged: {_verified(said['verify'])}" if said else ""
         return f"A request with its own certificate got {answer.status}{logged}."
+
+
+def _logged_at(request: Mapping[str, t.Any]) -> int | None:
+    """Return when a request was logged, in seconds since 1970, or None for an invalid date."""
+    return LoggedRequest(request["when"], 0, False, "", "", "").moment
 
 
 _Span = tuple[t.Optional[datetime], t.Optional[datetime]]

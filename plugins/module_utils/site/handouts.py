@@ -24,9 +24,9 @@ except ImportError:  # only on targets, where nothing is rendered
     pass
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.access import read_authority
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import subjects
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import keys, subjects
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.chains import read_certificates
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.layout import Layout
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.layout import ClientFiles, Layout
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.register import Register
 from ansible_collections.mtls.nginx.plugins.module_utils.common import files, times
 from ansible_collections.mtls.nginx.plugins.module_utils.common.batch import Batch
@@ -127,8 +127,8 @@ class Template:
     def _unusable(self, error: Exception) -> MtlsError:
         return MtlsError(f"{self._path}: cannot be used as template of the handouts: {error}")
 
-    def render(self, page: Page, authority: str) -> bytes:
-        """Return the page.
+    def render(self, page: Page, authority: str, key_type: str | None) -> bytes:
+        """Return the page; ``key_type`` as in ``mtls_clients``, None for any other.
 
         :raises MtlsError: the template asks for what is not there, or breaks otherwise.
         """
@@ -147,6 +147,7 @@ class Template:
                 p12="p12" in holder.files,
                 mobileconfig="mobileconfig" in holder.files,
                 csr="csr" in holder.files,
+                key_type=key_type,
                 pem="pem" in holder.files,
                 curl_target=f"--cacert ca.crt {link}" if service and service.private_ca else link,
                 p12_argument=_argument(f"{name}.p12"),
@@ -243,9 +244,13 @@ class Handouts:
 
         Return whether it differs, whether there was one, and what to remember.
         """
-        path, content = self._page_path(page.holder.name), self._template.render(page, self._authority or "")
+        path = self._page_path(page.holder.name)
         if not os.path.isdir(os.path.dirname(path)):  # of a client that is not in the inventory any more
             return False, False, None
+        key_type = self._key_type(page.holder.name)
+        if key_type is None and batch is None:  # the certificate itself would be put back first
+            return False, True, None
+        content = self._template.render(page, self._authority or "", key_type)
         try:
             with open(path, "rb") as stream:
                 before = stream.read()
@@ -253,6 +258,16 @@ class Handouts:
             before = None
         written = batch.write(path, content, 0o644) if before != content and batch is not None else None
         return before != content, before is not None, self._stamp(page, written)
+
+    def _key_type(self, name: str) -> str | None:
+        """Return what kind of key a client has, None where its certificate is missing.
+
+        With another key it has another certificate, and date, and page.
+        """
+        certificate = ClientFiles.of(self._layout.clients, name).certificate
+        if not os.path.exists(certificate):
+            return None
+        return keys.key_type(read_certificates(certificate)[0].public_key())
 
     def _page_path(self, name: str) -> str:
         return os.path.join(self._layout.clients, name, f"{name}.html")

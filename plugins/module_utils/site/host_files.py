@@ -45,6 +45,8 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.host_view import (
     ServiceView,
     crl_listens,
     hash_sizes,
+    host_keys,
+    sees_to_issuers,
     share_a_name,
     views_of,
 )
@@ -193,7 +195,11 @@ def host_files(
             "path": host_paths.maps_path(host.conf_dir),
             "content": jinja.get_template("mtls.conf.j2").render(
                 services=views,
-                trusts=[(trust, bundles[name].issuers) for name, trust in trusts.items()],
+                trusts=[
+                    (trust, bundles[name].issuers, sees_to_issuers(bundles[name], name, present))
+                    for name, trust in trusts.items()
+                ],
+                host_keys=host_keys(host, views, bundles.values()),
                 plain=plain_paths,
                 crl_server=host.crl_server,
                 crl_listens=crl_listens(host, present),

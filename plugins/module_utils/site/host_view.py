@@ -40,7 +40,8 @@ _DEFAULT_VARIABLES = 1024  # variables_hash_max_size
 
 # How many variables there are of each, at most; see ``Service.variable``.
 _MOST_OF_A_SERVICE = 13
-_MOST_OF_AN_AUTHORITY = 11
+_MOST_OF_AN_AUTHORITY = 12
+_MOST_HOST_KEYS = 100
 
 
 @dataclass(frozen=True)
@@ -124,9 +125,26 @@ class Bundle:
         return cls(chain, list(dict.fromkeys(nginx_dn(ca.subject) for ca in chains.issuing(chain))))
 
     @property
+    def direct(self) -> bool:
+        """Whether each CA is a root, and clients are its own: none of a CA below counts."""
+        return all(chains.was_issued_by(ca, ca) for ca in self.chain)
+
+    @property
     def depth(self) -> int:
-        """How many CAs there may be above a certificate, for ``ssl_verify_depth``; nginx's default is 1."""
-        return max(len(self.chain) - 1, 1)
+        """How many CAs there may be between a certificate and a root, for ``ssl_verify_depth``.
+
+        Of a root that is no CA's of ours it is one at least, as is nginx's default.
+        """
+        return 0 if self.direct else max(len(self.chain) - 1, 1)
+
+
+def sees_to_issuers(bundle: Bundle, trust: str, present: Sequence[Service]) -> bool:
+    """Tell whether nginx has made sure of a certificate's issuer where one of our server blocks has verified it.
+
+    A block of the host's own may lack a server name that the inventory has. nginx verifies such a connection by another
+    server block, maybe with another CA, and may then pass on requests of that connection to the block with the snippet.
+    """
+    return bundle.direct and not any(service.snippet for service in present if service.trust == trust)
 
 
 @dataclass(frozen=True)
@@ -552,6 +570,19 @@ def _map_keys(views: Sequence[ServiceView], bundles: Collection[Bundle]) -> list
     keys += [dn for bundle in bundles for dn in bundle.issuers]
     keys += [client.key for view in views for client in view.clients]
     return [*keys, *(name for view in views if view.redirect_http for name in view.homes)]
+
+
+def host_keys(host: NginxHost, views: Sequence[ServiceView], bundles: Collection[Bundle]) -> list[str]:
+    """Return keys for ``"$host $http_host"``: what clients that name a service send, each once as maps compare them.
+
+    They only save an expression. So none needs larger buckets than nginx has anyway, and there are no more than nginx
+    finds a table for in which each has a bucket of its own: otherwise it warns.
+    """
+    own, bucket = host.directives.get("map_hash_bucket_size"), _bucket_size(_map_keys(views, bundles))
+    bucket = int(own) if own and own.isdigit() else max(bucket, _DEFAULT_BUCKET)
+    names = [(name.lower(), view.port_suffix) for view in views for name in view.server_names if "*" not in name]
+    keys = dict.fromkeys(f"{name} {name}{port}" for name, port in names)
+    return [key for key in keys if _bucket_size([key]) <= bucket][:_MOST_HOST_KEYS]
 
 
 def _bucket_size(keys: Sequence[str]) -> int:

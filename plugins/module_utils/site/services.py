@@ -208,9 +208,9 @@ class Service:
         """Prefix of the service's nginx variables.
 
         The last word of each variable tells what it is of: a service's are sni, zone, list, open, any, net, near, now,
-        outer, gate, home, upstream and acme, an authority's (``TrustPaths.variable``) rev, end, alien, bad, state, dn,
-        sn, fp, cert, next and offer. No other variable of ours ends in one of these, so that no two have one name,
-        whatever anything is called.
+        outer, gate, home, upstream and acme, an authority's (``TrustPaths.variable``) rev, end, alien, told, bad,
+        state, dn, sn, fp, cert, next and offer. No other variable of ours ends in one of these, so that no two have one
+        name, whatever anything is called.
         """
         return "mtls_" + self.name.replace("-", "_")
 

@@ -430,6 +430,11 @@ def read_csr(path: str, owner: str) -> x509.CertificateSigningRequest:
     except FileNotFoundError as error:
         raise MtlsError(f"{what}: there is no such file on the controller; check the path") from error
     except ValueError as error:
+        if "PrintableString" in str(error):  # it says where in the request it stopped
+            raise MtlsError(
+                f"{what}: its subject is a PrintableString with a character that such a text cannot have, like _ or @"
+                " (X.680, 41.4); make it with UTF8String, in openssl's configuration string_mask = utf8only"
+            ) from error
         raise MtlsError(f"{what}: is not a certificate signing request in PEM; make it anew") from error
     except Exception as error:
         if type(error).__name__ not in ("UnsupportedAlgorithm", "InvalidSignature"):

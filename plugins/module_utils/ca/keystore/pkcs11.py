@@ -34,6 +34,7 @@ except ImportError:  # reported by TokenKey; only those who have a token need it
     _AT_HAND = False
 else:
     _AT_HAND = True
+    _SIGN_ONLY = MechanismFlag.SIGN | MechanismFlag.VERIFY
 
 if TYPE_CHECKING:
     TokenPublicKey = Union[rsa.RSAPublicKey, ec.EllipticCurvePublicKey]
@@ -81,29 +82,49 @@ class TokenKey:
     def create(self, kind: keys.KeyKind) -> keys.PrivateKey:
         """Make a key pair in the token, of which the private half is sensitive and cannot be extracted.
 
-        To be called after ``exists``, which logs in.
+        It may only sign. Where the token makes no such pair (tpm2-pkcs11, whose TPM keys decrypt as well), it may
+        decrypt too, and a warning says so. To be called after ``exists``, which logs in.
         """
+        try:
+            self._generate(kind, _SIGN_ONLY)
+        except pkcs11.PKCS11Error:
+            try:
+                self._generate(kind, _SIGN_ONLY | MechanismFlag.ENCRYPT | MechanismFlag.DECRYPT)
+            except pkcs11.PKCS11Error as error:
+                raise MtlsError(
+                    f"{self.where}: the token does not make this key pair ({_said(error)}); {self._can_make()}; choose "
+                    "with mtls_ca_key_type and mtls_ca_key_size, or make a pair with the token's own tools, under "
+                    "this label"
+                ) from error
+            self.warnings.append(f"{self.where}: may decrypt too, because the token makes no key that only signs")
+        del self.__dict__["_private"]
+        return self.load()
+
+    def _generate(self, kind: keys.KeyKind, capabilities: MechanismFlag) -> None:
         where = {
             "label": self._key_label,
             "id": secrets.token_bytes(8),
             "store": True,
-            "capabilities": MechanismFlag.SIGN | MechanismFlag.VERIFY,
+            "capabilities": capabilities,
             "private_template": {Attribute.SENSITIVE: True, Attribute.EXTRACTABLE: False},
         }
-        try:
-            with self._token.open(rw=True) as session:  # the login counts for all sessions of a process
-                if kind.type == "rsa":
-                    session.generate_keypair(KeyType.RSA, kind.size, **where)
-                else:
-                    curve = {Attribute.EC_PARAMS: encode_named_curve_parameters(_CURVES[kind.curve])}
-                    session.create_domain_parameters(KeyType.EC, curve, local=True).generate_keypair(**where)
-        except pkcs11.PKCS11Error as error:
-            raise MtlsError(
-                f"{self.where}: the token does not make a key pair ({_said(error)}); choose a key that it can make "
-                "with mtls_ca_key_type, or make one with its own tools"
-            ) from error
-        del self.__dict__["_private"]
-        return self.load()
+        with self._token.open(rw=True) as session:  # the login counts for all sessions of a process
+            if kind.type == "rsa":
+                session.generate_keypair(KeyType.RSA, kind.size, **where)
+            else:
+                curve = {Attribute.EC_PARAMS: encode_named_curve_parameters(_CURVES[kind.curve])}
+                session.create_domain_parameters(KeyType.EC, curve, local=True).generate_keypair(**where)
+
+    def _can_make(self) -> str:
+        """Return what the token says of the keys that it makes (PKCS#11 v2.40, CK_MECHANISM_INFO)."""
+        makes = []
+        for name, mechanism in (("RSA", Mechanism.RSA_PKCS_KEY_PAIR_GEN), ("ECDSA", Mechanism.EC_KEY_PAIR_GEN)):
+            try:
+                of = self._token.slot.get_mechanism_info(mechanism)
+            except pkcs11.PKCS11Error:  # it makes none
+                continue
+            makes.append(f"{name} of {of.min_key_length} to {of.max_key_length} bits")
+        return f"it says that it makes {' and '.join(makes)}" if makes else "it says that it makes none"
 
     def load(self) -> keys.PrivateKey:
         """Return what signs with the key, after a first signature to see that it does.

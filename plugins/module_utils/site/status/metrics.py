@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import one_line
 from ansible_collections.mtls.nginx.plugins.module_utils.site.status.model import (
     ACT_NOW,
     ACT_SOON,
@@ -32,14 +33,27 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.status.model impor
 Sample = tuple[dict[str, str], int]
 
 
-def render(status: Status, generated: datetime) -> bytes:
-    """Return the file's content. Metrics that have no sample are left out."""
-    lines: list[str] = []
+_WRITTEN_BY = b"# Written by mtls.nginx with the status in "
+
+
+def render(status: Status, generated: datetime, folder: str) -> bytes:
+    """Return the file's content. Metrics that have no sample are left out.
+
+    A comment names the ``folder`` of the status that it is part of: a textfile collector's folder may be another one,
+    and shared.
+    """
+    lines = [_WRITTEN_BY.decode() + one_line(folder)]
     for name, text, samples in _metrics(status, generated):
         series = [f"{name}{_labels(labels)} {value}" for labels, value in samples]
         if series:
             lines += [f"# HELP {name} {text}", f"# TYPE {name} gauge", *series]
     return "".join(f"{line}\n" for line in lines).encode("utf-8", "replace")
+
+
+def written_by(content: bytes) -> str | None:
+    """Return the folder of the status that such a file is part of, None where it does not say so."""
+    first = content.partition(b"\n")[0]
+    return first[len(_WRITTEN_BY) :].decode("utf-8", "replace") if first.startswith(_WRITTEN_BY) else None
 
 
 def _metrics(status: Status, generated: datetime) -> Iterable[tuple[str, str, Iterable[Sample]]]:

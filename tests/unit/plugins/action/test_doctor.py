@@ -25,6 +25,8 @@ GATE = {
     "crl_end": None,
     "revoked": False,
     "requests": [],
+    "without": [],
+    "http3": False,
     "errors": [],
     "unread": [],
 }

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 from ansible.errors import AnsibleActionFail
@@ -58,6 +59,27 @@ def test_metrics_can_go_where_the_node_exporter_looks(controller, tmp_path):
     done = controller.run("status", textfile_dir=str(tmp_path / "collector"))
     assert done["metrics"] == str(tmp_path / "collector" / "mtls_status.prom")
     assert (tmp_path / "collector" / "mtls_status.prom").exists()
+
+
+def test_two_inventories_with_one_folder_for_their_metrics_are_told(controller, tmp_path, pki):
+    """Each run would replace what the other one wrote, and an alert would see half."""
+    collector = tmp_path / "collector"
+    collector.mkdir()
+    other = Controller(tmp_path / "other", {"web": {"mtls_services": [WEB], "mtls_ca_dir": str(pki.path)}})
+    mine, yours = (tmp_path / name / "status" for name in ("site", "other"))
+
+    def warned(who, check=False):
+        return who.run("status", check=check, textfile_dir=str(collector)).get("warnings")
+
+    assert [warned(controller), warned(controller)] == [None, None]
+    for check in (True, False):
+        (said,) = warned(other, check)
+        assert said.startswith(
+            f"{collector}/mtls_status.prom: has the metrics of the status in {mine}, which those of {yours} replace;"
+        )
+    assert f"the status in {yours}, which" in warned(controller)[0]
+    shutil.rmtree(mine)  # moved, or another job's folder that is gone
+    assert warned(other) is None
 
 
 @pytest.mark.parametrize(

@@ -122,6 +122,28 @@ def test_the_last_requests_of_a_client(host, tmp_path):
     ]
 
 
+def test_who_came_without_a_certificate(host, tmp_path):
+    log = tmp_path / "log" / "mtls-my-nas.access.log"
+    log.write_text(
+        line(1, "-", "-", "NONE", 400, agent="curl/8.5.0")
+        + line(2, "-", "-", "NONE", 400)
+        + line(3, "-", "-", "NONE", 400, agent="curl/8.5.0")
+        + line(4, "-", "-", "NONE", 200, agent="on a public path")
+        + line(5, "-", "-", "NONE", 400, agent="mtls.nginx-probe")
+        + line(6, "0A", LOGGED, "FAILED:certificate revoked", 400)
+    )
+    found = look(tmp_path, host["my-nas"], "0A")
+    assert found["without"] == [
+        {"when": "23/Nov/2026:10:00:02 +0000", "caller": "192.0.2.1", "agent": "Firefox"},
+        {"when": "23/Nov/2026:10:00:03 +0000", "caller": "192.0.2.1", "agent": "curl/8.5.0"},
+    ]
+    assert [each["agent"] for each in found["requests"]] == ["Firefox"]
+    log.write_text("".join(line(second, "-", "-", "NONE", 400, agent=f"a{second}") for second in range(30)))
+    assert [each["agent"] for each in look(tmp_path, host["my-nas"], "0A")["without"]] == [
+        f"a{second}" for second in range(20, 30)
+    ]
+
+
 WHEN = "2026/11/23 10:00:00"
 REFUSED = f"{WHEN} [info] 7#7: *1 client SSL certificate verify error: (23:certificate revoked)"
 

@@ -177,6 +177,15 @@ def test_what_else_is_said_of_a_place(host):
     assert [each.own_pages for each in gates(host, server(more=own))] == [True]
 
 
+def test_which_listens_for_http3(host):
+    said = {}
+    for listens, more in (("443 ssl", None), ("443 ssl,443 quic", None), ("443 ssl", "listen 443 quic;")):
+        other = server(names="other.lan", more=more) if more else ""
+        configuration, path = host(server(listens) + other)
+        said[listens, more] = snippets.listens_for_http3(configuration, path)
+    assert list(said.values()) == [False, True, False]  # the last is of a server block without the snippet
+
+
 def test_a_snippet_without_names_is_not_looked_for(host):
     assert gates(host, server(), ()) == []
     assert len(gates(host, server(",".join(f"{port} ssl" for port in range(1000, 1100))))) == 20

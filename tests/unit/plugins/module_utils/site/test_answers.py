@@ -175,8 +175,11 @@ HONEST = {
                         "verify": "FAILED:certificate revoked",
                         "serial": "02",
                         "probe": False,
+                        "agent": "curl/8.5.0",
                     }
                 ],
+                "without": [{"when": "23/Nov/2026:18:33:02 +0000", "caller": "192.0.2.7", "agent": "Mozilla/5.0"}],
+                "http3": False,
                 "errors": ["2026/11/23 18:33:01 [info] 7#7: *1 SSL_do_handshake() failed"],
                 "unread": ["/var/log/nginx/mtls-nas.access.log.1.xz"],
             },

@@ -72,7 +72,7 @@ def test_logs_that_cannot_be_read_are_named_and_not_taken_for_silence():
     silent = diagnose(INTENT, RECORD, reality(host(unread=unread)))
     assert (silent.let_in, [finding.cause for finding in silent.findings]) == (True, ["log_unread"])
     assert f"whether it came lately is not known, because {unread[0]} could not be read" in silent.paragraph
-    request = {"when": "23/Nov/2026:18:33:01 +0000", "status": 200, "verify": "SUCCESS", "serial": "0A", "probe": False}
+    request = visit("0A", "SUCCESS", 200, when="23/Nov/2026:18:33:01 +0000")
     assert not diagnose(INTENT, RECORD, reality(host(unread=unread, requests=[request]))).findings
 
 
@@ -86,6 +86,83 @@ def test_a_proxy_in_front_is_not_taken_for_the_client():
     assert ", client (the proxy in front): 192.0.2.1, server" in said[True]
 
 
+CHROME = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/156.0.0.0 Safari/537.36"
+EARLIER, LATER = "23/Nov/2026:10:00:00 +0000", "23/Nov/2026:13:00:00 +0000"
+
+
+def test_a_program_that_sends_none_is_recognised_and_told_what_helps_there():
+    said = {
+        agent: diagnose(INTENT, RECORD, reality(host(without=[without(agent)])))
+        for agent in (
+            CHROME,
+            "Wget/1.21.3",
+            "wget2/1.99.1",
+            "Go-http-client/2.0",
+            "Java-http-client/17.0.15",
+            "curl/8.5.0",
+        )
+    }
+    assert [[each.cause for each in one.findings] for one in said.values()] == [["sends_none"]] * len(said)
+    assert all(one.as_intended and one.let_in for one in said.values())
+    assert (
+        "as the inventory wants it. However, Chrome or another browser of its kind at 192.0.2.7 came without a"
+        " certificate on 23/Nov/2026:11:59:00 +0000 and got 400. "
+    ) in said[CHROME].paragraph
+    assert "it offers none that has expired, and none of a CA that the host does not trust" in said[CHROME].remedy
+    assert "an issuer not named; try curl with the same files" in said["Wget/1.21.3"].remedy
+    assert said["wget2/1.99.1"].paragraph.count("wget2 at 192.0.2.7") == 1
+    assert "use GetClientCertificate" in said["Go-http-client/2.0"].remedy
+    assert "from Java 26 on none that has expired" in said["Java-http-client/17.0.15"].remedy
+
+
+def test_only_who_came_after_the_client_last_did_may_be_the_client():
+    came = [without("Wget/1.21.3"), without("a\x1b[31m" + "b" * 99), without(CHROME, caller="192.0.2.8")]
+    several = diagnose(INTENT, RECORD, reality(host(without=came)))
+    assert "Chrome or another browser of its kind at 192.0.2.8 came" in several.paragraph
+    assert "and got 400, and before that a program that calls itself 'a\\x1b[31mbbb" in several.paragraph
+    assert "b" * 60 not in several.paragraph
+    for when, causes in ((EARLIER, ["sends_none"]), (LATER, [])):
+        own = [visit("0A", "SUCCESS", 200, when=when), visit("0A", "SUCCESS", 204, when=LATER, probe=True)]
+        found = diagnose(INTENT, RECORD, reality(host(without=came, requests=own)))
+        assert [each.cause for each in found.findings] == causes
+    # Something that keeps it out explains more.
+    expired = diagnose(INTENT, certified(not_after=NOW - HOUR), reality(host(without=came), status=400))
+    assert [each.cause for each in expired.findings] == ["expired"]
+    assert (
+        "browsers and Java from 26 on no longer offer it, and read 'A certificate is needed here'" in expired.paragraph
+    )
+
+
+def test_a_program_that_reports_success_when_refused_is_named():
+    off = {"everybody": False, "subjects": ["CN=tablet"]}
+    for agent, status, causes in (
+        ("curl/8.5.0", 403, ["not_listed", "reports_success"]),
+        ("HTTPie/3.2.4", 400, ["not_listed", "reports_success"]),
+        ("Wget/1.21.3", 403, ["not_listed"]),
+        ("curl/8.5.0", 200, ["not_listed"]),
+    ):
+        own = [visit("0A", "SUCCESS", status, when=EARLIER, agent=agent)]
+        found = diagnose(OFF_LIST, RECORD, reality(host(allow=off, requests=own), status=403))
+        assert [each.cause for each in found.findings] == causes, agent
+    own = [visit("0A", "SUCCESS", 403, when=EARLIER, agent="curl/8.5.0")]
+    found = diagnose(OFF_LIST, RECORD, reality(host(allow=off, requests=own), status=403))
+    assert (
+        "curl was refused with it on 23/Nov/2026:10:00:00 +0000 (403), and ends with exit status 0" in found.paragraph
+    )
+    assert found.remedy.endswith("what makes curl fail then: --fail")
+
+
+def test_a_refusal_that_is_over_is_none_that_a_program_hides():
+    own = [visit("0A", "SUCCESS", 403, when=EARLIER, agent="curl/8.5.0")]
+    assert not diagnose(INTENT, RECORD, reality(host(requests=own))).findings
+
+
+def test_http3_beside_a_snippet_is_named():
+    found = diagnose(INTENT, RECORD, reality(host(http3=True)))
+    assert ([each.cause for each in found.findings], found.as_intended) == (["http3"], True)
+    assert "over which browsers send an empty certificate" in found.paragraph
+
+
 def intent(**values):
     return replace(INTENT, **values)
 
@@ -95,7 +172,19 @@ def host(**values):
 
 
 def visit(serial, verify, status=400, **values):
-    return {"when": "23/Nov/2026", "status": status, "verify": verify, "serial": serial, "probe": False, **values}
+    request = {
+        "when": "23/Nov/2026",
+        "status": status,
+        "verify": verify,
+        "serial": serial,
+        "probe": False,
+        "agent": "x",
+    }
+    return {**request, **values}
+
+
+def without(agent, when="23/Nov/2026:11:59:00 +0000", caller="192.0.2.7"):
+    return {"when": when, "caller": caller, "agent": agent}
 
 
 def refused(words, when="23/Nov/2026:11:59:00 +0000", **values):

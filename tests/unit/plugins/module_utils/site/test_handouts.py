@@ -187,6 +187,31 @@ def test_the_files_that_are_there_decide_what_is_told(pki):
         assert "ca.crt" not in text
 
 
+def test_it_says_what_each_kind_of_device_cannot_take(pki):
+    """By the key: GNOME's programs read RSA only, and an Ed25519 key is for programs."""
+    kinds = {name: Client(name, key_type=name) for name in ("rsa", "ecdsa", "ed25519")}
+    pki.serve(*kinds.values())
+    make(pki)
+    told = {name: Reader(page(pki, name)).text.replace("\n", " ") for name in kinds}
+    assert (
+        "\u201ccompatible\u201d kind of file: a \u201cmodern\u201d one is \u201ccorrupted\u201d to them." in told["rsa"]
+    )
+    for name in ("ecdsa", "ed25519"):
+        assert "kind of file with an RSA key. Yours has another key: do not use them" in told[name]
+    assert [name for name in kinds if "This certificate is for programs" in told[name]] == ["ed25519"]
+    for text in told.values():
+        assert re.search(r"After \d+ \w+ \d{4} it has expired, and browsers do not offer it any more", text)
+
+
+def test_a_certificate_that_is_missing_changes_no_page_in_check_mode(pki):
+    """It would be put back before pages are written: client_cert comes first."""
+    pki.serve(PHONE)
+    make(pki)
+    pki.file("phone", ".crt").unlink()
+    assert make(pki, service("wiki"), check=True).written == []
+    assert make(pki, service("wiki")).written == ["phone"]
+
+
 def test_it_names_the_pages_of_those_who_are_refused(pki):
     pki.serve(PHONE)
     make(pki, service("wiki"))

@@ -359,7 +359,7 @@ def test_the_hash_table_grows_with_the_longest_list():
 def test_only_what_the_authority_has_issued():
     text = maps(NAS)
     assert '    "CN=Test" 0;\n' in text[text.index("map $ssl_client_i_dn") :]
-    assert "ssl_verify_depth       1;" in block(NAS)
+    assert "ssl_verify_depth       0;" in block(NAS)
 
 
 def test_nothing_is_guarded_where_there_are_no_services():

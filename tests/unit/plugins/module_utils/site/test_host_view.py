@@ -6,11 +6,15 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import pathlib
 
 import jinja2
 import jinja2.nodes
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from ansible_collections.mtls.nginx.plugins.module_utils.site import host_view
 from ansible_collections.mtls.nginx.plugins.module_utils.site.host_paths import TrustPaths
@@ -152,6 +156,45 @@ def test_sizes_are_set_only_where_the_defaults_do_not_do():
     assert host_view.hash_sizes(nginx(), [view({})] * 40, [])["variables_max_size"] == 4096
     own = nginx(directives={"variables_hash_max_size": "1024"})
     assert host_view.hash_sizes(own, [view({})] * 40, [])["variables_max_size"] is None
+
+
+def test_how_far_below_a_root_clients_may_be():
+    """None but its own where there are roots only. What is signed with the same CA's former key is no root."""
+    keys = {name: ec.generate_private_key(ec.SECP256R1()) for name in ("old", "new", "below")}
+
+    def ca(name, key, issuer, signer):
+        begin = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+        subjects = [x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, each)]) for each in (name, issuer)]
+        built = x509.CertificateBuilder(subjects[1], subjects[0], keys[key].public_key(), x509.random_serial_number())
+        dated = built.not_valid_before(begin).not_valid_after(begin + datetime.timedelta(days=3650))
+        return dated.sign(keys[signer], hashes.SHA256())
+
+    old, renewed, new = ca("R", "old", "R", "old"), ca("R", "old", "R", "old"), ca("N", "new", "N", "new")
+    new_with_old, below = ca("R", "new", "R", "old"), ca("B", "below", "R", "old")
+    depths = {
+        (old,): 0,
+        (old, renewed): 0,
+        (old, new): 0,
+        (new_with_old, old): 1,
+        (below, old): 1,
+        (below, old, new): 2,
+    }
+    assert [host_view.Bundle(chain, []).depth for chain in depths] == list(depths.values())
+
+
+def test_usual_hosts_have_keys_of_their_own_where_these_need_nothing():
+    """Each only once, as nginx's maps compare them; none that needs larger buckets, no more than it finds room for."""
+    names = {"server_names": ["Nas.lan", "nas.lan", "*.nas.lan", "x" * 20, "x" * 21]}
+    usual = ["nas.lan nas.lan:8443", f"{'x' * 20} {'x' * 20}:8443"]
+    assert host_view.host_keys(nginx(), [view(names)], []) == usual
+    own = [nginx(directives={"map_hash_bucket_size": size}) for size in ("32", "128")]
+    assert host_view.host_keys(own[0], [view(names)], []) == []
+    assert host_view.host_keys(own[1], [view(names)], []) == [*usual, f"{'x' * 21} {'x' * 21}:8443"]
+    long = view({**names, "allow": ["phone"]}, clients={"phone": ["CN=" + "x" * 60]})
+    assert len(host_view.host_keys(nginx(), [long], [])) == 3
+    assert host_view.host_keys(nginx(), [view({"listen": 443, "server_names": ["a"]})], []) == ["a a"]
+    many = view({"server_names": [f"n{number}.lan" for number in range(300)]})
+    assert len(host_view.host_keys(nginx(), [many], [])) == 100
 
 
 def test_only_who_needs_them_has_the_hosts_public_cas_looked_for():

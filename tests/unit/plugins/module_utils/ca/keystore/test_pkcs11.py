@@ -93,6 +93,15 @@ def test_an_authority_whose_key_never_was_a_file(tmp_path, token, kind):
         assert all(os.path.exists(path / "newcerts" / f"{serial}.pem") for serial in authority.record)
 
 
+def test_a_token_that_does_not_make_such_a_key_says_which_it_makes(token):
+    key = pkcs11.TokenKey(token.settings())
+    assert not key.exists()
+    said = refusal(lambda: key.create(keys.KeyKind("rsa", 256)))
+    assert said.startswith("key 'ca' in token 'test': the token does not make this key pair (")
+    assert "; it says that it makes RSA of 512 to 16384 bits and ECDSA of 112 to 521 bits; choose with" in said
+    assert key.warnings == []
+
+
 @pytest.mark.parametrize("kind", ["rsa", "P-384"])
 def test_a_key_that_is_there_is_adopted(tmp_path, token, kind):
     spelled = {"rsa": "rsa:3072", "P-384": "EC:secp384r1"}[kind]

@@ -21,7 +21,9 @@ SAMPLE = re.compile(r'([a-z_]+)(?:\{((?:[a-z_]+="(?:[^"\\\n]|\\[\\"n])*",?)*)\})
 def parsed(content):
     """Samples of Prometheus' text format: {name: {labels: value}}."""
     metrics: dict[str, dict[tuple[tuple[str, str], ...], int]] = {}
-    for line in content.decode().removesuffix("\n").split("\n"):
+    first, *lines = content.decode().removesuffix("\n").split("\n")
+    assert first == "# Written by mtls.nginx with the status in /srv/status"
+    for line in lines:
         if line.startswith("# "):
             assert re.fullmatch(r"# (HELP [a-z_]+ .+|TYPE [a-z_]+ gauge)", line), line
             continue
@@ -37,7 +39,7 @@ def parsed(content):
 
 
 def test_the_metrics(mixed):
-    metrics = parsed(status_metrics.render(mixed, NOW))
+    metrics = parsed(status_metrics.render(mixed, NOW, "/srv/status"))
     (authority,) = mixed.authorities
     assert metrics["mtls_status_timestamp_seconds"] == {(): int(NOW.timestamp())}
     assert metrics["mtls_status_findings"] == {
@@ -57,7 +59,7 @@ def test_the_metrics(mixed):
 
 def test_hostile_names_in_the_metrics(attacked):
     status = dataclasses.replace(attacked(HOSTILE), authorities=attacked(HOSTILE).authorities[:1])
-    metrics = parsed(status_metrics.render(status, NOW))
+    metrics = parsed(status_metrics.render(status, NOW, "/srv/status"))
     assert (("authority", HOSTILE), ("client", HOSTILE)) in metrics[
         "mtls_authority_client_certificate_not_after_timestamp_seconds"
     ]
@@ -65,14 +67,14 @@ def test_hostile_names_in_the_metrics(attacked):
 
 def test_a_name_that_utf_8_cannot_hold_is_written_nevertheless(attacked):
     status = dataclasses.replace(attacked("\udcff"), authorities=attacked("\udcff").authorities[:1])
-    metrics = parsed(status_metrics.render(status, NOW))
+    metrics = parsed(status_metrics.render(status, NOW, "/srv/status"))
     assert (("authority", "?"),) in metrics["mtls_authority_revoked_certificates"]
 
 
 def test_when_upkeep_last_succeeded():
     moments = {"refresh_crl": datetime(2026, 11, 23, 3, 15, tzinfo=UTC)}
     upkeep = Upkeep(3, datetime(2026, 11, 1, 12, tzinfo=UTC), moments)
-    metrics = parsed(status_metrics.render(Status(NOW, None, (), upkeep=upkeep), NOW))
+    metrics = parsed(status_metrics.render(Status(NOW, None, (), upkeep=upkeep), NOW, "/srv/status"))
     name = "mtls_upkeep_last_success_timestamp_seconds"
     assert metrics[name] == {(("playbook", "refresh_crl"),): 1795403700}
-    assert name not in parsed(status_metrics.render(Status(NOW, None, ()), NOW))
+    assert name not in parsed(status_metrics.render(Status(NOW, None, ()), NOW, "/srv/status"))
