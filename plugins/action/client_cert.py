@@ -33,6 +33,9 @@ class ActionModule(AuthorityAction):
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         """Return the task's result, having shown its progress meanwhile."""
+        if task_vars and task_vars.get("mtls__clients_of_plan"):  # the role says so, whose first task made the plan
+            plan = task_vars["mtls__inventory"]["authorities"][self._task.args["ca_path"]]
+            self._task.args = {**self._task.args, "clients": plan["clients"]}
         with self._progress_told():
             return super().run(tmp, task_vars)
 

@@ -17,7 +17,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.errors import AnsibleValidationErrorMultiple, UnsupportedError
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.mtls.nginx.plugins.module_utils.common import as_written, entry
+from ansible_collections.mtls.nginx.plugins.module_utils.common import as_written, entry, valid_items
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.plugin_utils.facts import refuse_facts
 from ansible_collections.mtls.nginx.plugins.plugin_utils.plain import plain
@@ -76,8 +76,9 @@ class AuthorityAction(ActionBase):
             )
             return done
         rules = {name: rule for name, rule in self.MODULE.SPEC.items() if name != "supports_check_mode"}
-        validation = ArgumentSpecValidator(**rules).validate(plain(self._task.args))
-        call = _Call(validation.validated_parameters, self._task.check_mode)
+        given, valid, secrets = valid_items.set_aside(rules["argument_spec"], plain(self._task.args))
+        validation = ArgumentSpecValidator(**rules).validate(given)
+        call = _Call({**validation.validated_parameters, **valid}, self._task.check_mode)
         if validation.error_messages:
             result = {"failed": True, "msg": self._refusal(validation.errors)}
         else:
@@ -87,7 +88,7 @@ class AuthorityAction(ActionBase):
         if _MASKED_BY_HAND:
             # Results have no secrets in them, but a message may cite what was given.
             shown = {name: result[name] for name in ("msg", "warnings") if name in result}
-            result.update(remove_values(shown, validation._no_log_values))
+            result.update(remove_values(shown, validation._no_log_values | secrets))
         return result
 
     def _work(self, call: entry.Call) -> dict[str, t.Any]:

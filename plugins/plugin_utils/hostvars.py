@@ -36,7 +36,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.known_variables im
 from ansible_collections.mtls.nginx.plugins.module_utils.site.rollover_plan import Move, with_next
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service
 from ansible_collections.mtls.nginx.plugins.plugin_utils.facts import facts_wanted, lacks_facts, refuse_facts
-from ansible_collections.mtls.nginx.plugins.plugin_utils.plain import plain
+from ansible_collections.mtls.nginx.plugins.plugin_utils.plain import is_plain, plain
 
 COLLECTION_DIR = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 _REFERENCE = re.compile(r"\s*\{\{\s*(\w+)\s*\}\}\s*")  # a template that is a variable and nothing else
@@ -211,6 +211,8 @@ def _values(
 
 
 def _value(variables: Mapping[str, t.Any], raw: Mapping[str, t.Any], host: str, name: str) -> t.Any:
+    if name in raw and is_plain(raw[name]):
+        return plain(raw[name])  # as templating would leave it, which takes long for many clients
     try:
         value = plain(variables[name])
     except AnsibleError as error:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import typing as t
 from collections.abc import Mapping
 
+_OVERRIDES = "#jinja2:"  # begins a text that says how its own template is written
+
 
 def plain(value: t.Any) -> t.Any:
     """Return a value without what ansible-core 2.19 and newer attach to it: mostly its file and line.
@@ -24,3 +26,14 @@ def plain(value: t.Any) -> t.Any:
     if value is None or isinstance(value, (bool, int, float)):
         return value
     return str(value)  # of a secret in a vault, its text; of a date, how a module would be given it
+
+
+def is_plain(value: t.Any) -> bool:
+    """Tell whether a variable is what the inventory says, without a template or a vault's secret anywhere in it."""
+    if isinstance(value, str):
+        return "{" not in value and not value.startswith(_OVERRIDES)
+    if isinstance(value, dict):
+        return all(map(is_plain, value)) and all(map(is_plain, value.values()))
+    if isinstance(value, list):
+        return all(map(is_plain, value))
+    return value is None or isinstance(value, (bool, int, float))

@@ -235,7 +235,7 @@ ROWS = [
         10000,
         4,
         again,
-        Goal(at_most=3),
+        Goal(at_most=2.5),
     ),
     Row(
         "crl-100000",

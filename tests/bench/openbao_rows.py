@@ -54,7 +54,7 @@ ROWS = [
         1000,
         4,
         functools.partial(issue, key_type="ec", key_bits=256),
-        Goal(at_most=1.2),
+        Goal(at_most=1.4),
     ),
     Row(
         "openbao-rsa-1000",

@@ -15,6 +15,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import Mt
 MAX_CLIENT_NAME = 64  # characters: ub-common-name, RFC 5280 appendix A.1
 _MAX_CLIENT_NAME_BYTES = 200  # a file name has 255; "<name>-<serial>.key" and "<name>.p12.password" must fit
 _RESERVED_CLIENT_NAMES = frozenset({"register.json", "handouts.json", "renewals.json"})
+_PLAIN_CLIENT_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.@-]{0,63}", re.ASCII)  # of which most are
 # With "mtls_" and "_state" around it, a name of 32 still fits nginx's default variables_hash_bucket_size.
 _SERVICE_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?")
 
@@ -29,6 +30,8 @@ def check_client_name(name: object) -> None:
 
 
 def _client_name_trouble(name: str) -> str | None:
+    if _PLAIN_CLIENT_NAME.fullmatch(name) and name not in _RESERVED_CLIENT_NAMES:
+        return None
     if not name:
         return "is empty; give the client a name"
     if name.strip() != name:

@@ -29,6 +29,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.chains import
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.layout import ClientFiles, Layout
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.register import Register
 from ansible_collections.mtls.nginx.plugins.module_utils.common import files, times
+from ansible_collections.mtls.nginx.plugins.module_utils.common.batch import Batch
 from ansible_collections.mtls.nginx.plugins.module_utils.common.contact import Contact
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.common.parallel import spread
@@ -90,7 +91,7 @@ class Template:
 
     The ``contact`` is whom the pages name, None for nobody.
 
-    :raises MtlsError: it cannot be read, or is not Jinja.
+    :raises MtlsError: it cannot be read.
     """
 
     def __init__(self, own_dir: str, path: str | None, contact: Contact | None = None) -> None:
@@ -108,9 +109,23 @@ class Template:
             with open(self._path, "rb") as stream, open(os.path.join(own_dir, _STYLE), "rb") as style:
                 said = repr(contact).encode() if contact else b""
                 self.digest = hashlib.sha256(stream.read() + style.read() + said).hexdigest()
-            self._template = environment.get_template(name)
+        except OSError as error:
+            raise self._unusable(error) from None
+        self._environment, self._name = environment, name
+        self._template: jinja2.Template  # by ``compile``
+
+    def compile(self) -> None:
+        """Make it ready for ``render``, which takes longer than looking at a thousand pages that are good.
+
+        :raises MtlsError: it is not Jinja.
+        """
+        try:
+            self._template = self._environment.get_template(self._name)
         except (OSError, UnicodeDecodeError, jinja2.TemplateError) as error:
-            raise MtlsError(f"{self._path}: cannot be used as template of the handouts: {error}") from None
+            raise self._unusable(error) from None
+
+    def _unusable(self, error: Exception) -> MtlsError:
+        return MtlsError(f"{self._path}: cannot be used as template of the handouts: {error}")
 
     def render(self, page: Page, authority: str, key_type: str | None) -> bytes:
         """Return the page; ``key_type`` as in ``mtls_clients``, None for any other.
@@ -171,7 +186,10 @@ class Handouts:
         if wanted and check:
             _foresee(holders, foreseen, outcome)
         due = [page for page in self._pages(holders.values()) if not self._is_known(page)]
-        made = spread(lambda page: self._make(page, check), due)
+        if due or not holders:  # else a page was made of each of its parts
+            self._template.compile()
+        batch = Batch(self._layout.clients, len(due))
+        made = spread(lambda page: self._make(page, None if check else batch), due, batch.commit)
         memory = {name: stamp for name, stamp in self._memory.items() if name in holders}
         for page, (changed, existed, stamp) in zip(due, made):
             name = page.holder.name
@@ -217,17 +235,20 @@ class Handouts:
         remembered = self._memory.get(page.holder.name)
         return remembered is not None and remembered == self._stamp(page)
 
-    def _stamp(self, page: Page) -> list[t.Any] | None:
-        status = files.status(self._page_path(page.holder.name))
+    def _stamp(self, page: Page, status: os.stat_result | None = None) -> list[t.Any] | None:
+        status = status or files.status(self._page_path(page.holder.name))
         return None if status is None else [self._digest(page), status.st_size, status.st_mtime_ns]
 
-    def _make(self, page: Page, check: bool) -> tuple[bool, bool, list[t.Any] | None]:
-        """Write one page if it differs. Return whether it did, whether there was one, and what to remember."""
+    def _make(self, page: Page, batch: Batch | None) -> tuple[bool, bool, list[t.Any] | None]:
+        """Put one page into the ``batch``, if it differs and there is one.
+
+        Return whether it differs, whether there was one, and what to remember.
+        """
         path = self._page_path(page.holder.name)
         if not os.path.isdir(os.path.dirname(path)):  # of a client that is not in the inventory any more
             return False, False, None
         key_type = self._key_type(page.holder.name)
-        if key_type is None and check:  # the certificate itself would be put back first
+        if key_type is None and batch is None:  # the certificate itself would be put back first
             return False, True, None
         content = self._template.render(page, self._authority or "", key_type)
         try:
@@ -235,9 +256,8 @@ class Handouts:
                 before = stream.read()
         except FileNotFoundError:
             before = None
-        if before != content and not check:
-            files.write_file(path, content, 0o644)
-        return before != content, before is not None, self._stamp(page)
+        written = batch.write(path, content, 0o644) if before != content and batch is not None else None
+        return before != content, before is not None, self._stamp(page, written)
 
     def _key_type(self, name: str) -> str | None:
         """Return what kind of key a client has, None where its certificate is missing.

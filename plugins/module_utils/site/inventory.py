@@ -21,9 +21,13 @@ from datetime import date
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.subjects import nginx_dn, subject_name
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.subjects import (
+    dn_of_plain_name,
+    nginx_dn,
+    subject_name,
+)
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.options import OPENBAO, TRUST
-from ansible_collections.mtls.nginx.plugins.module_utils.common import as_written
+from ansible_collections.mtls.nginx.plugins.module_utils.common import as_written, valid_items
 from ansible_collections.mtls.nginx.plugins.module_utils.common.contact import Contact
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.common.names import check_client_name, nearest
@@ -396,13 +400,14 @@ class InventoryReader:
     @staticmethod
     def _validate(host: str, values: Mapping[str, t.Any], spec: Mapping[str, t.Any]) -> dict[str, t.Any]:
         given = {key: values[key] for key in spec if key in values}
-        for key, value in given.items():
+        rest, valid, _secrets = valid_items.set_aside(spec, given)
+        for key, value in rest.items():
             as_written.check(f"host {host}: {key}", value, spec[key], key)
             _check_shape(f"host {host}: {key}", value, spec[key])
-        result = ArgumentSpecValidator(dict(spec)).validate(given)
+        result = ArgumentSpecValidator(dict(spec)).validate(rest)
         if result.error_messages:
             raise MtlsError(f"host {host}: {_placed(given, spec) or _plainly(result.error_messages)}")
-        validated: dict[str, t.Any] = result.validated_parameters
+        validated: dict[str, t.Any] = {**result.validated_parameters, **valid}
         return validated
 
 
@@ -695,8 +700,8 @@ class _Collector:
                     f"clients {self._said(other)} and {self._said(name)} differ only in case,"
                     " and nginx's maps ignore case; rename one of them"
                 )
-            subject = defined.definition.get("subject") or {"CN": name}
-            dn = nginx_dn(subject_name(subject, name))
+            subject = defined.definition.get("subject")
+            dn = (None if subject else dn_of_plain_name(name)) or nginx_dn(subject_name(subject or {"CN": name}, name))
             other, _dn = by_dn.setdefault(dn.lower(), (name, dn))
             if other != name:
                 raise MtlsError(

@@ -116,6 +116,7 @@ _STRINGS = _ONE_BYTE_STRINGS | set(_ENCODINGS) | {der.UTF8_STRING}
 _CANONICAL_STRINGS = frozenset({der.UTF8_STRING, 0x13, der.T61_STRING, der.IA5_STRING, 0x1A, *_ENCODINGS})
 _ONELINE_ESCAPE = re.compile(rb"\\([/+])|\\x([0-9A-F]{2})")
 _PLAIN_ONELINE = re.compile(r"(?:/[A-Za-z]+=[A-Za-z0-9_.@:-]+)+")  # nothing to escape in either spelling
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}", re.ASCII)  # a CN in which nothing is escaped
 _ATTRIBUTE = re.compile(r"(?:^|(?<!\\)[,+])([A-Za-z0-9.]+)=")
 _ESCAPES = re.compile(r"((?:\\[0-9A-F]{2})+)|\\(.)")
 _REMEMBERED = 1 << 14  # spellings
@@ -205,6 +206,11 @@ def _canonical_value(element: der.Element) -> tuple[int, bytes]:
 def nginx_dn(name: x509.Name) -> str:
     """Return ``name`` exactly as nginx 1.11.6 and newer put it into ``$ssl_client_s_dn``."""
     return _nginx_dn(name.public_bytes())
+
+
+def dn_of_plain_name(name: str) -> str | None:
+    """Return what ``nginx_dn`` makes of a subject of nothing but this CN; None where that takes ``subject_name``."""
+    return f"CN={name}" if _PLAIN_NAME.fullmatch(name) else None
 
 
 def nginx_dn_of(certificate: x509.Certificate) -> str:

@@ -187,8 +187,8 @@ class Planner:
         if entry is None or entry.definition != self._definition(client):
             return None
         for kind, path in client_files.stamped_paths(client, place).items():
-            stamp, status = entry.files.get(kind), files.status(path)
-            if not (stamp.fits(status) if stamp is not None else status is None):
+            status = files.status(path)
+            if not self._register.is_untouched(client.name, kind, status):
                 return None
             if kind in _SECRET and permissions.is_exposed(status):
                 self._exposed.append(path)

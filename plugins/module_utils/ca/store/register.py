@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -62,6 +62,25 @@ class Stamp(NamedTuple):
     def fits(self, status: os.stat_result | None) -> bool:
         """Tell by its status whether the file is there and untouched."""
         return status is not None and status.st_mtime_ns == self.changed and status.st_size == self.size
+
+
+class _Stamps(Mapping[str, Stamp]):
+    """The stamps of a remembered entry, each made when somebody asks for it: most runs ask for none."""
+
+    def __init__(self, written: Mapping[str, Sequence[Any]]) -> None:
+        self._written = written
+
+    def __getitem__(self, kind: str) -> Stamp:
+        return Stamp(*self._written[kind])
+
+    def __contains__(self, kind: object) -> bool:
+        return kind in self._written
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._written)
+
+    def __len__(self) -> int:
+        return len(self._written)
 
 
 class RegisterEntry(NamedTuple):
@@ -158,8 +177,15 @@ class Register(Mapping[str, RegisterEntry]):
             raw["fingerprint"],
             raw["definition"],
             tuple(raw["former"]),
-            {kind: Stamp(*stamp) for kind, stamp in raw["files"].items()},
+            _Stamps(raw["files"]),
         )
+
+    def is_untouched(self, name: str, kind: str, status: os.stat_result | None) -> bool:
+        """Tell by its status, None where it is not there, whether a file of ``name`` is as it was written down."""
+        stamp = self._entries[name]["files"].get(kind)
+        if stamp is None or status is None:
+            return stamp is status
+        return bool(status.st_mtime_ns == stamp[1] and status.st_size == stamp[0])
 
     def names(self) -> Iterator[str]:
         """Return whom the register remembers, whether they still have files or not."""

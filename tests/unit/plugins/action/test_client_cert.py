@@ -76,3 +76,15 @@ def test_a_run_that_fails_ends_it_too(controller, shown, pki, monkeypatch):
     with pytest.raises(ZeroDivisionError):
         controller.run("client_cert", ca_path=str(pki.path), clients=[{"name": "phone"}])
     assert threading.active_count() == before
+
+
+def test_the_role_s_clients_come_from_its_plan(controller, pki, monkeypatch):
+    asked = []
+    monkeypatch.setattr(client_cert.client_cert, "work", lambda call: asked.append(call.params["clients"]) or {})
+    action, variables = controller.action("client_cert", ca_path=str(pki.path), clients=[])
+    plan = {
+        "mtls__inventory": {"authorities": {str(pki.path): {"clients": [{"name": "phone"}]}, "/b": {"clients": []}}}
+    }
+    action.run(task_vars={**variables, **plan})
+    action.run(task_vars={**variables, **plan, "mtls__clients_of_plan": True})
+    assert [[client["name"] for client in clients] for clients in asked] == [[], ["phone"]]

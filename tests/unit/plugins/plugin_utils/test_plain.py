@@ -8,7 +8,9 @@ from __future__ import annotations
 import datetime
 from types import MappingProxyType
 
-from ansible_collections.mtls.nginx.plugins.plugin_utils.plain import plain
+import pytest
+
+from ansible_collections.mtls.nginx.plugins.plugin_utils.plain import is_plain, plain
 
 
 class Tagged(str):
@@ -37,3 +39,22 @@ def test_what_json_does_not_know_comes_as_text():
         "passphrase": "secret",
         "day": "2026-11-28",
     }
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ({"name": Tagged("phone"), "days": 90, "allow": [None, True, 1.5, {}]}, True),
+        ("100% & #1 ~ $HOME", True),
+        ("{{ vault }}", False),
+        ("{% if a %}b{% endif %}", False),
+        ("a{# comment #}", False),
+        ("#jinja2: variable_start_string: '[['\n[[ vault ]]", False),
+        ([{"name": "phone", "p12_password": Tagged("{{ vault }}")}], False),
+        ({"{{ key }}": 1}, False),
+        ({"passphrase": Vaulted()}, False),
+        ([datetime.date(2026, 11, 28)], False),
+    ],
+)
+def test_what_a_template_or_a_vault_has_to_say_is_not_plain(value, expected):
+    assert is_plain(value) is expected

@@ -18,6 +18,8 @@ from dataclasses import replace
 import pytest
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client import Client
+from ansible_collections.mtls.nginx.plugins.module_utils.common import files, parallel
+from ansible_collections.mtls.nginx.plugins.module_utils.common.batch import _file_system_sync
 from ansible_collections.mtls.nginx.plugins.module_utils.common.contact import Contact
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.site import handouts
@@ -319,6 +321,21 @@ def test_switched_off_all_pages_go(pki):
     assert page(pki)
     make(pki, service("wiki"), wanted=False)
     assert tree(pki.path) == before
+
+
+def test_pages_that_are_good_need_no_template_and_pages_for_many_become_durable_together(pki, monkeypatch):
+    pki.serve(*(Client(f"c{number:02}", key_type="ecdsa", p12="none") for number in range(40)))
+    synced, compiled = [], []
+    sync_directory, compile_template = files.sync_directory, Template.compile
+    monkeypatch.setattr(files, "sync_directory", lambda path: (synced.append(path), sync_directory(path)))
+    monkeypatch.setattr(parallel, "cores", lambda: 1)
+    monkeypatch.setattr(Template, "compile", lambda self: (compiled.append(1), compile_template(self)))
+    assert len(make(pki).written) == 40
+    if _file_system_sync(str(pki.path / "clients")):
+        assert len(synced) == 1  # for what is remembered
+    assert {path.stat().st_mode & 0o777 for path in (pki.path / "clients").glob("*/*.html")} == {0o644}
+    assert make(pki).written == []
+    assert compiled == [1]
 
 
 def test_a_template_of_your_own(pki, tmp_path):

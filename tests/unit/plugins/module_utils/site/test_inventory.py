@@ -166,13 +166,13 @@ def test_the_union_is_taken_over_all_hosts():
 
 def test_a_fleet_that_hosts_share_is_validated_once_and_one_that_differs_counts_too(monkeypatch):
     validated = []
-    real = inventory.ArgumentSpecValidator.validate
+    real = inventory.valid_items.set_aside
 
-    def counted(self, given):
+    def counted(specs, given):
         validated.append(given)
-        return real(self, given)
+        return real(specs, given)
 
-    monkeypatch.setattr(inventory.ArgumentSpecValidator, "validate", counted)
+    monkeypatch.setattr(inventory.valid_items, "set_aside", counted)
     shared = [{"name": f"client-{number}"} for number in range(3)]
     hosts = {f"host-{number}": {"mtls_fleet_clients": [dict(each) for each in shared]} for number in range(4)}
     hosts["other"] = {"mtls_fleet_clients": [*shared, {"name": "more"}]}

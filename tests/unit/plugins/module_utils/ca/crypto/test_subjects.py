@@ -24,6 +24,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.subjects impo
     alike,
     common_name_of_index_subject,
     dn_of_index_subject,
+    dn_of_plain_name,
     index_subject,
     nginx_dn,
     respelled,
@@ -140,6 +141,26 @@ def test_the_inventory_s_order_is_kept_and_lists_become_several_attributes():
     name = subject_name({"C": "ES", "O": "Acme", "OU": ["IT", "Ops"], "CN": 'José "Pepe" García, IT'}, "client 'pepe'")
     assert nginx_dn(name) == r"CN=Jos\C3\A9 \"Pepe\" Garc\C3\ADa\, IT,OU=Ops,OU=IT,O=Acme,C=ES"
     assert index_subject(name) == r'/C=ES/O=Acme/OU=IT/OU=Ops/CN=Jos\xC3\xA9 "Pepe" Garc\xC3\xADa, IT'
+
+
+@pytest.mark.parametrize(
+    ("name", "plain"),
+    [
+        ("client-000001", True),
+        ("Ana_9.nas@example.com", True),
+        ("x" * 64, True),
+        ("x" * 65, False),
+        ("José", False),
+        ("a,b", False),
+        ("#a", False),
+        ("-a", False),
+        ("a b", False),
+        ("a\n", False),
+        ("", False),
+    ],
+)
+def test_the_dn_of_a_plain_name_needs_no_certificate_s_name(name, plain):
+    assert dn_of_plain_name(name) == (nginx_dn(subject_name({"CN": name}, "it")) if plain else None)
 
 
 def test_long_names_of_openssl_are_understood():
