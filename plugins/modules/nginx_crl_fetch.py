@@ -63,9 +63,13 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common import entry
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
-from ansible_collections.mtls.nginx.plugins.module_utils.host import crl_place, crl_timer, nginx_process
-
-_SETTINGS = "settings.json"
+from ansible_collections.mtls.nginx.plugins.module_utils.host import (
+    crl_fetch,
+    crl_place,
+    crl_records,
+    crl_timer,
+    nginx_process,
+)
 
 
 def main() -> None:
@@ -87,7 +91,7 @@ def main() -> None:
             if changed and not module.check_mode:
                 timer.remove()
             return {"changed": changed, "message": "the CRL is no longer fetched" if changed else "nothing is fetched"}
-        fetches = bool(json.loads(wanted[_SETTINGS])["sources"])
+        fetches = bool(json.loads(wanted[crl_records.SETTINGS])["sources"])
         if fetches and shutil.which("openssl") is None:
             raise MtlsError(
                 "mtls_crl_url: there is no program openssl to check a CRL with; install the package openssl"
@@ -98,8 +102,9 @@ def main() -> None:
             return {"changed": False, "message": message}
         if not module.check_mode:
             timer.install(wanted)
-            if failure := timer.fetch():
-                module.warn(f"{what} from now on, and the first time failed: {failure}")
+            said: list[str] = []
+            if not crl_fetch.run(place.folder, said.append):
+                module.warn(f"{what} from now on, and the first time failed: {'; '.join(said)}")
         return {"changed": True, "message": message}
 
     entry.run_module(module, work)

@@ -25,6 +25,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.crls import C
 from ansible_collections.mtls.nginx.plugins.module_utils.common import probe, times
 from ansible_collections.mtls.nginx.plugins.module_utils.host import (
     crl_fetch,
+    crl_records,
     download,
     sessions,
     swap,
@@ -119,7 +120,7 @@ class Guarded(Host):
         return got == "204"
 
     def metrics(self) -> str:
-        return (self.root / "textfile" / crl_fetch.METRICS).read_text()
+        return (self.root / "textfile" / "mtls_nginx_crl_fetch.prom").read_text()
 
 
 @pytest.fixture
@@ -173,7 +174,7 @@ def test_the_same_crl_changes_nothing_and_is_not_sent_twice(host):
     assert well
     assert said.endswith("is in place already")
     assert (host.tree(), host.workers()) == before
-    assert crl_fetch.records(str(host.folder))[""].validators.keys() == {"If-None-Match", "If-Modified-Since"}
+    assert crl_records.records(str(host.folder))[""].validators.keys() == {"If-None-Match", "If-Modified-Since"}
 
 
 def test_304_is_as_good_as_the_file(host, monkeypatch):
@@ -191,7 +192,7 @@ def test_what_may_be_published_again_within_the_same_second_is_asked_for_anew(ho
     now = int(time.time())
     os.utime(host.public / "crl.pem", (now, now))
     assert host.fetch()[0]
-    assert crl_fetch.records(str(host.folder))[""].validators == {}
+    assert crl_records.records(str(host.folder))[""].validators == {}
 
 
 def test_text_that_somebody_puts_between_does_not_reload_nginx(host):
@@ -250,7 +251,7 @@ def refused(host):
         assert host.lets_in(host.laptop)
         assert not host.lets_in(host.phone)
         assert "mtls_nginx_crl_fetch_failed 1\n" in host.metrics()
-        assert crl_fetch.records(str(host.folder))[""].failure == said
+        assert crl_records.records(str(host.folder))[""].failure == said
         return said
 
     host.refuse = refuse

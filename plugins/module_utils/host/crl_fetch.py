@@ -19,7 +19,7 @@ import sys
 import syslog
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from typing import Any
 
@@ -30,11 +30,13 @@ from ansible_collections.mtls.nginx.plugins.module_utils.host import (
     comparison,
     crl_check,
     crl_lines,
+    crl_records,
     download,
     heard,
     swap,
     transaction,
 )
+from ansible_collections.mtls.nginx.plugins.module_utils.host.crl_records import SETTINGS, STATE, Record
 from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_process import installed
 from ansible_collections.mtls.nginx.plugins.module_utils.host.request import (
     ChangeRequest,
@@ -42,8 +44,6 @@ from ansible_collections.mtls.nginx.plugins.module_utils.host.request import (
     textfile_from,
 )
 
-SETTINGS, STATE = "settings.json", "state.json"
-METRICS = "mtls_nginx_crl_fetch.prom"
 _SUCCESS = ("mtls_nginx_crl_fetch_last_success_timestamp_seconds", "When the CRL was last fetched and found good.")
 _FAILED = ("mtls_nginx_crl_fetch_failed", "Whether the last attempt to fetch the CRL failed.")
 
@@ -89,31 +89,7 @@ class Settings:
     @property
     def metrics(self) -> str | None:
         """The path of the metrics about fetching, None where there are none."""
-        return os.path.join(os.path.dirname(self.textfile["path"]), METRICS) if self.textfile else None
-
-
-@dataclass
-class Record:
-    """What is remembered of one source.
-
-    ``success`` is when it was last good, in seconds since 1970, ``failure`` why the last attempt failed, None if it did
-    not. ``validators`` ask for the file with the fingerprint ``digest``, last found good, only if it has changed.
-    """
-
-    url: str
-    success: float | None = None
-    failure: str | None = None
-    digest: str | None = None
-    validators: dict[str, str] = field(default_factory=dict)
-
-
-def records(folder: str) -> dict[str, Record]:
-    """Return what is remembered of each source, by name; nothing where that cannot be read."""
-    try:
-        with open(os.path.join(folder, STATE), encoding="utf-8") as stream:
-            return {name: Record(**each) for name, each in json.load(stream).items()}
-    except (OSError, ValueError, TypeError, AttributeError):
-        return {}
+        return crl_records.metrics_of(self.textfile)
 
 
 def run(folder: str, tell: Callable[[str], None]) -> bool:
@@ -123,7 +99,7 @@ def run(folder: str, tell: Callable[[str], None]) -> bool:
     """
     with open(os.path.join(folder, SETTINGS), encoding="utf-8") as stream:
         settings = Settings.of(json.load(stream))
-    before, after = records(folder), {}
+    before, after = crl_records.records(folder), {}
     for source in settings.sources:
         record = before.get(source.name)
         if record is None or record.url != source.url:

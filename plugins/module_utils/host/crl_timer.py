@@ -18,9 +18,10 @@ from typing import Any
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common import files
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError, one_line
+from ansible_collections.mtls.nginx.plugins.module_utils.host import crl_records
 from ansible_collections.mtls.nginx.plugins.module_utils.host.crl_place import HEARD, TOLD, Place
 
-MINUTES, STATE = "minutes", "state.json"
+MINUTES = "minutes"
 MARK = "# Written by mtls.nginx, which also removes it.\n"
 _SERVICE = (
     MARK
@@ -111,27 +112,17 @@ class Timer:
                 os.unlink(metrics)
         shutil.rmtree(self._place.folder, ignore_errors=True)
 
-    def fetch(self) -> str | None:
-        """Fetch once, now; return what went wrong, or None."""
-        from ansible_collections.mtls.nginx.plugins.module_utils.host import crl_fetch
-
-        said: list[str] = []
-        return None if crl_fetch.run(self._place.folder, said.append) else "; ".join(said)
-
     def _metrics(self) -> str | None:
-        from ansible_collections.mtls.nginx.plugins.module_utils.host import crl_fetch
-
+        settings = _text(os.path.join(self._place.folder, crl_records.SETTINGS)) or ""
         try:
-            return crl_fetch.Settings.of(
-                json.loads(_text(os.path.join(self._place.folder, crl_fetch.SETTINGS)) or "")
-            ).metrics
+            return crl_records.metrics_of(json.loads(settings)["textfile"])
         except (ValueError, KeyError, TypeError):
             return None
 
     def _installed(self) -> Iterator[str]:
         for folder, _folders, names in os.walk(self._place.folder):
             for name in names:
-                if folder != self._place.folder or name not in (STATE, HEARD, TOLD):
+                if folder != self._place.folder or name not in (crl_records.STATE, HEARD, TOLD):
                     yield os.path.join(folder, name)
 
     def _starters(self, minutes: int) -> list[tuple[str, str]]:
@@ -163,9 +154,7 @@ def cron_of(minutes: int) -> str:
 
 def facts(place: Place, *, systemd: bool) -> dict[str, Any]:
     """Return how a host stands that fetches its CRL: the value of ``nginx_facts``."""
-    from ansible_collections.mtls.nginx.plugins.module_utils.host import crl_fetch
-
-    known = crl_fetch.records(place.folder)
+    known = crl_records.records(place.folder)
     return {
         "digest": Timer(place, systemd=systemd).digest(),
         "success": min((record.success or 0.0 for record in known.values()), default=0.0),

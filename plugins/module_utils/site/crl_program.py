@@ -10,7 +10,7 @@ import typing as t
 from collections.abc import Mapping, Sequence
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
-from ansible_collections.mtls.nginx.plugins.module_utils.host import crl_fetch, crl_place, crl_timer, heard
+from ansible_collections.mtls.nginx.plugins.module_utils.host import crl_fetch, crl_place, crl_records, crl_timer, heard
 from ansible_collections.mtls.nginx.plugins.module_utils.site import host_sources
 from ansible_collections.mtls.nginx.plugins.module_utils.site.host_paths import TrustPaths, trusts_of
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service
@@ -56,7 +56,7 @@ def program_files(
     if not sources and watch is None:
         return None
     settings = crl_fetch.Settings(sources=sources, textfile=textfile, watch=watch, **nginx)
-    return {**_program(), crl_fetch.SETTINGS: settings.as_json(), crl_timer.MINUTES: f"{minutes}\n"}
+    return {**_program(), crl_records.SETTINGS: settings.as_json(), crl_timer.MINUTES: f"{minutes}\n"}
 
 
 def _check_watch(watch: heard.Watch) -> None:

@@ -10,7 +10,7 @@ import json
 import pytest
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
-from ansible_collections.mtls.nginx.plugins.module_utils.host import crl_fetch, crl_place, heard
+from ansible_collections.mtls.nginx.plugins.module_utils.host import crl_fetch, crl_place, crl_records, heard
 
 SOURCE = crl_fetch.Source("", "http://crl.test/crl.pem", "/ca", "/crl", "/revoked", "/end")
 
@@ -18,7 +18,7 @@ SOURCE = crl_fetch.Source("", "http://crl.test/crl.pem", "/ca", "/crl", "/revoke
 def settings(tmp_path, *sources, watch=None, textfile=True):
     where = {"path": str(tmp_path / "mtls_nginx.prom"), "authorities": [], "certificates": []} if textfile else None
     made = crl_fetch.Settings("nginx", "/etc/nginx/nginx.conf", sources, where, watch)
-    (tmp_path / crl_fetch.SETTINGS).write_text(made.as_json())
+    (tmp_path / crl_records.SETTINGS).write_text(made.as_json())
     return made
 
 
@@ -43,7 +43,7 @@ def fetched(tmp_path, monkeypatch):
 
 
 def metrics(tmp_path):
-    lines = (tmp_path / crl_fetch.METRICS).read_text().splitlines()
+    lines = (tmp_path / "mtls_nginx_crl_fetch.prom").read_text().splitlines()
     return dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
 
 
@@ -51,7 +51,7 @@ def test_settings_come_back_as_they_were_written(tmp_path):
     watch = heard.Watch(3, ["/usr/bin/notify", "me"])
     made = settings(tmp_path, SOURCE, watch=watch)
     found = crl_fetch.Settings.of(json.loads(made.as_json()))
-    assert (found.sources, found.watch, found.metrics) == ([SOURCE], watch, str(tmp_path / crl_fetch.METRICS))
+    assert (found.sources, found.watch, found.metrics) == ([SOURCE], watch, str(tmp_path / "mtls_nginx_crl_fetch.prom"))
     assert settings(tmp_path, SOURCE, textfile=False).metrics is None
 
 
@@ -59,7 +59,7 @@ def test_what_went_well_and_what_did_not(tmp_path, fetched):
     settings(tmp_path, SOURCE, crl_fetch.Source("other", "http://crl.test/2", "/ca", "/crl", "/r", "/e"))
     well, said = fetched("in place", MtlsError("http://crl.test/2: is a web page"))
     assert (well, said) == (False, ["in place", "http://crl.test/2: is a web page"])
-    first, second = crl_fetch.records(str(tmp_path)).values()
+    first, second = crl_records.records(str(tmp_path)).values()
     assert (first.failure, first.validators) == (None, {"If-None-Match": "1"})
     assert (second.success, second.failure) == (None, "http://crl.test/2: is a web page")
     found = metrics(tmp_path)
@@ -71,9 +71,9 @@ def test_what_went_well_and_what_did_not(tmp_path, fetched):
 def test_after_a_failure_everything_is_asked_for_anew_and_the_last_success_stays(tmp_path, fetched):
     settings(tmp_path, SOURCE)
     fetched("in place")
-    success = crl_fetch.records(str(tmp_path))[""].success
+    success = crl_records.records(str(tmp_path))[""].success
     assert fetched(OSError(28, "No space left on device", "/crl"))[0] is False
-    record = crl_fetch.records(str(tmp_path))[""]
+    record = crl_records.records(str(tmp_path))[""]
     assert (record.success, record.validators) == (success, {})
     assert record.failure.startswith("/crl: ")
 
@@ -83,13 +83,7 @@ def test_another_address_is_another_source(tmp_path, fetched):
     fetched("in place")
     settings(tmp_path, crl_fetch.Source("", "http://new.test/crl.pem", "/ca", "/crl", "/r", "/e"))
     fetched(MtlsError("no"))
-    assert crl_fetch.records(str(tmp_path))[""].success is None
-
-
-@pytest.mark.parametrize("content", ["", "[]", '{"": {"odd": 1}}', '{"": 1}'])
-def test_what_was_remembered_is_damaged(tmp_path, content):
-    (tmp_path / crl_fetch.STATE).write_text(content)
-    assert crl_fetch.records(str(tmp_path)) == {}
+    assert crl_records.records(str(tmp_path))[""].success is None
 
 
 def test_without_a_source_the_host_watches_only(tmp_path, fetched):
@@ -105,7 +99,7 @@ def test_without_a_source_the_host_watches_only(tmp_path, fetched):
 
 def test_settings_that_cannot_be_read(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("JOURNAL_STREAM", "8:1")
-    (tmp_path / crl_fetch.SETTINGS).write_text("{")
+    (tmp_path / crl_records.SETTINGS).write_text("{")
     assert crl_fetch.main([str(tmp_path)]) == 1
     assert "the settings cannot be read" in capsys.readouterr().out
 

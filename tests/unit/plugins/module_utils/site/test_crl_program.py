@@ -12,7 +12,7 @@ import sys
 import pytest
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
-from ansible_collections.mtls.nginx.plugins.module_utils.host import crl_fetch, heard
+from ansible_collections.mtls.nginx.plugins.module_utils.host import crl_fetch, crl_records, heard
 from ansible_collections.mtls.nginx.plugins.module_utils.site import crl_program
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import parse_services
 
@@ -35,7 +35,7 @@ def made(urls=None, state="present", watch=None, **service):
 
 
 def settings(files):
-    return crl_fetch.Settings.of(json.loads(files[crl_fetch.SETTINGS]))
+    return crl_fetch.Settings.of(json.loads(files[crl_records.SETTINGS]))
 
 
 def test_it_is_told_where_and_for_which_files():
