@@ -60,6 +60,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.people import (
     Turn,
     anything_issued,
     foreseen_revocations,
+    is_renewed,
     people_of,
 )
 from ansible_collections.mtls.nginx.plugins.module_utils.site.publication import (
@@ -428,7 +429,29 @@ class ActionModule(PackageAction):
             "addresses": [service.own_address for service in services if service.own_address],
             **self._where,
         }
+        special: list[t.Any] = [options[name] for name in ("names", "system_ca", "addresses")]
+        special += [compare[name] for name in ("textfile", "snippets", "certificates")]
+        special += [(compare["acme"] or {}).get("lineages"), self._crl_urls(services), self._watch()]
+        if not any(special) and not self._has_news(services):
+            glance = {name: compare[name] for name in ("paths", "owned", "shutdown_timeout", "restart", "renewals")}
+            glance.update(self._where, expected=options["expected"])
+            looked = self._ask("nginx_glance", glance, answers.NGINX_GLANCE)
+            if looked.get("failed") or looked["nginx"] is not None:
+                return looked
         return self._ask("nginx_facts", options, answers.NGINX_FACTS)
+
+    def _issued(self, services: list[Service]) -> bool:
+        """Tell whether this run has issued a certificate."""
+        began = _run_began()
+        return began is not None and any(anything_issued(path, began) for path in self._paths(services))
+
+    def _has_news(self, services: list[Service]) -> bool:
+        """Tell whether this run has made a CRL or another CA certificate, so that hosts have an older one."""
+        began = _run_began()
+        return began is not None and any(is_renewed(path, began) for path in self._paths(services))
+
+    def _paths(self, services: list[Service]) -> list[str]:
+        return [path for path, _entered in self._authorities(services).values()]
 
     def _access(
         self, services: list[Service], held: dict[str, t.Any] | None, wanted: HostFiles | None
@@ -439,9 +462,8 @@ class ActionModule(PackageAction):
         """
         authorities = {trust: path for trust, (path, _entered) in self._authorities(services).items()}
         access = {"changes": [], "compared": True, "authorities": list(authorities.values())}
-        began = float(os.environ.get(RUN_BEGAN) or 0) or None
-        issued = began is not None and any(anything_issued(path, began) for path in authorities.values())
-        if held is None and (wanted is None or not (issued or self._task.check_mode)):
+        began = _run_began()
+        if held is None and (wanted is None or not (self._issued(services) or self._task.check_mode)):
             return access
         after = self._gates(wanted) if wanted else None
         before = after if held is None else held["gates"] and [gates.of_answer(gate) for gate in held["gates"]]
@@ -526,6 +548,11 @@ def _unchanged(facts: dict[str, t.Any], wanted: HostFiles) -> TransactionOutcome
         ),
         elsewhere=[Elsewhere(**item) for item in facts["elsewhere"] or ()],
     )
+
+
+def _run_began() -> float | None:
+    """Return when the playbook began, in seconds since 1970; None where no callback has noted it."""
+    return float(os.environ.get(RUN_BEGAN) or 0) or None
 
 
 def _planned(plan: AuthorityPlan | None) -> tuple[list[dict[str, t.Any]], list[dict[str, t.Any]]]:

@@ -469,8 +469,6 @@ nginx:
 import glob
 import os
 import re
-import socket
-import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -481,33 +479,18 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mtls.nginx.plugins.module_utils.common.entry import run_module
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.host import (
-    comparison,
     crl_place,
     nginx_conf,
     nginx_process,
+    survey,
 )
+from ansible_collections.mtls.nginx.plugins.module_utils.host import facts as host_facts
 from ansible_collections.mtls.nginx.plugins.module_utils.host.request import (
     ChangeRequest,
     Renewals,
     Snippet,
     textfile_from,
 )
-
-_DIRECTIVES = {
-    "client_header_timeout": ("http",),
-    "map_hash_bucket_size": ("http",),
-    "map_hash_max_size": ("http",),
-    "resolver": ("http",),
-    "variables_hash_bucket_size": ("http",),
-    "variables_hash_max_size": ("http",),
-    "server_names_hash_bucket_size": ("http",),
-    "set_real_ip_from": ("http",),
-    "ssl_session_cache": ("http",),
-    "worker_shutdown_timeout": (),
-}
-
-_RENEWALS = "/etc/letsencrypt/renewal"
-_PYTHON = "/usr/bin/python3"
 
 
 def gather(
@@ -517,42 +500,11 @@ def gather(
     server_names: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, Any]:
     """Return the facts that need no test of the configuration; ``binary`` is None where nginx is not installed."""
-    facts: dict[str, Any] = {
-        "installed": binary is not None,
-        "binary": binary,
-        "version": None,
-        "conf_path": conf_path,
-        "conf_dir": os.path.dirname(conf_path),
-        "running": False,
-        "upgrading": False,
-        "includes_conf_d": None,
-        "config_error": None,
-        "comparison": None,
-        "directives": dict.fromkeys(_DIRECTIVES),
-        "name_servers": [],
-        "names": {},
-        "kept": {},
-        "system_ca": None,
-        "unguarded": [],
-        "snippet_gates": [],
-        "snippet_error": None,
-        "elsewhere": [],
-        "socket_error": None,
-        "ssi": None,
-        "own_ports": None,
-        "away": [],
-        "asked": [],
-        "ipv6": _has_ipv6(),
-        "systemd": nginx_process.systemd_runs(),
-        "init_script": nginx_process.init_script(),
-    }
+    facts = host_facts.begin(binary, conf_path)
     if binary is None:
         return {**facts, **_names(names, None)}
     nginx = nginx_process.Nginx(binary, conf_path)
-    facts["version"] = nginx.version()
-    facts["ssi"] = nginx.compiled.ssi
-    facts["running"] = nginx.master() is not None
-    facts["upgrading"] = facts["running"] and bool(nginx.strangers())
+    facts.update(host_facts.of_nginx(nginx))
     try:
         facts.update(_configuration(nginx, names, server_names or {}))
     except OSError as error:
@@ -584,7 +536,7 @@ def compare(binary: str, conf_path: str, options: dict[str, Any]) -> dict[str, A
         snippets=[Snippet(**snippet) for snippet in options["snippets"]],
         renewals=Renewals(options["renewals"]) if options["renewals"] else None,
     )
-    found = comparison.look(conf_path, options["paths"], request, binary)
+    found = survey.look(conf_path, options["paths"], request, binary)
     return {
         "settled": found.settled,
         "fingerprints": found.fingerprints,
@@ -607,18 +559,12 @@ def crl_fetch_facts(conf_path: str, *, systemd: bool) -> dict[str, Any] | None:
 def _configuration(
     nginx: nginx_process.Nginx, names: Sequence[str], server_names: Mapping[str, Sequence[str]]
 ) -> dict[str, Any]:
-    ours = os.path.join(nginx.conf_dir, "conf.d", "mtls.conf")
     configuration = nginx_conf.load(nginx.conf_path)
-    included = configuration.included.get(ours)
-    if included is None:  # perhaps because it does not exist yet
-        included = nginx_conf.load(nginx.conf_path, {ours: nginx_conf.MARKER.encode()}).included.get(ours, [])
     return {
-        "includes_conf_d": ("http",) in included,
-        "directives": {name: configuration.own_value(name, context) for name, context in _DIRECTIVES.items()},
+        **host_facts.of_configuration(nginx, configuration),
         **_names(names, configuration),
         **_snippets(nginx, configuration, server_names),
         **_sockets(configuration),
-        "own_ports": nginx_conf.own_ports(configuration),
     }
 
 
@@ -677,7 +623,7 @@ def _snippets(
         if match
     ]
     try:
-        places = comparison.snippet_places(nginx.conf_path, found, configuration)
+        places = survey.snippet_places(nginx.conf_path, found, configuration)
     except MtlsError as error:
         return {"snippet_error": str(error)}
     return {**places.as_answer(), "unguarded": [snippet.path for snippet in places.unguarded]}
@@ -706,28 +652,12 @@ def _acme(options: dict[str, Any] | None) -> dict[str, Any] | None:
     """Return the value ``acme``."""
     if options is None or options["acme"] is None:
         return None
-    if not options["acme"]["lineages"] and not os.path.isdir(_RENEWALS):
+    if not options["acme"]["lineages"] and not os.path.isdir(host_facts.ACME_RENEWALS):
         return {"outdated": [], "abandoned": []}
     # Only here: most hosts have no certbot.
     from ansible_collections.mtls.nginx.plugins.module_utils.host import acme_lineages
 
     return acme_lineages.compare(**options["acme"])
-
-
-def _python() -> str:
-    """Return the Python that runs this, by a name that it keeps when the distribution has a newer one."""
-    if not sys.executable or os.path.realpath(sys.executable) == os.path.realpath(_PYTHON):
-        return _PYTHON
-    return sys.executable
-
-
-def _has_ipv6() -> bool:
-    try:
-        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
-            probe.bind(("::", 0))
-    except OSError:
-        return False
-    return True
 
 
 def main() -> None:
@@ -828,9 +758,8 @@ def main() -> None:
             facts["system_ca"] = system_ca.bundle()
         facts["certificates"] = _certificates(facts, module.params["compare"])
         facts["acme"] = _acme(module.params["compare"])
-        facts["python"] = _python()
         facts["crl_fetch"] = crl_fetch_facts(conf_path, systemd=facts["systemd"])
-        facts["trust"] = {"clock": time.time(), "held": comparison.held(module.params["expected"])}
+        facts["trust"] = {"clock": time.time(), "held": survey.held(module.params["expected"])}
         return {"changed": False, "nginx": facts}
 
     run_module(module, work)

@@ -19,6 +19,9 @@ lies = json.loads(pathlib.Path({lies!r}).read_text())
 source = pathlib.Path(sys.argv[1]).read_bytes() if len(sys.argv) > 1 else sys.stdin.buffer.read()
 named = re.search(rb"ansible(?:_collections\\.mtls\\.nginx\\.plugins)?\\.modules\\.(\\w+)", source)
 module = named[1].decode() if named else "unknown"
+if module == "nginx_glance" and module not in lies:  # it wants a closer look, and lies there
+    print(json.dumps({{"changed": False, "nginx": None}}))
+    sys.exit(0)
 with open({heard!r}, "a") as log:
     log.write(module + "\\n")
 for lie in lies.get(module, []):

@@ -32,6 +32,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.host import (
     ports,
     resolver,
     shutdown,
+    survey,
     swap,
     transaction,
 )
@@ -43,7 +44,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.host.request import (
     WantedFile,
 )
 from ansible_collections.mtls.nginx.plugins.module_utils.host.transaction import TransactionOutcome
-from ansible_collections.mtls.nginx.plugins.modules import nginx_facts
+from ansible_collections.mtls.nginx.plugins.modules import nginx_facts, nginx_glance
 from ansible_collections.mtls.nginx.tests.ports import free_port
 
 BINARY = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:" + os.environ["PATH"])
@@ -1106,7 +1107,7 @@ def unchanged(host: Host, **options: object) -> bool:
     """Whether a look finds all that `Host.serve` would put in place with status 201."""
     wanted = {item.path: comparison.fingerprint(item.content, item.mode) for item in host.wanted(201)}
     expected = {**wanted, **dict.fromkeys(options.pop("absent", ()))}
-    looked = comparison.look(str(host.main), list(expected), ChangeRequest(**options))
+    looked = survey.look(str(host.main), list(expected), ChangeRequest(**options))
     return looked.settled and looked.fingerprints == expected
 
 
@@ -1200,6 +1201,59 @@ def test_a_look_waits_for_a_run_to_end(serving, monkeypatch):
         pytest.raises(MtlsError, match=r"another run .*is changing this host's nginx"),
     ):
         unchanged(serving)
+
+
+# A glance instead of a look
+
+
+def glance(host: Host, *paths: str, **options: object) -> dict | None:
+    given = {"paths": list(paths), "owned": [], "shutdown_timeout": None, "restart": None, "expected": {}}
+    given["renewals"] = str(host.conf / "client-renewals")
+    return nginx_glance.glance(str(BINARY), str(host.main), {**given, **options})
+
+
+def test_a_glance_says_what_a_closer_look_would(serving):
+    paths = [item.path for item in serving.wanted(201)]
+    request = {"shutdown_timeout": 60, "owned": [str(serving.conf / "conf.d" / "mtls-*.conf")]}
+    options = {"textfile": None, "snippets": [], "restart": None, "renewals": str(serving.conf / "client-renewals")}
+    looked = nginx_facts.gather(str(BINARY), str(serving.main))
+    looked["comparison"] = nginx_facts.compare(str(BINARY), str(serving.main), {"paths": paths, **options, **request})
+    looked["acme"] = {"outdated": [], "abandoned": []}
+    glanced = glance(serving, *paths, **request)
+    del glanced["trust"]
+    assert glanced == looked
+    assert all(glanced["comparison"]["fingerprints"][path] for path in paths)
+
+
+def put(path: pathlib.Path, text: str) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+
+
+SPECIAL = {
+    "a snippet": lambda conf: put(conf / "snippets" / "mtls-photos.conf", MARKER),
+    "waiting for clients": lambda conf: (conf / "client-renewals").mkdir(),
+    "an overlap": lambda conf: put(conf / "conf.d/own.conf", "server { listen 18; } server { listen 127.0.0.1:18; }"),
+    "a stray of ours": lambda conf: put(conf / "conf.d" / "mtls-odd.conf", MARKER),
+    "a folder": lambda conf: (conf / "conf.d" / "mtls.conf.d").mkdir(),
+    "no nginx.conf": lambda conf: (conf / "nginx.conf").unlink(),
+}
+
+
+@pytest.mark.parametrize("special", SPECIAL)
+def test_whatever_is_special_takes_a_closer_look(serving, special):
+    paths = [str(serving.conf / "conf.d" / "mtls.conf.d")]
+    assert glance(serving, *paths)
+    SPECIAL[special](serving.conf)
+    assert glance(serving, *paths, owned=[str(serving.conf / "conf.d" / "mtls-*.conf")]) is None
+
+
+def test_a_file_with_other_trust_takes_a_closer_look(serving):
+    (item, *_others) = serving.wanted(201)
+    same = comparison.fingerprint(item.content, item.mode)
+    assert glance(serving, expected={item.path: same})
+    assert glance(serving, expected={item.path: same.swapcase()}) is None
+    assert glance(serving, expected={item.path: None}) is None
 
 
 # Facts

@@ -148,7 +148,7 @@ def test_an_unchanged_host_costs_one_module_call(site, upstream):
     site.ok()
     run = site.ok("-vvv")
     assert run.changed == 0
-    assert re.findall(r"Using module file \S+/(\w+)\.py", run.text) == ["nginx_facts"]
+    assert re.findall(r"Using module file \S+/(\w+)\.py", run.text) == ["nginx_glance"]
 
 
 def test_whatever_was_done_to_a_host_is_noticed_and_put_right(site, upstream):

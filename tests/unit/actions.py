@@ -69,6 +69,9 @@ def command_line(monkeypatch, **options: Any) -> None:
     monkeypatch.setattr(context, "CLIARGS", ImmutableDict(options))
 
 
+GLANCE = json.dumps({"changed": False, "nginx": None})
+
+
 class Heard(list[tuple[str, dict[str, Any]]]):
     """The modules that a host was sent, with their options."""
 
@@ -83,6 +86,8 @@ def host_says(action: ActionBase, **answers: Any) -> Heard:
 
     def execute(module_name: str, module_args: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         name = module_name.rpartition(".")[2]
+        if name == "nginx_glance" and name not in answers:  # the host wants a closer look
+            return dict(action._parse_returned_data({"rc": 0, "stdout": GLANCE, "stderr": ""}, *profile))
         heard.append((name, copy.deepcopy(module_args)))
         waiting = answers[name]
         answer = (waiting.pop(0) if len(waiting) > 1 else waiting[0]) if isinstance(waiting, list) else waiting

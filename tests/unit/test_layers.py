@@ -106,3 +106,22 @@ def test_rooms_of_the_authority(module: str) -> None:
 @pytest.mark.parametrize("module", sorted(name for name in FILES if name.startswith("module_utils.ca.holders.")))
 def test_who_has_certificates_is_the_same_whoever_signs(module: str) -> None:
     assert not {name for name in imports()[module] if name.startswith("module_utils.ca.backends.")}
+
+
+def sent_with(module: str) -> set[str]:
+    """What Ansible sends with a module: all that an import statement names, needed or not."""
+    found, due = set(), [module]
+    while due:
+        more = imports()[due.pop()] - found
+        found |= more
+        due += more
+    return found
+
+
+def test_what_a_host_without_changes_is_sent() -> None:
+    """Python reads it anew on each host, in each run. What few hosts need is not in it."""
+    names = {name.removeprefix("module_utils.") for name in sent_with("modules.nginx_glance")}
+    rooms = ("comparison", "crl_place", "facts", "nginx_conf", "nginx_process", "nginx_unit", "ports", "request")
+    rooms += ("shutdown", "swap")
+    common = {f"common.{name}" for name in ("entry", "errors", "files", "times")}
+    assert names == common | {f"host.{room}" for room in rooms}

@@ -24,6 +24,7 @@ ELSEWHERE = {
     "plugins/module_utils/site/acme_program.py": "tests/integration/test_acme.py: certbot runs it",
     "plugins/module_utils/site/host_sources.py": "tests/integration/test_acme.py and test_crl_timer.py: it runs",
     "plugins/plugin_utils/package_action.py": "plugins/action/test_nginx_install.py",
+    "plugins/action/nginx_glance.py": "plugin_utils/host_action.py: it hands on what was read",
     "plugins/action/nginx_facts.py": "plugin_utils/host_action.py: it hands on what was read",
     "plugins/module_utils/common/__init__.py": "tests/unit/test_target_code.py, in a process of its own",
     "plugins/action/nginx_gate.py": "plugin_utils/host_action.py: it hands on what was read",

@@ -169,17 +169,20 @@ class Nginx:
 
         :raises MtlsError: the program is not nginx.
         """
-        output = run([self.binary, "-v"]).output
-        match = re.search(r"nginx version: [^/]+/(\d+(?:\.\d+)+)", output)
+        match = re.search(r"nginx version: [^/]+/(\d+(?:\.\d+)+)", self._build)
         if match is None:
-            raise MtlsError(f"{self.binary} does not look like nginx: '{self.binary} -v' answers: {output.strip()}")
+            said = self._build.strip()
+            raise MtlsError(f"{self.binary} does not look like nginx: '{self.binary} -V' answers: {said}")
         return match[1]
+
+    @functools.cached_property
+    def _build(self) -> str:
+        return run([self.binary, "-V"]).output
 
     @functools.cached_property
     def compiled(self) -> Compiled:
         """Return the paths compiled into the program."""
-        output = run([self.binary, "-V"]).output
-        options = dict(re.findall(r"--([a-z-]+)=('[^']*'|\S+)", output))
+        options = dict(re.findall(r"--([a-z-]+)=('[^']*'|\S+)", self._build))
         prefix = options.get("prefix", "/usr/local/nginx")
 
         def path(option: str, default: str) -> str:
@@ -191,7 +194,7 @@ class Nginx:
             error_log=path("error-log-path", "logs/error.log"),
             pid_path=path("pid-path", "logs/nginx.pid"),
             prefix=prefix,
-            ssi="without-http_ssi_module" not in output,
+            ssi="without-http_ssi_module" not in self._build,
         )
 
     def test(self, conf_path: str | None = None, extra: str | None = None) -> Verdict:

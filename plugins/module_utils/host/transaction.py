@@ -37,6 +37,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.host import (
     ports,
     sessions,
     shutdown,
+    survey,
     swap,
 )
 from ansible_collections.mtls.nginx.plugins.module_utils.host.comparison import FileChange
@@ -109,7 +110,7 @@ def preview(request: ChangeRequest, conf_path: str, guard: Mapping[str, Any] | N
     """Return what a host without nginx would get: a comparison, since there is no nginx to ask."""
     _check_request(request)
     comparison.refuse_strays(request)
-    request = sessions.with_sessions(comparison.with_textfile(request))
+    request = sessions.with_sessions(survey.with_textfile(request))
     changes = comparison.compare(comparison.with_restart(request, conf_path))
     _refuse_foreign(changes)
     certbot_lines.refuse(changes)
@@ -174,7 +175,7 @@ class _Transaction:
         """Return what is to be done, and the configuration as it then is; None when there is nothing to do."""
         comparison.refuse_strays(self._request)
         conf_path = self._nginx.conf_path
-        request = sessions.with_sessions(comparison.with_textfile(self._request))
+        request = sessions.with_sessions(survey.with_textfile(self._request))
         request = comparison.with_restart(request, conf_path)
         request, own_bound = comparison.with_bound(request, conf_path)
         request = _with_renewals(request, self._nginx)
@@ -235,7 +236,7 @@ class _Transaction:
     def _snippet_places(self, configuration: nginx_conf.Configuration | None = None) -> SnippetPlaces:
         # What must get in gets in, wherever a snippet stands.
         judge = not self._request.close_rejected
-        return comparison.snippet_places(self._nginx.conf_path, self._request.snippets, configuration, judge=judge)
+        return survey.snippet_places(self._nginx.conf_path, self._request.snippets, configuration, judge=judge)
 
     def _elsewhere(self, configuration: nginx_conf.Configuration) -> Sequence[Elsewhere]:
         # What must get in gets in, whoever else answers.
@@ -684,7 +685,7 @@ def _with_renewals(request: ChangeRequest, nginx: Nginx) -> ChangeRequest:
 
 
 def _warnings(request: ChangeRequest) -> list[str]:
-    if request.textfile is not None and comparison.folder_in_the_way(request.textfile):
+    if request.textfile is not None and survey.folder_in_the_way(request.textfile):
         return [f"{request.textfile.path}: the metrics were not written, because there is a folder of that name"]
     return []
 

@@ -351,6 +351,8 @@ _NGINX = Fields(
     }
 )
 NGINX_FACTS = Fields({"changed": Flag(), "nginx": _NGINX})
+# None where only `nginx_facts` can tell.
+NGINX_GLANCE = Fields({"changed": Flag(), "nginx": Maybe(_NGINX)})
 
 NGINX_CONFIG = Fields(
     {

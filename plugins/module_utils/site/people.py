@@ -67,6 +67,12 @@ def anything_issued(path: str, began: float) -> bool:
     return any(_changed_since(Layout(directory).issued, began) for directory in directories)
 
 
+def is_renewed(path: str, began: float) -> bool:
+    """Tell whether the authority's certificates or CRL were written since ``began``."""
+    layout = Layout(path)
+    return any(_changed_since(each, began) for each in (layout.certificate, layout.crl))
+
+
 def _changed_since(path: str, moment: float) -> bool:
     try:
         return os.stat(path).st_mtime >= moment

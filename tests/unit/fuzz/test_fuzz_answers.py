@@ -15,6 +15,7 @@ from ansible_collections.mtls.nginx.tests.unit.fuzz.hostile import NUMBERS, TEXT
 
 SPECS = {
     "nginx_facts": answers.NGINX_FACTS,
+    "nginx_glance": answers.NGINX_GLANCE,
     "nginx_config": answers.NGINX_CONFIG,
     "nginx_gate": answers.NGINX_GATE,
     "nginx_acme": answers.NGINX_ACME,

@@ -20,7 +20,16 @@ from ansible_collections.mtls.nginx.tests.unit.actions import Controller, host_s
 
 PLUGINS = Path(__file__).parents[4] / "plugins"
 READS_ANSWERS = {
-    *("nginx_site", "nginx_facts", "nginx_config", "nginx_gate", "nginx_crls", "nginx_crl_fetch", "nginx_install"),
+    *(
+        "nginx_site",
+        "nginx_facts",
+        "nginx_glance",
+        "nginx_config",
+        "nginx_gate",
+        "nginx_crls",
+        "nginx_crl_fetch",
+        "nginx_install",
+    ),
     *("access_log", "doctor", "nginx_acme"),
 }
 

@@ -10,7 +10,7 @@ import os
 import pytest
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
-from ansible_collections.mtls.nginx.plugins.module_utils.host import comparison, swap
+from ansible_collections.mtls.nginx.plugins.module_utils.host import comparison
 from ansible_collections.mtls.nginx.plugins.module_utils.host.request import ChangeRequest, WantedFile
 
 MARKER = b"# Managed by mtls.nginx\n"
@@ -45,24 +45,6 @@ def test_a_file_of_another_owner_and_a_dangling_link_are_not_ours(conf, monkeypa
     assert look(conf, "mtls-photos.conf").fingerprints == {str(conf / "conf.d" / "mtls-photos.conf"): "not ours"}
     monkeypatch.setattr(comparison.os, "geteuid", lambda: os.getuid() + 1)
     assert look(conf, "mtls-nas.conf").fingerprints == {str(conf / "conf.d" / "mtls-nas.conf"): "not ours"}
-
-
-@pytest.mark.parametrize("obstacle", ["stray", "folder", "interrupted"])
-def test_what_would_be_refused_is_not_settled(conf, obstacle):
-    if obstacle == "folder":
-        (conf / "conf.d" / "mtls-photos.conf").mkdir()
-    if obstacle == "interrupted":
-        journal = '{"state": "swapping", "existed": {}, "directories": [], "unread": false}'
-        (conf / swap.JOURNAL).write_text(journal)
-    names = [] if obstacle == "stray" else ["mtls-nas.conf", "mtls-photos.conf"]
-    assert not look(conf, *names, owned=[str(conf / "conf.d" / "mtls-*.conf")]).settled
-
-
-def test_another_run_is_told_as_such(conf):
-    with swap.exclusive(str(conf)), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(swap, "_LOCK_TIMEOUT", 0.0)
-        with pytest.raises(swap.Busy, match="another run"):
-            look(conf)
 
 
 def test_files_of_ours_that_nobody_wants_are_refused(conf):

@@ -277,6 +277,7 @@ HONEST = {
         },
     ),
 }
+HONEST["nginx_glance"] = (answers.NGINX_GLANCE, {"changed": False, "nginx": None})
 NESTED: list = []
 for _depth in range(500):
     NESTED = [NESTED]

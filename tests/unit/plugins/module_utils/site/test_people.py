@@ -16,6 +16,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.people import (
     Turn,
     anything_issued,
     foreseen_revocations,
+    is_renewed,
     people_of,
 )
 from ansible_collections.mtls.nginx.tests.unit.support import later
@@ -75,6 +76,9 @@ def test_what_was_issued_in_this_run_let_nobody_in_before(ours):
     assert not anything_issued(str(ours.path), began)
     ours.serve(Client("phone"), Client("new"))
     assert anything_issued(str(ours.path), began - 5)
+    assert not is_renewed(str(ours.path), time.time() + 5)
+    (ours.path / "crl.pem").touch()
+    assert is_renewed(str(ours.path), began - 5)
     found = people(ours, began=began - 5)
     assert (found["phone"], found["new"]) == ((True, True, ""), (False, True, ""))
 
@@ -99,6 +103,7 @@ def test_before_the_first_run_everybody_is_new(tmp_path):
     ]
     assert foreseen_revocations(str(tmp_path / "pki"), [{"name": "phone", "reason": "unspecified"}]) == {}
     assert not anything_issued(str(tmp_path / "pki"), 0)
+    assert not is_renewed(str(tmp_path / "pki"), 0)
 
 
 @pytest.mark.parametrize("kind", ["name", "serial", "fingerprint", "certificate"])
