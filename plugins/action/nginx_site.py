@@ -429,12 +429,12 @@ class ActionModule(PackageAction):
             "addresses": [service.own_address for service in services if service.own_address],
             **self._where,
         }
-        special: list[t.Any] = [options[name] for name in ("names", "system_ca", "addresses")]
+        special: list[t.Any] = [options["names"], options["system_ca"]]
         special += [compare[name] for name in ("textfile", "snippets", "certificates")]
         special += [(compare["acme"] or {}).get("lineages"), self._crl_urls(services), self._watch()]
         if not any(special) and not self._has_news(services):
             glance = {name: compare[name] for name in ("paths", "owned", "shutdown_timeout", "restart", "renewals")}
-            glance.update(self._where, expected=options["expected"])
+            glance.update(self._where, expected=options["expected"], addresses=options["addresses"])
             looked = self._ask("nginx_glance", glance, answers.NGINX_GLANCE)
             if looked.get("failed") or looked["nginx"] is not None:
                 return looked

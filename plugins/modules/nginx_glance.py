@@ -50,6 +50,11 @@ options:
     description: As O(mtls.nginx.nginx_facts#module:expected).
     type: dict
     default: {}
+  addresses:
+    description: As O(mtls.nginx.nginx_facts#module:addresses).
+    type: list
+    elements: str
+    default: []
 extends_documentation_fragment:
   - mtls.nginx.attributes
 attributes:
@@ -122,6 +127,11 @@ def glance(binary: str, conf_path: str, options: dict[str, Any]) -> dict[str, An
         raise
     except (MtlsError, OSError):  # the closer look says why
         return None
+    if options["addresses"]:
+        # Only here: most services listen on every address.
+        from ansible_collections.mtls.nginx.plugins.module_utils.host import addresses
+
+        found["away"] = addresses.away(options["addresses"])
     found["acme"] = {"outdated": [], "abandoned": []}
     found["trust"] = {"clock": time.time(), "held": {}}
     found["comparison"] = {
@@ -145,6 +155,7 @@ def main() -> None:
             "restart": {"type": "bool"},
             "renewals": {"type": "path", "required": True},
             "expected": {"type": "dict", "default": {}},
+            "addresses": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
     )

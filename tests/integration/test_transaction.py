@@ -1207,7 +1207,14 @@ def test_a_look_waits_for_a_run_to_end(serving, monkeypatch):
 
 
 def glance(host: Host, *paths: str, **options: object) -> dict | None:
-    given = {"paths": list(paths), "owned": [], "shutdown_timeout": None, "restart": None, "expected": {}}
+    given = {
+        "paths": list(paths),
+        "owned": [],
+        "shutdown_timeout": None,
+        "restart": None,
+        "expected": {},
+        "addresses": [],
+    }
     given["renewals"] = str(host.conf / "client-renewals")
     return nginx_glance.glance(str(BINARY), str(host.main), {**given, **options})
 
@@ -1219,7 +1226,8 @@ def test_a_glance_says_what_a_closer_look_would(serving):
     looked = nginx_facts.gather(str(BINARY), str(serving.main))
     looked["comparison"] = nginx_facts.compare(str(BINARY), str(serving.main), {"paths": paths, **options, **request})
     looked["acme"] = {"outdated": [], "abandoned": []}
-    glanced = glance(serving, *paths, **request)
+    looked["away"] = ["192.0.2.7"]
+    glanced = glance(serving, *paths, **request, addresses=["127.0.0.1", "192.0.2.7"])
     del glanced["trust"]
     assert glanced == looked
     assert all(glanced["comparison"]["fingerprints"][path] for path in paths)

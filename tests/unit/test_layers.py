@@ -121,7 +121,17 @@ def sent_with(module: str) -> set[str]:
 def test_what_a_host_without_changes_is_sent() -> None:
     """Python reads it anew on each host, in each run. What few hosts need is not in it."""
     names = {name.removeprefix("module_utils.") for name in sent_with("modules.nginx_glance")}
-    rooms = ("comparison", "crl_place", "facts", "nginx_conf", "nginx_process", "nginx_unit", "ports", "request")
+    rooms = (
+        "addresses",
+        "comparison",
+        "crl_place",
+        "facts",
+        "nginx_conf",
+        "nginx_process",
+        "nginx_unit",
+        "ports",
+        "request",
+    )
     rooms += ("shutdown", "swap")
     common = {f"common.{name}" for name in ("entry", "errors", "files", "times")}
     assert names == common | {f"host.{room}" for room in rooms}
