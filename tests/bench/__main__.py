@@ -14,6 +14,7 @@ beside what it is.
 from __future__ import annotations
 
 import argparse
+import os
 import pathlib
 import shutil
 import sys
@@ -48,6 +49,8 @@ def main() -> int:
     if unknown := sorted(set(wanted) - set(known)):
         print(f"no such row: {', '.join(unknown)}; known are {', '.join(known)}", file=sys.stderr)
         return 2
+    # With pipelining, Python would read each module byte by byte, here only, where hosts have a local connection.
+    os.environ.pop("PYTHONUNBUFFERED", None)
     work = options.output.resolve() / "work"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
