@@ -99,13 +99,14 @@ unit: $(VENV)/.dev $(COLLECTION) packages  ## unit tests, the everyday loop
 fuzz: $(VENV)/.dev $(COLLECTION) packages  ## unit tests with whatever Hypothesis thinks up
 	pytest $(PARALLEL) -o tmp_path_retention_policy=failed tests/unit/fuzz
 
+# Tests of one file may be a story: they stay in one process.
 integration: $(VENV)/.openbao $(VENV)/.collections $(COLLECTION) packages-integration  ## integration tests with a real nginx (root)
 	@[[ $$EUID -eq 0 ]] || { echo "The integration tests start and reload nginx: run them as root." >&2; exit 1; }
-	pytest $(PARALLEL) --durations=25 tests/integration tests/gate
+	pytest $(PARALLEL) --dist=loadfile --durations=25 tests/integration tests/gate
 
 coverage: $(VENV)/.openbao $(VENV)/.collections $(COLLECTION) packages-integration  ## which branches the unit and integration tests reach (root)
 	@[[ $$EUID -eq 0 ]] || { echo "The integration tests start and reload nginx: run them as root." >&2; exit 1; }
-	python tests/branches.py $(PARALLEL) tests/unit tests/integration tests/gate
+	python tests/branches.py $(PARALLEL) --dist=loadfile tests/unit tests/integration tests/gate
 
 clients: $(VENV)/.clients $(COLLECTION) packages-clients  ## real client programs and proxies at the gate, and docs/clients.md written from it (root)
 	python -m ansible_collections.mtls.nginx.tests.clients $(if $(ANEW),--anew)
