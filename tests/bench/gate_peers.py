@@ -1,11 +1,12 @@
 # Copyright (c) 2026, the mtls.nginx authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Other gates beside ours, like for like: one worker on one core, the same keys, upstream, names, and, where they have one,
-CRL; all log who came and tell the upstream. Counted is the processor time of the whole gate."""
+"""Other gates beside ours, like for like: one worker on one core, the same keys, upstream and names, a CRL where there
+can be one; all log who came, and tell the upstream. Counted is the processor time of the whole gate."""
 
 from __future__ import annotations
 
+import atexit
 import concurrent.futures
 import contextlib
 import functools
@@ -19,11 +20,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from measure import Bench, BenchError, Goal, Measured, Row, Skipped
 
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import keys
 from ansible_collections.mtls.nginx.tests.gate import nginxes, pki
 from ansible_collections.mtls.nginx.tests.gate.host import Host
 from ansible_collections.mtls.nginx.tests.ports import free_port
@@ -47,7 +49,7 @@ server {
 
 @dataclass(frozen=True)
 class Ground:
-    """What all gates have in common. The files are in `folder`: ca.crt, crl.pem, server.crt, server.key, and both in server.pem."""
+    """What all gates have in common. In `folder`: ca.crt, crl.pem, server.crt, server.key, and both in server.pem."""
 
     folder: pathlib.Path
     authority: pki.Authority
@@ -76,6 +78,11 @@ class Peer:
     write: Callable[[Ground, pathlib.Path, int], Sequence[object]]
     lets_in: frozenset[str] = frozenset()
     kept_at_most: float = 1
+
+    @property
+    def described(self) -> str:
+        """Its name, and whom it lets in, which each measurement proves."""
+        return f"{self.title}, lets in: {', '.join(sorted(self.lets_in))}" if self.lets_in else self.title
 
 
 class OtherGate:
@@ -134,6 +141,19 @@ class OurGate(Host):
 
 
 Gate = OtherGate | OurGate
+Work = Callable[[Gate, "Caller", int], float]
+
+
+@dataclass(frozen=True)
+class Kinds:
+    """The keys of the authority and of clients; the server's is P-256, which is the collection's default."""
+
+    authority: keys.KeyKind
+    client: keys.KeyKind
+
+
+DEFAULT = Kinds(keys.KeyKind("rsa", 4096), keys.KeyKind("rsa", 2048))
+ECDSA = Kinds(pki.P256, pki.P256)
 
 
 # --- the peers' configurations
@@ -152,7 +172,8 @@ def _fill(text: str, ground: Ground, port: int, **more: str) -> str:
     return text
 
 
-# The list is a tree of strings to HAProxy. It logs to its standard output, which is a file.
+# The list is a tree of strings to HAProxy. It logs to its standard output, which is a file. Sessions are kept as ours
+# are; with the tickets that are its default, a connection costs it more.
 _HAPROXY = """
 global
     nbthread 1
@@ -166,7 +187,7 @@ defaults
     timeout server 60s
     log-format '%ci [%tr] %{+Q}r %ST %B dn=%{+Q}[ssl_c_s_dn] serial=%[ssl_c_serial,hex]'
 frontend gate
-    bind 127.0.0.1:@PORT@ ssl crt @DATA@/server.pem ca-file @DATA@/ca.crt crl-file @DATA@/crl.pem verify required
+    bind 127.0.0.1:@PORT@ ssl crt @DATA@/server.pem @VERIFY@ no-tls-tickets
     http-request deny unless { ssl_c_s_dn -m str -f allowed }
     http-request set-header X-SSL-Client-DN %[ssl_c_s_dn]
     default_backend nas
@@ -177,7 +198,8 @@ backend nas
 
 def _haproxy(ground: Ground, folder: pathlib.Path, port: int) -> Sequence[object]:
     (folder / "allowed").write_text("".join(f"/CN={name}\n" for name in ground.names))
-    (folder / "haproxy.cfg").write_text(_fill(_HAPROXY, ground, port))
+    verify = "verify required ca-file @DATA@/ca.crt crl-file @DATA@/crl.pem"
+    (folder / "haproxy.cfg").write_text(_fill(_HAPROXY.replace("@VERIFY@", verify), ground, port))
     return ["haproxy", "-db", "-f", folder / "haproxy.cfg"]
 
 
@@ -229,11 +251,10 @@ _APACHE_MODULES = ("mpm_event", "authz_core", "socache_shmcb", "ssl", "headers",
 
 def _apache(ground: Ground, folder: pathlib.Path, port: int) -> Sequence[object]:
     public = pathlib.Path(tempfile.mkdtemp(prefix="mtls-bench-"))
+    atexit.register(shutil.rmtree, public)
     public.chmod(0o755)
     (public / "allowed").write_text("".join(f"CN={name} yes\n" for name in ground.names))
-    modules = "\n".join(
-        f"LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so" for name in _APACHE_MODULES
-    )
+    modules = "\n".join(f"LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so" for name in _APACHE_MODULES)
     text = _fill(_APACHE, ground, port, HOME=str(folder), LIST=str(public / "allowed"), MODULES=modules)
     (folder / "apache.conf").write_text(text)
     return ["apache2", "-D", "FOREGROUND", "-f", folder / "apache.conf"]
@@ -311,7 +332,11 @@ def _traefik(ground: Ground, folder: pathlib.Path, port: int) -> Sequence[object
         )
     )
     return [
-        *("traefik", f"--entryPoints.gate.address=127.0.0.1:{port}", f"--providers.file.filename={folder / 'gate.yml'}"),
+        *(
+            "traefik",
+            f"--entryPoints.gate.address=127.0.0.1:{port}",
+            f"--providers.file.filename={folder / 'gate.yml'}",
+        ),
         # Only this format names the client.
         *("--accesslog=true", f"--accesslog.filepath={folder / 'access.log'}", "--accesslog.format=json"),
         *("--global.checkNewVersion=false", "--global.sendAnonymousUsage=false"),
@@ -346,8 +371,8 @@ def _envoy(ground: Ground, folder: pathlib.Path, port: int) -> Sequence[object]:
         path=str(folder / "access.log"),
         log_format={
             "text_format_source": {
-                "inline_string": "%DOWNSTREAM_REMOTE_ADDRESS% [%START_TIME%] \"%REQ(:METHOD)% %REQ(:PATH)% %PROTOCOL%\""
-                " %RESPONSE_CODE% %BYTES_SENT% dn=\"%DOWNSTREAM_PEER_SUBJECT%\" serial=%DOWNSTREAM_PEER_SERIAL%\n"
+                "inline_string": '%DOWNSTREAM_REMOTE_ADDRESS% [%START_TIME%] "%REQ(:METHOD)% %REQ(:PATH)% %PROTOCOL%"'
+                ' %RESPONSE_CODE% %BYTES_SENT% dn="%DOWNSTREAM_PEER_SUBJECT%" serial=%DOWNSTREAM_PEER_SERIAL%\n'
             }
         },
     )
@@ -449,7 +474,9 @@ class Caller:
 
 
 def _request(port: int, connection: str) -> bytes:
-    return f"GET /page HTTP/1.1\r\nHost: {NAME}:{port}\r\nUser-Agent: bench\r\nConnection: {connection}\r\n\r\n".encode()
+    return (
+        f"GET /page HTTP/1.1\r\nHost: {NAME}:{port}\r\nUser-Agent: bench\r\nConnection: {connection}\r\n\r\n".encode()
+    )
 
 
 def _ok(answer: bytes, gate: Gate) -> None:
@@ -505,10 +532,12 @@ def _answer(connection: ssl.SSLSocket) -> bytes:
 
 
 def processor_seconds(pid: int) -> float:
-    """The processor time of a process and its descendants, threads that have ended included (clock_getcpuclockid(3))."""
+    """The processor time of a process and its descendants, ended threads included (clock_getcpuclockid(3))."""
     own = time.clock_gettime((~pid << 3) | 2)
     tasks = pathlib.Path(f"/proc/{pid}/task").iterdir()
-    return own + sum(processor_seconds(int(child)) for task in tasks for child in (task / "children").read_text().split())
+    return own + sum(
+        processor_seconds(int(child)) for task in tasks for child in (task / "children").read_text().split()
+    )
 
 
 @contextlib.contextmanager
@@ -533,11 +562,11 @@ def _running(*servers: Gate | Host) -> Iterator[None]:
             server.stop()
 
 
-def _prepare(folder: pathlib.Path) -> Ground:
-    authority = pki.Authority(folder / "pki", "Bench CA")
+def _prepare(folder: pathlib.Path, kinds: Kinds) -> Ground:
+    authority = pki.Authority(folder / "pki", "Bench CA", kinds.authority)
     names = [f"client-{number:04}" for number in range(NAMES)]
     authority.on_paper(names[2:])
-    authority.issue({name: {"CN": name} for name in (*names[:2], "stranger")})
+    authority.issue({name: {"CN": name} for name in (*names[:2], "stranger")}, kind=kinds.client)
     member, revoked, stranger = (authority.client(name) for name in (*names[:2], "stranger"))
     authority.revoke(revoked)
     upstream = Host(nginxes.build(nginxes.INSTALLED), folder / "upstream", BODY="x" * 1000)
@@ -557,11 +586,13 @@ def _prepare(folder: pathlib.Path) -> Ground:
     return ground
 
 
-def _ours(ground: Ground, folder: pathlib.Path) -> OurGate:
+def _ours(ground: Ground, folder: pathlib.Path, *, upstream: str = "http://bench_nas") -> OurGate:
+    """Ours, with an upstream block that keeps connections open, as each peer does by default."""
     gate = OurGate(nginxes.build(nginxes.INSTALLED), folder)
     gate.serve_as(ground.server)
-    service = {"name": "nas", "server_names": [NAME], "allow": ground.names, "upstream": ground.url}
-    gate.ours([service], ground.authority)
+    service = {"name": "nas", "server_names": [NAME], "allow": ground.names, "upstream": upstream}
+    block = f"upstream bench_nas {{ server 127.0.0.1:{ground.upstream.port}; keepalive 16; }}"
+    gate.ours([service], ground.authority, neighbours={"bench": block})
     return gate
 
 
@@ -586,20 +617,32 @@ def _check(gate: Gate, ground: Ground, lets_in: frozenset[str]) -> None:
         raise BenchError(f"{gate.title} lets in {sorted(seen)}, where {sorted(lets_in)} was expected")
 
 
-def measure(bench: Bench, count: int, *, peer: Peer, work: Callable[[Gate, Caller, int], float]) -> Measured:
-    """The processor time of one piece of work: microseconds of the gate, all its processes and threads."""
+def against_peer(bench: Bench, count: int, *, peer: Peer, kinds: Kinds, work: Work) -> Measured:
     if not shutil.which(peer.program, path=_PATH):
         raise Skipped(f"{peer.program} is not installed")
-    ground = _prepare(bench.folder)
-    sides = [_ours(ground, bench.folder / "ours"), OtherGate(peer, ground, bench.folder / peer.name)]
+    ground = _prepare(bench.folder, kinds)
+    return _measure(bench, count, ground, OtherGate(peer, ground, bench.folder / peer.name), peer.lets_in, work)
+
+
+def against_ourselves(bench: Bench, count: int) -> Measured:
+    """What keeping connections to the upstream open is worth."""
+    ground = _prepare(bench.folder, DEFAULT)
+    return _measure(
+        bench, count, ground, _ours(ground, bench.folder / "url", upstream=ground.url), frozenset(), kept_alive
+    )
+
+
+def _measure(bench: Bench, count: int, ground: Ground, other: Gate, lets_in: frozenset[str], work: Work) -> Measured:
+    """Microseconds of processor time for one piece of work: the whole gate, all its processes and threads."""
+    sides = [_ours(ground, bench.folder / "ours"), other]
     measured = Measured(unit="µs")
     caller = Caller(ground.member)
     cores = sorted(os.sched_getaffinity(0))
     with _on_core(cores[-1]), _running(ground.upstream), contextlib.ExitStack() as stack:
-        for gate, lets_in in zip(sides, (frozenset[str](), peer.lets_in), strict=True):
+        for gate, expected in zip(sides, (frozenset[str](), lets_in), strict=True):
             with _on_core(cores[0]):
                 stack.enter_context(_running(gate))
-            _check(gate, ground, lets_in)
+            _check(gate, ground, expected)
             work(gate, caller, max(AT_ONCE, count // 10))
         for _run, ours_first in bench.turns():
             pairs = list(zip((measured.ours, measured.peer), sides, strict=True))
@@ -609,14 +652,25 @@ def measure(bench: Bench, count: int, *, peer: Peer, work: Callable[[Gate, Calle
 
 
 def _rows(peer: Peer) -> list[Row]:
-    def row(name: str, what: str, n: int, tiny: int, work: Callable[[Gate, Caller, int], float], goal: float) -> Row:
-        take = functools.partial(measure, peer=peer, work=work)
-        return Row(f"gate-{peer.name}{name}", f"our gate's processor time for {what}, {{n}} of them", peer.title, n, tiny, take, Goal(goal))
+    def row(name: str, what: str, n: int, kinds: Kinds, work: Work, goal: float) -> Row:
+        take = functools.partial(against_peer, peer=peer, kinds=kinds, work=work)
+        return Row(f"gate-{peer.name}{name}", what, peer.described, n, AT_ONCE, take, Goal(goal))
 
     return [
-        row("", "a new connection", 1000, 8, new_connections, 1),
-        row("-kept", "a request on an open connection", 7200, 8, kept_alive, peer.kept_at_most),
+        row("", "processor time of a new connection, by {n}; default keys", 600, DEFAULT, new_connections, 1),
+        row("-ecdsa", "the same, all keys P-256", 600, ECDSA, new_connections, 1),
+        row("-kept", "that of a request, by {n} on open connections", 4000, DEFAULT, kept_alive, peer.kept_at_most),
     ]
 
 
-ROWS = [row for peer in PEERS for row in _rows(peer)]
+ROWS = [
+    *(row for peer in PEERS for row in _rows(peer)),
+    Row(
+        "gate-upstream-kept",
+        "that of a request, by {n} on open connections, with an upstream block that keeps its own open",
+        "the same with a URL as the upstream",
+        4000,
+        AT_ONCE,
+        against_ourselves,
+    ),
+]
