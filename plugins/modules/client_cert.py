@@ -87,8 +87,9 @@ options:
         default: []
       used_by:
         description:
-          - What is to read the client's files, if it does not read everything. A O(clients[].key_type), a O(clients[].p12)
-            or an existing key that one of them does not take is refused. A new key is RSA where O(key_type) does not suit.
+          - What is to read the client's files, if it does not read everything. A O(clients[].key_type), a
+            O(clients[].p12) or an existing key that one of them does not take is refused.
+          - A new key that nobody has chosen is RSA where O(key_type) does not suit.
           - V(aws), AWS's SDKs with s2n, and V(browser), Chromium and Firefox, take RSA and ECDSA keys. V(gem), gem and
             bundler of Debian 12, V(gnome), GNOME's certificate viewer, and V(gpgsm) before 2.4, take RSA keys.
           - V(browser) needs a C(.p12). V(gnome) and V(gpgsm) need a V(compatible) one.

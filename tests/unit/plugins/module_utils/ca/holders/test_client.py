@@ -28,7 +28,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import Mt
         ),
         (
             [Client("a", key_type="ed25519", used_by=("aws", "browser"))],
-            "client 'a': key_type is ed25519, and AWS's SDKs, with s2n, take rsa or ecdsa keys only (used_by: aws); set ",
+            "client 'a': key_type is ed25519, and AWS's SDKs, with s2n, take rsa or ecdsa keys only (used_by: aws); ",
         ),
         (
             [Client("a", p12="none", used_by=("browser",))],
@@ -36,7 +36,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import Mt
         ),
         (
             [Client("a", p12="modern", used_by=("gem", "gnome"))],
-            "client 'a': p12 is modern, and GNOME's certificate viewer takes a .p12 of the kind compatible (used_by: gn",
+            "client 'a': p12 is modern, and GNOME's certificate viewer takes a .p12 of the kind compatible (used_by:",
         ),
         ([Client("../a")], ""),
         ([Client("john"), Client("John")], ""),
