@@ -65,7 +65,7 @@ done
 port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 openssl s_server -accept "127.0.0.1:$port" -cert server.crt -key server.key -quiet >server.log 2>&1 &
 server=$!
-for _ in $(seq 50); do timeout 5 bash -c ": </dev/tcp/127.0.0.1/$port" 2>/dev/null && break || sleep 0.1; done
+for _ in $(seq 50); do timeout 5 bash -c ": </dev/tcp/127.0.0.1/$port" 2>/dev/null || { sleep 0.1; continue; }; break; done
 usual=$(timeout 30 ./client "$port" other.crt)
 verified=$(timeout 30 ./client "$port" other.crt verify)
 echo "by default: $usual, with WOLFSSL_VERIFY_PEER: $verified"

@@ -142,9 +142,10 @@ def trusted_entries(clients: Sequence[Client]) -> dict[str, RegisterEntry]:
     by_dn: dict[str, str] = {}
     entries = {}
     for client in clients:
-        if client.revoked or client.csr is not None or client.has_pem:
+        asked = {"csr": client.csr is not None, "formats": client.has_pem, "used_by": bool(client.used_by)}
+        if client.revoked or any(asked.values()):
             what = "revoked" if client.revoked else "issued"
-            remedy = "the client from the inventory" if client.revoked else "formats" if client.csr is None else "csr"
+            remedy = "the client from the inventory" if client.revoked else next(one for one in asked if asked[one])
             raise MtlsError(
                 f"{client.owner}: nothing can be {what} here, since its authority is trusted only; ask whoever runs "
                 f"it, and remove {remedy}"
