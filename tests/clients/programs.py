@@ -381,7 +381,8 @@ def _mqtt(visit: Visit) -> Said:
     visit.home.mkdir()
     settings = visit.home / "mosquitto.conf"
     (text,) = re.findall(r"^```text\n(listener 1883 .*?)^```$", _SERVICES.read_text(), re.MULTILINE | re.DOTALL)
-    settings.write_text(text.replace("1883", str(free_port())).replace("9001", str(visit.gate.broker_port)))
+    ports = {"1883": free_port(), "9001": visit.gate.broker_port}
+    settings.write_text(re.sub("1883|9001", lambda found: str(ports[found[0]]), text))
     asked = ("websockets", NAME, visit.gate.mqtt_port, visit.ca, *visit.pair)
     silent = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     with ended(subprocess.Popen([program("mosquitto"), "-c", settings], **silent)) as broker:

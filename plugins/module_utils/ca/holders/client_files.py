@@ -57,9 +57,6 @@ class Examined:
         return x509.load_der_x509_certificate(self.certificate) if self.certificate else None
 
 
-_NEW_KEY = "move the key away to get a new one"
-
-
 def examine(
     client: Client, place: ClientFiles, maker: ProfileMaker, remembered: RegisterEntry | None = None
 ) -> Examined:
@@ -76,7 +73,7 @@ def examine(
     entry = entry_of(place.certificate, certificate) if certificate is not None else None
     public_key, key_at = (None, None) if client.revoked else _find_public_key(client, place, remembered)
     if key_at == SEALED and certificate is not None:
-        _check_readers(client, certificate.public_key(), place.certificate, _NEW_KEY)
+        _check_readers(client, certificate.public_key(), place.certificate, "move the .p12 away to get a new key")
     if client.has_pem and not client.revoked:
         _check_pem_can_be_made(client, place, key_at, remembered)
     public = keys.public_der(public_key) if public_key is not None else None
@@ -153,7 +150,7 @@ def _find_public_key(
             f"{client.owner}: key_type is {client.key_type}, and {path} is {found}; set key_type: {found}, or "
             "move the key away to get a new one"
         )
-    _check_readers(client, key.public_key(), path, _NEW_KEY)
+    _check_readers(client, key.public_key(), path, "move the key away to get a new one")
     if found == keys.ED25519 and client.has_profile:
         raise refused_profile(client, f"{path} is an Ed25519 key")
     return key.public_key(), key_at

@@ -554,7 +554,7 @@ def test_who_is_read_by_something_gets_a_key_that_it_takes(pki, tmp_path):
     for client, where, name, remedy in (
         (Client("phone", used_by=("gnome",)), r"\S+/phone\.key", "gnome", "move the key away"),
         (Client("ci", used_by=("aws",)), r"\S+/ci\.key", "aws", "move the key away"),
-        (sealed._replace(key_type=None, used_by=("gpgsm",)), r"\S+/sealed\.crt", "gpgsm", "move the key away"),
+        (sealed._replace(key_type=None, used_by=("gpgsm",)), r"\S+/sealed\.crt", "gpgsm", r"move the \.p12 away"),
         (Client("own", csr=str(csr), p12="none", used_by=("gem",)), r"\S+/own\.csr", "gem", "make a key and CSR anew"),
     ):
         for check in (True, False):
