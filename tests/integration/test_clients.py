@@ -81,10 +81,10 @@ def remedied(heading: str) -> list[set[str]]:
     found = []
     for table in re.findall(r"(?m)^\|.* what to do \|\n\|[-|]+\n((?:\|.*\n)+)", section):
         for line in table.splitlines():
-            *about, remedy = line.removeprefix("| ").removesuffix("|").rstrip().split(" | ")
+            *about, remedy = (cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1])
             if about[0] not in ("`200`, `101`", "`-`"):
-                assert remedy.strip(" |"), line
-            found.append(set(", ".join(about).replace("| ", "").split(", ")))
+                assert remedy, line
+            found.append(set(", ".join(about).split(", ")))
     assert found
     return found
 
@@ -104,7 +104,7 @@ def test_all_that_does_not_work_has_a_remedy():
     for row in PAGE:
         for column, came in row.outcomes.items():
             if column in SECOND:
-                good = told(misdirected, row.name)
+                good = told(misdirected, row.name, SECOND[column])
             elif column == FALSE_SERVER:
                 good = came == NO_REQUEST or told(careless, row.name)
             elif came == NO_REQUEST:
