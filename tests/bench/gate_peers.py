@@ -626,7 +626,7 @@ def against_peer(bench: Bench, count: int, *, peer: Peer, kinds: Kinds, work: Wo
 
 def against_ourselves(bench: Bench, count: int) -> Measured:
     """What keeping connections to the upstream open is worth."""
-    ground = _prepare(bench.folder, DEFAULT)
+    ground = _prepare(bench.folder, ECDSA)
     return _measure(
         bench, count, ground, _ours(ground, bench.folder / "url", upstream=ground.url), frozenset(), kept_alive
     )
@@ -659,7 +659,7 @@ def _rows(peer: Peer) -> list[Row]:
     return [
         row("", "processor time of a new connection, by {n}; default keys", 600, DEFAULT, new_connections, 1),
         row("-ecdsa", "the same, all keys P-256", 600, ECDSA, new_connections, 1),
-        row("-kept", "that of a request, by {n} on open connections", 4000, DEFAULT, kept_alive, peer.kept_at_most),
+        row("-kept", "that of a request, by {n} on open connections", 4000, ECDSA, kept_alive, peer.kept_at_most),
     ]
 
 
