@@ -68,7 +68,6 @@ def main() -> int:
                 done.append((row, row.measure(bench)))
             except Skipped as reason:
                 print(f"{name}: skipped: {reason}", file=sys.stderr, flush=True)
-                continue
             # After each row: a run that is stopped has told what it knows.
             report.write(options.output, done, bench)
     finally:
