@@ -25,17 +25,28 @@ SETTINGS = {
     "index-url": ("UV_DEFAULT_INDEX", " "),
 }
 # Of these uv need not know.
-ITS_OWN = {"cache-dir", "default-timeout", "disable-pip-version-check", "no-cache-dir", "quiet", "retries", "timeout"}
+ITS_OWN = {
+    "cache-dir",
+    "config-file",
+    "default-timeout",
+    "disable-pip-version-check",
+    "no-cache-dir",
+    "quiet",
+    "retries",
+    "timeout",
+}
 
 
 def pip_settings(python: str) -> dict[str, str]:
-    """pip's settings by name, from its files and the environment, which wins."""
+    """pip's settings for `pip install` by name, from its files and from the environment, which goes before them."""
     listed = subprocess.run([python, "-m", "pip", "config", "list"], stdout=subprocess.PIPE, text=True, check=True)
-    settings = {}
-    for line in reversed(listed.stdout.splitlines()):  # the environment's come first
+    parts: dict[str, dict[str, str]] = {"global": {}, "install": {}, ":env:": {}}
+    for line in listed.stdout.splitlines():
         name, value = line.split("=", maxsplit=1)
-        settings[name.rpartition(".")[2]] = ast.literal_eval(value)
-    return settings
+        part, _dot, setting = name.rpartition(".")
+        if part in parts:
+            parts[part][setting] = ast.literal_eval(value)
+    return {setting: value for part in parts.values() for setting, value in part.items()}
 
 
 def uv_environment(settings: dict[str, str]) -> dict[str, str] | None:
