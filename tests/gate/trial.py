@@ -214,12 +214,13 @@ def reached(nginx: str, tests: Sequence[str]) -> Reach:
             wanted = render(*arguments, **named)
             for item in [*wanted.files, *wanted.secrets]:
                 found.update(re.findall(r"#@(\S+:\d+)@", item["content"]))
+                item["content"] = re.sub(r" #@\S+:\d+@", "", item["content"])
                 found.add(pathlib.Path(item["path"]).name)
             return wanted
 
         with tempfile.TemporaryDirectory() as folder:
             write_marked(pathlib.Path(folder))
-            host._TEMPLATES, host.host_files = folder, rendered
+            host.TEMPLATES, host.host_files = folder, rendered
             for test, items in itertools.groupby(session.items, lambda item: item.nodeid.partition("::")[0]):
                 found.clear()
                 begun = time.monotonic()
@@ -413,7 +414,7 @@ def _take_away(group: Sequence[Mutant], folder: pathlib.Path) -> bool:
                 item["content"] = mutant.applied(pathlib.Path(item["path"]).name, item["content"])
         return wanted
 
-    host._TEMPLATES, host.host_files = str(folder), rendered
+    host.TEMPLATES, host.host_files = str(folder), rendered
     return True
 
 
