@@ -93,6 +93,17 @@ def test_ours_upstreams_are_told_the_truth(ours, upstream_heads, tls, path, name
             assert len(values) == 1
 
 
+def test_ours_where_a_request_comes_from_is_no_callers_word(ours, upstream_heads, tls):
+    """Upstreams count failed logins by the address, and build links from host and protocol."""
+    true = {"X_REAL_IP": "127.0.0.9", "X_FORWARDED_FOR": "127.0.0.9"}
+    true |= {"X_FORWARDED_PROTO": "https", "X_FORWARDED_HOST": "nas.test"}
+    lies = "".join(forged(name.title().replace("_", "-")) for name in true)
+    for path, client in (("/", ours.admin), ("/open/", None)):
+        assert ask(ours.port, path, tls=tls, client=client, headers=lies, source="127.0.0.9").let_in
+        (head,) = upstream_heads.take()
+        assert {name: headers_of(head)[name] for name in true} == {name: [value] for name, value in true.items()}
+
+
 @pytest.mark.parametrize("names", identity_headers.SOURCES.values(), ids=lambda names: names[0])
 def test_ours_other_names_for_a_client_certificate_are_dropped(ours, upstream_heads, names):
     """On a public path, with and without a certificate, and behind the gate."""

@@ -227,6 +227,16 @@ def test_ours_no_session_outlives_the_crl(ours, authority, lost):
             assert not answer.let_in, answer
 
 
+def test_ours_sessions_are_kept_as_long_as_ours_say(ours, authority, tls):
+    """Whatever the http block says: within our hour a client shakes hands once."""
+    host, admin = ours("nothing"), authority.client("admin")
+    host.ours(host.services, authority, http=host.http + "ssl_session_timeout 1s;")
+    host.start()
+    session = ask(host.port, tls=tls, client=admin).session
+    time.sleep(2.1)
+    assert ask(host.port, tls=tls, client=admin, session=session).resumed is resumes(host)
+
+
 def test_ours_a_session_does_not_hide_who_has_issued(ours, authority, tmp_path, tls):
     """The first server block lets in whoever a CA below ours has issued, and keeps the session."""
     below = pki.as_issuer(pki.forged(tmp_path, pki.subject("Below"), authority.issuer, ca=True))

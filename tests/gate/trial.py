@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import functools
 import hashlib
+import inspect
 import itertools
 import json
 import os
@@ -28,7 +29,7 @@ import tempfile
 import time
 import types
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pytest
@@ -98,9 +99,10 @@ _ROUNDS = 2  # in which each test has one of its cases run, before all of the re
 
 @dataclass(frozen=True)
 class Mutant:
-    """One line of a template, and what stands in its place (empty: nothing). `of` is the variable of its map.
+    """One line of a template, and what stands in its place (empty: nothing).
 
-    Without a number it is an expression for lines of a rendered file.
+    `of` is the variable of its map, `head` the map's first line. Without a number it is an expression for lines of a
+    rendered file.
     """
 
     file: str
@@ -108,6 +110,7 @@ class Mutant:
     line: str
     instead: str = ""
     of: str = ""
+    head: str = ""
 
     def __str__(self) -> str:
         change = f"-> {self.instead.strip()}" if self.instead else "away"
@@ -149,19 +152,19 @@ class Mutant:
 def mutants() -> Iterator[Mutant]:
     """Each directive that is one line of a template."""
     for file in FILES:
-        of = ""
+        of = head = ""
         for number, line in enumerate((TEMPLATES / file).read_text().split("\n"), 1):
             text = re.sub(r"\{%.*?%\}", "", line).strip()
             if begin := re.match(r"(?:map|geo) .*?(\$\S+|\{\{.*\}\}\S*) \{$", text):
-                of = begin[1].rpartition(" ")[2].removeprefix("}}")
+                of, head = begin[1].rpartition(" ")[2].removeprefix("}}"), text
             if text == "}":
-                of = ""
+                of = head = ""
             if not re.search(r"(?:;(?:\{\{[^{}]*\}\})?|^types \{ \})$", text) or text.startswith(("#", "{#")):
                 continue
-            yield Mutant(file, number, line, of=of)
+            yield Mutant(file, number, line, of=of, head=head)
             default = re.fullmatch(r"(\s*default\s+)(\S+);", line)
             if default and default[2] in TURNED:
-                yield Mutant(file, number, line, f"{default[1]}{TURNED[default[2]]};", of)
+                yield Mutant(file, number, line, f"{default[1]}{TURNED[default[2]]};", of, head)
     for file, expression, instead in RENDERED:
         yield Mutant(file, 0, expression, instead)
 
@@ -231,10 +234,12 @@ def reached(nginx: str, tests: Sequence[str]) -> Reach:
 
     if unknown := [test for test in tests if not kept[test].exists()]:
         code, output = trials.collected(run_marked, [f"--nginx={nginx}", *unknown])
-        if code:
+        if code not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
             raise SystemExit(output[-3000:])
     reach = Reach()
     for test, path in kept.items():
+        if not path.exists():  # all its cases are of the long run
+            continue
         known = json.loads(path.read_text())
         reach.seconds[test] = known["seconds"]
         for line in known["lines"]:
@@ -242,15 +247,15 @@ def reached(nginx: str, tests: Sequence[str]) -> Reach:
     return reach
 
 
-def relevance(mutant: Mutant, tests: Collection[str]) -> dict[str, float]:
-    """Return how much each test file has to do with a line: the words that they share, the rare ones above all."""
-    texts = {test: (REPOSITORY / test).read_text() for test in tests}
-    words = {word.rstrip("_") for word in re.findall(r"[A-Za-z][\w-]{3,}|\b\d{3}\b", f"{mutant.of} {mutant.line}")}
-    relevant = dict.fromkeys(tests, 0.0)
+def relevance(mutant: Mutant, texts: Mapping[str, str]) -> dict[str, float]:
+    """Return how much each of these texts has to do with a line: the words that they share, the rare ones above all."""
+    line = f"{mutant.file.removesuffix('.j2')} {mutant.of} {mutant.head} {mutant.line}"
+    words = {word.rstrip("_") for word in re.findall(r"[A-Za-z][\w-]{3,}|\b\d{3}\b", line)}
+    relevant = dict.fromkeys(texts, 0.0)
     for word in words:
-        having = [test for test, text in texts.items() if word in text]
-        for test in having:
-            relevant[test] += 1 / len(having)
+        having = [name for name, text in texts.items() if word in text]
+        for name in having:
+            relevant[name] += 1 / len(having)
     return relevant
 
 
@@ -262,7 +267,7 @@ def _needs(item: pytest.Item, *fixtures: str) -> bool:
 
 
 def in_order(items: Sequence[pytest.Item], cost: Mapping[str, float], rank: Callable[[str], int]) -> list[pytest.Item]:
-    """Return the cases of some files, the likeliest to notice first, those of a file together.
+    """Return the cases of some tests, the likeliest to notice first.
 
     One case of each test comes before the tests' other parameters.
     """
@@ -270,9 +275,8 @@ def in_order(items: Sequence[pytest.Item], cost: Mapping[str, float], rank: Call
     keys = {}
     for item in items:
         test = item.nodeid.partition("[")[0]
-        file = test.partition("::")[0]
-        if file in cost:
-            keys[item] = (rank(item.nodeid), min(seen[test], _ROUNDS), cost[file], file)
+        if test in cost:
+            keys[item] = (rank(item.nodeid), min(seen[test], _ROUNDS), cost[test], test)
             seen[test] += 1
     return sorted(keys, key=keys.__getitem__)
 
@@ -321,9 +325,15 @@ class Search:
     def __init__(self, forks: trials.Forks, session: pytest.Session, nginx: str, reach: Reach, results: Results):
         self._forks = forks
         self._items = session.items
+        self._sources = {item.nodeid.partition("[")[0]: inspect.getsource(item.function) for item in session.items}
+        self._tests = Counter(test.partition("::")[0] for test in self._sources)
+        self._cases = Counter(item.nodeid.partition("::")[0] for item in session.items)
         self._reach = reach
         self._results = results
         self._memory = trials.Memory.load(f"gate-{nginx}")
+        if not self._memory.killers and nginx != nginxes.INSTALLED:  # what noticed there goes first here
+            elsewhere = trials.Memory.load(f"gate-{nginxes.INSTALLED}").killers
+            self._memory.killers = {key: case.replace(nginxes.INSTALLED, nginx) for key, case in elsewhere.items()}
         self._terminal = os.dup(1)
         # The authority is made once for all forks. Servers would not be: their threads stay behind.
         items = [one for one in self._items if _needs(one, "authority") and not _needs(one, "upstream", "app")]
@@ -334,13 +344,10 @@ class Search:
         if missed:
             self._say(f"{len(missed)} lines that nobody missed within {seconds:.0f} seconds, now with every case")
         for group in self._groups(missed):
-            self._all(group, self._ordered(group, {}))
+            self._all(group, self._ordered(group))
 
     def _one(self, mutant: Mutant, seconds: float) -> bool:
-        tests = self._reach.lines[mutant.place]
-        cost = {test: self._reach.seconds[test] / (0.02 + value) for test, value in relevance(mutant, tests).items()}
-        items = self._ordered([mutant], cost)
-        found = self._first(items, [mutant], seconds)
+        found = self._first(self._ordered([mutant]), [mutant], seconds)
         if found is None or found.case != trials.GAVE_UP:
             self._settle(mutant, found)
             return True
@@ -378,10 +385,20 @@ class Search:
                 group = group[: len(group) // 2]
             group = [mutant for mutant in group if mutant not in noticed]
 
-    def _ordered(self, group: Sequence[Mutant], cost: Mapping[str, float]) -> list[pytest.Item]:
-        tests = set().union(*(self._reach.lines[mutant.place] for mutant in group))
-        rank = self._memory.rank(group[0].key, self._reach.seconds)
-        return in_order(self._items, cost or {test: self._reach.seconds[test] for test in tests}, rank)
+    def _ordered(self, group: Sequence[Mutant]) -> list[pytest.Item]:
+        """Return the cases that render one of these lines."""
+        files = set().union(*(self._reach.lines[mutant.place] for mutant in group))
+        sources = {test: text for test, text in self._sources.items() if test.partition("::")[0] in files}
+        relevant: Counter[str] = Counter()
+        for mutant in group:
+            relevant.update(relevance(mutant, {file: (REPOSITORY / file).read_text() for file in files}))
+            relevant.update(relevance(mutant, sources))
+        cost = {}
+        for test in sources:
+            file = test.partition("::")[0]
+            seconds = self._reach.seconds[file] / self._cases[file]
+            cost[test] = seconds / (0.02 + relevant[file] / self._tests[file] + relevant[test])
+        return in_order(self._items, cost, self._memory.rank(group[0].key, self._reach.seconds))
 
     def _first(self, items: Sequence[pytest.Item], group: Sequence[Mutant], seconds: float) -> trials.Failure | None:
         with tempfile.TemporaryDirectory() as folder:
