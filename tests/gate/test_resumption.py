@@ -561,7 +561,7 @@ def test_ours_whoever_has_just_installed_a_certificate_gets_in(new_host, authori
     """A browser offers the session that it got without one."""
     host, admin = new_host(), authority.client("admin")
     if "exempt_networks" in optional and not host.build.has_geo:
-        pytest.skip(f"{host.build} has no geo module")
+        pytest.skip(f"{host.build} is built without geo, and refuses the configuration")
     service = {"name": "nas", "server_names": ["nas.test"], "root": f"{host.folder}/www", **optional}
     host.ours([service], authority)
     host.start()

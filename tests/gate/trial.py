@@ -58,6 +58,19 @@ TURNED = {
 # Lines without which everything fails closed, or which no request can show: what they begin with, in a map after its
 # variable. They are not tried, unless `--known` is given.
 KNOWN = {
+    '$mtls_until_month default ""': "nginx's own default; without a month a date is past",
+    '$mtls_until_month default ""; -> ': "the same",
+    "$mtls_until default 0": "what is no date has no digit that is greater: past",
+    "$mtls_until default 0; -> ": "the same",
+    '$mtls_moment_month default ""': "nginx's own default; a moment without a month is after every date of that year",
+    '$mtls_moment_month default ""; -> ': "the same",
+    "$mtls_moment default 9": "an empty moment is after every date, too",
+    "$mtls_moment_month volatile": "TEMP",
+    "$mtls_moment volatile": "TEMP",
+    "$mtls_too_late volatile": "TEMP",
+    "$mtls_expiring volatile": "TEMP",
+    "$mtls_expired volatile": "TEMP",
+    '$mtls_upgrade default   ""': "nginx's own default, which gixy-ng wants said",
     "$mtls_plain_request default 0": "an empty verdict is no 1: nothing is plain then",
     "$mtls_plain_path default 0": "the same",
     "$mtls_plain_letters default 0": "the same",
@@ -143,10 +156,13 @@ class Mutant:
 
     @property
     def known(self) -> str | None:
-        if self.instead:
-            return None
         said = f"{self.of} {self.line.strip()}".strip()
-        return next((why for start, why in KNOWN.items() if said.startswith(start)), None)
+        if self.instead:
+            said += f" -> {self.instead.strip()}"
+        return next(
+            (why for start, why in KNOWN.items() if said.startswith(start) and (" -> " in start or not self.instead)),
+            None,
+        )
 
 
 def mutants() -> Iterator[Mutant]:
@@ -322,7 +338,9 @@ class Results:
 class Search:
     """Looks for a case that notices each line: for half a minute line by line, and then in groups, with every case."""
 
-    def __init__(self, forks: trials.Forks, session: pytest.Session, nginx: str, reach: Reach, results: Results):
+    def __init__(
+        self, forks: trials.Forks, session: pytest.Session, nginx: str, reach: Reach, results: Results, terminal: int
+    ) -> None:
         self._forks = forks
         self._items = session.items
         self._sources = {item.nodeid.partition("[")[0]: inspect.getsource(item.function) for item in session.items}
@@ -334,7 +352,7 @@ class Search:
         if not self._memory.killers and nginx != nginxes.INSTALLED:  # what noticed there goes first here
             elsewhere = trials.Memory.load(f"gate-{nginxes.INSTALLED}").killers
             self._memory.killers = {key: case.replace(nginxes.INSTALLED, nginx) for key, case in elsewhere.items()}
-        self._terminal = os.dup(1)
+        self._terminal = terminal
         # The authority is made once for all forks. Servers would not be: their threads stay behind.
         items = [one for one in self._items if _needs(one, "authority") and not _needs(one, "upstream", "app")]
         forks.run(items[:1])
@@ -347,7 +365,10 @@ class Search:
             self._all(group, self._ordered(group))
 
     def _one(self, mutant: Mutant, seconds: float) -> bool:
-        found = self._first(self._ordered([mutant]), [mutant], seconds)
+        items = self._ordered([mutant])
+        before = [item for item in items[:1] if item.nodeid == self._memory.killers.get(mutant.key)]
+        found = self._first(before, [mutant], seconds, twice=False) if before else None
+        found = found or self._first(items, [mutant], seconds)
         if found is None or found.case != trials.GAVE_UP:
             self._settle(mutant, found)
             return True
@@ -400,10 +421,12 @@ class Search:
             cost[test] = seconds / (0.02 + relevant[file] / self._tests[file] + relevant[test])
         return in_order(self._items, cost, self._memory.rank(group[0].key, self._reach.seconds))
 
-    def _first(self, items: Sequence[pytest.Item], group: Sequence[Mutant], seconds: float) -> trials.Failure | None:
+    def _first(
+        self, items: Sequence[pytest.Item], group: Sequence[Mutant], seconds: float, *, twice: bool = True
+    ) -> trials.Failure | None:
         with tempfile.TemporaryDirectory() as folder:
             change = functools.partial(_take_away, group, pathlib.Path(folder))
-            return self._forks.first_failure(items, change, seconds, each=_EACH, twice=True)
+            return self._forks.first_failure(items, change, seconds, each=_EACH, twice=twice)
 
     def _settle(self, mutant: Mutant, failure: trials.Failure | None) -> None:
         self._memory.learn(mutant.key, failure and failure.case)
@@ -437,9 +460,10 @@ def _take_away(group: Sequence[Mutant], folder: pathlib.Path) -> bool:
 
 def try_all(chosen: Sequence[Mutant], nginx: str, reach: Reach, results: Results, seconds: float) -> None:
     """Take the lines away one after the other; say what notices each, and keep it."""
+    terminal = os.dup(1)
 
     def one_by_one(forks: trials.Forks, session: pytest.Session) -> None:
-        Search(forks, session, nginx, reach, results).run(chosen, seconds)
+        Search(forks, session, nginx, reach, results, terminal).run(chosen, seconds)
 
     tests = sorted(set().union(*(reach.lines[one.place] for one in chosen)))
     code, output = trials.collected(one_by_one, [f"--nginx={nginx}", *tests])
