@@ -58,6 +58,8 @@ TURNED = {
 # Lines without which everything fails closed, or which no request can show: what they begin with, in a map after its
 # variable. They are not tried, unless `--known` is given.
 KNOWN = {
+    "ssl_session_tickets": "ssl_conf_command says the same where nginx knows it; test_resumption.py misses it on 1.18",
+    "ssl_trusted_certificate": "our CRLs are none of another CA's, so whom it has issued is refused all the same",
     '$mtls_until_month default ""': "nginx's own default; without a month a date is past",
     '$mtls_until_month default ""; -> ': "the same",
     "$mtls_until default 0": "what is no date has no digit that is greater: past",
@@ -367,6 +369,7 @@ class Search:
         if found is None or found.case != trials.GAVE_UP:
             self._settle(mutant, found)
             return True
+        self._say(f"{mutant}\n    no case noticed it within {seconds:.0f} seconds: later, with every case")
         return False
 
     def _groups(self, missed: Sequence[Mutant]) -> list[list[Mutant]]:
