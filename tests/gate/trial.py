@@ -72,6 +72,7 @@ KNOWN = {
     "$mtls_plain_path default 0": "the same",
     "$mtls_plain_letters default 0": "the same",
     "$mtls_sent default //": "the same: what does not begin with a slash is not plain",
+    "_alien default 1": "an empty verdict is no 0: whoever is not known to be ours is refused",
     "_dn default": "nginx's own default, which gixy-ng wants said",
     "_sn default": "the same",
     "_fp default": "the same",
