@@ -110,7 +110,8 @@ def reconcile(
     steps = planner.plan(clients)
     worker = _ClientWorker(authority, register, maker, new_key_type, crl_point)
     for step in steps:
-        worker.check_new_key(step)
+        if step.subject is not None:
+            worker.check_new_key(step)
     results = [worker.foresee(step) for step in steps] if check else worker.carry_out(steps)
     # Anew: the register knows the certificates of this run now.
     ownership = Ownership(authority.record, register, Register.load(authority.path, SERVERS), times.now())
@@ -202,7 +203,7 @@ class _ClientWorker:
         results = []
         for step in steps:
             held = done.get(step.client.name, step.entry)
-            results.append(self._result(step, held, held.files if held is not None else ()))
+            results.append(self._result(step, held, held.files.keys() if held is not None else ()))
         return results
 
     def foresee(self, step: ClientStep) -> ClientResult:
@@ -212,22 +213,25 @@ class _ClientWorker:
             client = step.client
             wanted = (("p12", client.has_p12), ("mobileconfig", client.has_profile), ("pem", client.has_pem))
             return self._result(step, entry, {kind for kind, has in wanted if has})
-        return self._result(step, entry, entry.files if entry is not None else ())
+        return self._result(step, entry, entry.files.keys() if entry is not None else ())
 
     def _result(self, step: ClientStep, entry: RegisterEntry | None, kinds: Container[str]) -> ClientResult:
-        place = self._place(step.client)
+        client, action, because, before, *_plan = step
+        if entry is None:
+            return ClientResult(client, action, because, before, None, None, None, None, None, step.revoke, step.release)
+        place = self._place(client)
         return ClientResult(
-            client=step.client,
-            action=step.action,
-            because=step.because,
-            before=step.entry,
-            entry=entry,
-            certificate=place.certificate if entry is not None else None,
-            p12=place.p12 if entry is not None and "p12" in kinds else None,
-            mobileconfig=place.mobileconfig if entry is not None and "mobileconfig" in kinds else None,
-            pem=place.pem if entry is not None and "pem" in kinds else None,
-            revoked=step.revoke,
-            released=step.release,
+            client,
+            action,
+            because,
+            before,
+            entry,
+            place.certificate,
+            place.p12 if "p12" in kinds else None,
+            place.mobileconfig if "mobileconfig" in kinds else None,
+            place.pem if "pem" in kinds else None,
+            step.revoke,
+            step.release,
         )
 
     def _place(self, client: Client) -> ClientFiles:
@@ -243,7 +247,7 @@ class _ClientWorker:
     def check_new_key(self, step: ClientStep) -> None:
         """Raise MtlsError for a client whose new key would be of a kind that does not suit its files."""
         client = step.client
-        if step.subject is None or not client.has_profile or self._new_kind(client).type != keys.ED25519:
+        if not client.has_profile or self._new_kind(client).type != keys.ED25519:
             return
         if step.retired_key is not None or not (step.key_in_p12 or os.path.exists(self._place(client).key)):
             raise client_files.refused_profile(client, "gets an Ed25519 key")
