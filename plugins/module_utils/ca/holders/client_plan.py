@@ -45,7 +45,7 @@ except ImportError:  # reported by entry.require_cryptography
 UNCHANGED, ISSUED, RENEWED, UPDATED = "unchanged", "issued", "renewed", "updated"
 REVOKED, RELEASED = "revoked", "released"
 _SECRET = frozenset({"key", "p12", "password", "mobileconfig", "pem"})  # kinds of files
-_LOOKED_AT = 1000  # clients whose files a process looks at before it takes more: from four times as many on, all cores do
+_LOOKED_AT = 1000  # clients whose files a process looks at before it takes more: of fewer than 4,000 one sees to all
 # Part of each definition, so that files are opened again when more is asked of them than when they were opened last.
 _EXAMINED_FOR = "weakness"
 

@@ -218,9 +218,11 @@ class _ClientWorker:
     def _result(self, step: ClientStep, entry: RegisterEntry | None, kinds: Container[str]) -> ClientResult:
         client, action, because, before, *_plan = step
         if entry is None:
-            return ClientResult(client, action, because, before, None, None, None, None, None, step.revoke, step.release)
+            return ClientResult(
+                client, action, because, before, None, None, None, revoked=step.revoke, released=step.release
+            )
         place = self._place(client)
-        return ClientResult(
+        return ClientResult(  # in the order of its fields: there are very many
             client,
             action,
             because,
