@@ -564,6 +564,8 @@ class Planner:
         )
         if client.formats:
             definition += (client.formats,)
+        if client.used_by:
+            definition += (client.used_by,)
         return self._register.digest(definition)
 
     def _plain_subject(self, client: Client) -> x509.Name:

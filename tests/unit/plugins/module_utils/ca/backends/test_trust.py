@@ -125,6 +125,7 @@ def test_clients_are_known_by_their_subjects_and_nothing_is_issued(theirs):
         (Client("phone", revoked=True), "nothing can be revoked here"),
         (Client("phone", csr="phone.csr"), "nothing can be issued here"),
         (Client("phone", formats=("pem",)), "nothing can be issued here"),
+        (Client("phone", used_by=("gnome",)), "trusted only; ask whoever runs it, and remove used_by"),
     ],
 )
 def test_what_only_they_can_do_is_refused(theirs, client, expected):
