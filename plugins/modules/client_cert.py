@@ -84,7 +84,6 @@ options:
         type: list
         elements: str
         choices: [pem]
-        default: []
       used_by:
         description:
           - What is to read the client's files, if it does not read everything. A O(clients[].key_type), a
@@ -96,7 +95,6 @@ options:
         type: list
         elements: str
         choices: [aws, browser, gem, gnome, gpgsm]
-        default: []
       state:
         description: Whether the client has a valid certificate, or all its certificates are revoked.
         type: str
@@ -378,8 +376,8 @@ SPEC = {
                 "p12": {"type": "str", "choices": [p12.COMPATIBLE, p12.MODERN, p12.NONE], "default": "compatible"},
                 "p12_password": {"type": "str", "no_log": True},
                 "mobileconfig": {"type": "bool"},
-                "formats": {"type": "list", "elements": "str", "choices": [PEM], "default": []},
-                "used_by": {"type": "list", "elements": "str", "choices": list(readers.READERS), "default": []},
+                "formats": {"type": "list", "elements": "str", "choices": [PEM]},
+                "used_by": {"type": "list", "elements": "str", "choices": list(readers.READERS)},
                 "state": {"type": "str", "choices": ["present", "revoked"], "default": "present"},
                 "reason": {"type": "str", "choices": list(REASONS), "default": "unspecified"},
             },
@@ -494,8 +492,8 @@ def _client(raw: dict[str, Any], options: dict[str, Any]) -> Client:
         p12=raw["p12"],
         p12_password=raw["p12_password"],
         mobileconfig=options["mobileconfig"] if raw["mobileconfig"] is None else raw["mobileconfig"],
-        formats=tuple(raw["formats"]),
-        used_by=tuple(raw["used_by"]),
+        formats=tuple(raw["formats"] or ()),
+        used_by=tuple(raw["used_by"] or ()),
         keep_key=options["keep_keys"],
         revoked=raw["state"] == "revoked",
         reason=raw["reason"],

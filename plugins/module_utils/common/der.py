@@ -5,16 +5,16 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 BOOLEAN, INTEGER, BIT_STRING, OCTET_STRING, OID, ENUMERATED = 0x01, 0x02, 0x03, 0x04, 0x06, 0x0A
 UTF8_STRING, T61_STRING, IA5_STRING, UTC_TIME, GENERALIZED_TIME = 0x0C, 0x14, 0x16, 0x17, 0x18
 UNIVERSAL_STRING, BMP_STRING, SEQUENCE = 0x1C, 0x1E, 0x30
 
 
-@dataclass(frozen=True)
-class Element:
+class Element(NamedTuple):
     """One tag-length-value: its tag, its content, and all its bytes."""
 
     tag: int
@@ -76,6 +76,7 @@ def elements(data: bytes) -> Iterator[Element]:
         position = end
 
 
+@functools.lru_cache(maxsize=256)
 def dotted(content: bytes) -> str:
     """Return the dotted text of an OBJECT IDENTIFIER's content."""
     numbers, number = [], 0

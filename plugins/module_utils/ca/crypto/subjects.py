@@ -120,6 +120,7 @@ _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}", re.ASCII)  # a CN 
 _ATTRIBUTE = re.compile(r"(?:^|(?<!\\)[,+])([A-Za-z0-9.]+)=")
 _ESCAPES = re.compile(r"((?:\\[0-9A-F]{2})+)|\\(.)")
 _REMEMBERED = 1 << 14  # spellings
+_PLAIN_VALUE = re.compile(rb"[A-Za-z0-9_.@:-]+")  # the same octets in both spellings, whatever string type of one octet
 _BY_HAND = re.compile(rb'[,+"\\<>;]')
 
 
@@ -255,6 +256,8 @@ def _rfc2253_value(oid: str, element: der.Element) -> str:
     if oid not in _SHORT_NAMES or element.tag not in _STRINGS:
         return "#" + element.encoded.hex().upper()
     utf8 = element.content
+    if element.tag not in _ENCODINGS and _PLAIN_VALUE.fullmatch(utf8):
+        return utf8.decode("ascii")
     if element.tag != der.UTF8_STRING:
         text = utf8.decode(_ENCODINGS.get(element.tag, "latin-1"), "surrogatepass")
         utf8 = text.encode("utf-8", "surrogatepass")
@@ -267,6 +270,8 @@ def _rfc2253_value(oid: str, element: der.Element) -> str:
 
 
 def _oneline_value(_oid: str, element: der.Element) -> str:
+    if _PLAIN_VALUE.fullmatch(element.content):
+        return element.content.decode("ascii")
     return "".join(
         f"\\{chr(octet)}" if octet in b"/+" else chr(octet) if 0x20 <= octet < 0x7F else f"\\x{octet:02X}"
         for octet in element.content

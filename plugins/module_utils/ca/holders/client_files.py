@@ -103,7 +103,8 @@ def stamped_paths(client: Client, place: ClientFiles) -> dict[str, str]:
     """Return the files whose change would be noticed, by kind; not all of them need to exist."""
     if client.csr is not None:
         return {"crt": place.certificate, "csr": client.csr}
-    paths = {"crt": place.certificate, "key": place.key, "p12": place.p12, "password": place.password}
+    stem = place.stem  # and not its properties: a run asks for all files of all clients
+    paths = {"crt": f"{stem}.crt", "key": f"{stem}.key", "p12": f"{stem}.p12", "password": f"{stem}.p12.password"}
     if client.has_profile:
         paths["mobileconfig"] = place.mobileconfig
     if client.has_pem:

@@ -10,6 +10,7 @@ check mode does.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -44,6 +45,7 @@ except ImportError:  # reported by entry.require_cryptography
 UNCHANGED, ISSUED, RENEWED, UPDATED = "unchanged", "issued", "renewed", "updated"
 REVOKED, RELEASED = "revoked", "released"
 _SECRET = frozenset({"key", "p12", "password", "mobileconfig", "pem"})  # kinds of files
+_LOOKED_AT = 1000  # clients whose files a process looks at before it takes more: of fewer than 4,000 one sees to all
 # Part of each definition, so that files are opened again when more is asked of them than when they were opened last.
 _EXAMINED_FOR = "weakness"
 
@@ -104,7 +106,7 @@ class Planner:
         self._now = times.now()
         self._ownership = Ownership(authority.record, register, Register.load(authority.path, SERVERS), self._now)
         self._limits: dict[int, str] = {}  # by renew_before: what expires until then is due
-        self._digests: dict[tuple[object, ...], str] = {}  # most clients are defined alike
+        self._definitions: dict[tuple[object, ...], str] = {}  # by all but the name: most clients are defined alike
         self._exposed: list[str] = []
         self._keyless: list[str] = []  # clients whose private keys are not here
         self._missing: list[str] = []  # serials in the record that have no certificate file
@@ -119,8 +121,9 @@ class Planner:
         check_clients(clients)
         steps: dict[str, ClientStep] = {}
         unclear = []
+        touched = self._touched(clients)
         for client in clients:
-            step = self._at_a_glance(client)
+            step = self._at_a_glance(client) if client.name not in touched else None
             if step is None:
                 unclear.append(client)
             else:
@@ -177,21 +180,14 @@ class Planner:
         return client_files.examine(client, self._place(client), self._maker, remembered)
 
     def _at_a_glance(self, client: Client) -> ClientStep | None:
-        """Return a step when the register, the index and the files' stamps already tell that nothing is to do."""
+        """Return a step when register and index already tell that nothing is to do, if the files are untouched."""
         entry = self._register.remembered(client.name)
-        place = self._place(client)
-        if entry is None and client.revoked and files.status(place.directory) is None:
+        if entry is None and client.revoked and files.status(self._place(client).directory) is None:
             return (
                 None if self._live_serials(client, None) else ClientStep(client, UNCHANGED, "never had a certificate")
             )
         if entry is None or entry.definition != self._definition(client):
             return None
-        for kind, path in client_files.stamped_paths(client, place).items():
-            status = files.status(path)
-            if not self._register.is_untouched(client.name, kind, status):
-                return None
-            if kind in _SECRET and permissions.is_exposed(status):
-                self._exposed.append(path)
         if client.revoked:
             return (
                 None
@@ -203,6 +199,41 @@ class Planner:
         if self._authority.shared and client.csr is None and "key" not in entry.files:
             self._keyless.append(client.name)
         return ClientStep(client, UNCHANGED, "", entry, known=True)
+
+    def _touched(self, clients: Sequence[Client]) -> set[str]:
+        """Return whose files are not all as they were written down; note the secret ones that others can read."""
+        touched: set[str] = set()
+        pieces = [clients[start : start + _LOOKED_AT] for start in range(0, len(clients), _LOOKED_AT)]
+        for names, exposed in spread(self._look_at_files, pieces):
+            touched.update(names)
+            self._exposed += exposed
+        return touched
+
+    def _look_at_files(self, clients: Sequence[Client]) -> tuple[list[str], list[str]]:
+        """Return whose files are not all as they were written down, and the secret files that others can read.
+
+        Each file of each client is asked for in each run, so nothing is called here that need not be.
+        """
+        touched, exposed = [], []
+        for client in clients:
+            stamps = self._register.stamps(client.name)
+            if stamps is None:
+                continue
+            for kind, path in client_files.stamped_paths(client, self._place(client)).items():
+                stamp = stamps.get(kind)
+                try:
+                    status = os.stat(path)
+                except OSError:
+                    if stamp is None:
+                        continue
+                    touched.append(client.name)
+                    break
+                if stamp is None or status.st_mtime_ns != stamp[1] or status.st_size != stamp[0]:
+                    touched.append(client.name)
+                    break
+                if status.st_mode & permissions.OTHERS and kind in _SECRET:
+                    exposed.append(path)
+        return touched, exposed
 
     def _judge(self, client: Client, found: Examined) -> ClientStep:
         release = self._to_release(client, found)
@@ -509,6 +540,16 @@ class Planner:
         return ClientFiles.of(self._register.directory, client.name)
 
     def _definition(self, client: Client) -> str:
+        if client.subject is not None:
+            return self._digest(client)
+        alike = client[1:]
+        definition = self._definitions.get(alike)
+        if definition is None:
+            definition = self._definitions[alike] = self._digest(client)
+        return definition
+
+    def _digest(self, client: Client) -> str:
+        """Return the digest of all that the inventory says of a client but its name."""
         subject = client.subject and json.dumps(dict(client.subject))
         profile = tuple(self._maker.definition) if client.has_profile else None
         definition: tuple[object, ...] = (
@@ -525,10 +566,7 @@ class Planner:
             definition += (client.formats,)
         if client.used_by:
             definition += (client.used_by,)
-        digest = self._digests.get(definition)
-        if digest is None:
-            digest = self._digests[definition] = self._register.digest(definition)
-        return digest
+        return self._register.digest(definition)
 
     def _plain_subject(self, client: Client) -> x509.Name:
         return subject_name({"CN": client.name}, client.owner)

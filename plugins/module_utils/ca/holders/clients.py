@@ -110,7 +110,8 @@ def reconcile(
     steps = planner.plan(clients)
     worker = _ClientWorker(authority, register, maker, new_key_type, crl_point)
     for step in steps:
-        worker.check_new_key(step)
+        if step.subject is not None:
+            worker.check_new_key(step)
     results = [worker.foresee(step) for step in steps] if check else worker.carry_out(steps)
     # Anew: the register knows the certificates of this run now.
     ownership = Ownership(authority.record, register, Register.load(authority.path, SERVERS), times.now())
@@ -203,7 +204,7 @@ class _ClientWorker:
         results = []
         for step in steps:
             held = done.get(step.client.name, step.entry)
-            results.append(self._result(step, held, held.files if held is not None else ()))
+            results.append(self._result(step, held, held.files.keys() if held is not None else ()))
         return results
 
     def foresee(self, step: ClientStep) -> ClientResult:
@@ -213,7 +214,7 @@ class _ClientWorker:
             client = step.client
             wanted = (("p12", client.has_p12), ("mobileconfig", client.has_profile), ("pem", client.has_pem))
             return self._result(step, entry, {kind for kind, has in wanted if has})
-        return self._result(step, entry, entry.files if entry is not None else ())
+        return self._result(step, entry, entry.files.keys() if entry is not None else ())
 
     def _result(self, step: ClientStep, entry: RegisterEntry | None, kinds: Container[str]) -> ClientResult:
         place = self._place(step.client)
@@ -244,7 +245,7 @@ class _ClientWorker:
     def check_new_key(self, step: ClientStep) -> None:
         """Raise MtlsError for a client whose new key would be of a kind that does not suit its files."""
         client = step.client
-        if step.subject is None or not client.has_profile or self._new_kind(client).type != keys.ED25519:
+        if not client.has_profile or self._new_kind(client).type != keys.ED25519:
             return
         if step.retired_key is not None or not (step.key_in_p12 or os.path.exists(self._place(client).key)):
             raise client_files.refused_profile(client, "gets an Ed25519 key")

@@ -113,15 +113,13 @@ class Ownership:
         """
         known = set(self._servers)
         known.update(serial for serial, owner in self._owners.items() if owner in clients)
-        subjects = set(coming)
-        for entry in held:
-            known.add(entry.serial)
-            subjects.add(entry.subject)
-        return [
-            serial
-            for serial, subject in self._record.live(self._now, besides=known)
-            if subject not in subjects or serial in self._owners
-        ]
+        held = list(held)
+        known.update(entry.serial for entry in held)
+        unknown = list(self._record.live(self._now, besides=known))
+        if not unknown:
+            return []  # as nearly always, and subjects need not be looked at
+        subjects = {*coming, *(entry.subject for entry in held)}
+        return [serial for serial, subject in unknown if subject not in subjects or serial in self._owners]
 
     def describe(self, serials: Sequence[str]) -> list[Unmanaged]:
         """Return what is known of unmanaged certificates."""

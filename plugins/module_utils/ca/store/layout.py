@@ -240,50 +240,52 @@ class ClientFiles(NamedTuple):
 
     directory: str
     name: str
+    stem: str  # of each path: what is before its ending
 
     def path(self, ending: str) -> str:
         """Return ``<directory>/<name><ending>``."""
-        return f"{self.directory}/{self.name}{ending}"
+        return self.stem + ending
 
     @classmethod
     def of(cls, clients_directory: str, name: str) -> ClientFiles:
         """Return the paths of the client ``name``."""
-        return cls(f"{clients_directory}/{name}", name)
+        directory = f"{clients_directory}/{name}"
+        return cls(directory, name, f"{directory}/{name}")
 
     @property
     def certificate(self) -> str:
         """The current certificate."""
-        return self.path(".crt")
+        return self.stem + ".crt"
 
     @property
     def key(self) -> str:
         """The private key, mode 0600."""
-        return self.path(".key")
+        return self.stem + ".key"
 
     @property
     def csr(self) -> str:
         """A copy of the CSR, for a client whose key never left the device."""
-        return self.path(".csr")
+        return self.stem + ".csr"
 
     @property
     def p12(self) -> str:
         """Key, certificate and chain in one file."""
-        return self.path(".p12")
+        return self.stem + ".p12"
 
     @property
     def password(self) -> str:
         """The generated password of the .p12, mode 0600."""
-        return self.path(".p12.password")
+        return self.stem + ".p12.password"
 
     @property
     def mobileconfig(self) -> str:
         """The Apple profile with the .p12 in it."""
-        return self.path(".mobileconfig")
+        return self.stem + ".mobileconfig"
 
     @property
     def pem(self) -> str:
         """Certificate and private key in one file, mode 0600."""
-        return self.path(".pem")
+        return self.stem + ".pem"
 
     def archived_certificates(self) -> list[str]:
         """Return the files of earlier certificates with other subjects: ``<name>-<SERIAL>.crt``."""

@@ -17,6 +17,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.layout import 
 from ansible_collections.mtls.nginx.plugins.module_utils.common import files
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError, first_few
 
+OTHERS = stat.S_IRWXG | stat.S_IRWXO  # what lets anybody but its owner at a file
 _NO_MODES = "where the file system keeps no modes, mount it with umask=077"
 
 
@@ -44,7 +45,7 @@ def check(path: str) -> list[str]:
             f"{first_few(group)}: the members of its group may write to it, and so let in whom they like; run "
             f"`{remedy(path)}` ({_NO_MODES})"
         )
-    elif status.st_mode & 0o077:
+    elif status.st_mode & OTHERS:
         warnings.append(
             f"{path}: other users may look into it (mode {stat.S_IMODE(status.st_mode):04o}), and read each key whose "
             f"own mode lets them; run `{remedy(path)}` ({_NO_MODES})"

@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, KeysView, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -67,6 +67,8 @@ class Stamp(NamedTuple):
 class _Stamps(Mapping[str, Stamp]):
     """The stamps of a remembered entry, each made when somebody asks for it: most runs ask for none."""
 
+    __slots__ = ("_written",)
+
     def __init__(self, written: Mapping[str, Sequence[Any]]) -> None:
         self._written = written
 
@@ -81,6 +83,9 @@ class _Stamps(Mapping[str, Stamp]):
 
     def __len__(self) -> int:
         return len(self._written)
+
+    def keys(self) -> KeysView[str]:
+        return self._written.keys()
 
 
 class RegisterEntry(NamedTuple):
@@ -180,12 +185,10 @@ class Register(Mapping[str, RegisterEntry]):
             _Stamps(raw["files"]),
         )
 
-    def is_untouched(self, name: str, kind: str, status: os.stat_result | None) -> bool:
-        """Tell by its status, None where it is not there, whether a file of ``name`` is as it was written down."""
-        stamp = self._entries[name]["files"].get(kind)
-        if stamp is None or status is None:
-            return stamp is status
-        return bool(status.st_mtime_ns == stamp[1] and status.st_size == stamp[0])
+    def stamps(self, name: str) -> Mapping[str, tuple[int, int, str]] | None:
+        """Return the stamps of the files of ``name`` by kind, in the order of ``Stamp``; None where nobody knows it."""
+        raw = self._entries.get(name)
+        return None if raw is None else raw["files"]
 
     def names(self) -> Iterator[str]:
         """Return whom the register remembers, whether they still have files or not."""
@@ -235,13 +238,13 @@ class Register(Mapping[str, RegisterEntry]):
         self._changed = False
 
 
-def _seal(body: bytes) -> bytes:
+def _seal(body: bytes | memoryview) -> bytes:
     return (_SEAL % hashlib.blake2b(body, digest_size=16).hexdigest()).encode()
 
 
 def _is_sealed(data: bytes) -> bool:
     length = len(_seal(b""))
-    return data[:length] == _seal(data[length:])
+    return data[:length] == _seal(memoryview(data)[length:])
 
 
 def entry_of(path: str, certificate: x509.Certificate | None = None, stamp: Stamp | None = None) -> RegisterEntry:

@@ -134,6 +134,22 @@ def test_a_plan_is_in_the_order_of_the_list_whoever_is_known_at_a_glance(pki):
     assert [(step.client.name, step.known) for step in steps] == [("d", False), ("c", True), ("b", False), ("a", True)]
 
 
+def test_of_very_many_all_cores_look_at_the_files(pki, monkeypatch):
+    """What each process sees comes together: who is to be looked at more closely, and which keys others can read."""
+    monkeypatch.setattr(client_plan, "_LOOKED_AT", 1)
+    clients = [Client(name) for name in "abcdef"]
+    pki.serve(*clients)
+    pki.file("b", ".p12").unlink()
+    pki.file("e", ".key").chmod(0o644)
+    pki.file("f", ".crt").write_bytes(pki.file("f", ".crt").read_bytes())
+    steps, (warning,) = plan(pki, *clients)
+    assert [step.client.name for step in steps if not step.known] == ["b", "f"]
+    assert [(step.client.name, step.because) for step in steps if step.rewrite] == [
+        ("b", "the .p12 was missing or not as wanted")
+    ]
+    assert warning.startswith(f"{pki.file('e', '.key')}: private keys, or passwords of such, that others can read")
+
+
 def test_what_is_on_hold_by_itself_stays_so(pki):
     serial = pki.one(Client("a")).entry.serial
     pki.one(Client("a", revoked=True, reason="certificateHold"))
