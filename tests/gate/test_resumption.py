@@ -434,7 +434,7 @@ def test_ours_a_session_does_not_outlive_its_certificate(ours, authority):
     """nginx alone resumes it as long as it keeps it; the very second of notAfter is too late."""
     host, plain = ours("nothing"), ours("nothing")
     for path in (plain.folder / "conf.d").glob("mtls.conf"):
-        path.write_text(path.read_text().replace("default $mtls_expired;", "default 0;"))
+        path.write_text(path.read_text().replace("0       $mtls_expired;", "0 0;"))
     for each in (host, plain):
         each.start()
     soon, tomorrow, later = (

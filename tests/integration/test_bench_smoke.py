@@ -12,8 +12,12 @@ import subprocess
 import sys
 from xml.etree import ElementTree
 
+from ansible_collections.mtls.nginx.tests.gate import nginxes
+
 from .conftest import REPOSITORY
 
+_WITH_AB = ["kept-alive", "kept-alive-proxied", "new-connections", "new-connections-proxied", "long-crl"]
+_HAS_MAINLINE = (nginxes.cache_folder() / nginxes.MAINLINE / "complete").exists()
 # Not those that need what `make test` does not install: community.crypto. Of the playbooks the shortest.
 ROWS = [
     "issue-1000",
@@ -31,7 +35,8 @@ ROWS = [
     "revoked",
     "returning",
     "returning-tls12",
-    *(["new-connections", "kept-alive"] if shutil.which("ab") else []),
+    *(_WITH_AB if shutil.which("ab") else []),
+    *([f"{row}-mainline" for row in _WITH_AB] if shutil.which("ab") and _HAS_MAINLINE else []),
 ]
 # `peers-gate`: the rows of each other gate, and its program, which need not be installed.
 GATES = {"haproxy": "haproxy", "apache": "apache2", "caddy": "caddy", "traefik": "traefik", "envoy": "envoy"}

@@ -45,7 +45,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.host_view import (
     ServiceView,
     crl_listens,
     hash_sizes,
-    host_keys,
+    named_hosts,
     sees_to_issuers,
     share_a_name,
     views_of,
@@ -200,7 +200,7 @@ def host_files(
                     (trust, bundles[name].issuers, sees_to_issuers(bundles[name], name, present))
                     for name, trust in trusts.items()
                 ],
-                host_keys=host_keys(host, views, bundles.values()),
+                named=named_hosts(host, views, bundles.values()),
                 plain=plain_paths,
                 crl_server=host.crl_server,
                 crl_listens=crl_listens(host, present),

@@ -42,8 +42,8 @@ _RESUMES_SAFELY = (1, 22)
 
 
 # How many variables there are of each, at most; see ``Service.variable``.
-_MOST_OF_A_SERVICE = 13
-_MOST_OF_AN_AUTHORITY = 12
+_MOST_OF_A_SERVICE = 16
+_MOST_OF_AN_AUTHORITY = 13
 _MOST_HOST_KEYS = 100
 
 
@@ -606,17 +606,23 @@ def _map_keys(views: Sequence[ServiceView], bundles: Collection[Bundle]) -> list
     return [*keys, *(name for view in views if view.redirect_http for name in view.homes)]
 
 
-def host_keys(host: NginxHost, views: Sequence[ServiceView], bundles: Collection[Bundle]) -> list[str]:
-    """Return keys for ``"$host $http_host"``: what clients that name a service send, each once as maps compare them.
+def named_hosts(
+    host: NginxHost, views: Sequence[ServiceView], bundles: Collection[Bundle]
+) -> dict[str, list[tuple[str, str]]]:
+    """Return, by service, what clients that name it send as ``"$ssl_server_name $http_host"``, and ``$host`` then.
 
-    They only save an expression. So none needs larger buckets than nginx has anyway, and there are no more than nginx
-    finds a table for in which each has a bucket of its own: otherwise it warns.
+    These keys only save other maps. So none needs larger buckets than nginx has anyway, and there are no more than
+    nginx finds a table for in which each has a bucket of its own: otherwise it warns. Clients send no address as server
+    name.
     """
     own, bucket = host.directives.get("map_hash_bucket_size"), _bucket_size(_map_keys(views, bundles))
     bucket = int(own) if own and own.isdigit() else max(bucket, _DEFAULT_BUCKET)
-    names = [(name.lower(), view.port_suffix) for view in views for name in view.server_names if "*" not in name]
-    keys = dict.fromkeys(f"{name} {name}{port}" for name, port in names)
-    return [key for key in keys if _bucket_size([key]) <= bucket][:_MOST_HOST_KEYS]
+    named = {}
+    for view in views:
+        names = dict.fromkeys(name.lower() for name in view.server_names if "*" not in name)
+        keys = [(f"{'' if '' in view.sni_names else name} {name}{view.port_suffix}", name) for name in names]
+        named[view.name] = [(key, name) for key, name in keys if _bucket_size([key]) <= bucket][:_MOST_HOST_KEYS]
+    return named
 
 
 def _bucket_size(keys: Sequence[str]) -> int:

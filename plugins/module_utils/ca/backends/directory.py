@@ -200,7 +200,12 @@ class DirectoryAuthority(Directory):
         current = max(1, numbers.read_number(self._layout.serial))  # RFC 5280, 4.1.2.2: a serial is positive
         if not numbers.is_sequential(current):
             numbers.write_number(self._layout.serial, numbers.random_serial())
-            return [numbers.random_serial() for _order in range(count)]
+            found: dict[int, None] = {}
+            while len(found) < count:
+                current = numbers.random_serial()
+                if numbers.hexadecimal(current) not in self.record:
+                    found[current] = None
+            return list(found)
         serials: list[int] = []
         while len(serials) < count:
             if numbers.hexadecimal(current) not in self.record:

@@ -215,17 +215,27 @@ def test_how_far_below_a_root_clients_may_be():
 
 def test_usual_hosts_have_keys_of_their_own_where_these_need_nothing():
     """Each only once, as nginx's maps compare them; none that needs larger buckets, no more than it finds room for."""
+
+    def keys(views, **directives):
+        return host_view.named_hosts(nginx(directives=directives), views, [])
+
     names = {"server_names": ["Nas.lan", "nas.lan", "*.nas.lan", "x" * 20, "x" * 21]}
-    usual = ["nas.lan nas.lan:8443", f"{'x' * 20} {'x' * 20}:8443"]
-    assert host_view.host_keys(nginx(), [view(names)], []) == usual
-    own = [nginx(directives={"map_hash_bucket_size": size}) for size in ("32", "128")]
-    assert host_view.host_keys(own[0], [view(names)], []) == []
-    assert host_view.host_keys(own[1], [view(names)], []) == [*usual, f"{'x' * 21} {'x' * 21}:8443"]
-    long = view({**names, "allow": ["phone"]}, clients={"phone": ["CN=" + "x" * 60]})
-    assert len(host_view.host_keys(nginx(), [long], [])) == 3
-    assert host_view.host_keys(nginx(), [view({"listen": 443, "server_names": ["a"]})], []) == ["a a"]
+    usual = [("nas.lan nas.lan:8443", "nas.lan"), (f"{'x' * 20} {'x' * 20}:8443", "x" * 20)]
+    assert keys([view(names)]) == {"nas": usual}
+    assert keys([view(names)], map_hash_bucket_size="32") == {"nas": []}
+    longer = (f"{'x' * 21} {'x' * 21}:8443", "x" * 21)
+    assert keys([view(names)], map_hash_bucket_size="128") == {"nas": [*usual, longer]}
+    assert keys([view({**names, "allow": ["phone"]}, clients={"phone": ["CN=" + "x" * 60]})]) == {
+        "nas": [*usual, longer]
+    }
+    assert keys([view({"listen": 443, "server_names": ["a"]})]) == {"nas": [("a a", "a")]}
+    # As server name, clients send no address.
+    assert keys([view({"server_names": ["192.0.2.1"]})]) == {"nas": [(" 192.0.2.1:8443", "192.0.2.1")]}
     many = view({"server_names": [f"n{number}.lan" for number in range(300)]})
-    assert len(host_view.host_keys(nginx(), [many], [])) == 100
+    assert len(keys([many])["nas"]) == 100
+    # A name of one service opens no other.
+    other = view({"name": "other", "server_names": ["other.lan"]})
+    assert keys([view(names), other])["other"] == [("other.lan other.lan:8443", "other.lan")]
 
 
 def test_only_who_needs_them_has_the_hosts_public_cas_looked_for():

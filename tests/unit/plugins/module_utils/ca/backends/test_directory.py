@@ -16,7 +16,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import crls
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import crls, numbers
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client import Client
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.p12 import NONE
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.published import read_chain, read_crl
@@ -470,6 +470,15 @@ def test_no_half_written_file_of_a_killed_run_is_kept(pki):
         assert all((pki.path / name).exists() for name in left)
     with pki.open():
         assert not any((pki.path / name).exists() for name in left)
+
+
+def test_no_random_serial_is_used_twice(pki, monkeypatch):
+    taken = int(pki.one(Client("a")).entry.serial, 16)
+    for_the_file = taken + 9
+    drawn = iter([for_the_file, taken, taken + 1])
+    monkeypatch.setattr(numbers, "random_serial", lambda: next(drawn))
+    pki.one(Client("b"))
+    assert [int(row[3], 16) for row in pki.index()] == [taken, taken + 1]
 
 
 def test_a_serial_file_that_says_zero_makes_no_serial_of_zero(pki):

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.serialization import pkcs12
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.access import Access, ensure_authority, open_authority
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import chains, keys
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import chains, keys, numbers
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.chains import read_certificates
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client import Client
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.wanted import WantedAuthority
@@ -107,7 +107,7 @@ def test_what_it_issues_brings_the_chain(below):
     result = below.one(Client("phone", p12="modern", p12_password="secret"))
     content = pkcs12.load_pkcs12(below.file("phone", ".p12").read_bytes(), b"secret")
     assert [extra.certificate for extra in content.additional_certs] == list(chain_of(below.path))
-    assert result.entry.serial == f"{content.cert.certificate.serial_number:040X}"
+    assert result.entry.serial == numbers.hexadecimal(content.cert.certificate.serial_number)
 
 
 def test_the_crls_of_the_whole_chain(pki, below):

@@ -35,11 +35,11 @@ def test_what_is_no_serial(typed):
         numbers.parse_serial(typed)
 
 
-def test_random_ones_have_twenty_octets_and_are_positive():
+def test_random_ones_have_nine_octets_and_are_positive():
     found = {numbers.random_serial() for _time in range(100)}
 
     assert len(found) == 100
-    assert {number.bit_length() for number in found} == {159}
+    assert {number.bit_length() for number in found} == {71}
     assert not any(map(numbers.is_sequential, found))
 
 

@@ -82,7 +82,7 @@ def test_a_new_authority_is_complete_and_passes_pkilint(tmp_path):
     crl = openssl("crl", "-in", "crl.pem", "-CAfile", "ca.crt", "-noout", "-text", cwd=pki)
     assert "verify OK" in crl
     assert "No Revoked Certificates" in crl
-    assert int((pki / "serial").read_text(), 16).bit_length() == 159
+    assert int((pki / "serial").read_text(), 16).bit_length() == 71
 
 
 def test_the_second_run_and_check_mode_change_nothing(tmp_path):
