@@ -9,10 +9,10 @@
     python tests/mutants.py --list                       the mutants, without running them
 
 The mutants are those of cosmic-ray, and four kinds of our own: a text that decides is another, an expression for
-nginx or for `re` lacks a character, a refusal or call is not made, an exception is not caught. Nothing is written. A change in a function is made
-in a fork of a process that has collected the tests, and only those that reach the function run; for any other, a
-process imports the mutant in place of the file. A mutant that survives ends the command with 1, unless
-tests/survivors.txt gives a reason.
+nginx or for `re` lacks a character, a refusal or call is not made, an exception is not caught. Nothing is written. A
+change in a function, and one of a constant, is made in a fork of a process that has collected the tests, and only those
+that reach the function run; for any other, a process imports the mutant in place of the file. A mutant that survives
+ends the command with 1, unless tests/survivors.txt gives a reason.
 """
 
 from __future__ import annotations
@@ -365,16 +365,31 @@ def _transplanted(module: types.ModuleType, source: str) -> bool:
 
 
 def _with_other_values(module: types.ModuleType, source: str) -> bool:
-    """Put the mutant's constants into the module, and wherever they were imported; tell whether any is another."""
-    namespace = {"__name__": module.__name__, "__file__": module.__file__}
-    exec(compile(source, str(module.__file__), "exec", dont_inherit=True), namespace)
-    before = dict(vars(module))
-    changed = [name for name, old in before.items() if _is_plain(old) and namespace.get(name, old) != old]
-    for user in [one for name, one in sys.modules.items() if name.startswith("ansible_collections.mtls.nginx")]:
-        for name, value in list(vars(user).items()):
-            for own in changed:
-                if value is before[own] and (user is module) <= (name == own):
-                    setattr(user, name, namespace[own])
+    """Put the mutant's constants into the module, and wherever they were imported; tell whether any is another.
+
+    An object of one of the module's own classes stays, and gets what the mutant's has, so that all who hold it see it.
+    """
+    statements = [
+        node
+        for node in ast.parse(source).body
+        if isinstance(node, (ast.Assign, ast.AnnAssign)) or getattr(node, "module", None) == "__future__"
+    ]
+    before, new = dict(vars(module)), dict(vars(module))
+    exec(compile(ast.Module(statements, []), str(module.__file__), "exec", dont_inherit=True), new)
+    own = {value for value in before.values() if isinstance(value, type) and value.__module__ == module.__name__}
+    changed = []
+    for name, old in before.items():
+        if type(old) in own and type(new[name]) is type(old):
+            if new[name] != old:
+                vars(old).clear()
+                vars(old).update(vars(new[name]))
+                changed.append(name)
+        elif _is_plain(old) and new[name] != old:
+            changed.append(name)
+            for user in [one for key, one in sys.modules.items() if key.startswith("ansible_collections.mtls.nginx")]:
+                for held, value in list(vars(user).items()):
+                    if value is old and (user is module) <= (held == name):
+                        setattr(user, held, new[name])
     return bool(changed)
 
 
