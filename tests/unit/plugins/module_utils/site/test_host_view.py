@@ -481,7 +481,6 @@ def test_upstreams_of_another_form_do_not_come_this_far():
     for odd in ("ftp://b.lan", "http://"):
         with pytest.raises(ValueError, match=odd):
             host_view.split_upstream(odd)
-    assert host_view.split_upstream("http://unix:/run/a.sock:/b/") == ("http://unix:/run/a.sock:", "/b")
 
 
 def test_two_authorities_of_one_name():
