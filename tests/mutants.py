@@ -66,6 +66,12 @@ FILES = {
     "host/crl_lines.py": ["host/test_crl_lines.py", "site/test_crl_maps.py"],
     "site/crl_maps.py": ["site/test_crl_maps.py"],
     "site/host_view.py": ["site/test_host_view.py", "site/test_host_files.py"],
+    "site/allow_lists.py": ["site/test_allow_lists.py"],
+    "host/sessions.py": ["host/test_sessions.py"],
+    "host/crl_check.py": ["host/test_crl_check.py"],
+    "host/comparison.py": ["host/test_comparison.py"],
+    "host/survey.py": ["host/test_survey.py"],
+    "common/valid_items.py": ["common/test_valid_items.py"],
 }
 # Of cosmic-ray's operators: those below. Of those that put one operator in place of another, what a slip of the pen
 # would be: ten others in place of each `+` fail for one reason, and nobody writes `<=` between names.
