@@ -76,10 +76,6 @@ def parts(encoded: bytes) -> list[der.Element]:
     return list(der.elements(next(der.elements(encoded)).content))
 
 
-def in_pem(encoded: bytes) -> bytes:
-    return x509.load_der_x509_crl(encoded).public_bytes(serialization.Encoding.PEM)
-
-
 def lean(encoded: bytes, **given) -> crls.Crl:
     """A CRL with only so much of what it was read into."""
     return crls.Crl(encoded, cast("x509.CertificateRevocationList", types.SimpleNamespace(**given)))
@@ -334,13 +330,39 @@ def test_what_a_weak_crl_lists_was_revoked_too(digest, name, own_key, counts):
 
 def with_sha1(issuer: profiles.Issuer) -> bytes:
     """A CRL as cryptography does not sign it any more."""
-    (crl,) = crls.parse_crls(listed(issuer), "x")
-    inner = parts(crl.encoded)[0].encoded
     weak = der.encode(der.SEQUENCE, der.oid("1.2.840.10045.4.1"))  # ecdsa-with-SHA1, RFC 3279
-    head, _algorithm, *rest = (each.encoded for each in parts(inner))
-    inner = der.encode(der.SEQUENCE, b"".join((head, weak, *rest)))
-    signature = der.encode(der.BIT_STRING, b"\0" + issuer.key.sign(inner, ec.ECDSA(hashes.SHA1())))
-    return in_pem(der.encode(der.SEQUENCE, inner + weak + signature))
+    version, _algorithm, *rest = fields(issuer)
+    return signed(issuer, [version, weak, *rest], hashes.SHA1())
+
+
+def fields(issuer: profiles.Issuer) -> list[bytes]:
+    """The fields of a CRL by ``issuer``, up to its end date (RFC 5280, 5.1.2)."""
+    (crl,) = crls.parse_crls(listed(issuer), "x")
+    return [each.encoded for each in parts(parts(crl.encoded)[0].encoded)[:5]]
+
+
+def signed(issuer: profiles.Issuer, fields: list[bytes], digest: hashes.HashAlgorithm | None = None) -> bytes:
+    """A CRL of these fields."""
+    inner = der.encode(der.SEQUENCE, b"".join(fields))
+    signature = der.encode(der.BIT_STRING, b"\0" + issuer.key.sign(inner, ec.ECDSA(digest or hashes.SHA256())))
+    crl = x509.load_der_x509_crl(der.encode(der.SEQUENCE, inner + fields[1] + signature))
+    return crl.public_bytes(serialization.Encoding.PEM)
+
+
+@pytest.mark.parametrize(
+    "extensions",
+    [
+        bytes.fromhex("300a0603551d140403020103" * 2),
+        bytes.fromhex("300f0603551d1c04083006a004a002a300"),
+        bytes.fromhex("30090603551d1404020400"),
+    ],
+    ids=["a number twice", "the name of a distribution point is an X.400 address", "a number that is none"],
+)
+def test_a_crl_whose_extensions_cannot_be_read_is_damaged(extensions):
+    root = authority("root")
+    more = der.encode(0xA0, der.encode(der.SEQUENCE, extensions))
+    with pytest.raises(MtlsError, match=r"^crl\.pem: is damaged; remove it"):
+        crls.parse_crls(signed(root, [*fields(root), more]), "crl.pem")
 
 
 def test_dates_from_2050_on_are_written_in_full():
@@ -389,11 +411,7 @@ def test_the_crls_of_the_cas_above(still):
 
 def endless(issuer: profiles.Issuer) -> bytes:
     """A CRL without an end, which is not for the internet (RFC 5280, 5.1.2.5)."""
-    (crl,) = crls.parse_crls(listed(issuer), "x")
-    tbs, algorithm, _signature = parts(crl.encoded)
-    inner = der.encode(der.SEQUENCE, b"".join(each.encoded for each in parts(tbs.encoded)[:4]))
-    signature = der.encode(der.BIT_STRING, b"\0" + keys.sign(issuer.key, inner))
-    return in_pem(der.encode(der.SEQUENCE, inner + algorithm.encoded + signature))
+    return signed(issuer, fields(issuer)[:4])
 
 
 def test_what_a_host_may_be_given():
