@@ -52,7 +52,9 @@ PACKAGE = "ansible_collections.mtls.nginx.plugins.module_utils"
 _SECONDS = 600  # for all cases on a busy machine
 
 # Each file that decides who enters, and the unit tests that should notice, below tests/unit/plugins/module_utils.
-# Not among them: site/plain_characters.py, a table that tests/lint/plain_characters.py writes and tests recompute.
+# Not among them: site/plain_characters.py, a table that tests/lint/plain_characters.py writes and tests recompute; what
+# only tells who may enter (site/access_plan.py, people.py, host/gates.py) or where to ask (site/snippet_targets.py);
+# nginx_glance, which says what host/comparison.py does.
 FILES = {
     "ca/holders/revoking.py": ["ca/holders/test_revoking.py", "ca/holders/test_ownership.py"],
     "ca/store/index.py": ["ca/store/test_index.py"],
