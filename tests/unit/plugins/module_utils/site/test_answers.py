@@ -546,7 +546,7 @@ PLACES = {
         ["1", "12345.1", "1.12345", ".1", "1.", "1..2", "1.2.3.4.5.6.7", "1x22", "1.2.3x4"],
     ),
     "nginx_facts nginx.snippet_gates.[].server_name": (
-        ["m", "5", "ma-b.c5", "5x.zm", "a" * 253],
+        ["m", "5", "ma-b.c5", "5x.zm", "a0559z", "a" * 253],
         ["", "-a", "a-", ".a", "a.", "A", "a_b", "a b", "a" * 254, "*.a"],
     ),
     "nginx_facts nginx.snippet_gates.[].address": (
