@@ -150,7 +150,9 @@ HONEST = {
                 "revoked": [{"path": "/etc/nginx/client-certs/revoked.map", "added": ["1003"], "removed": ["0A"]}],
             },
             "message": "files: 1 created; nginx reloaded",
-            "diff": [{"before_header": "a", "after_header": "b (mode 0644)", "before": "", "after": "map {\n\t}\n"}],
+            "diff": [
+                {"before_header": "a", "after_header": "b (mode 0644)", "before": "a\n\tb\n", "after": "map {\n\t}\n"}
+            ],
         },
     ),
     "nginx_gate": (
@@ -440,6 +442,11 @@ def test_a_failure_is_its_message_and_no_more():
         "rc": 1,
         "module_stderr": "Traceback \\x9b2J\n",
     }
+    for rc, is_read in {-(2**31): True, 2**32: True, -(2**31) - 1: False, 2**32 + 1: False}.items():
+        found, _said = outcome(
+            lambda rc=rc: answers.read("nas", "apt", answers.CHANGED, {**failure, "rc": rc, "module_stdout": "a\nb"})
+        )
+        assert (found is not None and (found["rc"], found["module_stdout"]) == (rc, "a\nb")) is is_read
     silent = answers.read("nas", "nginx_config", answers.NGINX_CONFIG, {"failed": {"a": 1}})
     assert silent == {"failed": True, "changed": False, "msg": "nginx_config failed on nas and did not say why"}
     for lie in LIES.values():
