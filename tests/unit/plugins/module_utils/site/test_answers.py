@@ -702,3 +702,13 @@ def test_a_value_is_named_with_its_place():
     ):
         with pytest.raises(MtlsError, match=f"is not to be believed: {said};"):
             answers.read("nas", "nginx_facts", answers.NGINX_FACTS, answer)
+
+
+def test_answers_that_come_another_way_are_read_as_well():
+    assert answers.read_snippet_gates("nas", [SNIPPET_GATE]) == [SNIPPET_GATE]
+    with pytest.raises(
+        MtlsError, match="host nas: its answer to tls_probe is not to be believed: snippet_gates is null"
+    ):
+        answers.read_snippet_gates("nas", None)
+    with pytest.raises(MtlsError, match="host nas: its answer to status is not to be believed: facts is int"):
+        answers.read_live("nas", {"facts": 5})
