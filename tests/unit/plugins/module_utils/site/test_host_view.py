@@ -389,30 +389,37 @@ def takes(key: str, value: str) -> bool:
     return re.search(pattern.replace(r"\z", r"\Z"), value, flags) is not None
 
 
-OPEN = view({"public_paths": ["/open/", "/a.b"]}).public_patterns
-ZONED = view({"exempt_networks": ["192.0.2.0/24"], "paths": [{"path": "/a.b/", "allow": ["x"]}]})
-NEAR = view({"exempt_networks": ["192.0.2.0/24"]})
-WIDE = view({"server_names": ["*.nas.lan"]}).sni_names
-TOLD = view({"upstream": "http://192.0.2.1/a.b", "upstream_host": "b.lan"}).host_redirect or ""
+PUBLIC = {"public_paths": ["/open/", "/a.b"]}
+EXEMPT = {"exempt_networks": ["192.0.2.0/24"]}
+ZONED = {**EXEMPT, "paths": [{"path": "/a.b/", "allow": ["x"]}]}
+TOLD = {"upstream": "http://192.0.2.1/a.b", "upstream_host": "b.lan"}
 
 
 @pytest.mark.parametrize(
-    ("key", "taken", "others"),
+    ("service", "key_of", "taken", "others"),
     [
-        (OPEN[0], ["/open/", "/open/x"], ["/open", "/Open/", "/x/open/"]),
-        (OPEN[1], ["/a.b"], ["/a.b/", "/a.bc", "/axb", "/a.b\n", "/A.B", "/x/a.b"]),
+        (PUBLIC, lambda found: found.public_patterns[0], ["/open/", "/open/x"], ["/open", "/Open/", "/x/open/"]),
         (
-            ZONED.zones[0].pattern,
+            PUBLIC,
+            lambda found: found.public_patterns[1],
+            ["/a.b"],
+            ["/a.b/", "/a.bc", "/axb", "/a.b\n", "/A.B", "/x/a.b"],
+        ),
+        (
+            ZONED,
+            lambda found: found.zones[0].pattern,
             ["1:/a.b", "1:/a.b/", "1:/a.b/x"],
             ["1:/a.bc", "1:/axb", "1:/A.b", "0:/a.b", "11:/a.b", "1:/x/a.b", "1:/a.b\n", "1:/a.bz", "1:/a.b1"],
         ),
         (
-            ZONED.zones[0].near,
+            ZONED,
+            lambda found: found.zones[0].near,
             ["1:/a.b", "1:/A.B/", "1:/a.b.", "1:/a.b;x", "1:/a.b%"],
             [*(f"1:/a.b{letter}" for letter in "aAmzZ059_-"), "0:/a.b", "11:/a.b", "1:/x/a.b", "1:/axb"],
         ),
         (
-            NEAR.self_pattern,
+            EXEMPT,
+            lambda found: found.self_pattern,
             ["1:192.0.2.1 192.0.2.1:/", "1:::1 ::1:/x"],
             [
                 "0:192.0.2.1 192.0.2.1:/",
@@ -423,12 +430,14 @@ TOLD = view({"upstream": "http://192.0.2.1/a.b", "upstream_host": "b.lan"}).host
             ],
         ),
         (
-            ZONED.self_pattern,
+            ZONED,
+            lambda found: found.self_pattern,
             ["1:rest:192.0.2.1 192.0.2.1:/"],
             ["1:192.0.2.1 192.0.2.1:/", "1:p0:192.0.2.1 192.0.2.1:/", "0:rest:192.0.2.1 192.0.2.1:/"],
         ),
         (
-            NEAR.probe_pattern,
+            EXEMPT,
+            lambda found: found.probe_pattern,
             ["1:192.0.2.1 192.0.2.2:/.mtls-nginx-gate"],
             [
                 "0:192.0.2.1 192.0.2.2:/.mtls-nginx-gate",
@@ -440,7 +449,8 @@ TOLD = view({"upstream": "http://192.0.2.1/a.b", "upstream_host": "b.lan"}).host
             ],
         ),
         (
-            WIDE[0],
+            {"server_names": ["*.nas.lan"]},
+            lambda found: found.sni_names[0],
             ["a.nas.lan", "A.NAS.LAN.", "a5.b.nas.lan", "a_0-9.nas.lan"],
             [
                 *("nas.lan", "a..nas.lan", ".nas.lan", "a.nas.lan:1", "a.nas.lan..", "a.nas.lanx", "a.nas.lan\n"),
@@ -449,6 +459,7 @@ TOLD = view({"upstream": "http://192.0.2.1/a.b", "upstream_host": "b.lan"}).host
         ),
         (
             TOLD,
+            lambda found: found.host_redirect,
             ["http://b.lan/a.b/", "https://B.LAN/a.b/c?d"],
             [
                 *(
@@ -463,7 +474,8 @@ TOLD = view({"upstream": "http://192.0.2.1/a.b", "upstream_host": "b.lan"}).host
         ),
     ],
 )
-def test_what_the_patterns_take(key, taken, others):
+def test_what_the_patterns_take(service, key_of, taken, others):
+    key = key_of(view(service))
     assert {value: takes(key, value) for value in (*taken, *others)} == {
         **dict.fromkeys(taken, True),
         **dict.fromkeys(others, False),
@@ -472,7 +484,7 @@ def test_what_the_patterns_take(key, taken, others):
 
 def test_what_is_taken_over_of_a_redirect():
     """The path and what follows it: `$1`."""
-    (path,) = re.findall(TOLD[1:], "http://b.lan/a.b/c/d")
+    (path,) = re.findall((view(TOLD).host_redirect or "")[1:], "http://b.lan/a.b/c/d")
     assert path == "/c/d"
     assert view({"upstream_host": None}).host_redirect is None
 
