@@ -210,6 +210,7 @@ def test_how_far_below_a_root_clients_may_be():
         (old, new): 0,
         (new_with_old, old): 1,
         (below, old): 1,
+        (below,): 1,
         (below, old, new): 2,
     }
     assert [host_view.Bundle(chain, []).depth for chain in depths] == list(depths.values())
@@ -259,6 +260,9 @@ def test_a_subject_is_on_every_list_by_whatever_way_it_is_on_each():
     ]
 
 
+WIDE = r"~*^(?:[a-z0-9_-]+\.)+nas\.lan\.?\z"
+
+
 @pytest.mark.parametrize(
     ("service", "host", "said"),
     [
@@ -300,7 +304,7 @@ def test_a_subject_is_on_every_list_by_whatever_way_it_is_on_each():
         ({"paths": [{"path": "/a/", "allow": ["a"]}]}, {}, {"zone_key": "$mtls_nas_zone:", "keeps_verdict": False}),
         ({**SNIPPET, "paths": [{"path": "/a/", "allow": ["a"]}]}, {}, {"keeps_verdict": True}),
         (SNIPPET, {}, {"keeps_verdict": False, "base": None, "locations": [host_view.LocationView("/")]}),
-        ({"server_names": ["*.nas.lan", "x.lan", "y.lan"]}, {}, {"homes": ["x.lan", "y.lan"]}),
+        ({"server_names": ["*.nas.lan", "x.lan", "y.lan"]}, {}, {"homes": ["x.lan", "y.lan"], "home_patterns": [WIDE]}),
         ({"server_names": ["*.nas.lan", "*.b.lan"]}, {}, {"homes": ["nas.lan"]}),
         (
             {"server_names": ["default", "192.0.2.1"], "redirect_http": False},
@@ -375,10 +379,9 @@ def test_an_upstream_in_the_words_of_the_templates(service, host, said):
     assert {name: getattr(found, name) for name in said} == said
 
 
-def test_where_a_name_is_asked_for_more_than_once_in_an_upstream():
-    """Only the host, which comes first, is put in full."""
-    host = nginx(name_servers=["192.0.2.53"], names={"a": "a."})
-    assert [each.asked for each in view({"upstream": "http://a:80"}, host).names] == ["a.:80"]
+def test_a_name_is_put_in_full_and_not_a_port_that_looks_like_it():
+    host = nginx(name_servers=["192.0.2.53"], names={"80": "80."})
+    assert [each.asked for each in view({"upstream": "http://80:80"}, host).names] == ["80.:80"]
 
 
 def takes(key: str, value: str) -> bool:
@@ -552,3 +555,14 @@ def test_where_the_defaults_of_the_tables_end():
     counts = {(19, 0): None, (20, 0): 2048, (18, 1): None, (18, 2): 2048, (19, 1): 2048, (78, 0): 4096, (79, 0): 8192}
     found = {each: sizes([view({})] * each[0], [none] * each[1])["variables_max_size"] for each in counts}
     assert found == counts
+
+
+def test_a_host_of_which_little_is_known():
+    """No session is kept unless all is known that it takes, and pages are ours."""
+    for known in SAFE:
+        host = nginx(**{name: value for name, value in SAFE.items() if name != known})
+        assert not view({}, host).keeps_sessions
+    assert nginx().error_pages is True
+    served = nginx(crl_server=host_view.CrlServer("crl.lan", 8080))
+    assert host_view.crl_listens(served, []) == ["8080", "[::]:8080"]
+    assert host_view.crl_listens(nginx(), []) == []
