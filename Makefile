@@ -149,8 +149,8 @@ packages-integration:
 	    monitoring-plugins-basic pebble
 
 packages-clients:
-	@tests/packages.sh chromium default-jdk-headless firefox-esr git gnutls-bin golang-go haproxy lftp libnss3-tools nodejs \
-	    python3-pycurl rclone wget wget2
+	@tests/packages.sh chromium default-jdk-headless firefox-esr gcc git gnutls-bin golang-go haproxy lftp libc6-dev \
+	    libnss3-tools libwolfssl-dev mosquitto mosquitto-clients nodejs postgresql-client python3-pycurl rclone wget wget2
 
 $(VENV)/.controller: requirements/controller.txt
 	requirements/venv.sh $(VENV)

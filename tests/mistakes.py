@@ -184,3 +184,24 @@ IN_A_RUN = (
     "Say which step, with -e mtls_step=begin, issue, report or finish (it is start)",
     "host nas: say which service, with -e mtls_service=NAME; it has nas",
 )
+
+# What certbot or an ACME server refuses, by what it is to be told; tests/unit/…/test_acme_failure.py has what was said.
+FROM_AN_ACME_SERVER = (
+    "each name needs a DNS record (A or AAAA) that leads to this host",
+    "it must reach port 80 of each name: see the DNS records, the router and the firewall",
+    "another server, or another server block, answers on port 80 there",
+    "allow this ACME server in the CAA record of the domain",
+    "wait as long as it says, since each try counts; to try things out, set directory_url to",
+    "write another email in mtls_acme, or none",
+    "if that is about certbot's account there, remove …, and run again",
+    "this ACME server issues no certificate for such a name; see server_names",
+    "see profile; what there is stands in the directory at that address, below profiles",
+    "register once on the host, with what the ACME server has given you",
+    "certbot has several accounts there: remove all but one",
+    "see the clock of this host, which says …; if it is right, the ACME server's own certificate is wrong",
+    "if directory_url is right, have this host trust the CA of that ACME server",
+    "see directory_url, and the name servers of this host",
+    "see directory_url, and whether this host may connect to it",
+    "no ACME server answers at that address; see directory_url",
+    "make room on that disk, and run again",
+)

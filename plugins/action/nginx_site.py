@@ -9,7 +9,7 @@ import functools
 import os
 import time
 import typing as t
-from collections.abc import Collection, Container, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 
 from ansible import constants as C
 from ansible.utils.display import Display
@@ -432,26 +432,14 @@ class ActionModule(PackageAction):
         special: list[t.Any] = [options["names"], options["system_ca"]]
         special += [compare[name] for name in ("textfile", "snippets", "certificates")]
         special += [(compare["acme"] or {}).get("lineages"), self._crl_urls(services), self._watch()]
-        if not any(special) and not self._has_news(services):
+        # What this run has made, the host does not have yet.
+        if not any(special) and not _in_this_run(is_renewed, (standing.directory for standing in standings)):
             glance = {name: compare[name] for name in ("paths", "owned", "shutdown_timeout", "restart", "renewals")}
             glance.update(self._where, expected=options["expected"], addresses=options["addresses"])
             looked = self._ask("nginx_glance", glance, answers.NGINX_GLANCE)
             if looked.get("failed") or looked["nginx"] is not None:
                 return looked
         return self._ask("nginx_facts", options, answers.NGINX_FACTS)
-
-    def _issued(self, services: list[Service]) -> bool:
-        """Tell whether this run has issued a certificate."""
-        began = _run_began()
-        return began is not None and any(anything_issued(path, began) for path in self._paths(services))
-
-    def _has_news(self, services: list[Service]) -> bool:
-        """Tell whether this run has made a CRL or another CA certificate, so that hosts have an older one."""
-        began = _run_began()
-        return began is not None and any(is_renewed(path, began) for path in self._paths(services))
-
-    def _paths(self, services: list[Service]) -> list[str]:
-        return [path for path, _entered in self._authorities(services).values()]
 
     def _access(
         self, services: list[Service], held: dict[str, t.Any] | None, wanted: HostFiles | None
@@ -462,8 +450,8 @@ class ActionModule(PackageAction):
         """
         authorities = {trust: path for trust, (path, _entered) in self._authorities(services).items()}
         access = {"changes": [], "compared": True, "authorities": list(authorities.values())}
-        began = _run_began()
-        if held is None and (wanted is None or not (self._issued(services) or self._task.check_mode)):
+        issued = self._task.check_mode or _in_this_run(anything_issued, authorities.values())
+        if held is None and (wanted is None or not issued):
             return access
         after = self._gates(wanted) if wanted else None
         before = after if held is None else held["gates"] and [gates.of_answer(gate) for gate in held["gates"]]
@@ -473,7 +461,7 @@ class ActionModule(PackageAction):
         people: dict[str, list[access_plan.Person]] = {}
         try:
             for trust, path in authorities.items():
-                known = people_of(path, self._turn(path, trust, held, plans.get(path), began))
+                known = people_of(path, self._turn(path, trust, held, plans.get(path)))
                 people.update((service.name, known) for service in services if service.trust == trust)
         except MtlsError:  # one of several authorities; whoever brings its CRL says why
             return {**access, "compared": False}
@@ -485,9 +473,7 @@ class ActionModule(PackageAction):
         content = next(item["content"] for item in wanted.files if item["path"] == path)
         return gates.read(content.encode("utf-8", "surrogateescape"))
 
-    def _turn(
-        self, path: str, trust: str, held: dict[str, t.Any] | None, plan: AuthorityPlan | None, began: float | None
-    ) -> Turn:
+    def _turn(self, path: str, trust: str, held: dict[str, t.Any] | None, plan: AuthorityPlan | None) -> Turn:
         """Return what this run does, or would do, to certificates of the authority in ``path``."""
         revoked_map = TrustPaths.of(self._conf_dir, trust).revoked
         crls = [crl for crl in (held or {}).get("revoked", ()) if crl["path"] == revoked_map]
@@ -501,7 +487,7 @@ class ActionModule(PackageAction):
             revoking={serial for serial, action in foreseen.items() if action == revoking.REVOKED},
             releasing={serial for serial, action in foreseen.items() if action == revoking.RELEASED},
             clients=plan.clients if plan else None,
-            began=began,
+            began=_run_began(),
         )
 
     def _put_in_place(
@@ -553,6 +539,12 @@ def _unchanged(facts: dict[str, t.Any], wanted: HostFiles) -> TransactionOutcome
 def _run_began() -> float | None:
     """Return when the playbook began, in seconds since 1970; None where no callback has noted it."""
     return float(os.environ.get(RUN_BEGAN) or 0) or None
+
+
+def _in_this_run(happened: Callable[[str, float], bool], authorities: Iterable[str]) -> bool:
+    """Tell whether it has ``happened`` to one of the authorities, by their directories, since the playbook began."""
+    began = _run_began()
+    return began is not None and any(happened(path, began) for path in authorities)
 
 
 def _planned(plan: AuthorityPlan | None) -> tuple[list[dict[str, t.Any]], list[dict[str, t.Any]]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import typing as t
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from ansible.errors import AnsibleError
 
@@ -53,6 +53,18 @@ def load() -> None:
     inventory_reader()
 
 
+@dataclass
+class _Found:
+    """What became of a host's services: what was ``asked`` from here, what elsewhere, and what is to be said of it."""
+
+    asked: list[tuple[Question, probe.ProbeOutcome]] = field(default_factory=list)
+    by_host: list[tuple[Question, probe.ProbeOutcome]] = field(default_factory=list)
+    not_asked: list[dict[str, str]] = field(default_factory=list)
+    asked_from: list[dict[str, str]] = field(default_factory=list)
+    unanswered: list[dict[str, str]] = field(default_factory=list)
+    certificates: list[served_certificate.Served] = field(default_factory=list)
+
+
 class ActionModule(HostAction):
     """Asks each service of a host, as those who may enter and as those who may not."""
 
@@ -72,80 +84,36 @@ class ActionModule(HostAction):
                 "unanswered": [],
                 "certificates": [],
             }
-        host, task_vars = self._host, self._task_vars
-        services = inventory_reader().services(host, {"mtls_services": arguments["services"]}, base_dir(task_vars))
+        self._own_authority: str = arguments["authority"]
+        self._address: str | None = arguments["address"]
+        self._crl_only: bool = arguments["crl_only"]
+        given = {"mtls_services": arguments["services"]}
+        services = inventory_reader().services(self._host, given, base_dir(self._task_vars))
         present = [service for service in services if service.present]
-        witnesses = {
-            service.authority: Witnesses.load(
-                authority_path(service.authority or arguments["authority"], base_dir(task_vars))
-            )
-            for service in present
-        }
-        gates = answers.read_snippet_gates(host, arguments["snippet_gates"])
-        wanted, away = self._wanted(), self._away(present, arguments["away"])
-        other = probe_places.another_host(wanted)
-        asked: list[tuple[Question, probe.ProbeOutcome]] = []
-        by_host: list[tuple[Question, probe.ProbeOutcome]] = []
-        not_asked: list[dict[str, str]] = []
-        asked_from: list[dict[str, str]] = []
-        unanswered: list[dict[str, str]] = []
-        certificates: list[served_certificate.Served] = []
+        self._witnesses = {service.authority: Witnesses.load(self._path(service)) for service in present}
+        self._gates = answers.read_snippet_gates(self._host, arguments["snippet_gates"])
+        self._from, self._missing = self._wanted(), self._away(present, arguments["away"])
+        self._other = probe_places.another_host(self._from)
+        found = _Found()
         for service in present:
-            explicit = bool(service.probe_address or arguments["address"])
-            why = probe_places.not_asked(service, wanted, away)
-            if why := why or probe_places.out_of_reach(service, other, explicit=explicit):
-                not_asked.append({"service": service.name, "why": why})
-                continue
-            local = is_local(task_vars)
-            cause = probe_places.from_host(service, wanted, local=local, explicit=explicit)
-            address = probe_address(arguments["address"], service, task_vars)
-            if cause and arguments["crl_only"]:
-                not_asked.append({"service": service.name, "why": f"{cause}, and {probe_places.NO_KEYS}"})
-                continue
-            if cause and other:
-                address = address if explicit else address_for_others(service, task_vars)
-            elif cause:
-                address = service.probe_address or service.local_address
-            ours = [SnippetTarget(service.name, service.target(address))]
-            outcomes: list[probe.ProbeOutcome] = []
-            for place in targets(service, gates, address) if service.snippet else ours:
-                why = None
-                found: list[tuple[Question, probe.ProbeOutcome]] = []
-                if cause is None:
-                    why, found = _ask(place, service, witnesses, crl_only=arguments["crl_only"])
-                    given = local or explicit or wanted or service.snippet or arguments["crl_only"]
-                    if not given and not found[0][1].reached:
-                        cause = probe_places.unreached(found[0][0].target, found[0][1])
-                        place = SnippetTarget(service.name, service.target(service.local_address))
-                if cause is None:
-                    asked += found
-                    outcomes += [outcome for _question, outcome in found]
-                else:
-                    why = place.why
-                    by_host += self._asked_by_host(place, service, witnesses, other)
-                    asked_from.append({"service": service.name, "place": other or FROM_HOST, "why": cause})
-                if why and service.snippet:
-                    not_asked.append({"service": service.name, "why": replace(place, why=why).not_asked})
-                redirect = _no_redirect(service, address) if cause is None and not arguments["crl_only"] else None
-                if redirect is not None:
-                    unanswered.append({"service": service.name, "why": redirect})
-                trouble = None if arguments["crl_only"] else _ask_page(service, witnesses[service.authority], found)
-                if trouble is not None:
-                    unanswered.append({"service": service.name, "why": trouble.text})
-            path = authority_path(service.authority or arguments["authority"], base_dir(task_vars))
-            if served := served_certificate.of(service, host, path, outcomes, times.now()):
-                certificates.append(served)
+            self._ask_service(service, found)
+        return self._judged(found, present, reloaded=arguments["reloaded"])
+
+    def _judged(self, found: _Found, present: Sequence[Service], *, reloaded: bool) -> dict[str, t.Any]:
+        """Return the result, which is a failure where an answer is not the expected one."""
         # Nothing was reloaded: whoever answered once speaks for all of nginx's workers.
-        stale = {each.question: each for each in ask_again(asked)} if arguments["reloaded"] else {}
-        asked = [(question, stale[question].outcome if question in stale else outcome) for question, outcome in asked]
-        asked += by_host
+        stale = {each.question: each for each in ask_again(found.asked)} if reloaded else {}
+        asked = [
+            (question, stale[question].outcome if question in stale else outcome) for question, outcome in found.asked
+        ]
+        asked += found.by_host
         result: dict[str, t.Any] = {
             "changed": False,
             "attempts": [probe.summary(question.service, outcome) for question, outcome in asked],
-            "not_asked": not_asked,
-            "asked_from": asked_from,
-            "unanswered": unanswered,
-            "certificates": [served.as_result() for served in certificates],
+            "not_asked": found.not_asked,
+            "asked_from": found.asked_from,
+            "unanswered": found.unanswered,
+            "certificates": [served.as_result() for served in found.certificates],
         }
         snippets = {service.name for service in present if service.snippet}
         wrong = [
@@ -157,12 +125,71 @@ class ActionModule(HostAction):
             for question, outcome in asked
             if not outcome.ok
         ]
-        if not arguments["crl_only"]:
-            wrong += [_said(served) for served in certificates if served.trouble or served.is_another]
+        if not self._crl_only:
+            wrong += [_said(served) for served in found.certificates if served.trouble or served.is_another]
         if wrong:
             kept_out = advice(outcome for _question, outcome in asked if not outcome.ok)
-            result.update(failed=True, msg=f"host {host}, {'; '.join(wrong)}{kept_out}")
+            result.update(failed=True, msg=f"host {self._host}, {'; '.join(wrong)}{kept_out}")
         return result
+
+    def _path(self, service: Service) -> str:
+        """Return the directory of a service's authority."""
+        return authority_path(service.authority or self._own_authority, base_dir(self._task_vars))
+
+    def _ask_service(self, service: Service, found: _Found) -> None:
+        """Ask a service, from here or from elsewhere."""
+        explicit = bool(service.probe_address or self._address)
+        why = probe_places.not_asked(service, self._from, self._missing)
+        if why := why or probe_places.out_of_reach(service, self._other, explicit=explicit):
+            found.not_asked.append({"service": service.name, "why": why})
+            return
+        local = is_local(self._task_vars)
+        cause = probe_places.from_host(service, self._from, local=local, explicit=explicit)
+        if cause and self._crl_only:
+            found.not_asked.append({"service": service.name, "why": f"{cause}, and {probe_places.NO_KEYS}"})
+            return
+        address = probe_address(self._address, service, self._task_vars)
+        if cause and not self._other:
+            address = service.probe_address or service.local_address
+        elif cause and not explicit:
+            address = address_for_others(service, self._task_vars)
+        outcomes: list[probe.ProbeOutcome] = []
+        ours = [SnippetTarget(service.name, service.target(address))]
+        for place in targets(service, self._gates, address) if service.snippet else ours:
+            if cause:
+                self._have_asked(place, service, cause, found)
+            else:
+                sure = local or explicit or self._from or service.snippet or self._crl_only
+                outcomes += self._ask_from_here(place, service, address, found, elsewhere_too=not sure)
+        if served := served_certificate.of(service, self._host, self._path(service), outcomes, times.now()):
+            found.certificates.append(served)
+
+    def _ask_from_here(
+        self, place: SnippetTarget, service: Service, address: str, found: _Found, *, elsewhere_too: bool
+    ) -> list[probe.ProbeOutcome]:
+        """Return the answers of one place. With ``elsewhere_too``, the host asks if it cannot be reached from here."""
+        why, answered = _ask(place, service, self._witnesses, crl_only=self._crl_only)
+        if elsewhere_too and not answered[0][1].reached:
+            cause = probe_places.unreached(answered[0][0].target, answered[0][1])
+            own = SnippetTarget(service.name, service.target(service.local_address))
+            self._have_asked(own, service, cause, found)
+            return []
+        found.asked += answered
+        if why and service.snippet:
+            found.not_asked.append({"service": service.name, "why": replace(place, why=why).not_asked})
+        if not self._crl_only:
+            redirect = _no_redirect(service, address)
+            page = _ask_page(service, self._witnesses[service.authority], answered)
+            troubles = [redirect, page.text if page else None]
+            found.unanswered += [{"service": service.name, "why": trouble} for trouble in troubles if trouble]
+        return [outcome for _question, outcome in answered]
+
+    def _have_asked(self, place: SnippetTarget, service: Service, cause: str, found: _Found) -> None:
+        """Have another machine ask, for a ``cause``."""
+        found.by_host += self._asked_by_host(place, service)
+        found.asked_from.append({"service": service.name, "place": self._other or FROM_HOST, "why": cause})
+        if place.why and service.snippet:
+            found.not_asked.append({"service": service.name, "why": place.not_asked})
 
     def _wanted(self) -> str | None:
         """Return the host's ``mtls_probe_from``. It is no option: each one is templated for each host."""
@@ -184,14 +211,12 @@ class ActionModule(HostAction):
             known = [] if answer.get("failed") else answer["nginx"]["away"]
         return known or ()
 
-    def _asked_by_host(
-        self, place: SnippetTarget, service: Service, witnesses: Mapping[str | None, Witnesses], other: str | None
-    ) -> list[tuple[Question, probe.ProbeOutcome]]:
-        """Have the host itself ask, or the ``other`` one; return the answers to those who need no client's key."""
-        target = place.target
+    def _asked_by_host(self, place: SnippetTarget, service: Service) -> list[tuple[Question, probe.ProbeOutcome]]:
+        """Have the host itself ask, or the other one; return the answers to those who need no client's key."""
+        target, other = place.target, self._other
         if target is None:
             return []
-        with witnesses[service.authority].attempts(service) as attempts:
+        with self._witnesses[service.authority].attempts(service) as attempts:
             questions = probe_places.questions(target, attempts)
         tried = [attempt for attempt, _gate in questions]
         options = {"test": False, "ask": [gate for _attempt, gate in questions]}

@@ -85,6 +85,18 @@ options:
         elements: str
         choices: [pem]
         default: []
+      used_by:
+        description:
+          - What is to read the client's files, if it does not read everything. A O(clients[].key_type), a
+            O(clients[].p12) or an existing key that one of them does not take is refused.
+          - A new key that nobody has chosen is RSA where O(key_type) does not suit.
+          - V(aws), AWS's SDKs with s2n, and V(browser), Chromium and Firefox, take RSA and ECDSA keys. V(gem), gem and
+            bundler of Debian 12, V(gnome), GNOME's certificate viewer, and V(gpgsm) before 2.4, take RSA keys.
+          - V(browser) needs a C(.p12). V(gnome) and V(gpgsm) need a V(compatible) one.
+        type: list
+        elements: str
+        choices: [aws, browser, gem, gnome, gpgsm]
+        default: []
       state:
         description: Whether the client has a valid certificate, or all its certificates are revoked.
         type: str
@@ -334,7 +346,13 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.access import (
 )
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import HOLD, REASONS, Authority
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import profiles
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import client_plan, clients, p12, revoking
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import (
+    client_plan,
+    clients,
+    p12,
+    readers,
+    revoking,
+)
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client import PEM, Client
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.mobileconfig import Signer
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.options import AUTHORITY_OPTIONS, TRUST
@@ -361,6 +379,7 @@ SPEC = {
                 "p12_password": {"type": "str", "no_log": True},
                 "mobileconfig": {"type": "bool"},
                 "formats": {"type": "list", "elements": "str", "choices": [PEM], "default": []},
+                "used_by": {"type": "list", "elements": "str", "choices": list(readers.READERS), "default": []},
                 "state": {"type": "str", "choices": ["present", "revoked"], "default": "present"},
                 "reason": {"type": "str", "choices": list(REASONS), "default": "unspecified"},
             },
@@ -476,6 +495,7 @@ def _client(raw: dict[str, Any], options: dict[str, Any]) -> Client:
         p12_password=raw["p12_password"],
         mobileconfig=options["mobileconfig"] if raw["mobileconfig"] is None else raw["mobileconfig"],
         formats=tuple(raw["formats"]),
+        used_by=tuple(raw["used_by"]),
         keep_key=options["keep_keys"],
         revoked=raw["state"] == "revoked",
         reason=raw["reason"],

@@ -10,7 +10,8 @@ import glob
 import os
 import re
 import typing as t
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache, lru_cache
 
 from ansible import constants as C
@@ -41,6 +42,7 @@ from ansible_collections.mtls.nginx.plugins.plugin_utils.plain import is_plain, 
 COLLECTION_DIR = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 _REFERENCE = re.compile(r"\s*\{\{\s*(\w+)\s*\}\}\s*")  # a template that is a variable and nothing else
 _LOCAL = ("local", "ansible.builtin.local", "ansible.legacy.local")
+_SERVICES = "mtls_services"
 _LONGEST_WAY = 20  # from one variable to the next
 TEMPLATE_DIR = os.path.join(COLLECTION_DIR, "roles", "server", "templates")
 PAGE_DIR = os.path.join(COLLECTION_DIR, "roles", "ca", "templates")
@@ -63,21 +65,13 @@ def read_plan(
     :raises MtlsError: the inventory contradicts itself, or a variable cannot be read.
     """
     reader = inventory_reader()
-    hostvars = task_vars["hostvars"]
-    refuse_facts(task_vars, task_vars["groups"]["all"])
-    options, extra = _all_options(), hostvars._variable_manager.extra_vars
     hosts, base_dirs, spared = {}, {}, _not_played(task_vars) if crls_only else frozenset()
-    for host in task_vars["groups"]["all"]:  # hostvars may hold an implicit localhost too
-        variables = hostvars[host]  # computed at each access
-        refuse_unknown(host, variables, options, extra)
-        about_runs = _values(variables, host, ["mtls_batch", "mtls_probe_from"])
-        check_batch(host, about_runs.get("mtls_batch"))
-        check_probe_from(host, about_runs.get("mtls_probe_from"), task_vars["groups"]["all"])
-        raw = getattr(variables, "_vars", variables)  # what raw_get would compute a second time
-        reader.check_as_written(host, raw, _follower(raw))
-        optional = ["mtls_services"] if host in spared else []
-        hosts[host] = _values(variables, host, reader.variables, optional=optional)
-        base_dirs[host] = base_dir(variables)
+    for each in _inventory(task_vars):
+        each.check_names()
+        each.check_how_it_runs()
+        each.check_as_written()
+        hosts[each.host] = each.values(reader.variables, optional=[_SERVICES] if each.host in spared else [])
+        base_dirs[each.host] = base_dir(each.variables)
     plans = reader.plan(hosts, base_dirs, spared)
     for path in plans:
         refuse_as_inventory("the authority", path)
@@ -90,27 +84,24 @@ def read_plan_to_revoke(task_vars: Mapping[str, t.Any], *, complete: bool = Fals
     :raises MtlsError: nothing is certain: a host's facts hold names of ours, or a rollover was interrupted.
     """
     reader = inventory_reader()
-    hostvars = task_vars["hostvars"]
-    refuse_facts(task_vars, task_vars["groups"]["all"])
-    options, extra = _all_options(), hostvars._variable_manager.extra_vars
     hosts, base_dirs, contradictions, left_out = {}, {}, [], {}
     spared = _not_played(task_vars)
-    for host in task_vars["groups"]["all"]:
-        variables = hostvars[host]
+    for each in _inventory(task_vars):
         try:
-            refuse_unknown(host, variables, options, extra)
+            each.check_names()
         except MtlsError as error:
             contradictions.append(str(error))
         try:
-            hosts[host] = _values(variables, host, reader.variables, optional=["mtls_services"])
-            if host not in spared and "mtls_services" in variables:
-                _value(variables, getattr(variables, "_vars", variables), host, "mtls_services")
+            each.check_as_written()
+            hosts[each.host] = each.values(reader.variables, optional=[_SERVICES])
+            if each.host not in spared:
+                each.values([_SERVICES])
         except MtlsError as error:
-            if host in hosts:
+            if each.host in hosts:
                 contradictions.append(str(error))
             else:
-                left_out[f"host {host}"] = str(error)
-        base_dirs[host] = base_dir(variables)
+                left_out[f"host {each.host}"] = str(error)
+        base_dirs[each.host] = base_dir(each.variables)
     found = reader.plan_to_revoke(hosts, base_dirs, spared)
     for path in list(found.authorities):
         try:
@@ -123,6 +114,73 @@ def read_plan_to_revoke(task_vars: Mapping[str, t.Any], *, complete: bool = Fals
         [*contradictions, *found.contradictions],
         {**left_out, **found.left_out},
     )
+
+
+@dataclass(frozen=True)
+class _HostVariables:
+    """A host's variables, ``raw`` as they stand in the inventory, and those of the command line (``extra``)."""
+
+    host: str
+    variables: Mapping[str, t.Any]
+    raw: Mapping[str, t.Any]
+    extra: Mapping[str, t.Any]
+    everybody: Collection[str]
+
+    def check_names(self) -> None:
+        """Raise MtlsError where there is a variable that nothing reads."""
+        refuse_unknown(self.host, self.variables, _all_options(), self.extra)
+
+    def check_how_it_runs(self) -> None:
+        """Raise MtlsError where the host cannot be run on, or probed, as its variables say."""
+        about_runs = self.values(["mtls_batch", "mtls_probe_from"])
+        check_batch(self.host, about_runs.get("mtls_batch"))
+        check_probe_from(self.host, about_runs.get("mtls_probe_from"), self.everybody)
+
+    def check_as_written(self) -> None:
+        """Raise MtlsError where a secret or a serial is a number or the like, before templating makes text of it."""
+        inventory_reader().check_as_written(self.host, self.raw, _follower(self.raw))
+
+    def values(self, names: Sequence[str], *, optional: Collection[str] = ()) -> dict[str, t.Any]:
+        """Return the values of variables; those of ``optional`` are left out where they cannot be read."""
+        values = {}
+        for name in names:
+            if name not in self.variables:
+                continue
+            try:
+                values[name] = self._value(name)
+            except MtlsError:
+                if name not in optional:
+                    raise
+        return values
+
+    def _value(self, name: str) -> t.Any:
+        if name in self.raw and is_plain(self.raw[name]):
+            return plain(self.raw[name])  # as templating would leave it, which takes long for many clients
+        try:
+            value = plain(self.variables[name])
+        except AnsibleError as error:
+            if wanted := facts_wanted(self.raw, name):
+                raise lacks_facts(self.host, name, wanted) from error
+            raise MtlsError(f"host {self.host}: variable {name} cannot be read: {error}") from error
+        # Before ansible-core 2.19 a template with something undefined stays as it is.
+        if _has_template(value) and (wanted := facts_wanted(self.raw, name)):
+            raise lacks_facts(self.host, name, wanted)
+        return value
+
+
+def _inventory(task_vars: Mapping[str, t.Any]) -> Iterator[_HostVariables]:
+    """Return the variables of each host of the inventory.
+
+    :raises MtlsError: a host's facts hold names of ours.
+    """
+    everybody = task_vars["groups"]["all"]  # hostvars may hold an implicit localhost too
+    refuse_facts(task_vars, everybody)
+    hostvars = task_vars["hostvars"]
+    extra = hostvars._variable_manager.extra_vars
+    for host in everybody:
+        variables = hostvars[host]  # computed at each access
+        raw = getattr(variables, "_vars", variables)  # what raw_get would compute a second time
+        yield _HostVariables(host, variables, raw, extra, everybody)
 
 
 def _not_played(task_vars: Mapping[str, t.Any]) -> frozenset[str]:
@@ -191,38 +249,6 @@ def _follower(raw: Mapping[str, t.Any]) -> t.Callable[[t.Any], t.Any]:
         return value
 
     return follow
-
-
-def _values(
-    variables: Mapping[str, t.Any], host: str, names: Sequence[str], *, optional: Collection[str] = ()
-) -> dict[str, t.Any]:
-    """Return the values of variables; those of ``optional`` are left out where they cannot be read."""
-    raw = getattr(variables, "_vars", variables)
-    values = {}
-    for name in names:
-        if name not in variables:
-            continue
-        try:
-            values[name] = _value(variables, raw, host, name)
-        except MtlsError:
-            if name not in optional:
-                raise
-    return values
-
-
-def _value(variables: Mapping[str, t.Any], raw: Mapping[str, t.Any], host: str, name: str) -> t.Any:
-    if name in raw and is_plain(raw[name]):
-        return plain(raw[name])  # as templating would leave it, which takes long for many clients
-    try:
-        value = plain(variables[name])
-    except AnsibleError as error:
-        if wanted := facts_wanted(raw, name):
-            raise lacks_facts(host, name, wanted) from error
-        raise MtlsError(f"host {host}: variable {name} cannot be read: {error}") from error
-    # Before ansible-core 2.19 a template with something undefined stays as it is.
-    if _has_template(value) and (wanted := facts_wanted(raw, name)):
-        raise lacks_facts(host, name, wanted)
-    return value
 
 
 def _has_template(value: t.Any) -> bool:

@@ -19,10 +19,14 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import p12
 from ansible_collections.mtls.nginx.tests.gate import nginxes, pki
 from ansible_collections.mtls.nginx.tests.gate.host import Host
 from ansible_collections.mtls.nginx.tests.gate.upstream import Upstream
+from ansible_collections.mtls.nginx.tests.ports import free_port
 
 # The name that every program resolves without being told how. The service is not the first one on its port: who does
 # not say whom it wants is answered by the other one.
 NAME = "localhost"
+# Two sites of one domain, for which the server has one certificate: a browser may ask for both on one connection.
+FIRST, SECOND = "one.clients.localhost", "two.clients.localhost"
+SITES = "[*.]clients.localhost"  # both of them, in Chromium's policies
 ISSUER = "Clients Root CA"
 PASSWORD = "of-the-clients-p12"
 P12_KINDS = (p12.COMPATIBLE, p12.MODERN)
@@ -38,7 +42,8 @@ KEYS = {
     "Ed25519": keys.KeyKind("ed25519"),
 }
 _PEM = serialization.Encoding.PEM
-_LINE = re.compile(r'"(?:\S+ (?P<path>\S+) \S+)?[^"]*" (?P<status>\d{3}) .* verify="(?P<verify>[^"]*)"')
+_LINE = re.compile(r'"(?:\S+ (?P<path>\S+) (?P<protocol>\S+))?[^"]*" (?P<status>\d{3}) .* verify="(?P<verify>[^"]*)"')
+_PAGE = '<!DOCTYPE html><title>first</title><img alt="second" src="@SECOND@">'
 _IPV6 = pathlib.Path("/proc/net/if_inet6")
 _SECONDS = 0.4  # for the first line
 
@@ -58,6 +63,7 @@ class Request:
     """One line of the access log."""
 
     path: str
+    protocol: str
     status: int
     verify: str
 
@@ -91,7 +97,8 @@ class Gate:
         self.keys = {name: self._files(name, one, authority) for name, one in listed.items()}
         self._upstream = Upstream()
         self._host = Host(nginxes.build(nginxes.INSTALLED), folder / "nginx", UPSTREAM=self._upstream.url)
-        self._host.serve_as(authority.server(NAME))
+        self._host.serve_as(authority.server(NAME, FIRST, SECOND))
+        self.mqtt_port, self.broker_port = free_port(), free_port()
         self._serve(authority, ["allowed", *listed])
         self._host.start()
         self.nginx = ".".join(map(str, self._host.build.version))
@@ -103,6 +110,16 @@ class Gate:
     @property
     def port(self) -> int:
         return self._host.port
+
+    @property
+    def first(self) -> str:
+        """A page of the one site, in which there is a picture of the other."""
+        return f"https://{FIRST}:{self.port}/first.html"
+
+    @property
+    def second(self) -> str:
+        """The address of that picture, which everybody else asks for by this name on a connection of NAME."""
+        return f"https://{SECOND}:{self.port}/inside/second"
 
     def requests(self) -> list[Request]:
         """The requests since the last call. nginx logs one just after it has answered."""
@@ -123,12 +140,26 @@ class Gate:
 
     def _serve(self, authority: pki.Authority, allow: list[str]) -> None:
         # Both families: a program may take the first address of the name only.
-        listen = [f"127.0.0.1:{self._host.port}"]
+        addresses = ["127.0.0.1"]
         if _IPV6.exists() and f"{1:032}" in _IPV6.read_text():
-            listen.append(f"[::1]:{self._host.port}")
-        common = {"listen": listen, "upstream": self._upstream.url, "allow": allow}
-        names = {"another": "another.test", "nas": NAME}
-        self._host.ours([{"name": name, "server_names": [said], **common} for name, said in names.items()], authority)
+            addresses.append("[::1]")
+
+        def service(name: str, server_name: str, port: int = self.port, **behind: object) -> dict[str, object]:
+            listen = [f"{address}:{port}" for address in addresses]
+            return {"name": name, "server_names": [server_name], "listen": listen, "allow": allow, **behind}
+
+        site = self.folder / "site"
+        site.mkdir()
+        (site / "first.html").write_text(_PAGE.replace("@SECOND@", self.second))
+        behind = self._upstream.url
+        services = [
+            service("another", "another.test", upstream=behind),
+            service("nas", NAME, upstream=behind),
+            service("one", FIRST, root=str(site), public_paths=["/first.html"]),
+            service("two", SECOND, upstream=behind),
+            service("mqtt", NAME, self.mqtt_port, upstream=f"http://127.0.0.1:{self.broker_port}"),
+        ]
+        self._host.ours(services, authority)
 
     def _files(self, who: str, identity: pki.Identity, authority: pki.Authority) -> Files:
         folder = self.folder / who.replace(" ", "-")
@@ -149,7 +180,7 @@ def _request(line: str) -> Request:
     found = _LINE.search(line)
     if found is None:
         raise AssertionError(f"not a line of our log format: {line}")
-    return Request(found["path"] or "", int(found["status"]), found["verify"])
+    return Request(found["path"] or "", found["protocol"] or "", int(found["status"]), found["verify"])
 
 
 @contextlib.contextmanager

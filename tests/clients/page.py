@@ -12,9 +12,9 @@ from collections.abc import Iterable, Sequence
 
 from ansible_collections.mtls.nginx.tests.gate.nginxes import REPOSITORY
 
-from .gate import EXPIRED, FOREIGN, KEYS, NAME, NOBODY, NOT_LISTED, PEOPLE, REVOKED
+from .gate import ALLOWED, EXPIRED, FOREIGN, KEYS, NAME, NOBODY, NOT_LISTED, PEOPLE, REVOKED
 from .programs import Said
-from .trials import FALSE_SERVER, NEEDED, NO_REQUEST, NOT_ASKED, P12, Row
+from .trials import FALSE_SERVER, NEEDED, NO_REQUEST, NOT_ASKED, P12, SECOND, SECOND_NAME, SENT, Row
 
 PAGE = REPOSITORY / "docs" / "clients.md"
 _LONGEST = 110
@@ -32,6 +32,15 @@ _SILENT_REMEDIES = {
     FOREIGN: "install the one that this authority has issued",
     EXPIRED: "install the renewed one",
 }
+# By how an outcome begins.
+_SECOND_SEEN = {
+    r"421 \(": (
+        '"421 Misdirected Request"',
+        "a connection for each name: ask by its own URL; in a proxy, `Host` as in [proxies.md](proxies.md)",
+    ),
+    r"421, then ": ("nothing of it: asked again, on a connection for the second name", "nothing"),
+    r"(?!421)\d": ("nothing of it: the second name had a connection of its own", "nothing"),
+}
 _OTHER_KEY = "`key_type: ecdsa` or `rsa`"
 _PEM_FILES = "give it PEM files"
 
@@ -39,6 +48,8 @@ _PEM_FILES = "give it PEM files"
 def write(rows: Sequence[Row], missing: Sequence[str], nginx: str, day: datetime.date) -> str:
     """The page. `missing` are the programs that this machine does not have."""
     with_files = [row for row in rows if set(row.outcomes) & {*KEYS, *P12}]
+    of_http = [row for row in rows if not row.instead]
+    with_second = [row for row in rows if SECOND_NAME in row.outcomes]
     text = _TEMPLATE.read_text()
     for word, value in {
         "DATE": day.isoformat(),
@@ -46,10 +57,14 @@ def write(rows: Sequence[Row], missing: Sequence[str], nginx: str, day: datetime
         "PEOPLE": _outcomes(rows, PEOPLE),
         "REASONS": _reasons(rows[0]),
         "KEYS": _outcomes(with_files, (*KEYS, *P12)),
-        "FALSE_SERVER": _outcomes(rows, [FALSE_SERVER]),
+        "FALSE_SERVER": _outcomes(of_http, [FALSE_SERVER]),
+        "SENT": _sent(of_http),
+        "SECOND": _outcomes(with_second, list(SECOND)),
+        "SECOND_SEEN": _second_seen(with_second),
         "NOT_SENT": _not_sent(rows),
         "OWN_WORDS": _own_words(rows),
-        "SEEN": _seen(rows),
+        "OTHERS": _others(rows),
+        "SEEN": _seen(of_http),
         "EXIT": _exit_statuses(rows),
         "MISSING": _list(missing),
     }.items():
@@ -110,6 +125,27 @@ def _own_words(rows: Sequence[Row]) -> str:
     return _table(["program", "with", "it says", "what to do"], lines)
 
 
+def _others(rows: Sequence[Row]) -> str:
+    lines = [[row.name, _words(row.said[ALLOWED]), row.instead] for row in rows if row.instead]
+    return _table(["program", "it says, with whatever certificate", "what to do"], lines)
+
+
+def _sent(rows: Sequence[Row]) -> str:
+    remedy = "none in that program: take another one where somebody else may answer at the address"
+    lines = [[row.name, remedy] for row in rows if row.outcomes.get(FALSE_SERVER) == SENT]
+    return _table(["sends to a false server", "what to do"], lines or [["none", "nothing"]])
+
+
+def _second_seen(rows: Sequence[Row]) -> str:
+    lines: dict[tuple[str, ...], list[str]] = {}
+    for beginning, seen_and_remedy in _SECOND_SEEN.items():
+        for column, whose in SECOND.items():
+            if names := [row.name for row in rows if re.match(beginning, row.outcomes[column])]:
+                lines.setdefault((_list(names), *seen_and_remedy), []).append(whose)
+    cells = [[names, _list(whose), *more] for (names, *more), whose in lines.items()]
+    return _table(["program", "who asks", "the person sees", "what to do"], cells)
+
+
 def _seen(rows: Sequence[Row]) -> str:
     return _table(
         ["program", *_REFUSED.values()],
@@ -138,6 +174,7 @@ def _words(said: Said) -> str:
     errors = [line for line in lines if re.search("error|fail|unable", line, re.IGNORECASE)]
     line = status[0] if status else (errors or lines)[-1]
     line = re.sub(rf"(?:{NAME}|127\.0\.0\.1):\d+", "nas.example.com", line)
+    line = re.sub(rf'"{NAME}" \(\S+\), port \d+', "nas.example.com", line)
     line = re.sub(r"^\d{4}[-/]\d\d[-/]\d\d \d\d:\d\d:\d\d ", "", line)
     line = line.replace("|", "\\|").replace("`", "'")
     return f"`{line[:_LONGEST]}{'…' if len(line) > _LONGEST else ''}`"

@@ -19,12 +19,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ansible_collections.mtls.nginx.tests.browser import Browser, selection
+from ansible_collections.mtls.nginx.tests.gate.nginxes import REPOSITORY
+from ansible_collections.mtls.nginx.tests.ports import free_port
 
 from . import firefox
-from .gate import NAME, PASSWORD, Files, Gate
+from .gate import NAME, PASSWORD, SECOND, SITES, Files, Gate
+from .processes import ended, listens
 
 SECONDS = 60
 SOURCES = pathlib.Path(__file__).parent / "sources"
+_SERVICES = REPOSITORY / "docs" / "services.md"
 _DEBIAN_PYTHON = "/usr/bin/python3"
 _REQUEST = f"GET /inside HTTP/1.1\r\nHost: {NAME}\r\nConnection: close\r\n\r\n"
 PATH = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", os.defpath), "/usr/sbin"])
@@ -98,7 +102,9 @@ class Program:
     """`version` is None where the program is not installed. `ask` sends one request.
 
     `p12` tells whether it takes a .p12; `pem`, whether it takes PEM files. A `library` has no exit status of its
-    own: a few lines in `sources` call it, or it is a browser. A `proxy` passes a caller's request on.
+    own: a few lines in `sources` call it, or it is a browser. A `proxy` passes a caller's request on. `second` asks for
+    a second name on the connection of the first. A program with an `instead` does not speak HTTP, so that it gets in
+    with nothing; that is what its owner does instead.
     """
 
     name: str
@@ -108,6 +114,8 @@ class Program:
     pem: bool = True
     library: bool = False
     proxy: bool = False
+    second: Callable[[Visit], Said] | None = None
+    instead: str = ""
 
 
 def program(name: str) -> str | None:
@@ -140,23 +148,34 @@ def said_by(*command: str, pattern: str = r"(\d+\.\d+[\w.+-]*)", needs: Sequence
     return version
 
 
-def _python(module: str, expression: str, pattern: str = r"^(\d.*)") -> Callable[[], str | None]:
+def _python(module: str, expression: str, needs: Sequence[str] = ()) -> Callable[[], str | None]:
     """The version of a library of Python's, by an expression."""
-    return said_by(sys.executable, "-c", f"import {module}; print({expression})", pattern=pattern)
+    return said_by(sys.executable, "-c", f"import {module}; print({expression})", pattern=r"^(\d.*)", needs=needs)
 
 
-def _package(name: str) -> Callable[[], str | None]:
+def _package(name: str, needs: Sequence[str] = ()) -> Callable[[], str | None]:
     """The version of a package from PyPI, in the environment that runs this."""
-    return _python("importlib.metadata", f"importlib.metadata.version({name!r})")
+    return _python("importlib.metadata", f"importlib.metadata.version({name!r})", needs)
 
 
 # --- how each asks
 
 
 def _curl(visit: Visit) -> Said:
+    return visit.run("curl", *_curl_options(visit), visit.gate.url)
+
+
+def _curl_second(visit: Visit) -> Said:
+    """In one connection: its URLs are of one name."""
+    options = _curl_options(visit)
+    first = (*options, "--output", "/dev/null", visit.gate.url)
+    return visit.run("curl", *first, "--next", *options, "--header", f"Host: {SECOND}", f"{visit.gate.url}/second")
+
+
+def _curl_options(visit: Visit) -> list[object]:
     pem = ("--cert", visit.pair[0], "--key", visit.pair[1]) if visit.pair else ()
     p12 = ("--cert-type", "P12", "--cert", f"{visit.p12}:{PASSWORD}") if visit.p12 else ()
-    return visit.run("curl", "--silent", "--show-error", "--cacert", visit.ca, *pem, *p12, visit.gate.url)
+    return ["--silent", "--show-error", "--cacert", visit.ca, *pem, *p12]
 
 
 def _wget(which: str) -> Callable[[Visit], Said]:
@@ -186,6 +205,13 @@ def _awscrt(visit: Visit) -> Said:
     return visit.run(sys.executable, SOURCES / "get_awscrt.py", NAME, visit.gate.port, visit.ca, *visit.pair)
 
 
+def _httpx(second: str = "") -> Callable[[Visit], Said]:
+    def ask(visit: Visit) -> Said:
+        return visit.run(sys.executable, SOURCES / "get_httpx.py", second, visit.gate.url, visit.ca, *visit.both)
+
+    return ask
+
+
 def _pycurl(visit: Visit) -> Said:
     identity = [*visit.both, *visit.bundle]
     return visit.run(_DEBIAN_PYTHON, SOURCES / "get_pycurl.py", visit.gate.url, visit.ca, *identity)
@@ -200,17 +226,30 @@ def _node(visit: Visit) -> Said:
     return visit.run("node", SOURCES / "get.js", visit.gate.url, visit.ca, *visit.pair, *visit.bundle)
 
 
+def _node_http2(second: str = "") -> Callable[[Visit], Said]:
+    def ask(visit: Visit) -> Said:
+        return visit.run("node", SOURCES / "get_http2.js", second, visit.gate.url, visit.ca, *visit.pair)
+
+    return ask
+
+
 def _java(visit: Visit) -> Said:
     classes = _built(visit, "Get.class", "javac", "-d", visit.gate.folder, SOURCES / "Get.java").parent
     return visit.run("java", "-cp", classes, "Get", visit.gate.url, visit.ca, *visit.bundle)
 
 
-def _go(way: str) -> Callable[[Visit], Said]:
+def _go(way: str, second: str = "") -> Callable[[Visit], Said]:
     def ask(visit: Visit) -> Said:
         built = _built(visit, "get", "go", "build", "-o", visit.gate.folder / "get", SOURCES / "get.go")
-        return visit.run(built, way, visit.gate.url, visit.ca, *visit.pair)
+        return visit.run(built, way, second, visit.gate.url, visit.ca, *visit.pair)
 
     return ask
+
+
+def _wolfssl(visit: Visit) -> Said:
+    path = visit.gate.folder / "get_wolfssl"
+    built = _built(visit, path.name, "gcc", "-o", path, SOURCES / "get_wolfssl.c", "-lwolfssl")
+    return visit.run(built, NAME, visit.gate.port, visit.ca, *visit.pair)
 
 
 def _built(visit: Visit, name: str, *command: object) -> pathlib.Path:
@@ -266,8 +305,23 @@ def _chromium(visit: Visit) -> Said:
     return _seen(visit, see)
 
 
+def _chromium_second(visit: Visit) -> Said:
+    """The first site's page shows a picture of the second."""
+
+    def see(browser: Browser) -> str:
+        with selection() as select:
+            select(f"https://{SITES}:{visit.gate.port}")
+            return browser.see(visit.gate.first)
+
+    return _seen(visit, see)
+
+
 def _firefox(visit: Visit) -> Said:
     return _seen(visit, lambda browser: firefox.see(browser, visit.gate.url))
+
+
+def _firefox_second(visit: Visit) -> Said:
+    return _seen(visit, lambda browser: firefox.see(browser, visit.gate.first))
 
 
 def _seen(visit: Visit, see: Callable[[Browser], str]) -> Said:
@@ -322,7 +376,40 @@ def _npm(visit: Visit) -> Said:
     return visit.run("npm", "view", "something")
 
 
-CURL = Program("curl (OpenSSL)", said_by("curl", "--version", pattern=r"curl (\S+).* (OpenSSL/\S+)"), _curl, p12=True)
+def _mqtt(visit: Visit) -> Said:
+    """With a broker behind the gate whose listeners are those of docs/services.md, with other ports."""
+    visit.home.mkdir()
+    settings = visit.home / "mosquitto.conf"
+    (text,) = re.findall(r"^```text\n(listener 1883 .*?)^```$", _SERVICES.read_text(), re.MULTILINE | re.DOTALL)
+    ports = {"1883": free_port(), "9001": visit.gate.broker_port}
+    settings.write_text(re.sub("1883|9001", lambda found: str(ports[found[0]]), text))
+    asked = ("websockets", NAME, visit.gate.mqtt_port, visit.ca, *visit.pair)
+    silent = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with ended(subprocess.Popen([program("mosquitto"), "-c", settings], **silent)) as broker:
+        if not listens(broker, visit.gate.broker_port):
+            raise RuntimeError("mosquitto does not start")
+        return visit.run(sys.executable, SOURCES / "get_mqtt.py", *asked)
+
+
+def _mosquitto_pub(visit: Visit) -> Said:
+    pem = ("--cert", visit.pair[0], "--key", visit.pair[1]) if visit.pair else ()
+    whom = ("--host", NAME, "--port", visit.gate.port, "--cafile", visit.ca)
+    return visit.run("mosquitto_pub", *whom, *pem, "--topic", "inside", "--message", "a message")
+
+
+def _psql(visit: Visit) -> Said:
+    pem = f"sslcert={visit.pair[0]} sslkey={visit.pair[1]}" if visit.pair else ""
+    where = f"host={NAME} port={visit.gate.port} user=postgres sslmode=verify-full sslrootcert={visit.ca} {pem}"
+    return visit.run("psql", "--no-password", "--command", "SELECT 1", where)
+
+
+CURL = Program(
+    "curl (OpenSSL)",
+    said_by("curl", "--version", pattern=r"curl (\S+).* (OpenSSL/\S+)"),
+    _curl,
+    p12=True,
+    second=_curl_second,
+)
 PYTHON = Program(
     "Python `ssl`",
     _python("ssl, sys", "sys.version.split()[0], *ssl.OPENSSL_VERSION.split()[:2]"),
@@ -348,21 +435,47 @@ PROGRAMS = [
     Program("wget2 (GnuTLS)", said_by("wget2", "--version"), _wget("wget2")),
     PYTHON,
     Program("requests", _package("requests"), _requests("requests"), library=True),
+    Program("httpx (HTTP/2)", _package("httpx"), _httpx(), library=True, second=_httpx(SECOND)),
     Program("httpie", _package("httpie"), _httpie),
     Program("rtls (rustls)", _package("rtls"), _like_ssl("rtls"), library=True),
     Program("utls (BoringSSL)", _package("utls"), _like_ssl("utls"), library=True),
     Program("awscrt (s2n-tls)", _package("awscrt"), _awscrt, library=True),
     Program("Node `https`", said_by("node", "--version", pattern=r"v(\S+)"), _node, p12=True, library=True),
-    Program("Go `Certificates`", said_by("go", "version"), _go("Certificates"), library=True),
+    Program(
+        "Node `http2`",
+        said_by("node", "--version", pattern=r"v(\S+)"),
+        _node_http2(),
+        library=True,
+        second=_node_http2(SECOND),
+    ),
+    Program(
+        "Go `Certificates`",
+        said_by("go", "version"),
+        _go("Certificates"),
+        library=True,
+        second=_go("Certificates", SECOND),
+    ),
     Program("Go `GetClientCertificate`", said_by("go", "version"), _go("GetClientCertificate"), library=True),
     Program(
         "Java `HttpClient`", said_by("javac", "-version", needs=["java"]), _java, p12=True, pem=False, library=True
+    ),
+    Program(
+        "wolfSSL",
+        said_by(*("dpkg-query", "--show", "libwolfssl-dev"), needs=["gcc"]),
+        _wolfssl,
+        library=True,
     ),
     Program("gnutls-cli", said_by("gnutls-cli", "--version"), _gnutls),
     OPENSSL,
     NSS,
     Program(
-        "Chromium", said_by("chromium", "--version", needs=["certutil"]), _chromium, p12=True, pem=False, library=True
+        "Chromium",
+        said_by("chromium", "--version", needs=["certutil"]),
+        _chromium,
+        p12=True,
+        pem=False,
+        library=True,
+        second=_chromium_second,
     ),
     Program(
         "Firefox `Select Automatically`",
@@ -371,10 +484,29 @@ PROGRAMS = [
         p12=True,
         pem=False,
         library=True,
+        second=_firefox_second,
     ),
     Program("git", said_by("git", "--version"), _git),
     Program("rclone", said_by("rclone", "version"), _rclone),
     Program("lftp", said_by("lftp", "--version"), _lftp),
     Program("pip", said_by(sys.executable, "-m", "pip", "--version"), _pip),
     Program("npm", said_by("npm", "--version"), _npm),
+    Program(
+        "paho-mqtt over websockets",
+        _package("paho-mqtt", needs=["mosquitto"]),
+        _mqtt,
+        library=True,
+    ),
+    Program(
+        "mosquitto_pub",
+        said_by("mosquitto_pub", "--help", pattern=r"version (\S+)"),
+        _mosquitto_pub,
+        instead="[MQTT over websockets](services.md#mqtt), with a program that can, such as paho-mqtt",
+    ),
+    Program(
+        "psql",
+        said_by("psql", "--version"),
+        _psql,
+        instead="none here. PostgreSQL can ask for certificates itself: `ssl_ca_file`, `ssl_crl_file` (not tried)",
+    ),
 ]

@@ -5,19 +5,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import pathlib
 import re
-import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ansible_collections.mtls.nginx.tests.gate.nginxes import REPOSITORY
 from ansible_collections.mtls.nginx.tests.ports import free_port
 
-from .gate import NAME
+from .gate import NAME, SECOND
+from .processes import ended, listens
 from .programs import PATH, SECONDS, Program, Said, Visit, program, said_by
 
 DOC = REPOSITORY / "docs" / "proxies.md"
@@ -27,12 +26,16 @@ _CALLERS_HOST = "front.test"
 
 @dataclass(frozen=True)
 class Proxy:
-    """`heading` is where its configuration stands in docs/proxies.md; `started` is the command that runs it."""
+    """`heading` is where its configuration stands in docs/proxies.md; `started` is the command that runs it.
+
+    `passing` are replacements by which it hands on whatever name its callers say, over HTTP/2 if it can.
+    """
 
     heading: str
     file: str
     version: Callable[[], str | None]
     started: Callable[[pathlib.Path, int], Sequence[object]]
+    passing: Sequence[tuple[str, str]]
     around: str = "@@"
 
     def configuration(self, visit: Visit, port: int) -> str:
@@ -59,10 +62,28 @@ class Proxy:
 
     def ask(self, visit: Visit) -> Said:
         """A caller's request over plain HTTP; what the proxy itself said, if it cannot even start."""
+        return self._passed_on(visit, self.configuration, [(_CALLERS_HOST, "/inside")])
+
+    def ask_second(self, visit: Visit) -> Said:
+        """Two requests of a caller's, the second one for another name, through a proxy that passes names on."""
+
+        def configuration(*arguments) -> str:
+            text = self.configuration(*arguments)
+            for documented, instead in self.passing:
+                if documented not in text:
+                    raise AssertionError(f"docs/proxies.md, {self.heading}: no {documented!r}")
+                text = text.replace(documented, instead)
+            return text
+
+        return self._passed_on(visit, configuration, [(NAME, "/inside"), (SECOND, "/inside/second")])
+
+    def _passed_on(
+        self, visit: Visit, configuration: Callable[[Visit, int], str], requests: Sequence[tuple[str, str]]
+    ) -> Said:
         port = free_port()
         visit.home.mkdir()
         path = visit.home / self.file
-        path.write_text(self.configuration(visit, port))
+        path.write_text(configuration(visit, port))
         with (visit.home / "said").open("wb") as output:
             process = subprocess.Popen(
                 [str(part) for part in self.started(path, port)],
@@ -72,17 +93,31 @@ class Proxy:
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
-        with _ended(process):
-            if not _listens(process, port):
+        with ended(process):
+            if not listens(process, port):
                 return visit.said(process.poll(), (visit.home / "said").read_bytes())
-            asked = ("--silent", "--show-error", "--max-time", "20", "--header", f"Host: {_CALLERS_HOST}")
             deadline = time.monotonic() + SECONDS
-            while True:
-                said = visit.run("curl", *asked, "--write-out", "\\n%{http_code}", f"http://127.0.0.1:{port}/inside")
+            for host, asked in requests:
+                said = _call(visit, port, host, asked)
                 # Traefik listens before it has read its file.
-                if not said.text.endswith("\n404") or time.monotonic() > deadline:
-                    return said
-                time.sleep(0.2)
+                while said.text.endswith("\n404") and time.monotonic() < deadline:
+                    time.sleep(0.2)
+                    said = _call(visit, port, host, asked)
+        return said
+
+
+def _call(visit: Visit, port: int, host: str, path: str) -> Said:
+    asked = (
+        "--silent",
+        "--show-error",
+        "--max-time",
+        "20",
+        "--header",
+        f"Host: {host}",
+        "--write-out",
+        "\\n%{http_code}",
+    )
+    return visit.run("curl", *asked, f"http://127.0.0.1:{port}{path}")
 
 
 def recipe(heading: str) -> str:
@@ -97,28 +132,6 @@ def without_certificate(text: str) -> str:
     text = re.sub(r"^ *tls_certificates:\n.*gateway\.crt.*\n.*gateway\.key.*\n", "", text, flags=re.MULTILINE)
     text = re.sub(r"^ *certificates:\n.*gateway\.key.*\n", "", text, flags=re.MULTILINE)
     return re.sub(r"^.*gateway\.(?:crt|key).*\n", "", text, flags=re.MULTILINE)
-
-
-@contextlib.contextmanager
-def _ended(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def _listens(process: subprocess.Popen[bytes], port: int) -> bool:
-    deadline = time.monotonic() + SECONDS
-    while process.poll() is None and time.monotonic() < deadline:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-            return True
-        time.sleep(0.05)
-    return False
 
 
 # Workers as root: the folders of tests are open to nobody else.
@@ -140,11 +153,19 @@ scgi_temp_path @HOME@/scgi;
 }
 """
 
+_ENVOY_HTTP2 = """\
+      typed_extension_protocol_options:
+        envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
+          "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
+          explicit_http_config: {http2_protocol_options: {}}
+"""
+
 NGINX = Proxy(
     "nginx",
     "nginx.conf",
     said_by("nginx", "-v", pattern=r"nginx/(\S+)"),
     lambda path, _port: [program("nginx"), "-p", path.parent, "-c", path],
+    [(f"Host         {NAME};", "Host         $host;")],
     _NGINX,
 )
 PROXIES = [
@@ -154,6 +175,7 @@ PROXIES = [
         "Caddyfile",
         said_by("caddy", "version", pattern=r"(?m)^v(\S+)"),
         lambda path, _port: [program("caddy"), "run", "--config", path],
+        [(f"header_up Host {NAME}", "header_up Host {http.request.host}")],
         "{\n\tadmin off\n}\n@@",
     ),
     Proxy(
@@ -164,21 +186,27 @@ PROXIES = [
             *(program("traefik"), f"--entryPoints.web.address=127.0.0.1:{port}", f"--providers.file.filename={path}"),
             *("--global.checkNewVersion=false", "--global.sendAnonymousUsage=false"),
         ],
+        [("passHostHeader: false", "passHostHeader: true")],
     ),
     Proxy(
         "HAProxy",
         "haproxy.cfg",
         said_by("haproxy", "-v"),
         lambda path, _port: [program("haproxy"), "-db", "-f", path],
+        [(f"http-request set-header Host {NAME}", ""), (f"sni str({NAME})", f"sni str({NAME}) alpn h2")],
     ),
     Proxy(
         "Envoy",
         "envoy.yaml",
         said_by("envoy", "--version", pattern=r"/(\d+\.\d+\.\d+)/"),
         lambda path, _port: [program("envoy"), "-c", path, "--disable-hot-restart", "--concurrency", "1"],
+        [
+            (f", host_rewrite_literal: {NAME}", ""),
+            ("      type: STRICT_DNS\n", f"      type: STRICT_DNS\n{_ENVOY_HTTP2}"),
+        ],
     ),
 ]
 
 
 def as_program(proxy: Proxy) -> Program:
-    return Program(f"{proxy.heading} in front", proxy.version, proxy.ask, proxy=True)
+    return Program(f"{proxy.heading} in front", proxy.version, proxy.ask, proxy=True, second=proxy.ask_second)

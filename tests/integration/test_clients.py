@@ -8,11 +8,19 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import itertools
+import re
 
 import pytest
 
 from ansible_collections.mtls.nginx.tests.clients import page, programs, proxies
-from ansible_collections.mtls.nginx.tests.clients.gate import ALLOWED, EXPIRED, NOBODY, NOT_LISTED, PEOPLE, open_gate
+from ansible_collections.mtls.nginx.tests.clients.gate import (
+    ALLOWED,
+    EXPIRED,
+    NOBODY,
+    NOT_LISTED,
+    PEOPLE,
+    open_gate,
+)
 from ansible_collections.mtls.nginx.tests.clients.table import ALL
 from ansible_collections.mtls.nginx.tests.clients.trials import (
     FALSE_SERVER,
@@ -20,12 +28,14 @@ from ansible_collections.mtls.nginx.tests.clients.trials import (
     NO_REQUEST,
     P12,
     REJECTED,
+    SECOND,
     SENT,
     Row,
     contradictions,
     remember,
     send,
 )
+from ansible_collections.mtls.nginx.tests.gate.nginxes import REPOSITORY
 
 PAGE = page.read(page.PAGE.read_text())
 QUICK = [programs.CURL, programs.PYTHON, programs.OPENSSL, programs.NSS, proxies.as_program(proxies.NGINX)]
@@ -41,7 +51,7 @@ def gate(tmp_path_factory):
 
 @pytest.mark.parametrize("program", QUICK, ids=lambda program: program.name)
 def test_these_do_what_the_page_says(gate, program):
-    row = send(program, gate, (*PEOPLE, *P12, FALSE_SERVER))
+    row = send(program, gate, (*PEOPLE, *P12, FALSE_SERVER, *SECOND))
     assert contradictions([row], PAGE) == []
     assert row.outcomes.items() >= {ALLOWED: "200", **REFUSED}.items()
 
@@ -61,7 +71,61 @@ def test_the_page_names_them_all():
     absent = [one.name for one in ALL if one.name not in [row.name for row in PAGE]]
     assert [name for name in absent if name not in missing] == []
     assert {row.name for row in PAGE} <= {one.name for one in ALL}
-    assert all(row.outcomes.keys() >= {*PEOPLE, FALSE_SERVER} for row in PAGE)
+    of_http = {one.name: not one.instead for one in ALL}
+    assert all(row.outcomes.keys() >= {*PEOPLE, *([FALSE_SERVER] if of_http[row.name] else [])} for row in PAGE)
+
+
+def remedied(heading: str) -> list[set[str]]:
+    """What each line of the section's tables with remedies is about; none of them is empty."""
+    section = page.PAGE.read_text().partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    found = []
+    for table in re.findall(r"(?m)^\|.* what to do \|\n\|[-|]+\n((?:\|.*\n)+)", section):
+        for line in table.splitlines():
+            *about, remedy = (cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1])
+            if about[0] not in ("`200`, `101`", "`-`"):
+                assert remedy, line
+            found.append(set(", ".join(about).split(", ")))
+    assert found
+    return found
+
+
+def test_all_that_does_not_work_has_a_remedy():
+    """Or the page says that there is none. Whatever the versions: what a run writes is held to it."""
+    legend = {word.strip("`") for words in remedied("Who gets in") for word in words}
+    unheard = remedied("Programs that do not speak HTTP")
+    silent = remedied("A certificate that is not sent")
+    unusable = remedied("What a program says of a file it cannot use")
+    careless = remedied("Whether the server is verified")
+    misdirected = remedied("A second name on one connection")
+
+    def told(lines: list[set[str]], *about: str) -> bool:
+        return any(words >= set(about) for words in lines)
+
+    for row in PAGE:
+        for column, came in row.outcomes.items():
+            if column in SECOND:
+                good = told(misdirected, row.name, SECOND[column])
+            elif column == FALSE_SERVER:
+                good = came == NO_REQUEST or told(careless, row.name)
+            elif came == NO_REQUEST:
+                good = told(unheard, row.name) or told(unusable, row.name, column)
+            else:
+                good = came in legend and (came != NEEDED or column == NOBODY or told(silent, row.name))
+            assert good, (row.name, column, came)
+
+
+def test_the_handout_agrees():
+    """Its steps and its reasons are about browsers and curl: what the page has of them."""
+    handout = " ".join((REPOSITORY / "roles" / "ca" / "templates" / "handout.html.j2").read_text().split())
+    rows = {row.name.partition(" ")[0]: row.outcomes for row in PAGE}
+    ours = {name: rows[name] for name in ("Chromium", "Firefox", "curl")}
+    assert {came[kind] for came in ours.values() for kind in (ALLOWED, *P12)} == {"200"}
+    assert "curl --cert {{ crt_curl }} --key {{ key_argument }}" in handout
+    for name in ("Chromium", "Firefox"):
+        assert (ours[name]["Ed25519"] != "200") == ("Firefox and Chromium on Linux refuse the file" in handout)
+        assert (ours[name][EXPIRED] == NEEDED) == ("browsers do not offer it any more" in handout)
+    assert (rows["awscrt"]["Ed25519"], rows["curl-cffi"]["Ed25519"]) == (NO_REQUEST, NO_REQUEST)
+    assert "which browsers, AWS&rsquo;s SDKs and curl-cffi do not take" in handout
 
 
 def test_what_is_written_is_read_back(gate):

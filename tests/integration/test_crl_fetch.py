@@ -40,7 +40,7 @@ from ansible_collections.mtls.nginx.tests.gate import pki
 from ansible_collections.mtls.nginx.tests.ports import free_port
 
 from .conftest import REPOSITORY
-from .test_transaction import BINARY, Host
+from .host import BINARY, Host
 
 pytestmark = pytest.mark.skipif(BINARY is None, reason="nginx is not installed")
 

@@ -107,7 +107,10 @@ def test_who_reads_a_p12_with_an_ed25519_key(authority, tmp_path, kind):
 
 def test_bundles_and_pages_of_a_fleet(site, upstream):
     ports = [free_port() for _service in range(4)]
-    site.add_host("one", mtls_clients=[{"name": "phone"}, {"name": "tablet"}, {"name": "bot", "p12": "none"}])
+    site.add_host(
+        "one",
+        mtls_clients=[{"name": "phone", "used_by": ["browser"]}, {"name": "tablet"}, {"name": "bot", "p12": "none"}],
+    )
     site.host_vars["one"]["mtls_clients"][2]["formats"] = ["pem"]
     site.add_host("two", mtls_clients=[{"name": "of-two"}])
     names = ("nas", "wiki", "gone", "photos")

@@ -15,8 +15,8 @@ import yaml
 from ansible_collections.mtls.nginx.tests.ports import free_port
 
 from .conftest import REPOSITORY
+from .host import self_signed
 from .test_own_certificates import from_elsewhere
-from .test_transaction import self_signed
 
 ADDRESS = "198.51.100.9"
 NO_KEYS = "no client's key is sent to a host, so that nobody who may enter was tried"

@@ -22,7 +22,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.host.request import Gat
 from ansible_collections.mtls.nginx.tests.ports import free_port
 
 from .conftest import REPOSITORY
-from .test_transaction import Host, forked, self_signed
+from .host import Host, forked, self_signed
 
 STATUS = REPOSITORY / "playbooks" / "status.yml"
 NARROW = "127.0.0.8"

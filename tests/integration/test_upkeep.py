@@ -246,8 +246,39 @@ def test_the_password_from_a_credential_that_only_systemd_can_read(settled):
     run = home.play("mtls.nginx.upkeep")
     assert run.returncode == 0, run.stdout
     assert "LoadCredentialEncrypted=mtls-vault:/etc/mtls-vault.cred" in home.machine.systemctl("cat", NIGHTLY)
-    (message,) = home.told
+    *_before, message = home.told
     assert "upkeep is installed" in message
+
+    # Without it systemd starts no program that could tell.
+    home.machine.run("mv", "/etc/mtls-vault.cred", "/etc/kept.cred")
+    assert home.machine.run("systemctl", "start", NIGHTLY, check=False).returncode != 0
+    (message,) = home.told
+    assert "The nightly job cannot run: systemd cannot decrypt /etc/mtls-vault.cred" in message
+    home.machine.run("mv", "/etc/kept.cred", "/etc/mtls-vault.cred")
+    home.machine.systemctl("start", NIGHTLY)
+    (message,) = home.told
+    assert "all is well again" in message
+
+
+@pytest.mark.long
+def test_a_disk_that_is_full_or_read_only_is_told(working):
+    home, folder = working, "/var/lib/mtls-upkeep"
+    home.machine.run("mount", "--bind", folder, folder)
+    home.machine.run("mount", "-o", "remount,bind,ro", folder)
+    assert home.machine.run("systemctl", "start", NIGHTLY, check=False).returncode != 0
+    home.machine.run("umount", folder)
+    assert f"cannot note what it has told: {folder}/state.json.new: Read-only file system" in home.told[-1]
+
+    home.machine.run("cp", "-r", folder, "/root/copy")
+    home.machine.run("mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder)
+    home.machine.run("sh", "-c", f"cp /root/copy/* {folder}; cat /dev/zero >{folder}/zero", check=False)
+    assert home.machine.run("systemctl", "start", NIGHTLY, check=False).returncode != 0
+    home.machine.run("umount", folder)
+    home.machine.run("rm", "-r", "/root/copy")
+    (message,) = home.told
+    assert f"cannot note what it has told: {folder}/state.json.new: No space left on device" in message
+    home.machine.systemctl("start", NIGHTLY)
+    assert home.told == []  # of what it could not note
 
 
 @pytest.mark.long

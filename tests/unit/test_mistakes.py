@@ -13,7 +13,13 @@ import yaml
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import InventoryReader
-from ansible_collections.mtls.nginx.tests.mistakes import IN_A_RUN, IN_THE_INVENTORY, good, pattern
+from ansible_collections.mtls.nginx.tests.mistakes import (
+    FROM_AN_ACME_SERVER,
+    IN_A_RUN,
+    IN_THE_INVENTORY,
+    good,
+    pattern,
+)
 
 ROOT = Path(__file__).parents[2]
 ROW = re.compile(r"^\| `+ ?(.+?) ?`+ \| (.+?) \| (.+?) \|$", re.MULTILINE)
@@ -48,7 +54,7 @@ def test_the_page_explains_each_of_them_and_no_others():
     rows = ROW.findall((ROOT / "docs" / "troubleshooting.md").read_text())
     explained = [message for message, _why, _remedy in rows]
     assert len(set(explained)) == len(explained)
-    assert set(explained) == {*IN_THE_INVENTORY, *IN_A_RUN}
+    assert set(explained) == {*IN_THE_INVENTORY, *IN_A_RUN, *FROM_AN_ACME_SERVER}
     assert len(explained) >= 40
 
 

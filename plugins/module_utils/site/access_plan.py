@@ -79,7 +79,8 @@ def changes(before: Iterable[Gate], after: Iterable[Gate], people: Mapping[str, 
     """
     old, new = ({(gate.service, gate.path): gate for gate in gates} for gates in (before, after))
     found = [
-        _change(old.get(place), new.get(place), people.get(place[0], ())) for place in sorted(old.keys() | new.keys())
+        _change(place, old.get(place), new.get(place), people.get(place[0], ()))
+        for place in sorted(old.keys() | new.keys())
     ]
     return [change for change in found if change is not None]
 
@@ -93,10 +94,7 @@ def entrants(gate: Gate, people: Iterable[Person]) -> dict[str, Person]:
     return {person.name: person for person in listed}
 
 
-def _change(old: Gate | None, new: Gate | None, people: Sequence[Person]) -> Change | None:
-    place = old or new
-    if place is None:
-        return None
+def _change(place: tuple[str, str], old: Gate | None, new: Gate | None, people: Sequence[Person]) -> Change | None:
     was, will = (_doors(gate) if gate else [] for gate in (old, new))
     lets_all, let_all = bool(new and new.everybody), bool(old and old.everybody)
     before = {name: who for name, who in entrants(old, people).items() if who.before} if old else {}
@@ -114,7 +112,7 @@ def _change(old: Gate | None, new: Gate | None, people: Sequence[Person]) -> Cha
     closed = tuple(door for door in was if door not in will)
     if not (state or opened or closed or gained or lost):
         return None
-    return Change(place.service, place.path, state, opened, closed, gained, lost)
+    return Change(*place, state, opened, closed, gained, lost)
 
 
 def _doors(gate: Gate) -> list[str]:

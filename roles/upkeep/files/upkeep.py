@@ -5,9 +5,10 @@
 
 Python 3.9 and its standard library, so that it also runs, and tells somebody, when Ansible itself is broken.
 
-    upkeep.py run nightly|weekly   runs the playbooks of that job, and notifies
-    upkeep.py check                for the role: refuses settings (JSON on standard input) that could not work, and
-                                   prints how the jobs are to be started here
+    upkeep.py run nightly|weekly     runs the playbooks of that job, and notifies
+    upkeep.py ended nightly|weekly   for systemd, after each: notifies of a job that did not come so far
+    upkeep.py check                  for the role: refuses settings (JSON on standard input) that could not work, and
+                                     prints how the jobs are to be started here
 
 Its folder has the settings (upkeep.json), what was found and told so far (state.json), and the lock.
 """
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import fcntl
 import json
 import os
@@ -33,11 +35,14 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timezone
-from typing import Any, Callable, TextIO
+from typing import IO, Any, Callable, TextIO
 
 JOBS = {"nightly": ("refresh_crl", "status"), "weekly": ("site", "status")}
 CREDENTIAL = "mtls-vault"
 NEVER = "never"
+FAILED = 3  # the exit status of a job that failed and has told; an exception of Python's ends with 1
+_STOPPED = 128 + signal.SIGTERM  # as a shell says it
+_NO_CREDENTIAL = "243"  # systemd.exec(5), "Process Exit Codes"
 
 DAY = 86400
 TELL_AGAIN = 7 * DAY
@@ -112,7 +117,7 @@ def message_for(problems: Sequence[Problem], told: Mapping[str, float], now: flo
 def notify(command: Sequence[str], message: Message, environment: Mapping[str, str]) -> None:
     """Give subject, blank line and text to the command. Raises Refused when it did not take them."""
     said = f"{_plain(message.subject)}\n\n{message.text}\n"
-    with tempfile.TemporaryFile() as output:
+    with _memory() as output:
         try:
             process = subprocess.Popen(
                 list(command),
@@ -135,6 +140,11 @@ def notify(command: Sequence[str], message: Message, environment: Mapping[str, s
             output.seek(0)
             words = _plain(output.read(MESSAGE_CHARACTERS).decode(errors="replace")).strip()
             raise Refused(f"mtls_notify_command: {command[0]} ended with {process.returncode}: {words or 'no output'}")
+
+
+def _memory() -> IO[bytes]:
+    """Return a file that needs no disk, which may be what is to be told of; macOS has none."""
+    return os.fdopen(os.memfd_create("output"), "w+b") if sys.platform == "linux" else tempfile.TemporaryFile()
 
 
 def problem_of_failure(playbook: str, outcome: Outcome, by_hand: str) -> Problem:
@@ -353,7 +363,12 @@ class Folder:
 @contextlib.contextmanager
 def locked(path: str, job: str, seconds: float, log: Callable[[str], None]) -> Iterator[None]:
     """Hold the lock of all upkeep jobs. Raises Refused, with who has it, when it is not free within `seconds`."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        if error.errno != errno.EROFS:
+            raise
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         deadline = time.monotonic() + seconds
         waiting = False
@@ -370,15 +385,16 @@ def locked(path: str, job: str, seconds: float, log: Callable[[str], None]) -> I
                     waiting = True
                 time.sleep(0.2)
         user = pwd.getpwuid(os.getuid()).pw_name
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{job} of {user} (process {os.getpid()}, since {_iso(time.time())})".encode(), 0)
+        with contextlib.suppress(OSError):  # a disk that is full or read-only; the lock holds all the same
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{job} of {user} (process {os.getpid()}, since {_iso(time.time())})".encode(), 0)
         yield
     finally:
         os.close(descriptor)
 
 
 def run(job: str, folder: Folder, log: Callable[[str], None]) -> int:
-    """Do a job, once more if it failed, and tell. Return 0, or 1 where it failed or nobody could be told.
+    """Do a job, once more if it failed, and tell. Return 0, or FAILED where it failed or nobody could be told.
 
     What is merely to be done (a certificate that expires soon) is told, and no failure.
     """
@@ -404,13 +420,55 @@ def run(job: str, folder: Folder, log: Callable[[str], None]) -> int:
         log(problems[job][0].text)
     if not os.path.isdir(folder.path):
         return 0  # upkeep was removed while this ran
+    return finish(job, folder, problems, settings, log)
+
+
+def ended(job: str, folder: Folder, log: Callable[[str], None], given: Mapping[str, str]) -> int:
+    """Tell of a job that could not tell by itself: systemd had no credential for it, or it was killed. Return as `run`.
+
+    `given` has what systemd says of its end (systemd.exec(5), "$EXIT_CODE").
+    """
+    result, status = given.get("SERVICE_RESULT", ""), given.get("EXIT_STATUS", "")
+    if given.get("EXIT_CODE") == "exited" and status in ("0", str(FAILED)):
+        return 0
+    if status in ("TERM", str(_STOPPED)) and result != "timeout":
+        return 0  # by somebody, or with the machine
+    settings = folder.settings()
+    if status == _NO_CREDENTIAL:
+        why = (
+            f"systemd cannot decrypt {settings['vault_credential']}; make it with systemd-creds encrypt "
+            f"--name={CREDENTIAL}, on this machine"
+        )
+    else:
+        why = f"it came to no end ({result}, {status}); see journalctl -u mtls-upkeep-{job}"
+    problem = Problem(key_of(job, why), f"The {job} job cannot run: {why}")
+    log(problem.text)
+    return finish(job, folder, {job: [problem]}, settings, log)
+
+
+def finish(
+    job: str,
+    folder: Folder,
+    problems: Mapping[str, list[Problem]],
+    settings: Mapping[str, Any],
+    log: Callable[[str], None],
+) -> int:
+    """Tell what a job found, and keep it. Return as `run`."""
     # Also who did not get the other lock has something to tell.
     with locked(f"{folder.lock}.tell", job, LOCK_SECONDS, log):
-        untold = tell(folder, problems, settings, log)
+        try:
+            folder.keep(folder.state())
+        except OSError as error:
+            why = f"{_words(error)}; so it is told again every time"
+            problem = Problem(key_of(job, why), f"The {job} job cannot note what it has told: {why}")
+            problems = {**problems, job: [*problems.get(job, ()), problem]}
+            log(problem.text)
+        state, untold = tell(folder, problems, settings, log)
         failed = [problem.text for problem in _failures(problems)] + ([untold] if untold else [])
-        folder.keep({**folder.state(), "failed": {job: "\n".join(failed)}})
+        with contextlib.suppress(OSError):  # said above
+            folder.keep({**state, "failed": {job: "\n".join(failed)}})
     if failed:
-        return 1
+        return FAILED
     folder.unwatch()
     return 0
 
@@ -468,10 +526,11 @@ def tell(
     problems: Mapping[str, Sequence[Problem]],
     settings: Mapping[str, Any],
     log: Callable[[str], None],
-) -> str | None:
-    """Add what a job found to what others did, and notify if that is due. Return why nobody could be told, or None.
+) -> tuple[dict[str, Any], str | None]:
+    """Add what a job found to what others did, and notify if that is due.
 
-    What could not be told stays untold, so that the next job tries again.
+    Return the state to be kept, and why nobody could be told, or None. What could not be told stays untold, so that the
+    next job tries again.
     """
     state = folder.state()
     command = settings.get("notify_command")
@@ -501,8 +560,7 @@ def tell(
         except Refused as error:
             failure = str(error)
             log(failure)
-    folder.keep(state)
-    return failure
+    return state, failure
 
 
 def leave_times(settings: Mapping[str, Any], succeeded: Mapping[str, str]) -> None:
@@ -784,12 +842,15 @@ def _write_json(path: str, value: Any, mode: int) -> None:
     staged = f"{path}.new"
     with contextlib.suppress(FileNotFoundError):
         os.unlink(staged)
-    descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-    with open(descriptor, "w", encoding="utf-8") as stream:
-        os.fchmod(descriptor, mode)
-        json.dump(value, stream, indent=1)
-        stream.flush()
-        os.fsync(descriptor)
+    try:
+        descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        with open(descriptor, "w", encoding="utf-8") as stream:
+            os.fchmod(descriptor, mode)
+            json.dump(value, stream, indent=1)
+            stream.flush()
+            os.fsync(descriptor)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, staged) from error
     os.replace(staged, path)
 
 
@@ -812,7 +873,7 @@ def _say(stream: TextIO, text: str) -> None:
 
 
 def _stopped(number: int, frame: object) -> None:
-    sys.exit(128 + number)
+    sys.exit(_STOPPED)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -822,12 +883,15 @@ def main(arguments: Sequence[str]) -> int:
         if list(arguments) == ["check"]:
             _say(sys.stdout, json.dumps(check(json.load(sys.stdin))))
             return 0
-        if len(arguments) == 2 and arguments[0] == "run" and arguments[1] in JOBS:
-            return run(arguments[1], Folder(os.path.dirname(os.path.abspath(__file__))), _logger())
+        if len(arguments) == 2 and arguments[0] in ("run", "ended") and arguments[1] in JOBS:
+            folder = Folder(os.path.dirname(os.path.abspath(__file__)))
+            if arguments[0] == "run":
+                return run(arguments[1], folder, _logger())
+            return ended(arguments[1], folder, _logger(), os.environ)
     except (Refused, OSError) as error:
         _say(sys.stderr, _words(error))
         return 1
-    _say(sys.stderr, f"usage: upkeep.py run {'|'.join(JOBS)}")
+    _say(sys.stderr, f"usage: upkeep.py run|ended {'|'.join(JOBS)}")
     return 2
 
 

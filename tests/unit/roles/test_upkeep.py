@@ -184,7 +184,7 @@ def test_a_job_that_succeeds_leaves_its_time_and_says_nothing(home):
 
 def test_a_failing_run_is_tried_twice_told_once_and_then_cleared(home):
     home.results(refresh_crl=dict(FAILED))
-    assert home.run() == 1
+    assert home.run() == upkeep.FAILED
     assert sum("is tried again" in line for line in home.log) == 1
     (message,) = home.told
     subject, empty, *text = message.splitlines()
@@ -195,7 +195,7 @@ def test_a_failing_run_is_tried_twice_told_once_and_then_cleared(home):
     assert f"Once that is fixed: ansible-playbook -i {home.inventory} mtls.nginx.refresh_crl" in text
     assert "refresh_crl" not in home.succeeded
 
-    assert home.run() == 1
+    assert home.run() == upkeep.FAILED
     assert home.told == []
 
     home.results()
@@ -215,7 +215,7 @@ def test_somebody_who_watches_does_not_wait_for_a_second_try(home, monkeypatch):
     monkeypatch.setattr(upkeep, "RETRY_SECONDS", 3600)
     (home.path / "watched").write_text("")
     home.results(refresh_crl=dict(FAILED))
-    assert home.run() == 1
+    assert home.run() == upkeep.FAILED
     assert (home.path / "watched").exists()
     assert "the disk is full" in json.loads((home.path / "state.json").read_text())["failed"]["nightly"]
 
@@ -262,14 +262,14 @@ def test_a_host_that_is_off_is_told_and_does_not_stop_the_clock_of_the_others(ho
     home.results(
         refresh_crl={"code": 4, "hosts": hosts, "failures": failures, "unreachable": unreachable},
     )
-    assert home.run() == 1
+    assert home.run() == upkeep.FAILED
     assert len(home.told) == 1
     assert ("refresh_crl" in home.succeeded) is reached
 
 
 def test_each_job_tells_only_what_is_left_of_all(home):
     home.results(site=dict(FAILED))
-    assert home.run("weekly") == 1
+    assert home.run("weekly") == upkeep.FAILED
     assert "mtls.nginx.site failed on nas" in home.told[0]
     home.results()
     assert home.run("nightly") == 0
@@ -280,7 +280,7 @@ def test_each_job_tells_only_what_is_left_of_all(home):
 
 def test_a_job_that_is_never_to_run_again_leaves_nothing_to_do(home):
     home.results(site=dict(FAILED))
-    assert home.run("weekly") == 1
+    assert home.run("weekly") == upkeep.FAILED
     assert len(home.told) == 1
     home.settings["weekly"] = "never"
     assert home.run("nightly") == 0
@@ -294,11 +294,11 @@ def test_a_message_that_could_not_be_sent_is_sent_by_the_next_run(home, monkeypa
     good = home.settings["notify_command"]
     home.settings["notify_command"] = [str(executable(home.path.parent / "bad", script))]
     began = time.monotonic()
-    assert home.run() == 1
+    assert home.run() == upkeep.FAILED
     assert time.monotonic() - began < 20
     assert any("mtls_notify_command: " in line for line in home.log)
     home.settings["notify_command"] = good
-    assert home.run() == 1
+    assert home.run() == upkeep.FAILED
     assert len(home.told) == 1
 
 
@@ -317,7 +317,7 @@ def test_an_all_clear_that_could_not_be_sent_is_sent_by_the_next_run(home):
     assert len(home.told) == 1
     good, home.settings["notify_command"] = home.settings["notify_command"], ["/nowhere/notify"]
     home.results()
-    assert home.run() == 1
+    assert home.run() == upkeep.FAILED
     home.settings["notify_command"] = good
     assert home.run() == 0
     assert "all is well again" in home.told[0]
@@ -354,13 +354,13 @@ def test_only_the_end_of_a_long_output_is_kept(home):
 
 def test_an_ansible_that_is_gone_is_told(home):
     home.ansible.unlink()
-    assert home.run() == 1
+    assert home.run() == upkeep.FAILED
     assert "No such file or directory; install mtls.nginx.upkeep again" in home.told[0]
 
 
 def test_an_inventory_that_vanished_is_told_before_anything_runs(home):
     home.inventory.unlink()
-    assert home.run() == 1
+    assert home.run() == upkeep.FAILED
     assert f"the inventory {home.inventory} is not there any more; bring it back" in home.told[0]
     assert f"the inventory {home.inventory} is not there any more" in home.log[0]
     assert not home.status.exists()
@@ -375,7 +375,7 @@ def test_the_second_of_two_jobs_waits_and_says_for_whom(home, monkeypatch):
     holder = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
     try:
         assert holder.stdout.readline() == "held\n"
-        assert home.run() == 1
+        assert home.run() == upkeep.FAILED
     finally:
         holder.kill()
         holder.wait()
@@ -391,6 +391,43 @@ def test_upkeep_that_was_removed_meanwhile_leaves_nothing(home):
     executable(home.ansible, f"rm -rf {home.path}")
     assert home.run() == 0
     assert not home.path.exists()
+
+
+def test_what_cannot_be_noted_is_told_every_time(home):
+    (home.path / "state.json.new").mkdir()
+    for _time in range(2):
+        assert home.run() == upkeep.FAILED
+        (message,) = home.told
+        assert f"The nightly job cannot note what it has told: {home.path}/state.json.new: Is a directory" in message
+    assert "refresh_crl" in home.succeeded
+    (home.path / "state.json.new").rmdir()
+    assert home.run() == 0
+
+
+@pytest.mark.parametrize(
+    ("result", "code", "status", "said"),
+    [
+        ("exit-code", "exited", "243", "systemd cannot decrypt /etc/mtls-vault.cred; make it with systemd-creds"),
+        ("oom-kill", "killed", "KILL", "it came to no end (oom-kill, KILL); see journalctl -u mtls-upkeep-weekly"),
+        ("timeout", "killed", "TERM", "it came to no end (timeout, TERM)"),
+        ("timeout", "exited", "143", "it came to no end (timeout, 143)"),
+        ("exit-code", "exited", "1", "it came to no end (exit-code, 1)"),  # a traceback
+        ("success", "exited", "0", None),
+        ("exit-code", "exited", str(upkeep.FAILED), None),  # and has told
+        ("exit-code", "exited", "143", None),  # by systemctl stop
+        ("signal", "killed", "TERM", None),
+    ],
+)
+def test_a_job_that_could_not_tell_is_told_by_systemd(home, result, code, status, said):
+    home.settings["vault_credential"] = "/etc/mtls-vault.cred"
+    (home.path / "upkeep.json").write_text(json.dumps(home.settings))
+    given = {"SERVICE_RESULT": result, "EXIT_CODE": code, "EXIT_STATUS": status}
+    for messages in (1, 0) if said else (0,):
+        ended = upkeep.ended("weekly", upkeep.Folder(str(home.path)), home.log.append, given)
+        assert ended == (upkeep.FAILED if said else 0)
+        told = home.told
+        assert len(told) == messages
+        assert all(f"The weekly job cannot run: {said}" in message for message in told)
 
 
 # What is refused
@@ -603,6 +640,6 @@ def test_the_trial_has_nothing_of_the_callers_environment(home, given, monkeypat
 
 def test_a_folder_that_cannot_be_written_is_one_message(home):
     home.status.write_text("a file in its place")
-    assert home.run() == 1
+    assert home.run() == upkeep.FAILED
     (message,) = home.told
     assert f"The nightly job cannot run: {home.status}: File exists" in message

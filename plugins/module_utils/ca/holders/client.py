@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import p12
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import p12, readers
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.common.names import check_client_name, check_no_collision
 
@@ -32,6 +32,7 @@ class Client(NamedTuple):
     p12_password: str | None = None
     mobileconfig: bool = False
     formats: tuple[str, ...] = ()
+    used_by: tuple[str, ...] = ()
     keep_key: bool = True
     revoked: bool = False
     reason: str = "unspecified"
@@ -74,11 +75,21 @@ def check_clients(clients: Sequence[Client]) -> None:
             p12.check_password(client.p12_password, client.owner)
         if client.has_pem and not client.revoked:
             _check_pem(client)
+        if client.used_by and not client.revoked:
+            _check_readers(client)
         if client.days < 1:
             raise MtlsError(f"{client.owner}: days is {client.days}; use 1 or more")
         if client.renew_before < 0:
             raise MtlsError(f"{client.owner}: renew_before is {client.renew_before}; use 0 or more")
     check_no_collision(seen)
+
+
+def _check_readers(client: Client) -> None:
+    if client.key_type is not None:
+        said = f"key_type is {client.key_type}"
+        readers.check_key(client.owner, client.used_by, client.key_type, said, "set key_type: rsa")
+    if client.csr is None:
+        readers.check_p12(client.owner, client.used_by, client.p12)
 
 
 def _check_pem(client: Client) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import keys, profiles
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.chains import read_certificates, was_issued_by
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import p12
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import p12, readers
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client import Client
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.mobileconfig import ProfileMaker
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.layout import ClientFiles
@@ -72,6 +72,8 @@ def examine(
         certificate = None
     entry = entry_of(place.certificate, certificate) if certificate is not None else None
     public_key, key_at = (None, None) if client.revoked else _find_public_key(client, place, remembered)
+    if key_at == SEALED and certificate is not None:
+        _check_readers(client, certificate.public_key(), place.certificate, "move the .p12 away to get a new key")
     if client.has_pem and not client.revoked:
         _check_pem_can_be_made(client, place, key_at, remembered)
     public = keys.public_der(public_key) if public_key is not None else None
@@ -130,7 +132,9 @@ def _find_public_key(
     """Return the key that a client's certificate is for, and where its private half is."""
     written = remembered.files if remembered is not None else {}
     if client.csr is not None:
-        return profiles.read_csr(client.csr, client.owner).public_key(), None
+        asked = profiles.read_csr(client.csr, client.owner).public_key()
+        _check_readers(client, asked, client.csr, "make a key and CSR anew")
+        return asked, None
     key: keys.PrivateKey | None
     if os.path.exists(place.key):
         path, key_at, key = place.key, IN_FILE, keys.load_key(place.key, validate=False)
@@ -146,9 +150,15 @@ def _find_public_key(
             f"{client.owner}: key_type is {client.key_type}, and {path} is {found}; set key_type: {found}, or "
             "move the key away to get a new one"
         )
+    _check_readers(client, key.public_key(), path, "move the key away to get a new one")
     if found == keys.ED25519 and client.has_profile:
         raise refused_profile(client, f"{path} is an Ed25519 key")
     return key.public_key(), key_at
+
+
+def _check_readers(client: Client, key: keys.AnyPublicKey, path: str, remedy: str) -> None:
+    key_type = str(keys.key_type(key))
+    readers.check_key(client.owner, client.used_by, key_type, f"the key of {path} is {key_type}", remedy)
 
 
 def refused_profile(client: Client, because: str) -> MtlsError:

@@ -523,6 +523,8 @@ class Planner:
         )
         if client.formats:
             definition += (client.formats,)
+        if client.used_by:
+            definition += (client.used_by,)
         digest = self._digests.get(definition)
         if digest is None:
             digest = self._digests[definition] = self._register.digest(definition)

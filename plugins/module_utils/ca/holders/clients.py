@@ -15,7 +15,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Aut
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import keys, profiles
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.chains import read_certificates
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.subjects import index_subject, subject_name
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import client_files, issuing
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import client_files, issuing, readers
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client import Client, check_clients
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client_plan import (
     ISSUED,
@@ -142,9 +142,10 @@ def trusted_entries(clients: Sequence[Client]) -> dict[str, RegisterEntry]:
     by_dn: dict[str, str] = {}
     entries = {}
     for client in clients:
-        if client.revoked or client.csr is not None or client.has_pem:
+        asked = {"csr": client.csr is not None, "formats": client.has_pem, "used_by": bool(client.used_by)}
+        if client.revoked or any(asked.values()):
             what = "revoked" if client.revoked else "issued"
-            remedy = "the client from the inventory" if client.revoked else "formats" if client.csr is None else "csr"
+            remedy = "the client from the inventory" if client.revoked else next(one for one in asked if asked[one])
             raise MtlsError(
                 f"{client.owner}: nothing can be {what} here, since its authority is trusted only; ask whoever runs "
                 f"it, and remove {remedy}"
@@ -249,7 +250,7 @@ class _ClientWorker:
             raise client_files.refused_profile(client, "gets an Ed25519 key")
 
     def _new_kind(self, client: Client) -> keys.KeyKind:
-        return keys.KeyKind(client.key_type or self._new_key_type)
+        return keys.KeyKind(client.key_type or readers.key_type_for(client.used_by, self._new_key_type))
 
     def _prepare(self, step: ClientStep, batch: Batch) -> issuing.KeyPair:
         client, place = step.client, self._place(step.client)

@@ -56,6 +56,13 @@ def test_nothing_of_the_own_host_goes_there(nas):
     assert connection.get_option("remote_user") != "nobody"
 
 
+def test_the_password_that_was_asked_for_counts_there_too(nas):
+    action, _variables = nas
+    assert connect(nas, "bastion").get_option("password") is None
+    action._play_context.password = "typed"
+    assert connect(nas, "bastion").get_option("password") == "typed"
+
+
 def test_a_plugin_that_there_is_not(nas):
     with pytest.raises(AnsibleError, match=r"there is no connection plugin no\.such\.plugin"):
         connect(nas, "odd")

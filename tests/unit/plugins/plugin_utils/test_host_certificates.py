@@ -9,6 +9,7 @@ import pytest
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import parse_services
+from ansible_collections.mtls.nginx.plugins.plugin_utils import host_certificates
 from ansible_collections.mtls.nginx.plugins.plugin_utils.host_certificates import HostCertificates, Steps
 
 DONE = {"changed": True, "reloaded": True, "started": False, "message": "put in place"}
@@ -19,24 +20,27 @@ MISSING = {**GOOD, "state": "missing", "why": "/live/fullchain.pem is not there"
 class Machine:
     """A host that answers in turn, and notes what it was asked."""
 
-    def __init__(self, *facts, obtained=(), failures=(), installed=(True,), packages=None, transacted=None):
+    def __init__(
+        self, *facts, obtained=(), failures=(), installed=(True,), packages=None, transacted=None, looked=None
+    ):
         self.facts = list(facts)
         self.answers = [
             {"changed": each, "installed": each, "failures": list(failures), "obtained": list(obtained)}
             for each in installed
         ]
         self.packages = packages or {"changed": True}
-        self.transacted = transacted or DONE
+        self.transacted = list(transacted or [DONE])
+        self.looked = looked
         self.calls = []
         self.steps = Steps(self.look, self.transact, self.ask, self.install)
 
     def look(self):
         self.calls.append("look")
-        return {"nginx": self.facts.pop(0)}
+        return self.looked or {"nginx": self.facts.pop(0)}
 
     def transact(self, facts, choice):
         self.calls.append(f"transact, {len(choice.stand_ins)} stand in")
-        return dict(self.transacted)
+        return dict(self.transacted.pop(0) if len(self.transacted) > 1 else self.transacted[0])
 
     def ask(self, module, options, spec):
         self.calls.append(f"{module} {[each['service'] for each in options['orders']]} {options['forget']}")
@@ -55,8 +59,8 @@ def seen(found, abandoned=(), outdated=()):
     }
 
 
-def bring(machine, first, *, check=False):
-    nas = {"name": "nas", "server_names": ["nas.example.com"], "root": "/srv", "certificate": "acme"}
+def bring(machine, first, *, check=False, certificate="acme"):
+    nas = {"name": "nas", "server_names": ["nas.example.com"], "root": "/srv", "certificate": certificate}
     certificates = HostCertificates("web", "/etc/nginx", parse_services("web", [nas]), {"nas"}, check=check)
     result, choice = certificates.bring(machine.steps, first)
     return result if result.get("failed") else certificates.tell(result, choice)
@@ -106,10 +110,37 @@ def test_another_one_is_served_also_after_a_reload():
 
 def test_a_step_that_fails_is_the_last():
     failed = {"failed": True, "msg": "no"}
-    machine = Machine(transacted=failed)
+    machine = Machine(transacted=[failed])
     assert bring(machine, seen(MISSING)) == failed
     assert machine.calls == ["transact, 1 stand in"]
     machine = Machine(installed=(False,), packages=failed)
     assert bring(machine, seen(MISSING)) == failed
+    machine = Machine(looked=failed)
+    assert bring(machine, seen(MISSING)) == failed
+    assert machine.calls[-1] == "look"
+    assert bring(Machine(seen(GOOD), transacted=[DONE, failed]), seen(MISSING)) == failed
     with pytest.raises(MtlsError, match="there is no program certbot"):
         bring(Machine(installed=(False, False)), seen(MISSING))
+
+
+def test_what_each_step_changed_is_told():
+    steps = [
+        {**DONE, "files": ["a.conf"], "warnings": ["first"]},
+        {**DONE, "files": ["b.conf"], "warnings": ["second"], "diff": [{"before": "", "after": "b"}]},
+    ]
+    result = bring(Machine(seen(GOOD), transacted=steps), seen(MISSING))
+    assert (result["files"], result["warnings"]) == (["a.conf", "b.conf"], ["first", "second"])
+    assert result["diff"] == [{"before": "", "after": "b"}]
+
+
+def test_what_fails_the_run_is_not_warned_of_as_well(monkeypatch):
+    warned = []
+    monkeypatch.setattr(host_certificates.display, "warning", warned.append)
+    own = {"path": "/own/cert.pem", "key": "/own/key.pem"}
+    unfit = {**GOOD, "state": "unfit", "why": "/own/cert.pem expired on 2026-01-02", "in_use": False}
+    result = bring(Machine(), seen(unfit), certificate=own)
+    assert result["msg"].startswith("host web, service nas: /own/cert.pem expired on 2026-01-02, so a certificate by")
+    assert warned == []
+    bring(Machine(), seen({**unfit, "state": "missing"}), certificate=own)
+    (said,) = warned
+    assert said.startswith("host web, service nas: /own/cert.pem expired on 2026-01-02, so a certificate by")

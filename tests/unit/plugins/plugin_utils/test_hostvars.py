@@ -90,6 +90,25 @@ def test_the_services_of_hosts_that_a_run_does_not_touch(tmp_path, monkeypatch):
     assert told.left_out == {}
 
 
+def test_a_serial_that_a_template_makes_of_a_number(tmp_path, monkeypatch):
+    """Before ansible-core 2.19 the template has made text of it, which is the serial of somebody else."""
+    command_line(monkeypatch, inventory=())
+    hosts = {
+        "nas": {"mtls_services": [WEB]},
+        "odd": {"mtls_revoked": [{"serial": "{{ named }}"}], "named": "{{ number }}", "number": 5349},  # 012345 to YAML
+    }
+    controller = Controller(tmp_path / "site", hosts)
+    with pytest.raises(MtlsError, match=r"^host odd: mtls_revoked, item 1, serial: is not text, .*\(5349\)"):
+        hostvars.read_plan(controller.of("nas"))
+    # Who is to be locked out, is; what this host has revoked is not certain.
+    found = hostvars.read_plan_to_revoke(controller.of("nas"))
+    assert list(found.authorities) == [str(tmp_path / "site" / "pki")]
+    (left_out,) = found.left_out.items()
+    assert left_out[0] == "host odd"
+    assert "host odd: mtls_revoked, item 1, serial: is not text" in left_out[1]
+    assert found.contradictions == []
+
+
 def test_a_variable_that_nothing_reads_is_refused(plan):
     with pytest.raises(MtlsError, match=r"there is no variable mtls_service_s; did you mean mtls_services\?"):
         plan({"nas": {"mtls_service_s": [WEB]}})
@@ -173,3 +192,18 @@ def test_a_service_on_one_address_is_reached_there():
     assert hostvars.probe_address(None, at_loopback, variables) == "192.0.2.7", "not the controller's own loopback"
     (told,) = services({**WEB, "listen": "192.0.2.8:443", "probe_address": "192.0.2.10"})
     assert hostvars.probe_address("192.0.2.9", told, variables) == "192.0.2.10"
+
+
+def test_where_the_access_plan_goes(tmp_path, monkeypatch):
+    command_line(monkeypatch, inventory=())
+    variables = {"inventory_dir": str(tmp_path)}
+    assert hostvars.plan_file("", variables) is None
+    assert hostvars.plan_file("plan.md", variables) == str(tmp_path / "plan.md")
+    with pytest.raises(MtlsError, match=rf"^mtls_plan_file: {tmp_path}/out/plan\.md: there is no folder {tmp_path}/"):
+        hostvars.plan_file("out/plan.md", variables)
+
+
+def test_variables_that_go_in_a_circle(plan):
+    round_and_round = {"mtls_ca_passphrase": "{{ one }}", "one": "{{ other }}", "other": "{{ one }}"}
+    with pytest.raises(MtlsError, match=r"^host nas: variable mtls_ca_passphrase cannot be read: "):
+        plan({"nas": {"mtls_services": [WEB], **round_and_round}})

@@ -34,7 +34,7 @@ def by_ansible(spec: dict, value: object) -> tuple[list, set, list]:
         [{"name": "a", "subject": {"CN": "x", "O": ["y", "z"]}, "days": 90, "mobileconfig": False}],
         [{"name": "a", "p12_password": "of two words", "p12": "modern"}, {"name": "b", "p12_password": "other"}],
         [{"days": 1, "name": ""}],
-        [{"name": "a", "formats": ["pem"]}, {"name": "b", "formats": []}],
+        [{"name": "a", "formats": ["pem"]}, {"name": "b", "formats": [], "used_by": ["browser", "gem"]}],
         [{"name": "a", "p12_password": "", "csr": "/files/a.csr"}],
     ],
 )
@@ -72,6 +72,7 @@ def test_what_is_plainly_valid_is_as_ansible_has_it_in_order_too(spec, items):
         [{"name": "a", "subject": "CN=a"}],
         [{"name": "a", "formats": "pem"}],
         [{"name": "a", "formats": ["der"]}],
+        [{"name": "a", "used_by": ["konqueror"]}],
         [{"name": "a", "formats": [5]}],
         [{"name": "a", "p12_password": 42798}],
         [{"name": "a", "p12_password": "secret\n"}],

@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+import ssl
 import time
 
 import pytest
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.numbers import hexadecimal
+from ansible_collections.mtls.nginx.plugins.module_utils.common import der
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.host import certificates, crl_check
 from ansible_collections.mtls.nginx.tests.gate import pki
@@ -102,6 +104,18 @@ def test_a_clock_that_is_off(authority, held, days, said):
     assert "Set the clock if it is wrong" in told
 
 
+def test_one_that_never_ends(authority, held):
+    """nextUpdate is optional in X.509, and RFC 5280 (5.1.2.5) requires it."""
+    (whole,) = der.elements(ssl.PEM_cert_to_DER_cert(authority.crl.replace("X509 CRL", "CERTIFICATE")))
+    listed, algorithm, signature = der.elements(whole.content)
+    fields = [field.encoded for field in der.elements(listed.content)]
+    del fields[4]
+    shorter = der.encode(der.SEQUENCE, b"".join(fields))
+    encoded = der.encode(der.SEQUENCE, shorter + algorithm.encoded + signature.encoded)
+    pem = ssl.DER_cert_to_PEM_cert(encoded).replace("CERTIFICATE", "X509 CRL")
+    assert "the CRL of CN=Devices,O=Acme has no end date" in refused(authority, pem.encode(), held)
+
+
 def test_two_of_one_issuer(authority, held):
     assert "has two CRLs of CN=Devices,O=Acme" in refused(authority, authority.crl.encode() + held, held)
 
@@ -109,6 +123,21 @@ def test_two_of_one_issuer(authority, held):
 def test_openssl_is_missing(authority, held, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert "there is no program openssl to check the CRL with" in refused(authority, authority.crl.encode(), held)
+
+
+def test_openssl_that_comes_to_no_end(authority, held, monkeypatch, tmp_path):
+    program = tmp_path / "openssl"
+    program.write_text("#!/bin/sh\nexec /bin/sleep 30\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(crl_check, "_OPENSSL_SECONDS", 0.1)
+    said = refused(authority, authority.crl.encode(), held)
+    assert "openssl did not come to an end; what this host has stays" in said
+
+
+def test_the_hosts_own_cas_are_damaged(authority, held):
+    said = refused(authority, authority.crl.encode(), held, ca=authority.chain.replace("M", "!", 1))
+    assert said == "the CA certificates of this host are damaged; run mtls.nginx.site"
 
 
 def test_what_is_no_longer_listed(authority, held):

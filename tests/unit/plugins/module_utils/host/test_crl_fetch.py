@@ -104,6 +104,17 @@ def test_settings_that_cannot_be_read(tmp_path, capsys, monkeypatch):
     assert "the settings cannot be read" in capsys.readouterr().out
 
 
+def test_what_cron_starts_says_it_to_the_systems_log(tmp_path, capsys, monkeypatch):
+    """Cron would send each line by mail."""
+    monkeypatch.delenv("JOURNAL_STREAM", raising=False)
+    logged = []
+    monkeypatch.setattr(crl_fetch.syslog, "syslog", logged.append)
+    assert crl_fetch.main([str(tmp_path)]) == 1
+    assert capsys.readouterr().out == ""
+    (line,) = logged
+    assert line.startswith(f"{tmp_path}: the settings cannot be read")
+
+
 def test_files_that_are_missing_come_from_the_controller(tmp_path):
     paths = {name: str(tmp_path / name) for name in ("ca", "crl", "revoked", "ended")}
     settings(tmp_path, crl_fetch.Source("", "http://127.0.0.1:1/", **paths))

@@ -11,6 +11,7 @@ import sys
 
 import pytest
 
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.host import crl_timer
 from ansible_collections.mtls.nginx.plugins.module_utils.host.crl_place import Place
 from ansible_collections.mtls.nginx.plugins.module_utils.site import crl_program
@@ -99,6 +100,48 @@ def test_all_of_it_is_removed(timer, place, tmp_path):
     assert files(tmp_path) == []
     assert (timer.digest(), place.exists) == (None, False)
     timer.remove()
+
+
+@pytest.fixture
+def systemctl(tmp_path, monkeypatch):
+    """In the place of systemd's program: it says what the test wants, and keeps its arguments."""
+    (tmp_path / "bin").mkdir()
+    path = tmp_path / "bin" / "systemctl"
+
+    def says(script):
+        path.write_text(f'#!/bin/sh\necho "$*" >>{tmp_path}/bin/called\n{script}\n')
+        path.chmod(0o755)
+
+    monkeypatch.setenv("PATH", f"{path.parent}:/usr/bin:/bin")
+    says("echo ActiveState=active; echo UnitFileState=enabled")
+    return says
+
+
+def test_systemd_takes_over_from_cron_and_gives_back(systemctl, place, timer, tmp_path):
+    """As where systemd comes to a host later, or an image is moved into a container."""
+    wanted, other = program(), crl_timer.Timer(place, systemd=True)
+    timer.install(wanted)
+    other.install(wanted)
+    assert sorted(path.name for path in (tmp_path / "units").iterdir()) == ["mtls-crl.service", "mtls-crl.timer"]
+    assert not (tmp_path / "cron" / "mtls-crl").exists()
+    assert (other.digest(), timer.digest()) == (crl_timer.fingerprint(wanted), None)
+    systemctl("echo ActiveState=inactive; echo UnitFileState=enabled")
+    assert other.digest() is None
+    timer.install(wanted)
+    assert list((tmp_path / "units").iterdir()) == []
+    assert timer.digest() == crl_timer.fingerprint(wanted)
+
+
+def test_what_systemd_says_is_said(systemctl, place, tmp_path):
+    timer = crl_timer.Timer(place, systemd=True)
+    systemctl('case $1 in enable) echo "Unit is masked." >&2; exit 1;; esac')
+    with pytest.raises(MtlsError, match=r"^systemctl enable mtls-crl\.timer: Unit is masked\.$"):
+        timer.install(program())
+    # A failure that nothing has is none.
+    systemctl("case $1 in reset-failed) exit 1;; esac")
+    timer.remove()
+    assert files(tmp_path) == ["bin/called", "bin/systemctl"]
+    assert "disable --now mtls-crl.timer\n" in (tmp_path / "bin" / "called").read_text()
 
 
 def test_a_host_without_services_fetches_nothing():

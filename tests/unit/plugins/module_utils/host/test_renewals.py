@@ -119,3 +119,8 @@ def test_the_group_of_the_workers(tmp_path, text, group):
 def test_a_group_that_is_none(tmp_path):
     with pytest.raises(MtlsError, match="belong to the group 'gone', which this host does not know"):
         renewals.worker_group(configured(tmp_path, "user gone;"))
+
+
+def test_an_nginx_of_somebody_else_has_no_other_group(nginx, monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert renewals.worker_group(nginx) is None

@@ -157,6 +157,8 @@ def test_what_server_blocks_of_ours_name(tmp_path):
     assert list(found) == ["nas"]
     assert found["nas"].in_use
     assert found["nas"].fingerprint == certificate.fingerprint(hashes.SHA256()).hex()
+    named = server_certificates.named_in("nas", str(conf / "mtls-nas.conf"))
+    assert look(named, running=True) == found["nas"]  # where to ask for it, no server block says
 
 
 def test_a_damaged_certificate_has_no_leaf():

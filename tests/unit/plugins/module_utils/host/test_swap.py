@@ -16,6 +16,7 @@ import pytest
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.host import swap
 from ansible_collections.mtls.nginx.plugins.module_utils.host.swap import NewFile, Swap
+from ansible_collections.mtls.nginx.tests.trees import tree
 
 # What a swap does to the file system: it may be killed before any of these.
 CALLS = ("link", "replace", "unlink", "mkdir", "rmdir", "fsync", "open")
@@ -43,18 +44,8 @@ def new_files(folder):
     ]
 
 
-def tree(folder):
-    """Everything below a folder; the inode tells the very same file from a copy."""
-    found = {}
-    for path in sorted(folder.rglob("*")):
-        status = path.lstat()
-        content = os.readlink(path) if path.is_symlink() else path.read_bytes() if path.is_file() else b""
-        found[str(path.relative_to(folder))] = (status.st_ino, status.st_mode, status.st_nlink, content)
-    return found
-
-
 def contents(folder):
-    return {name: (entry[1] & 0o7777, entry[3]) for name, entry in tree(folder).items()}
+    return {name: (entry.mode & 0o7777, entry.content) for name, entry in tree(folder).items()}
 
 
 WANTED = {

@@ -188,10 +188,13 @@ def test_the_files_that_are_there_decide_what_is_told(pki):
 
 
 def test_it_says_what_each_kind_of_device_cannot_take(pki):
-    """By the key: GNOME's programs read RSA only, and an Ed25519 key is for programs."""
+    """By the key: GNOME's programs read RSA only, an Ed25519 key is for programs, and not for each of them."""
     kinds = {name: Client(name, key_type=name) for name in ("rsa", "ecdsa", "ed25519")}
-    pki.serve(*kinds.values())
+    bare = [Client(f"bare-{name}", key_type=name, p12="none") for name in kinds]
+    pki.serve(*kinds.values(), *bare)
     make(pki)
+    said = [re.search(r"It has an (\w+) key, which (\S+)", Reader(page(pki, client.name)).text) for client in bare]
+    assert [found and found.groups() for found in said] == [None, ("ECDSA", "gem"), ("Ed25519", "browsers,")]
     told = {name: Reader(page(pki, name)).text.replace("\n", " ") for name in kinds}
     assert (
         "\u201ccompatible\u201d kind of file: a \u201cmodern\u201d one is \u201ccorrupted\u201d to them." in told["rsa"]

@@ -20,7 +20,12 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.host_files import 
     host_files,
     to_compare,
 )
-from ansible_collections.mtls.nginx.plugins.module_utils.site.host_view import NginxHost, hash_advice, split_upstream
+from ansible_collections.mtls.nginx.plugins.module_utils.site.host_view import (
+    CrlServer,
+    NginxHost,
+    hash_advice,
+    split_upstream,
+)
 from ansible_collections.mtls.nginx.plugins.module_utils.site.publication import Credential, Publication
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import parse_services
 from ansible_collections.mtls.nginx.tests.authorities import new_authority
@@ -529,3 +534,14 @@ def test_what_to_set_where_a_table_is_too_small():
     assert "The host sets server_names_hash_bucket_size 64 in its http block, and the longest server name" in said
     assert "The host sets map_hash_bucket_size 64 in" in advice("could not build map_hash", map_hash_bucket_size="64")
     assert advice("could not build map_hash") is None
+
+
+def test_a_host_that_cannot_serve_the_crl():
+    crl_server = CrlServer("crl.lan", 80)
+    host = NginxHost((1, 22, 1), True, "/etc/nginx/nginx.conf", "/var/log/nginx", {}, crl_server=crl_server)
+    with pytest.raises(MtlsError, match="no service of it has the authority of mtls_ca_dir, so that it has no such"):
+        host_files(host, [], {}, TEMPLATES)
+    spoken_to = {"redirect_http": True, "proxy_protocol_from": ["192.0.2.1"], "http_proxy_protocol": True}
+    published = Publication(*authority(), {"phone": ["CN=phone"]}, {}, {"nas": Credential("CERTIFICATE", "KEY")})
+    with pytest.raises(MtlsError, match="service nas: http_proxy_protocol is for everybody on port 80, and hosts that"):
+        host_files(host, parse_services("web", [{**NAS, **spoken_to}]), {"": published}, TEMPLATES)

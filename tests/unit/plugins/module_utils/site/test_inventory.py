@@ -217,11 +217,14 @@ def test_where_clients_renew_they_are_told_where():
     assert (wiki["renewal_urls"], wiki["renewal_allow"]) == (["https://nas.lan/.mtls/"], None)
 
 
-def test_an_external_ca_renews_nothing():
+def test_an_external_ca_renews_nothing_and_issues_no_client():
     trusted = {"mtls_ca_backend": "trust", "mtls_ca_trust": {"certificates": "ca.pem", "crl": ["crl.pem"]}}
-    own = {"path": "/a.crt", "key": "/a.key"}
-    said = refused(one={**trusted, "mtls_services": [{**SERVICE, "certificate": own, "self_renewal": True}]})
+    service = {**SERVICE, "certificate": {"path": "/a.crt", "key": "/a.key"}}
+    said = refused(one={**trusted, "mtls_services": [{**service, "self_renewal": True}]})
     assert "service nas: its authority is trusted only and renews no certificate; set self_renewal: false" in said
+    upstream = {"upstream": "https://app.lan:1", "upstream_tls": {"verify": True, "ca": "system", "client": "phone"}}
+    said = refused(one={**trusted, "mtls_services": [{**service, **upstream}]})
+    assert "service nas: upstream_tls: its authority is trusted only and issues no client certificates" in said
 
 
 def test_files_that_the_settings_name_start_at_the_inventory():
@@ -513,6 +516,21 @@ def test_what_is_wrong_elsewhere_keeps_nobody_from_revoking():
     assert "server name '-'" in said
     assert "differ in mtls_ca_days" in said
     assert "allow names 'nobody', which is not a client" in said
+
+
+def test_what_says_nothing_of_whom_to_revoke():
+    """A host without a variable of ours, and a service of an authority that nobody defines."""
+    elsewhere = {**SERVICE, "authority": "elsewhere"}
+    nas = {"mtls_clients": [{"name": "phone"}], "mtls_services": [elsewhere]}
+    found = to_revoke(bastion={"mtls_batch": 1}, nas=nas)
+    assert list(found.authorities) == ["/inventory/pki"]
+    assert (found.contradictions, found.left_out) == ([], {})
+
+
+def test_what_two_hosts_want_revoked_is_revoked_once():
+    lost = {"mtls_revoked": [{"serial": "4F2A"}]}
+    (found,) = plan(nas=lost, web=lost).values()
+    assert len(found.revoked) == 1
 
 
 @pytest.mark.parametrize(

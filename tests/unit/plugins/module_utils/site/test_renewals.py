@@ -69,6 +69,25 @@ def test_not_of_what_is_revoked_or_has_expired(pki, monkeypatch):
     assert pending(pki) == []
 
 
+def test_not_of_a_next_one_that_is_revoked_while_the_first_is_valid(pki):
+    renewed(pki, "phone")
+    (renewal,) = pending(pki)
+    with pki.open() as authority:
+        authority.revoke({renewal.serial: "superseded"})
+    assert pending(pki) == []
+
+
+def test_not_where_the_first_one_is_lost_or_lasts_longer(pki):
+    renewed(pki, "phone")
+    (renewal,) = pending(pki)
+    (serial,) = renewal.follows
+    (pki.path / "newcerts" / f"{serial}.pem").unlink()
+    assert pending(pki) == []
+    serve(pki, "watch", subject={"CN": "Watch"}, days=20, renew_before=2)
+    serve(pki, "watch", subject={"CN": "Ana's watch"}, days=5, renew_before=2)
+    assert pending(pki, AllowList(("watch",))) == []
+
+
 def test_not_for_another_key(pki):
     """A device with the old key has to be given the new one by hand."""
     serve(pki, "phone", **EARLY)

@@ -29,6 +29,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.options import TRUST
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.wanted import Ensured, WantedAuthority
 from ansible_collections.mtls.nginx.plugins.module_utils.common import times
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.site.people import Turn, people_of
 from ansible_collections.mtls.nginx.plugins.module_utils.site.publication import publish_crl
 from ansible_collections.mtls.nginx.tests.authorities import new_authority
 from ansible_collections.mtls.nginx.tests.unit.support import openssl
@@ -117,6 +118,11 @@ def test_clients_are_known_by_their_subjects_and_nothing_is_issued(theirs):
     known = {name: [holder.dn for holder in published.holders(name)] for name in published.names()}
     assert known == {"phone": ["CN=phone"], "pepe": ["CN=Pepe,C=ES"]}
     assert not (theirs.here / "clients").exists()
+    # Who of them is good, the CRL alone says.
+    assert [(who.name, who.before, who.after) for who in people_of(str(theirs.here), Turn())] == [
+        ("pepe", True, True),
+        ("phone", True, True),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -125,6 +131,7 @@ def test_clients_are_known_by_their_subjects_and_nothing_is_issued(theirs):
         (Client("phone", revoked=True), "nothing can be revoked here"),
         (Client("phone", csr="phone.csr"), "nothing can be issued here"),
         (Client("phone", formats=("pem",)), "nothing can be issued here"),
+        (Client("phone", used_by=("gnome",)), "trusted only; ask whoever runs it, and remove used_by"),
     ],
 )
 def test_what_only_they_can_do_is_refused(theirs, client, expected):

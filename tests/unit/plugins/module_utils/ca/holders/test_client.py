@@ -26,10 +26,22 @@ from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import Mt
             [Client("a", keep_key=False, formats=("pem",))],
             "client 'a': formats asks for a .pem with its key, which is to",
         ),
+        (
+            [Client("a", key_type="ed25519", used_by=("aws", "browser"))],
+            "client 'a': key_type is ed25519, and AWS's SDKs, with s2n, take rsa or ecdsa keys only (used_by: aws); ",
+        ),
+        (
+            [Client("a", p12="none", used_by=("browser",))],
+            "client 'a': p12 is none, and Chromium and Firefox take a .p12",
+        ),
+        (
+            [Client("a", p12="modern", used_by=("gem", "gnome"))],
+            "client 'a': p12 is modern, and GNOME's certificate viewer takes a .p12 of the kind compatible (used_by:",
+        ),
         ([Client("../a")], ""),
         ([Client("john"), Client("John")], ""),
     ],
-    ids=["twice", "days", "renewal", "password", "request", "p12 only", "path", "case"],
+    ids=["twice", "days", "renewal", "password", "request", "p12 only", "key", "no p12", "p12", "path", "case"],
 )
 def test_what_cannot_be(clients, said):
     with pytest.raises(MtlsError) as error:
@@ -42,6 +54,9 @@ def test_what_can():
         [
             Client("d", keep_key=False, p12="none", formats=("pem",)),
             Client("e", csr="x", revoked=True, formats=("pem",)),
+            Client("f", csr="x", p12="none", used_by=("gnome",)),
+            Client("g", key_type="ed25519", revoked=True, used_by=("gnome",)),
+            Client("h", key_type="ecdsa", p12="modern", used_by=("browser", "aws")),
         ]
     )
     check_clients([Client("a"), Client("b", p12_password="secret"), Client("c", revoked=True, p12_password="")])

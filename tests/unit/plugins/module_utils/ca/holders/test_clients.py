@@ -15,7 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import subjects
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import keys, subjects
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import client_files, clients, p12, servers
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client import Client
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.register import Register
@@ -527,6 +527,42 @@ def test_apples_devices_get_no_ed25519_key(pki):
     pki.one(Client("pad", revoked=True))
     with pytest.raises(MtlsError, match="client 'pad': gets an Ed25519 key"):
         pki.one(Client("pad", mobileconfig=True), key_type="ed25519")
+
+
+def key_type_of(pki, name: str) -> str | None:
+    return keys.key_type(x509.load_pem_x509_certificate(pki.file(name, ".crt").read_bytes()).public_key())
+
+
+def test_who_is_read_by_something_gets_a_key_that_it_takes(pki, tmp_path):
+    """A new key that nobody has chosen is RSA; one that is there already is refused, wherever it is."""
+    made = pki.serve(
+        *(Client("gnome", used_by=("browser", "gnome")), Client("edge", used_by=("browser",)), Client("ci")),
+        key_type="ed25519",
+    )
+    assert [key_type_of(pki, result.client.name) for result in made.results] == ["rsa", "rsa", "ed25519"]
+    assert pki.one(Client("phone", used_by=("browser",)), key_type="ecdsa").action == "issued"
+    assert key_type_of(pki, "phone") == "ecdsa"
+    sealed = Client("sealed", key_type="ecdsa", keep_key=False)
+    pki.one(sealed)
+    pki.file("sealed", ".p12.password").unlink()
+    csr = tmp_path / "own.csr"
+    request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
+    csr.write_bytes(
+        request.sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+    )
+    before = tree(pki.path)
+    for client, where, name, remedy in (
+        (Client("phone", used_by=("gnome",)), r"\S+/phone\.key", "gnome", "move the key away"),
+        (Client("ci", used_by=("aws",)), r"\S+/ci\.key", "aws", "move the key away"),
+        (sealed._replace(key_type=None, used_by=("gpgsm",)), r"\S+/sealed\.crt", "gpgsm", r"move the \.p12 away"),
+        (Client("own", csr=str(csr), p12="none", used_by=("gem",)), r"\S+/own\.csr", "gem", "make a key and CSR anew"),
+    ):
+        for check in (True, False):
+            said = rf"client '{client.name}': the key of {where} is \w+, and .* \(used_by: {name}\); {remedy}"
+            with pytest.raises(MtlsError, match=said):
+                pki.one(client, check=check)
+    assert tree(pki.path) == before
+    assert pki.one(Client("phone", used_by=("aws", "browser"))).action == "unchanged"
 
 
 def test_an_ed25519_key_may_be_in_the_p12_only(pki):
