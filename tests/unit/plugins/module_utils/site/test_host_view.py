@@ -566,3 +566,17 @@ def test_a_host_of_which_little_is_known():
     served = nginx(crl_server=host_view.CrlServer("crl.lan", 8080))
     assert host_view.crl_listens(served, []) == ["8080", "[::]:8080"]
     assert host_view.crl_listens(nginx(), []) == []
+
+
+def test_advice_where_the_hosts_own_tables_are_too_small():
+    parsed = parse_services("web1", [{**NAS, "server_names": ["x" * 60]}])
+    published = {"": Publication("", "", {}, {}, {})}
+
+    def advice(**own):
+        return host_view.hash_advice("", nginx(directives=own), parsed, published)
+
+    assert advice() is None
+    assert advice(map_hash_bucket_size="128", server_names_hash_bucket_size="128") is None
+    both = advice(map_hash_bucket_size="64", server_names_hash_bucket_size="64") or ""
+    assert both.count(" needs 128: write 128 there, or take the line away, and mtls.conf sets what is needed") == 2
+    assert "what is needed. The host sets server_names_hash_bucket_size 64 in" in both
