@@ -568,7 +568,8 @@ def test_a_host_of_which_little_is_known():
     assert host_view.crl_listens(nginx(), []) == []
 
 
-def test_advice_where_the_hosts_own_tables_are_too_small():
+def test_advice_where_the_hosts_own_tables_are_too_small(monkeypatch):
+    monkeypatch.setattr(host_view.Bundle, "of", lambda _publication: host_view.Bundle([], []))
     parsed = parse_services("web1", [{**NAS, "server_names": ["x" * 60]}])
     published = {"": Publication("", "", {}, {}, {})}
 
