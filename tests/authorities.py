@@ -21,7 +21,8 @@ def new_authority(
     days: int = 3650,
     crl_days: int = 30,
     key_type: str = "ecdsa",
+    key: keys.KeyKind | None = None,
 ) -> None:
     """Make an authority with a P-256 key, or one of another type, or bring one into line with what is wanted."""
-    wanted = WantedAuthority(str(path), subject, keys.KeyKind(key_type), passphrase, days, crl_days)
+    wanted = WantedAuthority(str(path), subject, key or keys.KeyKind(key_type), passphrase, days, crl_days)
     creation.ensure(wanted, check=False)

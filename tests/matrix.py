@@ -74,7 +74,8 @@ def environment_of(core: str, minor: str) -> Path:
     if not (folder / "complete").exists():
         subprocess.run([str(python(minor)), "-m", "venv", "--clear", folder], check=True)
         packages = [CANDIDATES.get(core, f"ansible-core=={core}.*"), OLDEST.get(core, "cryptography>=42"), *PACKAGES]
-        subprocess.run([folder / "bin" / "python", "-m", "pip", "install", "--quiet", *packages], check=True)
+        install = ROOT / "requirements" / "install.py"
+        subprocess.run([sys.executable, install, folder / "bin" / "python", *packages], check=True)
         (folder / "complete").touch()
     return folder
 
@@ -87,8 +88,8 @@ def run(core: str, minor: str, options: list[str]) -> bool:
         "PYTHONPATH": str(ROOT / "build" / "collections"),
     }
     started = time.monotonic()
-    cache = f"--override-ini=cache_dir={folder / 'cache'}"
-    command = [folder / "bin" / "python", "-m", "pytest", "--quiet", *options, cache, *TESTS]
+    settings = (f"--override-ini=cache_dir={folder / 'cache'}", "--override-ini=tmp_path_retention_policy=failed")
+    command = [folder / "bin" / "python", "-m", "pytest", "--quiet", *options, *settings, *TESTS]
     passed = subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode == 0
     took = time.monotonic() - started
     print(f"ansible-core {core}, Python {minor}: {'passed' if passed else 'FAILED'} ({took:.0f} s)", flush=True)

@@ -42,8 +42,7 @@ from cosmic_ray.ast import ast_nodes, get_ast
 from cosmic_ray.mutating import mutate_code
 from cosmic_ray.operators.provider import OperatorProvider
 
-from ansible_collections.mtls.nginx.tests import trials
-from ansible_collections.mtls.nginx.tests.unit import module_server
+from ansible_collections.mtls.nginx.tests import trials, warm
 
 ROOT = trials.REPOSITORY
 CODE = ROOT / "plugins" / "module_utils"
@@ -320,7 +319,7 @@ class _InForks:
         begun = time.process_time()
         for item in session.items:
             reached[item.nodeid] = _lines_of(str(module.__file__), functools.partial(forks.run, [item]))
-        module_server._server.cache_clear()  # each fork starts its own
+        warm._server.cache_clear()  # each fork starts its own
         cpu = 5 + 2 * (time.process_time() - begun)  # a mutant may make it run for ever
         if forks.first_failure(session.items, lambda: True, _SECONDS):  # in a fork they pass as well
             return

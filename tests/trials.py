@@ -13,6 +13,7 @@ import contextlib
 import functools
 import importlib
 import json
+import math
 import os
 import pathlib
 import re
@@ -20,6 +21,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 import traceback
 import types
 from collections import Counter
@@ -40,6 +42,7 @@ _OTHERS = (
 )
 _BUSIEST = 6  # cases that go ahead because they notice most
 NOTHING_CHANGED = "nothing changed"
+GAVE_UP = "gave up"
 
 
 @dataclass(frozen=True)
@@ -140,11 +143,21 @@ class Forks:
         self._trial(self, session)
         return True
 
-    def run(self, items: Sequence[pytest.Item]) -> tuple[str, str] | None:
-        """Run cases until one fails, and return it with what it said. What lives as long as the session lives on."""
+    def run(
+        self, items: Sequence[pytest.Item], *, seconds: float = math.inf, each: float = 0
+    ) -> tuple[str, str] | None:
+        """Run cases until one fails, and return it with what it said. What lives as long as the session lives on.
+
+        :arg seconds: how long; `GAVE_UP` is returned when there are cases left then.
+        :arg each: how long one case may take, if that is not 0.
+        """
+        until = time.monotonic() + seconds
         for item, following in zip(items, [*items, None][1:], strict=True):
+            if time.monotonic() > until:
+                return GAVE_UP, ""
             nobody = types.SimpleNamespace(listchain=lambda item=item: [item.session])
-            item.config.hook.pytest_runtest_protocol(item=item, nextitem=following or nobody)
+            with _alarm(each):
+                item.config.hook.pytest_runtest_protocol(item=item, nextitem=following or nobody)
             if self._failure:
                 return self._failure
         return None
@@ -156,11 +169,13 @@ class Forks:
         seconds: float,
         *,
         cpu: float = 0,
+        each: float = 0,
         twice: bool = False,
     ) -> Failure | None:
         """Return what fails after a change, None if nothing does.
 
         :arg change: makes it, and tells whether there was something to be changed.
+        :arg each: how long one case may take, if that is not 0; then `seconds` end with `GAVE_UP`, between two cases.
         :arg twice: a failure counts if the case fails again, alone: for tests with servers on a busy machine.
         """
 
@@ -170,11 +185,11 @@ class Forks:
                     return NOTHING_CHANGED, ""
             except Exception as error:
                 return "cannot be imported", repr(error)
-            return self.run(chosen)
+            return self.run(chosen, seconds=seconds, each=each) if each else self.run(chosen)
 
         def changed(chosen: Sequence[pytest.Item]) -> Failure | None:
             with _tidy():
-                found, status = in_a_fork(functools.partial(work, chosen), seconds, cpu)
+                found, status = in_a_fork(functools.partial(work, chosen), seconds + 2 * each, cpu)
             if os.WIFSIGNALED(status):
                 return Failure(f"ended by {signal.Signals(os.WTERMSIG(status)).name}")
             if status:
@@ -188,6 +203,25 @@ class Forks:
                 return failure
             left.remove(again[0])
         return None
+
+
+@contextlib.contextmanager
+def _alarm(seconds: float) -> Iterator[None]:
+    """Raise TimeoutError in here after so many seconds, if that is not 0. The alarm that rang before rings after."""
+
+    def ring(*_signal: object) -> None:
+        raise TimeoutError(f"it takes more than {seconds:.0f} seconds")
+
+    if not seconds:
+        yield
+        return
+    handler = signal.signal(signal.SIGALRM, ring)
+    left, _every = signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, left)
+        signal.signal(signal.SIGALRM, handler)
 
 
 @contextlib.contextmanager

@@ -20,13 +20,15 @@ import shutil
 import sys
 
 import authority_rows
+import gate_peers
 import gate_rows
 import openbao_rows
 import playbook_rows
 import report
-from measure import BUILD, Bench, Row
+from measure import BUILD, Bench, Row, Skipped
 
-ROWS: list[Row] = [*authority_rows.ROWS, *openbao_rows.ROWS, *playbook_rows.ROWS, *gate_rows.ROWS]
+ROWS: list[Row] = [*authority_rows.ROWS, *openbao_rows.ROWS, *playbook_rows.ROWS, *gate_rows.ROWS, *gate_peers.ROWS]
+GROUPS = {gate_peers.GROUP: gate_peers.ROWS}
 
 
 def arguments() -> argparse.Namespace:
@@ -43,11 +45,13 @@ def main() -> int:
     options = arguments()
     if options.list:
         print("\n".join(f"{row.name:22} {row.work}" for row in ROWS))
+        print("\n".join(f"{group:22} {', '.join(row.name for row in rows)}" for group, rows in GROUPS.items()))
         return 0
     known = {row.name: row for row in ROWS}
-    wanted = options.rows or list(known)
+    asked = options.rows or list(known)
+    wanted = [row for name in asked for row in ([each.name for each in GROUPS[name]] if name in GROUPS else [name])]
     if unknown := sorted(set(wanted) - set(known)):
-        print(f"no such row: {', '.join(unknown)}; known are {', '.join(known)}", file=sys.stderr)
+        print(f"no such row: {', '.join(unknown)}; known are {', '.join([*known, *GROUPS])}", file=sys.stderr)
         return 2
     # With pipelining, Python would read each module byte by byte, here only, where hosts have a local connection.
     os.environ.pop("PYTHONUNBUFFERED", None)
@@ -60,7 +64,10 @@ def main() -> int:
             row = known[name]
             bench = Bench(work / name, options.runs, options.tiny)
             print(f"{name}: {row.work_of(bench)} …", file=sys.stderr, flush=True)
-            done.append((row, row.measure(bench)))
+            try:
+                done.append((row, row.measure(bench)))
+            except Skipped as reason:
+                print(f"{name}: skipped: {reason}", file=sys.stderr, flush=True)
             # After each row: a run that is stopped has told what it knows.
             report.write(options.output, done, bench)
     finally:

@@ -26,6 +26,10 @@ class BenchError(Exception):
     """A side that did not do its work, or cannot here: no number comes of it."""
 
 
+class Skipped(Exception):
+    """What a row needs and this machine does not have."""
+
+
 @dataclass(frozen=True)
 class Cost:
     """Seconds on the clock, the largest memory of any of its processes in bytes, and what it printed."""

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 
 from ansible_collections.mtls.nginx.plugins.module_utils.host import nginx_conf
 from ansible_collections.mtls.nginx.plugins.module_utils.site.host_files import host_files
-from ansible_collections.mtls.nginx.plugins.module_utils.site.host_view import NginxHost
+from ansible_collections.mtls.nginx.plugins.module_utils.site.host_view import CrlServer, NginxHost
 from ansible_collections.mtls.nginx.plugins.module_utils.site.publication import Publication
 from ansible_collections.mtls.nginx.plugins.module_utils.site.renewals import Offer
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import parse_services
@@ -27,7 +27,7 @@ from . import pki
 from .nginxes import REPOSITORY, Build
 
 # `trial.py` puts others in their place.
-_TEMPLATES = str(REPOSITORY / "roles" / "server" / "templates")
+TEMPLATES = str(REPOSITORY / "roles" / "server" / "templates")
 _SECONDS = 15
 _DIRECTIVES = (
     "map_hash_bucket_size",
@@ -85,6 +85,7 @@ class Host:
         self.names: Mapping[str, str | None] = {}
         self.system_ca: str | None = None
         self.session_resumption = True
+        self.crl_server: CrlServer | None = None
         self.version = build.version
         self._words = {"PORT": str(self.port), "PLAIN": str(self.plain_port), "FOLDER": str(folder), **words}
         self._process: subprocess.Popen[bytes] | None = None
@@ -111,6 +112,7 @@ class Host:
             name_servers=self.name_servers,
             names=self.names,
             shutdown_timeout=self.shutdown_timeout,
+            crl_server=self.crl_server,
             system_ca=self.system_ca,
             ssi=True,
             own_ports=nginx_conf.own_ports(configuration),
@@ -177,7 +179,7 @@ class Host:
             )
             for trust, issuer in {"": authority, **(others or {})}.items()
         }
-        wanted = host_files(self.nginx, parsed, published, _TEMPLATES, upstream_cas=upstream_cas, offers=offers)
+        wanted = host_files(self.nginx, parsed, published, TEMPLATES, upstream_cas=upstream_cas, offers=offers)
         for item in [*wanted.files, *wanted.secrets]:
             _put(pathlib.Path(item["path"]), item["content"])
         for item in wanted.renewals["files"]:

@@ -57,10 +57,11 @@ class Authority:
 
     path: pathlib.Path
     name: str
+    kind: keys.KeyKind = P256
     clients: dict[str, Identity | OnPaper] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        new_authority(self.path, {"O": "Acme", "CN": self.name}, days=30, crl_days=10)
+        new_authority(self.path, {"O": "Acme", "CN": self.name}, days=30, crl_days=10, key=self.kind)
 
     @property
     def chain(self) -> str:

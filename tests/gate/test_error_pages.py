@@ -168,9 +168,9 @@ ACCEPTS = ["", "Accept: */*\r\n", "Accept: application/json, text/plain\r\n", "A
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("who", ["none", "rejected", "list"])
 def test_ours_programs_read_text(ours, people, app, tls, who, name, accept):
-    check_text(
-        ours, ask(ours.port, "/secret", tls=tls, host=name, client=people[who], headers=accept), who, REFUSED[who]
-    )
+    for path in ("/secret", "/page.html"):
+        answer = ask(ours.port, path, tls=tls, host=name, client=people[who], headers=accept)
+        check_text(ours, answer, who, REFUSED[who])
     assert app.take() == []
 
 

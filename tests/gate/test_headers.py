@@ -93,6 +93,17 @@ def test_ours_upstreams_are_told_the_truth(ours, upstream_heads, tls, path, name
             assert len(values) == 1
 
 
+def test_ours_where_a_request_comes_from_is_no_callers_word(ours, upstream_heads, tls):
+    """Upstreams count failed logins by the address, and build links from host and protocol."""
+    true = {"X_REAL_IP": "127.0.0.9", "X_FORWARDED_FOR": "127.0.0.9"}
+    true |= {"X_FORWARDED_PROTO": "https", "X_FORWARDED_HOST": "nas.test"}
+    lies = "".join(forged(name.title().replace("_", "-")) for name in true)
+    for path, client in (("/", ours.admin), ("/open/", None)):
+        assert ask(ours.port, path, tls=tls, client=client, headers=lies, source="127.0.0.9").let_in
+        (head,) = upstream_heads.take()
+        assert {name: headers_of(head)[name] for name in true} == {name: [value] for name, value in true.items()}
+
+
 @pytest.mark.parametrize("names", identity_headers.SOURCES.values(), ids=lambda names: names[0])
 def test_ours_other_names_for_a_client_certificate_are_dropped(ours, upstream_heads, names):
     """On a public path, with and without a certificate, and behind the gate."""
@@ -228,7 +239,10 @@ def test_ours_websockets_pass_for_those_who_may_enter(ours, upstream_heads, tls)
     request = "GET / HTTP/1.1\r\nHost: nas.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
     assert ask(ours.port, tls=tls, client=ours.admin, request=request).status == 101
     assert ask(ours.port, tls=tls, request=request).status == 400
-    assert len(upstream_heads.take()) == 1
+    assert ask(ours.port, tls=tls, client=ours.admin, headers="Connection: upgrade, x\r\n").status == 200
+    heads = [headers_of(head) for head in upstream_heads.take()]
+    said = [[head.get(name) for name in ("UPGRADE", "CONNECTION")] for head in heads]
+    assert said == [[["websocket"], ["upgrade"]], [None, None]]
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,8 @@ HTTP = {
     " proxy_cache_key all; proxy_ignore_headers Cache-Control Expires Set-Cookie Vary;",
     "a root of its own": "root @FOLDER@/www; index secret;",
     "protocols of yesterday": "ssl_protocols TLSv1 TLSv1.1 TLSv1.2 TLSv1.3;",
+    "one protocol": "ssl_protocols TLSv1.3;",
+    "an older protocol for upstreams": "proxy_http_version 1.0;",
     "many requests a connection": "keepalive_requests 100000; keepalive_timeout 1h;",
 }
 CONF_COMMANDS = {
@@ -156,6 +158,10 @@ def test_ours_stays_shut(ours, build, authority, other_authority, upstream_heads
         again = ask(host.port, "/secret", tls=tls, client=people["admin"], host=name, session=session)
         assert again.let_in
         assert not again.resumed
+    assert all(" HTTP/1.1\r\n" in head for head in upstream_heads.take())
+    for client, name, path in ((people["admin"], "files.test", ""), (outsiders["foreigner"], "half.test", "open/")):
+        index = ask(host.port, f"/{path}", tls="TLSv1.3", client=client, host=name)
+        assert index.body.startswith(f"CONTENT OF {path}index.html".encode())
 
 
 def test_usual_inherits_a_trust_anchor(new_host, authority, other_authority, tls):

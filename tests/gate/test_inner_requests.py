@@ -157,12 +157,34 @@ def test_a_public_error_page_is_for_our_own_expired_clients_too(new_host, author
         assert (answer.status, answer.body) == (400, b"A CERTIFICATE IS NEEDED")
 
 
-def test_ours_judges_each_anew(new_host, authority, people, tls):
+ACCEL = "server { listen 127.0.0.1:@PLAIN@; location / { add_header X-Accel-Redirect $arg_to; return 200; } }"
+
+
+def test_ours_judges_each_anew(new_host, authority, other_authority, people, tls):
     """An application behind a public path cannot send nginx for what is closed to the caller."""
     made = new_host()
-    accel = "server { listen 127.0.0.1:@PLAIN@; location / { add_header X-Accel-Redirect /inner/page; return 200; } }"
-    own = {key: value for key, value in SERVICE.items() if key != "snippet"}
-    made.ours([{**own, "upstream": f"http://127.0.0.1:{made.plain_port}"}], authority, neighbours={"app": accel})
+    own = {key: value for key, value in SERVICE.items() if key != "snippet"} | {"cors_preflight": True}
+    networks = ["127.0.0.2/32"] if made.build.has_geo else []
+    service = {**own, "upstream": f"http://127.0.0.1:{made.plain_port}"}
+    made.ours([service], authority, neighbours={"app": ACCEL}, exempt=networks)
     made.start()
-    assert ask(made.port, "/open/x", tls=tls).status == 400
-    assert ask(made.port, "/list/x", tls=tls, client=people["kid"]).status == 403
+    inner = "?to=/inner/page"
+    assert ask(made.port, f"/open/x{inner}", tls=tls).status == 400
+    assert ask(made.port, f"/open/x{inner}", tls=tls, client=other_authority.client("stranger")).status == 400
+    assert ask(made.port, f"/list/x{inner}", tls=tls, client=people["kid"]).status == 403
+    # A letter that programs take for another one, on the list's own path: whoever asks must be on every list.
+    assert ask(made.port, "/list/x?to=/list/%E2%84%AA", tls=tls, client=people["kid"]).status == 403
+    # From a network that needs no certificate, and before one is asked for.
+    assert ask(made.port, f"/x{inner}", tls=tls, source="127.0.0.2").status == 400
+    asked = "Origin: https://photos.test\r\nAccess-Control-Request-Method: PUT\r\n"
+    assert ask(made.port, f"/x{inner}", tls=tls, method="OPTIONS", headers=asked).status == 400
+
+
+def test_ours_judges_each_anew_where_everybody_needs_a_certificate(new_host, authority, people, tls):
+    made = new_host()
+    service = {key: SERVICE[key] for key in ("name", "server_names", "allow", "paths")}
+    upstream = f"http://127.0.0.1:{made.plain_port}"
+    made.ours([{**service, "upstream": upstream}], authority, neighbours={"app": ACCEL})
+    made.start()
+    assert ask(made.port, "/list/x", tls=tls, client=people["kid"]).let_in
+    assert ask(made.port, "/list/x?to=/inner/page", tls=tls, client=people["kid"]).status == 403

@@ -190,11 +190,12 @@ def test_acme_challenges_from_a_folder(new_host, authority, app, address):
     authority.client("admin")
     service = {"name": "nas", "server_names": ["nas.test"], "upstream": app.url, "redirect_http": True}
     service |= {"acme_root": f"{host.folder}/www", "listen": f"{address}:443", "allow": ["admin"]}
-    host.ours([service], authority, neighbours={"z": "server { listen 127.0.0.1:@PORT@; }"})
+    pages = USUAL_HTTP + "default_type text/html;"
+    host.ours([service], authority, http=pages, neighbours={"z": "server { listen 127.0.0.1:@PORT@; }"})
     host.start()
     path = "/.well-known/acme-challenge/token_1-x"
     answer = ask_plainly(80, path, address=address)
-    assert (answer.status, answer.body) == (200, b"token.key")
+    assert (answer.status, answer.body, header(answer, "Content-Type")) == (200, b"token.key", ["text/plain"])
     assert ask_plainly(80, "/.well-known/acme-challenge/other", address=address).status == 404
     for path in ("/.well-known/acme-challenge/../../secret", "/.well-known/acme-challenge/..%2f..%2fsecret"):
         answer = ask_plainly(80, path, address=address)
@@ -291,6 +292,18 @@ def test_several_services_on_both_ports(new_host, authority, app, address, tls):
     assert ask_plainly(80, "/.well-known/acme-challenge/x", "open.test", address=address).status == 200
 
 
+@pytest.mark.parametrize(("port", "said"), [(443, ""), (8443, ":8443")])
+def test_a_host_over_http_1_0_is_told_as_links_have_it(new_host, authority, admin, app, address, port, said):
+    host = new_host()
+    service = {"name": "nas", "server_names": ["nas.test"], "upstream": app.url, "listen": f"{address}:{port}"}
+    host.ours([service], authority, neighbours={"z": "server { listen 127.0.0.1:@PORT@; }"})
+    host.start()
+    request = "GET https://nas.test/x HTTP/1.0\r\n\r\n"
+    assert ask(port, tls="TLSv1.3", client=admin, address=address, request=request).let_in
+    (seen,) = app.take()
+    assert {seen.headers[name] for name in ("host", "x-forwarded-host")} == {f"nas.test{said}"}
+
+
 # --- a snippet has what belongs to the gate
 
 SNIPPED = """
@@ -339,14 +352,17 @@ def test_a_snippet_with_lists_and_networks(new_host, authority, app, tls):
 def test_port_80_behind_a_proxy_that_speaks_the_proxy_protocol(new_host, authority, app, address):
     """The same proxy on both ports: a challenge with its line in front is answered, one without is not."""
     host = new_host()
+    if not host.build.has_geo:
+        pytest.skip(f"{host.build} is built without geo, and refuses the configuration")
     challenges = host.folder / "www" / ".well-known" / "acme-challenge"
     challenges.mkdir(parents=True)
     (challenges / "token").write_text("token.key")
     authority.client("admin")
     service = {"name": "nas", "server_names": ["nas.test"], "upstream": app.url, "redirect_http": True}
     service |= {"acme_root": f"{host.folder}/www", "listen": f"{address}:443", "allow": ["admin"]}
-    service |= {"proxy_protocol_from": ["127.0.0.4"], "http_proxy_protocol": True}
-    host.ours([service], authority, neighbours={"z": "server { listen 127.0.0.1:@PORT@; }"})
+    service |= {"proxy_protocol_from": ["127.0.0.4", "127.0.0.1"], "http_proxy_protocol": True}
+    bans = USUAL_HTTP + "deny 192.0.2.66;"
+    host.ours([service], authority, http=bans, neighbours={"z": "server { listen 127.0.0.1:@PORT@; }"})
     host.start()
     line = b"PROXY TCP4 192.0.2.77 192.0.2.1 4711 80\r\n"
 
@@ -359,6 +375,8 @@ def test_port_80_behind_a_proxy_that_speaks_the_proxy_protocol(new_host, authori
             return received
 
     assert answer("/.well-known/acme-challenge/token", line).endswith(b"token.key")
+    # The host's own rules are about the caller, not about the proxy.
+    assert b" 403 " in answer("/.well-known/acme-challenge/token", line.replace(b".77", b".66"))
     assert b"Location: https://nas.test/x\r\n" in answer("/x", line)
     assert b"301" not in answer("/x")
     target = probe.Target(address, 80, "nas.test", proxy_protocol=True, tls=False)

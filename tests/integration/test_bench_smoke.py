@@ -33,20 +33,31 @@ ROWS = [
     "returning-tls12",
     *(["new-connections", "kept-alive"] if shutil.which("ab") else []),
 ]
+# `peers-gate`: the rows of each other gate, and its program, which need not be installed.
+GATES = {"haproxy": "haproxy", "apache": "apache2", "caddy": "caddy", "traefik": "traefik", "envoy": "envoy"}
+_PATH = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", os.defpath), "/usr/sbin"])
 
 
 def test_every_row_yields_numbers(tmp_path):
     done = subprocess.run(
-        [sys.executable, "tests/bench", "--tiny", "--runs", "1", "--output", tmp_path, "--rows", *ROWS],
+        [sys.executable, "tests/bench", "--tiny", "--runs", "1", "--output", tmp_path, "--rows", *ROWS, "peers-gate"],
         cwd=REPOSITORY,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         capture_output=True,
         text=True,
         check=False,
     )
+    expected = list(ROWS)
+    for gate, program in GATES.items():
+        gate_rows = [f"gate-{gate}", f"gate-{gate}-ecdsa", f"gate-{gate}-kept"]
+        if shutil.which(program, path=_PATH):
+            expected += gate_rows
+        else:
+            assert all(f"{row}: skipped: {program} is not installed\n" in done.stderr for row in gate_rows)
+    expected.append("gate-upstream-kept")
     assert done.returncode == 0, done.stderr
     rows = json.loads((tmp_path / "results.json").read_text())["rows"]
-    assert [row["row"] for row in rows] == ROWS
+    assert [row["row"] for row in rows] == expected
     for row in rows:
         values = [*row["ours"], *row["peer"], *(seconds for values in row["details"].values() for seconds in values)]
         values += [number for point in row["curve"] for number in point]
@@ -55,7 +66,7 @@ def test_every_row_yields_numbers(tmp_path):
         assert len(row["ratios"]) == len(row["peer"])
     table = (tmp_path / "results.md").read_text()
     assert table in done.stdout
-    assert all(f"| {row} |" in table for row in ROWS)
+    assert all(f"| {row} |" in table for row in expected)
     ElementTree.parse(tmp_path / "growth.svg")
     assert not (tmp_path / "work").exists()
 

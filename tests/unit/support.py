@@ -9,12 +9,15 @@ import json
 import subprocess
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.access import Access, open_authority
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import clients
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client import Client
 from ansible_collections.mtls.nginx.plugins.module_utils.common import times
-from ansible_collections.mtls.nginx.tests.unit import module_server
+from ansible_collections.mtls.nginx.tests import warm
 
 SUBJECT = {"C": "ES", "O": "Acme", "CN": "Test CA"}
 
@@ -37,10 +40,15 @@ def openssl(*arguments: str, cwd: Path, ok: bool | None = True) -> str:
 def run_module(name: str, check: bool = False, diff: bool = False, **options) -> dict:
     """Run a module as Ansible does, in a process of its own, and return its result with the raw output."""
     arguments = {"ANSIBLE_MODULE_ARGS": {**options, "_ansible_check_mode": check, "_ansible_diff": diff}}
-    output, errors = module_server.run(f"ansible_collections.mtls.nginx.plugins.modules.{name}", json.dumps(arguments))
-    assert output, errors
-    result = result_of(output)
-    return {**result, "raw": json.dumps(result) + errors}
+    done = warm.run(f"ansible_collections.mtls.nginx.plugins.modules.{name}", given=json.dumps(arguments))
+    assert done.output, done.errors
+    result = result_of(done.output)
+    return {**result, "raw": json.dumps(result) + done.errors}
+
+
+def read_yaml(path: Path) -> Any:
+    """Return what a file says, by libyaml. PyYAML itself takes ten times as long, in each process with tests."""
+    return yaml.load(path.read_bytes(), Loader=yaml.CSafeLoader)
 
 
 def result_of(output: str) -> dict:

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+
+from ansible_collections.mtls.nginx.tests.unit.support import read_yaml
 
 ROOT = Path(__file__).parents[2]
 FILES = [*sorted(ROOT.glob("roles/*/tasks/*.yml")), *sorted(ROOT.glob("playbooks/**/*.yml"))]
@@ -30,7 +31,7 @@ def delegated(tasks: Any) -> Iterator[dict[str, Any]]:
 TASKS = [
     pytest.param(task, id=f"{path.relative_to(ROOT)}: {task['name']}")
     for path in FILES
-    for task in delegated(yaml.safe_load(path.read_text(encoding="utf-8")))
+    for task in delegated(read_yaml(path))
 ]
 
 

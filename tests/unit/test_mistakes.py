@@ -9,7 +9,6 @@ import re
 from pathlib import Path
 
 import pytest
-import yaml
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import InventoryReader
@@ -20,17 +19,20 @@ from ansible_collections.mtls.nginx.tests.mistakes import (
     good,
     pattern,
 )
+from ansible_collections.mtls.nginx.tests.unit.support import read_yaml
 
 ROOT = Path(__file__).parents[2]
 ROW = re.compile(r"^\| `+ ?(.+?) ?`+ \| (.+?) \| (.+?) \|$", re.MULTILINE)
 
 
+OPTIONS = {
+    role: read_yaml(ROOT / "roles" / role / "meta" / "argument_specs.yml")["argument_specs"]["main"]["options"]
+    for role in ("ca", "server")
+}
+
+
 def plan(variables):
-    options = {
-        role: yaml.safe_load((ROOT / "roles" / role / "meta" / "argument_specs.yml").read_text())["argument_specs"]
-        for role in ("ca", "server")
-    }
-    reader = InventoryReader(ca_spec=options["ca"]["main"]["options"], server_spec=options["server"]["main"]["options"])
+    reader = InventoryReader(ca_spec=OPTIONS["ca"], server_spec=OPTIONS["server"])
     return reader.plan({"nas": variables}, {"nas": "/inventory"})
 
 

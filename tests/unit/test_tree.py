@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -32,7 +32,7 @@ ELSEWHERE = {
 
 
 def does_something(path: Path) -> bool:
-    return any(isinstance(node, ast.FunctionDef) for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    return re.search(r"^ *def ", path.read_text(encoding="utf-8"), re.MULTILINE) is not None
 
 
 CODE = [path.relative_to(ROOT) for path in sorted((ROOT / "plugins").rglob("*.py")) if does_something(path)]

@@ -10,15 +10,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
-import yaml
 
 from ansible_collections.mtls.nginx.plugins.module_utils.site import known_variables
+from ansible_collections.mtls.nginx.tests.unit.support import read_yaml
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "variables.md").read_text()
-ROLES = {
-    path.parts[-3]: yaml.safe_load(path.read_text()) for path in sorted(ROOT.glob("roles/*/meta/argument_specs.yml"))
-}
+ROLES = {path.parts[-3]: read_yaml(path) for path in sorted(ROOT.glob("roles/*/meta/argument_specs.yml"))}
 ENTRIES = {
     (role, entry): spec.get("options", {})
     for role, specs in ROLES.items()
@@ -118,7 +116,7 @@ def test_it_lists_each_option_of_a_variable(name):
 
 @pytest.mark.parametrize("role", sorted(ROLES))
 def test_a_role_has_the_defaults_that_are_specified(role):
-    defaults = yaml.safe_load((ROOT / "roles" / role / "defaults" / "main.yml").read_text())
+    defaults = read_yaml(ROOT / "roles" / role / "defaults" / "main.yml")
     specified = {name: spec["default"] for name, spec in ENTRIES[role, "main"].items() if "default" in spec}
     assert defaults == specified
 

@@ -11,18 +11,17 @@ import pathlib
 import re
 
 import pytest
-import yaml
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.site import inventory
 from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import InventoryReader, authority_path
+from ansible_collections.mtls.nginx.tests.unit.support import read_yaml
 
 ROLES = pathlib.Path(__file__).parents[5] / "roles"
 
 
 def options(role):
-    text = (ROLES / role / "meta" / "argument_specs.yml").read_text(encoding="utf-8")
-    return yaml.safe_load(text)["argument_specs"]["main"]["options"]
+    return read_yaml(ROLES / role / "meta" / "argument_specs.yml")["argument_specs"]["main"]["options"]
 
 
 READER = InventoryReader(ca_spec=options("ca"), server_spec=options("server"))
@@ -146,7 +145,7 @@ def test_what_hosts_differ_in_is_said_as_yaml_has_it():
 
 @pytest.mark.parametrize("role", ["ca", "server"])
 def test_defaults_and_argument_specification_say_the_same(role):
-    defaults = yaml.safe_load((ROLES / role / "defaults" / "main.yml").read_text(encoding="utf-8"))
+    defaults = read_yaml(ROLES / role / "defaults" / "main.yml")
     described = {name: option["default"] for name, option in options(role).items() if "default" in option}
     assert defaults == described
 
