@@ -93,6 +93,7 @@ def test_an_option_that_is_not_given_is_not_set_aside():
     "option",
     [
         {"type": "str", "aliases": ["b"]},
+        {"type": "str", "deprecated_aliases": [{"name": "b"}]},
         {"type": "str", "fallback": (lambda: "x",)},
         {"type": "list", "elements": "dict", "default": []},
         {"type": "list", "elements": "str", "default": [5]},
@@ -110,3 +111,20 @@ def test_an_option_of_more_than_its_own_value_is_left_to_it(option):
 
 def test_services_have_defaults_that_are_lists_so_ansible_looks_at_them():
     assert valid_items.validated(SERVICES["mtls_services"], [{"name": "nas", "server_names": ["nas.lan"]}]) is None
+
+
+def test_only_lists_of_dictionaries_are_looked_at():
+    options = {"a": {"type": "str"}}
+    for kinds in ({"type": "list", "elements": "str"}, {"type": "dict", "elements": "dict"}, {"type": "list"}):
+        assert valid_items.validated({**kinds, "options": options}, [{"a": "x"}]) is None
+
+
+def test_what_may_be_said_of_an_option_may_all_be_said():
+    """And a value of its own is a copy."""
+    every = dict.fromkeys(("default", "choices")) | {"no_log": False, "required": False, "elements": "str"}
+    every |= {"description": "x", "version_added": "1.0.0"}
+    options = {"a": {"type": "list", **every}, "b": {}}
+    given = [{"a": ["x"], "b": "y"}]
+    found = valid_items.validated({"type": "list", **every, "elements": "dict", "options": options}, given)
+    assert found == (given, set())
+    assert found[0][0]["a"] is not given[0]["a"]

@@ -44,6 +44,10 @@ def test_nothing_is_kept_that_could_outlive_a_ca(ca, crls):
     assert sessions.lines(ca, crls).endswith(b"\nssl_session_cache off;\n")
 
 
+def test_a_ca_that_ends_with_the_crl_outlasts_it():
+    assert b"ssl_session_cache shared:" in sessions.lines(certificate(FIRST), crl(FIRST))
+
+
 def test_a_new_crl_brings_its_cache_along_where_there_is_one(tmp_path):
     """The CA is the one that comes with it, or the one that is there."""
     first, second, listed = certificate(LAST), certificate(ENDS[2]), crl(FIRST)
@@ -55,6 +59,7 @@ def test_a_new_crl_brings_its_cache_along_where_there_is_one(tmp_path):
     new = [WantedFile(str(tmp_path / name / "crl.pem"), listed) for name in ("keeps", "none")]
     (added,) = sessions.with_sessions(ChangeRequest(wanted=new)).wanted[2:]
     assert added == WantedFile(str(keeps), sessions.lines(first, listed))
+    assert sessions.with_sessions(ChangeRequest(wanted=new[::-1])).wanted[2:] == [added]
     ca = WantedFile(str(tmp_path / "keeps" / "ca.crt"), second)
     (added,) = sessions.with_sessions(ChangeRequest(wanted=[*new, ca])).wanted[3:]
     assert added.content == sessions.lines(second, listed)

@@ -150,7 +150,9 @@ HONEST = {
                 "revoked": [{"path": "/etc/nginx/client-certs/revoked.map", "added": ["1003"], "removed": ["0A"]}],
             },
             "message": "files: 1 created; nginx reloaded",
-            "diff": [{"before_header": "a", "after_header": "b (mode 0644)", "before": "", "after": "map {\n\t}\n"}],
+            "diff": [
+                {"before_header": "a", "after_header": "b (mode 0644)", "before": "a\n\tb\n", "after": "map {\n\t}\n"}
+            ],
         },
     ),
     "nginx_gate": (
@@ -440,6 +442,11 @@ def test_a_failure_is_its_message_and_no_more():
         "rc": 1,
         "module_stderr": "Traceback \\x9b2J\n",
     }
+    for rc, is_read in {-(2**31): True, 2**32: True, -(2**31) - 1: False, 2**32 + 1: False}.items():
+        found, _said = outcome(
+            lambda rc=rc: answers.read("nas", "apt", answers.CHANGED, {**failure, "rc": rc, "module_stdout": "a\nb"})
+        )
+        assert (found is not None and (found["rc"], found["module_stdout"]) == (rc, "a\nb")) is is_read
     silent = answers.read("nas", "nginx_config", answers.NGINX_CONFIG, {"failed": {"a": 1}})
     assert silent == {"failed": True, "changed": False, "msg": "nginx_config failed on nas and did not say why"}
     for lie in LIES.values():
@@ -524,3 +531,184 @@ def test_messages_are_cut_after_ten_thousand_characters():
     assert answers.Message(most=3).read("abcde", "it") == "abc… (2 more characters)"
     assert answers.Message(lines=True).read("a\r\nb\tc\x1b", "it") == "a\nb\tc\\x1b"
     assert answers.LARGEST == 128 * 1024 * 1024
+    assert answers.Each(answers.Flag()).most == answers.Table(answers.Text(), answers.Flag()).most == 1_000_000
+
+
+# --- each place of an answer, to the last thing that may stand there
+
+HEX = "0123456789abcdef"
+NAME_OF_A_SERVICE = (["a-0", "mz5-9", "a" * 64], ["", "a" * 65, "A", "a_b", "a.b"])
+NAME_OF_A_FILE = (["a_b.c-d", "A5"], ["", "a b", "a/b", "é"])
+SERIAL = (["0123456789ABCDEF" * 4, "F"], ["", "0123456789ABCDEF" * 4 + "0", "G", "a", "-1", "--"])
+WHEN = (
+    ["23/Nov/2026:18:33:01 +0000", "1/Dec/26:18:33:01 -0"],
+    ["1/Dec/26:18:33:01 -", "x" * 27, "x" * 20 + ",", "é" * 22],
+)
+PORT = ([1, 65535], [0, 65536])
+DATE = ([-YEAR_9999, YEAR_9999], [-YEAR_9999 - 1, YEAR_9999 + 1])
+PLACES = {
+    "nginx_gate gate.certificate": ([HEX * 4], [HEX * 4 + "0", (HEX * 4)[1:], "g" * 64, "A" * 64, "-" * 64]),
+    "nginx_facts nginx.version": (
+        ["1.22", "1.2.3.4.5.6", "1234.1234"],
+        ["1", "12345.1", "1.12345", ".1", "1.", "1..2", "1.2.3.4.5.6.7", "1x22", "1.2.3x4"],
+    ),
+    "nginx_facts nginx.snippet_gates.[].server_name": (
+        ["m", "5", "ma-b.c5", "5x.zm", "a0559z", "a" * 253],
+        ["", "-a", "a-", ".a", "a.", "A", "a_b", "a b", "a" * 254, "*.a"],
+    ),
+    "nginx_facts nginx.snippet_gates.[].address": (
+        ["192.0.2.10", f"{HEX}.:", "::", "5" * 45],
+        [":", "g::", "A::", "1" * 46, "1-2", "a%b"],
+    ),
+    "nginx_facts nginx.snippet_gates.[].port": PORT,
+    "nginx_facts nginx.snippet_gates.[].service": (["a" * 64], ["a" * 65]),
+    "nginx_facts nginx.elsewhere.[].service": (["a" * 64], ["a" * 65]),
+    "nginx_facts nginx.directives.resolver": (["", " ~am-", "a" * 256], ["é", "a" * 257]),
+    "nginx_facts nginx.away.[]": (["192.0.2.10", f"{HEX}.:ABCDEF", "::", "5" * 45], [":", "g::", "G::", "1" * 46]),
+    "nginx_facts nginx.asked.[].status": ([100, 999], [99, 1000]),
+    "nginx_facts nginx.own_ports.[]": PORT,
+    "nginx_facts nginx.name_servers.[]": (
+        ["1.2.3.4", "192.168.100.255", "5.67.8.90", "[::1]", "[2001:DB8::aBcF:192.0.2.56]"],
+        ["1.2.3.", "192.168.100.2001", "::1", "::1]", "[]", "[::1", "a.b.c.d7", "[g]", "[G]", "[::1]x", "1.2.3-4"],
+    ),
+    "nginx_facts nginx.names.<>": NAME_OF_A_FILE,
+    "nginx_facts nginx.names.[]": NAME_OF_A_FILE,
+    "nginx_facts nginx.kept.<>": NAME_OF_A_FILE,
+    "nginx_facts nginx.system_ca": (["/etc/ssl-5/am.9z"], ["", "/", "etc", "/A", "/a b", "/a_b"]),
+    "nginx_facts nginx.comparison.own_shutdown_timeout.value": (["a" * 256], ["a" * 257]),
+    "nginx_facts nginx.comparison.unguarded.[].service": (["a" * 64], ["a" * 65]),
+    "nginx_facts nginx.comparison.fingerprints.[]": (
+        ["not ours", f"0123 {HEX * 4}", f"4567 {HEX * 4}"],
+        [
+            "not ours ",
+            "ours",
+            f"0648 {HEX * 4}",
+            f"064 {HEX * 4}",
+            f"06444 {HEX * 4}",
+            f"0644{HEX * 4}",
+            f"0644 {HEX * 4}0",
+        ],
+    ),
+    "nginx_facts nginx.certificates.<>": (["a_b-C5", "a" * 64], ["", "a" * 65, "a.b"]),
+    "nginx_facts nginx.certificates.[].end": DATE,
+    "nginx_facts nginx.acme.outdated.[]": (
+        ["mtls-am-z05", "mtls-" + "a" * 64],
+        ["mtls-", "nas", "mtls-" + "a" * 65, "mtls-A", "mtlsa", "mtls-a_b"],
+    ),
+    "nginx_facts nginx.python": (
+        ["/usr/bin/python3", "/a_b.c/d@e+f~g-h", "/" + "a" * 120],
+        ["/", "usr", "/a b", "/" + "a" * 121, "/a;b"],
+    ),
+    "nginx_facts nginx.trust.held.[].crls.[].key_identifier": (["", HEX], ["g", "A", "0-"]),
+    "nginx_facts nginx.trust.held.[].crls.[].number": ([HEX, "f" * 42], ["", "f" * 43, "g", "-1", "A"]),
+    "nginx_config access.gates.[].service": NAME_OF_A_SERVICE,
+    "nginx_config access.revoked.[].added.[]": SERIAL,
+    "nginx_gate gate.crl_begin": ([0, YEAR_9999], [-1, YEAR_9999 + 1]),
+    "nginx_gate gate.requests.[].when": WHEN,
+    "nginx_gate gate.requests.[].status": ([0, 999], [-1, 1000]),
+    "nginx_gate gate.requests.[].serial": (["-", *SERIAL[0]], SERIAL[1]),
+    "nginx_gate gate.without.[].when": WHEN,
+    "nginx_acme obtained.[]": NAME_OF_A_SERVICE,
+    "nginx_crls crls.[].path": (
+        ["/etc/nginx/client-certs/crl.pem", "//crl.pem"],
+        ["/crl.pem", "/a/crlxpem", "a/b/crl.pem", "/a/bcrl.pem", "/a/crl.pem.x"],
+    ),
+    "access_log callers.[].service": (["a" * 64], ["a" * 65]),
+    "access_log callers.[].status": ([0, 999], [-1, 1000]),
+    "setup ansible_facts.ansible_pkg_mgr": (["apt", "mz05_9", "a" * 32], ["", "a" * 33, "A", "a-b"]),
+}
+# How many there may be in a list or table, and how long a message is before it is cut.
+MOST = {
+    "nginx_config warnings": 100,
+    "nginx_facts nginx.elsewhere": 100,
+    "nginx_facts nginx.snippet_gates": 2000,
+    "nginx_config access.gates": 10_000,
+    "nginx_config access.revoked": 1000,
+    "nginx_facts nginx.trust.held.[].certificates": 1000,
+    "nginx_facts nginx.trust.held.[].crls": 1000,
+    "nginx_facts nginx.away": 1000,
+    "nginx_facts nginx.asked": 10_000,
+    "nginx_facts nginx.own_ports": 65535,
+    "nginx_facts nginx.name_servers": 3,
+    "nginx_facts nginx.certificates": 1000,
+    "nginx_facts nginx.acme.outdated": 1000,
+    "nginx_facts nginx.crl_fetch.failures": 100,
+    "nginx_gate gate.requests": 100,
+    "nginx_gate gate.without": 100,
+    "nginx_gate gate.errors": 100,
+    "nginx_gate gate.unread": 100,
+    "nginx_gate gate.requests.[].verify": 200,
+    "nginx_gate gate.requests.[].agent": 400,
+    "nginx_gate gate.without.[].caller": 100,
+    "nginx_gate gate.without.[].agent": 400,
+    "nginx_acme failures": 1000,
+    "nginx_acme obtained": 1000,
+    "nginx_crls crls": 1000,
+    "live probe.not_asked": 1000,
+    "live probe.unanswered": 1000,
+    "live probe.certificates": 1000,
+    "live probe.certificates.[].names": 1000,
+}
+
+
+def spec_at(place: str) -> tuple[object, object]:
+    """What a value must be at a place of an answer, and an honest one; `[]` is what is in a list, `<>` a name."""
+    module, _blank, path = place.partition(" ")
+    spec, value = HONEST[module]
+    for part in path.split("."):
+        spec = spec.spec if isinstance(spec, answers.Maybe) else spec
+        if part == "<>":
+            spec, value = spec.names, next(iter(value))
+        elif part == "[]":
+            spec, value = spec.spec, next(iter(value.values() if isinstance(value, dict) else value))
+        else:
+            spec, value = spec.fields[part], value[part]
+    return spec.spec if isinstance(spec, answers.Maybe) else spec, value
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_what_may_stand_where(place):
+    spec, _value = spec_at(place)
+    good, odd = PLACES[place]
+    assert [spec.read(value, "it") for value in good] == good
+    for value in odd:
+        with pytest.raises(answers._Odd):
+            spec.read(value, "it")
+
+
+@pytest.mark.parametrize("place", MOST)
+def test_how_much_may_stand_where(place):
+    spec, value = spec_at(place)
+    if isinstance(spec, answers.Message):
+        assert [spec.read("x" * (MOST[place] + more), "it") for more in (0, 1)] == [
+            "x" * MOST[place],
+            "x" * MOST[place] + "… (1 more characters)",
+        ]
+        return
+    if isinstance(spec, answers.Table):
+        (one,) = value.values()
+        as_many, too_many = ({f"a{number}": one for number in range(MOST[place] + more)} for more in (0, 1))
+    else:
+        as_many, too_many = (value[:1] * (MOST[place] + more) for more in (0, 1))
+    assert spec.read(as_many, "it") == as_many
+    with pytest.raises(answers._Odd, match=r"it has [0-9]+ entries, and at most"):
+        spec.read(too_many, "it")
+
+
+def test_a_value_is_named_with_its_place():
+    for answer, said in (
+        ({"changed": 5}, "changed is int, neither true nor false"),
+        ({"changed": False, "nginx": {}}, "nginx.installed is null, neither true nor false"),
+    ):
+        with pytest.raises(MtlsError, match=f"is not to be believed: {said};"):
+            answers.read("nas", "nginx_facts", answers.NGINX_FACTS, answer)
+
+
+def test_answers_that_come_another_way_are_read_as_well():
+    assert answers.read_snippet_gates("nas", [SNIPPET_GATE]) == [SNIPPET_GATE]
+    with pytest.raises(
+        MtlsError, match="host nas: its answer to tls_probe is not to be believed: snippet_gates is null"
+    ):
+        answers.read_snippet_gates("nas", None)
+    with pytest.raises(MtlsError, match="host nas: its answer to status is not to be believed: facts is int"):
+        answers.read_live("nas", {"facts": 5})

@@ -8,6 +8,8 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import pathlib
+import re
+import types
 
 import jinja2
 import jinja2.nodes
@@ -208,6 +210,7 @@ def test_how_far_below_a_root_clients_may_be():
         (old, new): 0,
         (new_with_old, old): 1,
         (below, old): 1,
+        (below,): 1,
         (below, old, new): 2,
     }
     assert [host_view.Bundle(chain, []).depth for chain in depths] == list(depths.values())
@@ -265,3 +268,326 @@ def test_a_subject_is_on_every_list_by_whatever_way_it_is_on_each():
         "p0:SUCCESS:CN=x",
         "every:SUCCESS:CN=phone",
     ]
+
+
+WIDE = r"~*^(?:[a-z0-9_-]+\.)+nas\.lan\.?\z"
+
+
+@pytest.mark.parametrize(
+    ("service", "host", "said"),
+    [
+        (
+            {},
+            {},
+            {
+                "public_key": "00",
+                "exempt_key": "0:0",
+                "address": "$realip_remote_addr",
+                "zone_key": "",
+                "zones": [],
+                "keeps_verdict": False,
+                "optional": False,
+                "homes": ["nas.lan"],
+                "home_patterns": [],
+                "sni_names": ["nas.lan"],
+                "plain_listens": ["80", "[::]:80"],
+                "plain_proxies": (),
+                "client_cert": False,
+                "hands_preflights_on": False,
+                "base": "http://127.0.0.1:5000",
+                "redirect": None,
+                "acme_redirect": None,
+                "host_redirect": None,
+                "certificate": "/etc/nginx/server-certs/nas.crt",
+                "relative_redirects": False,
+                "port_suffix": ":8443",
+            },
+        ),
+        (
+            {"public_paths": ["/open/", "/a"]},
+            {},
+            {"public_key": "$mtls_nas_open$mtls_plain_path", "exempt_key": "0:0", "keeps_verdict": False},
+        ),
+        ({"exempt_networks": ["192.0.2.0/24"]}, {}, {"exempt_key": "$mtls_nas_near:0", "public_key": "00"}),
+        ({"cors_preflight": True}, {}, {"exempt_key": "0:$mtls_preflight", "hands_preflights_on": True}),
+        ({**SNIPPET, "cors_preflight": True}, {}, {"hands_preflights_on": False, "keeps_verdict": True}),
+        ({"paths": [{"path": "/a/", "allow": ["a"]}]}, {}, {"zone_key": "$mtls_nas_zone:", "keeps_verdict": False}),
+        ({**SNIPPET, "paths": [{"path": "/a/", "allow": ["a"]}]}, {}, {"keeps_verdict": True}),
+        (SNIPPET, {}, {"keeps_verdict": False, "base": None, "locations": [host_view.LocationView("/")]}),
+        ({"server_names": ["*.nas.lan", "x.lan", "y.lan"]}, {}, {"homes": ["x.lan", "y.lan"], "home_patterns": [WIDE]}),
+        ({"server_names": ["*.nas.lan", "*.b.lan"]}, {}, {"homes": ["nas.lan"]}),
+        (
+            {"server_names": ["default", "192.0.2.1"], "redirect_http": False},
+            {},
+            {"sni_names": ["\\default", "192.0.2.1", ""]},
+        ),
+        ({"identity_headers": "rfc9440"}, {}, {"client_cert": True}),
+        (
+            {"proxy_protocol_from": ["192.0.2.9"], "http_proxy_protocol": True, "listen": "192.0.2.1:8443"},
+            {},
+            {
+                "address": "$remote_addr",
+                "listens": ["192.0.2.1:8443 ssl proxy_protocol"],
+                "plain_listens": ["192.0.2.1:80 proxy_protocol"],
+                "plain_proxies": ("192.0.2.9/32",),
+            },
+        ),
+        ({"proxy_protocol_from": ["192.0.2.9"]}, {}, {"plain_proxies": (), "plain_listens": ["80", "[::]:80"]}),
+        (
+            {"certificate": {"path": "/own.pem", "key": "/own.key"}},
+            {"stand_ins": ["wiki"]},
+            {"certificate": "/own.pem", "certificate_key": "/own.key"},
+        ),
+        (
+            {"certificate": {"path": "/own.pem", "key": "/own.key"}},
+            {"stand_ins": ["nas"]},
+            {"certificate": "/etc/nginx/server-certs/nas.crt", "certificate_key": "/etc/nginx/server-certs/nas.key"},
+        ),
+        ({"public_port": 443}, {}, {"relative_redirects": True, "port_suffix": ""}),
+    ],
+)
+def test_a_service_in_the_words_of_the_templates(service, host, said):
+    raw = {"redirect_http": True, **service}
+    if raw.get("snippet"):
+        del raw["redirect_http"]
+    found = view(raw, nginx(**host))
+    assert {name: getattr(found, name) for name in said} == said
+
+
+NAMED = {"name_servers": ["192.0.2.53", "192.0.2.54"], "names": {"b.lan": "b.lan."}}
+
+
+@pytest.mark.parametrize(
+    ("service", "host", "said"),
+    [
+        (
+            {"upstream": "http://b.lan:5000/b.lan/", "acme_upstream": "http://b.lan"},
+            NAMED,
+            {
+                "base": "http://$mtls_nas_upstream",
+                "redirect": "http://b.lan:5000/b.lan/ /",
+                "resolver": "192.0.2.53 192.0.2.54",
+                "acme_upstream": "http://$mtls_nas_acme",
+                "acme_redirect": "http://b.lan/ /",
+                "acme_resolver": "192.0.2.53 192.0.2.54",
+            },
+        ),
+        (
+            {"upstream": "http://b.lan"},
+            {**NAMED, "ipv6": False},
+            {"resolver": "192.0.2.53 192.0.2.54 ipv6=off", "redirect": "http://b.lan/ /"},
+        ),
+        ({"upstream": "http://b.lan"}, {**NAMED, "directives": {"resolver": "192.0.2.1"}}, {"resolver": None}),
+        # An escape in the path would be escaped again.
+        ({"upstream": "http://b.lan/a%20b"}, NAMED, {"resolver": None, "names": [], "base": "http://b.lan"}),
+        ({"upstream": "http://b.lan"}, {"names": NAMED["names"]}, {"resolver": None, "names": []}),
+        ({"upstream": "http://192.0.2.1/b.lan"}, NAMED, {"resolver": None, "base": "http://192.0.2.1"}),
+    ],
+)
+def test_an_upstream_in_the_words_of_the_templates(service, host, said):
+    found = view({"redirect_http": True, **service}, nginx(**host))
+    assert {name: getattr(found, name) for name in said} == said
+
+
+def test_a_name_is_put_in_full_and_not_a_port_that_looks_like_it():
+    host = nginx(name_servers=["192.0.2.53"], names={"80": "80."})
+    assert [each.asked for each in view({"upstream": "http://80:80"}, host).names] == ["80.:80"]
+
+
+def takes(key: str, value: str) -> bool:
+    """Whether nginx takes a value for the key of a map, or a redirect for that of `proxy_redirect`."""
+    if not key.startswith("~"):
+        return key.lower() == value.lower()
+    pattern, flags = (key[2:], re.IGNORECASE) if key.startswith("~*") else (key[1:], 0)
+    return re.search(pattern.replace(r"\z", r"\Z"), value, flags) is not None
+
+
+PUBLIC = {"public_paths": ["/open/", "/a.b"]}
+EXEMPT = {"exempt_networks": ["192.0.2.0/24"]}
+ZONED = {**EXEMPT, "paths": [{"path": "/a.b/", "allow": ["x"]}]}
+TOLD = {"upstream": "http://192.0.2.1/a.b", "upstream_host": "b.lan"}
+
+
+@pytest.mark.parametrize(
+    ("service", "key_of", "taken", "others"),
+    [
+        (PUBLIC, lambda found: found.public_patterns[0], ["/open/", "/open/x"], ["/open", "/Open/", "/x/open/"]),
+        (
+            PUBLIC,
+            lambda found: found.public_patterns[1],
+            ["/a.b"],
+            ["/a.b/", "/a.bc", "/axb", "/a.b\n", "/A.B", "/x/a.b"],
+        ),
+        (
+            ZONED,
+            lambda found: found.zones[0].pattern,
+            ["1:/a.b", "1:/a.b/", "1:/a.b/x"],
+            ["1:/a.bc", "1:/axb", "1:/A.b", "0:/a.b", "11:/a.b", "1:/x/a.b", "1:/a.b\n", "1:/a.bz", "1:/a.b1"],
+        ),
+        (
+            ZONED,
+            lambda found: found.zones[0].near,
+            ["1:/a.b", "1:/A.B/", "1:/a.b.", "1:/a.b;x", "1:/a.b%"],
+            [*(f"1:/a.b{letter}" for letter in "aAmzZ059_-"), "0:/a.b", "11:/a.b", "1:/x/a.b", "1:/axb"],
+        ),
+        (
+            EXEMPT,
+            lambda found: found.self_pattern,
+            ["1:192.0.2.1 192.0.2.1:/", "1:::1 ::1:/x"],
+            [
+                "0:192.0.2.1 192.0.2.1:/",
+                "11:192.0.2.1 192.0.2.1:/",
+                "1:192.0.2.1 192.0.2.10:/",
+                "1:192.0.2.1 192.0.2.2:/192.0.2.1 192.0.2.1:",
+                "1:rest:192.0.2.1 192.0.2.1:/",
+            ],
+        ),
+        (
+            ZONED,
+            lambda found: found.self_pattern,
+            ["1:rest:192.0.2.1 192.0.2.1:/"],
+            ["1:192.0.2.1 192.0.2.1:/", "1:p0:192.0.2.1 192.0.2.1:/", "0:rest:192.0.2.1 192.0.2.1:/"],
+        ),
+        (
+            EXEMPT,
+            lambda found: found.probe_pattern,
+            ["1:192.0.2.1 192.0.2.2:/.mtls-nginx-gate"],
+            [
+                "0:192.0.2.1 192.0.2.2:/.mtls-nginx-gate",
+                "01:192.0.2.1 192.0.2.2:/.mtls-nginx-gate",
+                "1:192.0.2.1 192.0.2.2:/.mtls-nginx-gate/",
+                "1:192.0.2.1 192.0.2.2:/.mtls-nginx-gate\n",
+                "1:192.0.2.1 192.0.2.2:/x/.mtls-nginx-gate",
+                "1192.0.2.1 192.0.2.2:/.mtls-nginx-gate",
+            ],
+        ),
+        (
+            {"server_names": ["*.nas.lan"]},
+            lambda found: found.sni_names[0],
+            ["a.nas.lan", "A.NAS.LAN.", "a5.b.nas.lan", "a_0-9.nas.lan"],
+            [
+                *("nas.lan", "a..nas.lan", ".nas.lan", "a.nas.lan:1", "a.nas.lan..", "a.nas.lanx", "a.nas.lan\n"),
+                *("a.nasxlan", ":a.nas.lan", "a:b.nas.lan", "anas.lan"),
+            ],
+        ),
+        (
+            TOLD,
+            lambda found: found.host_redirect,
+            ["http://b.lan/a.b/", "https://B.LAN/a.b/c?d"],
+            [
+                *(
+                    "http://b.lan/a.b",
+                    "http://b.lan/A.b/",
+                    "http://b.lan/axb/",
+                    "HTTP://b.lan/a.b/",
+                    "http://bxlan/a.b/",
+                ),
+                *("xhttp://b.lan/a.b/", "http://b.lan/a.bc/", "http://b.lan/a.b/\n\n", "//b.lan/a.b/"),
+            ],
+        ),
+    ],
+)
+def test_what_the_patterns_take(service, key_of, taken, others):
+    key = key_of(view(service))
+    assert {value: takes(key, value) for value in (*taken, *others)} == {
+        **dict.fromkeys(taken, True),
+        **dict.fromkeys(others, False),
+    }
+
+
+def test_what_is_taken_over_of_a_redirect():
+    """The path and what follows it: `$1`."""
+    (path,) = re.findall((view(TOLD).host_redirect or "")[1:], "http://b.lan/a.b/c/d")
+    assert path == "/c/d"
+    assert view({"upstream_host": None}).host_redirect is None
+
+
+def test_upstreams_of_another_form_do_not_come_this_far():
+    for odd in ("ftp://b.lan", "http://"):
+        with pytest.raises(ValueError, match=odd):
+            host_view.split_upstream(odd)
+
+
+def test_two_authorities_of_one_name():
+    def bundle(*names):
+        subjects = [x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, each)]) for each in names]
+        return host_view.Bundle([types.SimpleNamespace(subject=subject) for subject in subjects], [])
+
+    assert host_view.share_a_name([bundle("a", "b"), bundle("c"), bundle("b")])
+    assert host_view.share_a_name([bundle("a"), bundle("a")])
+    assert not host_view.share_a_name([bundle("a", "b"), bundle("c")])
+
+
+@pytest.mark.parametrize(
+    ("direct", "services", "sees"),
+    [
+        (True, [{}], True),
+        (False, [{}], False),
+        (True, [{}, {**SNIPPET, "name": "s", "server_names": ["s.lan"]}], False),
+        (True, [{}, {**SNIPPET, "name": "s", "server_names": ["s.lan"], "authority": "pki/theirs"}], True),
+        (False, [{}, {**SNIPPET, "name": "s", "server_names": ["s.lan"], "authority": "pki/theirs"}], False),
+    ],
+)
+def test_who_sees_to_issuers(direct, services, sees):
+    present = parse_services("web1", [{**NAS, **each} for each in services])
+    bundle = types.SimpleNamespace(direct=direct)
+    assert host_view.sees_to_issuers(bundle, "", present) is sees
+
+
+def test_addresses_that_other_blocks_name():
+    """A block on every address names those too that others of ours name; a snippet's listens are not ours."""
+    other = {**NAS, "name": "b", "server_names": ["b.lan"], "listen": "192.0.2.1:8443"}
+    snippet = {**NAS, **SNIPPET, "name": "s", "server_names": ["s.lan"], "listen": "192.0.2.2:8443"}
+    parsed = parse_services("web1", [NAS, other, snippet])
+    found = host_view.views_of(nginx(), parsed, {"": Publication("", "", {}, {}, {})})
+    assert found[0].listens == ["8443 ssl", "[::]:8443 ssl", "192.0.2.1:8443 ssl"]
+
+
+def test_where_the_defaults_of_the_tables_end():
+    """Each at the last number for which nginx's default does, and at the next."""
+
+    def sizes(views, bundles=(), **directives):
+        return host_view.hash_sizes(nginx(directives=directives), views, bundles)
+
+    def listing(count):
+        return view({"allow": ["phone"]}, clients={"phone": [f"CN={number}" for number in range(count)]})
+
+    assert sizes([listing(1024)])["hash_max_size"] is None
+    assert sizes([listing(1025)])["hash_max_size"] == 4096
+    assert sizes([listing(1025)], map_hash_max_size="64")["hash_max_size"] is None
+    longest = {length: view({"server_names": ["x" * length]}) for length in (46, 47)}
+    assert {length: sizes([each])["server_names_bucket_size"] for length, each in longest.items()} == {
+        46: None,
+        47: 128,
+    }
+    # 13 variables of each service and 12 of each authority, in a table four times as large.
+    none = types.SimpleNamespace(issuers=[])
+    counts = {(19, 0): None, (20, 0): 2048, (18, 1): None, (18, 2): 2048, (19, 1): 2048, (78, 0): 4096, (79, 0): 8192}
+    found = {each: sizes([view({})] * each[0], [none] * each[1])["variables_max_size"] for each in counts}
+    assert found == counts
+
+
+def test_a_host_of_which_little_is_known():
+    """No session is kept unless all is known that it takes, and pages are ours."""
+    for known in SAFE:
+        host = nginx(**{name: value for name, value in SAFE.items() if name != known})
+        assert not view({}, host).keeps_sessions
+    assert nginx().error_pages is True
+    served = nginx(crl_server=host_view.CrlServer("crl.lan", 8080))
+    assert host_view.crl_listens(served, []) == ["8080", "[::]:8080"]
+    assert host_view.crl_listens(nginx(), []) == []
+
+
+def test_advice_where_the_hosts_own_tables_are_too_small(monkeypatch):
+    monkeypatch.setattr(host_view.Bundle, "of", lambda _publication: host_view.Bundle([], []))
+    parsed = parse_services("web1", [{**NAS, "server_names": ["x" * 60]}])
+    published = {"": Publication("", "", {}, {}, {})}
+
+    def advice(**own):
+        return host_view.hash_advice("", nginx(directives=own), parsed, published)
+
+    assert advice() is None
+    assert advice(map_hash_bucket_size="128", server_names_hash_bucket_size="128") is None
+    both = advice(map_hash_bucket_size="64", server_names_hash_bucket_size="64") or ""
+    assert both.count(" needs 128: write 128 there, or take the line away, and mtls.conf sets what is needed") == 2
+    assert "what is needed. The host sets server_names_hash_bucket_size 64 in" in both

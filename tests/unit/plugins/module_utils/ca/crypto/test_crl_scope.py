@@ -115,9 +115,24 @@ def test_a_crl_whose_extensions_cannot_be_read_is_damaged(made, extension):
         crls.parse_crls(pem, "their.pem")
 
 
-def test_an_entry_that_cannot_be_read(made, issuer):
-    reason = x509.UnrecognizedExtension(x509.ObjectIdentifier("2.5.29.21"), b"\x04\x00")
-    crl = made(entry=[(reason, True)])
+@pytest.mark.parametrize(
+    "extensions",
+    [
+        [x509.UnrecognizedExtension(x509.ObjectIdentifier("2.5.29.21"), b"\x04\x00")],
+        # A certificateIssuer that is an X.400 address.
+        [x509.UnrecognizedExtension(x509.ObjectIdentifier("2.5.29.29"), bytes.fromhex("3002a300"))],
+        # The reason twice, which the library would not write: see below.
+        [
+            x509.UnrecognizedExtension(x509.ObjectIdentifier(number), b"\x0a\x01\x04")
+            for number in ("2.5.29.21", "2.5.29.99")
+        ],
+    ],
+    ids=["a reason that is none", "an X.400 address", "twice"],
+)
+def test_an_entry_that_cannot_be_read(made, issuer, extensions):
+    crl = made(entry=[(each, True) for each in extensions])
+    encoded = crl.encoded.replace(bytes.fromhex("551d63"), bytes.fromhex("551d15"))
+    crl = crls.Crl(encoded, x509.load_der_x509_crl(encoded))
     assert crl_scope.unusable(crl.parsed, crl.signed_part, issuer.certificate) == "has an entry that cannot be read"
 
 
@@ -128,7 +143,8 @@ def test_the_issuing_certificate_that_a_crl_names(made, issuer, part, right):
     key = own if right else b"x" * 20
     serial = issuer.certificate.serial_number if right else 5
     name = issuer.certificate.issuer if right else x509.Name.from_rfc4514_string("CN=Other")
-    authority = [x509.DNSName("ca.example"), x509.DirectoryName(name)]
+    others = issuer.certificate.issuer if not right else x509.Name.from_rfc4514_string("CN=Other")
+    authority = [x509.DNSName("ca.example"), x509.DirectoryName(name), x509.DirectoryName(others)]  # the first counts
     parts = {
         "key": {"key_identifier": key},
         "serial": {"authority_cert_issuer": [x509.DNSName("ca.example")], "authority_cert_serial_number": serial},

@@ -5,7 +5,10 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+import functools
+import types
+from datetime import datetime, timedelta
+from typing import cast
 
 import pytest
 from cryptography import x509
@@ -18,12 +21,68 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import crls, 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.crls import CrlState
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.numbers import hexadecimal
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.index import Index
-from ansible_collections.mtls.nginx.plugins.module_utils.common import times
+from ansible_collections.mtls.nginx.plugins.module_utils.common import der, times
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.tests.unit.support import lint, openssl
 
 NOW = times.now()
 DAY = timedelta(days=1)
+FOR_CLIENTS = {"only_contains_user_certs": True}
+FOR_CAS = {"only_contains_ca_certs": True}
+AT_ONE_POINT = {"full_name": [x509.UniformResourceIdentifier("http://pki.example/ca.crl")]}
+
+
+def named(text: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, text)])
+
+
+def authority(name: str, above: profiles.Issuer | None = None) -> profiles.Issuer:
+    """A root, or a CA below another."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    upper = above.certificate.subject if above else named(name)
+    builder = x509.CertificateBuilder(upper, named(name), key.public_key(), 5, NOW, NOW + 30 * DAY)
+    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    return profiles.Issuer(builder.sign(above.key if above else key, hashes.SHA256()), key)
+
+
+def listed(
+    issuer: profiles.Issuer,
+    *extensions: x509.ExtensionType,
+    begin: datetime = NOW - DAY,
+    end: datetime = NOW + DAY,
+    serials=(),
+    digest: type[hashes.HashAlgorithm] = hashes.SHA256,
+) -> bytes:
+    """A CRL in PEM that another program has made."""
+    builder = x509.CertificateRevocationListBuilder(issuer.certificate.subject, begin, end)
+    for extension in extensions:
+        builder = builder.add_extension(extension, critical=True)
+    for serial in serials:
+        entry = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(begin)
+        builder = builder.add_revoked_certificate(entry.build())
+    return builder.sign(issuer.key, digest()).public_bytes(serialization.Encoding.PEM)
+
+
+def point(given) -> x509.IssuingDistributionPoint:
+    nothing = {
+        **dict.fromkeys(("full_name", "relative_name", "only_some_reasons")),
+        **dict.fromkeys(("only_contains_user_certs", "only_contains_ca_certs", "indirect_crl"), False),
+        "only_contains_attribute_certs": False,
+    }
+    return x509.IssuingDistributionPoint(**{**nothing, **given})
+
+
+def parts(encoded: bytes) -> list[der.Element]:
+    return list(der.elements(next(der.elements(encoded)).content))
+
+
+def lean(encoded: bytes, **given) -> crls.Crl:
+    """A CRL with only so much of what it was read into."""
+    return crls.Crl(encoded, cast("x509.CertificateRevocationList", types.SimpleNamespace(**given)))
+
+
+def bundle(*issuers: profiles.Issuer) -> bytes:
+    return b"".join(each.certificate.public_bytes(serialization.Encoding.PEM) for each in issuers)
 
 
 def issuer_of(pki) -> profiles.Issuer:
@@ -200,14 +259,39 @@ def test_a_crl_lists_exactly_what_it_was_made_of(pki):
     assert not crls.lists_exactly(empty, same)
 
 
-def test_a_signature_of_another_rsa_key_is_none_of_ours():
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "x")])
-    ours, other = (rsa.generate_private_key(65537, 2048) for _number in range(2))
-    ca = profiles.ca_certificate(ours, name, 1, profiles.Validity(NOW, NOW + DAY))
-    nobody = crls.encode_revoked({})
+KEYS = {
+    "RSA": functools.partial(rsa.generate_private_key, 65537, 2048),
+    "P-256": functools.partial(ec.generate_private_key, ec.SECP256R1()),
+    "Ed25519": ed25519.Ed25519PrivateKey.generate,
+}
+
+
+@pytest.mark.parametrize("kind", KEYS)
+def test_a_signature_of_another_key_of_its_kind_is_none_of_ours(kind):
+    ours, other = KEYS[kind](), KEYS[kind]()
+    ca = profiles.ca_certificate(ours, named("x"), 1, profiles.Validity(NOW, NOW + DAY))
     for key, is_ours in ((ours, True), (other, False)):
-        (crl,) = crls.parse_crls(crls.build_crl(profiles.Issuer(ca, key), nobody, state()), "x")
-        assert crls.is_by(crl, ca) is is_ours
+        (crl,) = crls.parse_crls(crls.build_crl(profiles.Issuer(ca, key), crls.encode_revoked({}), state()), "x")
+        # Without what would encode all of it again: ours are read once.
+        assert crls.is_by(lean(crl.encoded, issuer=crl.parsed.issuer, signature=crl.parsed.signature), ca) is is_ours
+
+
+@pytest.mark.parametrize("strange", ["inner", "outer"])
+def test_both_places_must_name_the_algorithm(strange):
+    ca = authority("x")
+    ours, other = (
+        parts(crls.parse_crls(listed(ca, digest=digest), "x")[0].encoded) for digest in (hashes.SHA256, hashes.SHA384)
+    )
+    (inner, outer), strangers = (each.encoded for each in ours[:2]), other[1].encoded
+    if strange == "inner":
+        inner = inner.replace(outer, strangers)
+    else:
+        outer = strangers
+    signature = keys.sign(ca.key, inner)
+    encoded = der.encode(der.SEQUENCE, inner + outer + der.encode(der.BIT_STRING, b"\0" + signature))
+    # cryptography says so itself, and does not even read it from 47 on.
+    crl = lean(encoded, issuer=ca.certificate.subject, signature=signature, is_signature_valid=lambda _key: False)
+    assert crls.is_by(crl, ca.certificate) is False
 
 
 def test_a_key_that_signs_nothing_has_signed_no_crl():
@@ -224,3 +308,153 @@ def test_a_key_that_signs_nothing_has_signed_no_crl():
 def test_what_is_no_base64_is_damaged(pki):
     with pytest.raises(MtlsError, match=r"^crl\.pem: is damaged; remove it"):
         crls.parse_crls(built(pki).replace(b"\nM", b"\n!M", 1), "crl.pem")
+
+
+@pytest.mark.parametrize(
+    ("digest", "name", "own_key", "counts"),
+    [
+        (hashes.SHA256, "x", True, True),
+        (hashes.SHA256, "x", False, False),
+        (hashes.SHA1, "x", True, True),
+        (hashes.SHA1, "x", False, False),
+        (hashes.SHA1, "y", True, False),
+    ],
+)
+def test_what_a_weak_crl_lists_was_revoked_too(digest, name, own_key, counts):
+    ca, other = authority("x"), authority(name)
+    signer = profiles.Issuer(other.certificate, ca.key if own_key else other.key)
+    (crl,) = crls.parse_crls(listed(signer) if digest is hashes.SHA256 else with_sha1(signer), "x")
+    assert crls.was_signed_by(crl, ca.certificate) is counts
+    assert crls.is_by(crl, ca.certificate) is (counts and digest is hashes.SHA256)
+
+
+def with_sha1(issuer: profiles.Issuer) -> bytes:
+    """A CRL as cryptography does not sign it any more."""
+    weak = der.encode(der.SEQUENCE, der.oid("1.2.840.10045.4.1"))  # ecdsa-with-SHA1, RFC 3279
+    version, _algorithm, *rest = fields(issuer)
+    return signed(issuer, [version, weak, *rest], hashes.SHA1())
+
+
+def fields(issuer: profiles.Issuer) -> list[bytes]:
+    """The fields of a CRL by ``issuer``, up to its end date (RFC 5280, 5.1.2)."""
+    (crl,) = crls.parse_crls(listed(issuer), "x")
+    return [each.encoded for each in parts(parts(crl.encoded)[0].encoded)[:5]]
+
+
+def signed(issuer: profiles.Issuer, fields: list[bytes], digest: hashes.HashAlgorithm | None = None) -> bytes:
+    """A CRL of these fields."""
+    inner = der.encode(der.SEQUENCE, b"".join(fields))
+    signature = der.encode(der.BIT_STRING, b"\0" + issuer.key.sign(inner, ec.ECDSA(digest or hashes.SHA256())))
+    crl = x509.load_der_x509_crl(der.encode(der.SEQUENCE, inner + fields[1] + signature))
+    return crl.public_bytes(serialization.Encoding.PEM)
+
+
+@pytest.mark.parametrize(
+    "extensions",
+    [
+        bytes.fromhex("300a0603551d140403020103" * 2),
+        bytes.fromhex("300f0603551d1c04083006a004a002a300"),
+        bytes.fromhex("30090603551d1404020400"),
+    ],
+    ids=["a number twice", "the name of a distribution point is an X.400 address", "a number that is none"],
+)
+def test_a_crl_whose_extensions_cannot_be_read_is_damaged(extensions):
+    root = authority("root")
+    more = der.encode(0xA0, der.encode(der.SEQUENCE, extensions))
+    with pytest.raises(MtlsError, match=r"^crl\.pem: is damaged; remove it"):
+        crls.parse_crls(signed(root, [*fields(root), more]), "crl.pem")
+
+
+def test_dates_from_2050_on_are_written_in_full():
+    ca = authority("x")
+    late = CrlState(1, NOW, datetime(2051, 2, 3, tzinfo=NOW.tzinfo), 0)
+    (crl,) = crls.parse_crls(crls.build_crl(ca, crls.encode_revoked({}), late), "x")
+    assert crls.state_of(crl) == late
+    assert parts(parts(crl.encoded)[0].encoded)[3].tag == der.UTC_TIME
+    assert parts(parts(crl.encoded)[0].encoded)[4].tag == der.GENERALIZED_TIME
+
+
+def test_a_block_on_one_line():
+    assert crls.decode_pem(b"-----BEGIN X509 CRL-----AAAA-----END X509 CRL-----") == bytes(3)
+
+
+@pytest.fixture
+def still(monkeypatch):
+    """The clock stands still."""
+    monkeypatch.setattr(times, "now", lambda: NOW)
+
+
+def test_the_crls_of_the_cas_above(still):
+    root = authority("root")
+    middle = authority("middle", root)
+    chain = [each.certificate for each in (authority("lower", middle), middle, root)]
+
+    def asked(*pems: bytes, days: int = 10) -> list[str]:
+        return crls.check_above(chain, [crl for pem in pems for crl in crls.parse_crls(pem, "x")], "crl.pem", days)
+
+    good = listed(middle, end=NOW + 30 * DAY)
+    assert asked(good, listed(root, end=NOW + 10 * DAY + timedelta(seconds=1))) == []
+    (soon,) = asked(good, listed(root, end=NOW + 10 * DAY))
+    assert soon.startswith("crl.pem: the CRL of CN=root expires on ")
+    (revoked,) = asked(good, listed(root, end=NOW + 30 * DAY, serials=[5]))
+    assert revoked.startswith("crl.pem: CN=root has revoked CN=middle, so that hosts refuse every client")
+    for pems, said in (
+        ([good], "there is no CRL of CN=root"),
+        ([listed(root)], "there is no CRL of CN=middle"),
+        ([good, listed(root, end=NOW)], "the CRL of CN=root expired on "),
+    ):
+        with pytest.raises(MtlsError, match=f"^crl.pem: {said}"):
+            asked(*pems)
+    with pytest.raises(MtlsError, match=r"^parent_crl_warn_days: 3650000 days end after the year 9999"):
+        asked(good, listed(root), days=3650000)
+
+
+def endless(issuer: profiles.Issuer) -> bytes:
+    """A CRL without an end, which is not for the internet (RFC 5280, 5.1.2.5)."""
+    return signed(issuer, fields(issuer)[:4])
+
+
+def test_what_a_host_may_be_given():
+    root = authority("root")
+    lower = authority("lower", root)
+
+    def asked(content: bytes, *chain: profiles.Issuer) -> None:
+        crls.check_shippable(content, bundle(*chain), NOW)
+
+    covers = listed(lower)
+    asked(listed(root), root)
+    asked(listed(root, begin=NOW), root)
+    asked(covers + listed(root), lower, root)
+    asked(covers, lower)  # whoever signed it is not in the bundle
+    # One that is good for it is enough.
+    asked(covers + listed(root, point(FOR_CLIENTS)) + listed(root), lower, root)
+    asked(covers + listed(root, point(FOR_CAS)), lower, root)
+    asked(listed(root, point(FOR_CAS)) + listed(root), root)
+    asked(listed(root, point({"indirect_crl": True})) + listed(root), root)
+    for content, chain, said in (
+        (listed(lower), [root], r"was not signed by this authority \(its issuer is CN=lower\)"),
+        (listed(root, begin=NOW + timedelta(seconds=1)), [root], "is valid from "),
+        (listed(root, end=NOW), [root], "expired on "),
+        (endless(root), [root], "has no end date, and nginx would refuse"),
+        (listed(root, x509.DeltaCRLIndicator(1)), [root], "the CRL of CN=root is a delta CRL"),
+        (listed(root, point({"indirect_crl": True})), [root], "the CRL of CN=root is an indirect CRL"),
+        (covers, [lower, root], "holds no CRL of CN=root"),
+        (
+            covers + listed(root, point(FOR_CLIENTS)) + listed(root, point(AT_ONE_POINT)),
+            [lower, root],
+            "the CRL of CN=root is for user certificates only, so it does not cover the CA CN=lower",
+        ),
+        (
+            listed(lower, point(FOR_CAS)) + listed(root),
+            [lower, root],
+            "the CRL of CN=lower is for CA certificates only, so it covers no client",
+        ),
+    ):
+        with pytest.raises(MtlsError, match=f"^crl.pem: {said}"):
+            asked(content, *chain)
+
+
+def test_one_file_for_the_whole_chain():
+    root = authority("root")
+    own, above = listed(authority("lower", root)), listed(root)
+    assert crls.merge(own, crls.parse_crls(above, "x")) == own + above
