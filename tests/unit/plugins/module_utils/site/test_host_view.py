@@ -560,9 +560,9 @@ def test_where_the_defaults_of_the_tables_end():
         46: None,
         47: 128,
     }
-    # 13 variables of each service and 12 of each authority, in a table four times as large.
+    # 16 variables of each service and 13 of each authority, in a table four times as large.
     none = types.SimpleNamespace(issuers=[])
-    counts = {(19, 0): None, (20, 0): 2048, (18, 1): None, (18, 2): 2048, (19, 1): 2048, (78, 0): 4096, (79, 0): 8192}
+    counts = {(16, 0): None, (17, 0): 2048, (15, 1): None, (15, 2): 2048, (16, 1): 2048, (64, 0): 4096, (65, 0): 8192}
     found = {each: sizes([view({})] * each[0], [none] * each[1])["variables_max_size"] for each in counts}
     assert found == counts
 
