@@ -262,31 +262,31 @@ def _apache(ground: Ground, folder: pathlib.Path, port: int) -> Sequence[object]
 
 _CADDY = """
 {
-	admin off
-	auto_https off
-	servers {
-		protocols h1 h2
-	}
+    admin off
+    auto_https off
+    servers {
+        protocols h1 h2
+    }
 }
 https://@NAME@:@PORT@ {
-	bind 127.0.0.1
-	tls @DATA@/server.crt @DATA@/server.key {
-		protocols tls1.3
-		client_auth {
-			mode require_and_verify
-			trust_pool file @DATA@/ca.crt
-		}
-	}
-	log {
-		output file @HOME@/access.log
-	}
-	@allowed @MATCHER@
-	handle @allowed {
-		reverse_proxy @UPSTREAM@ {
-			header_up X-SSL-Client-DN {http.request.tls.client.subject}
-		}
-	}
-	respond 403
+    bind 127.0.0.1
+    tls @DATA@/server.crt @DATA@/server.key {
+        protocols tls1.3
+        client_auth {
+            mode require_and_verify
+            trust_pool file @DATA@/ca.crt
+        }
+    }
+    log {
+        output file @HOME@/access.log
+    }
+    @allowed @MATCHER@
+    handle @allowed {
+        reverse_proxy @UPSTREAM@ {
+            header_up X-SSL-Client-DN {http.request.tls.client.subject}
+        }
+    }
+    respond 403
 }
 """
 
