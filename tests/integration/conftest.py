@@ -180,7 +180,7 @@ class Site:
             done = subprocess.run(
                 [*self.started_by, "ansible-playbook", *given],
                 cwd=self.folder,
-                env=environment,
+                env={**environment, "STATISTICS_FILE": str(statistics)},  # what starts it may be elsewhere
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
