@@ -4,7 +4,7 @@
 """install.py PYTHON ARGUMENT...: `pip install` with these arguments, for an environment's Python.
 
 uv does it in a tenth of pip's processor time. It does not read pip's settings: those that say where packages come from
-are handed on. Where there are others, or no uv (venv.sh installs it), pip does it.
+are handed on. Where there are others, or no uv (venv.sh installs it), or uv cannot do it, pip does.
 """
 
 from __future__ import annotations
@@ -63,11 +63,12 @@ def uv_environment(settings: dict[str, str]) -> dict[str, str] | None:
 
 def main(python: str, arguments: list[str]) -> int:
     environment = uv_environment(pip_settings(python)) if UV.exists() else None
-    if environment is None:
-        command = [python, "-m", "pip", "install", "--quiet", *arguments]
-    else:
+    if environment is not None:
         command = [str(UV), "pip", "install", "--quiet", "--python", python, *arguments]
-    return subprocess.run(command, env={**os.environ, **(environment or {})}, check=False).returncode
+        if subprocess.run(command, env={**os.environ, **environment}, check=False).returncode == 0:
+            return 0
+        sys.stderr.write("uv cannot install these (see above): pip tries.\n")
+    return subprocess.run([python, "-m", "pip", "install", "--quiet", *arguments], check=False).returncode
 
 
 if __name__ == "__main__":

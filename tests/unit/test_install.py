@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 from pathlib import Path
 
@@ -22,15 +23,20 @@ def install():
     return module
 
 
+def only_this(monkeypatch, path):
+    """Have pip read one file of settings."""
+    for name in [name for name in os.environ if name.startswith("PIP_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PIP_CONFIG_FILE", str(path))
+
+
 def test_what_goes_for_pip_install(install, tmp_path, monkeypatch):
     (tmp_path / "pip.conf").write_text(
         "[global]\nindex-url = https://mirror.example/simple\nextra-index-url =\n    https://a.example\n"
         "    https://b.example\nconstraint = /etc/all.txt\n[install]\nconstraint = /etc/install.txt\n"
         "[download]\nfind-links = /elsewhere\n"
     )
-    for name in [name for name in install.os.environ if name.startswith("PIP_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("PIP_CONFIG_FILE", str(tmp_path / "pip.conf"))
+    only_this(monkeypatch, tmp_path / "pip.conf")
     monkeypatch.setenv("PIP_INDEX_URL", "https://nearer.example/simple")
     monkeypatch.setenv("PIP_FIND_LINKS", "/wheels /more")
     settings = install.pip_settings(sys.executable)
@@ -48,3 +54,16 @@ def test_it_is_handed_on_or_uv_is_not_asked(install):
     assert said["UV_FIND_LINKS"] == "/wheels,/more"
     assert said["SSL_CERT_FILE"] == "/ca.crt"
     assert install.uv_environment({**settings, "trusted-host": "mirror.example"}) is None
+
+
+def test_what_uv_cannot_pip_tries(install, tmp_path, monkeypatch, capfd):
+    """A stand-in for a uv that reaches no package, and a pip that is asked for nothing but its help."""
+    only_this(monkeypatch, os.devnull)
+    refusing = tmp_path / "uv"
+    refusing.write_text("#!/bin/sh\nexit 2\n")
+    refusing.chmod(0o755)
+    monkeypatch.setattr(install, "UV", refusing)
+    assert install.main(sys.executable, ["--help"]) == 0
+    said = capfd.readouterr()
+    assert "pip tries" in said.err
+    assert "install [options]" in said.out
