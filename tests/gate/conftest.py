@@ -48,6 +48,13 @@ def build(request):
 
 
 @pytest.fixture(scope="session")
+def geo(build):
+    """For what exempts networks, or has a proxy in front: nginx knows neither without that module."""
+    if not build.has_geo:
+        pytest.skip(f"{build} is built without geo, and refuses the configuration")
+
+
+@pytest.fixture(scope="session")
 def authority(tmp_path_factory):
     """Our authority."""
     return pki.Authority(tmp_path_factory.mktemp("authority") / "pki", "Acme Root CA")

@@ -32,10 +32,7 @@ LAN, ELSEWHERE = "127.0.0.2", "127.0.0.3"
 EXEMPT = ["127.0.0.2/32", "127.0.0.1/32", "::1/128"]
 
 
-@pytest.fixture(autouse=True, scope="module")
-def geo(build):
-    if not build.has_geo:
-        pytest.skip(f"{build} is built without geo, and refuses the configuration")
+pytestmark = pytest.mark.usefixtures("geo")
 
 
 @pytest.fixture(scope="module")

@@ -53,9 +53,7 @@ def log_of(host) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def behind(build, module_host, authority, people, upstream):
-    if not build.has_geo:
-        pytest.skip(f"{build} is built without geo, and refuses the configuration")
+def behind(geo, module_host, authority, people, upstream):
     host = module_host()
     service = {"name": "nas", "server_names": ["nas.test"], "upstream": upstream.url, "allow": ["admin"]}
     host.ours([{**service, "proxy_protocol_from": ["127.0.0.4", "127.0.0.8/30"]}], authority)

@@ -349,11 +349,9 @@ def test_a_snippet_with_lists_and_networks(new_host, authority, app, tls):
     assert ask(host.port, "/", tls=tls, client=authority.clients["guest"]).body == b"OWN PAGE"
 
 
-def test_port_80_behind_a_proxy_that_speaks_the_proxy_protocol(new_host, authority, app, address):
+def test_port_80_behind_a_proxy_that_speaks_the_proxy_protocol(geo, new_host, authority, app, address):
     """The same proxy on both ports: a challenge with its line in front is answered, one without is not."""
     host = new_host()
-    if not host.build.has_geo:
-        pytest.skip(f"{host.build} is built without geo, and refuses the configuration")
     challenges = host.folder / "www" / ".well-known" / "acme-challenge"
     challenges.mkdir(parents=True)
     (challenges / "token").write_text("token.key")

@@ -219,10 +219,8 @@ FRONT = {
 
 
 @pytest.mark.parametrize("what", FRONT)
-def test_exempt_networks_behind_a_proxy_let_everybody_in(new_host, build, authority, tls, what):
+def test_exempt_networks_behind_a_proxy_let_everybody_in(geo, new_host, authority, tls, what):
     """The proxy's address is in the LAN, and whoever comes by way of it is somewhere else."""
-    if not build.has_geo:
-        pytest.skip(f"{build} is built without geo")
     parts, http, directive = FRONT[what]
     host = host_with(new_host, authority, http=http, exempt=["127.0.0.2/32"], **parts)
     before = b"PROXY TCP4 203.0.113.9 10.0.0.1 1000 443\r\n" if "PROXY" in what else b""
@@ -233,9 +231,7 @@ def test_exempt_networks_behind_a_proxy_let_everybody_in(new_host, build, author
     assert verdict(host) == []
 
 
-def test_exempt_networks_without_a_proxy(new_host, build, authority, tls):
-    if not build.has_geo:
-        pytest.skip(f"{build} is built without geo")
+def test_exempt_networks_without_a_proxy(geo, new_host, authority, tls):
     others = "server { listen 127.0.0.1:@PLAIN@ proxy_protocol; set_real_ip_from 127.0.0.4; }"
     host = host_with(new_host, authority, exempt=["127.0.0.2/32"], others=others)
     assert ask(host.port, "/index.html", tls=tls, source=LAN).status == 200
@@ -246,10 +242,8 @@ def test_exempt_networks_without_a_proxy(new_host, build, authority, tls):
 @pytest.mark.parametrize(
     "what", ["the PROXY protocol, by another block", "a trusted header, in another block of the socket"]
 )
-def test_a_server_block_of_ours_shares_its_socket_with_one_behind_a_proxy(new_host, build, authority, tls, what):
+def test_a_server_block_of_ours_shares_its_socket_with_one_behind_a_proxy(geo, new_host, authority, tls, what):
     """`proxy_protocol` of one block is that of all on its socket."""
-    if not build.has_geo:
-        pytest.skip(f"{build} is built without geo")
     parts, _http, directive = FRONT[what]
     host = new_host()
     service = {"name": "nas", "server_names": ["nas.test"], "root": f"{host.folder}/www", "allow": []}
@@ -263,10 +257,8 @@ def test_a_server_block_of_ours_shares_its_socket_with_one_behind_a_proxy(new_ho
         snippets.included_nowhere(configuration, [ours])
 
 
-def test_the_redirect_beside_a_server_block_of_ours_is_no_gate(new_host, build, authority):
+def test_the_redirect_beside_a_server_block_of_ours_is_no_gate(geo, new_host, authority):
     """What is in front of port 80 does not matter."""
-    if not build.has_geo:
-        pytest.skip(f"{build} is built without geo")
     host = new_host()
     service = {"name": "nas", "server_names": ["nas.test"], "root": f"{host.folder}/www", "redirect_http": True}
     front = "server { listen 127.0.0.1:80 proxy_protocol; server_name other.test; }"
