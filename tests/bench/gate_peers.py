@@ -17,7 +17,6 @@ import shutil
 import socket
 import ssl
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +25,7 @@ from dataclasses import dataclass
 from measure import Bench, BenchError, Goal, Measured, Row, Skipped
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import keys
+from ansible_collections.mtls.nginx.tests.clients.processes import PATH, end
 from ansible_collections.mtls.nginx.tests.gate import nginxes, pki
 from ansible_collections.mtls.nginx.tests.gate.host import Host
 from ansible_collections.mtls.nginx.tests.ports import free_port
@@ -35,7 +35,6 @@ NAME = "nas.test"
 NAMES = 1000
 AT_ONCE = 8
 _SECONDS = 30
-_PATH = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", os.defpath), "/usr/sbin"])
 
 # Says whom the gate has let in; Traefik has a header of its own for that.
 _UPSTREAM = """
@@ -101,7 +100,7 @@ class OtherGate:
             self._process = subprocess.Popen(
                 self._command,
                 cwd=self._folder,
-                env={"HOME": str(self._folder), "PATH": _PATH, "OPENSSL_CONF": "/dev/null"},
+                env={"HOME": str(self._folder), "PATH": PATH, "OPENSSL_CONF": "/dev/null"},
                 stdin=subprocess.DEVNULL,
                 stdout=said,
                 stderr=subprocess.STDOUT,
@@ -116,14 +115,8 @@ class OtherGate:
         return (self._folder / "said").read_text(errors="replace")[-2000:]
 
     def stop(self) -> None:
-        if self._process is None:
-            return
-        self._process.terminate()
-        try:
-            self._process.wait(10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        if self._process is not None:
+            end(self._process)
 
 
 class OurGate(Host):
@@ -615,7 +608,7 @@ def _check(gate: Gate, ground: Ground, lets_in: frozenset[str]) -> None:
 
 
 def against_peer(bench: Bench, count: int, *, peer: Peer, kinds: Kinds, work: Work) -> Measured:
-    if not shutil.which(peer.program, path=_PATH):
+    if not shutil.which(peer.program, path=PATH):
         raise Skipped(f"{peer.program} is not installed")
     ground = _prepare(bench.folder, kinds)
     return _measure(bench, count, ground, OtherGate(peer, ground, bench.folder / peer.name), peer.lets_in, work)

@@ -49,6 +49,7 @@ USUAL_PROXIED = USUAL.replace(
 )
 UPSTREAM = "server { listen 127.0.0.1:@PORT@; root @FOLDER@/www; }"
 AT_ONCE = 8
+_BUILDS = ((nginxes.INSTALLED, ""), (nginxes.MAINLINE, "-mainline"))  # and how rows on them end
 _CRL_CONNECTIONS = 600
 
 
@@ -172,7 +173,7 @@ def returning(bench: Bench, count: int, *, tls: ssl.TLSVersion = ssl.TLSVersion.
 
 def _of_each_kind(name: str, work: str, n: int, tiny: int, take: Callable[..., Measured], goal: Goal) -> Iterator[Row]:
     """Yield a row for a file and one for an upstream, on the installed nginx and on mainline."""
-    for nginx, on in ((nginxes.INSTALLED, ""), (nginxes.MAINLINE, "-mainline")):
+    for nginx, on in _BUILDS:
         for proxied, how in ((False, ""), (True, "-proxied")):
             said = f"{work}, {'handed on' if proxied else 'a file'}{', on mainline' if on else ''}"
             taking = functools.partial(take, nginx=nginx, proxied=proxied)
@@ -196,7 +197,7 @@ ROWS = [
             functools.partial(long_crl, nginx=nginx),
             Goal(at_most=1.2),
         )
-        for nginx, on in ((nginxes.INSTALLED, ""), (nginxes.MAINLINE, "-mainline"))
+        for nginx, on in _BUILDS
     ),
     *(
         Row(

@@ -24,14 +24,13 @@ from ansible_collections.mtls.nginx.tests.ports import free_port
 
 from . import firefox
 from .gate import NAME, PASSWORD, SECOND, SITES, Files, Gate
-from .processes import ended, listens
+from .processes import PATH, ended, listens
 
 SECONDS = 60
 SOURCES = pathlib.Path(__file__).parent / "sources"
 _SERVICES = REPOSITORY / "docs" / "services.md"
 _DEBIAN_PYTHON = "/usr/bin/python3"
 _REQUEST = f"GET /inside HTTP/1.1\r\nHost: {NAME}\r\nConnection: close\r\n\r\n"
-PATH = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", os.defpath), "/usr/sbin"])
 
 
 @dataclass(frozen=True)

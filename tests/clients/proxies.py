@@ -16,8 +16,8 @@ from ansible_collections.mtls.nginx.tests.gate.nginxes import REPOSITORY
 from ansible_collections.mtls.nginx.tests.ports import free_port
 
 from .gate import NAME, SECOND
-from .processes import ended, listens
-from .programs import PATH, SECONDS, Program, Said, Visit, program, said_by
+from .processes import PATH, ended, listens
+from .programs import SECONDS, Program, Said, Visit, program, said_by
 
 DOC = REPOSITORY / "docs" / "proxies.md"
 # Callers may say any name; the recipes must not hand it on.

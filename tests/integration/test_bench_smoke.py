@@ -12,6 +12,7 @@ import subprocess
 import sys
 from xml.etree import ElementTree
 
+from ansible_collections.mtls.nginx.tests.clients.processes import PATH
 from ansible_collections.mtls.nginx.tests.gate import nginxes
 
 from .conftest import REPOSITORY
@@ -40,7 +41,6 @@ ROWS = [
 ]
 # `peers-gate`: the rows of each other gate, and its program, which need not be installed.
 GATES = {"haproxy": "haproxy", "apache": "apache2", "caddy": "caddy", "traefik": "traefik", "envoy": "envoy"}
-_PATH = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", os.defpath), "/usr/sbin"])
 
 
 def test_every_row_yields_numbers(tmp_path):
@@ -55,7 +55,7 @@ def test_every_row_yields_numbers(tmp_path):
     expected = list(ROWS)
     for gate, program in GATES.items():
         gate_rows = [f"gate-{gate}", f"gate-{gate}-ecdsa", f"gate-{gate}-kept"]
-        if shutil.which(program, path=_PATH):
+        if shutil.which(program, path=PATH):
             expected += gate_rows
         else:
             assert all(f"{row}: skipped: {program} is not installed\n" in done.stderr for row in gate_rows)
