@@ -7,18 +7,36 @@ from __future__ import annotations
 
 import gc
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import p12
 from ansible_collections.mtls.nginx.tests.authorities import new_authority
 from ansible_collections.mtls.nginx.tests.unit.support import SUBJECT, Pki
+
+ROUNDS = p12._ROUNDS
 
 
 def pytest_collection_finish() -> None:
     """The tests and all that they import stay to the end. Nothing need search them for garbage, here or in a fork."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_p12() -> Iterator[None]:
+    """Nobody attacks the files of tests. Most of what it takes to make one is what makes guessing its password slow."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(p12, "_ROUNDS", 1)
+        yield
+
+
+@pytest.fixture
+def slow_p12(monkeypatch) -> None:
+    """Files as real runs make them."""
+    monkeypatch.setattr(p12, "_ROUNDS", ROUNDS)
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import html.parser
 import os
 import pathlib
@@ -36,10 +37,16 @@ def service(name: str, *urls: str, allow=None, ours: bool = False) -> dict:
     return {"name": name, "urls": list(urls) or [f"https://{name}.lan/"], "allow": allow, "issued_by_authority": ours}
 
 
+@functools.cache  # and compiled once
+def own_template(contact) -> Template:
+    return Template(PAGES, None, contact)
+
+
 def make(
     pki, *services, check: bool = False, wanted: bool = True, foreseen=(), template: str | None = None, contact=None
 ):
-    made = Handouts(str(pki.path), services, Template(PAGES, template, contact))
+    pages = Template(PAGES, template, contact) if template else own_template(contact)
+    made = Handouts(str(pki.path), services, pages)
     return made.reconcile(wanted=wanted, check=check, foreseen=foreseen)
 
 
