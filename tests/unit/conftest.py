@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import p12
+from ansible_collections.mtls.nginx.plugins.module_utils.common import parallel
 from ansible_collections.mtls.nginx.tests.authorities import new_authority
 from ansible_collections.mtls.nginx.tests.unit.support import SUBJECT, Pki
 
@@ -31,6 +32,20 @@ def quick_p12() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(p12, "_ROUNDS", 1)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_core() -> Iterator[None]:
+    """A test issues a handful of certificates: to fork pytest, with all that it has imported, costs more than that."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parallel, "cores", lambda: 1)
+        yield
+
+
+@pytest.fixture
+def two_cores(monkeypatch) -> None:
+    """Bulks are done in two processes, however many this machine runs at once."""
+    monkeypatch.setattr(parallel, "cores", lambda: 2)
 
 
 @pytest.fixture

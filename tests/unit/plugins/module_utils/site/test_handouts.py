@@ -19,7 +19,7 @@ from dataclasses import replace
 import pytest
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client import Client
-from ansible_collections.mtls.nginx.plugins.module_utils.common import files, parallel
+from ansible_collections.mtls.nginx.plugins.module_utils.common import files
 from ansible_collections.mtls.nginx.plugins.module_utils.common.batch import _file_system_sync
 from ansible_collections.mtls.nginx.plugins.module_utils.common.contact import Contact
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
@@ -338,7 +338,6 @@ def test_pages_that_are_good_need_no_template_and_pages_for_many_become_durable_
     synced, compiled = [], []
     sync_directory, compile_template = files.sync_directory, Template.compile
     monkeypatch.setattr(files, "sync_directory", lambda path: (synced.append(path), sync_directory(path)))
-    monkeypatch.setattr(parallel, "cores", lambda: 1)
     monkeypatch.setattr(Template, "compile", lambda self: (compiled.append(1), compile_template(self)))
     assert len(make(pki).written) == 40
     if _file_system_sync(str(pki.path / "clients")):
