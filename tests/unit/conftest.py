@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +25,14 @@ def pytest_collection_finish() -> None:
     """The tests and all that they import stay to the end. Nothing need search them for garbage, here or in a fork."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_other_authorities() -> Iterator[None]:
+    """Nothing here trusts the system's CAs, and `openssl x509` takes longer to read them than for anything it does."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSL_CERT_FILE", os.devnull)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

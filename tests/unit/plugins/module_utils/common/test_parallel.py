@@ -14,7 +14,6 @@ import pytest
 from ansible_collections.mtls.nginx.plugins.module_utils.common import parallel
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 
-
 pytestmark = pytest.mark.usefixtures("two_cores")
 
 
