@@ -21,10 +21,15 @@ from ansible_collections.mtls.nginx.tests.unit.support import SUBJECT, Pki
 ROUNDS = p12._ROUNDS
 
 
-def pytest_collection_finish() -> None:
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
     """The tests and all that they import stay to the end. Nothing need search them for garbage, here or in a fork."""
-    gc.collect()
-    gc.freeze()
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import subprocess
 from datetime import timedelta
@@ -35,6 +36,13 @@ def openssl(*arguments: str, cwd: Path, ok: bool | None = True) -> str:
     )
     assert ok is None or (done.returncode == 0) is ok, done.stdout
     return done.stdout
+
+
+@functools.cache
+def pss_key() -> bytes:
+    """Return an RSA-PSS key in PEM, which takes long to make."""
+    options = ("-algorithm", "RSA-PSS", "-pkeyopt", "rsa_keygen_bits:2048")
+    return openssl("genpkey", "-quiet", *options, cwd=Path("/")).encode()
 
 
 def run_module(name: str, check: bool = False, diff: bool = False, **options) -> dict:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import functools
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +21,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.lifecycle import ado
 from ansible_collections.mtls.nginx.plugins.module_utils.common import der
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.tests.by_hand import ByHand, rsa_key
-from ansible_collections.mtls.nginx.tests.unit.support import Pki, openssl, run_module, tree
+from ansible_collections.mtls.nginx.tests.unit.support import Pki, openssl, pss_key, run_module, tree
 
 EC = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
 
@@ -85,12 +84,6 @@ class Loose:
         openssl("ca", *signed_by, "-gencrl", "-out", "made", cwd=work)
         openssl("crl", "-in", "made", "-outform", form, "-out", self.path / out, cwd=work)
         return self.path / out
-
-
-@functools.cache
-def pss_key() -> bytes:
-    options = ("-algorithm", "RSA-PSS", "-pkeyopt", "rsa_keygen_bits:2048")
-    return openssl("genpkey", "-quiet", *options, cwd=Path("/")).encode()
 
 
 @pytest.fixture
