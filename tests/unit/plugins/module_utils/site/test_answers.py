@@ -326,6 +326,9 @@ def with_lie(answer: object, path: tuple, lie: object) -> object:
     return answer
 
 
+OF_MANY_LINES = ("before", "after", "content", "msg", "module_stdout", "module_stderr")
+
+
 def assert_harmless(value: object) -> None:
     """Whatever is let through can be printed, written and reckoned with."""
     assert_each_harmless(value)
@@ -336,9 +339,7 @@ def assert_each_harmless(value: object, *, lines: bool = False) -> None:
     if isinstance(value, dict):
         for key, item in value.items():
             assert_each_harmless(key)
-            assert_each_harmless(
-                item, lines=key in ("before", "after", "content", "msg", "module_stdout", "module_stderr")
-            )
+            assert_each_harmless(item, lines=key in OF_MANY_LINES)
     elif isinstance(value, list):
         for item in value:
             assert_each_harmless(item)
