@@ -32,26 +32,15 @@ def pytest_collection() -> Iterator[None]:
         gc.enable()
 
 
-@pytest.fixture(scope="session", autouse=True)
-def no_other_authorities() -> Iterator[None]:
-    """Nothing here trusts the system's CAs, and `openssl x509` takes longer to read them than for anything it does."""
+@pytest.fixture(scope="module", autouse=True)  # and not for the session, which may have other tests after these
+def everyday() -> Iterator[None]:
+    """What would only take time: the CAs of this machine, passwords that are slow to guess, processes for a handful."""
     with pytest.MonkeyPatch.context() as patch:
+        # `openssl x509` reads all that the system trusts, which takes longer than anything else it does.
         patch.setenv("SSL_CERT_FILE", os.devnull)
-        yield
-
-
-@pytest.fixture(scope="session", autouse=True)
-def quick_p12() -> Iterator[None]:
-    """Nobody attacks the files of tests. Most of what it takes to make one is what makes guessing its password slow."""
-    with pytest.MonkeyPatch.context() as patch:
+        # Most of the work for a .p12 is there to make guessing slow.
         patch.setattr(p12, "_ROUNDS", 1)
-        yield
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_core() -> Iterator[None]:
-    """A test issues a handful of certificates: to fork pytest, with all that it has imported, costs more than that."""
-    with pytest.MonkeyPatch.context() as patch:
+        # To fork pytest, with all that it has imported, takes longer than to issue some certificates.
         patch.setattr(parallel, "cores", lambda: 1)
         yield
 
