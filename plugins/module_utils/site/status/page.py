@@ -100,24 +100,21 @@ class Group:
 def render(status: Status, generated: datetime, template_dir: str) -> bytes:
     """Return the file's content. Every name in it is somebody's input, and is escaped."""
     style, script = (_read(template_dir, f"status.{kind}") for kind in ("css", "js"))
-    text = (
-        _environment(template_dir)
-        .get_template("status.html.j2")
-        .render(
-            status=status,
-            generated=generated,
-            views=[_View(status, authority) for authority in status.authorities],
-            tasks=_tasks(status.findings),
-            served={f"{host.name}/{each.service}": each for host in status.hosts for each in host.served},
-            levels=_LEVELS,
-            looks=_LOOKS,
-            most_names=_MOST_NAMES,
-            most_rows=_MOST_ROWS,
-            style=Markup(style),
-            script=Markup(script),
-            style_hash=_hash(style),
-            script_hash=_hash(script),
-        )
+    template = _environment(template_dir).get_template("status.html.j2")
+    text = template.render(
+        status=status,
+        generated=generated,
+        views=[_View(status, authority) for authority in status.authorities],
+        tasks=_tasks(status.findings),
+        served={f"{host.name}/{each.service}": each for host in status.hosts for each in host.served},
+        levels=_LEVELS,
+        looks=_LOOKS,
+        most_names=_MOST_NAMES,
+        most_rows=_MOST_ROWS,
+        style=Markup(style),
+        script=Markup(script),
+        style_hash=_hash(style),
+        script_hash=_hash(script),
     )
     return text.encode("utf-8", "replace")
 
