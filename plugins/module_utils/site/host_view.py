@@ -253,7 +253,7 @@ class ServiceView:
     locations: Sequence[LocationView]
     base: str | None  # the upstream without its path, as `proxy_pass` takes it; None with `root` and in a snippet
     prefix: str | None  # the upstream's path without a last slash
-    redirect: str | None  # what `proxy_redirect` takes at `/`, where its default does not do
+    redirect: str | None  # what `proxy_redirect` takes in named locations, where its default does not do
     names: Sequence[Upstream]  # upstreams for whose name nginx asks at each request
     resolver: str | None  # name servers for that, None where the host has its own or none is needed
     tls: UpstreamTlsView | None  # None where the upstream is reached without TLS
@@ -313,7 +313,7 @@ def _view(
         root=service.root,
         base=upstream.passed if upstream else None,
         prefix=upstream.prefix if upstream else None,
-        redirect=upstream.redirect("/") if upstream else None,
+        redirect=upstream.redirect("/", named=True) if upstream else None,
         names=[each for each in (upstream, acme) if each and each.asked],
         resolver=_resolver(host, upstream),
         acme_resolver=_resolver(host, acme),
@@ -454,9 +454,12 @@ class Upstream:
         """What ``proxy_pass`` takes where the request's path is no part of it."""
         return f"{self.base.partition('://')[0]}://{self.variable}" if self.asked else self.base
 
-    def redirect(self, location: str) -> str | None:
-        """Return what ``proxy_redirect`` takes, None where its default does: it does not with a variable."""
-        return f"{self.base}{self.prefix}{location} {location}" if self.asked else None
+    def redirect(self, location: str, *, named: bool = False) -> str | None:
+        """Return what ``proxy_redirect`` takes, None where its default does.
+
+        It does not with a variable, nor for the upstream's path in a named location, whose ``proxy_pass`` has none.
+        """
+        return f"{self.base}{self.prefix}{location} {location}" if self.asked or (named and self.prefix) else None
 
 
 def split_upstream(upstream: str) -> tuple[str, str]:

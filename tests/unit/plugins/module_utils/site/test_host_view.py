@@ -381,7 +381,17 @@ NAMED = {"name_servers": ["192.0.2.53", "192.0.2.54"], "names": {"b.lan": "b.lan
         # An escape in the path would be escaped again.
         ({"upstream": "http://b.lan/a%20b"}, NAMED, {"resolver": None, "names": [], "base": "http://b.lan"}),
         ({"upstream": "http://b.lan"}, {"names": NAMED["names"]}, {"resolver": None, "names": []}),
-        ({"upstream": "http://192.0.2.1/b.lan"}, NAMED, {"resolver": None, "base": "http://192.0.2.1"}),
+        (
+            {"upstream": "http://192.0.2.1/b.lan", "acme_upstream": "http://192.0.2.1"},
+            NAMED,
+            {
+                "resolver": None,
+                "base": "http://192.0.2.1",
+                "redirect": "http://192.0.2.1/b.lan/ /",
+                "acme_redirect": None,
+            },
+        ),
+        ({"upstream": "http://192.0.2.1/"}, NAMED, {"redirect": None}),
     ],
 )
 def test_an_upstream_in_the_words_of_the_templates(service, host, said):
