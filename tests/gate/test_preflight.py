@@ -9,6 +9,7 @@ import pytest
 
 from . import http2
 from .client import ask, curl
+from .host import USUAL_HTTP
 
 # Any OPTIONS request, as the tutorials have it.
 USUAL = """
@@ -144,6 +145,7 @@ def test_ours_nothing_is_handed_on_but_what_a_preflight_says(ours, app, tls):
     assert fields(headers).items() <= seen.headers.items()
     assert seen.headers["host"] == seen.headers["x-forwarded-host"] == "nas.test"
     assert seen.headers["x-forwarded-proto"] == "https"
+    assert "connection" not in seen.headers  # it may be kept
 
 
 def test_ours_below_a_path_of_the_upstream(ours, app, tls):
@@ -166,6 +168,20 @@ def test_ours_an_upstreams_own_418_is_its_own(ours, authority, app, tls):
     answer = ask(ours.port, "/status/418", tls=tls, client=authority.client("admin"))
     assert answer.status == 418
     assert ask(ours.port, "/status/418", tls=tls, method="OPTIONS", headers=PREFLIGHT).status == 418
+
+
+@pytest.mark.parametrize("pages", [True, False])
+def test_ours_an_answer_of_418_hands_nothing_on(new_host, authority, app, pages):
+    """The status by which we hand preflights on, where the http block wants error pages for what upstreams answer."""
+    host = new_host()
+    host.error_pages = pages
+    service = {"name": "nas", "server_names": ["nas.test"], "upstream": app.url, "cors_preflight": True}
+    host.ours([service], authority, http=USUAL_HTTP + "proxy_intercept_errors on; recursive_error_pages on;")
+    host.start()
+    admin = authority.client("admin")
+    assert ask(host.port, "/status/418", tls="TLSv1.3", client=admin).status == (418 if pages else 403)
+    assert ask(host.port, "/status/418", tls="TLSv1.3", method="OPTIONS", headers=PREFLIGHT).status == 418
+    assert [seen.method for seen in app.take()] == ["GET", "OPTIONS"]
 
 
 @pytest.mark.parametrize("what", NONE)

@@ -75,7 +75,6 @@ KNOWN = {
     "$mtls_sent default //": "the same: what does not begin with a slash is not plain",
     "_proxy default 0": "an empty verdict is no 1: the log names the connection's own address",
     "_outer default refuse": "an empty verdict is not open: each request inside is judged for itself",
-    '"0:NONE"    ask': "whoever sends no certificate is refused by nginx itself, else with 403",
     "_net default 0": "an empty verdict is no 1: nobody is exempt then",
     "_alien default 1": "an empty verdict is no 0: whoever is not known to be ours is refused",
     "_dn default": "nginx's own default, which gixy-ng wants said",
@@ -90,6 +89,8 @@ KNOWN = {
     '_bad "0:.:SUCCESS"': "saves asking for the issuer, of which nginx has made sure",
     "\"{{ '01' if service.public_paths else '00' }}:0:0:1:SUCCESS\"": "saves the one below it, which says the same",
     '_next default ""': "what a map says without a default",
+    '_next default ""; -> ': "begins like no kind of renewal, and no file has that name",
+    '$mtls_https_address default                                      ""': "what a map says without a default",
     "resolver_timeout": "how long a request waits for a name server that says nothing",
     "proxy_headers_hash_max_size": "room for more names of headers; without it nginx only warns",
 }
@@ -349,9 +350,9 @@ class Search:
         self._reach = reach
         self._results = results
         self._memory = trials.Memory.load(f"gate-{nginx}")
-        if not self._memory.killers and nginx != nginxes.INSTALLED:  # what noticed there goes first here
-            elsewhere = trials.Memory.load(f"gate-{nginxes.INSTALLED}").killers
-            self._memory.killers = {key: case.replace(nginxes.INSTALLED, nginx) for key, case in elsewhere.items()}
+        elsewhere = trials.Memory.load(f"gate-{nginxes.INSTALLED}").killers  # what noticed there goes first here
+        cases = {key: case.replace(nginxes.INSTALLED, nginx) for key, case in elsewhere.items()}
+        self._memory.killers = {**cases, **self._memory.killers}
         self._terminal = terminal
         # The authority is made once for all forks. Servers would not be: their threads stay behind.
         items = [one for one in self._items if _needs(one, "authority") and not _needs(one, "upstream", "app")]
