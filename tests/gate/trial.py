@@ -115,8 +115,8 @@ _ROUNDS = 2  # in which each test has one of its cases run, before all of the re
 class Mutant:
     """One line of a template, and what stands in its place (empty: nothing).
 
-    `of` is the variable of its map, `head` the map's first line. Without a number it is an expression for lines of a
-    rendered file.
+    `of` is the variable of its map, `head` the map's first line; `nth` counts lines of a file that say the same.
+    Without a number it is an expression for lines of a rendered file.
     """
 
     file: str
@@ -125,6 +125,7 @@ class Mutant:
     instead: str = ""
     of: str = ""
     head: str = ""
+    nth: int = 1
 
     def __str__(self) -> str:
         change = f"-> {self.instead.strip()}" if self.instead else "away"
@@ -136,7 +137,8 @@ class Mutant:
 
     @property
     def key(self) -> str:
-        return f"{self.file} {self.of} {self.line.strip()} -> {self.instead.strip()}"
+        said = f"{self.file} {self.of} {self.line.strip()} -> {self.instead.strip()}"
+        return said if self.nth == 1 else f"{said} #{self.nth}"
 
     def write(self, folder: pathlib.Path) -> None:
         """Change the template, in a folder that has all of them."""
@@ -170,6 +172,7 @@ def mutants() -> Iterator[Mutant]:
     """Each directive that is one line of a template."""
     for file in FILES:
         of = head = ""
+        seen: Counter[tuple[str, str]] = Counter()
         for number, line in enumerate((TEMPLATES / file).read_text().split("\n"), 1):
             text = re.sub(r"\{%.*?%\}", "", line).strip()
             if begin := re.match(r"(?:map|geo) .*?(\$\S+|\{\{.*\}\}\S*) \{$", text):
@@ -178,10 +181,12 @@ def mutants() -> Iterator[Mutant]:
                 of = head = ""
             if not re.search(r"(?:;(?:\{\{[^{}]*\}\})?|^types \{ \})$", text) or text.startswith(("#", "{#")):
                 continue
-            yield Mutant(file, number, line, of=of, head=head)
+            seen[of, line.strip()] += 1
+            nth = seen[of, line.strip()]
+            yield Mutant(file, number, line, of=of, head=head, nth=nth)
             default = re.fullmatch(r"(\s*default\s+)(\S+);", line)
             if default and default[2] in TURNED:
-                yield Mutant(file, number, line, f"{default[1]}{TURNED[default[2]]};", of, head)
+                yield Mutant(file, number, line, f"{default[1]}{TURNED[default[2]]};", of, head, nth)
     for file, expression, instead in RENDERED:
         yield Mutant(file, 0, expression, instead)
 
