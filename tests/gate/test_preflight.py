@@ -125,9 +125,9 @@ def test_usual_a_body_comes_along_over_http2(new_host, authority, app, tls):
 
 @pytest.mark.parametrize("name", ["nas.test", "uploads.test", "plain.test"])
 def test_ours_no_body_is_handed_on(ours, app, tls, name):
-    """Over HTTP/2 one may come without a word about its length."""
+    """Over HTTP/2 one may come without a word about its length: to the application it would be the next request."""
     asked = {"tls": tls, "sni": name, "client": None, "authority": name, "method": "OPTIONS"}
-    for body in (b"", b"x=y", b"x" * 8000):
+    for body in (b"GET /next HTTP/1.1\r\nHost: x\r\n\r\n", b"", b"x=y", b"x" * 8000):
         assert http2.get(ours.port, "/api?x=y", headers=fields(PREFLIGHT), body=body, **asked) == 200
     seen = app.take()
     assert {(one.method, one.path, one.size) for one in seen} == {("OPTIONS", "/api?x=y", 0)}

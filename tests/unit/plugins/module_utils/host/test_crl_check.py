@@ -71,6 +71,8 @@ def test_an_older_one(authority, held):
         (b"<html>log in</html>", "is a web page"),
         (b"", "is no CRL in PEM"),
         (b"-----BEGIN X509 CRL-----\nMIIB\n-----END X509 CRL-----\n", "damaged or cut off"),
+        (b"-----BEGIN X509 CRL-----\nMA==\n-----END X509 CRL-----\n", "damaged or cut off"),
+        (b"-----BEGIN X509 CRL-----\nMAA=\n-----END X509 CRL-----\n", "damaged or cut off"),
     ],
 )
 def test_something_else(authority, held, content, said):
@@ -80,6 +82,8 @@ def test_something_else(authority, held, content, said):
 def test_a_certificate_among_them(authority, held):
     said = refused(authority, (authority.crl + authority.chain).encode(), held)
     assert "has a CERTIFICATE in it, and must contain CRLs only" in said
+    more = b"-----BEGIN DH PARAMETERS-----\nMA==\n-----END DH PARAMETERS-----\n"
+    assert "has a CERTIFICATE in it" in refused(authority, (authority.crl + authority.chain).encode() + more, held)
 
 
 @pytest.mark.parametrize("octets", [0, 1, 2, 3, 4])
