@@ -94,8 +94,9 @@ KNOWN = {
     "resolver_timeout": "how long a request waits for a name server that says nothing",
     "proxy_headers_hash_max_size": "room for more names of headers; without it nginx only warns",
 }
-# What older builds do not know, and are not given.
-SINCE = {"http2 on;": (1, 25, 1)}
+# What older builds do not know and are not given, or do not need: they resume no session of another server block, where
+# two CAs have one name.
+SINCE = {"http2 on;": (1, 25, 1), "return 421; #2": (1, 29)}
 # Lines that no template has. In each: the file that has them on a host, an expression, and what stands in its place.
 RENDERED = (
     ("sessions.conf", r"^ssl_session_cache .*\n", ""),
@@ -158,10 +159,13 @@ class Mutant:
         return self.place == other.place or (self.of != "" and self.of == other.of)
 
     @property
-    def known(self) -> str | None:
+    def said(self) -> str:
         said = f"{self.of} {self.line.strip()}".strip()
-        if self.instead:
-            said += f" -> {self.instead.strip()}"
+        return said if self.nth == 1 else f"{said} #{self.nth}"
+
+    @property
+    def known(self) -> str | None:
+        said = f"{self.said} -> {self.instead.strip()}" if self.instead else self.said
         return next(
             (why for start, why in KNOWN.items() if said.startswith(start) and (" -> " in start or not self.instead)),
             None,
@@ -501,7 +505,7 @@ def main() -> int:
     tests = [path.relative_to(REPOSITORY).as_posix() for path in sorted(TESTS.glob("test_*.py"))]
     reach = reached(options.nginx, tests)
     version = nginxes.build(options.nginx).version
-    every = [one for one in mutants() if version >= SINCE.get(one.line.strip(), version)]
+    every = [one for one in mutants() if version >= SINCE.get(one.said, version)]
     chosen = [one for one in every if not options.only or {one.file, one.place} & set(options.only)]
     known = [] if options.known else [one for one in chosen if one.known]
     nowhere = [one for one in chosen if one not in known and one.place not in reach.lines]
