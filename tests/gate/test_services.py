@@ -151,13 +151,13 @@ def test_nobody_is_sent_to_http3(new_host, authority, admin, app):
 # --- port 80
 
 
-def plain(new_host, authority, app, address, *services):
+def plain(new_host, authority, app, address, *services, http=USUAL_HTTP):
     host = new_host()
     authority.client("admin")
     common = {"upstream": app.url, "allow": ["admin"], "redirect_http": True}
     listens = [{"listen": f"{address}:443", **common, **service} for service in services]
     foreign = {"z-foreign": "server { listen 127.0.0.1:@PORT@; }"}
-    host.ours(listens, authority, neighbours=foreign)
+    host.ours(listens, authority, http=http, neighbours=foreign)
     return host.start()
 
 
@@ -301,7 +301,13 @@ def test_acme_upstreams_get_no_body(new_host, authority, address):
 
 
 def test_acme_challenges_without_either_fail_plainly(new_host, authority, app, address):
-    plain(new_host, authority, app, address, {"name": "nas", "server_names": ["nas.test"]})
+    """Also where the http block serves a directory."""
+    host = plain(
+        new_host, authority, app, address, {"name": "nas", "server_names": ["nas.test"]}, http=USUAL_HTTP + "root www;"
+    )
+    challenges = host.folder / "www" / ".well-known" / "acme-challenge"
+    challenges.mkdir(parents=True)
+    (challenges / "token").write_text("token.key")
     assert ask_plainly(80, "/.well-known/acme-challenge/token", address=address).status == 404
 
 
