@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import queue
 import re
 import socket
 import threading
@@ -86,7 +87,7 @@ def test_time_for_upstreams_that_are_slow_to_read(new_host, authority, admin):
         host = start(new_host, authority, slow, http=short, read_timeout=30, max_body_size="0")
         body = "x" * (8 * _MEBIBYTE)
         assert ask(host.port, "/up", tls="TLSv1.3", client=admin, method="PUT", body=body).status == 200
-        assert slow.bodies == [body.encode()]
+        assert slow.bodies.get(timeout=10) == body.encode()
     finally:
         slow.stop()
 
@@ -295,7 +296,7 @@ def test_acme_upstreams_get_no_body(new_host, authority, address):
             {"name": "nas", "server_names": ["nas.test"], "acme_upstream": program.url},
         )
         assert said(address, "GET /.well-known/acme-challenge/token", body="GET /other HTTP/1.0\r\n\r\n") == 200
-        assert program.bodies == [b""]
+        assert program.bodies.get(timeout=10) == b""
     finally:
         program.stop()
 
@@ -523,7 +524,7 @@ class Reader:
     """An application that waits before it reads a request, and keeps in `bodies` all that comes after its head."""
 
     def __init__(self, wait: float = 0) -> None:
-        self.bodies: list[bytes] = []
+        self.bodies: queue.Queue[bytes] = queue.Queue()
         self._wait = wait
         self._socket = socket.create_server(("127.0.0.1", 0))
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
@@ -542,7 +543,7 @@ class Reader:
                         length = int(value) if name == b"content-length" else length
                     body = stream.read(length)
                     connection.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
-                    self.bodies.append(body + stream.read())  # until nginx closes
+                    self.bodies.put(body + stream.read())  # until nginx closes
 
     def stop(self) -> None:
         self._socket.shutdown(socket.SHUT_RDWR)
