@@ -313,7 +313,7 @@ def _view(
         root=service.root,
         base=upstream.passed if upstream else None,
         prefix=upstream.prefix if upstream else None,
-        redirect=upstream.redirect("/", named=True) if upstream else None,
+        redirect=upstream.redirect("/") if upstream else None,
         names=[each for each in (upstream, acme) if each and each.asked],
         resolver=_resolver(host, upstream),
         acme_resolver=_resolver(host, acme),
@@ -454,12 +454,12 @@ class Upstream:
         """What ``proxy_pass`` takes where the request's path is no part of it."""
         return f"{self.base.partition('://')[0]}://{self.variable}" if self.asked else self.base
 
-    def redirect(self, location: str, *, named: bool = False) -> str | None:
-        """Return what ``proxy_redirect`` takes, None where its default does.
+    def redirect(self, location: str) -> str | None:
+        """Return what ``proxy_redirect`` takes where ``proxy_pass`` has no path, None where its default does.
 
-        It does not with a variable, nor for the upstream's path in a named location, whose ``proxy_pass`` has none.
+        It does not with a variable, nor where the upstream has a path.
         """
-        return f"{self.base}{self.prefix}{location} {location}" if self.asked or (named and self.prefix) else None
+        return f"{self.base}{self.prefix}{location} {location}" if self.asked or self.prefix else None
 
 
 def split_upstream(upstream: str) -> tuple[str, str]:

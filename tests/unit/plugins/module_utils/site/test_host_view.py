@@ -572,7 +572,17 @@ def test_where_the_defaults_of_the_tables_end():
     }
     # 16 variables of each service and 13 of each authority, in a table four times as large.
     none = types.SimpleNamespace(issuers=[])
-    counts = {(16, 0): None, (17, 0): 2048, (15, 1): None, (15, 2): 2048, (16, 1): 2048, (64, 0): 4096, (65, 0): 8192}
+    counts = {
+        (16, 0): None,
+        (17, 0): 2048,
+        (15, 1): None,
+        (15, 2): 2048,
+        (16, 1): 2048,
+        (3, 16): None,
+        (12, 5): 2048,
+        (64, 0): 4096,
+        (65, 0): 8192,
+    }
     found = {each: sizes([view({})] * each[0], [none] * each[1])["variables_max_size"] for each in counts}
     assert found == counts
 
