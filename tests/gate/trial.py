@@ -98,6 +98,8 @@ KNOWN = {
 # What older builds do not know and are not given, or do not need: from 1.22 to 1.28 nginx resumes no session of another
 # server block where two CAs have one name.
 SINCE = {"http2 on;": (1, 25, 1), "return 421; #2": (1, 29)}
+# What newer builds do by themselves.
+UNTIL = {'proxy_set_header Connection               "";': (1, 29, 7)}
 # Lines that no template has. In each: the file that has them on a host, an expression, and what stands in its place.
 RENDERED = (
     ("sessions.conf", r"^ssl_session_cache .*\n", ""),
@@ -550,7 +552,7 @@ def main() -> int:
     tests = [path.relative_to(REPOSITORY).as_posix() for path in sorted(TESTS.glob("test_*.py"))]
     reach = functools.cache(functools.partial(reached, options.nginx, tests))
     version = nginxes.build(options.nginx).version
-    every = [one for one in mutants() if version >= SINCE.get(one.said, version)]
+    every = [one for one in mutants() if SINCE.get(one.said, (0,)) <= version < UNTIL.get(one.said, (9,))]
     chosen = [one for one in every if not options.only or {one.file, one.place} & set(options.only)]
     known = [] if options.known else [one for one in chosen if one.known]
     tried = [one for one in chosen if one not in known]
