@@ -69,20 +69,18 @@ def run(
 @functools.cache
 def _server(_thread: int, environment: tuple[tuple[str, str], ...] | None) -> subprocess.Popen[str]:
     """One for each thread: what they ask at the same time runs at the same time."""
+    given = dict(os.environ if environment is None else environment)
+    paths = [*given.get("PYTHONPATH", "").split(os.pathsep), *sys.path]
     server = subprocess.Popen(
         [sys.executable, "-P", __file__],  # not by its name: Ansible imports ansible_collections in its own way
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
         cwd="/",
-        env={**(os.environ if environment is None else dict(environment)), "PYTHONPATH": _path()},
+        env={**given, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, filter(None, paths)))},
     )
     atexit.register(server.communicate)
     return server
-
-
-def _path() -> str:
-    return os.pathsep.join(map(os.path.abspath, filter(None, sys.path)))
 
 
 def _serve() -> None:
@@ -116,12 +114,18 @@ def _serve() -> None:
 
 
 def _own_temporary_folder() -> None:
-    """Ansible makes a folder when it is imported, for the process that imports it, and removes it at its end."""
+    """Ansible makes a folder when it is imported, for the process that imports it, and removes it at its end.
+
+    What it keeps there of modules, ready for hosts, is the same for all.
+    """
     constants = sys.modules.get("ansible.constants")
     if constants is not None:
+        modules = os.path.join(constants.DEFAULT_LOCAL_TMP, "ansiballz_cache")
+        os.makedirs(modules, exist_ok=True)
         parent, prefix = os.path.split(constants.DEFAULT_LOCAL_TMP)
         constants.DEFAULT_LOCAL_TMP = tempfile.mkdtemp(dir=parent, prefix=f"{prefix}-{os.getpid()}-")
         atexit.register(shutil.rmtree, constants.DEFAULT_LOCAL_TMP, ignore_errors=True)
+        os.symlink(modules, os.path.join(constants.DEFAULT_LOCAL_TMP, "ansiballz_cache"))
 
 
 def _end_of(main: Callable[[], None]) -> NoReturn:

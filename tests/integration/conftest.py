@@ -17,6 +17,7 @@ import socketserver
 import ssl
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
@@ -30,7 +31,9 @@ REPOSITORY = pathlib.Path(__file__).parents[2]
 SITE = REPOSITORY / "playbooks" / "site.yml"
 PASSPHRASE = "of the test authority"
 STATISTICS = "statistics.json"
-AHEAD = ("cryptography.x509",)  # besides Ansible: what the collection's plugins always import
+AHEAD = ("before_playbooks",)
+START = pathlib.Path(__file__).parent / "start"
+_COMPILED = tempfile.TemporaryDirectory(prefix="mtls-compiled-")
 
 
 def settings() -> dict[str, str]:
@@ -40,6 +43,8 @@ def settings() -> dict[str, str]:
         "ANSIBLE_CALLBACK_PLUGINS": str(pathlib.Path(__file__).parent / "callback"),
         "ANSIBLE_CALLBACKS_ENABLED": "statistics",
         "STATISTICS_FILE": STATISTICS,
+        "PYTHONPATH": os.pathsep.join(filter(None, (str(START), os.environ.get("PYTHONPATH")))),
+        "COMPILED_FOLDER": _COMPILED.name,
         "ANSIBLE_NOCOLOR": "1",
         "ANSIBLE_DEPRECATION_WARNINGS": "0",
         "ANSIBLE_LOCALHOST_WARNING": "0",

@@ -27,15 +27,14 @@ HOME = WORK / "home"
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 OLDEST = "3.9"  # the oldest Python of a target
 
-# ansible-test downloads a script of this name and calling convention. The Python at hand brings a pip of its own, which
-# can do the same. It runs as a process: ensurepip switches pip's configuration off for the process it runs in.
-GET_PIP = """\
+# ansible-test downloads a script of this name and calling convention. The pip at hand can do the same for each of its
+# ten environments, and need not compile what runs once.
+GET_PIP = f"""\
 import subprocess
 import sys
 
-subprocess.check_call([sys.executable, "-m", "ensurepip"], stdout=subprocess.DEVNULL)
 arguments = [argument for argument in sys.argv[1:] if argument not in ("--no-setuptools", "--no-wheel")]
-subprocess.check_call([sys.executable, "-m", "pip", "install", *arguments])
+subprocess.check_call([{sys.executable!r}, "-m", "pip", "--python", sys.executable, "install", *arguments])
 """
 
 
@@ -76,6 +75,7 @@ def prepare_home(*pythons: str) -> None:
         name, value = line.split("=", maxsplit=1)
         settings["global"][name.rpartition(".")[2]] = ast.literal_eval(value)
     settings["global"]["quiet"] = "1"
+    settings["install"] = {"no-compile": "true"}
     configuration = HOME / ".config" / "pip" / "pip.conf"
     configuration.parent.mkdir(parents=True, exist_ok=True)
     with configuration.open("w") as file:
