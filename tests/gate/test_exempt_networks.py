@@ -169,7 +169,7 @@ def behind(geo, module_host, authority, people, upstream):
         "allow": ["admin"],
         "proxy_protocol_from": ["127.0.0.4"],
     }
-    host.ours([service], authority, exempt=["192.168.7.0/24", "fd00:7::/32", "127.0.0.0/30"])
+    host.ours([service], authority, exempt=["192.168.7.0/24", "fd00:7::/32", "127.0.0.0/30", "127.0.0.4/31"])
     return host.start()
 
 
@@ -179,8 +179,8 @@ LINES = {
     "in the LAN, IPv6": ("PROXY TCP6 fd00:7::9 fd00::1 1000 443\r\n", PROXY, 200),
     "elsewhere": ("PROXY TCP4 203.0.113.9 10.0.0.1 1000 443\r\n", PROXY, 400),
     "elsewhere, IPv6": ("PROXY TCP6 2001:db8::9 fd00::1 1000 443\r\n", PROXY, 400),
-    "not said": ("PROXY UNKNOWN\r\n", PROXY, 400),
-    "said by somebody else": ("PROXY TCP4 192.168.7.9 10.0.0.1 1000 443\r\n", "127.0.0.5", 400),
+    "not said, and the proxy itself is in one of the networks": ("PROXY UNKNOWN\r\n", PROXY, 400),
+    "said by somebody else": ("PROXY TCP4 192.168.7.9 10.0.0.1 1000 443\r\n", "127.0.0.6", 400),
     "not said, in a network of the LAN": ("PROXY UNKNOWN\r\n", "127.0.0.2", 200),
     "nothing": ("", PROXY, None),
 }

@@ -131,17 +131,19 @@ def test_each_request_of_a_connection_has_a_verdict_of_its_own(host, tls):
 
 
 def test_an_error_page_that_is_not_open_stays_closed(new_host, authority, people, tls):
-    """Who is refused does not get in by being refused."""
-    made = new_host()
-    (made.folder / "www" / "inner").mkdir()
-    (made.folder / "www" / "inner" / "page").write_text("INNER PAGE")
-    made.ours([SERVICE], authority, neighbours={"site": BLOCK % {"refused": "/inner/page"}})
-    made.start()
-    for who, status in (("nobody", 400), ("kid", 403), ("guest", 403)):
-        answer = ask(made.port, "/x", tls=tls, client=people[who])
-        assert (answer.status, b"INNER" in answer.body) == (status, False)
-    # Nor does who comes with plain http, or sends nonsense: nginx refuses that before it judges.
-    assert b"INNER" not in ask(made.port, tls=tls, request="GET / HTTP/1.1\r\nHost: nas.test\r\nA b\r\n\r\n").body
+    """Who is refused does not get in by being refused, and reads for what he was. With and without public paths."""
+    for service in (SERVICE, {**SERVICE, "public_paths": []}):
+        made = new_host()
+        (made.folder / "www" / "inner").mkdir()
+        (made.folder / "www" / "inner" / "page").write_text("INNER PAGE")
+        made.ours([service], authority, neighbours={"site": BLOCK % {"refused": "/inner/page"}})
+        made.start()
+        for who, status in (("nobody", 400), ("kid", 403), ("guest", 403)):
+            answer = ask(made.port, "/x", tls=tls, client=people[who])
+            assert (answer.status, b"INNER" in answer.body) == (status, False)
+        # Nor does who comes with plain http, or sends nonsense: nginx refuses that before it judges.
+        nonsense = "GET / HTTP/1.1\r\nHost: nas.test\r\nA b\r\n\r\n"
+        assert b"INNER" not in ask(made.port, tls=tls, request=nonsense).body
 
 
 def test_a_public_error_page_is_for_our_own_expired_clients_too(new_host, authority, people, tmp_path, tls):

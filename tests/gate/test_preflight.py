@@ -9,6 +9,7 @@ import pytest
 
 from . import http2
 from .client import ask, curl
+from .host import USUAL_HTTP
 
 # Any OPTIONS request, as the tutorials have it.
 USUAL = """
@@ -124,9 +125,9 @@ def test_usual_a_body_comes_along_over_http2(new_host, authority, app, tls):
 
 @pytest.mark.parametrize("name", ["nas.test", "uploads.test", "plain.test"])
 def test_ours_no_body_is_handed_on(ours, app, tls, name):
-    """Over HTTP/2 one may come without a word about its length."""
+    """Over HTTP/2 one may come without a word about its length: to the application it would be the next request."""
     asked = {"tls": tls, "sni": name, "client": None, "authority": name, "method": "OPTIONS"}
-    for body in (b"", b"x=y", b"x" * 8000):
+    for body in (b"GET /next HTTP/1.1\r\nHost: x\r\n\r\n", b"", b"x=y", b"x" * 8000):
         assert http2.get(ours.port, "/api?x=y", headers=fields(PREFLIGHT), body=body, **asked) == 200
     seen = app.take()
     assert {(one.method, one.path, one.size) for one in seen} == {("OPTIONS", "/api?x=y", 0)}
@@ -144,6 +145,7 @@ def test_ours_nothing_is_handed_on_but_what_a_preflight_says(ours, app, tls):
     assert fields(headers).items() <= seen.headers.items()
     assert seen.headers["host"] == seen.headers["x-forwarded-host"] == "nas.test"
     assert seen.headers["x-forwarded-proto"] == "https"
+    assert "connection" not in seen.headers  # it may be kept
 
 
 def test_ours_below_a_path_of_the_upstream(ours, app, tls):
@@ -166,6 +168,20 @@ def test_ours_an_upstreams_own_418_is_its_own(ours, authority, app, tls):
     answer = ask(ours.port, "/status/418", tls=tls, client=authority.client("admin"))
     assert answer.status == 418
     assert ask(ours.port, "/status/418", tls=tls, method="OPTIONS", headers=PREFLIGHT).status == 418
+
+
+@pytest.mark.parametrize("pages", [True, False])
+def test_ours_an_answer_of_418_hands_nothing_on(new_host, authority, app, pages):
+    """The status by which we hand preflights on, where the http block wants error pages for what upstreams answer."""
+    host = new_host()
+    host.error_pages = pages
+    service = {"name": "nas", "server_names": ["nas.test"], "upstream": app.url, "cors_preflight": True}
+    host.ours([service], authority, http=USUAL_HTTP + "proxy_intercept_errors on; recursive_error_pages on;")
+    host.start()
+    admin = authority.client("admin")
+    assert ask(host.port, "/status/418", tls="TLSv1.3", client=admin).status == (418 if pages else 403)
+    assert ask(host.port, "/status/418", tls="TLSv1.3", method="OPTIONS", headers=PREFLIGHT).status == 418
+    assert [seen.method for seen in app.take()] == ["GET", "OPTIONS"]
 
 
 @pytest.mark.parametrize("what", NONE)

@@ -97,7 +97,8 @@ def fleet(tmp_path_factory):
 def ours(module_host, fleet, upstream):
     host = module_host()
     services = [{**service, "upstream": upstream.url} for service in (SERVICE, FILES_SERVICE)]
-    host.ours(services, fleet.authority, offers={"": fleet.offers})
+    known = "types { application/x-x509-ca-cert der pem crt; text/plain p12 mobileconfig; }"  # Debian's, and more
+    host.ours(services, fleet.authority, http=USUAL_HTTP + known, offers={"": fleet.offers})
     return host.start()
 
 

@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import contextlib
+import queue
 import re
 import socket
 import threading
+import time
 
 import pytest
 
@@ -77,6 +79,19 @@ def test_time_for_silent_upstreams(new_host, authority, admin, app):
     assert echo(inherits.port, "/ws", tls="TLSv1.3", client=admin, wait=1.5) is None
 
 
+def test_time_for_upstreams_that_are_slow_to_read(new_host, authority, admin):
+    """As above: nginx would end it after a second in which nothing of an upload can be sent."""
+    slow = Reader(wait=1.5)
+    try:
+        short = USUAL_HTTP + "proxy_send_timeout 1s;"
+        host = start(new_host, authority, slow, http=short, read_timeout=30, max_body_size="0")
+        body = "x" * (8 * _MEBIBYTE)
+        assert ask(host.port, "/up", tls="TLSv1.3", client=admin, method="PUT", body=body).status == 200
+        assert slow.bodies.get(timeout=10) == body.encode()
+    finally:
+        slow.stop()
+
+
 def test_half_a_header_is_not_waited_for_longer_than_old_connections(new_host, authority, admin, app, tls):
     """nginx's own minute would outlast a revocation: an old worker answers once the other half has come."""
     host = new_host()
@@ -137,13 +152,13 @@ def test_nobody_is_sent_to_http3(new_host, authority, admin, app):
 # --- port 80
 
 
-def plain(new_host, authority, app, address, *services):
+def plain(new_host, authority, app, address, *services, http=USUAL_HTTP):
     host = new_host()
     authority.client("admin")
     common = {"upstream": app.url, "allow": ["admin"], "redirect_http": True}
     listens = [{"listen": f"{address}:443", **common, **service} for service in services]
     foreign = {"z-foreign": "server { listen 127.0.0.1:@PORT@; }"}
-    host.ours(listens, authority, neighbours=foreign)
+    host.ours(listens, authority, http=http, neighbours=foreign)
     return host.start()
 
 
@@ -269,8 +284,31 @@ def test_acme_upstreams_hear_nothing_of_the_callers(new_host, authority, app, ad
     )
 
 
+def test_acme_upstreams_get_no_body(new_host, authority, address):
+    """Nor one of which no header tells, which they would take for another request."""
+    program = Reader()
+    try:
+        plain(
+            new_host,
+            authority,
+            program,
+            address,
+            {"name": "nas", "server_names": ["nas.test"], "acme_upstream": program.url},
+        )
+        assert said(address, "GET /.well-known/acme-challenge/token", body="GET /other HTTP/1.0\r\n\r\n") == 200
+        assert program.bodies.get(timeout=10) == b""
+    finally:
+        program.stop()
+
+
 def test_acme_challenges_without_either_fail_plainly(new_host, authority, app, address):
-    plain(new_host, authority, app, address, {"name": "nas", "server_names": ["nas.test"]})
+    """Also where the http block serves a directory."""
+    host = plain(
+        new_host, authority, app, address, {"name": "nas", "server_names": ["nas.test"]}, http=USUAL_HTTP + "root www;"
+    )
+    challenges = host.folder / "www" / ".well-known" / "acme-challenge"
+    challenges.mkdir(parents=True)
+    (challenges / "token").write_text("token.key")
     assert ask_plainly(80, "/.well-known/acme-challenge/token", address=address).status == 404
 
 
@@ -476,6 +514,36 @@ class Events:
                     connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: one\n\n")
                     self.go_on.wait(10)
                     connection.sendall(b"data: two\n\n")
+
+    def stop(self) -> None:
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+
+
+class Reader:
+    """An application that waits before it reads a request, and keeps in `bodies` all that comes after its head."""
+
+    def __init__(self, wait: float = 0) -> None:
+        self.bodies: queue.Queue[bytes] = queue.Queue()
+        self._wait = wait
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _address = self._socket.accept()
+                with contextlib.suppress(OSError), connection, connection.makefile("rb") as stream:
+                    time.sleep(self._wait)
+                    length = 0
+                    while line := stream.readline().strip():
+                        name, _colon, value = line.lower().partition(b":")
+                        length = int(value) if name == b"content-length" else length
+                    body = stream.read(length)
+                    connection.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+                    self.bodies.put(body + stream.read())  # until nginx closes
 
     def stop(self) -> None:
         self._socket.shutdown(socket.SHUT_RDWR)

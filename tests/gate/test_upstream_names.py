@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import urllib.parse
 
@@ -124,13 +125,19 @@ def test_ours_the_upstream_hears_what_is_no_uri_as_one(ours, authority, upstream
 
 @pytest.mark.parametrize("number", range(len(PATHS)), ids=[path or "none" for path in PATHS])
 @pytest.mark.parametrize("path", ["/x", "/exact", "/open/x"])
-def test_ours_redirects_of_the_upstream_lead_back_to_the_service(ours, authority, upstream_heads, tls, number, path):
-    for target in ("/app/y", "/y", "/exact", "/app/exact", "/open/z", "/app/open/z", ""):
+def test_ours_redirects_of_the_upstream_lead_back_to_the_service(
+    ours, authority, other_authority, upstream_heads, tls, number, path
+):
+    """Also those that a client reads whose certificate does not count, at a public path."""
+    clients = [authority.client("admin"), other_authority.client("admin")][: 1 if path == "/x" else 2]
+    for target, client in itertools.product(
+        ("/app/y", "/y", "/exact", "/app/exact", "/open/z", "/app/open/z", ""), clients
+    ):
         found = {}
         for how, url in (("literal", upstream_heads.url), ("named", by_name(upstream_heads.url))):
             name = f"{how}{number}.test"
             to = f"X-Elsewhere: {url}{target}\r\n"
-            answer = ask(ours.port, path, tls=tls, host=name, client=authority.client("admin"), headers=to)
+            answer = ask(ours.port, path, tls=tls, host=name, client=client, headers=to)
             assert answer.status == 302
             location = re.search(r"Location: (\S+)", answer.head)[1]
             found[how] = location.replace(url, "UPSTREAM").replace(name, "NAME")
@@ -190,14 +197,15 @@ def test_ours_a_redirect_that_answers_a_preflight_leads_back_too(
 ):
     host = new_host()
     host.name_servers, host.names = [name_server.address], {"backend.test": "backend.test"}
-    url = by_name(upstream.url)
-    host.ours([service("nas", f"{url}/app", cors_preflight=True)], authority)
+    urls = {"nas": by_name(upstream.url), "files": upstream.url}
+    host.ours([service(name, f"{url}/app", cors_preflight=True) for name, url in urls.items()], authority)
     host.start()
-    upstream_heads.elsewhere = f"{url}/app/y"
     asked = "Origin: https://photos.test\r\nAccess-Control-Request-Method: PUT\r\n"
-    answer = ask(host.port, "/x", tls=tls, method="OPTIONS", headers=asked)
-    assert answer.status == 302
-    assert re.findall(r"Location: (\S+)", answer.head) == [f"https://nas.test:{host.port}/y"]
+    for name, url in urls.items():
+        upstream_heads.elsewhere = f"{url}/app/y"
+        answer = ask(host.port, "/x", tls=tls, host=f"{name}.test", method="OPTIONS", headers=asked)
+        assert answer.status == 302
+        assert re.findall(r"Location: (\S+)", answer.head) == [f"https://{name}.test:{host.port}/y"]
 
 
 @pytest.mark.parametrize("own", [False, True], ids=["ours", "the host's own"])

@@ -68,9 +68,10 @@ def status(host, authority, name="nas"):
 
 
 def test_the_right_ca_and_name(serve, backends, authority, other_authority, backend_identity, tls):
-    """Debian 12's nginx offers an upstream no TLS 1.3 unless it is told to."""
+    """Debian 12's nginx offers an upstream no TLS 1.3 unless it is told to. The http block says something else."""
     backend = backends(backend_identity, tls=tls)
-    host = serve(service(backend), cas={"nas": other_authority.chain})
+    http = USUAL_HTTP + "proxy_ssl_protocols TLSv1.1;"
+    host = serve(service(backend), cas={"nas": other_authority.chain}, http=http)
     assert status(host, authority) == 200
     assert [(visit.sni, visit.client) for visit in backend.take()] == [("backend.test", None)]
 

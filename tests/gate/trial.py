@@ -7,9 +7,10 @@
     python tests/gate/trial.py --nginx mainline              on another build
     python tests/gate/trial.py --only gate.j2:12             one line
 
-Defaults of maps are turned round as well. First the suite runs once on the templates as they are, with a mark on each
-line that shows which test files render it: only those can miss it. A line that nobody misses is printed, and ends the
-trial with 1, unless `KNOWN` says why it may go. A trial that was interrupted goes on where it was.
+Defaults of maps are turned round as well. The case that missed a line in an earlier trial is asked first. For the rest
+the suite runs once on the templates as they are, with a mark on each line that shows which test files render it: only
+those can miss it. A line that nobody misses is printed, and ends the trial with 1, unless `KNOWN` says why it may go. A
+trial that was interrupted goes on where it was.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ import tempfile
 import time
 import types
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pytest
@@ -75,7 +76,6 @@ KNOWN = {
     "$mtls_sent default //": "the same: what does not begin with a slash is not plain",
     "_proxy default 0": "an empty verdict is no 1: the log names the connection's own address",
     "_outer default refuse": "an empty verdict is not open: each request inside is judged for itself",
-    '"0:NONE"    ask': "whoever sends no certificate is refused by nginx itself, else with 403",
     "_net default 0": "an empty verdict is no 1: nobody is exempt then",
     "_alien default 1": "an empty verdict is no 0: whoever is not known to be ours is refused",
     "_dn default": "nginx's own default, which gixy-ng wants said",
@@ -90,11 +90,16 @@ KNOWN = {
     '_bad "0:.:SUCCESS"': "saves asking for the issuer, of which nginx has made sure",
     "\"{{ '01' if service.public_paths else '00' }}:0:0:1:SUCCESS\"": "saves the one below it, which says the same",
     '_next default ""': "what a map says without a default",
+    '_next default ""; -> ': "begins like no kind of renewal, and no file has that name",
+    '$mtls_https_address default                                      ""': "what a map says without a default",
     "resolver_timeout": "how long a request waits for a name server that says nothing",
     "proxy_headers_hash_max_size": "room for more names of headers; without it nginx only warns",
 }
-# What older builds do not know, and are not given.
-SINCE = {"http2 on;": (1, 25, 1)}
+# What older builds do not know and are not given, or do not need: from 1.22 to 1.28 nginx resumes no session of another
+# server block where two CAs have one name.
+SINCE = {"http2 on;": (1, 25, 1), "return 421; #2": (1, 29)}
+# What newer builds do by themselves.
+UNTIL = {'proxy_set_header Connection               "";': (1, 29, 7)}
 # Lines that no template has. In each: the file that has them on a host, an expression, and what stands in its place.
 RENDERED = (
     ("sessions.conf", r"^ssl_session_cache .*\n", ""),
@@ -114,8 +119,8 @@ _ROUNDS = 2  # in which each test has one of its cases run, before all of the re
 class Mutant:
     """One line of a template, and what stands in its place (empty: nothing).
 
-    `of` is the variable of its map, `head` the map's first line. Without a number it is an expression for lines of a
-    rendered file.
+    `of` is the variable of its map, `head` the map's first line; `nth` counts lines of a file that say the same.
+    Without a number it is an expression for lines of a rendered file.
     """
 
     file: str
@@ -124,6 +129,7 @@ class Mutant:
     instead: str = ""
     of: str = ""
     head: str = ""
+    nth: int = 1
 
     def __str__(self) -> str:
         change = f"-> {self.instead.strip()}" if self.instead else "away"
@@ -135,7 +141,8 @@ class Mutant:
 
     @property
     def key(self) -> str:
-        return f"{self.file} {self.of} {self.line.strip()} -> {self.instead.strip()}"
+        said = f"{self.file} {self.of} {self.line.strip()} -> {self.instead.strip()}"
+        return said if self.nth == 1 else f"{said} #{self.nth}"
 
     def write(self, folder: pathlib.Path) -> None:
         """Change the template, in a folder that has all of them."""
@@ -155,10 +162,13 @@ class Mutant:
         return self.place == other.place or (self.of != "" and self.of == other.of)
 
     @property
-    def known(self) -> str | None:
+    def said(self) -> str:
         said = f"{self.of} {self.line.strip()}".strip()
-        if self.instead:
-            said += f" -> {self.instead.strip()}"
+        return said if self.nth == 1 else f"{said} #{self.nth}"
+
+    @property
+    def known(self) -> str | None:
+        said = f"{self.said} -> {self.instead.strip()}" if self.instead else self.said
         return next(
             (why for start, why in KNOWN.items() if said.startswith(start) and (" -> " in start or not self.instead)),
             None,
@@ -169,6 +179,7 @@ def mutants() -> Iterator[Mutant]:
     """Each directive that is one line of a template."""
     for file in FILES:
         of = head = ""
+        seen: Counter[tuple[str, str]] = Counter()
         for number, line in enumerate((TEMPLATES / file).read_text().split("\n"), 1):
             text = re.sub(r"\{%.*?%\}", "", line).strip()
             if begin := re.match(r"(?:map|geo) .*?(\$\S+|\{\{.*\}\}\S*) \{$", text):
@@ -177,10 +188,12 @@ def mutants() -> Iterator[Mutant]:
                 of = head = ""
             if not re.search(r"(?:;(?:\{\{[^{}]*\}\})?|^types \{ \})$", text) or text.startswith(("#", "{#")):
                 continue
-            yield Mutant(file, number, line, of=of, head=head)
+            seen[of, line.strip()] += 1
+            nth = seen[of, line.strip()]
+            yield Mutant(file, number, line, of=of, head=head, nth=nth)
             default = re.fullmatch(r"(\s*default\s+)(\S+);", line)
             if default and default[2] in TURNED:
-                yield Mutant(file, number, line, f"{default[1]}{TURNED[default[2]]};", of, head)
+                yield Mutant(file, number, line, f"{default[1]}{TURNED[default[2]]};", of, head, nth)
     for file, expression, instead in RENDERED:
         yield Mutant(file, 0, expression, instead)
 
@@ -240,7 +253,9 @@ def reached(nginx: str, tests: Sequence[str]) -> Reach:
         with tempfile.TemporaryDirectory() as folder:
             write_marked(pathlib.Path(folder))
             host.TEMPLATES, host.host_files = folder, rendered
-            for test, items in itertools.groupby(session.items, lambda item: item.nodeid.partition("::")[0]):
+            # pytest puts cases that need no nginx elsewhere.
+            in_files = sorted(session.items, key=lambda item: item.nodeid.partition("::")[0])
+            for test, items in itertools.groupby(in_files, lambda item: item.nodeid.partition("::")[0]):
                 found.clear()
                 begun = time.monotonic()
                 if failure := forks.run(list(items)):
@@ -305,16 +320,24 @@ class Results:
     """
 
     path: pathlib.Path
-    reach: Reach
+    reach: Callable[[], Reach]
     found: dict[str, dict[str, str | None]] = field(default_factory=dict)
 
     @classmethod
-    def load(cls, nginx: str, reach: Reach) -> Results:
+    def load(cls, nginx: str, reach: Callable[[], Reach]) -> Results:
         path = trials.MEMORY / f"gate-{nginx}-results.json"
         return cls(path, reach, json.loads(path.read_text()) if path.exists() else {})
 
     def put(self, mutant: Mutant, case: str | None) -> None:
         self.found[mutant.key] = {"case": case, "digest": self._digest(mutant, case)}
+        self._save()
+
+    def forget(self, chosen: Sequence[Mutant]) -> None:
+        for mutant in chosen:
+            self.found.pop(mutant.key, None)
+        self._save()
+
+    def _save(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         new = self.path.with_suffix(".new")
         new.write_text(json.dumps(self.found, indent=1))
@@ -324,11 +347,14 @@ class Results:
         known = self.found.get(mutant.key)
         return known is not None and known["digest"] == self._digest(mutant, known["case"])
 
+    def is_noticed(self, mutant: Mutant) -> bool:
+        return self.found.get(mutant.key, {}).get("case") is not None and self.has(mutant)
+
     def case(self, mutant: Mutant) -> str | None:
         return self.found[mutant.key]["case"]
 
     def _digest(self, mutant: Mutant, case: str | None) -> str:
-        tests = [case.partition("::")[0]] if case else sorted(self.reach.lines.get(mutant.place, ()))
+        tests = [case.partition("::")[0]] if case else sorted(self.reach().lines.get(mutant.place, ()))
         one = (TEMPLATES / mutant.file).is_file() and case
         templates = [TEMPLATES / mutant.file] if one else sorted(TEMPLATES.iterdir())
         paths = [*templates, *(REPOSITORY / test for test in tests)]
@@ -336,26 +362,37 @@ class Results:
 
 
 class Search:
-    """Looks for a case that notices each line: for half a minute line by line, and then in groups, with every case."""
+    """Looks for a case that notices each line: the one of last time, or any one.
+
+    For any one it looks for half a minute line by line, and then in groups, with every case.
+    """
 
     def __init__(
-        self, forks: trials.Forks, session: pytest.Session, nginx: str, reach: Reach, results: Results, terminal: int
+        self, forks: trials.Forks, session: pytest.Session, nginx: str, results: Results, terminal: int
     ) -> None:
         self._forks = forks
         self._items = session.items
         self._sources = {item.nodeid.partition("[")[0]: inspect.getsource(item.function) for item in session.items}
         self._tests = Counter(test.partition("::")[0] for test in self._sources)
         self._cases = Counter(item.nodeid.partition("::")[0] for item in session.items)
-        self._reach = reach
         self._results = results
-        self._memory = trials.Memory.load(f"gate-{nginx}")
-        if not self._memory.killers and nginx != nginxes.INSTALLED:  # what noticed there goes first here
-            elsewhere = trials.Memory.load(f"gate-{nginxes.INSTALLED}").killers
-            self._memory.killers = {key: case.replace(nginxes.INSTALLED, nginx) for key, case in elsewhere.items()}
+        self._memory = memory(nginx)
         self._terminal = terminal
         # The authority is made once for all forks. Servers would not be: their threads stay behind.
         items = [one for one in self._items if _needs(one, "authority") and not _needs(one, "upstream", "app")]
         forks.run(items[:1])
+
+    def again(self, chosen: Sequence[Mutant]) -> None:
+        """Try each line with the case that noticed it last time."""
+        killers = {self._memory.killers[mutant.key] for mutant in chosen}
+        items = [item for item in self._items if item.nodeid in killers]
+        if failure := self._forks.first_failure(items, lambda: True, _SECONDS, each=_EACH, twice=True):
+            pytest.exit(f"{failure.case} fails on the templates as they are: {failure.reason}", returncode=9)
+        for mutant in chosen:
+            items = [item for item in self._items if item.nodeid == self._memory.killers[mutant.key]]
+            found = self._first(items, [mutant], _EACH, twice=False) if items else None
+            if found and found.case != trials.GAVE_UP:
+                self._settle(mutant, found)
 
     def run(self, chosen: Sequence[Mutant], seconds: float) -> None:
         missed = [mutant for mutant in chosen if not self._one(mutant, seconds)]
@@ -365,10 +402,7 @@ class Search:
             self._all(group, self._ordered(group))
 
     def _one(self, mutant: Mutant, seconds: float) -> bool:
-        items = self._ordered([mutant])
-        before = [item for item in items[:1] if item.nodeid == self._memory.killers.get(mutant.key)]
-        found = self._first(before, [mutant], seconds, twice=False) if before else None
-        found = found or self._first(items, [mutant], seconds)
+        found = self._first(self._ordered([mutant]), [mutant], seconds)
         if found is None or found.case != trials.GAVE_UP:
             self._settle(mutant, found)
             return True
@@ -378,7 +412,7 @@ class Search:
     def _groups(self, missed: Sequence[Mutant]) -> list[list[Mutant]]:
         """Return the lines in groups that are taken away together: at most one of each map."""
         groups: list[list[Mutant]] = []
-        for mutant in sorted(missed, key=lambda one: sorted(self._reach.lines[one.place])):
+        for mutant in sorted(missed, key=lambda one: sorted(self._results.reach().lines[one.place])):
             for group in groups:
                 if len(group) < _TOGETHER and not any(mutant.is_beside(other) for other in group):
                     group.append(mutant)
@@ -409,7 +443,7 @@ class Search:
 
     def _ordered(self, group: Sequence[Mutant]) -> list[pytest.Item]:
         """Return the cases that render one of these lines."""
-        files = set().union(*(self._reach.lines[mutant.place] for mutant in group))
+        files = set().union(*(self._results.reach().lines[mutant.place] for mutant in group))
         sources = {test: text for test, text in self._sources.items() if test.partition("::")[0] in files}
         relevant: Counter[str] = Counter()
         for mutant in group:
@@ -418,9 +452,9 @@ class Search:
         cost = {}
         for test in sources:
             file = test.partition("::")[0]
-            seconds = self._reach.seconds[file] / self._cases[file]
+            seconds = self._results.reach().seconds[file] / self._cases[file]
             cost[test] = seconds / (0.02 + relevant[file] / self._tests[file] + relevant[test])
-        return in_order(self._items, cost, self._memory.rank(group[0].key, self._reach.seconds))
+        return in_order(self._items, cost, self._memory.rank(group[0].key, self._results.reach().seconds))
 
     def _first(
         self, items: Sequence[pytest.Item], group: Sequence[Mutant], seconds: float, *, twice: bool = True
@@ -459,15 +493,38 @@ def _take_away(group: Sequence[Mutant], folder: pathlib.Path) -> bool:
     return True
 
 
-def try_all(chosen: Sequence[Mutant], nginx: str, reach: Reach, results: Results, seconds: float) -> None:
+def memory(nginx: str) -> trials.Memory:
+    """Return what noticed each line last time; where nothing has, what did on the installed build."""
+    remembered = trials.Memory.load(f"gate-{nginx}")
+    elsewhere = trials.Memory.load(f"gate-{nginxes.INSTALLED}").killers
+    cases = {key: case.replace(nginxes.INSTALLED, nginx) for key, case in elsewhere.items()}
+    remembered.killers = {**cases, **remembered.killers}
+    return remembered
+
+
+def try_again(chosen: Sequence[Mutant], nginx: str, results: Results) -> None:
+    """Take the lines away one after the other, each for the case that noticed it last time."""
+    killers = memory(nginx).killers
+    remembered = [one for one in chosen if one.key in killers]
+    tests = {killers[one.key].partition("::")[0] for one in remembered}
+    there = [test for test in tests if (REPOSITORY / test).exists()]
+    if there:
+        _search(lambda search: search.again(remembered), nginx, results, there)
+
+
+def try_all(chosen: Sequence[Mutant], nginx: str, results: Results, seconds: float) -> None:
     """Take the lines away one after the other; say what notices each, and keep it."""
+    tests = set().union(*(results.reach().lines[one.place] for one in chosen))
+    _search(lambda search: search.run(chosen, seconds), nginx, results, tests)
+
+
+def _search(work: Callable[[Search], None], nginx: str, results: Results, tests: Collection[str]) -> None:
     terminal = os.dup(1)
 
-    def one_by_one(forks: trials.Forks, session: pytest.Session) -> None:
-        Search(forks, session, nginx, reach, results, terminal).run(chosen, seconds)
+    def searched(forks: trials.Forks, session: pytest.Session) -> None:
+        work(Search(forks, session, nginx, results, terminal))
 
-    tests = sorted(set().union(*(reach.lines[one.place] for one in chosen)))
-    code, output = trials.collected(one_by_one, [f"--nginx={nginx}", *tests])
+    code, output = trials.collected(searched, [f"--nginx={nginx}", *sorted(tests)])
     if code:
         raise SystemExit(output[-3000:])
 
@@ -493,18 +550,23 @@ def main() -> int:
     options = parser.parse_args()
     trials.end_with_the_parent()
     tests = [path.relative_to(REPOSITORY).as_posix() for path in sorted(TESTS.glob("test_*.py"))]
-    reach = reached(options.nginx, tests)
+    reach = functools.cache(functools.partial(reached, options.nginx, tests))
     version = nginxes.build(options.nginx).version
-    every = [one for one in mutants() if version >= SINCE.get(one.line.strip(), version)]
+    every = [one for one in mutants() if SINCE.get(one.said, (0,)) <= version < UNTIL.get(one.said, (9,))]
     chosen = [one for one in every if not options.only or {one.file, one.place} & set(options.only)]
     known = [] if options.known else [one for one in chosen if one.known]
-    nowhere = [one for one in chosen if one not in known and one.place not in reach.lines]
-    tried = [one for one in chosen if one not in known and one not in nowhere]
+    tried = [one for one in chosen if one not in known]
     results = Results.load(options.nginx, reach)
-    if left := [one for one in tried if options.afresh or not results.has(one)]:
-        try_all(left, options.nginx, reach, results, options.alone)
+    if options.afresh:
+        results.forget(tried)
+    try_again([one for one in tried if not results.is_noticed(one)], options.nginx, results)
+    results = Results.load(options.nginx, reach)
+    left = [one for one in tried if not results.has(one)]
+    nowhere = [one for one in left if one.place not in reach().lines]
+    if left := [one for one in left if one not in nowhere]:
+        try_all(left, options.nginx, results, options.alone)
         results = Results.load(options.nginx, reach)
-    missed = [*nowhere, *(one for one in tried if not results.case(one) and not one.known)]
+    missed = [*nowhere, *(one for one in tried if one not in nowhere and not results.case(one) and not one.known)]
     for mutant in missed:
         say(f"MISSED{' (no case renders it)' if mutant in nowhere else ''}: {mutant}")
     say(f"{len(every)} changes: {len(tried)} tried, {len(known)} named in KNOWN, {len(missed)} missed")

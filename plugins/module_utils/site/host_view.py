@@ -253,7 +253,7 @@ class ServiceView:
     locations: Sequence[LocationView]
     base: str | None  # the upstream without its path, as `proxy_pass` takes it; None with `root` and in a snippet
     prefix: str | None  # the upstream's path without a last slash
-    redirect: str | None  # what `proxy_redirect` takes at `/`, where its default does not do
+    redirect: str | None  # what `proxy_redirect` takes in named locations, where its default does not do
     names: Sequence[Upstream]  # upstreams for whose name nginx asks at each request
     resolver: str | None  # name servers for that, None where the host has its own or none is needed
     tls: UpstreamTlsView | None  # None where the upstream is reached without TLS
@@ -455,8 +455,11 @@ class Upstream:
         return f"{self.base.partition('://')[0]}://{self.variable}" if self.asked else self.base
 
     def redirect(self, location: str) -> str | None:
-        """Return what ``proxy_redirect`` takes, None where its default does: it does not with a variable."""
-        return f"{self.base}{self.prefix}{location} {location}" if self.asked else None
+        """Return what ``proxy_redirect`` takes where ``proxy_pass`` has no path, None where its default does.
+
+        It does not with a variable, nor where the upstream has a path.
+        """
+        return f"{self.base}{self.prefix}{location} {location}" if self.asked or self.prefix else None
 
 
 def split_upstream(upstream: str) -> tuple[str, str]:

@@ -381,7 +381,17 @@ NAMED = {"name_servers": ["192.0.2.53", "192.0.2.54"], "names": {"b.lan": "b.lan
         # An escape in the path would be escaped again.
         ({"upstream": "http://b.lan/a%20b"}, NAMED, {"resolver": None, "names": [], "base": "http://b.lan"}),
         ({"upstream": "http://b.lan"}, {"names": NAMED["names"]}, {"resolver": None, "names": []}),
-        ({"upstream": "http://192.0.2.1/b.lan"}, NAMED, {"resolver": None, "base": "http://192.0.2.1"}),
+        (
+            {"upstream": "http://192.0.2.1/b.lan", "acme_upstream": "http://192.0.2.1"},
+            NAMED,
+            {
+                "resolver": None,
+                "base": "http://192.0.2.1",
+                "redirect": "http://192.0.2.1/b.lan/ /",
+                "acme_redirect": None,
+            },
+        ),
+        ({"upstream": "http://192.0.2.1/"}, NAMED, {"redirect": None}),
     ],
 )
 def test_an_upstream_in_the_words_of_the_templates(service, host, said):
@@ -562,7 +572,17 @@ def test_where_the_defaults_of_the_tables_end():
     }
     # 16 variables of each service and 13 of each authority, in a table four times as large.
     none = types.SimpleNamespace(issuers=[])
-    counts = {(16, 0): None, (17, 0): 2048, (15, 1): None, (15, 2): 2048, (16, 1): 2048, (64, 0): 4096, (65, 0): 8192}
+    counts = {
+        (16, 0): None,
+        (17, 0): 2048,
+        (15, 1): None,
+        (15, 2): 2048,
+        (16, 1): 2048,
+        (3, 16): None,
+        (12, 5): 2048,
+        (64, 0): 4096,
+        (65, 0): 8192,
+    }
     found = {each: sizes([view({})] * each[0], [none] * each[1])["variables_max_size"] for each in counts}
     assert found == counts
 
