@@ -17,7 +17,7 @@ import subprocess
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common import der
 
@@ -57,10 +57,11 @@ _NAMES_ITS_ISSUER = "authorityKeyIdentifier = issuer:always\n"
 
 
 class ByHand:
-    """The directory; `kind` is one of KINDS."""
+    """The directory; `kind` is one of KINDS. Guides make RSA keys, with which all takes ten times as long."""
 
-    def __init__(self, path: pathlib.Path, kind: str) -> None:
+    def __init__(self, path: pathlib.Path, kind: str, *, rsa_keys: bool = True) -> None:
         self.path = path
+        self._key = rsa_key if rsa_keys else _ec_key
         self._numbers = itertools.count()
         (path / "newcerts").mkdir(parents=True)
         (path / "index.txt").touch()
@@ -80,7 +81,7 @@ class ByHand:
         return done.stdout
 
     def _new_key(self, name: str) -> None:
-        (self.path / name).write_bytes(_rsa_key(next(self._numbers)))
+        (self.path / name).write_bytes(self._key(next(self._numbers)))
 
     def client(self, name: str, *, names_its_issuer: bool = False) -> pathlib.Path:
         """A client's certificate and key in one file; its AKI may have issuer and serial of the CA."""
@@ -113,9 +114,19 @@ class ByHand:
 
 
 @functools.cache
-def _rsa_key(number: int) -> bytes:
+def rsa_key(number: int) -> bytes:
     """A key in PEM, as `openssl req -newkey rsa:2048 -nodes` writes it; each directory has its n-th key in common."""
-    return rsa.generate_private_key(65537, 2048).private_bytes(
+    return _pem(rsa.generate_private_key(65537, 2048))
+
+
+@functools.cache
+def _ec_key(number: int) -> bytes:
+    """The same with `-newkey ec`."""
+    return _pem(ec.generate_private_key(ec.SECP256R1()))
+
+
+def _pem(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
 
@@ -123,7 +134,7 @@ def _rsa_key(number: int) -> bytes:
 def _ca_certificate(path: pathlib.Path, kind: str) -> bytes:
     """The CA certificate in PEM, with the name and for the key that are there."""
     key = serialization.load_pem_private_key((path / "ca.key").read_bytes(), None)
-    assert isinstance(key, rsa.RSAPrivateKey)
+    assert isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey)
     name = x509.load_pem_x509_certificate((path / "ca.crt").read_bytes()).subject
     now = datetime.datetime.now(datetime.UTC)
     builder = x509.CertificateBuilder(
@@ -136,9 +147,13 @@ def _ca_certificate(path: pathlib.Path, kind: str) -> bytes:
     return _as_version_1(certificate, key) if kind == "v1" else certificate.public_bytes(serialization.Encoding.PEM)
 
 
-def _as_version_1(certificate: x509.Certificate, key: rsa.RSAPrivateKey) -> bytes:
+def _as_version_1(certificate: x509.Certificate, key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> bytes:
     fields = list(der.elements(next(der.elements(certificate.tbs_certificate_bytes)).content))
     to_be_signed = der.encode(der.SEQUENCE, b"".join(field.encoded for field in fields if field.tag < 0xA0))
-    signature = b"\x00" + key.sign(to_be_signed, padding.PKCS1v15(), hashes.SHA256())
-    made = der.encode(der.SEQUENCE, to_be_signed + fields[2].encoded + der.encode(der.BIT_STRING, signature))
+    if isinstance(key, rsa.RSAPrivateKey):
+        signature = key.sign(to_be_signed, padding.PKCS1v15(), hashes.SHA256())
+    else:
+        signature = key.sign(to_be_signed, ec.ECDSA(hashes.SHA256()))
+    signed = der.encode(der.BIT_STRING, b"\x00" + signature)
+    made = der.encode(der.SEQUENCE, to_be_signed + fields[2].encoded + signed)
     return x509.load_der_x509_certificate(made).public_bytes(serialization.Encoding.PEM)

@@ -63,6 +63,7 @@ class Characters:
     letters: frozenset[int]
 
 
+@functools.lru_cache(maxsize=1)  # three questions about each
 def meanings(character: str) -> str:
     """What programs make of a character that fold case or use compatibility forms (UAX #15, UTS #46), all in a row.
 

@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import random
+import shutil
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -59,6 +61,13 @@ class Fleet:
         self.plan = AuthorityPlan(str(path), dict(SETTINGS), "nas")
         with days_ago(age):
             new_authority(path, {"C": "ES", "O": "Acme", "CN": subject})
+
+    def copy(self, path: Path) -> Fleet:
+        """Return the same fleet with a folder of its own."""
+        other = copy.deepcopy(self)
+        shutil.copytree(self.path, path)
+        other.path, other.plan.path = path, str(path)
+        return other
 
     def service(self, host: str, name: str, allow: Sequence[str] | None = None, **more: object) -> None:
         """Add one to the inventory."""

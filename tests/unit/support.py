@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import subprocess
 from datetime import timedelta
@@ -37,10 +38,20 @@ def openssl(*arguments: str, cwd: Path, ok: bool | None = True) -> str:
     return done.stdout
 
 
+@functools.cache
+def pss_key() -> bytes:
+    """Return an RSA-PSS key in PEM, which takes long to make."""
+    options = ("-algorithm", "RSA-PSS", "-pkeyopt", "rsa_keygen_bits:2048")
+    return openssl("genpkey", "-quiet", *options, cwd=Path("/")).encode()
+
+
 def run_module(name: str, check: bool = False, diff: bool = False, **options) -> dict:
     """Run a module as Ansible does, in a process of its own, and return its result with the raw output."""
     arguments = {"ANSIBLE_MODULE_ARGS": {**options, "_ansible_check_mode": check, "_ansible_diff": diff}}
-    done = warm.run(f"ansible_collections.mtls.nginx.plugins.modules.{name}", given=json.dumps(arguments))
+    plugins = "ansible_collections.mtls.nginx.plugins"
+    # What several modules import only when they need it.
+    ahead = (f"{plugins}.module_utils.ca.lifecycle.creation",)
+    done = warm.run(f"{plugins}.modules.{name}", given=json.dumps(arguments), ahead=ahead)
     assert done.output, done.errors
     result = result_of(done.output)
     return {**result, "raw": json.dumps(result) + done.errors}

@@ -10,6 +10,7 @@ sorts and filters.
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import os
 import typing as t
@@ -98,18 +99,9 @@ class Group:
 
 def render(status: Status, generated: datetime, template_dir: str) -> bytes:
     """Return the file's content. Every name in it is somebody's input, and is escaped."""
-    environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
-        loader=jinja2.FileSystemLoader(template_dir),
-        undefined=jinja2.StrictUndefined,
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        finalize=_visible,
-    )
-    environment.filters.update(day=_day, distance=lambda moment: distance(status.now, moment))
     style, script = (_read(template_dir, f"status.{kind}") for kind in ("css", "js"))
-    text = environment.get_template("status.html.j2").render(
+    template = _environment(template_dir).get_template("status.html.j2")
+    text = template.render(
         status=status,
         generated=generated,
         views=[_View(status, authority) for authority in status.authorities],
@@ -125,6 +117,25 @@ def render(status: Status, generated: datetime, template_dir: str) -> bytes:
         script_hash=_hash(script),
     )
     return text.encode("utf-8", "replace")
+
+
+@functools.cache  # a run that writes the page renders it twice, and compiles the template once
+def _environment(template_dir: str) -> jinja2.Environment:
+    environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
+        loader=jinja2.FileSystemLoader(template_dir),
+        undefined=jinja2.StrictUndefined,
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        finalize=_visible,
+    )
+    environment.filters.update(day=_day, distance=jinja2.pass_context(_distance))
+    return environment
+
+
+def _distance(context: jinja2.runtime.Context, moment: datetime) -> str:
+    return distance(context["status"].now, moment)
 
 
 class _View:

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import shutil
-
 import pytest
 
 from ansible_collections.mtls.nginx.plugins.action import ca_adopt
@@ -32,7 +30,7 @@ def shown(monkeypatch) -> list[str]:
 def run(tmp_path, pki, monkeypatch):
     pki.serve(*(Client(f"phone-{number}", p12="none") for number in range(6)))
     for number in range(1000):
-        shutil.copy(pki.path / "ca.crt", pki.path / "newcerts" / f"copy-{number}.pem")
+        (pki.path / "newcerts" / f"copy-{number}.pem").hardlink_to(pki.path / "ca.crt")
     monkeypatch.setattr(findings, "_TOLD_AFTER", 100)
     controller = Controller(tmp_path / "site", {"nas": {}})
     return lambda **options: controller.run(

@@ -14,10 +14,7 @@ import pytest
 from ansible_collections.mtls.nginx.plugins.module_utils.common import parallel
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 
-
-@pytest.fixture(autouse=True)
-def two_cores(monkeypatch):
-    monkeypatch.setattr(parallel, "cores", lambda: 2)
+pytestmark = pytest.mark.usefixtures("two_cores")
 
 
 def test_results_come_in_the_order_of_the_items_and_from_other_processes():

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import html.parser
 import os
 import pathlib
@@ -18,7 +19,7 @@ from dataclasses import replace
 import pytest
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client import Client
-from ansible_collections.mtls.nginx.plugins.module_utils.common import files, parallel
+from ansible_collections.mtls.nginx.plugins.module_utils.common import files
 from ansible_collections.mtls.nginx.plugins.module_utils.common.batch import _file_system_sync
 from ansible_collections.mtls.nginx.plugins.module_utils.common.contact import Contact
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
@@ -36,10 +37,16 @@ def service(name: str, *urls: str, allow=None, ours: bool = False) -> dict:
     return {"name": name, "urls": list(urls) or [f"https://{name}.lan/"], "allow": allow, "issued_by_authority": ours}
 
 
+@functools.cache  # and compiled once
+def own_template(contact) -> Template:
+    return Template(PAGES, None, contact)
+
+
 def make(
     pki, *services, check: bool = False, wanted: bool = True, foreseen=(), template: str | None = None, contact=None
 ):
-    made = Handouts(str(pki.path), services, Template(PAGES, template, contact))
+    pages = Template(PAGES, template, contact) if template else own_template(contact)
+    made = Handouts(str(pki.path), services, pages)
     return made.reconcile(wanted=wanted, check=check, foreseen=foreseen)
 
 
@@ -331,7 +338,6 @@ def test_pages_that_are_good_need_no_template_and_pages_for_many_become_durable_
     synced, compiled = [], []
     sync_directory, compile_template = files.sync_directory, Template.compile
     monkeypatch.setattr(files, "sync_directory", lambda path: (synced.append(path), sync_directory(path)))
-    monkeypatch.setattr(parallel, "cores", lambda: 1)
     monkeypatch.setattr(Template, "compile", lambda self: (compiled.append(1), compile_template(self)))
     assert len(make(pki).written) == 40
     if _file_system_sync(str(pki.path / "clients")):

@@ -20,7 +20,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import crls, 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client import Client
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.p12 import NONE
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.published import read_chain, read_crl
-from ansible_collections.mtls.nginx.plugins.module_utils.common import files, parallel, times
+from ansible_collections.mtls.nginx.plugins.module_utils.common import files, times
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.tests.unit.support import Pki, later, lint, openssl, tree
 
@@ -123,9 +123,8 @@ def test_clients_chains_and_crls_pass_pkilint_and_openssl_s_strict_check(pki):
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
-def test_a_process_killed_anywhere_leaves_nothing_half_done(pki, monkeypatch, moment):
+def test_a_process_killed_anywhere_leaves_nothing_half_done(pki, moment):
     """Kill at the first rename, then at the second, and so on: the next run must end well each time."""
-    monkeypatch.setattr(parallel, "cores", lambda: 1)
     (pki.path / "serial").write_text("1000\n")
     clean = pki.path.with_name("clean")
     shutil.copytree(pki.path, clean)
@@ -181,6 +180,7 @@ def after_a_kill(pki: Pki) -> None:
     assert len({row[3] for row in pki.index()}) == 2
 
 
+@pytest.mark.usefixtures("two_cores")
 def test_a_bulk_killed_between_certificates_and_index_is_picked_up(pki):
     clients = [Client(f"c{number}") for number in range(20)]
     child = os.fork()

@@ -20,7 +20,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.profiles impo
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.subjects import subject_name
 from ansible_collections.mtls.nginx.plugins.module_utils.common import times
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
-from ansible_collections.mtls.nginx.tests.unit.support import openssl
+from ansible_collections.mtls.nginx.tests.unit.support import openssl, pss_key
 
 NOW = times.now()
 DAY = timedelta(days=1)
@@ -194,7 +194,7 @@ def test_a_request_that_was_tampered_with(tmp_path):
 
 def test_a_request_for_an_rsa_pss_key(tmp_path):
     """cryptography reads its key as plain RSA, and a certificate for that would not fit the device's key."""
-    openssl("genpkey", "-algorithm", "RSA-PSS", "-pkeyopt", "rsa_keygen_bits:2048", "-out", "a.key", cwd=tmp_path)
+    (tmp_path / "a.key").write_bytes(pss_key())
     openssl("req", "-new", "-key", "a.key", "-subj", "/CN=a", "-out", "a.csr", cwd=tmp_path)
     with pytest.raises(MtlsError, match="is for an RSA-PSS key, which browsers do not use; make it with RSA"):
         profiles.read_csr(str(tmp_path / "a.csr"), "client a")

@@ -394,6 +394,7 @@ def test_a_subject_that_differs_only_in_case_from_a_live_certificate_is_refused(
     assert pki.one(Client("john")).action == "issued"
 
 
+@pytest.mark.usefixtures("slow_p12")
 @pytest.mark.parametrize("kind", [p12.COMPATIBLE, p12.MODERN])
 @pytest.mark.parametrize("key_type", ["rsa", "ecdsa", "ed25519"])
 def test_a_p12_holds_key_certificate_and_chain_for_openssl(pki, kind, key_type):

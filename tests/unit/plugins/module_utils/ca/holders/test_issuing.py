@@ -12,6 +12,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client impor
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.register import Register
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 
+pytestmark = pytest.mark.usefixtures("two_cores")
 WANTED = [Client(f"phone-{number:02}", p12="none") for number in range(23)]
 
 

@@ -19,7 +19,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import clien
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client import Client
 from ansible_collections.mtls.nginx.plugins.module_utils.common import times
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
-from ansible_collections.mtls.nginx.tests.unit.support import later, openssl, run_module, tree
+from ansible_collections.mtls.nginx.tests.unit.support import Pki, later, openssl, run_module, tree
 
 
 def find(pki, kind, value) -> list[str]:
@@ -42,16 +42,25 @@ def certificate_of(pki, name) -> x509.Certificate:
     return x509.load_pem_x509_certificate(pki.file(name, ".crt").read_bytes())
 
 
-@pytest.fixture
-def fleet(pki, monkeypatch):
+@pytest.fixture(scope="module")
+def issued(pristine, tmp_path_factory):
     """A laptop with a renewed certificate and one of another subject, and others that are nearly it."""
+    pki = Pki(tmp_path_factory.mktemp("issued") / "pki")
+    shutil.copytree(pristine, pki.path)
     first = pki.one(Client("laptop")).entry.serial
     second = pki.one(Client("laptop", days=400, renew_before=370)).entry.serial
     third = pki.one(Client("laptop", {"O": "Acme", "CN": "Ada's laptop"})).entry.serial
     pki.serve(Client("laptop-2"), Client("other", {"O": "laptop", "CN": "other"}), Client("Laptop 3"))
     with pki.open() as authority:
         servers.reconcile(authority, [servers.Server("nas", "web", ("laptop",))], new_key_type="ecdsa", check=False)
-    pki.laptop = sorted((first, second, third))
+    return pki, sorted((first, second, third))
+
+
+@pytest.fixture
+def fleet(issued, tmp_path):
+    shutil.copytree(issued[0].path, tmp_path / "pki")
+    pki = Pki(tmp_path / "pki")
+    pki.laptop = issued[1]
     return pki
 
 

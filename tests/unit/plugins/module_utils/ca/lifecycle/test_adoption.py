@@ -290,6 +290,7 @@ def test_the_module_shows_all_and_no_secret(easyrsa, tmp_path):
         assert NEW not in result["raw"]
 
 
+@pytest.mark.usefixtures("two_cores")
 def test_many_files_are_told_and_written_by_several_processes(tmp_path, monkeypatch):
     """All that is done has its say, from check mode too; keys keep to their owner from the first byte."""
     for module, name, number in ((adoption, "_AT_ONCE", 3), (adoption, "_BETWEEN_WORDS", 4), (survey, "_AT_ONCE", 2)):
@@ -320,6 +321,7 @@ def test_many_files_are_told_and_written_by_several_processes(tmp_path, monkeypa
     ] * len(names)
 
 
+@pytest.mark.usefixtures("two_cores")
 def test_a_disk_that_is_full_leaves_nothing(tmp_path, monkeypatch):
     source = Pki(tmp_path / "source")
     new_authority(source.path, {"CN": "Many"})

@@ -29,15 +29,23 @@ def fewer_rounds(monkeypatch):
     monkeypatch.setattr(archive, "_ITERATIONS", 1000)
 
 
-@pytest.fixture
-def used(pki) -> Pki:
-    """An authority that counts serials, with clients, one of them revoked."""
+@pytest.fixture(scope="module")
+def kept(pristine, tmp_path_factory) -> Pki:
+    """An authority that counts serials, with clients, one of them revoked; tests get copies."""
+    pki = Pki(tmp_path_factory.mktemp("kept") / "pki")
+    shutil.copytree(pristine, pki.path)
     (pki.path / "serial").write_text("1000\n")
     pki.serve(Client("a"), Client("José, IT"), Client("gone"))
     pki.one(Client("gone", revoked=True))
     with pki.open() as authority:
         authority.write_crl(30)
     return pki
+
+
+@pytest.fixture
+def used(kept, tmp_path) -> Pki:
+    shutil.copytree(kept.path, tmp_path / "pki")
+    return Pki(tmp_path / "pki")
 
 
 @pytest.fixture

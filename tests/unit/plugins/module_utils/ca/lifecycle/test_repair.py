@@ -32,7 +32,7 @@ REMEDY = r"mtls_ca_repair: true \(the option repair of mtls\.nginx\.ca_init and 
 
 @pytest.fixture(scope="module", params=KINDS)
 def made(request, tmp_path_factory) -> ByHand:
-    ca = ByHand(tmp_path_factory.mktemp("made") / "pki", request.param)
+    ca = ByHand(tmp_path_factory.mktemp("made") / "pki", request.param, rsa_keys=False)
     ca.client("user")
     ca.client("lost")
     ca.revoke("lost")
@@ -70,7 +70,7 @@ def test_without_the_option_it_is_refused_with_the_remedy(by_hand):
 )
 def test_the_refusal_says_what_nginx_does(tmp_path, kind, said):
     with pytest.raises(MtlsError, match=said):
-        ensure(ByHand(tmp_path / "pki", kind).path)
+        ensure(ByHand(tmp_path / "pki", kind, rsa_keys=False).path)
 
 
 def test_only_the_extensions_are_others(by_hand):
@@ -119,7 +119,7 @@ def test_the_clients_are_served_and_revoked_from_then_on(by_hand):
 
 
 def test_what_the_certificate_says_besides_is_kept(tmp_path):
-    ca = ByHand(tmp_path / "pki", "no cRLSign")
+    ca = ByHand(tmp_path / "pki", "no cRLSign", rsa_keys=False)
     ensure(ca.path, repair=True)
     constraints = ca.certificate.extensions.get_extension_for_class(x509.BasicConstraints)
     assert (constraints.value.path_length, constraints.critical) == (0, True)
@@ -128,7 +128,7 @@ def test_what_the_certificate_says_besides_is_kept(tmp_path):
 
 def test_a_ca_for_servers_only_is_repaired_too(tmp_path):
     path = tmp_path / "pki"
-    ca = ByHand(path, "openssl")
+    ca = ByHand(path, "openssl", rsa_keys=False)
     ca.openssl(
         *("req", "-x509", "-key", "ca.key", "-subj", "/CN=Servers CA", "-addext", "extendedKeyUsage=serverAuth"),
         *("-addext", "keyUsage=critical,keyCertSign,cRLSign", "-days", "99", "-out", "ca.crt"),
@@ -142,7 +142,7 @@ def test_a_ca_for_servers_only_is_repaired_too(tmp_path):
 
 
 def test_a_key_with_a_passphrase_is_needed_for_it(tmp_path):
-    ca = ByHand(tmp_path / "pki", "v3")
+    ca = ByHand(tmp_path / "pki", "v3", rsa_keys=False)
     ca.openssl("pkey", "-in", "ca.key", "-aes256", "-passout", "pass:secret", "-out", "ca.key.new")
     (ca.path / "ca.key.new").rename(ca.path / "ca.key")
     before = tree(ca.path)
@@ -154,7 +154,7 @@ def test_a_key_with_a_passphrase_is_needed_for_it(tmp_path):
 
 
 def test_repaired_and_renewed_in_one_run(tmp_path):
-    ca = ByHand(tmp_path / "pki", "v3")
+    ca = ByHand(tmp_path / "pki", "v3", rsa_keys=False)
     serial = ca.certificate.serial_number
     end = ca.certificate.not_valid_after_utc
     done = ensure(ca.path, repair=True, renew_before=3649)
@@ -173,7 +173,7 @@ def test_nothing_is_repaired_that_needs_none(pki):
 
 
 def test_an_intermediate_ca_cannot_repair_itself(tmp_path):
-    ca = ByHand(tmp_path / "pki", "openssl")
+    ca = ByHand(tmp_path / "pki", "openssl", rsa_keys=False)
     root = ("-newkey", "rsa:2048", "-nodes", "-subj", "/CN=Root", "-keyout", "r.key", "-out", "r.crt")
     ca.openssl("req", "-x509", *root)
     ca.openssl("req", "-new", "-key", "ca.key", "-config", "openssl.cnf", "-out", "ca.csr")
@@ -201,7 +201,7 @@ def test_the_module_shows_it(by_hand):
 
 
 def test_check_mode_looks_past_what_is_added_and_repaired_first(tmp_path):
-    ca = ByHand(tmp_path / "pki", "v3")
+    ca = ByHand(tmp_path / "pki", "v3", rsa_keys=False)
     for name in ("index.txt", "serial"):
         (ca.path / name).unlink()
     (ca.path / "newcerts").rmdir()

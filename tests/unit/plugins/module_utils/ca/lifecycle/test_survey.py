@@ -20,8 +20,8 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client impor
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.lifecycle import adoption
 from ansible_collections.mtls.nginx.plugins.module_utils.common import der
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
-from ansible_collections.mtls.nginx.tests.by_hand import ByHand
-from ansible_collections.mtls.nginx.tests.unit.support import Pki, openssl, run_module, tree
+from ansible_collections.mtls.nginx.tests.by_hand import ByHand, rsa_key
+from ansible_collections.mtls.nginx.tests.unit.support import Pki, openssl, pss_key, run_module, tree
 
 EC = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
 
@@ -46,12 +46,16 @@ def is_revoked(path: Path, certificate: Path) -> bool:
 class Loose:
     """A CA of files that `openssl` makes, without a record."""
 
-    def __init__(self, path: Path, key: tuple[str, ...] = EC) -> None:
+    def __init__(self, path: Path, new_key: tuple[str, ...] = EC, *, key: bytes | None = None) -> None:
         path.mkdir()
         self.path = path
+        made = (*new_key, "-keyout", "ca.key")
+        if key is not None:
+            (path / "ca.key").write_bytes(key)
+            made = ("-key", "ca.key")
         usage = ("-addext", "keyUsage=critical,keyCertSign,cRLSign", "-days", "3650")
         subject = ("-subj", "/O=Acme/CN=Loose CA")
-        openssl("req", "-x509", *key, *usage, *subject, "-keyout", "ca.key", "-out", "ca.pem", cwd=path)
+        openssl("req", "-x509", *made, *usage, *subject, "-out", "ca.pem", cwd=path)
 
     def issue(self, name: str, serial: int, *, subject: str = "", extensions: str = "", ca: str = "ca.pem") -> Path:
         made = self.path / f"{name}.pem"
@@ -96,7 +100,7 @@ def loose(tmp_path) -> Loose:
 )
 @pytest.mark.parametrize("named", [True, False], ids=["named", "in a folder"])
 def test_a_client_revoked_in_a_crl_only_is_out(tmp_path, form, digest, out, named):
-    loose = Loose(tmp_path / "ca", ("-newkey", "rsa:2048", "-nodes") if digest == "md5" else EC)
+    loose = Loose(tmp_path / "ca", key=rsa_key(0) if digest == "md5" else None)
     phone = loose.issue("phone", 0x10)
     crl = loose.crl(phone, digest=digest, out=out, form=form)
     sources = (loose.path / "ca.pem", loose.path / "ca.key", phone, crl) if named else (loose.path,)
@@ -121,7 +125,7 @@ def test_a_crl_that_does_not_count_is_named(loose, tmp_path):
 
 def test_the_tutorial_whose_record_is_called_root_ca_db(tmp_path):
     """As pki-tutorial.readthedocs.io names the files: root-ca.db, root-ca.crt.srl, root-ca.crl.srl, 01.pem."""
-    ca = ByHand(tmp_path / "made", "no cRLSign")
+    ca = ByHand(tmp_path / "made", "no cRLSign", rsa_keys=False)
     for name in ("user", "lost"):
         ca.client(name)
     ca.revoke("lost")
@@ -173,7 +177,7 @@ def test_keys_without_a_client_are_named(loose, tmp_path):
 
 
 def test_a_line_that_is_only_in_the_copy_that_openssl_keeps_counts(tmp_path):
-    ca = ByHand(tmp_path / "ca", "no cRLSign")
+    ca = ByHand(tmp_path / "ca", "no cRLSign", rsa_keys=False)
     for name in ("user", "lost", "back"):
         ca.client(name)
         if name != "user":
@@ -192,7 +196,7 @@ def test_a_line_that_is_only_in_the_copy_that_openssl_keeps_counts(tmp_path):
 
 
 def test_a_certificate_without_a_line_is_named_with_its_path(tmp_path):
-    ca = ByHand(tmp_path / "ca", "no cRLSign")
+    ca = ByHand(tmp_path / "ca", "no cRLSign", rsa_keys=False)
     for name in ("user", "gone"):
         ca.client(name)
     lines = (ca.path / "index.txt").read_text().splitlines(keepends=True)
@@ -217,7 +221,7 @@ def test_what_lies_below_revoked_is_revoked_unless_said_otherwise(loose, tmp_pat
 
 
 def test_the_record_of_another_ca_is_not_taken_for_ours(tmp_path):
-    ours, theirs = (ByHand(tmp_path / name, "no cRLSign") for name in ("ours", "theirs"))
+    ours, theirs = (ByHand(tmp_path / name, "no cRLSign", rsa_keys=False) for name in ("ours", "theirs"))
     ours.client("user")
     ours.revoke("user")
     theirs.client("stranger")
@@ -342,7 +346,7 @@ def test_one_that_cannot_be_read_is_entered_and_can_be_revoked(loose, tmp_path, 
 
 
 def test_a_record_without_its_files(tmp_path):
-    ca = ByHand(tmp_path / "ca", "no cRLSign")
+    ca = ByHand(tmp_path / "ca", "no cRLSign", rsa_keys=False)
     for name in ("user", "other", "lost"):
         ca.client(name)
     ca.revoke("lost")
@@ -372,7 +376,7 @@ def test_it_counts_on_by_a_counter_or_a_record_and_is_random_otherwise(loose, tm
     (loose.path / "ca.srl").write_text("20\n")
     assert adopt(tmp_path / "b", loose.path).serial == 0x20
     assert Pki(tmp_path / "b").one(Client("new")).entry.serial == "20"
-    ca = ByHand(tmp_path / "ca2", "no cRLSign")
+    ca = ByHand(tmp_path / "ca2", "no cRLSign", rsa_keys=False)
     ca.client("user")
     (ca.path / "serial").unlink()
     assert adopt(tmp_path / "c", ca.path, repair=True).serial is None
@@ -408,8 +412,7 @@ def test_a_cipher_that_is_not_supported_is_not_a_wrong_passphrase(loose, tmp_pat
 
 @pytest.mark.parametrize("check", [True, False])
 def test_a_ca_with_an_rsa_pss_key_is_refused_before_anything_is_written(tmp_path, check):
-    pss = ("-newkey", "rsa-pss", "-pkeyopt", "rsa_keygen_bits:2048", "-nodes")
-    loose = Loose(tmp_path / "ca", pss)
+    loose = Loose(tmp_path / "ca", key=pss_key())
     shutil.copy(loose.path / "ca.pem", loose.path / "ca.crt")
     before = tree(loose.path)
     with pytest.raises(MtlsError, match=r"ca\.(pem|crt): has an RSA-PSS key, which cannot be used here"):
@@ -422,8 +425,8 @@ def test_a_ca_with_an_rsa_pss_key_is_refused_before_anything_is_written(tmp_path
 
 
 def test_a_client_with_an_rsa_pss_key_is_recorded_and_gets_no_folder(loose, tmp_path):
-    pss = ("-newkey", "rsa-pss", "-pkeyopt", "rsa_keygen_bits:2048", "-nodes")
-    openssl("req", "-new", *pss, "-subj", "/CN=odd", "-keyout", "odd.key", "-out", "odd.csr", cwd=loose.path)
+    (loose.path / "odd.key").write_bytes(pss_key())
+    openssl("req", "-new", "-key", "odd.key", "-subj", "/CN=odd", "-out", "odd.csr", cwd=loose.path)
     ca = ("-CA", "ca.pem", "-CAkey", "ca.key", "-set_serial", "9")
     openssl("x509", "-req", "-in", "odd.csr", *ca, "-out", "odd.pem", cwd=loose.path)
     plan = adopt(tmp_path / "pki", loose.path)

@@ -29,7 +29,7 @@ def mixed(tmp_path_factory) -> Status:
     return samples.mixed(tmp_path_factory.mktemp("mixed")).status(answers=samples.mixed_answers())
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def large(tmp_path_factory) -> Status:
     return samples.large(tmp_path_factory.mktemp("large")).status()
 

@@ -40,9 +40,14 @@ def day(days):
     return f"{times.now() + timedelta(days=days):%Y-%m-%d}"
 
 
+@pytest.fixture(scope="module")
+def untouched(tmp_path_factory):
+    return samples.small(tmp_path_factory.mktemp("small"))
+
+
 @pytest.fixture
-def small(tmp_path):
-    return samples.small(tmp_path)
+def small(untouched, tmp_path):
+    return untouched.copy(tmp_path / "pki")
 
 
 def test_a_fleet_where_all_is_well(small):
