@@ -64,10 +64,11 @@ class Network:
 
         Returns a Python that runs there, and the words that have a command of this network run there.
         """
-        keeper = subprocess.Popen([*self.inside, "unshare", "--net", "sleep", "infinity"])
+        command = [*self.inside, "unshare", "--net", "sh", "-c", "echo; exec sleep infinity"]
+        keeper = subprocess.Popen(command, stdout=subprocess.PIPE)
         self._processes.append(keeper)
+        assert keeper.stdout.readline()  # it is in its own network, and no longer in this machine's or in ours
         net = f"/proc/{keeper.pid}/ns/net"
-        _wait(lambda: os.readlink(net) != os.readlink(f"/proc/{self._keeper.pid}/ns/net"))
         self.connect(keeper.pid, address)
         there = ("nsenter", f"--net={net}")
         python = self._folder / f"python-{address}"
