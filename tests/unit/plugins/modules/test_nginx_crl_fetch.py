@@ -1,0 +1,61 @@
+# Copyright (c) 2026, the mtls.nginx authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a host says before its CRL is fetched by itself. tests/integration/test_crl_timer.py has it done, by systemd."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.mtls.nginx.plugins.module_utils.host import heard
+from ansible_collections.mtls.nginx.plugins.module_utils.host.crl_place import Place
+from ansible_collections.mtls.nginx.plugins.module_utils.site import crl_program
+from ansible_collections.mtls.nginx.plugins.module_utils.site.services import parse_services
+from ansible_collections.mtls.nginx.tests.unit.support import run_module
+
+FETCHED = {"": "https://crl.example.com/crl.pem"}
+WATCH = heard.Watch(3, ["/usr/local/bin/notify"])
+
+
+def wanted(urls, watch=None):
+    services = parse_services("nas", [{"name": "nas", "server_names": ["a"], "root": "/srv"}])
+    nginx = {"binary": "nginx", "conf_path": "/etc/nginx/nginx.conf"}
+    return crl_program.program_files("/etc/nginx", services, urls, minutes=20, nginx=nginx, textfile=None, watch=watch)
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Run the module for an nginx that this machine does not have."""
+    conf = str(tmp_path / "nginx.conf")
+
+    def checked(files, check=True):
+        result = run_module("nginx_crl_fetch", check, files=files, conf_path=conf)
+        assert not Place.of(conf).exists
+        return result
+
+    return checked
+
+
+def test_nothing_is_there_and_nothing_is_wanted(run):
+    result = run({}, check=False)
+    assert (result["changed"], result["message"]) == (False, "nothing is fetched")
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        (wanted(FETCHED), "the CRL is fetched"),
+        (wanted({}, WATCH), "the host looks whether the controller still comes"),
+    ],
+    ids=["fetched", "watched"],
+)
+def test_check_mode_says_what_would_be(run, files, said):
+    result = run(files)
+    assert (result["changed"], result["message"]) == (True, f"{said} every 20 minutes")
+
+
+def test_without_openssl_nothing_is_fetched(run, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    result = run(wanted(FETCHED))
+    assert result["failed"]
+    assert result["msg"] == "mtls_crl_url: there is no program openssl to check a CRL with; install the package openssl"
