@@ -496,55 +496,59 @@ def test_parts_of_an_answer_come_when_they_are_sent(new_host, authority, admin):
         events.stop()
 
 
-class Events:
-    """An application that sends an event, and the next one when `go_on` is set."""
+class Application:
+    """An application that serves one connection after the other; `serve` says how."""
 
     def __init__(self) -> None:
-        self.go_on = threading.Event()
         self._socket = socket.create_server(("127.0.0.1", 0))
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
-        threading.Thread(target=self._serve, daemon=True).start()
+        threading.Thread(target=self._accept, daemon=True).start()
 
-    def _serve(self) -> None:
+    def _accept(self) -> None:
         with contextlib.suppress(OSError):
             while True:
                 connection, _address = self._socket.accept()
                 with contextlib.suppress(OSError), connection:
-                    connection.recv(65536)
-                    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: one\n\n")
-                    self.go_on.wait(10)
-                    connection.sendall(b"data: two\n\n")
+                    self.serve(connection)
+
+    def serve(self, connection: socket.socket) -> None:
+        raise NotImplementedError
 
     def stop(self) -> None:
         self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
 
 
-class Reader:
-    """An application that waits before it reads a request, and keeps in `bodies` all that comes after its head."""
+class Events(Application):
+    """It sends an event, and the next one when `go_on` is set."""
+
+    def __init__(self) -> None:
+        self.go_on = threading.Event()
+        super().__init__()
+
+    def serve(self, connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: one\n\n")
+        self.go_on.wait(10)
+        connection.sendall(b"data: two\n\n")
+
+
+class Reader(Application):
+    """It waits before it reads a request, and keeps in `bodies` all that comes after its head."""
 
     def __init__(self, wait: float = 0) -> None:
         self.bodies: queue.Queue[bytes] = queue.Queue()
         self._wait = wait
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
-        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
-        threading.Thread(target=self._serve, daemon=True).start()
+        super().__init__()
 
-    def _serve(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                connection, _address = self._socket.accept()
-                with contextlib.suppress(OSError), connection, connection.makefile("rb") as stream:
-                    time.sleep(self._wait)
-                    length = 0
-                    while line := stream.readline().strip():
-                        name, _colon, value = line.lower().partition(b":")
-                        length = int(value) if name == b"content-length" else length
-                    body = stream.read(length)
-                    connection.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
-                    self.bodies.put(body + stream.read())  # until nginx closes
-
-    def stop(self) -> None:
-        self._socket.shutdown(socket.SHUT_RDWR)
-        self._socket.close()
+    def serve(self, connection: socket.socket) -> None:
+        with connection.makefile("rb") as stream:
+            time.sleep(self._wait)
+            length = 0
+            while line := stream.readline().strip():
+                name, _colon, value = line.lower().partition(b":")
+                length = int(value) if name == b"content-length" else length
+            body = stream.read(length)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+            self.bodies.put(body + stream.read())  # until nginx closes
