@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import gc
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -68,5 +67,4 @@ def pristine(tmp_path_factory) -> Path:
 @pytest.fixture
 def pki(pristine, tmp_path) -> Pki:
     """An authority with a P-256 key in clear."""
-    shutil.copytree(pristine, tmp_path / "pki")
-    return Pki(tmp_path / "pki")
+    return Pki.copy_of(pristine, tmp_path / "pki")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import json
+import shutil
 import subprocess
 from datetime import timedelta
 from pathlib import Path
@@ -96,6 +97,12 @@ class Pki:
     def __init__(self, path: Path, passphrase: str | None = None) -> None:
         self.path = path
         self.passphrase = passphrase
+
+    @classmethod
+    def copy_of(cls, source: Path, path: Path) -> Pki:
+        """Return another one, which begins like the one in `source`."""
+        shutil.copytree(source, path)
+        return cls(path)
 
     def serve(
         self, *wanted: Client, check: bool = False, key_type: str = "ecdsa", **profiles: object

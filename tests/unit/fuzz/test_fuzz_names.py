@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from pathlib import Path
 
@@ -35,8 +34,7 @@ def without_lock(pki: Pki) -> dict:
 def serve(pristine: Path, client: Client) -> None:
     """Serve one client: nothing is changed by a refusal, nothing is to do in the second run."""
     with tempfile.TemporaryDirectory() as folder:
-        pki = Pki(Path(folder) / "pki")
-        shutil.copytree(pristine, pki.path)
+        pki = Pki.copy_of(pristine, Path(folder) / "pki")
         before = without_lock(pki)
         said = message_of(lambda: pki.one(client))
         if said is not None:
@@ -88,8 +86,7 @@ def test_clients_of_any_password_and_numbers(pristine, password, days, renew_bef
 def test_servers(pristine, host, name, names, days, renew_before):
     server = servers.Server(host, name, tuple(names), days=days, renew_before=renew_before)
     with tempfile.TemporaryDirectory() as folder:
-        pki = Pki(Path(folder) / "pki")
-        shutil.copytree(pristine, pki.path)
+        pki = Pki.copy_of(pristine, Path(folder) / "pki")
         before = without_lock(pki)
 
         def work():

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import tempfile
 from pathlib import Path
 
@@ -64,8 +63,7 @@ def test_no_request_leaves_anything_half_done(pristine, requests, data):
     kind = data.draw(st.sampled_from(sorted(requests)))
     pem = data.draw(st.one_of(damaged_pem(requests[kind]), st.just(requests[kind])))
     with tempfile.TemporaryDirectory() as folder:
-        pki = Pki(Path(folder) / "pki")
-        shutil.copytree(pristine, pki.path)
+        pki = Pki.copy_of(pristine, Path(folder) / "pki")
         request = Path(folder) / "a.csr"
         request.write_bytes(pem)
         before = tree(pki.path)

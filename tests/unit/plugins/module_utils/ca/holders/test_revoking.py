@@ -45,8 +45,7 @@ def certificate_of(pki, name) -> x509.Certificate:
 @pytest.fixture(scope="module")
 def issued(pristine, tmp_path_factory):
     """A laptop with a renewed certificate and one of another subject, and others that are nearly it."""
-    pki = Pki(tmp_path_factory.mktemp("issued") / "pki")
-    shutil.copytree(pristine, pki.path)
+    pki = Pki.copy_of(pristine, tmp_path_factory.mktemp("issued") / "pki")
     first = pki.one(Client("laptop")).entry.serial
     second = pki.one(Client("laptop", days=400, renew_before=370)).entry.serial
     third = pki.one(Client("laptop", {"O": "Acme", "CN": "Ada's laptop"})).entry.serial
@@ -58,9 +57,9 @@ def issued(pristine, tmp_path_factory):
 
 @pytest.fixture
 def fleet(issued, tmp_path):
-    shutil.copytree(issued[0].path, tmp_path / "pki")
-    pki = Pki(tmp_path / "pki")
-    pki.laptop = issued[1]
+    made, laptop = issued
+    pki = Pki.copy_of(made.path, tmp_path / "pki")
+    pki.laptop = laptop
     return pki
 
 

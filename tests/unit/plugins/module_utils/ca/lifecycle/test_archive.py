@@ -32,8 +32,7 @@ def fewer_rounds(monkeypatch):
 @pytest.fixture(scope="module")
 def kept(pristine, tmp_path_factory) -> Pki:
     """An authority that counts serials, with clients, one of them revoked; tests get copies."""
-    pki = Pki(tmp_path_factory.mktemp("kept") / "pki")
-    shutil.copytree(pristine, pki.path)
+    pki = Pki.copy_of(pristine, tmp_path_factory.mktemp("kept") / "pki")
     (pki.path / "serial").write_text("1000\n")
     pki.serve(Client("a"), Client("José, IT"), Client("gone"))
     pki.one(Client("gone", revoked=True))
@@ -44,8 +43,7 @@ def kept(pristine, tmp_path_factory) -> Pki:
 
 @pytest.fixture
 def used(kept, tmp_path) -> Pki:
-    shutil.copytree(kept.path, tmp_path / "pki")
-    return Pki(tmp_path / "pki")
+    return Pki.copy_of(kept.path, tmp_path / "pki")
 
 
 @pytest.fixture
