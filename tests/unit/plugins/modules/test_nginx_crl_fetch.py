@@ -7,20 +7,10 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.mtls.nginx.plugins.module_utils.host import heard
 from ansible_collections.mtls.nginx.plugins.module_utils.host.crl_place import Place
-from ansible_collections.mtls.nginx.plugins.module_utils.site import crl_program
-from ansible_collections.mtls.nginx.plugins.module_utils.site.services import parse_services
+from ansible_collections.mtls.nginx.tests.unit.crl_programs import WATCH
+from ansible_collections.mtls.nginx.tests.unit.crl_programs import files as wanted
 from ansible_collections.mtls.nginx.tests.unit.support import run_module
-
-FETCHED = {"": "https://crl.example.com/crl.pem"}
-WATCH = heard.Watch(3, ["/usr/local/bin/notify"])
-
-
-def wanted(urls, watch=None):
-    services = parse_services("nas", [{"name": "nas", "server_names": ["a"], "root": "/srv"}])
-    nginx = {"binary": "nginx", "conf_path": "/etc/nginx/nginx.conf"}
-    return crl_program.program_files("/etc/nginx", services, urls, minutes=20, nginx=nginx, textfile=None, watch=watch)
 
 
 @pytest.fixture
@@ -44,8 +34,8 @@ def test_nothing_is_there_and_nothing_is_wanted(run):
 @pytest.mark.parametrize(
     ("files", "said"),
     [
-        (wanted(FETCHED), "the CRL is fetched"),
-        (wanted({}, WATCH), "the host looks whether the controller still comes"),
+        (wanted(), "the CRL is fetched"),
+        (wanted({}, watch=WATCH), "the host looks whether the controller still comes"),
     ],
     ids=["fetched", "watched"],
 )
@@ -56,6 +46,6 @@ def test_check_mode_says_what_would_be(run, files, said):
 
 def test_without_openssl_nothing_is_fetched(run, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
-    result = run(wanted(FETCHED))
+    result = run(wanted())
     assert result["failed"]
     assert result["msg"] == "mtls_crl_url: there is no program openssl to check a CRL with; install the package openssl"

@@ -16,14 +16,8 @@ from ansible_collections.mtls.nginx.plugins.module_utils.host import crl_timer
 from ansible_collections.mtls.nginx.plugins.module_utils.host.crl_place import Place
 from ansible_collections.mtls.nginx.plugins.module_utils.site import crl_program
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import parse_services
-
-URL = "https://crl.example.com/crl.pem"
-
-
-def program(url=URL, minutes=20, state="present", textfile=None):
-    services = parse_services("nas", [{"name": "nas", "server_names": ["a"], "root": "/srv", "state": state}])
-    nginx = {"binary": "nginx", "conf_path": "/etc/nginx/nginx.conf"}
-    return crl_program.program_files("/etc/nginx", services, {"": url}, minutes=minutes, nginx=nginx, textfile=textfile)
+from ansible_collections.mtls.nginx.tests.unit.crl_programs import NGINX, URL
+from ansible_collections.mtls.nginx.tests.unit.crl_programs import files as program
 
 
 @pytest.fixture
@@ -87,7 +81,7 @@ def test_whatever_was_changed_is_put_right(timer, tmp_path, name, text):
 def test_another_address_or_another_interval_is_a_difference(timer):
     timer.install(program())
     assert timer.digest() != crl_timer.fingerprint(program(minutes=30))
-    assert timer.digest() != crl_timer.fingerprint(program(url="http://other/crl.pem"))
+    assert timer.digest() != crl_timer.fingerprint(program({"": "http://other/crl.pem"}))
 
 
 def test_all_of_it_is_removed(timer, place, tmp_path):
@@ -156,9 +150,8 @@ def test_each_authority_has_an_address_of_its_own():
             {"name": "wiki", "server_names": ["b"], "root": "/srv", "authority": "/pki/partners"},
         ],
     )
-    nginx = {"binary": "nginx", "conf_path": "/etc/nginx/nginx.conf"}
     urls = {"": URL, "partners": "http://partners.example.com/crl.pem", "gone": "http://gone.example.com/crl.pem"}
-    found = crl_program.program_files("/etc/nginx", services, urls, minutes=60, nginx=nginx, textfile=None)
+    found = crl_program.program_files("/etc/nginx", services, urls, minutes=60, nginx=NGINX, textfile=None)
     sources = json.loads(found["settings.json"])["sources"]
     assert [(source["name"], source["url"], source["crl"]) for source in sources] == [
         ("", URL, "/etc/nginx/client-certs/crl.pem"),
@@ -169,7 +162,7 @@ def test_each_authority_has_an_address_of_its_own():
 @pytest.mark.parametrize("url", ["crl.example.com", "ftp://a/crl.pem", "https://a/crl .pem", "https://a/\n"])
 def test_no_address(url):
     with pytest.raises(crl_program.MtlsError, match="is no address; write https://"):
-        program(url=url)
+        program({"": url})
 
 
 @pytest.mark.parametrize(

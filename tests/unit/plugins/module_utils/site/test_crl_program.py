@@ -13,25 +13,8 @@ import pytest
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.host import crl_fetch, crl_records, heard
-from ansible_collections.mtls.nginx.plugins.module_utils.site import crl_program
-from ansible_collections.mtls.nginx.plugins.module_utils.site.services import parse_services
-
-URL = "https://crl.example.com/crl.pem"
-NGINX = {"binary": "nginx", "conf_path": "/etc/nginx/nginx.conf"}
-WATCH = heard.Watch(3, ["/usr/local/bin/notify"])
-
-
-def made(urls=None, state="present", watch=None, **service):
-    raw = {"name": "nas", "server_names": ["a"], "root": "/srv", "state": state, **service}
-    return crl_program.program_files(
-        "/etc/nginx",
-        parse_services("nas", [raw]),
-        {"": URL} if urls is None else urls,
-        minutes=20,
-        nginx=NGINX,
-        textfile=None,
-        watch=watch,
-    )
+from ansible_collections.mtls.nginx.tests.unit.crl_programs import URL, WATCH
+from ansible_collections.mtls.nginx.tests.unit.crl_programs import files as made
 
 
 def settings(files):
