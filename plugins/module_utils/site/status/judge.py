@@ -536,7 +536,7 @@ class _Judge:
 
 
 def host_status(name: str, answer: Mapping[str, t.Any] | None) -> HostStatus:
-    """Return what a host's answers mean: of the tasks `nginx_facts` and `tls_probe`, as `facts` and `probe`.
+    """Return what a host's answers mean: of `nginx_facts`, `trust_check` and `tls_probe`: `facts`, `trust`, `probe`.
 
     None for a host that was not asked.
     """
@@ -546,7 +546,7 @@ def host_status(name: str, answer: Mapping[str, t.Any] | None) -> HostStatus:
         found = answers.read_live(name, answer)
     except MtlsError as error:
         return HostStatus(name, WRONG, None, (), (str(error),))
-    facts, probe = found["facts"], found["probe"]
+    facts, trust, probe = found["facts"], found["trust"], found["probe"]
     attempts = tuple(probe["attempts"] or ())
     not_asked = tuple(f"{item['service']}: {item['why']}" for item in probe["not_asked"] or ())
     unanswered = tuple(f"{item['service']}: {item['why']}" for item in probe["unanswered"] or ())
@@ -578,13 +578,16 @@ def host_status(name: str, answer: Mapping[str, t.Any] | None) -> HostStatus:
         wrong.insert(0, nginx["socket_error"])
     unguarded = tuple(nginx.get("unguarded") or ())
     wrong += [f"{path} guards nothing" for path in unguarded]
+    if trust["msg"] and trust["asked"] is None:
+        wrong.append(trust["msg"])
+    behind = tuple(trust["behind"] or ())
     unfetched = tuple(_unfetched(nginx["crl_fetch"]))
     return HostStatus(
         name,
-        WRONG if wrong or unfetched else ANSWERS,
+        WRONG if wrong or behind or unfetched else ANSWERS,
         nginx["version"],
         attempts,
-        (*wrong, *unfetched),
+        (*behind, *wrong, *unfetched),
         opened,
         unguarded,
         not_asked,
@@ -593,6 +596,7 @@ def host_status(name: str, answer: Mapping[str, t.Any] | None) -> HostStatus:
         (rejected,) if rejected and nginx["running"] else (),
         tuple(f"{each['service']}: {each['why']}" for each in nginx.get("elsewhere") or ()),
         certificates,
+        behind,
     )
 
 
@@ -621,6 +625,11 @@ def _open(hosts: Sequence[HostStatus], settings: Settings) -> Iterator[StatusFin
         title = "A gate is open: somebody was let in who must be refused"
         remedy = "The next run closes it or says why not. Until then, stop that service, or nginx on that host."
         yield StatusFinding(ACT_NOW, "gate_open", title, remedy, about, settings.playbook("site"))
+    about = tuple(f"{host.name} ({'; '.join(host.behind)})" for host in hosts if host.behind)
+    if about:
+        title = "Hosts that have missed a CRL: whoever was revoked since gets in"
+        remedy = "The nightly job ships it; see why it has not."
+        yield StatusFinding(ACT_NOW, "crl_missed", title, remedy, about, settings.playbook("refresh_crl"))
     about = tuple(f"{host.name} ({', '.join(host.unguarded)})" for host in hosts if host.unguarded)
     if about:
         remedy = "Whoever comes there is asked for no certificate. Include each in the server block that it is for."
@@ -663,7 +672,13 @@ def _host_findings(hosts: Sequence[HostStatus], settings: Settings) -> Iterator[
             f"{host.name} ({'; '.join(others)})"
             for host in hosts
             if host.state == state
-            and (others := [each for each in host.troubles if each not in (*host.open, *host.unfetched, *host.broken)])
+            and (
+                others := [
+                    each
+                    for each in host.troubles
+                    if each not in (*host.open, *host.behind, *host.unfetched, *host.broken)
+                ]
+            )
         )
         if about:
             yield StatusFinding(level, kind, title, remedy, about, settings.playbook("site"))

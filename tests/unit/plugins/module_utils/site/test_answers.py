@@ -256,6 +256,7 @@ HONEST = {
                     "certificates": None,
                 },
             },
+            "trust": {"msg": None, "asked": True, "behind": ["crl.pem does not list what /srv/pki has revoked: phone"]},
             "probe": {
                 "msg": None,
                 "skipped": None,
