@@ -490,7 +490,7 @@ LIVE = Fields(
                         {
                             name: _NGINX.fields[name]
                             for name in (
-                                *("installed", "running", "version", "config_error"),
+                                *("installed", "running", "version", "config_error", "includes_conf_d"),
                                 *("unguarded", "snippet_error", "elsewhere", "socket_error", "crl_fetch"),
                             )
                         }

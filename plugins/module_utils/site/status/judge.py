@@ -572,6 +572,8 @@ def host_status(name: str, answer: Mapping[str, t.Any] | None) -> HostStatus:
     rejected = f"nginx refuses its configuration: {nginx['config_error']}" if nginx["config_error"] else None
     if rejected:
         wrong.insert(0, rejected)
+    if nginx["includes_conf_d"] is False:
+        wrong.insert(0, "nginx.conf does not include conf.d/mtls.conf, so that the next reload ends what is served")
     if nginx.get("snippet_error"):
         wrong.insert(0, nginx["snippet_error"])
     if nginx.get("socket_error"):

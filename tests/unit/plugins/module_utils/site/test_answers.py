@@ -248,6 +248,7 @@ HONEST = {
                     "running": True,
                     "version": "1.22.1",
                     "config_error": None,
+                    "includes_conf_d": True,
                     "unguarded": [],
                     "snippet_error": None,
                     "elsewhere": [],

@@ -340,7 +340,7 @@ def test_commands_can_be_pasted():
     assert ansible_command(["a b/hosts.yml", "x.yml"]) == "ansible-playbook -i 'a b/hosts.yml' -i x.yml"
 
 
-FACTS = {"installed": True, "running": True, "config_error": None, "version": "1.26.3"}
+FACTS = {"installed": True, "running": True, "config_error": None, "version": "1.26.3", "includes_conf_d": True}
 
 
 @pytest.mark.parametrize(
@@ -348,6 +348,11 @@ FACTS = {"installed": True, "running": True, "config_error": None, "version": "1
     [
         (None, "not asked", ()),
         ({"facts": {"nginx": FACTS}, "probe": {"attempts": []}}, "as it should be", ()),
+        (
+            {"facts": {"nginx": {**FACTS, "includes_conf_d": False}}, "probe": {"attempts": []}},
+            "wrong",
+            ("nginx.conf does not include conf.d/mtls.conf, so that the next reload ends what is served",),
+        ),
         (
             {
                 "facts": {"nginx": FACTS},
