@@ -181,7 +181,10 @@ def test_a_host_that_has_missed_a_revocation(two_hosts):
     shutil.copytree(site.pki, backup)
 
     watch["state"] = "revoked"
-    site.ok("--limit", "web")
+    left_out = "NOT IN THIS RUN, so the new CRL does not get there: nas"
+    assert left_out in site.ok("--limit", "web", "--check").text
+    assert left_out in site.ok("--limit", "web").text
+    assert "NOT IN THIS RUN" not in site.ok("--limit", "web").text, "no CRL was written"
     identity = (site.identity("watch")[0], key)
     assert site.status(site.port, identity=identity) == 200
     run, said, found = status(site, "-e", "mtls_status_live=true")
@@ -192,7 +195,7 @@ def test_a_host_that_has_missed_a_revocation(two_hosts):
     assert [host["state"] for host in found["hosts"]] == ["wrong", "as it should be"]
 
     site.host_vars["nas"]["mtls_services"][0]["allow"].remove("watch")
-    site.ok()
+    assert "NOT IN THIS RUN" not in site.ok().text
     assert site.status(site.port, identity=identity) == 400
     run, said, found = status(site, "-e", "mtls_status_live=true")
     assert run.returncode == 0, run.text
