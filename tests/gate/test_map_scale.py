@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 import subprocess
 
 import pytest
@@ -124,3 +126,19 @@ def test_the_bucket_that_is_said_to_be_needed_is(new_host, authority):
         said = verdict(host)
         assert (said is None) is accepted, said
         assert ("you should increase map_hash_bucket_size" in (said or "")) is not accepted
+
+
+def test_what_nginx_says_of_a_long_list_is_only_a_warning(new_host, authority):
+    """And docs/troubleshooting.md has what silences it. With default sizes, nginx looks for a bucket for each key."""
+    names = [hashlib.sha256(bytes([number])).hexdigest()[:20] for number in range(250)]
+    authority.on_paper(names[1:])
+    client = authority.client(names[0])
+    host = new_host()
+    services = [{**SERVICE, "root": str(host.folder / "www"), "allow": names}]
+    host.ours(services, authority, http="map_hash_bucket_size 512;")
+    assert verdict(host) is None
+    host.ours(services, authority, http="")
+    assert re.search(r"\[warn\] .*could not build optimal map_hash", verdict(host) or "")
+    host.start()
+    assert ask(host.port, tls="TLSv1.3", client=client).status == 200
+    assert ask(host.port, tls="TLSv1.3").status == 400
