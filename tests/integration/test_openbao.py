@@ -210,7 +210,7 @@ def test_the_server_is_restarted_in_mid_run(openbao, authority, controller):
         os.waitpid(child, 0)
         (said,) = (controller.path.parent / "said").read_text().splitlines()
         assert "is not reachable" in said
-        assert "run again when it is there: what was issued is kept" in said
+        assert "run again when it is back: what was issued is kept" in said
         assert "is not reachable" in refused(controller, *wanted)
     finally:
         openbao.start()
@@ -341,7 +341,7 @@ def test_secrets_are_nowhere_in_what_a_module_says(authority, controller):
     [
         ({"url": "https://127.0.0.1:1"}, "is not reachable"),
         ({"url": "https://no-such-host.invalid:8200"}, "is not reachable"),
-        ({"url": "http://bao.example.com:8200"}, "must not travel in clear"),
+        ({"url": "http://bao.example.com:8200"}, "must not be sent unencrypted"),
         ({"url": "bao.example.com"}, "no plain address"),
         ({"ca_file": None}, "its certificate is not trusted"),
         ({"ca_file": "/nonexistent/ca.pem"}, "correct ca_file"),

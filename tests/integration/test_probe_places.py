@@ -19,7 +19,7 @@ from .host import self_signed
 from .test_own_certificates import from_elsewhere
 
 ADDRESS = "198.51.100.9"
-NO_KEYS = "no client's key is sent to a host, so that nobody who may enter was tried"
+NO_KEYS = "no client's key is sent to a host, so that entering with a valid certificate was not tried"
 # An ssh that needs no network: the host is this machine, whatever it is called.
 SSH = """#!/bin/sh
 for command; do :; done
@@ -363,4 +363,4 @@ def test_another_host_that_does_not_answer(site, bastion, tmp_path):
 
     site.host_vars["nas"]["way_in"] = "bastoin"
     said = site.refused(*bastion.arguments)
-    assert "mtls_probe_from is 'bastoin', which is no host of the inventory; did you mean bastion? write" in said
+    assert "mtls_probe_from is 'bastoin', which is not a host of the inventory; did you mean bastion? write" in said

@@ -54,7 +54,7 @@ def test_a_fleet_where_all_is_well(small):
     status = small.status()
     assert found(status) == []
     assert not status.due
-    assert status.summary == "3 clients, 1 service: nothing is to be done"
+    assert status.summary == "3 clients, 1 service: nothing needs attention"
     (authority,) = status.authorities
     assert [(client.name, client.enters, client.waits) for client in authority.clients] == [
         ("iphone-admin", ("nas/nas",), ()),
@@ -358,7 +358,7 @@ FACTS = {"installed": True, "running": True, "config_error": None, "version": "1
         ),
         ({"facts": {"unreachable": True, "msg": "no route"}}, "unreachable", ("no route",)),
         ({"facts": {"msg": "sudo: a password is required"}}, "wrong", ("sudo: a password is required",)),
-        ({"facts": {"nginx": {**FACTS, "running": False}}}, "wrong", ("nginx does not run",)),
+        ({"facts": {"nginx": {**FACTS, "running": False}}}, "wrong", ("nginx is not running",)),
         (
             {"facts": {"nginx": {**FACTS, "installed": False, "version": None}}},
             "wrong",
@@ -387,7 +387,7 @@ FACTS = {"installed": True, "running": True, "config_error": None, "version": "1
         (
             {"facts": {"nginx": {**FACTS, "crl_fetch": {"digest": None, "success": 0, "failures": ["http://a: 404"]}}}},
             "wrong",
-            ("http://a: 404", "mtls-crl.timer, which fetches the CRL, was changed or does not run"),
+            ("http://a: 404", "mtls-crl.timer, which fetches the CRL, was changed or is not running"),
         ),
         (
             {
@@ -419,7 +419,7 @@ def test_what_the_next_restart_would_not_survive_comes_first(small):
 def test_an_nginx_that_does_not_run_has_no_restart_to_fear(small):
     answer = {"facts": {"nginx": {**FACTS, "running": False, "config_error": "[emerg] unknown directive"}}}
     status = status_of([small.plan], times.now(), Settings(), {"nas": answer})
-    about = "nas (nginx refuses its configuration: [emerg] unknown directive; nginx does not run)"
+    about = "nas (nginx refuses its configuration: [emerg] unknown directive; nginx is not running)"
     assert found(status) == [(ACT_NOW, "host_wrong", (about,))]
 
 
