@@ -471,7 +471,12 @@ class _Case:
         if self._is_bad((None, self.record.ca_end)) is None:
             return None
         text = f"the CA certificate expired on {_date(self.record.ca_end)}, and with it all that it issued"
-        return Cause("authority_expired", text, f"set up a new authority in place of {self.record.path}")
+        remedy = (
+            "renew it with mtls_ca_renew_before (docs/authorities.md), or set up a new authority"
+            if self.record.issues
+            else f"ask whoever runs {self.record.authority} for the next CA certificate"
+        )
+        return Cause("authority_expired", text, remedy)
 
     def _not_rolled_out(self) -> Cause | None:
         host = self.host

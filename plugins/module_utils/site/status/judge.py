@@ -25,7 +25,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.subjects impo
 )
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import ownership, revoking
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.ownership import Ownership, Unmanaged
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.options import TRUST
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.options import OPENBAO, TRUST
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store import issued
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.layout import Layout
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.register import SERVERS, Register, RegisterEntry
@@ -250,7 +250,11 @@ class _Judge:
         )
         self._note_weak_authority()
         about = (f"{nginx_dn(self._chain[0].subject)} ({times.iso(end)})",)
-        remedy = "Set up a new authority in another mtls_ca_dir, and hand out its certificates before then."
+        remedy = (
+            "Renew it with mtls_ca_renew_before (docs/authorities.md), or set up a new authority."
+            if self._issues
+            else "Ask whoever runs it for the next CA certificate, and put it into the file that mtls_ca_trust names."
+        )
         if end <= self._now:
             self._find(ACT_NOW, "authority_ended", "The authority's own certificate has expired", remedy, about)
             return CertificateStatus(ENDED, serial, end)
@@ -326,16 +330,16 @@ class _Judge:
                     if crl.state == SHORT
                     else (ACT_SOON, "crl_soon", "The CRL should have been renewed by now")
                 )
-                self._find(
-                    level,
-                    kind,
-                    title,
-                    "The nightly job renews it; see why it has not."
-                    if ours
-                    else "Append the newer CRL of that CA to crl.pem.",
-                    (f"{crl.issuer} ({times.iso(crl.next_update)})",),
-                    "refresh_crl" if ours else "",
-                )
+                remedy, playbook = self._next_crl(ours=ours)
+                self._find(level, kind, title, remedy, (f"{crl.issuer} ({times.iso(crl.next_update)})",), playbook)
+
+    def _next_crl(self, *, ours: bool) -> tuple[str, str]:
+        """Return what brings the next CRL of a CA, and the playbook that does; that is empty if none can."""
+        if ours or not self._issues or self._plan.settings.get("parent"):
+            return "The nightly job renews it; see why it has not.", "refresh_crl"
+        if self._plan.settings.get("backend") == OPENBAO:
+            return "Append the newer CRL of that CA to crl.pem.", ""
+        return "Put that CA's newer CRL into the file that mtls_ca_parent_crl names.", "refresh_crl"
 
     # Certificates
 

@@ -945,6 +945,18 @@ ENDED = {"not_before": NOW - 9 * DAY, "not_after": NOW - DAY}
         ),
         (INTENT, replace(certified(**ENDED), issues=False), "expired", "ask whoever runs CN=CA for a new"),
         (
+            INTENT,
+            record(ca_end=NOW - HOUR),
+            "authority_expired",
+            "; renew it with mtls_ca_renew_before (docs/authorities",
+        ),
+        (
+            INTENT,
+            replace(record(ca_end=NOW - HOUR), issues=False),
+            "authority_expired",
+            "; ask whoever runs CN=CA for the next CA certificate",
+        ),
+        (
             intent(**STRANGER),
             certified(dn="CN=somebody"),
             "not_listed",
