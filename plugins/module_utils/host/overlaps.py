@@ -156,7 +156,7 @@ def _refusal(block: _Block, mine: ListenSocket, other: _Block, theirs: ListenSoc
     return (
         f"{whose}: {name} is served in {other.place} as well, and the two listen on sockets that overlap ({mine} and"
         f" {theirs}): at {narrow} {first} would answer, at every other address {second}, so that one of them lets "
-        "people in without a certificate. Take the name away there, or give both the same listen"
+        "people in without a certificate. Remove the name there, or give both the same listen"
     )
 
 
