@@ -356,7 +356,7 @@ def test_another_host_that_does_not_answer(site, bastion, tmp_path):
     said = words(run)
     assert run.returncode != 0
     assert "Traceback" not in said
-    assert "host nas, service app: bastion, from where it is asked (mtls_probe_from), does not answer:" in said
+    assert "host nas, service app: bastion, which asks it (mtls_probe_from), does not answer:" in said
     assert "no route to host" in said
     assert "; see why, or set mtls_probe_from to another host, or to none" in said
     assert "unreachable=1" not in said

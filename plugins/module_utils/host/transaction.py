@@ -364,7 +364,8 @@ class _Transaction:
                 others = sorted(files - ours) or sorted(files)
                 raise MtlsError(
                     f"server name {match['name']} on {match['socket']} is served already, in {', '.join(others)}: nginx"
-                    f" would ignore one of the two. Remove it there or rename the service. Nothing was changed."
+                    " would ignore one of the two. Remove it there, or change the service's server_names. Nothing "
+                    "was changed."
                 )
 
     # The change itself

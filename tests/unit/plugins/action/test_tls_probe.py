@@ -94,7 +94,7 @@ def test_another_host_that_fails_is_named(tmp_path, options):
     options = {**options, "services": options["services"][:1]}
     done, _heard = asked_from(tmp_path, options, AnsibleConnectionFailure("no route"))
     assert (done["failed"], done.get("unreachable")) == (True, None)
-    assert done["msg"].startswith("host nas, service web: bastion, from where it is asked (mtls_probe_from), does not")
+    assert done["msg"].startswith("host nas, service web: bastion, which asks it (mtls_probe_from), does not")
     assert "does not answer: no route; see why" in done["msg"]
 
 

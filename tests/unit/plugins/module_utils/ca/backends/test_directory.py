@@ -232,7 +232,10 @@ def test_a_strange_file_among_the_certificates_is_reported_and_left(pki):
             "-subj", "/CN=x", "-set_serial", "0x77", "-out", "newcerts/77.pem", cwd=pki.path)  # fmt: skip
     for _run in range(2):
         with pki.open() as authority:
-            assert any("77.pem: is not a certificate of this authority" in warning for warning in authority.warnings)
+            assert any(
+                "77.pem: is not the certificate of this authority that its name says" in warning
+                for warning in authority.warnings
+            )
     assert pki.index() == []
 
 
