@@ -211,7 +211,7 @@ def test_expired_or_not_yet_valid(nas):
     assert "expired on" in said.text
     assert "nginx logged: certificate has expired" in said.text
     said = doctor(nas, certificate=make_certificate(nas, "phone", timedelta(days=9), begins=timedelta(days=2)))
-    assert "is valid from" in said.text
+    assert "is not valid before" in said.text
     assert "nginx logged: certificate is not yet valid" in said.text
     # By the authority's key, without its knowledge, and spelled otherwise.
     said = doctor(nas, certificate=make_certificate(nas, "Phóne", timedelta(days=9)))
