@@ -677,7 +677,7 @@ def _host_findings(hosts: Sequence[HostStatus], settings: Settings) -> Iterator[
             UNREACHABLE,
             "host_unreachable",
             "Hosts that cannot be reached",
-            "They get no changes and no new CRL until a run reaches them.",
+            "They get no changes, nor a new CRL unless they fetch it, until a run reaches them.",
         ),
     ):
         about = tuple(
