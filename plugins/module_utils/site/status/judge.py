@@ -325,16 +325,18 @@ class _Judge:
                     if crl.state == SHORT
                     else (ACT_SOON, "crl_soon", "The CRL should have been renewed by now")
                 )
-                self._find(
-                    level,
-                    kind,
-                    title,
-                    "The nightly job renews it; see why it has not."
-                    if ours
-                    else "Append the newer CRL of that CA to crl.pem.",
-                    (f"{crl.issuer} ({times.iso(crl.next_update)})",),
-                    "refresh_crl" if ours else "",
-                )
+                about = (f"{crl.issuer} ({times.iso(crl.next_update)})",)
+                self._find(level, kind, title, self._crl_remedy(ours=ours), about, "refresh_crl")
+
+    def _crl_remedy(self, *, ours: bool) -> str:
+        settings = self._plan.settings
+        if not self._issues:
+            return "The nightly job takes it from where mtls_ca_trust says; ask whoever runs that CA for a newer one."
+        if ours or settings.get("parent"):
+            return "The nightly job renews it; see why it has not."
+        if file := settings.get("parent_crl"):
+            return f"Put the newer CRL of that CA into {file}, and run this."
+        return "Append the newer CRL of that CA to crl.pem, and run this."
 
     # Certificates
 

@@ -5,15 +5,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.access import Access, open_authority
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import profiles
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.access import Access, ensure_authority, open_authority
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import keys, profiles
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import revoking
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.options import TRUST
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.wanted import WantedAuthority
 from ansible_collections.mtls.nginx.plugins.module_utils.common import times
 from ansible_collections.mtls.nginx.plugins.module_utils.site.renewal_notes import Notes
 from ansible_collections.mtls.nginx.plugins.module_utils.site.renewals import pending
@@ -496,6 +499,45 @@ def test_another_refusal_is_wrong_but_not_open(small, expected, got):
     answer = {"facts": {"nginx": FACTS}, "probe": {"attempts": [attempt(expected, got)]}}
     status = status_of([small.plan], times.now(), Settings(), {"nas": answer})
     assert kinds(status) == ["host_wrong"]
+
+
+@pytest.mark.parametrize(("got", "kind"), [("204", "gate_open"), ("200", None), ("no answer within 10 s", "host_wrong")])
+def test_where_own_pages_hide_refusals_only_the_gates_own_answer_says_that_it_is_open(small, got, kind):
+    wiki = {**attempt("anything but 204", got), "ok": got == "200"}
+    answer = {"facts": {"nginx": FACTS}, "probe": {"attempts": [wiki]}}
+    assert kinds(status_of([small.plan], times.now(), Settings(), {"nas": answer})) == ([kind] if kind else [])
+
+
+def test_each_ca_of_a_chain_has_its_own_crl(small, tmp_path):
+    above, below = str(small.path), str(tmp_path / "below")
+    wanted = WantedAuthority(below, {"CN": "Devices"}, keys.KeyKind("ecdsa"), None, 700, 30)
+    ensure_authority(Access(below), wanted, check=False, parent=Access(above))
+    with samples.days_ago(25), open_authority(Access(above), read_only=False) as authority:
+        authority.write_crl(30)
+    with open_authority(Access(below), read_only=False) as authority:
+        authority.take_crls((small.path / "crl.pem").read_bytes(), above)
+        authority.write_crl(30)
+
+    def judged(**settings):
+        plan = replace(small.plan, path=below, settings={**samples.SETTINGS, **settings}, services=[], clients=[])
+        return status_of([plan], times.now(), Settings(ansible=samples.ANSIBLE))
+
+    status = judged()
+    assert [(crl.issuer, crl.state) for crl in status.authorities[0].crls] == [
+        ("CN=Devices", "valid"),
+        ("CN=Acme Root CA,O=Acme,C=ES", "soon"),
+    ]
+    assert kinds(status) == ["crl_soon"]
+    for settings, remedy in (
+        ({}, "Append the newer CRL of that CA to crl.pem, and run this."),
+        ({"parent_crl": "/srv/root.crl"}, "Put the newer CRL of that CA into /srv/root.crl, and run this."),
+        ({"parent": {"path": above}}, "The nightly job renews it; see why it has not."),
+        ({"backend": TRUST}, "The nightly job takes it from where mtls_ca_trust says; ask whoever runs that CA"),
+    ):
+        (finding,) = judged(**settings).findings
+        assert finding.remedy.startswith(remedy)
+        assert finding.command == f"{samples.ANSIBLE} mtls.nginx.refresh_crl"
+        assert finding.about[0].startswith(f"CN=Acme Root CA,O=Acme,C=ES ({day(5)}")
 
 
 def test_who_has_not_fetched_the_next_certificate(tmp_path):
