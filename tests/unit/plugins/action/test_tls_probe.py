@@ -96,7 +96,7 @@ def test_a_service_that_another_host_cannot_reach_is_told(tmp_path, options):
         (
             AnsibleConnectionFailure("no route"),
             "bastion",
-            "host nas, service web: bastion, from where it is asked (mtls_probe_from), does not answer: no route; see why",
+            "host nas, service web: bastion, from where it is asked (mtls_probe_from), does not answer: no route;",
         ),
         (
             {"failed": True, "msg": "no memory"},

@@ -501,7 +501,9 @@ def test_another_refusal_is_wrong_but_not_open(small, expected, got):
     assert kinds(status) == ["host_wrong"]
 
 
-@pytest.mark.parametrize(("got", "kind"), [("204", "gate_open"), ("200", None), ("no answer within 10 s", "host_wrong")])
+@pytest.mark.parametrize(
+    ("got", "kind"), [("204", "gate_open"), ("200", None), ("no answer within 10 s", "host_wrong")]
+)
 def test_where_own_pages_hide_refusals_only_the_gates_own_answer_says_that_it_is_open(small, got, kind):
     wiki = {**attempt("anything but 204", got), "ok": got == "200"}
     answer = {"facts": {"nginx": FACTS}, "probe": {"attempts": [wiki]}}
