@@ -5,10 +5,16 @@
 
 from __future__ import annotations
 
+import datetime
+from dataclasses import replace
+
 import pytest
 from ansible.errors import AnsibleConnectionFailure
 
+from ansible_collections.mtls.nginx.plugins.action import tls_probe
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client import Client
+from ansible_collections.mtls.nginx.plugins.module_utils.common.probe import ProbeOutcome
+from ansible_collections.mtls.nginx.plugins.module_utils.site.served_certificate import Served
 from ansible_collections.mtls.nginx.tests.ports import free_port
 from ansible_collections.mtls.nginx.tests.unit.actions import Controller, facts_of_a_host, host_says
 
@@ -190,3 +196,41 @@ def test_no_host_is_asked_for_what_the_crl_changes(tmp_path, options):
 def test_a_host_that_is_not_in_the_inventory(tmp_path, options):
     done, _heard = asked_from(tmp_path, options, [], mtls_probe_from="bastoin")
     assert "mtls_probe_from is 'bastoin', which is no host of the inventory; did you mean bastion?" in done["msg"]
+
+
+NOT_OURS = "it does not serve the certificate that the authority has issued, but one by"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, None),
+        ({"issued": None}, None),  # nobody knows which it should be
+        (
+            {"issued": False},
+            f"{NOT_OURS} CN=R11; see which program answers there, or reload nginx",
+        ),
+        ({"issued": False, "own": True}, None),
+        (
+            {"own": True, "trouble": "expired on 2026-11-28"},
+            "the certificate that it serves (CN=R11) expired on 2026-11-28",
+        ),
+        (
+            {"issued": False, "trouble": "is for a.lan, and not for web.lan"},
+            "the certificate that it serves (CN=R11) is for a.lan, and not for web.lan",
+        ),
+    ],
+)
+def test_a_certificate_that_programs_refuse_fails_and_not_where_only_the_crl_is_brought(
+    controller, monkeypatch, options, changes, said
+):
+    """Whatever the gate answers, they do not go on to it."""
+    begin = datetime.datetime(2026, 11, 1, tzinfo=datetime.UTC)
+    good = Served("web", "CN=R11", "00", ("web.lan",), begin, begin, own=False, issued=True, trouble=None)
+    monkeypatch.setattr(tls_probe.served_certificate, "of", lambda *_about: replace(good, **changes))
+    monkeypatch.setattr(tls_probe.probe, "ask", lambda _target, attempt: ProbeOutcome(attempt, attempt.expect or 204))
+    options["services"] = options["services"][:1]
+    done = controller.run("tls_probe", **options)
+    assert done.get("msg") == (f"host nas, service web: {said}" if said else None)
+    assert (bool(done.get("failed")), len(done["certificates"])) == (bool(said), 1)
+    assert not controller.run("tls_probe", crl_only=True, **options).get("failed")
