@@ -69,7 +69,8 @@ def test_who_is_to_be_revoked_where_not_every_authority_is_known(tmp_path, monke
     controller = Controller(tmp_path / "site", {"nas": HOSTS["nas"], "web": odd})
     done = controller.run("inventory_plan", to_revoke=True)
     assert list(done["authorities"]) == [str(tmp_path / "site" / "pki")]
-    assert done["left_out"] == warned == [said]
+    assert done["left_out"] == [said]
+    assert said in warned
     controller = Controller(tmp_path / "alone", {"web": odd})
     with pytest.raises(AnsibleActionFail) as caught:
         controller.run("inventory_plan", to_revoke=True)
