@@ -156,7 +156,7 @@ class HostReport:
         elif check and not self.has_nginx:
             told.append("nginx was not asked: it is not installed yet")
         if not self.compared:
-            told.append("who could enter before could not be read, so that nothing is said of who gains or loses entry")
+            told.append("who could enter before could not be read, so it is not known who gains or loses entry")
         if self.failure:
             told.append(f"FAILED: {self.failure}")
         return told
@@ -347,7 +347,7 @@ class CallbackModule(CallbackBase):
         if result._task.action == "mtls.nginx.tls_probe" and result._result.get("attempts"):
             report.take_probe(result._result)
         if result._task.action == "mtls.nginx.nginx_site" and "files" in result._result:
-            # All was done, and a certificate of the host's own is no good.
+            # A certificate of the host's own is no good, or a step failed after others were done.
             report.take_site(result._result)
         report.failure = printable(_why(result._result))
 
@@ -446,7 +446,7 @@ def _of_creation(path: str, not_asked: list[str], *, check: bool) -> str:
     """Return that an authority is new; ``not_asked`` are hosts that could not say whether they trust another one."""
     line = f"authority {'would be created' if check else 'created'}: {path}"
     if not_asked:
-        line += f", without having asked {', '.join(not_asked)}"
+        line += f"; not asked which CA they trust: {', '.join(not_asked)}"
     return _filled(line)
 
 

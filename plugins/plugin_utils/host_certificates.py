@@ -69,13 +69,13 @@ class HostCertificates:
         failures: dict[str, str] = {}
         if choice.due or abandoned:
             answer = self._have_obtained(steps, choice.due, abandoned)
-            if answer.get("failed"):
-                return answer, choice
-            failures = {failure: f"host {self._name}, {failure}" for failure in answer["failures"]}
             result = _merged(result, answer)
+            if result.get("failed"):
+                return result, choice
+            failures = {failure: f"host {self._name}, {failure}" for failure in answer["failures"]}
         looked = steps.look()
         if looked.get("failed"):
-            return looked, choice
+            return failed_after(result, looked), choice
         facts = looked["nginx"]
         again = self._choose(facts)
         again.failures.update(failures)
@@ -84,8 +84,8 @@ class HostCertificates:
         for service in sorted(again.stale & choice.stale - {service.name for service in choice.due}):
             path = facts["certificates"][service]["path"]
             again.failures[service] = (
-                f"host {self._name}, service {service}: another certificate than that in {path} is served, also after"
-                " a reload; see which program or server block answers there"
+                f"host {self._name}, service {service}: it serves another certificate than the one in {path}, even "
+                "after a reload; find out which program or server block answers there"
             )
         return result, again
 
@@ -117,14 +117,19 @@ class HostCertificates:
             return installed
         answer = steps.ask("nginx_acme", options, answers.NGINX_ACME)
         if not (answer.get("failed") or answer["installed"]):
-            raise MtlsError(f"host {self._name}: the package certbot is installed, and there is no program certbot")
+            raise MtlsError(f"host {self._name}: the package certbot is installed, but there is no program certbot")
         return answer
+
+
+def failed_after(result: Answer, failure: Answer) -> Answer:
+    """Return what was done on a host before a step failed, and why that one did."""
+    return {**result, "failed": True, "msg": failure["msg"]}
 
 
 def _merged(result: Answer, later: Answer) -> Answer:
     """Return what two steps did, one after the other. Who may enter, the first one has decided."""
     if later.get("failed"):
-        return later
+        return failed_after(result, later)
     both = {**result, **{name: later[name] for name in _LAST if name in later}}
     for name in ("changed", "reloaded", "started"):
         both[name] = bool(result[name] or later.get(name))

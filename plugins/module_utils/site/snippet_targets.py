@@ -19,6 +19,9 @@ from ansible_collections.mtls.nginx.plugins.module_utils.common import probe
 from ansible_collections.mtls.nginx.plugins.module_utils.host.request import SnippetGate
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service
 
+# Why a server block cannot be asked that has error pages of its own.
+OWN_PAGES = "its own error pages hide what the gate answers"
+
 
 @dataclass(frozen=True)
 class SnippetTarget:
@@ -50,7 +53,7 @@ def _target(service: Service, gate: SnippetGate, address: str) -> SnippetTarget:
     if gate.trouble or gate.port is None or gate.server_name is None:
         return SnippetTarget(gate.place, why=gate.trouble or "the host did not say where")
     if not _is_name_of(service, gate.server_name):
-        return SnippetTarget(gate.place, why=f"{gate.server_name} is no name of the service")
+        return SnippetTarget(gate.place, why=f"{gate.server_name} is not a name of the service")
     if gate.address is not None and gate.address not in _addresses(address, gate.port):
         return SnippetTarget(
             gate.place, why=f"it listens on {gate.address} only, and {address} is asked; see mtls_probe_address"

@@ -109,6 +109,14 @@ def test_an_ansible_that_uses_an_answer_before_it_was_read_is_not_trusted(asking
     assert done["msg"] == "host nas: this ansible-core does not show the answer to nginx_crls before using it"
 
 
+def test_an_answer_of_which_nobody_said_what_is_expected_goes_no_further(asking):
+    action, variables = asking
+    host_says(action, nginx_crls=HONEST)
+    assert not action.run(task_vars=variables).get("failed")
+    with pytest.raises(RuntimeError, match="no telling what an honest host would answer"):
+        action._execute_module(module_name="nginx_crls", module_args={}, task_vars=variables)
+
+
 DEEP = f'{{"crls": {"[" * 100_000}{"]" * 100_000}}}'
 
 
@@ -137,10 +145,10 @@ def test_around_an_answer_nothing_moves_the_cursor(asking, monkeypatch):
     assert "c\\x1bd" in done["stderr"]
 
     monkeypatch.setattr(answers, "LARGEST", 10)
-    with pytest.raises(MtlsError, match="its answer to a command is not to be believed: it has 26 characters"):
+    with pytest.raises(MtlsError, match="its answer to a command cannot be trusted: it has 26 characters"):
         action._low_level_execute_command("printf abcdefghijklmnopqrstuvwxyz", sudoable=False)
     action._expected = ("nginx_crls", answers.NGINX_CRLS)
-    with pytest.raises(MtlsError, match="its answer to nginx_crls is not to be believed: it has 26 characters"):
+    with pytest.raises(MtlsError, match="its answer to nginx_crls cannot be trusted: it has 26 characters"):
         action._low_level_execute_command("printf abcdefghijklmnopqrstuvwxyz", sudoable=False)
 
 

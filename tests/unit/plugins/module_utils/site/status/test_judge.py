@@ -5,15 +5,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.access import Access, open_authority
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import profiles
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.access import Access, ensure_authority, open_authority
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import keys, profiles
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import revoking
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.options import OPENBAO, TRUST
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.wanted import WantedAuthority
 from ansible_collections.mtls.nginx.plugins.module_utils.common import times
 from ansible_collections.mtls.nginx.plugins.module_utils.site.renewal_notes import Notes
 from ansible_collections.mtls.nginx.plugins.module_utils.site.renewals import pending
@@ -54,7 +57,7 @@ def test_a_fleet_where_all_is_well(small):
     status = small.status()
     assert found(status) == []
     assert not status.due
-    assert status.summary == "3 clients, 1 service: nothing is to be done"
+    assert status.summary == "3 clients, 1 service: nothing needs attention"
     (authority,) = status.authorities
     assert [(client.name, client.enters, client.waits) for client in authority.clients] == [
         ("iphone-admin", ("nas/nas",), ()),
@@ -221,7 +224,12 @@ def test_the_authority_tells_its_end_when_it_can_renew_nothing_any_more(tmp_path
     fleet.plan.clients.append({"name": "phone", "days": 366, "state": "revoked"})
     assert kinds(fleet.status()) == ["authority_short"]
     assert kinds(samples.Fleet(tmp_path / "soon", age=3640).status()) == ["crl_unusable", "authority_soon"]
-    assert "authority_ended" in kinds(samples.Fleet(tmp_path / "ended", age=3660).status())
+    ended = samples.Fleet(tmp_path / "ended", age=3660)
+    (finding,) = (each for each in ended.status().findings if each.kind == "authority_ended")
+    assert finding.remedy == "Renew it with mtls_ca_renew_before (docs/authorities.md), or set up a new authority."
+    ended.plan.settings["backend"] = "trust"
+    (finding,) = (each for each in ended.status().findings if each.kind == "authority_ended")
+    assert finding.remedy.startswith("Ask whoever runs it for the next CA certificate")
 
 
 def test_certificates_that_are_not_as_the_inventory_wants_them(small):
@@ -363,7 +371,7 @@ FACTS = {"installed": True, "running": True, "config_error": None, "version": "1
         ),
         ({"facts": {"unreachable": True, "msg": "no route"}}, "unreachable", ("no route",)),
         ({"facts": {"msg": "sudo: a password is required"}}, "wrong", ("sudo: a password is required",)),
-        ({"facts": {"nginx": {**FACTS, "running": False}}}, "wrong", ("nginx does not run",)),
+        ({"facts": {"nginx": {**FACTS, "running": False}}}, "wrong", ("nginx is not running",)),
         (
             {"facts": {"nginx": {**FACTS, "installed": False, "version": None}}},
             "wrong",
@@ -392,7 +400,7 @@ FACTS = {"installed": True, "running": True, "config_error": None, "version": "1
         (
             {"facts": {"nginx": {**FACTS, "crl_fetch": {"digest": None, "success": 0, "failures": ["http://a: 404"]}}}},
             "wrong",
-            ("http://a: 404", "mtls-crl.timer, which fetches the CRL, was changed or does not run"),
+            ("http://a: 404", "mtls-crl.timer, which fetches the CRL, was changed or is not running"),
         ),
         (
             {
@@ -424,7 +432,7 @@ def test_what_the_next_restart_would_not_survive_comes_first(small):
 def test_an_nginx_that_does_not_run_has_no_restart_to_fear(small):
     answer = {"facts": {"nginx": {**FACTS, "running": False, "config_error": "[emerg] unknown directive"}}}
     status = status_of([small.plan], times.now(), Settings(), {"nas": answer})
-    about = "nas (nginx refuses its configuration: [emerg] unknown directive; nginx does not run)"
+    about = "nas (nginx refuses its configuration: [emerg] unknown directive; nginx is not running)"
     assert found(status) == [(ACT_NOW, "host_wrong", (about,))]
 
 
@@ -528,6 +536,48 @@ def test_another_refusal_is_wrong_but_not_open(small, expected, got):
     answer = {"facts": {"nginx": FACTS}, "probe": {"attempts": [attempt(expected, got)]}}
     status = status_of([small.plan], times.now(), Settings(), {"nas": answer})
     assert kinds(status) == ["host_wrong"]
+
+
+@pytest.mark.parametrize(
+    ("got", "kind"), [("204", "gate_open"), ("200", None), ("no answer within 10 s", "host_wrong")]
+)
+def test_where_own_pages_hide_refusals_only_the_gates_own_answer_says_that_it_is_open(small, got, kind):
+    wiki = {**attempt("anything but 204", got), "ok": got == "200"}
+    answer = {"facts": {"nginx": FACTS}, "probe": {"attempts": [wiki]}}
+    assert kinds(status_of([small.plan], times.now(), Settings(), {"nas": answer})) == ([kind] if kind else [])
+
+
+def test_each_ca_of_a_chain_has_its_own_crl(small, tmp_path):
+    above, below = str(small.path), str(tmp_path / "below")
+    wanted = WantedAuthority(below, {"CN": "Devices"}, keys.KeyKind("ecdsa"), None, 700, 30)
+    ensure_authority(Access(below), wanted, check=False, parent=Access(above))
+    with samples.days_ago(25), open_authority(Access(above), read_only=False) as authority:
+        authority.write_crl(30)
+    with open_authority(Access(below), read_only=False) as authority:
+        authority.take_crls((small.path / "crl.pem").read_bytes(), above)
+        authority.write_crl(30)
+
+    def judged(**settings):
+        plan = replace(small.plan, path=below, settings={**samples.SETTINGS, **settings}, services=[], clients=[])
+        return status_of([plan], times.now(), Settings(ansible=samples.ANSIBLE))
+
+    status = judged()
+    assert [(crl.issuer, crl.state) for crl in status.authorities[0].crls] == [
+        ("CN=Devices", "valid"),
+        ("CN=Acme Root CA,O=Acme,C=ES", "soon"),
+    ]
+    assert kinds(status) == ["crl_soon"]
+    for settings, remedy in (
+        ({}, "Put that CA's newer CRL into a file that mtls_ca_parent_crl names, and run this."),
+        ({"parent_crl": "/srv/root.crl"}, "Put that CA's newer CRL into /srv/root.crl, and run this."),
+        ({"backend": OPENBAO}, "Append the newer CRL of that CA to crl.pem, and run this."),
+        ({"parent": {"path": above}}, "The nightly job renews it; see why it has not."),
+        ({"backend": TRUST}, "The nightly job takes it from where mtls_ca_trust says; ask whoever runs that CA"),
+    ):
+        (finding,) = judged(**settings).findings
+        assert finding.remedy.startswith(remedy)
+        assert finding.command == f"{samples.ANSIBLE} mtls.nginx.refresh_crl"
+        assert finding.about[0].startswith(f"CN=Acme Root CA,O=Acme,C=ES ({day(5)}")
 
 
 def test_who_has_not_fetched_the_next_certificate(tmp_path):
