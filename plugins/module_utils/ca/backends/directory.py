@@ -32,7 +32,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.audit import c
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.index import Index
 from ansible_collections.mtls.nginx.plugins.module_utils.common import files, times
 from ansible_collections.mtls.nginx.plugins.module_utils.common.batch import Batch
-from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError, first_few
 from ansible_collections.mtls.nginx.plugins.module_utils.common.parallel import spread
 
 try:
@@ -144,12 +144,31 @@ class DirectoryAuthority(Directory):
             self._enter(certificate)
             entered.append(certificate)
         if entered:
+            self._keep_revoked(entered)
             following = max(certificate.serial_number for certificate in entered) + 1
             current = numbers.read_number(self._layout.serial)
             if numbers.is_sequential(current) and numbers.is_sequential(following) and current < following:
                 numbers.write_number(self._layout.serial, following)
             with self._audit.noting([certificate_event(audit.ENTERED, certificate) for certificate in entered]):
                 self.record.save()
+
+    def _keep_revoked(self, entered: Sequence[x509.Certificate]) -> None:
+        """Revoke again what crl.pem lists: index.txt had these lines and has lost them, and no CRL may forget that."""
+        own = self._crls.own
+        if own is None:
+            return
+        lost = []
+        for certificate in entered:
+            listed = own.parsed.get_revoked_certificate_by_serial_number(certificate.serial_number)
+            if listed is not None:
+                serial = numbers.hexadecimal(certificate.serial_number)
+                self.record.revoke(serial, listed.revocation_date_utc, crls.reason_of(listed))
+                lost.append(serial)
+        if lost:
+            self.warnings.append(
+                f"{self._layout.index}: lacked {first_few(lost)}, which crl.pem lists as revoked, and has them again as"
+                " revoked; if it was emptied or cut off, compare it with the newest backup"
+            )
 
     def begin(self) -> None:
         """Make the next run search the whole directory, unless this one ends in good order."""

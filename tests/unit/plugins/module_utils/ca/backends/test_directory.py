@@ -211,6 +211,33 @@ def test_what_others_do_to_index_and_newcerts_is_noticed_after_a_run_in_good_ord
     assert sorted(row[5] for row in pki.index()) == ["/CN=a", "/CN=by-hand"]
 
 
+@pytest.mark.parametrize("left", [0, 1], ids=["emptied", "cut off"])
+def test_an_index_that_was_cut_off_forgets_no_revocation_that_the_crl_lists(pki, left):
+    """A full disk, or a copy that broke off: newcerts has the certificates, and only crl.pem who was revoked."""
+    pki.serve(Client("a"), Client("lost", revoked=False), Client("away"))
+    pki.serve(
+        Client("lost", revoked=True, reason="keyCompromise"), Client("away", revoked=True, reason="certificateHold")
+    )
+    with pki.open() as authority:
+        authority.write_crl(30)
+    before = {row[5]: row for row in pki.index()}
+    index = pki.path / "index.txt"
+    index.write_text("".join(index.read_text().splitlines(True)[:left]))
+    with pki.open() as authority:
+        (warning,) = authority.warnings
+        assert before["/CN=lost"][3] in warning
+        assert authority.crl_due(7) is None
+        assert not authority.record.is_valid(before["/CN=lost"][3])
+    after = {row[5]: row for row in pki.index()}
+    assert {name: (row[0], row[2], row[3]) for name, row in after.items()} == {
+        name: (row[0], row[2], row[3]) for name, row in before.items()
+    }
+    with pki.open() as authority:
+        assert authority.warnings == []
+        authority.write_crl(30)
+    assert pki.ca("-status", before["/CN=lost"][3], ok=None).find("Revoked") >= 0
+
+
 def test_half_written_files_go_with_the_run_after_a_kill(pki):
     pki.one(Client("a"))
     half = pki.path / "clients" / "a" / ".a.key.new"
