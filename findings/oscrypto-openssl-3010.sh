@@ -3,9 +3,9 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# One would expect: certvalidator, which checks certificates against CRLs, works with OpenSSL 3.0, or not: not with 3.0.9 and from 3.0.10 on no more.
-# What happens: oscrypto 1.3.0, the newest on PyPI, on which it stands, knows a patch number of one digit only. On 3.0.10 and later the import fails with
-#   "Error detecting the version of libcrypto", though both the file and its version were found. pyhanko-certvalidator does without oscrypto.
+# One would expect: certvalidator, which checks certificates against CRLs, works with every OpenSSL 3.0 if with one.
+# What happens: oscrypto 1.3.0, on which it stands, looks for a version of three digits (`\d\.\d\.\d` in its source). From 3.0.10 on the import fails:
+#   "Error detecting the version of libcrypto", though the file and its version were found. pyhanko-certvalidator does without oscrypto.
 # Seen 2026-11-30: oscrypto 1.3.0, certvalidator 0.11.1, pyhanko-certvalidator 0.33.0, OpenSSL 3.0.19:
 #   certvalidator: LibraryNotFoundError: Error detecting the version of libcrypto
 #   pyhanko_certvalidator: imported
