@@ -22,7 +22,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import (
 )
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import numbers, subjects
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.chains import read_certificates, was_issued_by
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.ownership import Ownership
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.ownership import Ownership, certificates_on_file
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.layout import ClientFiles, Layout
 from ansible_collections.mtls.nginx.plugins.module_utils.common import times
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
@@ -200,12 +200,7 @@ class Finder:
         """Return all of a client: what is remembered and on file, and what has its CN or one of its subjects."""
         check_client_name(name)
         place = ClientFiles.of(Layout(self._path).clients, name)
-        on_file: dict[str, x509.Certificate] = {}
-        for path in (place.certificate, *place.archived_certificates()):
-            if os.path.exists(path):
-                certificate = read_certificates(path)[0]
-                if self._is_ours(certificate):
-                    on_file[numbers.hexadecimal(certificate.serial_number)] = certificate
+        on_file = {serial: each for serial, (_path, each) in certificates_on_file(place, self._issuers).items()}
         own = self._ownership
         plain = subjects.index_subject(subjects.subject_name({"CN": name}, f"client {name!r}"))
         named = own.live_with_common_name(name, besides=on_file)
