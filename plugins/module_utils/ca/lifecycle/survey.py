@@ -229,6 +229,8 @@ class Survey:
             candidates = [pair for pair in found if _is_ca(pair[0])]
             if not any(self._has_key(certificate) for certificate, _path in candidates):
                 candidates += [pair for pair in found if _may_be_a_ca(pair[0])]
+            if not candidates:  # it is refused, but not as one that is missing
+                candidates = [pair for pair in found if was_issued_by(pair[0], pair[0]) and _unreadable(pair[0])]
         if not candidates:
             raise MtlsError(
                 f"{', '.join(self._wanted.sources)}: there is no certificate of a CA here; name the folder it is in"
