@@ -147,7 +147,7 @@ def test_a_text_that_fits_two_things_is_refused(pki):
         (
             "anything",
             "nobody",
-            r"^'nobody': .* has no client, serial or fingerprint like .*; look it up in index\.txt$",
+            r"^'nobody': .* has no client, serial or .*; look it up in index\.txt$",
         ),
         ("anything", "foreign.crt", "no client, serial or fingerprint like this"),
     ],
