@@ -211,7 +211,6 @@ _OWN_BOUND = Fields({"value": Text(most=256), "file": Message()})
 _DIRECTIVES = (
     "client_header_timeout",
     "map_hash_bucket_size",
-    "map_hash_max_size",
     "resolver",
     "server_names_hash_bucket_size",
     "set_real_ip_from",

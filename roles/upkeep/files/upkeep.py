@@ -10,7 +10,8 @@ Python 3.9 and its standard library, so that it also runs, and tells somebody, w
     upkeep.py check                  for the role: refuses settings (JSON on standard input) that could not work, and
                                      prints how the jobs are to be started here
 
-Its folder has the settings (upkeep.json), what was found and told so far (state.json), and the lock.
+Its folder has the settings (upkeep.json), what was found and told so far (state.json), the job at work (running.json),
+and the lock.
 """
 
 from __future__ import annotations
@@ -330,6 +331,7 @@ class Folder:
         self.lock = os.path.join(path, "lock")
         self._state = os.path.join(path, "state.json")
         self._watched = os.path.join(path, "watched")
+        self._running = os.path.join(path, "running.json")
 
     def settings(self) -> dict[str, Any]:
         """Return what the role has written."""
@@ -358,6 +360,36 @@ class Folder:
         """Take away the mark by which the status page expects this job."""
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._watched)
+
+    @contextlib.contextmanager
+    def at_work(self, job: str) -> Iterator[None]:
+        """Leave a mark of a job for the time that it runs. The mark of one that was killed, or crashed, stays."""
+        with contextlib.suppress(OSError):  # told at the end, by `finish`
+            _write_json(self._running, {"job": job, "since": _iso(time.time()), "boot": _boot()}, 0o600)
+        try:
+            yield
+        except (Refused, OSError, SystemExit, KeyboardInterrupt):
+            self.forget(job)
+            raise
+        self.forget(job)
+
+    def forget(self, job: str) -> None:
+        """Take a job's mark away, if it is that job's."""
+        if self._mark().get("job") == job:
+            with contextlib.suppress(OSError):
+                os.unlink(self._running)
+
+    def cut_short(self) -> tuple[str, str] | None:
+        """Return the job whose mark has stayed, and when it began, unless the machine has been restarted since.
+
+        To be asked by who holds the lock.
+        """
+        mark = self._mark()
+        return (str(mark.get("job")), str(mark.get("since"))) if mark.get("boot") == _boot() else None
+
+    def _mark(self) -> Mapping[str, Any]:
+        found = _read_json(self._running)
+        return found if isinstance(found, dict) else {}
 
 
 @contextlib.contextmanager
@@ -404,16 +436,18 @@ def run(job: str, folder: Folder, log: Callable[[str], None]) -> int:
     try:
         settings = folder.settings()
         with locked(folder.lock, job, WATCHED_LOCK_SECONDS if watched else LOCK_SECONDS, log):
-            vault = vault_password_file(settings, os.environ)
-            check_inventory(settings)
-            ansible = Ansible(settings, os.environ, vault)
-            leave_times(settings, {})
-            deadline = time.monotonic() + JOB_SECONDS
-            problems = work(job, ansible, settings, deadline, log)
-            if not watched and _failures(problems):
-                log(f"{job} failed and is tried again in {RETRY_SECONDS} seconds")
-                time.sleep(RETRY_SECONDS)
+            tell_of_killed(folder, settings, log)
+            with folder.at_work(job):
+                vault = vault_password_file(settings, os.environ)
+                check_inventory(settings)
+                ansible = Ansible(settings, os.environ, vault)
+                leave_times(settings, {})
+                deadline = time.monotonic() + JOB_SECONDS
                 problems = work(job, ansible, settings, deadline, log)
+                if not watched and _failures(problems):
+                    log(f"{job} failed and is tried again in {RETRY_SECONDS} seconds")
+                    time.sleep(RETRY_SECONDS)
+                    problems = work(job, ansible, settings, deadline, log)
         problems[job] = []
     except (Refused, OSError) as error:
         problems = {job: [Problem(key_of(job, _words(error)), f"The {job} job cannot run: {_words(error)}")]}
@@ -428,6 +462,7 @@ def ended(job: str, folder: Folder, log: Callable[[str], None], given: Mapping[s
 
     `given` has what systemd says of its end (systemd.exec(5), "$EXIT_CODE").
     """
+    folder.forget(job)
     result, status = given.get("SERVICE_RESULT", ""), given.get("EXIT_STATUS", "")
     if given.get("EXIT_CODE") == "exited" and status in ("0", str(FAILED)):
         return 0
@@ -444,6 +479,20 @@ def ended(job: str, folder: Folder, log: Callable[[str], None], given: Mapping[s
     problem = Problem(key_of(job, why), f"The {job} job cannot run: {why}")
     log(problem.text)
     return finish(job, folder, {job: [problem]}, settings, log)
+
+
+def tell_of_killed(folder: Folder, settings: Mapping[str, Any], log: Callable[[str], None]) -> None:
+    """Tell of an earlier job that was killed, or crashed, where nothing has: cron says nothing of how a job ends.
+
+    Now, and not at the end: what has killed that one may kill this one.
+    """
+    if found := folder.cut_short():
+        job, since = found
+        text = f"The {job} job of {since} was killed, or crashed; the system's log may say why (such as out of memory)"
+        problem = Problem(key_of(job, text), text)
+        log(problem.text)
+        finish(job, folder, {job: [problem]}, settings, log)
+        folder.forget(job)
 
 
 def finish(
@@ -824,6 +873,15 @@ def _words(error: Refused | OSError) -> str:
     if isinstance(error, OSError):
         return f"{error.filename or 'the system'}: {error.strerror}"
     return str(error)
+
+
+def _boot() -> str:
+    """Return what names the time since the machine was started (random(4)), or nothing where the kernel has no name."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as stream:
+            return stream.read().strip()
+    except OSError:
+        return ""
 
 
 def _iso(seconds: float) -> str:

@@ -12,6 +12,8 @@ import ast
 import json
 import os
 import re
+import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -428,6 +430,71 @@ def test_a_job_that_could_not_tell_is_told_by_systemd(home, result, code, status
         told = home.told
         assert len(told) == messages
         assert all(f"The weekly job cannot run: {said}" in message for message in told)
+
+
+def killed(home: Home, how: str = "KILL") -> None:
+    """A weekly job that is killed by a signal while Ansible runs."""
+    (home.path / "upkeep.json").write_text(json.dumps(home.settings))
+    program = home.path / PROGRAM.name
+    shutil.copy(PROGRAM, program)
+    ansible = home.ansible.read_text()
+    executable(home.ansible, f"kill -{how} $PPID; sleep 0.2")
+    done = subprocess.run(
+        [sys.executable, "-I", str(program), "run", "weekly"],
+        env={**os.environ, "JOURNAL_STREAM": "0:0"},
+        stdout=subprocess.DEVNULL,
+        check=False,
+    )
+    assert done.returncode == (-signal.SIGKILL if how == "KILL" else 128 + signal.SIGTERM)
+    home.ansible.write_text(ansible)
+
+
+def test_a_job_that_was_killed_is_told_when_the_next_one_starts(home):
+    home.settings["nightly"] = "04:00"
+    killed(home)
+    assert home.told == []
+    executable(home.ansible, f"test -s {home.messages}/*")  # it is told before anything else may be killed
+    assert home.run("nightly") == 0
+    (message,) = home.told
+    said = "The weekly job of 20..-..-..T..:..:..Z was killed, or crashed; the system's log may say why"
+    assert re.search(said, message)
+    executable(home.ansible, "exit 0")
+    assert home.run("nightly") == 0
+    assert home.told == []  # once, until that job succeeds
+    assert home.run("weekly") == 0
+    (message,) = home.told
+    assert "all is well again" in message
+
+
+def test_a_job_that_crashed_is_told_by_the_next_one(home, monkeypatch):
+    def work(*_arguments):
+        raise AssertionError
+
+    monkeypatch.setattr(upkeep, "work", work)
+    with pytest.raises(AssertionError):
+        home.run("nightly")
+    monkeypatch.undo()
+    home.run("nightly")
+    assert "The nightly job of " in home.told[0]
+
+
+@pytest.mark.parametrize("why", ["by somebody", "with the machine", "systemd has told"])
+def test_a_job_that_was_stopped_or_is_told_already_is_not_told_by_the_next_one(home, monkeypatch, why):
+    if why == "by somebody":
+        killed(home, "TERM")
+    else:
+        killed(home)
+    if why == "with the machine":
+        monkeypatch.setattr(upkeep, "_boot", lambda: "another")
+    if why == "systemd has told":
+        given = {"SERVICE_RESULT": "oom-kill", "EXIT_CODE": "killed", "EXIT_STATUS": "KILL"}
+        folder = upkeep.Folder(str(home.path))
+        assert upkeep.ended("nightly", folder, home.log.append, given) == upkeep.FAILED  # of the other job
+        assert folder.cut_short()
+        assert upkeep.ended("weekly", folder, home.log.append, given) == upkeep.FAILED
+        assert len(home.told) == 2
+    assert home.run("nightly") == 0
+    assert home.told == []
 
 
 # What is refused

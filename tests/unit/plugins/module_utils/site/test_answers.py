@@ -52,7 +52,6 @@ HONEST = {
                 "directives": {
                     "client_header_timeout": None,
                     "map_hash_bucket_size": "128",
-                    "map_hash_max_size": None,
                     "resolver": "192.0.2.53 valid=10s",
                     "server_names_hash_bucket_size": "128",
                     "set_real_ip_from": None,

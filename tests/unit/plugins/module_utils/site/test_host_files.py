@@ -356,13 +356,6 @@ def test_the_hash_bucket_grows_with_the_longest_subject(length, directives, size
     assert (int(found[1]) if found else None) == size
 
 
-def test_the_hash_table_grows_with_the_longest_list():
-    names = [f"c{number}" for number in range(3000)]
-    text = maps({**NAS, "allow": names}, dns={name: f"CN={name}" for name in names})
-    assert "map_hash_max_size 8192;" in text
-    assert "map_hash_max_size" not in maps(NAS)
-
-
 def test_only_what_the_authority_has_issued():
     text = maps(NAS)
     assert '    "CN=Test" 0;\n' in text[text.index("map $ssl_client_i_dn") :]
