@@ -294,7 +294,7 @@ def test_a_fifo_among_the_files_is_refused(serving):
     path = pathlib.Path(serving.path("client-certs/ca.crt"))
     path.unlink()
     os.mkfifo(path)
-    with pytest.raises(MtlsError, match=r"ca\.crt: is no regular file; move it away"):
+    with pytest.raises(MtlsError, match=r"ca\.crt: is not a regular file; move it away"):
         serving.serve(202)
     assert serving.status() == "201"
 
@@ -561,7 +561,7 @@ def test_what_is_not_ours_is_broken(serving, crl):
     foreign = serving.conf / "sites-enabled" / "shop"
     foreign.write_text("sever {}\n")
     workers = serving.workers()
-    words = r"in what is not ours.*unknown directive \"sever\" in .*/sites-enabled/shop:1"
+    words = r"in files that are not ours.*unknown directive \"sever\" in .*/sites-enabled/shop:1"
     before = serving.tree()
     with pytest.raises(MtlsError, match=rf"the CRL would be put in place, but .*{words}"):
         serving.apply(crl, close_rejected=True, check=True)
@@ -594,7 +594,7 @@ def test_what_is_not_ours_is_fixed_before_an_ordinary_run(serving, crl):
 def test_a_stopped_host_with_what_is_not_ours_broken(serving, crl):
     (serving.conf / "sites-enabled" / "shop").write_text("sever {}\n")
     serving.nginx.stop()
-    with pytest.raises(MtlsError, match="the CRL is in place, and nginx does not run: "):
+    with pytest.raises(MtlsError, match="the CRL is in place, and nginx is not running: "):
         serving.apply(crl, close_rejected=True)
     (serving.conf / "sites-enabled" / "shop").unlink()
     subprocess.run([serving.nginx.binary, "-c", serving.main], check=True)
@@ -669,7 +669,8 @@ def test_conf_d_included_in_the_wrong_place(serving):
 def test_server_name_that_is_taken(serving):
     site = serving.conf / "sites-enabled" / "shop"
     site.write_text(f"server {{ listen 127.0.0.1:{serving.port}; server_name a.test; }}\n")
-    with refused(serving, r"server name a.test on 127.0.0.1:\d+ is served already, in .*/sites-enabled/shop"):
+    said = r"server name a.test on 127.0.0.1:\d+ is served already, in .*/sites-enabled/shop: .* the service's server_n"
+    with refused(serving, said):
         serving.serve(202)
 
 

@@ -103,7 +103,7 @@ def message_for(problems: Sequence[Problem], told: Mapping[str, float], now: flo
     if not problems:
         if not told:
             return None
-        return Message(f"{where}: all is well again", "Nothing is left of what the last message said.", {})
+        return Message(f"{where}: all is well again", "What the last message reported is resolved.", {})
     current = {problem.key for problem in problems}
     if current <= set(told) and now - max(told[key] for key in current) < TELL_AGAIN:
         return None
@@ -134,7 +134,7 @@ def notify(command: Sequence[str], message: Message, environment: Mapping[str, s
         try:
             process.communicate(said.encode("utf-8", "replace"), timeout=NOTIFY_SECONDS)
         except subprocess.TimeoutExpired:
-            raise Refused(f"mtls_notify_command: {command[0]}: no end within {NOTIFY_SECONDS} seconds") from None
+            raise Refused(f"mtls_notify_command: {command[0]}: not finished within {NOTIFY_SECONDS} seconds") from None
         finally:
             _end(process)
         if process.returncode != 0:
@@ -215,7 +215,7 @@ class Outcome:
     def ending(self) -> str:
         """How the playbook ended, in a sentence."""
         if self.code is None:
-            return "it did not come to an end and was stopped"
+            return "it did not finish in time and was stopped"
         said = [line for line in self.output.splitlines() if re.match(r"\[?(ERROR|fatal)|ERROR!", line)]
         return _shortened(said[0], 300) if said else f"ansible-playbook ended with {self.code}"
 
@@ -411,7 +411,9 @@ def locked(path: str, job: str, seconds: float, log: Callable[[str], None]) -> I
             except BlockingIOError:
                 holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip() or "another job"
                 if time.monotonic() >= deadline:
-                    raise Refused(f"{holder} still runs after {seconds:.0f} seconds of waiting; look at it") from None
+                    raise Refused(
+                        f"{holder} is still running after {seconds:.0f} seconds of waiting; see why"
+                    ) from None
                 if not waiting:
                     log(f"{job} waits, at most {seconds:.0f} seconds, for {holder}")
                     waiting = True
@@ -475,7 +477,7 @@ def ended(job: str, folder: Folder, log: Callable[[str], None], given: Mapping[s
             f"--name={CREDENTIAL}, on this machine"
         )
     else:
-        why = f"it came to no end ({result}, {status}); see journalctl -u mtls-upkeep-{job}"
+        why = f"it did not finish ({result}, {status}); see journalctl -u mtls-upkeep-{job}"
     problem = Problem(key_of(job, why), f"The {job} job cannot run: {why}")
     log(problem.text)
     return finish(job, folder, {job: [problem]}, settings, log)
@@ -508,8 +510,8 @@ def finish(
         try:
             folder.keep(folder.state())
         except OSError as error:
-            why = f"{_words(error)}; so it is told again every time"
-            problem = Problem(key_of(job, why), f"The {job} job cannot note what it has told: {why}")
+            why = f"{_words(error)}; so every job sends it again"
+            problem = Problem(key_of(job, why), f"The {job} job cannot record what it has reported: {why}")
             problems = {**problems, job: [*problems.get(job, ()), problem]}
             log(problem.text)
         state, untold = tell(folder, problems, settings, log)
@@ -719,7 +721,7 @@ def check_calendar(option: str, expression: str, analyse: Callable[[str], str | 
         suggestion = meant(expression)
         if suggestion is None or analyse(suggestion) is None:
             suggestion = "03:15` or `Mon 04:00"
-        raise Refused(f"{option}: {expression!r} is no calendar event of systemd; write `{suggestion}`")
+        raise Refused(f"{option}: {expression!r} is not a calendar event of systemd; write `{suggestion}`")
     if elapses == "never":
         raise Refused(f"{option}: {expression!r} is in the past and would never come; write `03:15` for every night")
 
@@ -776,7 +778,7 @@ def cron_of(option: str, expression: str) -> str:
     if at and int(at["hour"]) < 24 and int(at["minute"]) < 60 and (not at["day"] or at["day"] in _WEEKDAYS):
         day = str(_WEEKDAYS.index(at["day"])) if at["day"] else "*"
         return f"{int(at['minute'])} {int(at['hour'])} * * {day}"
-    raise Refused(f"{option}: {expression!r} is too much for cron, which is all there is here; write `Mon 04:00`")
+    raise Refused(f"{option}: {expression!r} is too complex for cron, which is all there is here; write `Mon 04:00`")
 
 
 def check_inventory(settings: Mapping[str, Any]) -> None:

@@ -35,7 +35,7 @@ def test_nothing_is_there_and_nothing_is_wanted(run):
     ("files", "said"),
     [
         (wanted(), "the CRL is fetched"),
-        (wanted({}, watch=WATCH), "the host looks whether the controller still comes"),
+        (wanted({}, watch=WATCH), "the host checks whether the controller still reaches it"),
     ],
     ids=["fetched", "watched"],
 )
@@ -48,4 +48,7 @@ def test_without_openssl_nothing_is_fetched(run, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     result = run(wanted())
     assert result["failed"]
-    assert result["msg"] == "mtls_crl_url: there is no program openssl to check a CRL with; install the package openssl"
+    assert (
+        result["msg"]
+        == "mtls_crl_url: the program openssl, which checks the CRL, is missing; install the package openssl"
+    )

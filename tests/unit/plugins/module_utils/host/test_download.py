@@ -87,7 +87,7 @@ def test_an_address_of_another_kind(pki, url):
 
 
 def test_a_page_that_is_not_there(fetch):
-    assert "answers 404 (Not Found); see to that server, or correct mtls_crl_url" in refused(fetch)
+    assert "answers 404 (Not Found); check that server, or correct mtls_crl_url" in refused(fetch)
 
 
 def test_nobody_answers(pki):

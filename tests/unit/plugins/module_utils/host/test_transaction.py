@@ -149,5 +149,5 @@ def test_diff_of_a_large_file_is_its_digest(tmp_path):
 
 
 def test_a_bound_below_zero_is_refused():
-    with pytest.raises(MtlsError, match="shutdown_timeout: is -1; use seconds, or 0 for no bound of ours"):
+    with pytest.raises(MtlsError, match="shutdown_timeout: is -1; use seconds, or 0 for no limit of ours"):
         transaction.preview(ChangeRequest(wanted=[], shutdown_timeout=-1), "/nowhere/nginx.conf")

@@ -164,7 +164,7 @@ def test_a_certificate_that_cannot_be_revoked_any_more_is_named(pki, monkeypatch
     assert (step.action, step.because) == ("unchanged", "has nothing to revoke")
     (warning,) = warnings
     assert warning.startswith(f"client 'a': its certificate {serial} is neither in index.txt nor on file any more, so")
-    assert warning.endswith("it is good until it expires; restore index.txt or the file from a backup")
+    assert warning.endswith("stays valid until it expires; restore index.txt or the certificate's file from a backup")
     by_hand(pki, "a")  # another one is revoked, and says nothing of the first
     ((step,), _warnings) = plan(pki, Client("a", revoked=True))
     assert (step.action, step.revoke) == ("revoked", (pki.index()[-1][3],))
@@ -247,7 +247,7 @@ def test_of_very_many_all_cores_look_at_the_files(pki, monkeypatch):
     assert [(step.client.name, step.because) for step in steps if step.rewrite] == [
         ("b", "the .p12 was missing or not as wanted")
     ]
-    assert warning.startswith(f"{pki.file('e', '.key')}: private keys, or passwords of such, that others can read")
+    assert warning.startswith(f"{pki.file('e', '.key')}: private keys, or passwords for them, that others can read")
 
 
 def test_what_is_on_hold_by_itself_stays_so(pki):
