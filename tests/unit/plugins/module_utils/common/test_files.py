@@ -76,6 +76,25 @@ def test_a_full_disk_leaves_the_old_file_and_names_it(tmp_path, monkeypatch):
     assert [found.name for found in tmp_path.iterdir()] == ["index.txt"]
 
 
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "Input/output error"), KeyError("serial"), KeyboardInterrupt()])
+def test_a_large_file_that_is_not_finished_takes_no_place(tmp_path, error):
+    """Whatever stopped it, which arrives as it is; an error of the system names the file that it was about."""
+    path = tmp_path / "index.txt"
+    path.write_bytes(b"old")
+
+    def write_half():
+        with files.replacing(path, 0o600) as stream:
+            stream.write(b"half")
+            raise error
+
+    with pytest.raises(type(error)) as caught:
+        write_half()
+    assert caught.value is error
+    assert getattr(error, "filename", str(path)) == str(path)
+    assert path.read_bytes() == b"old"
+    assert [found.name for found in tmp_path.iterdir()] == ["index.txt"]
+
+
 def test_what_a_killed_run_left_behind_is_replaced(tmp_path):
     (tmp_path / ".crt.new").write_bytes(b"half")
     files.write_file(tmp_path / "crt", b"whole", 0o644)
