@@ -120,7 +120,7 @@ def _docker(*arguments: str, given: str | None = None, seconds: int | None = Non
     except subprocess.CalledProcessError as error:
         raise NoImage(f"docker {arguments[0]}: {error.stderr.strip().splitlines()[-1:]}") from error
     except subprocess.TimeoutExpired as error:
-        raise NoImage(f"docker {arguments[0]}: no end within {seconds} seconds") from error
+        raise NoImage(f"docker {arguments[0]}: not finished within {seconds} seconds") from error
 
 
 def _adapted(platform: Platform, base: str) -> Image | None:

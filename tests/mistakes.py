@@ -109,7 +109,7 @@ IN_THE_INVENTORY: Mapping[str, Callable[[Variables], None]] = {
     "service nas: certificate: acme cannot get a certificate for *.nas.lan, since http-01": _service(
         certificate="acme", server_names=["*.nas.lan"]
     ),
-    "service nas: certificate: acme needs public host names, and 192.0.2.1 is none": _service(
+    "service nas: certificate: acme needs public host names, and 192.0.2.1 is not one": _service(
         certificate="acme", server_names=["192.0.2.1"]
     ),
     "mtls_clients, item 3 (watch): days is not a whole number": _client(name="watch", days="1 year"),
@@ -128,7 +128,7 @@ IN_THE_INVENTORY: Mapping[str, Callable[[Variables], None]] = {
     "upstream_tls: 'https://192.0.2.7' has no host name, and nginx compares the names in a certificate only": _service(
         upstream="https://192.0.2.7", upstream_tls={"ca": "files/ca.crt"}
     ),
-    "upstream 'grpc://127.0.0.1:50051' speaks no HTTP/1.1": _service(upstream="grpc://127.0.0.1:50051"),
+    "upstream 'grpc://127.0.0.1:50051' does not speak HTTP/1.1": _service(upstream="grpc://127.0.0.1:50051"),
     "both upstream and root are given; keep the one that it serves": _service(root="/srv/www"),
     "neither upstream nor root is given; say what the service protects": _serves_nothing,
     "root 'srv/www' is not an absolute path of letters, digits and . _ - / @ % + ~": _serves_files("srv/www"),
@@ -176,7 +176,7 @@ IN_A_RUN = (
     "port … is held by …",
     "nginx rejects this host's configuration as it is",
     "does not include …conf.d/mtls.conf: put the line",
-    "is not the one of this certificate, so a certificate by the authority stands in",
+    "does not belong to this certificate, so a certificate by the authority stands in",
     # What one run is told
     "Say what to revoke, with -e mtls_revoke=NAME",
     "'phon': the authority in … has no client, serial or fingerprint like this, … did you mean 'phone'?",
@@ -187,15 +187,15 @@ IN_A_RUN = (
 
 # What certbot or an ACME server refuses, by what it is to be told; tests/unit/…/test_acme_failure.py has what was said.
 FROM_AN_ACME_SERVER = (
-    "each name needs a DNS record (A or AAAA) that leads to this host",
+    "each name needs a DNS record (A or AAAA) that points to this host",
     "it must reach port 80 of each name: see the DNS records, the router and the firewall",
     "another server, or another server block, answers on port 80 there",
     "allow this ACME server in the CAA record of the domain",
-    "wait as long as it says, since each try counts; to try things out, set directory_url to",
-    "write another email in mtls_acme, or none",
+    "wait as long as it says, since every attempt counts; to try things out, set directory_url to",
+    "set another email in mtls_acme, or none",
     "if that is about certbot's account there, remove …, and run again",
     "this ACME server issues no certificate for such a name; see server_names",
-    "see profile; what there is stands in the directory at that address, below profiles",
+    "see profile; the directory at that address lists the available ones under profiles",
     "register once on the host, with what the ACME server has given you",
     "certbot has several accounts there: remove all but one",
     "see the clock of this host, which says …; if it is right, the ACME server's own certificate is wrong",

@@ -21,7 +21,7 @@ packages() { dpkg-query --show --showformat '${Package}\n' | sort; }
 
 up() {
   [ "$(id -u)" = 0 ] || { echo 'make demo installs nginx and writes below /etc/nginx: run it as root' >&2; exit 1; }
-  [[ $address =~ ^[A-Za-z0-9][A-Za-z0-9.-]*$ ]] || { echo "$address is no host name and no IPv4 address" >&2; exit 2; }
+  [[ $address =~ ^[A-Za-z0-9][A-Za-z0-9.-]*$ ]] || { echo "$address is not a host name and no IPv4 address" >&2; exit 2; }
   mkdir -p "$state"
   if [ ! -e "$state/before" ]; then
     if ! command -v nginx >/dev/null; then

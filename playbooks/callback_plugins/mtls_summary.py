@@ -155,7 +155,7 @@ class HostReport:
         elif check and not self.has_nginx:
             told.append("nginx was not asked: it is not installed yet")
         if not self.compared:
-            told.append("who could enter before could not be read, so that nothing is said of who gains or loses entry")
+            told.append("who could enter before could not be read, so it is not known who gains or loses entry")
         if self.failure:
             told.append(f"FAILED: {self.failure}")
         return told
@@ -430,7 +430,7 @@ def _of_creation(path: str, not_asked: list[str], *, check: bool) -> str:
     """Return that an authority is new; ``not_asked`` are hosts that could not say whether they trust another one."""
     line = f"authority {'would be created' if check else 'created'}: {path}"
     if not_asked:
-        line += f", without having asked {', '.join(not_asked)}"
+        line += f"; not asked which CA they trust: {', '.join(not_asked)}"
     return _filled(line)
 
 

@@ -117,5 +117,5 @@ def _only(path: str, plans: dict[str, AuthorityPlan]) -> dict[str, AuthorityPlan
     :raises MtlsError: it is the authority of no host.
     """
     if path not in plans:
-        raise MtlsError(f"{path}: is the authority of no host; known are {', '.join(plans) or 'none'}")
+        raise MtlsError(f"{path}: no host uses this authority; known are {', '.join(plans) or 'none'}")
     return {each: plans[each] for each in (path, handover.next_path(path)) if each in plans}

@@ -242,7 +242,7 @@ class ActionModule(HostAction):
         except AnsibleError as error:  # no connection, no such plugin
             said = answers.printable(str(error).strip())
             raise MtlsError(
-                f"host {self._host}, service {service.name}: {other}, from where it is asked (mtls_probe_from), does"
+                f"host {self._host}, service {service.name}: {other}, which asks it (mtls_probe_from), does"
                 f" not answer: {said}; see why, or set mtls_probe_from to another host, or to none"
             ) from error
 

@@ -66,7 +66,7 @@ options:
     elements: dict
     default: []
   unknown:
-    description: Hosts with services of the authority that did not say which certificates they have seen.
+    description: Hosts with services of the authority that did not report which certificates they have seen.
     type: list
     elements: str
     default: []

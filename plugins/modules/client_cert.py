@@ -86,9 +86,9 @@ options:
         choices: [pem]
       used_by:
         description:
-          - What is to read the client's files, if it does not read everything. A O(clients[].key_type), a
-            O(clients[].p12) or an existing key that one of them does not take is refused.
-          - A new key that nobody has chosen is RSA where O(key_type) does not suit.
+          - Programs that must be able to read the client's files. A O(clients[].key_type), a O(clients[].p12) or an
+            existing key that one of them cannot read is refused.
+          - Without a O(clients[].key_type), the new key is RSA if one of them cannot read O(key_type).
           - V(aws), AWS's SDKs with s2n, and V(browser), Chromium and Firefox, take RSA and ECDSA keys. V(gem), gem and
             bundler of Debian 12, V(gnome), GNOME's certificate viewer, and V(gpgsm) before 2.4, take RSA keys.
           - V(browser) needs a C(.p12). V(gnome) and V(gpgsm) need a V(compatible) one.

@@ -11,8 +11,9 @@ description:
   - Writes the CRL to a file on the controller, or gives it to a program. Nothing in it is secret.
   - A published CRL is never replaced by an older one, by another one of the same number, or by one that lacks a
     certificate that has not expired.
-  - What goes wrong does not fail the task, because hosts that can be reached are to get the CRL all the same.
-    RV(problem) says it, and a warning. The role P(mtls.nginx.ca#role) uses it, and the playbooks fail at their end.
+  - A failure to publish does not fail the task, because hosts that can be reached are to get the CRL all the same.
+    RV(problem) and a warning say what went wrong. The role P(mtls.nginx.ca#role) uses it, and the playbooks fail at
+    their end.
 options:
   ca_path:
     description: The directory of the authority. Run M(mtls.nginx.crl) first.

@@ -14,7 +14,7 @@ description:
   - Has the host's certbot obtain certificates from an ACME server, each under a name of its own, and answers the
     C(http-01) challenge with a folder that nginx serves. From then on the timer of certbot's package renews them.
   - M(mtls.nginx.nginx_site) uses it for services with C(certificate=acme), when a certificate is missing, has to be
-    for other names, or is to come from another ACME server. Else certbot is not called.
+    for other names, or is to come from another ACME server. Otherwise certbot is not called.
 options:
   orders:
     description: The certificates to obtain, whatever certbot has.

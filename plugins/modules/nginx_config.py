@@ -570,7 +570,7 @@ def _renewals(options: dict[str, Any] | None) -> Renewals | None:
     files = {}
     for item in options["files"]:
         if not re.fullmatch(r"[\w-][\w.-]*", item["name"], re.ASCII):
-            raise MtlsError(f"renewals: {item['name']!r} is no name of a file; use letters, digits, and . _ - inside")
+            raise MtlsError(f"renewals: {item['name']!r} is not a file name; use letters, digits, and . _ - inside")
         files[item["name"]] = base64.b64decode(item["content"])
     return Renewals(options["folder"], files, options["stay"])
 

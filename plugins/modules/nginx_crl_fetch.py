@@ -94,9 +94,9 @@ def main() -> None:
         fetches = bool(json.loads(wanted[crl_records.SETTINGS])["sources"])
         if fetches and shutil.which("openssl") is None:
             raise MtlsError(
-                "mtls_crl_url: there is no program openssl to check a CRL with; install the package openssl"
+                "mtls_crl_url: the program openssl, which checks the CRL, is missing; install the package openssl"
             )
-        what = "the CRL is fetched" if fetches else "the host looks whether the controller still comes"
+        what = "the CRL is fetched" if fetches else "the host checks whether the controller still reaches it"
         message = f"{what} every {wanted[crl_timer.MINUTES].strip()} minutes"
         if timer.digest() == crl_timer.fingerprint(wanted):
             return {"changed": False, "message": message}

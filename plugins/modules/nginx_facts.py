@@ -265,7 +265,6 @@ nginx:
       sample:
         client_header_timeout: null
         map_hash_bucket_size: "128"
-        map_hash_max_size: null
         resolver: null
         server_names_hash_bucket_size: null
         set_real_ip_from: null

@@ -120,7 +120,7 @@ options:
         default: false
       host_notify_command:
         description:
-          - A program on the host with its arguments, told when no run has reached the host for
+          - A program on the host with its arguments, which is run when no run has reached the host for
             O(settings.upkeep_warn_days).
           - Not with O(crl_only=true).
         type: list

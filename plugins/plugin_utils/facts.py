@@ -71,8 +71,8 @@ def lacks_facts(host: str, name: str, wanted: Iterable[str]) -> MtlsError:
         f"host {host}: {name} is made of facts of that host ({', '.join(wanted)}), which this run does not have: the"
         " playbooks of mtls.nginx gather none, and the whole inventory is read whatever --limit says. Write the value"
         " itself into the inventory; or keep facts in a cache (fact_caching = jsonfile and fact_caching_connection ="
-        " .facts in section [defaults] of ansible.cfg) and gather them first, with: ansible all -m"
-        " ansible.builtin.setup"
+        " .facts in section [defaults] of ansible.cfg) and gather them first, with: ansible -i"
+        " INVENTORY all -m ansible.builtin.setup"
     )
 
 

@@ -84,8 +84,8 @@ class HostCertificates:
         for service in sorted(again.stale & choice.stale - {service.name for service in choice.due}):
             path = facts["certificates"][service]["path"]
             again.failures[service] = (
-                f"host {self._name}, service {service}: another certificate than that in {path} is served, also after"
-                " a reload; see which program or server block answers there"
+                f"host {self._name}, service {service}: it serves another certificate than the one in {path}, even "
+                "after a reload; find out which program or server block answers there"
             )
         return result, again
 
@@ -117,7 +117,7 @@ class HostCertificates:
             return installed
         answer = steps.ask("nginx_acme", options, answers.NGINX_ACME)
         if not (answer.get("failed") or answer["installed"]):
-            raise MtlsError(f"host {self._name}: the package certbot is installed, and there is no program certbot")
+            raise MtlsError(f"host {self._name}: the package certbot is installed, but there is no program certbot")
         return answer
 
 

@@ -45,8 +45,8 @@ class PackageAction(HostAction):
         result = self._ask(f"ansible.legacy.{manager}", options, answers.CHANGED)
         if self._task.check_mode and result.get("failed") and _NO_BINDINGS in result.get("msg", ""):
             display.warning(
-                f"host {self._host}: apt could not be asked about the package {package}, for in check mode"
-                " Ansible needs python3-apt on the host; a run installs both"
+                f"host {self._host}: apt could not be asked about the package {package}, because in check mode "
+                "Ansible needs python3-apt on the host; a run installs both"
             )
             return {"changed": True}
         return result

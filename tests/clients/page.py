@@ -22,7 +22,7 @@ _TITLES = ("A certificate is needed here", "Your certificate was not accepted", 
 _REFUSED = {NOBODY: "400, none was sent", REVOKED: "400, not accepted", NOT_LISTED: "403"}
 _TEMPLATE = pathlib.Path(__file__).with_name("template.md")
 _REMEDIES = {
-    REVOKED: "issue a new certificate, if it was revoked by mistake: a revocation is for ever",
+    REVOKED: "issue a new certificate, if it was revoked by mistake: a revocation is permanent",
     EXPIRED: "install the renewed one from `pki/clients/<name>/`; nobody else can enter with the old one",
     FOREIGN: "the program has the wrong file, or the host the wrong authority",
 }
@@ -38,8 +38,8 @@ _SECOND_SEEN = {
         '"421 Misdirected Request"',
         "a connection for each name: ask by its own URL; in a proxy, `Host` as in [proxies.md](proxies.md)",
     ),
-    r"421, then ": ("nothing of it: asked again, on a connection for the second name", "nothing"),
-    r"(?!421)\d": ("nothing of it: the second name had a connection of its own", "nothing"),
+    r"421, then ": ("nothing: the program asks again, on a connection for the second name", "nothing"),
+    r"(?!421)\d": ("nothing: the second name had a connection of its own", "nothing"),
 }
 _OTHER_KEY = "`key_type: ecdsa` or `rsa`"
 _PEM_FILES = "give it PEM files"
@@ -131,7 +131,7 @@ def _others(rows: Sequence[Row]) -> str:
 
 
 def _sent(rows: Sequence[Row]) -> str:
-    remedy = "none in that program: take another one where somebody else may answer at the address"
+    remedy = "nothing in that program: use another one where somebody else may answer at the address"
     lines = [[row.name, remedy] for row in rows if row.outcomes.get(FALSE_SERVER) == SENT]
     return _table(["sends to a false server", "what to do"], lines or [["none", "nothing"]])
 

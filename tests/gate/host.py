@@ -31,7 +31,6 @@ TEMPLATES = str(REPOSITORY / "roles" / "server" / "templates")
 _SECONDS = 15
 _DIRECTIVES = (
     "map_hash_bucket_size",
-    "map_hash_max_size",
     "resolver",
     "server_names_hash_bucket_size",
     "variables_hash_bucket_size",

@@ -277,7 +277,7 @@ def test_what_the_acme_server_refuses_is_told_in_its_own_words(public):
         said = public.refused()
         assert (
             f"host one, service nas: no certificate for nas.test was obtained from {front.directory_url}: contact email"
-            ' has forbidden domain "example.com"; write another email in mtls_acme, or none'
+            ' has forbidden domain "example.com"; set another email in mtls_acme, or none'
         ) in said
         assert public.issuer("nas.test") == PRIVATE
         assert (gate(public), gate(public, "phone")) == (400, 204)

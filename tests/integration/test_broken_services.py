@@ -94,8 +94,8 @@ def test_a_certificate_that_nginx_cannot_read_and_then_what_is_not_ours(two):
     assert code != 0
     assert "the CRL is in place, but the running nginx keeps the one that it has read" in said
     assert (
-        f'in what is not ours, and cannot be reloaded. nginx says: [emerg] unknown directive "sever" in {foreign}:1'
-        in said
+        'in files that are not ours, and cannot be reloaded. nginx says: [emerg] unknown directive "sever"'
+        f" in {foreign}:1" in said
     )
     assert site.run(playbook=REFRESH).returncode != 0
     foreign.unlink()

@@ -235,7 +235,7 @@ def test_an_odd_answer_is_one_hosts_affair(site, upstream):
     run("doctor", "-e", "mtls_service=worded", "-e", "mtls_client=phone", "--limit", "worded")
     for name in odd:
         done = run("doctor", "-e", f"mtls_service={name}", "-e", "mtls_client=phone", "--limit", name)
-        assert f"{name} itself could not be looked at (" in done.text, done.text
+        assert f"{name} itself could not be examined (" in done.text, done.text
 
     run("rollover", "-e", "mtls_step=begin")
     done = run("rollover", "-e", "mtls_step=report")

@@ -208,7 +208,7 @@ def test_nginx_that_was_stopped_stays_so(host, serve):
     host.fetch_from(f"http://127.0.0.1:{serve(answer(host.authority.crl.encode())).port}/crl.pem")
     well, said = host.fetch()
     assert well, said
-    assert "and does not run" in said
+    assert "and is not running" in said
     assert host.nginx.master() is None
     assert (host.conf / "client-certs" / "crl.pem").read_text() == host.authority.crl
 
@@ -265,7 +265,7 @@ def test_a_web_page(refused):
 
 def test_something_else(refused):
     refused.publish("see you later")
-    assert "is no CRL in PEM" in refused.refuse()
+    assert "is not a CRL in PEM" in refused.refuse()
 
 
 def test_a_certificate_among_them(refused):
@@ -504,7 +504,7 @@ def test_no_way_from_https_to_http(refused, serve):
 
 def test_no_openssl(refused, monkeypatch):
     monkeypatch.setenv("PATH", "/nonexistent")
-    assert "there is no program openssl to check the CRL with" in refused.refuse()
+    assert "the program openssl, which checks the CRL, is missing" in refused.refuse()
 
 
 def test_a_full_disk_at_the_swap(refused, monkeypatch):
@@ -555,7 +555,7 @@ def test_a_host_that_was_never_set_up(host):
     (host.conf / "client-certs" / "crl.pem").unlink()
     well, said = host.fetch()
     assert not well
-    assert "the first one comes from the controller" in said
+    assert "only the controller installs the first one" in said
 
 
 def test_settings_that_were_damaged(host):

@@ -145,7 +145,7 @@ def test_what_goes_wrong_is_in_the_journal_in_the_metrics_and_in_the_status(home
     assert run.returncode == 0, run.stdout
     assert "the first time failed: http://crl.lan:8082/crl.pem: cannot be fetched" in " ".join(run.stdout.split())
     assert not home.fetch()
-    refused = "http://crl.lan:8082/crl.pem: cannot be fetched ([Errno 111] Connection refused); see to that server"
+    refused = "http://crl.lan:8082/crl.pem: cannot be fetched ([Errno 111] Connection refused); check that server"
     assert refused in home.journal()
     assert "mtls_nginx_crl_fetch_failed 1\n" in home.metrics.read_text()
     run = home.play("mtls.nginx.status", "-e", "mtls_status_live=true")

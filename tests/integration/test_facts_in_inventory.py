@@ -28,7 +28,7 @@ def test_facts_that_are_missing(site, upstream):
     site.host_vars["two"]["mtls_services"][0]["server_names"] = ["{{ ansible_facts.fqdn }}", "nas.lan"]
     said = site.refused("--limit", "one")
     assert "host two: mtls_services is made of facts of that host (ansible_facts), which this run does not have" in said
-    assert "ansible all -m ansible.builtin.setup" in said
+    assert "ansible -i INVENTORY all -m ansible.builtin.setup" in said
 
     # What is about CRLs needs nothing of the host that it does not touch.
     run = site.run("--limit", "one", playbook=REFRESH)

@@ -178,7 +178,7 @@ def test_one_that_people_would_not_accept_is_one_message(site, port, nas):
     nas["allow"] = []
     said = site.refused()
     assert (
-        f"{site.folder}/own.pem: the key {site.folder}/own.key is not the one of this certificate; nothing was" in said
+        f"{site.folder}/own.pem: the key {site.folder}/own.key does not belong to this certificate; nothing was" in said
     )
     assert served(port) == own
     assert site.status(port, "/.mtls-nginx-gate", client="phone") == 204

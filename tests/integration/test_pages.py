@@ -97,7 +97,7 @@ def test_an_application_that_is_down_and_comes_up(wiki):
 
     said = doctor(wiki)
     assert f"as the inventory wants it: {down}. " in said
-    assert "Remedy: start the application there, or correct upstream of the service and run ansible-playbook" in said
+    assert "Remedy: start the application there, or correct upstream in the service and run ansible-playbook" in said
     assert "got 204" in said
     found = live_status(wiki, 2)
     assert pages_found(found) == [[f"nas (wiki: {down})"]]
@@ -148,7 +148,7 @@ def test_files_that_are_not_there(wiki):
     wiki.service["root"] = str(root)
     missing = f"wiki: the gate opens, but {root}/ is not there (404)"
     assert missing in said_by(wiki)
-    assert "Remedy: create it on the host, or correct root or probe_path of the service and run" in doctor(wiki)
+    assert "Remedy: create it on the host, or correct root or probe_path in the service and run" in doctor(wiki)
     root.mkdir()
     assert f"wiki: the gate opens, but {root}/ has no index.html, or nginx may not read it (403)" in said_by(wiki)
     (root / "index.html").write_text("here")

@@ -19,7 +19,7 @@ from .host import self_signed
 from .test_own_certificates import from_elsewhere
 
 ADDRESS = "198.51.100.9"
-NO_KEYS = "no client's key is sent to a host, so that nobody who may enter was tried"
+NO_KEYS = "no client's key is sent to a host, so that entering with a valid certificate was not tried"
 # An ssh that needs no network: the host is this machine, whatever it is called.
 SSH = """#!/bin/sh
 for command; do :; done
@@ -356,11 +356,11 @@ def test_another_host_that_does_not_answer(site, bastion, tmp_path):
     said = words(run)
     assert run.returncode != 0
     assert "Traceback" not in said
-    assert "host nas, service app: bastion, from where it is asked (mtls_probe_from), does not answer:" in said
+    assert "host nas, service app: bastion, which asks it (mtls_probe_from), does not answer:" in said
     assert "no route to host" in said
     assert "; see why, or set mtls_probe_from to another host, or to none" in said
     assert "unreachable=1" not in said
 
     site.host_vars["nas"]["way_in"] = "bastoin"
     said = site.refused(*bastion.arguments)
-    assert "mtls_probe_from is 'bastoin', which is no host of the inventory; did you mean bastion? write" in said
+    assert "mtls_probe_from is 'bastoin', which is not a host of the inventory; did you mean bastion? write" in said

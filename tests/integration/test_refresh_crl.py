@@ -76,7 +76,7 @@ def test_the_nightly_job(site, upstream):
     assert run.returncode != 0
     said = " ".join(run.text.split())
     assert re.search(
-        r"pki: the CRL expires on 2\S+Z, within the 3 days of mtls_crl_min_days, so it is not shipped", said
+        r"pki: the CRL expires on 2\S+Z, within the 3 days of mtls_crl_min_days, so it is not installed on hosts", said
     )
     assert {name: path.read_bytes() for name, path in shipped.items()} == before
 

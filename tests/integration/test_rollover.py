@@ -210,19 +210,19 @@ def test_a_host_that_does_not_say_who_came_holds_up_the_end(rolling, upstream):
     site.host_vars["broken"]["ansible_python_interpreter"] = "/nowhere/python"
     site.run("-e", json.dumps({"mtls_step": "report"}), playbook=ROLLOVER)
     said = refused(site, "finish", mtls_rollover_quiet_days=0)
-    assert "hosts away, broken did not say who came with certificates of the old authority" in said
+    assert "hosts away, broken did not report who still uses certificates of the old authority" in said
     assert "mtls_rollover_force=true" in said
     assert handover.is_begun(str(site.pki))
     site.host_vars["away"].update(ansible_connection="local")
     site.host_vars["broken"]["ansible_python_interpreter"] = site.host_vars["nas"]["ansible_python_interpreter"]
     run = site.run("--limit", "nas", "-e", '{"mtls_step": "finish", "mtls_rollover_quiet_days": 0}', playbook=ROLLOVER)
     assert run.returncode != 0
-    assert "hosts away, broken did not say who came" in " ".join(run.text.split())
+    assert "hosts away, broken did not report who still uses" in " ".join(run.text.split())
     old = site.hosts["nas"].folder / "log" / "mtls-nas.access.log.2.xz"
     old.write_bytes(lzma.compress(b"who knows\n"))
     said = refused(site, "finish", mtls_rollover_quiet_days=0)
     assert f"{old}: was not read, because it is compressed with xz" in said
-    assert "host nas did not say who came with certificates of the old authority" in said
+    assert "host nas did not report who still uses certificates of the old authority" in said
     old.unlink()
     step(site, "finish", mtls_rollover_quiet_days=0)
     assert not handover.is_begun(str(site.pki))

@@ -160,7 +160,7 @@ def test_a_host_that_cannot_be_asked_is_named_and_keeps_no_authority_from_being_
     run = site.run("-e", "mtls_batch=2")
     assert run.returncode != 0
     said = " ".join(run.text.split())
-    assert f"authority created: {site.pki}, without having asked far" in said, run.text
+    assert f"authority created: {site.pki}; not asked which CA they trust: far" in said, run.text
     assert "far FAILED: it cannot be reached" in said
     assert site.ok("--limit", "near").changed == 0
 

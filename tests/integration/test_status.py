@@ -61,7 +61,7 @@ def test_from_before_the_first_run_to_the_last_day(two_hosts):
     del site.all_vars["mtls_ca_passphrase"]
     run, said, found = status(site)
     assert run.returncode == 0, run.text
-    assert f"2 clients, 2 services: nothing is to be done. {folder}/status.html" in said
+    assert f"2 clients, 2 services: nothing needs attention. {folder}/status.html" in said
     assert run.changed == 1
     assert tree(site.pki) == pki
     assert {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {
@@ -123,7 +123,7 @@ def test_hosts_asked_live(two_hosts):
     assert found, run.text
     assert [host["state"] for host in found["hosts"]] == ["wrong", "wrong"]
     assert found["hosts"][0]["troubles"] == [
-        "nginx does not run",
+        "nginx is not running",
         (
             f"{site.pki}: there is no authority (ca.crt is missing); if there was one, restore that directory, or"
             " correct mtls_ca_dir; a new one is made by mtls.nginx.ca_init, as site.yml runs it"
@@ -147,11 +147,11 @@ def test_hosts_asked_live(two_hosts):
     assert run.returncode == 2, run.text
     nas, web = found["hosts"]
     assert nas["state"] == "wrong"
-    assert nas["troubles"][0] == "nginx does not run"
+    assert nas["troubles"][0] == "nginx is not running"
     assert "got connection refused instead of" in nas["troubles"][1]
     assert web["state"] == "unreachable"
     assert all(attempt["ok"] for attempt in web["attempts"])
-    assert "Hosts that do not do what they should: nas (nginx does not run" in said
+    assert "Hosts that do not work as they should: nas (nginx is not running" in said
     assert "Hosts that cannot be reached: web (" in said
 
 

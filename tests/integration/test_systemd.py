@@ -288,7 +288,7 @@ def test_another_file_in_the_place_of_ours_is_named_before_anything_is_changed(h
     before = home.sh(f"cat {CRL}")
     home.site.all_vars["mtls_fleet_clients"][0]["state"] = "revoked"
     said = home.said("site", ok=False)
-    seen = f"nginx sees something else than {CRL} in that place, by {HARDENED}: {bound}. Take that away, or bind"
+    seen = f"nginx does not see {CRL}, but something else in its place, because of {HARDENED}: {bound}. Remove that, or"
     assert seen in said
     assert "Nothing was changed" in said
     assert home.sh(f"cat {CRL}") == before
@@ -319,7 +319,7 @@ def test_what_shows_nginx_an_old_one_elsewhere_is_named(home, setting, client):
     harden(home, f"{setting}\n")
     assert home.status(client) == "204"
     said = home.said("revoke", "-e", f"mtls_revoke={client}", ok=True)
-    assert f"{CRL} changes, and {HARDENED} ({setting}) shows nginx the one that was there when it started" in said
+    assert f"{CRL} changes, but {HARDENED} ({setting}) shows nginx the one from when it started" in said
     assert home.status(client) == "400"
     home.sh(f"rm {HARDENED}; systemctl daemon-reload; systemctl restart nginx")
 

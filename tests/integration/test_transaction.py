@@ -295,7 +295,7 @@ def test_a_fifo_among_the_files_is_refused(serving):
     path = pathlib.Path(serving.path("client-certs/ca.crt"))
     path.unlink()
     os.mkfifo(path)
-    with pytest.raises(MtlsError, match=r"ca\.crt: is no regular file; move it away"):
+    with pytest.raises(MtlsError, match=r"ca\.crt: is not a regular file; move it away"):
         serving.serve(202)
     assert serving.status() == "201"
 
@@ -459,7 +459,7 @@ def apart(serving, crl, tmp_path):
 def test_an_nginx_that_sees_another_folder(serving, crl, apart):
     folder = serving.path("client-certs")
     apart(f"cp -a {folder} kept", f"mount -t tmpfs tmpfs {folder}", f"cp -a kept/. {folder}")
-    said = r"nginx sees something else than .*/client-certs/.* in that place\. Take that away, or bind the folder"
+    said = r"nginx does not see .*/client-certs/.*, but something else in its place\. Remove that, or bind the folder"
     with refused(serving, rf"{said} to itself, and restart nginx\. Nothing was changed$"):
         serving.apply(crl)
     with refused(serving, said):  # what is to come there is hidden as well
@@ -476,9 +476,9 @@ def test_an_nginx_that_sees_another_folder(serving, crl, apart):
 def test_an_nginx_that_sees_another_file_until_it_is_replaced(serving, crl, apart):
     """Linux drops the mount with the file that it lay on, in every view."""
     apart(f"cp {crl.path} kept", f"mount --bind kept {crl.path}")
-    with refused(serving, rf"nginx sees something else than {crl.path} in that place"):
+    with refused(serving, rf"nginx does not see {crl.path}, but something else in its place"):
         serving.apply(crl)
-    with pytest.raises(MtlsError, match="nginx has read it, and will not when it starts again: nginx sees something"):
+    with pytest.raises(MtlsError, match="nginx has read it, and will not when it starts again: nginx does not see"):
         serving.apply(crl, close_rejected=True)
     assert serving.status() == "418"
     assert not serving.apply(crl).changed
@@ -611,7 +611,7 @@ def test_what_is_not_ours_is_broken(serving, crl):
     foreign = serving.conf / "sites-enabled" / "shop"
     foreign.write_text("sever {}\n")
     workers = serving.workers()
-    words = r"in what is not ours.*unknown directive \"sever\" in .*/sites-enabled/shop:1"
+    words = r"in files that are not ours.*unknown directive \"sever\" in .*/sites-enabled/shop:1"
     before = serving.tree()
     with pytest.raises(MtlsError, match=rf"the CRL would be put in place, but .*{words}"):
         serving.apply(crl, close_rejected=True, check=True)
@@ -644,7 +644,7 @@ def test_what_is_not_ours_is_fixed_before_an_ordinary_run(serving, crl):
 def test_a_stopped_host_with_what_is_not_ours_broken(serving, crl):
     (serving.conf / "sites-enabled" / "shop").write_text("sever {}\n")
     serving.nginx.stop()
-    with pytest.raises(MtlsError, match="the CRL is in place, and nginx does not run: "):
+    with pytest.raises(MtlsError, match="the CRL is in place, and nginx is not running: "):
         serving.apply(crl, close_rejected=True)
     (serving.conf / "sites-enabled" / "shop").unlink()
     subprocess.run([serving.nginx.binary, "-c", serving.main], check=True)
@@ -654,7 +654,7 @@ def test_a_stopped_host_with_what_is_not_ours_broken(serving, crl):
     (serving.conf / "sites-enabled" / "shop").write_text("sever {}\n")
     serving.nginx.stop()
     before = serving.tree()
-    with pytest.raises(MtlsError, match="the CRL is in place, and nginx does not run: "):
+    with pytest.raises(MtlsError, match="the CRL is in place, and nginx is not running: "):
         serving.apply(crl, close_rejected=True)
     assert serving.tree() == before
 
@@ -671,7 +671,7 @@ def unable(*_arguments: object) -> None:
     raise OSError(errno.EROFS, "read-only file system")
 
 
-HELD = r"And nginx rejects this host's configuration as it is, in what is not ours.*unknown directive \"sever\""
+HELD = r"And nginx rejects this host's configuration as it is, in files that are not ours.*unknown directive \"sever\""
 BEFORE = r"Every file is as it was before\."
 
 
@@ -776,7 +776,8 @@ def test_conf_d_included_in_the_wrong_place(serving):
 def test_server_name_that_is_taken(serving):
     site = serving.conf / "sites-enabled" / "shop"
     site.write_text(f"server {{ listen 127.0.0.1:{serving.port}; server_name a.test; }}\n")
-    with refused(serving, r"server name a.test on 127.0.0.1:\d+ is served already, in .*/sites-enabled/shop"):
+    said = r"server name a.test on 127.0.0.1:\d+ is served already, in .*/sites-enabled/shop: .* the service's server_n"
+    with refused(serving, said):
         serving.serve(202)
 
 

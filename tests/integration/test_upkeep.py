@@ -151,7 +151,7 @@ def test_it_is_installed_and_its_first_run_fails_and_notifies(home):
     run = home.play("mtls.nginx.upkeep")
     assert run.returncode != 0
     missing = f"{home.site.pki}: there is no authority (ca.crt is missing)"
-    assert "Upkeep is installed, and its first run failed. mtls.nginx.refresh_crl failed on nas" in line(run)
+    assert "Upkeep is installed, but its first run failed. mtls.nginx.refresh_crl failed on nas" in line(run)
     assert missing in line(run)
     (message,) = home.told
     assert re.match(r"mtls\.nginx on \S+: 2 things to do: mtls\.nginx\.refresh_crl failed on nas\n\n", message)
@@ -267,7 +267,7 @@ def test_a_disk_that_is_full_or_read_only_is_told(working):
     home.machine.run("mount", "-o", "remount,bind,ro", folder)
     assert home.machine.run("systemctl", "start", NIGHTLY, check=False).returncode != 0
     home.machine.run("umount", folder)
-    assert f"cannot note what it has told: {folder}/state.json.new: Read-only file system" in home.told[-1]
+    assert f"cannot record what it has reported: {folder}/state.json.new: Read-only file system" in home.told[-1]
 
     home.machine.run("cp", "-r", folder, "/root/copy")
     home.machine.run("mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder)
@@ -276,7 +276,7 @@ def test_a_disk_that_is_full_or_read_only_is_told(working):
     home.machine.run("umount", folder)
     home.machine.run("rm", "-r", "/root/copy")
     (message,) = home.told
-    assert f"cannot note what it has told: {folder}/state.json.new: No space left on device" in message
+    assert f"cannot record what it has reported: {folder}/state.json.new: No space left on device" in message
     home.machine.systemctl("start", NIGHTLY)
     assert home.told == []  # of what it could not note
 

@@ -34,7 +34,7 @@ RECIPES = dict(
     )
 )
 MESSAGE = upkeep.Message("mtls.nginx on nas: 2 things to do", 'A "phone" & <José>:\n  renew it\n\nB', {})
-CLEAR = upkeep.Message("mtls.nginx on nas: all is well again", "Nothing is left.", {})
+CLEAR = upkeep.Message("mtls.nginx on nas: all is well again", "What the last message reported is resolved.", {})
 
 
 class Service(http.server.BaseHTTPRequestHandler):

@@ -214,7 +214,7 @@ def test_check_mode_on_a_minimal_debian(site, upstream):
     without_bindings = 'mount -t tmpfs none /usr/lib/python3/dist-packages; exec "$@"'
     site.started_by = ("unshare", "--mount", "sh", "-ec", without_bindings, "--")
     said = " ".join(site.ok("--check", "--diff").text.split())
-    assert "apt could not be asked about the package nginx, for in check mode Ansible needs python3-apt" in said
+    assert "apt could not be asked about the package nginx, because in check mode Ansible needs python3-apt" in said
     assert "nginx is not installed, so its version is not known" in said
     assert not site.pki.exists()
     assert not (site.hosts["nas"].folder / "conf.d" / "mtls.conf").exists()

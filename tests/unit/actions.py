@@ -102,7 +102,7 @@ def host_says(action: ActionBase, **answers: Any) -> Heard:
 
 def facts_of_a_host(**changes: Any) -> dict[str, Any]:
     """What `nginx_facts` answers on a host with an nginx that runs and has nothing of ours; with changes in `nginx`."""
-    directives = ("client_header_timeout", "map_hash_bucket_size", "map_hash_max_size", "resolver", "set_real_ip_from")
+    directives = ("client_header_timeout", "map_hash_bucket_size", "resolver", "set_real_ip_from")
     directives += ("server_names_hash_bucket_size", "ssl_session_cache", "variables_hash_bucket_size")
     directives += ("variables_hash_max_size", "worker_shutdown_timeout")
     nginx = {

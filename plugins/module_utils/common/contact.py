@@ -38,13 +38,14 @@ class Contact:
         name, url = str(option["name"]), option.get("url")
         if not name.strip() or not name.isprintable() or "$" in name or len(name) > _LONGEST_NAME:
             raise MtlsError(
-                f"mtls_contact: name {name!r} is no line of 1 to {_LONGEST_NAME} letters without $; write another"
+                f"mtls_contact: name {name!r} is not one line of 1 to {_LONGEST_NAME} characters without $; write "
+                "another"
             )
         if url is None:
             return cls(name)
         if not _URL.fullmatch(str(url)):
             hint = f"mailto:{url}" if re.fullmatch(r"[^\s:/@]+@[^\s:/@]+", str(url)) else "https://… or mailto:…"
-            raise MtlsError(f"mtls_contact: url {url!r} is nothing that a page may link to; write {hint}")
+            raise MtlsError(f"mtls_contact: url {url!r} is not an address that a page may link to; write {hint}")
         return cls(name, str(url))
 
     @property

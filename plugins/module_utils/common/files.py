@@ -164,7 +164,7 @@ def open_regular(path: Path, *, follow: bool = False) -> BinaryIO:
     if not stat.S_ISREG(mode):
         os.close(descriptor)
         number = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
-        raise OSError(number, "is a directory" if number == errno.EISDIR else "is no regular file", os.fspath(path))
+        raise OSError(number, "is a directory" if number == errno.EISDIR else "is not a regular file", os.fspath(path))
     return open(descriptor, "rb")
 
 
@@ -172,7 +172,7 @@ def last_lines(path: Path, size: int, *, since: int = 0) -> list[bytes]:
     """Return the lines of a log that begin in its last ``size`` bytes, and not before the offset ``since``.
 
     Lines end at a line feed and nowhere else: what callers send is in them, and can hold all other characters. A log
-    that cannot be read, or is no regular file, has none.
+    that cannot be read, or is not a regular file, has none.
     """
     try:
         with open_regular(path) as stream:
@@ -225,7 +225,7 @@ def lock(path: Path, wait: float = 120.0) -> Iterator[None]:
             except BlockingIOError:
                 if time.monotonic() >= deadline:
                     raise MtlsError(
-                        f"{path}: another run{holder(descriptor)} still works in this directory after {wait:.0f} "
+                        f"{path}: another run{holder(descriptor)} is still working in this directory after {wait:.0f} "
                         "seconds of waiting; run again when it has finished"
                     ) from None
                 time.sleep(0.1)

@@ -41,9 +41,9 @@ def _client_name_trouble(name: str) -> str | None:
     if "/" in name:
         return "contains '/', and the name is a file name; replace it, for instance with '-'"
     if not name.isprintable():
-        return "contains a control or invisible character; type it anew without"
+        return "contains a control or invisible character; retype it"
     if len(name) > MAX_CLIENT_NAME:
-        return f"has {len(name)} characters, and X.509 allows a CN {MAX_CLIENT_NAME}; shorten it"
+        return f"has {len(name)} characters, and X.509 allows a CN at most {MAX_CLIENT_NAME}; shorten it"
     if len(name.encode()) > _MAX_CLIENT_NAME_BYTES:
         return f"needs {len(name.encode())} bytes as a file name, {_MAX_CLIENT_NAME_BYTES} are possible; shorten it"
     if name in _RESERVED_CLIENT_NAMES:

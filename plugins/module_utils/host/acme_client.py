@@ -124,7 +124,7 @@ class Certbot:
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            raise MtlsError(f"certbot did not end within {_TIMEOUT} s; run it by hand to see why") from None
+            raise MtlsError(f"certbot did not finish within {_TIMEOUT} s; run it by hand to see why") from None
 
 
 def renews_by_itself() -> bool:

@@ -31,22 +31,23 @@ _NOISE = re.compile(
     r"|An unexpected error occurred:|- - -|Hint: |warnings\.warn|.*Warning: "
 )
 _ELSEWHERE = (
-    "another server, or another server block, answers on port 80 there: the DNS record of each name must lead to this"
-    " host, and port 80 to its nginx"
+    "another server, or another server block, answers on port 80 there: the DNS record of each name must point to "
+    "this host, and port 80 must reach its nginx"
 )
 _CAA = "allow this ACME server in the CAA record of the domain"
 _LIMIT = (
-    "wait as long as it says, since each try counts; to try things out, set directory_url to that of its staging server"
+    "wait as long as it says, since every attempt counts; to try things out, set directory_url to that of its staging "
+    "server"
 )
 _AT_A_NAME = {
-    "dns": "each name needs a DNS record (A or AAAA) that leads to this host",
+    "dns": "each name needs a DNS record (A or AAAA) that points to this host",
     "connection": "it must reach port 80 of each name: see the DNS records, the router and the firewall",
     "unauthorized": _ELSEWHERE,
     "incorrectResponse": _ELSEWHERE,
     "caa": _CAA,
     "rateLimited": _LIMIT,
 }
-_MAIL = "write another email in mtls_acme, or none"
+_MAIL = "set another email in mtls_acme, or none"
 _ACCOUNT = "if that is about certbot's account there, remove {account}, and run again: it makes another one"
 _OF_AN_ORDER = {
     "rateLimited": _LIMIT,
@@ -60,7 +61,7 @@ _OF_AN_ORDER = {
     "userActionRequired": "do there what it asks for, and run again",
     "serverInternal": "run again later",
 }
-_PROFILE = "see profile; what there is stands in the directory at that address, below profiles"
+_PROFILE = "see profile; the directory at that address lists the available ones under profiles"
 _BINDING = (
     "register once on the host, with what the ACME server has given you (certbot register --server {url} --eab-kid …"
     " --eab-hmac-key …), and run again"

@@ -34,7 +34,7 @@ def run(settings: Mapping[str, Any], lineage: str, tell: Callable[[str], None]) 
     }
     bad = [f"service {service}: {finding.why}" for service, finding in found.items() if finding.why]
     if bad:
-        tell(f"{'; '.join(bad)}; nginx goes on with the certificate that it has read")
+        tell(f"{'; '.join(bad)}; nginx keeps using the certificate that it has loaded")
         return False
     if not any(finding.in_use for finding in found.values()):
         tell(f"{lineage}: no service has this certificate yet; mtls.nginx.site puts it in place")

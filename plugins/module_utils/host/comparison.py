@@ -143,7 +143,7 @@ def read(path: str, *, follow: bool = True) -> bytes | None:
         if error.errno == errno.EISDIR:
             raise MtlsError(f"{path}: there is a directory of that name; move it away") from None
         if error.errno in (errno.EINVAL, errno.ELOOP, errno.ENXIO):
-            raise MtlsError(f"{path}: is no regular file; move it away") from None
+            raise MtlsError(f"{path}: is not a regular file; move it away") from None
         raise
 
 

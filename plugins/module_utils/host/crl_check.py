@@ -69,7 +69,7 @@ def _read(source: str, pem: bytes) -> tuple[list[bytes], list[tuple[HostCrl, Sco
     if foreign := sorted({kind for kind, _text in blocks} - {_CRL}):
         what = f"has a {foreign[0]} in it, and must contain CRLs only"
     else:
-        what = "is a web page" if pem.lstrip()[:1] == b"<" else "is no CRL in PEM"
+        what = "is a web page" if pem.lstrip()[:1] == b"<" else "is not a CRL in PEM"
     raise MtlsError(f"{source}: what is there {what}; {_KEPT}. Correct mtls_crl_url, or what is published there")
 
 
@@ -127,9 +127,9 @@ def _is_signed(crl: bytes, ca_file: str) -> bool:
             check=False,
         )
     except FileNotFoundError:
-        raise MtlsError(f"there is no program openssl to check the CRL with; {_KEPT}. Install openssl") from None
+        raise MtlsError(f"the program openssl, which checks the CRL, is missing; {_KEPT}. Install openssl") from None
     except subprocess.TimeoutExpired:
-        raise MtlsError(f"openssl did not come to an end; {_KEPT}") from None
+        raise MtlsError(f"openssl did not finish in time; {_KEPT}") from None
     return done.returncode == 0 and b"verify OK" in done.stdout.splitlines()
 
 
@@ -142,7 +142,7 @@ def _check_scope(source: str, crl: HostCrl, scope: Scope, before: Sequence[Scope
     if scope.point not in ([known.point for known in before] or [b""]):
         raise MtlsError(
             f"{name} has another scope (issuingDistributionPoint) than the one on this host; {_KEPT}. Publish the"
-            " complete CRL; the first one of another scope comes by mtls.nginx.site, which checks it"
+            " complete CRL; the first one with another scope must be installed by mtls.nginx.site, which checks it"
         )
 
 

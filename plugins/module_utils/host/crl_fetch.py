@@ -142,7 +142,7 @@ def _renew(settings: Settings, source: Source, record: Record) -> str:
     held, ca = (comparison.read(path) for path in (source.crl, source.ca))
     if held is None or ca is None:
         missing = source.crl if held is None else source.ca
-        raise MtlsError(f"{missing}: is missing, and the first one comes from the controller; run mtls.nginx.site")
+        raise MtlsError(f"{missing}: is missing, and only the controller installs the first one; run mtls.nginx.site")
     known = record.validators if record.digest == comparison.fingerprint(held, 0o644) else {}
     answer = download.fetch(source.url, source.ca, dict(known))
     crl = crl_check.check(source.url, held if answer.content is None else answer.content, held, ca, time.time())

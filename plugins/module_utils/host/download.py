@@ -78,14 +78,14 @@ def fetch(url: str, ca_file: str, validators: dict[str, str]) -> Answer:
     except MtlsError as error:
         raise MtlsError(f"{url}: {error}") from None
     except _Late:
-        raise MtlsError(f"{url}: took longer than {SECONDS:.0f} seconds; see to that server") from None
+        raise MtlsError(f"{url}: took longer than {SECONDS:.0f} seconds; check that server") from None
     except urllib.error.HTTPError as error:
         redirects = 300 <= error.code < 400
         what = "redirects too often, or to no web address" if redirects else f"answers {error.code} ({error.reason})"
-        raise MtlsError(f"{url}: {what}; see to that server, or correct mtls_crl_url") from None
+        raise MtlsError(f"{url}: {what}; check that server, or correct mtls_crl_url") from None
     except (OSError, http.client.HTTPException, ValueError) as error:
         said = getattr(error, "reason", None) or error
-        raise MtlsError(f"{url}: cannot be fetched ({said or type(error).__name__}); see to that server") from None
+        raise MtlsError(f"{url}: cannot be fetched ({said or type(error).__name__}); check that server") from None
 
 
 def _fetch(url: str, ca_file: str, validators: dict[str, str]) -> Answer:
@@ -109,7 +109,7 @@ def _fetch(url: str, ca_file: str, validators: dict[str, str]) -> Answer:
             return Answer(None, validators)
         raise
     if response is None:
-        raise MtlsError("is no address that begins with http:// or https://; correct mtls_crl_url")
+        raise MtlsError("is not an address that begins with http:// or https://; correct mtls_crl_url")
     with response:
         content = _read(response)
         named = {"If-None-Match": "ETag", "If-Modified-Since": "Last-Modified"}
@@ -133,7 +133,7 @@ def _is_settled(headers: http.client.HTTPMessage) -> bool:
 
 def _read(response: http.client.HTTPResponse) -> bytes:
     if response.status != http.client.OK:
-        raise MtlsError(f"answers {response.status} ({response.reason}); see to that server, or correct mtls_crl_url")
+        raise MtlsError(f"answers {response.status} ({response.reason}); check that server, or correct mtls_crl_url")
     parts, size = [], 0
     while part := response.read1(_PART):
         parts.append(part)
@@ -141,7 +141,7 @@ def _read(response: http.client.HTTPResponse) -> bytes:
         if size > LARGEST:
             raise MtlsError(f"answers with more than {LARGEST >> 20} MiB, too much for a CRL; correct mtls_crl_url")
     if response.length:  # read1 does not say that the connection ended too early
-        raise MtlsError(f"is cut off after {size:,} bytes; see to that server")
+        raise MtlsError(f"is cut off after {size:,} bytes; check that server")
     return b"".join(parts)
 
 

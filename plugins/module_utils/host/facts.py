@@ -23,7 +23,6 @@ ACME_RENEWALS = "/etc/letsencrypt/renewal"
 _DIRECTIVES = {
     "client_header_timeout": ("http",),
     "map_hash_bucket_size": ("http",),
-    "map_hash_max_size": ("http",),
     "resolver": ("http",),
     "variables_hash_bucket_size": ("http",),
     "variables_hash_max_size": ("http",),

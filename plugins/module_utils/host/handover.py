@@ -84,7 +84,7 @@ def refuse_irreconcilable(configuration: Configuration) -> None:
             if other.port == dual.port and not other.ipv6:
                 raise MtlsError(
                     f"{other.file} listens on {other}, and {dual.file} on {dual} with ipv6only=off, which takes IPv4"
-                    " too: nginx cannot open both. Take ipv6only=off away there, or give the service"
+                    " too: nginx cannot open both. Remove ipv6only=off there, or give the service"
                     f" listen: '[::]:{dual.port}', which shares that socket"
                 )
 

@@ -75,7 +75,7 @@ def _tell(command: Sequence[str], subject: str, text: str) -> None:
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise MtlsError(f"mtls_host_notify_command: {command[0]} cannot be told: {error}") from error
+        raise MtlsError(f"mtls_host_notify_command: {command[0]} cannot be run: {error}") from error
     if done.returncode != 0:
         said = one_line(done.stdout.strip()[-500:]) or "it said nothing"
         raise MtlsError(f"mtls_host_notify_command: {command[0]} ended with status {done.returncode}: {said}")

@@ -486,7 +486,7 @@ def run(command: Sequence[str]) -> CommandResult:
         except OSError as error:
             raise MtlsError(f"cannot run {command[0]}: {error.strerror}") from error
         except subprocess.TimeoutExpired:
-            raise MtlsError(f"'{' '.join(command)}' did not end within {COMMAND_TIMEOUT:.0f} seconds") from None
+            raise MtlsError(f"'{' '.join(command)}' did not finish within {COMMAND_TIMEOUT:.0f} seconds") from None
         output.seek(0)
         return CommandResult(code, output.read().decode("utf-8", "replace"))
 

@@ -130,8 +130,8 @@ def unseen(master: Process, paths: Iterable[str]) -> str | None:
         return None
     by = _quoted(_VIEWS)
     return (
-        f"nginx sees something else than {path} in that place{f', by {by}' if by else ''}. Take that away, or bind the"
-        " folder to itself, and restart nginx"
+        f"nginx does not see {path}, but something else in its place{f', because of {by}' if by else ''}. Remove "
+        "that, or bind the folder to itself, and restart nginx"
     )
 
 
@@ -144,8 +144,8 @@ def copies(paths: Collection[str]) -> list[str]:
             source = second if name.startswith("LoadCredential") else first
             if source in paths and second not in ("", first):
                 found.append(
-                    f"{source} changes, and {file} ({name}={words}) shows nginx the one that was there when it started:"
-                    " what reads that keeps the old one until nginx is restarted"
+                    f"{source} changes, but {file} ({name}={words}) shows nginx the one from when it started: what "
+                    "reads that keeps the old one until nginx is restarted"
                 )
     return found
 

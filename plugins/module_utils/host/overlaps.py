@@ -155,8 +155,8 @@ def _refusal(block: _Block, mine: ListenSocket, other: _Block, theirs: ListenSoc
     first, second = (whose, other.place) if mine.host else (other.place, whose)
     return (
         f"{whose}: {name} is served in {other.place} as well, and the two listen on sockets that overlap ({mine} and"
-        f" {theirs}): at {narrow} {first} would answer, at every other address {second}, so that one of them is no gate"
-        " of ours. Take the name away there, or give both the same listen"
+        f" {theirs}): at {narrow} {first} would answer, at every other address {second}, so that at some address "
+        "requests would bypass the gate. Remove the name there, or give both the same listen"
     )
 
 

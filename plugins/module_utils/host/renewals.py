@@ -102,6 +102,6 @@ def worker_group(nginx: Nginx) -> int | None:
         return pwd.getpwnam(user).pw_gid
     except KeyError:
         raise MtlsError(
-            f"{nginx.conf_path}: nginx's workers belong to the group {group!r}, which this host does not know, so that"
-            " nothing can be put where they alone may read it; correct the directive user"
+            f"{nginx.conf_path}: nginx's workers belong to the group {group!r}, which does not exist on this host, so "
+            "no file can be made readable for them alone; correct the directive user"
         ) from None

@@ -159,8 +159,8 @@ def _pair_trouble(own: OwnCertificate) -> str | None:
     except (ssl.SSLError, ValueError) as error:
         reason = getattr(error, "reason", None)
         if reason == "KEY_VALUES_MISMATCH":
-            return f"{own.path}: the key {own.key} is not the one of this certificate"
-        return f"{own.path} and {own.key}: are no certificate and key that OpenSSL can read ({reason or error})"
+            return f"{own.path}: the key {own.key} does not belong to this certificate"
+        return f"{own.path} and {own.key}: are not a certificate and key that OpenSSL can read ({reason or error})"
     except OSError as error:  # replaced at this moment
         return _words(own, error)
     return None

@@ -95,7 +95,7 @@ def plan(conf_path: str, seconds: int) -> ShutdownPlan:
     if os.path.islink(conf_path):
         raise MtlsError(
             f"{conf_path}: is a symbolic link, and is not edited for that reason; put '{DIRECTIVE} {seconds}s;' into"
-            " it yourself, or leave connections that outlive a reload to it with mtls_shutdown_timeout: 0"
+            " it yourself, or set mtls_shutdown_timeout: 0 to let connections outlive a reload"
         )
     return ShutdownPlan(files, new_text.encode("utf-8", "surrogateescape"), own)
 

@@ -99,15 +99,15 @@ def _refuse_an_open_gate(
         if not statement.managed:  # what another snippet does refuses, and lets nobody in
             raise MtlsError(
                 f"service {snippet.service}: '{statement.directive.name}' in {statement.place} comes before the snippet"
-                f" {snippet.path}, and whoever it concerns would not be asked for a certificate: move the include to"
+                f" {snippet.path}, and the requests that it handles would bypass the gate: move the include to"
                 " the top of that server block"
             )
     for statement in block:
         values = statement.directive.values
         if statement.directive.name == "set" and values and values[0].startswith(_OUR_VARIABLES):
             raise MtlsError(
-                f"service {snippet.service}: 'set {values[0]}' in {statement.place} would overwrite what the snippet"
-                " goes by: give that variable another name"
+                f"service {snippet.service}: 'set {values[0]}' in {statement.place} would overwrite a variable that "
+                "the snippet relies on: give it another name"
             )
 
 
@@ -251,7 +251,7 @@ def _gates_of(
     for socket in encrypted:
         address, _colon, port = socket.rpartition(":")
         if socket.startswith("unix:") or not re.fullmatch(r"[0-9]{1,5}", port) or not 0 < int(port) < 65536:
-            yield gate._replace(trouble=f"'listen {socket}' is no port that can be asked from elsewhere")
+            yield gate._replace(trouble=f"'listen {socket}' is not a port that can be reached from elsewhere")
             continue
         at = gate._replace(
             port=int(port),

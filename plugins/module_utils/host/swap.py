@@ -187,7 +187,8 @@ class Swap:
             return
         except (ValueError, KeyError, TypeError):
             raise MtlsError(
-                f"{self._journal}: this is no journal of an interrupted run; look at the files beside the configuration"
+                f"{self._journal}: this is not the journal of an interrupted run; look at the files beside the "
+                "configuration"
                 " whose names end in .mtls-old, put back what is right, and remove the journal"
             ) from None
 

@@ -337,7 +337,7 @@ class _Transaction:
             )
         found = closing.rejected(configuration, overlay, self._nginx.version(), attempt)
         if found is None:
-            whose = f"because of {', '.join(ours)}" if ours else "in what is not ours"
+            whose = f"because of {', '.join(ours)}" if ours else "in files that are not ours"
             self._held = (
                 f"nginx rejects this host's configuration as it is, {whose}, and cannot be reloaded{hint}."
                 f" nginx says: {closing.in_words(as_it_is.problems)}"
@@ -364,7 +364,8 @@ class _Transaction:
                 others = sorted(files - ours) or sorted(files)
                 raise MtlsError(
                     f"server name {match['name']} on {match['socket']} is served already, in {', '.join(others)}: nginx"
-                    f" would ignore one of the two. Remove it there or rename the service. Nothing was changed."
+                    " would ignore one of the two. Remove it there, or change the service's server_names. Nothing "
+                    "was changed."
                 )
 
     # The change itself
@@ -397,7 +398,7 @@ class _Transaction:
                 "but the running nginx keeps the one that it has read, and still lets in whoever was revoked since:"
                 f" {self._held}. Fix that and run again; to keep everybody out until then, stop nginx"
                 if self._nginx.master()
-                else f"and nginx does not run: {self._held}. Fix that and run again"
+                else f"and nginx is not running: {self._held}. Fix that and run again"
             )
             reasons.append(f"the CRL {'would be put' if check else 'is'} in place, {goes_on}")
         if self._closed:
@@ -619,7 +620,7 @@ def _looks_secret(change: FileChange) -> bool:
 
 def _check_request(request: ChangeRequest) -> None:
     if request.shutdown_timeout is not None and request.shutdown_timeout < 0:
-        raise MtlsError(f"shutdown_timeout: is {request.shutdown_timeout}; use seconds, or 0 for no bound of ours")
+        raise MtlsError(f"shutdown_timeout: is {request.shutdown_timeout}; use seconds, or 0 for no limit of ours")
     paths = [wanted.path for wanted in request.wanted] + list(request.absent)
     if request.textfile is not None:
         paths.append(request.textfile.path)
@@ -703,7 +704,7 @@ def _write_drop_in(outcome: TransactionOutcome) -> None:
                 nginx_unit.put_in_place(change.wanted.content if change.wanted else None)
             except (MtlsError, OSError) as error:
                 outcome.warnings.append(
-                    f"systemd does not start nginx again after a failure: {_words(error)}; see to that, or set"
+                    f"systemd does not restart nginx after a failure: {_words(error)}; fix that, or set"
                     " mtls_nginx_restart: false"
                 )
 
@@ -765,7 +766,7 @@ def _message(
     ]
     files = f"files: {', '.join(counts)}; " if counts else ""
     if not running and not request.start:
-        return f"{files}nginx accepts the result, and does not run"
+        return f"{files}nginx accepts the result, and is not running"
     action = "started" if not running else "restarted" if needs and needs.restart else "reloaded"
     done = f"{files}nginx accepts the result and would be {action}" if request.check else f"{files}nginx {action}"
     return f"{done}; {needs.words(check=request.check)}" if needs else done

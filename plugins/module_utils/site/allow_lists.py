@@ -85,10 +85,11 @@ def _subject(where: str, item: Mapping[t.Any, t.Any], place: t.Callable[[str, st
             raise MtlsError(f"{where}: {error}") from None
     written = respelled(value)
     if written is None:
-        raise MtlsError(f"{where}: dn {value!r} is no subject; print the certificate's with: {PRINT_DN}")
+        raise MtlsError(f"{where}: dn {value!r} is not a subject; print the certificate's with: {PRINT_DN}")
     if written != value:
         raise MtlsError(
-            f"{where}: dn {value!r} is not as nginx writes it, which may be {written!r}, or that in another order;"
+            f"{where}: dn {value!r} is not in nginx's DN format, in which it may be {written!r}, or the same in "
+            "another order;"
             f" print the certificate's with: {PRINT_DN}"
         )
     return value

@@ -111,7 +111,7 @@ class Moment:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise _odd(where, value, "not a number")
         if not 0 <= value <= _LAST_SECOND:  # what is not a number is not between them either
-            raise _Odd(f"{where} is no time")
+            raise _Odd(f"{where} is not a time")
         return float(value)
 
 
@@ -211,7 +211,6 @@ _OWN_BOUND = Fields({"value": Text(most=256), "file": Message()})
 _DIRECTIVES = (
     "client_header_timeout",
     "map_hash_bucket_size",
-    "map_hash_max_size",
     "resolver",
     "server_names_hash_bucket_size",
     "set_real_ip_from",
@@ -595,7 +594,7 @@ def read_snippet_gates(host: str, value: t.Any) -> list[dict[str, t.Any]]:
 def refusal(host: str, what: str, why: str) -> MtlsError:
     """Return what to say of an answer that cannot be one."""
     return MtlsError(
-        f"host {host}: its answer to {what} is not to be believed: {why.strip()}; find out what on that host has been"
+        f"host {host}: its answer to {what} cannot be trusted: {why.strip()}; find out what on that host has been"
         " altered before you trust it again"
     )
 

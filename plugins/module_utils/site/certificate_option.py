@@ -52,7 +52,7 @@ def files(where: str, value: t.Any) -> tuple[str, str] | None:
             raise MtlsError(f"{where}: certificate: there is no option {name!r}; {hint}")
     for name in _FILES:
         if not isinstance(value.get(name), str):
-            what = "is no text" if value.get(name) is not None else "is missing"
+            what = "is not text" if value.get(name) is not None else "is missing"
             raise MtlsError(f"{where}: certificate: {name} {what}; give path and key")
     return value["path"], value["key"]
 
@@ -72,16 +72,17 @@ def order(
         ("profile", profile, _PROFILE, "write its name, such as shortlived"),
     ):
         if value is not None and not pattern.fullmatch(value):
-            raise MtlsError(f"{where}: acme: {name} {value!r} is none; {form}")
+            raise MtlsError(f"{where}: acme: {name} {value!r} is not valid; {form}")
     for name in server_names:
         if name.startswith("*."):
             raise MtlsError(
-                f"{where}: certificate: acme cannot get a certificate for {name}, since http-01 proves single names;"
-                " name them, or have an ACME client of yours use dns-01 and give its files as path and key"
+                f"{where}: certificate: acme cannot get a certificate for {name}, since http-01 cannot prove a "
+                "wildcard; list the host names, or have an ACME client of yours use dns-01 and give its files as path "
+                "and key"
             )
         if "." not in name or ":" in name or name.replace(".", "").isdigit():
             raise MtlsError(
-                f"{where}: certificate: acme needs public host names, and {name} is none; remove certificate, and the"
-                " authority issues one"
+                f"{where}: certificate: acme needs public host names, and {name} is not one; remove certificate, and "
+                "the authority issues one"
             )
     return AcmeOrder(email, url, profile)

@@ -49,7 +49,7 @@ def program_files(
     sources = []
     for name, url in urls.items():
         if not url.startswith(("http://", "https://")) or not url.isascii() or not url.isprintable() or " " in url:
-            raise MtlsError(f"mtls_crl_url: {url!r} is no address; write https://crl.example.com/crl.pem")
+            raise MtlsError(f"mtls_crl_url: {url!r} is not an address; write https://crl.example.com/crl.pem")
         if name in trusts and any(service.present for service in services):
             trust = TrustPaths.of(conf_dir, name)
             sources.append(crl_fetch.Source(name, url, trust.ca, trust.crl, trust.revoked, trust.ended))
@@ -62,7 +62,8 @@ def program_files(
 def _check_watch(watch: heard.Watch) -> None:
     if not watch.command or not os.path.isabs(watch.command[0]):
         raise MtlsError(
-            "mtls_host_notify_command: is no list that begins with the full path of a program on the host; write it as"
+            "mtls_host_notify_command: is not a list that begins with the full path of a program on the host; write "
+            "it as"
             " [/usr/local/bin/mtls-notify]"
         )
     if watch.days < 1:

@@ -354,8 +354,8 @@ class _Case:
             there = first_few(hosts, 3)
             text = f"the inventory has no service {self.intent.service} on {self.intent.host}, but on {there}"
             return Cause("no_service", text, f"ask there, with --limit {hosts[0]}")
-        text = f"the inventory wants no service {self.intent.service} on {self.intent.host} any more (state: absent)"
-        return Cause("no_service", text, f"for a service, set state: present and run {self.commands.site}")
+        text = f"the inventory has service {self.intent.service} on {self.intent.host} as removed (state: absent)"
+        return Cause("no_service", text, f"to have it back, set state: present and run {self.commands.site}")
 
     def _open(self) -> Cause | None:
         if not self._is_open:
@@ -381,13 +381,13 @@ class _Case:
             return None
         remedy = page.remedy
         if page.option:
-            remedy += f", or correct {page.option} of the service and run {self.commands.site}"
+            remedy += f", or correct {page.option} in the service and run {self.commands.site}"
         return Cause("page_unanswered", page.text, remedy, keeps_out=False)
 
     def _served(self) -> Cause | None:
         if self.reality.served is None:
             return None
-        text = f"{self.reality.served}: programs that verify it do not go on to the gate"
+        text = f"{self.reality.served}: programs that verify it do not get as far as the gate"
         return Cause("server_certificate", text, self.commands.site, keeps_out=False)
 
     def _no_answer(self) -> Cause | None:
@@ -395,15 +395,15 @@ class _Case:
         if self.host is not None and not self.host.configured:
             return None  # said by _not_rolled_out
         if self.host is not None and not self.host.running:
-            return Cause("no_answer", f"nginx does not run on {self.intent.host}", self.commands.start)
+            return Cause("no_answer", f"nginx is not running on {self.intent.host}", self.commands.start)
         if answer is None:
             return None
         if answer.status is None:
             remedy = (
-                "see whether a firewall is between here and there, or fail2ban or CrowdSec there has banned this"
-                " machine, or set mtls_probe_address"
+                "see whether a firewall is in between, or fail2ban or CrowdSec there has banned this machine, or set "
+                "mtls_probe_address to where the service can be reached"
             )
-            return Cause("no_answer", f"{place} cannot be asked from here: {answer.error}", remedy)
+            return Cause("no_answer", f"{place} cannot be reached from here: {answer.error}", remedy)
         if answer.status in _GATE_ANSWERS:
             return None
         text = f"{place} answered {answer.status}, which is not this gate's answer: another server block has the name"
@@ -471,7 +471,12 @@ class _Case:
         if self._is_bad((None, self.record.ca_end)) is None:
             return None
         text = f"the CA certificate expired on {_date(self.record.ca_end)}, and with it all that it issued"
-        return Cause("authority_expired", text, f"set up a new authority in place of {self.record.path}")
+        remedy = (
+            "renew it with mtls_ca_renew_before (docs/authorities.md), or set up a new authority"
+            if self.record.issues
+            else f"ask whoever runs {self.record.authority} for the next CA certificate"
+        )
+        return Cause("authority_expired", text, remedy)
 
     def _not_rolled_out(self) -> Cause | None:
         host = self.host
@@ -509,8 +514,8 @@ class _Case:
         else:
             text = (
                 f"{self.it} was issued by {certificate.issuer}, and {self.where} takes those of"
-                f" {self.record.authority} only; browsers, Java, wget and many Go programs do not even send such a"
-                f" certificate, and read '{_NEEDED}'"
+                f" {self.record.authority} only; browsers, Java, wget and many Go programs do not even send such a "
+                f"certificate, and get '{_NEEDED}'"
             )
         if self.record.issues:
             return Cause("other_authority", text, f"use a certificate of {self.record.path}: see clients/ there")
@@ -542,8 +547,8 @@ class _Case:
         if not self.record.revoked:
             text = f"the CRL on {self.intent.host} lists {self.it}, which is valid according to {self.record.path}"
             remedy = (
-                f"if it was on hold and is released, {self.commands.refresh_crl}; else that is an older copy of the"
-                f" directory: restore the newest one, or {self.commands.recover}"
+                f"if it was on hold and is released, {self.commands.refresh_crl}; otherwise {self.record.path} is an "
+                f"older copy: restore the newest one, or {self.commands.recover}"
             )
             return Cause("revoked", text, remedy)
         if self.host and not self.host.revoked:
@@ -558,12 +563,12 @@ class _Case:
         bad = self._is_bad((certificate.not_before, certificate.not_after))
         if bad == _EXPIRED:
             text = (
-                f"{self.it} expired on {_date(certificate.not_after)}; browsers and Java from 26 on no longer offer it,"
-                f" and read '{_NEEDED}', while other programs send it"
+                f"{self.it} expired on {_date(certificate.not_after)}; browsers and Java from 26 on no longer offer "
+                f"it, and get '{_NEEDED}', while other programs still send it"
             )
             return Cause("expired", text, self._replace())
         if bad == _EARLY:
-            text = f"{self.it} is valid from {_date(certificate.not_before)} on only"
+            text = f"{self.it} is not valid before {_date(certificate.not_before)}"
             return Cause("not_yet_valid", text, self._replace())
         return None
 
@@ -575,7 +580,7 @@ class _Case:
             return f"{self.commands.site} issues a new one; then {self._hand_out()}"
         if self.intent.client is None:
             return f"if it should enter, add a client to mtls_clients and run {self.commands.site}"
-        first = "take its state: revoked out of the inventory, " if self.intent.revoked else ""
+        first = "remove its state: revoked from the inventory, " if self.intent.revoked else ""
         return f"if it should enter again, {first}run {self.commands.site_everywhere} and {self._hand_out()}"
 
     def _hand_out(self) -> str:
@@ -630,7 +635,7 @@ class _Case:
         same = next((dn for dn in subjects if dn.lower() != certificate.dn.lower() and alike(dn, certificate.dn)), None)
         if same is None:
             return None
-        text = f"{self.it} says {certificate.dn}, and the allow list {same}, which nginx takes for somebody else"
+        text = f"{self.it} says {certificate.dn}, but the allow list says {same}, which to nginx is somebody else"
         owner = next((name for name, dn in self.record.allow_dns.items() if dn == same), None)
         if owner is None and not (self.intent.allow and same in self.intent.allow.subjects):
             return Cause("spelled_otherwise", text, self.commands.site)
@@ -677,14 +682,14 @@ class _Case:
     def _host_unknown(self) -> Cause | None:
         if self.host is not None:
             return None
-        text = f"{self.intent.host} itself could not be looked at ({self.reality.trouble})"
+        text = f"{self.intent.host} itself could not be examined ({self.reality.trouble})"
         return Cause("host_unknown", text, self.commands.ping, keeps_out=False)
 
     def _unread_logs(self) -> Cause | None:
         """Say that no request of the client is known because logs could not be read, and not because none came."""
         if self.host is None or not self.host.unread or self.host.requests:
             return None
-        text = f"whether it came lately is not known, because {', '.join(self.host.unread)} could not be read"
+        text = f"it is not known whether it came lately, because {', '.join(self.host.unread)} could not be read"
         return Cause("log_unread", text, "decompress it there, and have logrotate use gzip", keeps_out=False)
 
     def _http3(self) -> Cause | None:
@@ -718,8 +723,10 @@ class _Case:
         known = program(last["agent"])
         if known.succeeds is None:
             return None
-        text = f"{known.name} was refused with it on {last['when']} ({last['status']}), and ends with exit status 0"
-        return Cause("reports_success", text, f"what makes {known.name} fail then: {known.succeeds}", keeps_out=False)
+        text = f"{known.name} was refused with it on {last['when']} ({last['status']}), but ended with exit status 0"
+        return Cause(
+            "reports_success", text, f"to make {known.name} fail in that case: {known.succeeds}", keeps_out=False
+        )
 
     def _sends_none(self, last: Mapping[str, t.Any] | None) -> Cause | None:
         """Look for a program that came without a certificate after the client last came with its own."""
@@ -837,7 +844,7 @@ class _Case:
         """Return the first sentence, without its full stop."""
         wants = f"the inventory {self._wants(self.meant)}"
         if let_in is None:
-            return f"It cannot be said whether {self._sentence('is let in')}; {wants}"
+            return f"It is not known whether {self._sentence('is let in')}; {wants}"
         if self._is_open:
             return f"ALARM: everybody is let in to the service {self.intent.service} on {self.intent.host}"
         if let_in and self.must_not:
@@ -870,8 +877,8 @@ class _Case:
             return ""
         if not self.reality.as_client:
             return (
-                f"Its private key is not here to ask with; a request without a certificate got {answer.status}, and the"
-                " rest follows from the record and the host's files and logs."
+                "Its private key is not on the controller, so the request was made without a certificate and got "
+                f"{answer.status}; the rest follows from the record and the host's files and logs."
             )
         said = next(
             (request for request in reversed(self.host.requests if self.host else ()) if request["probe"]), None

@@ -68,7 +68,7 @@ _REASONS = (
                 "Install the certificate that you were given. Then close the browser completely, open this page again,"
                 " and choose the certificate when you are asked for one."
             ),
-            "If you are not asked, try a private window. One that has expired is not offered: ask for a new one.",
+            "If you are not asked, try a private window. An expired certificate is not offered: ask for a new one.",
         ),
         (
             "This address opens only to those who have a certificate for it, and none was sent.",

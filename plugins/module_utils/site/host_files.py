@@ -146,8 +146,8 @@ def host_files(
     _refuse_shared_connections(host, present)
     if host.crl_server and "" not in publications:
         raise MtlsError(
-            "mtls_crl_publish names this host, and no service of it has the authority of mtls_ca_dir, so that it has no"
-            " such CRL; name another host"
+            "mtls_crl_publish names this host, but none of its services uses the authority of mtls_ca_dir, so it does "
+            "not have that CRL; name another host"
         )
     if host.crl_server:
         for service in present:
@@ -385,9 +385,9 @@ def _refuse_unknown_addresses(host: NginxHost, services: Sequence[Service]) -> N
     for service in services:
         if said and service.exempt_networks and not service.proxy_protocol_from:
             raise MtlsError(
-                f"service {service.name}: exempt_networks needs to know who asks, and this host's own nginx"
-                f" configuration has a proxy in front (set_real_ip_from {said}); name it in proxy_protocol_from if it"
-                " hands TLS on untouched, else no client certificate comes through it; or remove exempt_networks"
+                f"service {service.name}: exempt_networks needs the caller's own address, and this host's own nginx "
+                f"configuration has a proxy in front (set_real_ip_from {said}); name it in proxy_protocol_from if it "
+                "passes TLS through (if it does not, no client certificate gets here), or remove exempt_networks"
             )
 
 

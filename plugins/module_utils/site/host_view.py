@@ -34,7 +34,6 @@ except ImportError:  # only on targets, where nothing is rendered
 _DEFAULT_BUCKET = 64
 
 
-_DEFAULT_MAX_SIZE = 2048
 _DEFAULT_VARIABLES = 1024  # variables_hash_max_size
 
 
@@ -574,7 +573,7 @@ def _public_pattern(path: str) -> str:
 def hash_sizes(host: NginxHost, views: Sequence[ServiceView], bundles: Collection[Bundle]) -> dict[str, int | None]:
     """Return sizes of nginx's hash tables, None where its defaults do or the host sets its own."""
     names = _bucket_size(_server_names(host, views))
-    bucket, max_size = _bucket_size(_map_keys(views, bundles)), _max_size(views)
+    bucket = _bucket_size(_map_keys(views, bundles))
     variables = len(views) * _MOST_OF_A_SERVICE + len(bundles) * _MOST_OF_AN_AUTHORITY
     max_variables = _power_of_two(4 * variables)
     return {
@@ -583,9 +582,6 @@ def hash_sizes(host: NginxHost, views: Sequence[ServiceView], bundles: Collectio
         else None,
         "hash_bucket_size": bucket
         if bucket > _DEFAULT_BUCKET and not host.directives.get("map_hash_bucket_size")
-        else None,
-        "hash_max_size": max_size
-        if max_size > _DEFAULT_MAX_SIZE and not host.directives.get("map_hash_max_size")
         else None,
         # The names of variables are long, and nginx warns where it finds no table without two of them in one bucket.
         "variables_bucket_size": _DEFAULT_BUCKET * 2 if not host.directives.get("variables_hash_bucket_size") else None,
@@ -633,11 +629,6 @@ def _bucket_size(keys: Sequence[str]) -> int:
     return _power_of_two(16 + (max(map(len, keys), default=0) + 2 + 7) // 8 * 8)
 
 
-def _max_size(views: Sequence[ServiceView]) -> int:
-    """Return the table's size. With less, nginx warns that it is not optimal and takes longer to start (measured)."""
-    return _power_of_two(2 * max((len(view.clients) for view in views), default=0))
-
-
 def hash_advice(
     said: str, host: NginxHost, services: Sequence[Service], publications: Mapping[str, Publication]
 ) -> str | None:
@@ -656,17 +647,13 @@ def hash_advice(
                 f". The host sets {directive} {own} in its http block, and the longest {what} needs {needed}: write"
                 f" {needed} there, or take the line away, and mtls.conf sets what is needed"
             )
-    # The first map of a host fixes both sizes, and conf.d/*.conf is read in the alphabet's order.
-    late = {
-        "map_hash_bucket_size": _bucket_size(needs["map_hash_bucket_size"][1]),
-        "map_hash_max_size": _max_size(views),
-    }
-    for directive, needed in late.items():
-        if f'"{directive}" directive is duplicate' in said and not host.directives.get(directive):
-            advice.append(
-                f". A map of the host's own comes before mtls.conf and fixes {directive}: write '{directive}"
-                f" {needed};' into the http block of {host.conf_path}, above its includes"
-            )
+    # The first map of a host fixes its sizes, and conf.d/*.conf is read in the alphabet's order.
+    late, needed = "map_hash_bucket_size", _bucket_size(needs["map_hash_bucket_size"][1])
+    if f'"{late}" directive is duplicate' in said and not host.directives.get(late):
+        advice.append(
+            f". A map of the host's own comes before mtls.conf and fixes {late}: write '{late} {needed};' into the http"
+            f" block of {host.conf_path}, above its includes"
+        )
     return "".join(advice) or None
 
 

@@ -481,7 +481,7 @@ def _check_shape(where: str, value: t.Any, spec: Mapping[str, t.Any]) -> None:
             raise MtlsError(f"{place} is not a dictionary; write it as name: value")
         for key in item.keys() - spec["options"].keys():
             close = nearest(key, spec["options"])
-            hint = f"did you mean {close}?" if close else "docs/variables.md lists those that there are"
+            hint = f"did you mean {close}?" if close else "docs/variables.md lists the options"
             raise MtlsError(f"{place}: there is no option {key!r}; {hint}")
         for key in spec["options"].keys() & item.keys():
             _check_shape(f"{place}, {key}", item[key], spec["options"][key])
@@ -587,8 +587,8 @@ def beside_inventory(what: str, path: str, base_dir: str | None) -> str:
     path = os.path.expanduser(path)
     if base_dir is None and not os.path.isabs(path):
         raise MtlsError(
-            f"{what} '{path}' is relative, and this inventory is not a file whose directory it could start at; give the"
-            " full path"
+            f"{what} '{path}' is relative, and this inventory is not a file, whose directory such a path starts at; "
+            "give the full path"
         )
     return os.path.normpath(os.path.join(base_dir or os.sep, path))
 

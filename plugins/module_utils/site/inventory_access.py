@@ -50,7 +50,7 @@ def markdown(before: Mapping[str, t.Any] | None, after: Mapping[str, t.Any]) -> 
                 )
             others += [f"{authority}: {what}" for what in new["revoked"] if what not in old["revoked"]]
     except (AttributeError, KeyError, TypeError) as error:
-        raise MtlsError("access_before: is no access that inventory_plan has returned; plan again") from error
+        raise MtlsError("access_before: is not what inventory_plan has returned; plan again") from error
     return access_plan.document(plan, others, check=True)
 
 

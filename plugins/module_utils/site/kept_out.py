@@ -19,6 +19,7 @@ def advice(outcomes: Iterable[probe.ProbeOutcome]) -> str:
         return ""
     return (
         ". If it answers on the host itself, something in between keeps the controller out: a firewall, or fail2ban or"
-        " CrowdSec, which ban whoever is refused some times, as the probe is on purpose; except the controller there"
+        " CrowdSec, which ban whoever is refused several times, as the probe deliberately is; exempt the controller "
+        "there"
         " (docs/monitoring.md)"
     )

@@ -76,7 +76,7 @@ def check_probe_from(host: str, value: t.Any, hosts: Collection[str]) -> None:
     if value is None or value in PROBE_FROM or value in hosts:
         return
     meant = nearest(str(value), [*PROBE_FROM, *hosts])
-    guess = f", which is no host of the inventory; did you mean {meant}?" if meant else ";"
+    guess = f", which is not a host of the inventory; did you mean {meant}?" if meant else ";"
     raise MtlsError(
         f"host {host}: mtls_probe_from is {value!r}{guess} write controller, host (the host itself), none, or the name"
         " of another host in the inventory; no host is sent a client's key"

@@ -49,8 +49,8 @@ def check_exempt(where: str, networks: Sequence[str], proxies: Sequence[str]) ->
             )
         if network.version == 4 and _DOCKER_GATEWAY in network:
             raise MtlsError(
-                f"{said} holds {_DOCKER_GATEWAY}, from which everybody comes whose connection Docker hands on; name"
-                " the networks of your people only"
+                f"{said} holds {_DOCKER_GATEWAY}, the source address of every connection that Docker forwards; name "
+                "the networks of your people only"
             )
         if not any(_within(network, local) for local in _LOCAL) and network.prefixlen < _LARGEST_SITE[network.version]:
             raise MtlsError(

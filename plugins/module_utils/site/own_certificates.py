@@ -130,7 +130,7 @@ def choose(
             continue
         if state == UNUSABLE and in_use and facts["running"]:
             raise MtlsError(
-                f"{where}: {why}; nothing was changed, and nginx goes on with the certificate that it has read:"
+                f"{where}: {why}; nothing was changed, and nginx keeps using the certificate that it has loaded:"
                 f" {_remedy(service)}. {_CRL_ANYWAY}"
             )
         if service.name not in can_stand_in:

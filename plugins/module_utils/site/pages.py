@@ -42,7 +42,7 @@ def _of_upstream(service: Service, outcome: probe.ProbeOutcome) -> PageTrouble |
         tls = service.upstream_tls
         if tls and tls.verify and outcome.status == _BAD_GATEWAY:
             text += f", or its certificate is not for {tls.name}, or not by the CA of upstream_tls"
-            return PageTrouble(text, "see in the service's error log which it is", "upstream or upstream_tls")
+            return PageTrouble(text, "the service's error log says which it is", "upstream or upstream_tls")
         return PageTrouble(text, "start the application there", "upstream")
     if outcome.status in _UPSTREAM_TROUBLE:
         text = f"{service.upstream} answers {outcome.status} to GET {outcome.attempt.path}"

@@ -17,7 +17,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.known_variables im
 )
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service
 
-NO_KEYS = "no client's key is sent to a host, so that nobody who may enter was tried"
+NO_KEYS = "no client's key is sent to a host, so that entering with a valid certificate was not tried"
 _TIMED_OUT = "no answer within"
 
 

@@ -127,7 +127,7 @@ def publish_crl(path: str, min_days: int) -> str:
                 )
             raise MtlsError(
                 f"{path}: the CRL expires on {times.iso(end)}, within the {min_days} days of"
-                f" mtls_crl_min_days, so it is not shipped; {remedy}"
+                f" mtls_crl_min_days, so it is not installed on hosts; {remedy}"
             )
     return pem.decode()
 

@@ -217,7 +217,7 @@ def _why_withheld(place: ClientFiles, packed: bytes, renewal: Renewal, notes: No
         return None
     password = (files.read_if_there(place.password) or b"").decode("ascii", "replace").strip()
     if not p12.is_generated(password):
-        return "its password was not generated here, and only such a one is strong enough"
+        return "its password was not generated here, and only a generated one is strong enough"
     try:
         content = pkcs12.load_pkcs12(packed, password.encode("ascii"))
     except ValueError:

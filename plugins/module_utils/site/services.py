@@ -388,7 +388,8 @@ def _check_content(where: str, service: Service) -> None:
             )
         if service.by_address:
             raise MtlsError(
-                f"{where}: a client by IP address sends no server name, and whether the snippet's server block is the"
+                f"{where}: a client that connects by IP address sends no server name, and whether the snippet's "
+                "server block is the"
                 " first of its socket is not known; give a snippet host names only"
             )
         return
@@ -399,8 +400,9 @@ def _check_content(where: str, service: Service) -> None:
     if service.upstream and (foreign := _OTHER_PASS.match(service.upstream)):
         directive = {"grpcs": "grpc"}.get(foreign[1], foreign[1])
         raise MtlsError(
-            f"{where}: upstream '{service.upstream}' speaks no HTTP/1.1, and {directive}_pass belongs into a server"
-            " block of your own; write that block, and have its gate from a snippet (snippet: true, without upstream)"
+            f"{where}: upstream '{service.upstream}' does not speak HTTP/1.1, and {directive}_pass belongs in a "
+            "server block of your own; write that block, and include a snippet in it as the gate (snippet: true, "
+            "without upstream)"
         )
     if service.upstream and not _UPSTREAM.fullmatch(service.upstream):
         raise MtlsError(
@@ -428,9 +430,7 @@ def _authority(where: str, path: str | None) -> str | None:
 def _check_options(where: str, service: Service, raw: Mapping[str, t.Any]) -> None:
     """Raise MtlsError for options that make no sense, or are not safe, together with others."""
     if service.snippet:
-        _refuse_options(
-            where, raw, (*_BLOCK_OPTIONS, *_UPSTREAM_OPTIONS), "belongs into the server block that you have"
-        )
+        _refuse_options(where, raw, (*_BLOCK_OPTIONS, *_UPSTREAM_OPTIONS), "belongs in the server block that you have")
         if raw.get("probe_path") not in (None, "/"):
             raise MtlsError(
                 f"{where}: probe_path is a page of a server block of ours, and what is behind a snippet is not asked;"
@@ -610,7 +610,7 @@ def _hsts(where: str, value: Mapping[str, t.Any] | None) -> Hsts | None:
         return None
     hsts = Hsts(value["max_age"], bool(value.get("include_subdomains")), bool(value.get("preload")))
     if hsts.max_age < 0:
-        raise MtlsError(f"{where}: hsts: max_age is {hsts.max_age}; give seconds, or 0 to take it back")
+        raise MtlsError(f"{where}: hsts: max_age is {hsts.max_age}; give seconds, or 0 to withdraw it")
     if hsts.preload and not (hsts.include_subdomains and hsts.max_age >= _HSTS_PRELOAD):
         raise MtlsError(
             f"{where}: hsts: preload needs include_subdomains and a max_age of {_HSTS_PRELOAD} or more; browsers' lists"
@@ -688,7 +688,7 @@ def _refuse_one_name(host: str, one: Service, other: Service, port: int) -> None
     if one.by_address and other.by_address:
         raise MtlsError(
             f"host {host}: services {one.name} and {other.name} are both reached by IP address on port {port}; such"
-            " clients send no server name, so only one service a port can be"
+            " clients send no server name, so only one service per port can be"
         )
 
 

@@ -50,7 +50,7 @@ def _target(service: Service, gate: SnippetGate, address: str) -> SnippetTarget:
     if gate.trouble or gate.port is None or gate.server_name is None:
         return SnippetTarget(gate.place, why=gate.trouble or "the host did not say where")
     if not _is_name_of(service, gate.server_name):
-        return SnippetTarget(gate.place, why=f"{gate.server_name} is no name of the service")
+        return SnippetTarget(gate.place, why=f"{gate.server_name} is not a name of the service")
     if gate.address is not None and gate.address not in _addresses(address, gate.port):
         return SnippetTarget(
             gate.place, why=f"it listens on {gate.address} only, and {address} is asked; see mtls_probe_address"

@@ -61,17 +61,17 @@ def parse(where: str, value: Mapping[str, t.Any] | None, upstream: str | None, h
         )
     verify, ca, name, client = value["verify"], value["ca"], value["name"], value["client"]
     if not verify and ca is not None:
-        raise MtlsError(f"{where}: upstream_tls: with verify: false the ca is not asked; remove one of them")
+        raise MtlsError(f"{where}: upstream_tls: with verify: false the ca is not used; remove one of them")
     if name is not None and (not _NAME.fullmatch(name) or _is_address(name)):
         raise MtlsError(
-            f"{where}: upstream_tls: name '{name}' is no host name; give one that stands in the upstream's certificate"
-            " (nginx compares names, and no addresses)"
+            f"{where}: upstream_tls: name '{name}' is not a host name; give one that is in the upstream's certificate "
+            "(nginx compares names, not addresses)"
         )
     name = name or (host.rstrip(".") if host else None)
     if verify and name is None:
         raise MtlsError(
             f"{where}: upstream_tls: '{upstream}' has no host name, and nginx compares the names in a certificate only;"
-            " give the one that stands in the upstream's certificate, as name"
+            " set name to one that is in it"
         )
     return UpstreamTls(verify, ca, name, client)
 
@@ -101,11 +101,12 @@ def check_client(
 def check_host_header(where: str, value: str | None) -> str | None:
     """Return the option ``upstream_host``.
 
-    :raises MtlsError: it is no host name or address, with or without a port.
+    :raises MtlsError: it is not a host name or address, with or without a port.
     """
     if value is not None and not _HOST_HEADER.fullmatch(value):
         raise MtlsError(
-            f"{where}: upstream_host '{value}' is no host name; write it alone, with a port if the application wants it"
+            f"{where}: upstream_host '{value}' is not a host name; write it alone, with a port if the application "
+            "wants it"
         )
     return value
 

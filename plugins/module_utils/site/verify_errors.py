@@ -161,7 +161,7 @@ VERIFY_ERRORS: Mapping[str, VerifyError] = {
     # The machine's own
     "out of memory": VerifyError(17, "nginx had no memory left to verify it", Remedy.RELOAD, chains=True),
     "unspecified certificate verification error": VerifyError(
-        1, "OpenSSL failed for a reason that it does not tell", Remedy.RELOAD, chains=True
+        1, "OpenSSL failed and did not say why", Remedy.RELOAD, chains=True
     ),
     # Purpose and strength
     "unsuitable certificate purpose": _certificate(

@@ -10,7 +10,8 @@ Python 3.9 and its standard library, so that it also runs, and tells somebody, w
     upkeep.py check                  for the role: refuses settings (JSON on standard input) that could not work, and
                                      prints how the jobs are to be started here
 
-Its folder has the settings (upkeep.json), what was found and told so far (state.json), and the lock.
+Its folder has the settings (upkeep.json), what was found and told so far (state.json), the job at work (running.json),
+and the lock.
 """
 
 from __future__ import annotations
@@ -102,7 +103,7 @@ def message_for(problems: Sequence[Problem], told: Mapping[str, float], now: flo
     if not problems:
         if not told:
             return None
-        return Message(f"{where}: all is well again", "Nothing is left of what the last message said.", {})
+        return Message(f"{where}: all is well again", "What the last message reported is resolved.", {})
     current = {problem.key for problem in problems}
     if current <= set(told) and now - max(told[key] for key in current) < TELL_AGAIN:
         return None
@@ -133,7 +134,7 @@ def notify(command: Sequence[str], message: Message, environment: Mapping[str, s
         try:
             process.communicate(said.encode("utf-8", "replace"), timeout=NOTIFY_SECONDS)
         except subprocess.TimeoutExpired:
-            raise Refused(f"mtls_notify_command: {command[0]}: no end within {NOTIFY_SECONDS} seconds") from None
+            raise Refused(f"mtls_notify_command: {command[0]}: not finished within {NOTIFY_SECONDS} seconds") from None
         finally:
             _end(process)
         if process.returncode != 0:
@@ -214,7 +215,7 @@ class Outcome:
     def ending(self) -> str:
         """How the playbook ended, in a sentence."""
         if self.code is None:
-            return "it did not come to an end and was stopped"
+            return "it did not finish in time and was stopped"
         said = [line for line in self.output.splitlines() if re.match(r"\[?(ERROR|fatal)|ERROR!", line)]
         return _shortened(said[0], 300) if said else f"ansible-playbook ended with {self.code}"
 
@@ -330,6 +331,7 @@ class Folder:
         self.lock = os.path.join(path, "lock")
         self._state = os.path.join(path, "state.json")
         self._watched = os.path.join(path, "watched")
+        self._running = os.path.join(path, "running.json")
 
     def settings(self) -> dict[str, Any]:
         """Return what the role has written."""
@@ -359,6 +361,36 @@ class Folder:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._watched)
 
+    @contextlib.contextmanager
+    def at_work(self, job: str) -> Iterator[None]:
+        """Leave a mark of a job for the time that it runs. The mark of one that was killed, or crashed, stays."""
+        with contextlib.suppress(OSError):  # told at the end, by `finish`
+            _write_json(self._running, {"job": job, "since": _iso(time.time()), "boot": _boot()}, 0o600)
+        try:
+            yield
+        except (Refused, OSError, SystemExit, KeyboardInterrupt):
+            self.forget(job)
+            raise
+        self.forget(job)
+
+    def forget(self, job: str) -> None:
+        """Take a job's mark away, if it is that job's."""
+        if self._mark().get("job") == job:
+            with contextlib.suppress(OSError):
+                os.unlink(self._running)
+
+    def cut_short(self) -> tuple[str, str] | None:
+        """Return the job whose mark has stayed, and when it began, unless the machine has been restarted since.
+
+        To be asked by who holds the lock.
+        """
+        mark = self._mark()
+        return (str(mark.get("job")), str(mark.get("since"))) if mark.get("boot") == _boot() else None
+
+    def _mark(self) -> Mapping[str, Any]:
+        found = _read_json(self._running)
+        return found if isinstance(found, dict) else {}
+
 
 @contextlib.contextmanager
 def locked(path: str, job: str, seconds: float, log: Callable[[str], None]) -> Iterator[None]:
@@ -379,7 +411,9 @@ def locked(path: str, job: str, seconds: float, log: Callable[[str], None]) -> I
             except BlockingIOError:
                 holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip() or "another job"
                 if time.monotonic() >= deadline:
-                    raise Refused(f"{holder} still runs after {seconds:.0f} seconds of waiting; look at it") from None
+                    raise Refused(
+                        f"{holder} is still running after {seconds:.0f} seconds of waiting; see why"
+                    ) from None
                 if not waiting:
                     log(f"{job} waits, at most {seconds:.0f} seconds, for {holder}")
                     waiting = True
@@ -404,16 +438,18 @@ def run(job: str, folder: Folder, log: Callable[[str], None]) -> int:
     try:
         settings = folder.settings()
         with locked(folder.lock, job, WATCHED_LOCK_SECONDS if watched else LOCK_SECONDS, log):
-            vault = vault_password_file(settings, os.environ)
-            check_inventory(settings)
-            ansible = Ansible(settings, os.environ, vault)
-            leave_times(settings, {})
-            deadline = time.monotonic() + JOB_SECONDS
-            problems = work(job, ansible, settings, deadline, log)
-            if not watched and _failures(problems):
-                log(f"{job} failed and is tried again in {RETRY_SECONDS} seconds")
-                time.sleep(RETRY_SECONDS)
+            tell_of_killed(folder, settings, log)
+            with folder.at_work(job):
+                vault = vault_password_file(settings, os.environ)
+                check_inventory(settings)
+                ansible = Ansible(settings, os.environ, vault)
+                leave_times(settings, {})
+                deadline = time.monotonic() + JOB_SECONDS
                 problems = work(job, ansible, settings, deadline, log)
+                if not watched and _failures(problems):
+                    log(f"{job} failed and is tried again in {RETRY_SECONDS} seconds")
+                    time.sleep(RETRY_SECONDS)
+                    problems = work(job, ansible, settings, deadline, log)
         problems[job] = []
     except (Refused, OSError) as error:
         problems = {job: [Problem(key_of(job, _words(error)), f"The {job} job cannot run: {_words(error)}")]}
@@ -428,6 +464,7 @@ def ended(job: str, folder: Folder, log: Callable[[str], None], given: Mapping[s
 
     `given` has what systemd says of its end (systemd.exec(5), "$EXIT_CODE").
     """
+    folder.forget(job)
     result, status = given.get("SERVICE_RESULT", ""), given.get("EXIT_STATUS", "")
     if given.get("EXIT_CODE") == "exited" and status in ("0", str(FAILED)):
         return 0
@@ -440,10 +477,24 @@ def ended(job: str, folder: Folder, log: Callable[[str], None], given: Mapping[s
             f"--name={CREDENTIAL}, on this machine"
         )
     else:
-        why = f"it came to no end ({result}, {status}); see journalctl -u mtls-upkeep-{job}"
+        why = f"it did not finish ({result}, {status}); see journalctl -u mtls-upkeep-{job}"
     problem = Problem(key_of(job, why), f"The {job} job cannot run: {why}")
     log(problem.text)
     return finish(job, folder, {job: [problem]}, settings, log)
+
+
+def tell_of_killed(folder: Folder, settings: Mapping[str, Any], log: Callable[[str], None]) -> None:
+    """Tell of an earlier job that was killed, or crashed, where nothing has: cron says nothing of how a job ends.
+
+    Now, and not at the end: what has killed that one may kill this one.
+    """
+    if found := folder.cut_short():
+        job, since = found
+        text = f"The {job} job of {since} was killed, or crashed; the system's log may say why (such as out of memory)"
+        problem = Problem(key_of(job, text), text)
+        log(problem.text)
+        finish(job, folder, {job: [problem]}, settings, log)
+        folder.forget(job)
 
 
 def finish(
@@ -459,8 +510,8 @@ def finish(
         try:
             folder.keep(folder.state())
         except OSError as error:
-            why = f"{_words(error)}; so it is told again every time"
-            problem = Problem(key_of(job, why), f"The {job} job cannot note what it has told: {why}")
+            why = f"{_words(error)}; so every job sends it again"
+            problem = Problem(key_of(job, why), f"The {job} job cannot record what it has reported: {why}")
             problems = {**problems, job: [*problems.get(job, ()), problem]}
             log(problem.text)
         state, untold = tell(folder, problems, settings, log)
@@ -670,7 +721,7 @@ def check_calendar(option: str, expression: str, analyse: Callable[[str], str | 
         suggestion = meant(expression)
         if suggestion is None or analyse(suggestion) is None:
             suggestion = "03:15` or `Mon 04:00"
-        raise Refused(f"{option}: {expression!r} is no calendar event of systemd; write `{suggestion}`")
+        raise Refused(f"{option}: {expression!r} is not a calendar event of systemd; write `{suggestion}`")
     if elapses == "never":
         raise Refused(f"{option}: {expression!r} is in the past and would never come; write `03:15` for every night")
 
@@ -727,7 +778,7 @@ def cron_of(option: str, expression: str) -> str:
     if at and int(at["hour"]) < 24 and int(at["minute"]) < 60 and (not at["day"] or at["day"] in _WEEKDAYS):
         day = str(_WEEKDAYS.index(at["day"])) if at["day"] else "*"
         return f"{int(at['minute'])} {int(at['hour'])} * * {day}"
-    raise Refused(f"{option}: {expression!r} is too much for cron, which is all there is here; write `Mon 04:00`")
+    raise Refused(f"{option}: {expression!r} is too complex for cron, which is all there is here; write `Mon 04:00`")
 
 
 def check_inventory(settings: Mapping[str, Any]) -> None:
@@ -824,6 +875,15 @@ def _words(error: Refused | OSError) -> str:
     if isinstance(error, OSError):
         return f"{error.filename or 'the system'}: {error.strerror}"
     return str(error)
+
+
+def _boot() -> str:
+    """Return what names the time since the machine was started (random(4)), or nothing where the kernel has no name."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as stream:
+            return stream.read().strip()
+    except OSError:
+        return ""
 
 
 def _iso(seconds: float) -> str:

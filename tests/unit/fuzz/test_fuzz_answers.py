@@ -74,7 +74,7 @@ def test_an_answer_is_read_or_refused_by_host(data):
     found: list[dict] = []
     said = message_of(lambda: found.append(answers.read("nas", module, SPECS[module], answer)))
     if said is not None:
-        assert said.startswith(f"host nas: its answer to {module} is not to be believed: ")
+        assert said.startswith(f"host nas: its answer to {module} cannot be trusted: ")
         assert said.isprintable()
         return
     assert not [pair for pair in all_text(found[0]) if _strange(*pair)]

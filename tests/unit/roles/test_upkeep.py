@@ -12,6 +12,8 @@ import ast
 import json
 import os
 import re
+import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -331,7 +333,7 @@ def test_a_run_without_end_is_stopped_with_all_that_it_has_started(home, monkeyp
     outcome = ansible.play("site", 0.5)
     assert time.monotonic() - began < 5
     assert outcome.code is None
-    assert "did not come to an end" in upkeep.problem_of_failure("site", outcome, "").title
+    assert "did not finish in time" in upkeep.problem_of_failure("site", outcome, "").title
     assert not is_running(int(child.read_text()))
 
 
@@ -383,7 +385,7 @@ def test_the_second_of_two_jobs_waits_and_says_for_whom(home, monkeypatch):
     assert home.log[0].startswith("nightly waits, at most 0 seconds, for weekly of ")
     (message,) = home.told
     assert re.search(who, home.log[0])
-    assert re.search(f"{who} still runs after", message)
+    assert re.search(f"{who} is still running after", message)
     assert home.run() == 0
 
 
@@ -398,7 +400,9 @@ def test_what_cannot_be_noted_is_told_every_time(home):
     for _time in range(2):
         assert home.run() == upkeep.FAILED
         (message,) = home.told
-        assert f"The nightly job cannot note what it has told: {home.path}/state.json.new: Is a directory" in message
+        assert (
+            f"The nightly job cannot record what it has reported: {home.path}/state.json.new: Is a directory" in message
+        )
     assert "refresh_crl" in home.succeeded
     (home.path / "state.json.new").rmdir()
     assert home.run() == 0
@@ -408,10 +412,10 @@ def test_what_cannot_be_noted_is_told_every_time(home):
     ("result", "code", "status", "said"),
     [
         ("exit-code", "exited", "243", "systemd cannot decrypt /etc/mtls-vault.cred; make it with systemd-creds"),
-        ("oom-kill", "killed", "KILL", "it came to no end (oom-kill, KILL); see journalctl -u mtls-upkeep-weekly"),
-        ("timeout", "killed", "TERM", "it came to no end (timeout, TERM)"),
-        ("timeout", "exited", "143", "it came to no end (timeout, 143)"),
-        ("exit-code", "exited", "1", "it came to no end (exit-code, 1)"),  # a traceback
+        ("oom-kill", "killed", "KILL", "it did not finish (oom-kill, KILL); see journalctl -u mtls-upkeep-weekly"),
+        ("timeout", "killed", "TERM", "it did not finish (timeout, TERM)"),
+        ("timeout", "exited", "143", "it did not finish (timeout, 143)"),
+        ("exit-code", "exited", "1", "it did not finish (exit-code, 1)"),  # a traceback
         ("success", "exited", "0", None),
         ("exit-code", "exited", str(upkeep.FAILED), None),  # and has told
         ("exit-code", "exited", "143", None),  # by systemctl stop
@@ -428,6 +432,71 @@ def test_a_job_that_could_not_tell_is_told_by_systemd(home, result, code, status
         told = home.told
         assert len(told) == messages
         assert all(f"The weekly job cannot run: {said}" in message for message in told)
+
+
+def killed(home: Home, how: str = "KILL") -> None:
+    """A weekly job that is killed by a signal while Ansible runs."""
+    (home.path / "upkeep.json").write_text(json.dumps(home.settings))
+    program = home.path / PROGRAM.name
+    shutil.copy(PROGRAM, program)
+    ansible = home.ansible.read_text()
+    executable(home.ansible, f"kill -{how} $PPID; sleep 0.2")
+    done = subprocess.run(
+        [sys.executable, "-I", str(program), "run", "weekly"],
+        env={**os.environ, "JOURNAL_STREAM": "0:0"},
+        stdout=subprocess.DEVNULL,
+        check=False,
+    )
+    assert done.returncode == (-signal.SIGKILL if how == "KILL" else 128 + signal.SIGTERM)
+    home.ansible.write_text(ansible)
+
+
+def test_a_job_that_was_killed_is_told_when_the_next_one_starts(home):
+    home.settings["nightly"] = "04:00"
+    killed(home)
+    assert home.told == []
+    executable(home.ansible, f"test -s {home.messages}/*")  # it is told before anything else may be killed
+    assert home.run("nightly") == 0
+    (message,) = home.told
+    said = "The weekly job of 20..-..-..T..:..:..Z was killed, or crashed; the system's log may say why"
+    assert re.search(said, message)
+    executable(home.ansible, "exit 0")
+    assert home.run("nightly") == 0
+    assert home.told == []  # once, until that job succeeds
+    assert home.run("weekly") == 0
+    (message,) = home.told
+    assert "all is well again" in message
+
+
+def test_a_job_that_crashed_is_told_by_the_next_one(home, monkeypatch):
+    def work(*_arguments):
+        raise AssertionError
+
+    monkeypatch.setattr(upkeep, "work", work)
+    with pytest.raises(AssertionError):
+        home.run("nightly")
+    monkeypatch.undo()
+    home.run("nightly")
+    assert "The nightly job of " in home.told[0]
+
+
+@pytest.mark.parametrize("why", ["by somebody", "with the machine", "systemd has told"])
+def test_a_job_that_was_stopped_or_is_told_already_is_not_told_by_the_next_one(home, monkeypatch, why):
+    if why == "by somebody":
+        killed(home, "TERM")
+    else:
+        killed(home)
+    if why == "with the machine":
+        monkeypatch.setattr(upkeep, "_boot", lambda: "another")
+    if why == "systemd has told":
+        given = {"SERVICE_RESULT": "oom-kill", "EXIT_CODE": "killed", "EXIT_STATUS": "KILL"}
+        folder = upkeep.Folder(str(home.path))
+        assert upkeep.ended("nightly", folder, home.log.append, given) == upkeep.FAILED  # of the other job
+        assert folder.cut_short()
+        assert upkeep.ended("weekly", folder, home.log.append, given) == upkeep.FAILED
+        assert len(home.told) == 2
+    assert home.run("nightly") == 0
+    assert home.told == []
 
 
 # What is refused
@@ -451,7 +520,9 @@ def test_a_job_that_could_not_tell_is_told_by_systemd(home, result, code, status
 def test_a_calendar_in_crons_words_is_refused_with_what_was_meant(written, meant):
     with pytest.raises(upkeep.Refused) as refused:
         upkeep.check_calendar("mtls_upkeep_nightly", written, upkeep.analyse)
-    assert str(refused.value) == (f"mtls_upkeep_nightly: {written!r} is no calendar event of systemd; write `{meant}`")
+    assert str(refused.value) == (
+        f"mtls_upkeep_nightly: {written!r} is not a calendar event of systemd; write `{meant}`"
+    )
     upkeep.check_calendar("mtls_upkeep_nightly", meant, upkeep.analyse)
 
 
@@ -483,7 +554,7 @@ def test_the_same_for_cron(calendar, cron):
 
 @pytest.mark.parametrize("calendar", ["Mon..Fri 03:00", "25:00", "Xyz 03:00", "0/6:00"])
 def test_what_cron_cannot_do_is_refused(calendar):
-    with pytest.raises(upkeep.Refused, match=r"is too much for cron.*write `Mon 04:00`"):
+    with pytest.raises(upkeep.Refused, match=r"is too complex for cron.*write `Mon 04:00`"):
         upkeep.cron_of("mtls_upkeep_nightly", calendar)
 
 
@@ -598,7 +669,7 @@ def test_where_there_is_only_cron_the_jobs_are_for_cron(given, monkeypatch):
 @pytest.mark.parametrize(
     ("setting", "value", "refused"),
     [
-        ("nightly", "@daily", r"mtls_upkeep_nightly: '@daily' is no calendar event of systemd; write `daily`"),
+        ("nightly", "@daily", r"mtls_upkeep_nightly: '@daily' is not a calendar event of systemd; write `daily`"),
         ("notify_command", ["/nowhere/notify"], r"mtls_notify_command: /nowhere/notify is not there"),
         ("inventory", ["/nowhere/hosts.yml"], r"the inventory /nowhere/hosts.yml is not there any more"),
         ("inventory", [], r"no inventory was given"),

@@ -136,7 +136,9 @@ class DirectoryAuthority(Directory):
             path = self._layout.issued_certificate(serial)
             certificate = read_certificates(path)[0]
             if numbers.hexadecimal(certificate.serial_number) != serial or not self.issued(certificate):
-                self.warnings.append(f"{path}: is not a certificate of this authority by its name; move it away")
+                self.warnings.append(
+                    f"{path}: is not the certificate of this authority that its name says; move it away"
+                )
                 self._strange = True  # to be said by every run
                 continue
             self._enter(certificate)

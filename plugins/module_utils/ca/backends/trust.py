@@ -124,7 +124,7 @@ def _fetch_crl(source: str) -> bytes:
         try:
             data = x509.load_der_x509_crl(data).public_bytes(serialization.Encoding.PEM)
         except ValueError as error:
-            raise MtlsError(f"{source}: is no CRL, neither in PEM nor in DER; check what is there") from error
+            raise MtlsError(f"{source}: is not a CRL in PEM or DER; check what is there") from error
     data = data.replace(b"\r\n", b"\n")
     crls.parse_crls(data, source)
     return data if data.endswith(b"\n") else data + b"\n"
@@ -232,8 +232,8 @@ class TrustedAuthority:
             known = here.get(issuer)
             if known and _is_older(new, known):
                 raise MtlsError(
-                    f"{source}: is {_named(new)}, older than {_named(known)} that is here, and could let somebody in "
-                    "again; ask whoever runs the authority"
+                    f"{source}: is {_named(new)}, older than {_named(known)} that is here, and could let a revoked "
+                    "client in again; ask whoever runs the authority"
                 )
         return fetched
 

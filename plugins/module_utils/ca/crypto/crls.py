@@ -144,16 +144,16 @@ def check_size(entries: int, most: int, path: str) -> str | None:
     if entries < min(MANY, most):
         return None
     cost = (
-        f"{path}: lists {entries:,} certificates, and each full handshake with a host takes about "
+        f"{path}: lists {entries:,} certificates, so each full handshake with a host takes about "
         f"{entries * _MILLISECONDS_AN_ENTRY:.1f} ms longer for it"
     )
     if entries >= most:
         raise MtlsError(
-            f"{cost}. All of them are recorded and crl.pem is complete, but from {most:,} on that must be allowed: set "
-            "mtls_crl_max_entries (max_entries of mtls.nginx.crl) to more. Certificates that live shorter, or a second "
-            "authority, keep it small"
+            f"{cost}. All of them are recorded and crl.pem is complete, but it is not installed with {most:,} entries "
+            "or more: set mtls_crl_max_entries (max_entries of mtls.nginx.crl) higher. Shorter-lived certificates, or "
+            "a second authority, keep it small"
         )
-    return f"{cost}; certificates that live shorter, or a second authority, keep it small"
+    return f"{cost}; shorter-lived certificates, or a second authority, keep it small"
 
 
 def prunes(state: CrlState) -> datetime:
@@ -183,19 +183,19 @@ def parse_crls(pem: bytes, path: str) -> list[Crl]:
     """
     blocks = list(PEM_BLOCK.finditer(pem))
     if len(blocks) != pem.count(_PEM_BEGIN):
-        raise MtlsError(f"{path}: is damaged; remove it, and mtls.nginx.crl writes it anew")
+        raise MtlsError(f"{path}: is damaged; remove it, and mtls.nginx.crl writes a new one")
     for block in blocks:
         if block[1] != b"X509 CRL":
-            raise MtlsError(f"{path}: contains a {block[1].decode()}, and may contain CRLs only; write it anew")
+            raise MtlsError(f"{path}: contains a {block[1].decode()}, and must contain CRLs only; write a new one")
     try:
         encoded = [decode_pem(block[0]) for block in blocks]
         crls = [Crl(one, x509.load_der_x509_crl(one)) for one in encoded]
         for crl in crls:
             len(crl.parsed.extensions)  # which are read when they are asked for
     except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
-        raise MtlsError(f"{path}: is damaged; remove it, and mtls.nginx.crl writes it anew") from error
+        raise MtlsError(f"{path}: is damaged; remove it, and mtls.nginx.crl writes a new one") from error
     if not crls:
-        raise MtlsError(f"{path}: contains no CRL in PEM; remove it, and mtls.nginx.crl writes it anew")
+        raise MtlsError(f"{path}: contains no CRL in PEM; remove it, and mtls.nginx.crl writes a new one")
     return crls
 
 

@@ -106,7 +106,7 @@ def load_key(path: str, passphrase: str | None = None, *, validate: bool = True)
             raise MtlsError(f"{path}: the passphrase is wrong, or the file is damaged; give the right one") from error
         raise MtlsError(f"{path}: holds no private key in PEM; restore it from a backup, or move it away") from error
     if not isinstance(key, (rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey, ed25519.Ed25519PrivateKey)):
-        raise MtlsError(f"{path}: is no RSA, ECDSA or Ed25519 key, but {kind_of(key)}; move it away")
+        raise MtlsError(f"{path}: is not an RSA, ECDSA or Ed25519 key, but {kind_of(key)}; move it away")
     return key
 
 
@@ -117,7 +117,10 @@ def check_passphrase(passphrase: str, path: str) -> bytes:
     except UnicodeEncodeError:
         raise MtlsError(f"{path}: the passphrase is not text in UTF-8; give another one") from None
     if len(secret) > _LONGEST_PASSPHRASE:
-        raise MtlsError(f"{path}: the passphrase has {len(secret)} bytes, {_LONGEST_PASSPHRASE} fit; shorten it")
+        raise MtlsError(
+            f"{path}: the passphrase has {len(secret)} bytes, and at most {_LONGEST_PASSPHRASE} are possible; "
+            "shorten it"
+        )
     return secret
 
 
@@ -169,7 +172,7 @@ def check_strength(public_key: object, owner: str) -> None:
             raise MtlsError(f"{owner}: the key is on curve {public_key.curve.name}; make one on P-256 or P-384")
     elif not isinstance(public_key, ed25519.Ed25519PublicKey):
         raise MtlsError(
-            f"{owner}: the key is no RSA, ECDSA or Ed25519 key, but {kind_of(public_key)}; make one of these"
+            f"{owner}: the key is not an RSA, ECDSA or Ed25519 key, but {kind_of(public_key)}; make one of these"
         )
 
 
@@ -188,7 +191,7 @@ def supported(key: object, where: str) -> PrivateKey:
     :raises MtlsError: it is of another kind.
     """
     if not isinstance(key, (rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey, ed25519.Ed25519PrivateKey)):
-        raise MtlsError(f"{where}: the key is no RSA, ECDSA or Ed25519 key, but {kind_of(key)}; make one of these")
+        raise MtlsError(f"{where}: the key is not an RSA, ECDSA or Ed25519 key, but {kind_of(key)}; make one of these")
     return key
 
 

@@ -247,7 +247,7 @@ def check_crl_point(address: str) -> None:
     """Raise MtlsError unless a certificate may name ``address`` as its CRL distribution point."""
     if not re.fullmatch(r"https?://[!-~]+", address):
         raise MtlsError(
-            f"crl_distribution_point: {address!r} is no address; write it as http://crl.example.com/crl.der"
+            f"crl_distribution_point: {address!r} is not an address; write it as http://crl.example.com/crl.der"
         )
 
 
@@ -392,7 +392,9 @@ def check_ca(certificate: x509.Certificate, path: str, now: datetime) -> None:
     try:
         len(certificate.extensions)  # which are read when they are asked for
     except UNREADABLE as error:
-        raise MtlsError(f"{path}: has an extension that cannot be read ({error}); have its CA make it anew") from error
+        raise MtlsError(
+            f"{path}: has an extension that cannot be read ({error}); have its CA issue a new one"
+        ) from error
     fault = shortcoming(certificate)
     if fault is not None:
         raise MtlsError(f"{path}: {fault}; {how_to_repair(certificate)}")
@@ -432,10 +434,10 @@ def read_csr(path: str, owner: str) -> x509.CertificateSigningRequest:
     except ValueError as error:
         if "PrintableString" in str(error):  # it says where in the request it stopped
             raise MtlsError(
-                f"{what}: its subject is a PrintableString with a character that such a text cannot have, like _ or @"
-                " (X.680, 41.4); make it with UTF8String, in openssl's configuration string_mask = utf8only"
+                f"{what}: its subject is a PrintableString with a character that it must not contain, such as _ or @ "
+                "(X.680, 41.4); make a new one with UTF8String (string_mask = utf8only in openssl's configuration)"
             ) from error
-        raise MtlsError(f"{what}: is not a certificate signing request in PEM; make it anew") from error
+        raise MtlsError(f"{what}: is not a certificate signing request in PEM; make a new one") from error
     except Exception as error:
         if type(error).__name__ not in ("UnsupportedAlgorithm", "InvalidSignature"):
             raise
@@ -444,7 +446,7 @@ def read_csr(path: str, owner: str) -> x509.CertificateSigningRequest:
         raise MtlsError(f"{what}: is for an RSA-PSS key, which browsers do not use; make it with RSA or ECDSA")
     keys.check_strength(public_key, what)
     if not genuine:
-        raise MtlsError(f"{what}: its signature is not by its own key; make it anew on the device")
+        raise MtlsError(f"{what}: its signature is not by its own key; make a new one on the device")
     return csr
 
 

@@ -156,14 +156,20 @@ def _attribute(known: _Attribute, name: str, text: object, owner: str) -> x509.N
     if name == "C" and not re.fullmatch("[A-Z]{2}", text):
         raise MtlsError(f"{owner}: subject attribute C is {text!r}; it takes a country's two capital letters")
     if name == "emailAddress" and not re.fullmatch(r"[^@\s]+@[^@\s]+", text):
-        raise MtlsError(f"{owner}: subject attribute emailAddress is {text!r}, which is no address; correct it")
+        raise MtlsError(
+            f"{owner}: subject attribute emailAddress is {text!r}, which is not an e-mail address; correct it"
+        )
     if len(text) > known.longest:
         raise MtlsError(
-            f"{owner}: subject attribute {name} has {len(text)} characters, X.509 allows {known.longest}; shorten it"
+            f"{owner}: subject attribute {name} has {len(text)} characters, X.509 allows at most {known.longest}; "
+            "shorten it"
         )
     size = len(text.encode())
     if name == "CN" and size > known.longest:  # X.509 counts characters, `cryptography` bytes
-        raise MtlsError(f"{owner}: subject attribute CN has {size} bytes in UTF-8, {known.longest} fit; shorten it")
+        raise MtlsError(
+            f"{owner}: subject attribute CN has {size} bytes in UTF-8, and at most {known.longest} are "
+            "possible; shorten it"
+        )
     return x509.NameAttribute(x509.ObjectIdentifier(known.oid), text)
 
 
@@ -322,7 +328,7 @@ def _utf8(value: bytes) -> der.Element:
 
 
 def respelled(text: str) -> str | None:
-    """Return a subject that somebody wrote as nginx writes it, None where it is no subject.
+    """Return a subject that somebody wrote as nginx writes it, None where it is not a subject.
 
     The attributes keep their order, which nobody but the certificate knows.
     """

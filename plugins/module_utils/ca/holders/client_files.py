@@ -134,7 +134,7 @@ def _find_public_key(
     written = remembered.files if remembered is not None else {}
     if client.csr is not None:
         asked = profiles.read_csr(client.csr, client.owner).public_key()
-        _check_readers(client, asked, client.csr, "make a key and CSR anew")
+        _check_readers(client, asked, client.csr, "make a new key and CSR")
         return asked, None
     key: keys.PrivateKey | None
     if os.path.exists(place.key):

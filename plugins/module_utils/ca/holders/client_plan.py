@@ -145,15 +145,16 @@ class Planner:
         ]
         if short:
             self.warnings.append(
-                f"{first_few(short)}: a p12_password of fewer than {keys.SHORT_PASSPHRASE} characters, so"
-                " whoever gets hold of the .p12 can try them all; give a longer one, or leave it out and one is made"
+                f"{first_few(short)}: a p12_password of fewer than {keys.SHORT_PASSPHRASE} characters, so whoever "
+                "gets hold of the .p12 can guess it by brute force; set a longer one, or leave it out to have one "
+                "generated"
             )
 
     def _warn_of_keys(self) -> None:
         if self._exposed:
             exposed = first_few(dict.fromkeys(self._exposed))
             self.warnings.append(
-                f"{exposed}: private keys, or passwords of such, that others can read; run "
+                f"{exposed}: private keys, or passwords for them, that others can read; run "
                 f"`{permissions.remedy(self._authority.path)}`, and revoke them if somebody has read them"
             )
         if self._missing:
@@ -171,8 +172,8 @@ class Planner:
             )
         if self._waiting:
             self.warnings.append(
-                f"{len(self._waiting)} clients are due for another certificate: {first_few(self._waiting)}; run the "
-                "controller that has their private keys"
+                f"{len(self._waiting)} clients are due for another certificate: {first_few(self._waiting)}; run this "
+                "on the controller that has their private keys"
             )
 
     def _examine(self, client: Client) -> Examined:

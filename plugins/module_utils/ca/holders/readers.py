@@ -46,7 +46,7 @@ def check_key(owner: str, used_by: Iterable[str], key_type: str, because: str, r
         if key_type not in reader.key_types:
             raise MtlsError(
                 f"{owner}: {because}, and {reader.title} {_said(reader.key_types)} keys only (used_by: {name});"
-                f" {remedy}, or take {name} off used_by"
+                f" {remedy}, or remove {name} from used_by"
             )
 
 
@@ -57,7 +57,7 @@ def check_p12(owner: str, used_by: Iterable[str], kind: str) -> None:
         if reader.p12 and kind not in reader.p12:
             raise MtlsError(
                 f"{owner}: p12 is {kind}, and {reader.title} a .p12 of the kind {_said(reader.p12)} (used_by: {name});"
-                f" set p12: {reader.p12[0]}, or take {name} off used_by"
+                f" set p12: {reader.p12[0]}, or remove {name} from used_by"
             )
 
 

@@ -242,7 +242,7 @@ class Finder:
                 close,
             )
         if len({frozenset(serials) for serials in fits.values()}) > 1:
-            raise MtlsError(f"{text!r}: fits as {' and as '.join(fits)}; say which of them is meant")
+            raise MtlsError(f"{text!r}: matches {' and '.join(f'a {fit}' for fit in fits)}; say which one is meant")
         return next(iter(fits.values()))
 
     def _possible(self, text: str) -> Iterable[tuple[str, _Search]]:

@@ -395,5 +395,5 @@ def _public_key(key_path: str) -> keys.PublicKey:
     public_key = keys.load_key(key_path, validate=False).public_key()
     found = keys.key_type(public_key)
     if found not in keys.SERVER_TYPES:
-        raise MtlsError(f"{key_path}: is of type {found}, which browsers do not take of a server; move it away")
+        raise MtlsError(f"{key_path}: is of type {found}, which browsers do not accept from a server; move it away")
     return public_key

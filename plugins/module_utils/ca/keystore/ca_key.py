@@ -73,7 +73,7 @@ class KeyFile:
         self.warnings = []
         if self._passphrase and not encrypted:
             self.warnings.append(
-                f"{self.where}: is stored in clear although a passphrase is set; encrypt it with "
+                f"{self.where}: is stored unencrypted although a passphrase is set; encrypt it with "
                 "`openssl pkey -aes256 -in ca.key -out new.key` and put new.key in its place"
             )
         if keys.readable_by_others(os.stat(self.where)):

@@ -176,7 +176,9 @@ class TokenKey:
         try:
             return list(self._session.get_objects({Attribute.CLASS: kind, **attributes}))
         except pkcs11.PKCS11Error as error:
-            raise MtlsError(f"{self.where}: the token does not list its keys ({_said(error)}); look at it") from error
+            raise MtlsError(
+                f"{self.where}: the token does not list its keys ({_said(error)}); check the token"
+            ) from error
 
     @cached_property
     def _session(self) -> Any:
@@ -202,7 +204,7 @@ class TokenKey:
         except pkcs11.PinLocked:
             raise _locked(where) from None
         except pkcs11.PKCS11Error as error:
-            raise MtlsError(f"{where}: does not let us log in ({_said(error)}); look at it") from error
+            raise MtlsError(f"{where}: refuses the login ({_said(error)}); check the token") from error
 
     @cached_property
     def _token(self) -> Any:
@@ -264,8 +266,8 @@ class _SigningKey:
             signature: bytes = self._private.sign(digest, mechanism=mechanism)
         except pkcs11.PKCS11Error as error:
             raise MtlsError(
-                f"{self._where}: the token does not sign with {mechanism.name} ({_said(error)}); look at it and run "
-                "again: what was done is kept"
+                f"{self._where}: the token does not sign with {mechanism.name} ({_said(error)}); check the token and "
+                "run again: what was done is kept"
             ) from error
         return signature
 

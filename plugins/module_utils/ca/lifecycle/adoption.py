@@ -54,11 +54,11 @@ def adopt(wanted: WantedAdoption, *, check: bool, tell: Tell = silent) -> Adopti
     if os.path.exists(place.certificate):
         _compare(plan, place)
     elif os.path.exists(wanted.path) and (not os.path.isdir(wanted.path) or os.listdir(wanted.path)):
-        raise MtlsError(f"{wanted.path}: is there already and is no authority; choose a new directory")
+        raise MtlsError(f"{wanted.path}: is there already and is not an authority; choose a new directory")
     elif not check:
         _build(plan, wanted, tell)
     if not (wanted.passphrase or wanted.source_passphrase):
-        plan.warnings.append(f"{place.key}: the authority's key is stored in clear; give a passphrase")
+        plan.warnings.append(f"{place.key}: the authority's key is stored unencrypted; give a passphrase")
     return plan
 
 
@@ -68,7 +68,7 @@ def _check_apart(wanted: WantedAdoption) -> None:
         if path == source:
             raise MtlsError(f"{wanted.path}: is the source itself; mtls.nginx.ca_init adopts a directory where it is")
         if os.path.commonpath([path, source]) in (path, source):
-            raise MtlsError(f"{wanted.path}: and the source {source} lie one in the other; choose another directory")
+            raise MtlsError(f"{wanted.path}: is inside the source {source}, or around it; choose another directory")
 
 
 def _compare(plan: AdoptionPlan, place: layout.Layout) -> None:

@@ -116,7 +116,7 @@ def restore(ca_path: str, archive: str, passphrase: str, *, check: bool) -> bool
         if os.path.exists(layout.Layout(ca_path).certificate) and _keyed(key, _digest(ca_path)) == seal.content:
             return False
         raise MtlsError(
-            f"{ca_path}: is there already, and not as {archive} has it; move it away to restore the authority of then"
+            f"{ca_path}: is there already, and differs from {archive}; move it away to restore the archived one"
         )
     if not check:
         _unpack(archive, part, passphrase, seal.iterations, ca_path)
@@ -124,7 +124,7 @@ def restore(ca_path: str, archive: str, passphrase: str, *, check: bool) -> bool
 
 
 def _members(directory: str) -> Iterator[str]:
-    """Yield the relative paths of all that belongs into an archive, directories before what is in them."""
+    """Yield the relative paths of all that belongs in an archive, directories before what is in them."""
     for folder, folders, names in os.walk(directory):
         folders.sort()
         relative = os.path.relpath(folder, directory)
@@ -261,7 +261,7 @@ def _open(archive: str) -> tuple[_Seal, _Part]:
             raise ValueError
     except (tarfile.TarError, KeyError, ValueError, TypeError, AttributeError, EOFError) as error:
         raise MtlsError(
-            f"{archive}: is no archive of mtls.nginx.ca_archive, or it is damaged; name another file"
+            f"{archive}: is not an archive made by mtls.nginx.ca_archive, or is damaged; name another file"
         ) from error
     return seal, _Part(encrypted.offset_data, encrypted.size)
 

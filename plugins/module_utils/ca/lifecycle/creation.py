@@ -137,13 +137,15 @@ def ensure(wanted: WantedAuthority, *, check: bool) -> Ensured:
     ensured = _foresee(wanted, place, key) if check else _establish(wanted, place, key)
     if not ensured.key_encrypted:
         ensured.warnings.append(
-            f"{place.key}: the authority's key is stored in clear; set mtls_ca_passphrase (the option passphrase), and "
+            f"{place.key}: the authority's key is stored unencrypted; set mtls_ca_passphrase (the option passphrase), "
+            "and "
             "it is encrypted"
         )
     elif wanted.key_at is None and wanted.passphrase and len(wanted.passphrase) < keys.SHORT_PASSPHRASE:
         ensured.warnings.append(
-            f"{place.key}: its passphrase has {len(wanted.passphrase)} characters, so whoever copies the file can try"
-            f" them all; use {keys.SHORT_PASSPHRASE} or more (and give the present one as mtls_ca_old_passphrase)"
+            f"{place.key}: its passphrase has {len(wanted.passphrase)} characters, so whoever copies the file can "
+            f"guess it by brute force; use {keys.SHORT_PASSPHRASE} or more (and give the present one as "
+            "mtls_ca_old_passphrase)"
         )
     if wanted.key_at and os.path.exists(place.key):
         ensured.warnings.append(f"{place.key}: is not used, the key is in a token; keep it elsewhere, or destroy it")
@@ -213,8 +215,8 @@ def _plan_creation(wanted: WantedAuthority, place: layout.Layout, key: ca_key.Ca
         return _Creation(ensured, name, makes_key, requests)
     if wanted.certificate and makes_key:
         raise MtlsError(
-            f"{wanted.certificate}: is there, but no key that it could be for ({key.where} is missing); {key.lost}, or "
-            "move the certificate away to begin anew"
+            f"{wanted.certificate}: is there, but not its private key ({key.where} is missing); {key.lost}, or "
+            "move the certificate away to start over"
         )
     layout.check_not_lost(place)
     ensured.added += ["ca.crt", *layout.missing(place)]
@@ -230,7 +232,7 @@ def _plan_creation(wanted: WantedAuthority, place: layout.Layout, key: ca_key.Ca
 
 def _check_creatable(wanted: WantedAuthority, place: layout.Layout) -> x509.Name:
     if wanted.subject is None:
-        raise MtlsError(f"{place.path}: there is no authority yet, and no subject to make one of; set subject")
+        raise MtlsError(f"{place.path}: there is no authority yet, and no subject to create one with; set subject")
     if os.path.exists(place.index) and os.path.getsize(place.index):
         raise MtlsError(
             f"{place.certificate}: is missing although index.txt lists certificates; restore it from a backup"

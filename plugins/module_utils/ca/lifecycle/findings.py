@@ -114,7 +114,7 @@ class Findings:
         try:
             supported = keys.supported(key, path)
         except MtlsError:
-            self.skipped[path] = f"the key is no RSA, ECDSA or Ed25519 key, but {keys.kind_of(key)}"
+            self.skipped[path] = f"the key is not an RSA, ECDSA or Ed25519 key, but {keys.kind_of(key)}"
         else:
             self.noted += 1
             self.keys.setdefault(keys.public_der(supported.public_key()), (supported, path))

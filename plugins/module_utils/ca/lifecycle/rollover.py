@@ -66,7 +66,9 @@ def begin(wanted: WantedAuthority, *, check: bool) -> Ensured:
     """
     old = _old_certificate(wanted.path)
     if not os.path.exists(layout.Layout(wanted.path).key):
-        raise MtlsError(f"{wanted.path}: has no key of its own (ca.key), and only such an authority can be rolled over")
+        raise MtlsError(
+            f"{wanted.path}: has no key of its own (ca.key), and only an authority with one can be rolled over"
+        )
     handover.refuse_interrupted(wanted.path)
     subject = wanted.subject
     if subject is None and not handover.is_begun(wanted.path):
@@ -119,14 +121,14 @@ def check_finishable(path: str, found: Report, quiet_days: int, unknown: Sequenc
     late = list(dict.fromkeys(name for name, sighting in found.still_old if sighting.last > recent))
     if late:
         raise MtlsError(
-            f"{path}: {_listed(late)} came with certificates of the old authority within the last {quiet_days} days, "
-            "and would be locked out; give them their new ones, or finish all the same with mtls_rollover_force=true"
+            f"{path}: {_listed(late)} used certificates of the old authority within the last {quiet_days} days, "
+            "and would be locked out; install their new ones, or finish anyway with mtls_rollover_force=true"
         )
     if unknown:
         raise MtlsError(
-            f"{path}: {_listed(unknown, 'host')} did not say who came with certificates of the old authority; make "
-            "them answer (leave out --limit, and see the warnings about logs that were not read), or finish all the "
-            "same with mtls_rollover_force=true"
+            f"{path}: {_listed(unknown, 'host')} did not report who still uses certificates of the old authority; run "
+            "this for all hosts (no --limit), fix what keeps them from answering, and see the warnings about unread "
+            "logs, or finish anyway with mtls_rollover_force=true"
         )
 
 
@@ -161,7 +163,7 @@ def summary(found: Report, unknown: Sequence[str] = ()) -> list[str]:
     lines = [
         f"{len(found.moved)} of {total} clients have a certificate of {describe(found.new)}",
         f"without one: {', '.join(found.not_moved) or 'nobody'}",
-        "still seen with a certificate of the old authority"
+        "still using a certificate of the old authority"
         + (":" if found.still_old else ": nobody, as far as the access logs go back"),
     ]
     lines += [f"  not known of {_listed(unknown, 'host')}, without an answer"] if unknown else []

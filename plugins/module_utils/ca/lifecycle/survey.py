@@ -239,7 +239,8 @@ class Survey:
                 kind = keys.kind_of(certificate.public_key()) if _public_key(certificate) else "of an unknown kind"
                 if not _public_key(certificate) or keys.key_type(certificate.public_key()) is None:
                     raise MtlsError(
-                        f"{path}: its key is no RSA, ECDSA or Ed25519 key, but {kind}, which is not supported; set up"
+                        f"{path}: its key is not an RSA, ECDSA or Ed25519 key, but {kind}, which is not supported; "
+                        "set up"
                         " a new authority"
                     )
             for each in self._found.locked:
@@ -283,7 +284,7 @@ class Survey:
         if others:
             self._warnings.append(
                 f"{path}: {len(others)} certificates name another serial number of their CA than most, so nginx "
-                f"refuses them: {first_few(others, _SHOWN)}; have them issued anew"
+                f"refuses them: {first_few(others, _SHOWN)}; have them reissued"
             )
         if needed == ca.serial_number:
             return ca

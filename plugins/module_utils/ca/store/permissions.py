@@ -54,7 +54,7 @@ def check(path: str) -> list[str]:
     exposed = [name for name in registers if is_exposed(files.status(name))]
     if exposed:
         warnings.append(
-            f"{first_few(exposed)}: can be read by others, and passwords can be guessed by it; run `{remedy(path)}`"
+            f"{first_few(exposed)}: can be read by others, and passwords can be guessed from it; run `{remedy(path)}`"
         )
     return warnings
 

@@ -25,7 +25,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.subjects impo
 )
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import ownership, revoking
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.ownership import Ownership, Unmanaged
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.options import TRUST
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.options import OPENBAO, TRUST
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store import issued
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.layout import Layout
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.register import SERVERS, Register, RegisterEntry
@@ -154,7 +154,8 @@ def _read(plan: AuthorityPlan, now: datetime, settings: Settings) -> AuthoritySt
             ACT_NOW,
             "authority_missing",
             "There is no authority yet",
-            "If there was one, restore that directory, or correct mtls_ca_dir. Else the first run makes it.",
+            "If there was one, restore that directory, or correct mtls_ca_dir. Otherwise the next run of site creates "
+            "it.",
             (plan.path,),
             settings.playbook("site"),
             plan.path,
@@ -168,7 +169,7 @@ def _read(plan: AuthorityPlan, now: datetime, settings: Settings) -> AuthoritySt
             ACT_NOW,
             "authority_unreadable",
             "The authority cannot be read",
-            "Put right what the message names.",
+            "Fix what the message names.",
             (str(error),),
             authority=plan.path,
         )
@@ -249,7 +250,11 @@ class _Judge:
         )
         self._note_weak_authority()
         about = (f"{nginx_dn(self._chain[0].subject)} ({times.iso(end)})",)
-        remedy = "Set up a new authority in another mtls_ca_dir, and hand out its certificates before then."
+        remedy = (
+            "Renew it with mtls_ca_renew_before (docs/authorities.md), or set up a new authority."
+            if self._issues
+            else "Ask whoever runs it for the next CA certificate, and put it into the file that mtls_ca_trust names."
+        )
         if end <= self._now:
             self._find(ACT_NOW, "authority_ended", "The authority's own certificate has expired", remedy, about)
             return CertificateStatus(ENDED, serial, end)
@@ -307,8 +312,8 @@ class _Judge:
             pem = self._published.crl()
             found = crls.parse_crls(pem, self._plan.path)
         except MtlsError as error:
-            title = "nginx cannot be given the CRL, or would refuse everybody with it"
-            remedy = "The nightly job renews the CRL and ships it; see why it has not."
+            title = "The CRL cannot be used: nginx would not load it, or would refuse everybody"
+            remedy = "The nightly job renews the CRL and installs it on the hosts; see why it has not."
             self._find(ACT_NOW, "crl_unusable", title, remedy, (str(error),), "refresh_crl")
             return
         own = crls.newest_by(self._chain[0], found)
@@ -325,16 +330,16 @@ class _Judge:
                     if crl.state == SHORT
                     else (ACT_SOON, "crl_soon", "The CRL should have been renewed by now")
                 )
-                self._find(
-                    level,
-                    kind,
-                    title,
-                    "The nightly job renews it; see why it has not."
-                    if ours
-                    else "Append the newer CRL of that CA to crl.pem.",
-                    (f"{crl.issuer} ({times.iso(crl.next_update)})",),
-                    "refresh_crl" if ours else "",
-                )
+                remedy, playbook = self._next_crl(ours=ours)
+                self._find(level, kind, title, remedy, (f"{crl.issuer} ({times.iso(crl.next_update)})",), playbook)
+
+    def _next_crl(self, *, ours: bool) -> tuple[str, str]:
+        """Return what brings the next CRL of a CA, and the playbook that does; that is empty if none can."""
+        if ours or not self._issues or self._plan.settings.get("parent"):
+            return "The nightly job renews it; see why it has not.", "refresh_crl"
+        if self._plan.settings.get("backend") == OPENBAO:
+            return "Append the newer CRL of that CA to crl.pem.", ""
+        return "Put that CA's newer CRL into the file that mtls_ca_parent_crl names.", "refresh_crl"
 
     # Certificates
 
@@ -473,14 +478,23 @@ class _Judge:
                 held_back.append(wanted.value)
         if valid:
             title = "To be revoked according to the inventory, and still valid"
-            self._find(ACT_NOW, "still_valid", title, "The next run revokes them and ships the CRL.", valid, "site")
+            self._find(
+                ACT_NOW,
+                "still_valid",
+                title,
+                "The next run revokes them and installs the CRL on the hosts.",
+                valid,
+                "site",
+            )
         if held_back:
             title = "To be released according to the inventory, and still on hold"
-            remedy = "The next run releases them and ships the CRL."
+            remedy = "The next run releases them and installs the CRL on the hosts."
             self._find(ACT_NOW, "still_on_hold", title, remedy, held_back, "site")
         if unclear:
             title = "Entries of mtls_revoked that cannot be carried out"
-            self._find(ACT_NOW, "revocation_unclear", title, "Correct or remove them; a run fails on them.", unclear)
+            self._find(
+                ACT_NOW, "revocation_unclear", title, "Correct or remove them: each run fails until then.", unclear
+            )
 
     def _is_still_valid(self, client: Mapping[str, t.Any], entry: RegisterEntry | None) -> bool:
         name = client["name"]
@@ -568,7 +582,7 @@ def host_status(name: str, answer: Mapping[str, t.Any] | None) -> HostStatus:
     if not nginx["installed"]:
         wrong.insert(0, "nginx is not installed")
     elif not nginx["running"]:
-        wrong.insert(0, "nginx does not run")
+        wrong.insert(0, "nginx is not running")
     rejected = f"nginx refuses its configuration: {nginx['config_error']}" if nginx["config_error"] else None
     if rejected:
         wrong.insert(0, rejected)
@@ -601,7 +615,7 @@ def _unfetched(crl_fetch: Mapping[str, t.Any] | None) -> Iterator[str]:
     if crl_fetch is not None:
         yield from crl_fetch["failures"]
         if crl_fetch["digest"] is None:
-            yield "mtls-crl.timer, which fetches the CRL, was changed or does not run"
+            yield "mtls-crl.timer, which fetches the CRL, was changed or is not running"
 
 
 def _said(attempt: Mapping[str, t.Any]) -> str:
@@ -623,7 +637,7 @@ def _open(hosts: Sequence[HostStatus], settings: Settings) -> Iterator[StatusFin
         yield StatusFinding(ACT_NOW, "gate_open", title, remedy, about, settings.playbook("site"))
     about = tuple(f"{host.name} ({', '.join(host.unguarded)})" for host in hosts if host.unguarded)
     if about:
-        remedy = "Whoever comes there is asked for no certificate. Include each in the server block that it is for."
+        remedy = "Nobody is asked for a certificate there. Include each of them in the server block that it is for."
         yield StatusFinding(
             ACT_NOW, "guards_nothing", "Snippets that no server block includes guard nothing", remedy, about
         )
@@ -647,17 +661,24 @@ def _host_findings(hosts: Sequence[HostStatus], settings: Settings) -> Iterator[
     not_asked = tuple(f"{host.name} ({'; '.join(host.not_asked)})" for host in hosts if host.not_asked)
     if not_asked:
         remedy = (
-            "Whether they let in the right clients is not known; of snippets, where they are included was looked at."
+            "It is not known whether they let in the right clients. For snippets, it was only checked that a server "
+            "block includes them."
         )
         yield StatusFinding(NOTE, "snippet_not_asked", "Services that were not asked", remedy, not_asked)
     elsewhere = tuple(f"{host.name} ({'; '.join(host.elsewhere)})" for host in hosts if host.elsewhere)
     if elsewhere:
-        remedy = "Have the service listen there too, if it is to answer there. Under its own name nobody else does."
+        remedy = "If the service should answer there, have it listen on that address too."
         title = "Addresses at which another server block answers in a service's place"
         yield StatusFinding(NOTE, "answered_elsewhere", title, remedy, elsewhere)
     for level, state, kind, title, remedy in (
-        (ACT_NOW, WRONG, "host_wrong", "Hosts that do not do what they should", "The next run fixes it or says why."),
-        (ACT_SOON, UNREACHABLE, "host_unreachable", "Hosts that cannot be reached", "They miss what changes."),
+        (ACT_NOW, WRONG, "host_wrong", "Hosts that do not work as they should", "The next run fixes it or says why."),
+        (
+            ACT_SOON,
+            UNREACHABLE,
+            "host_unreachable",
+            "Hosts that cannot be reached",
+            "They get no changes, nor a new CRL unless they fetch it, until a run reaches them.",
+        ),
     ):
         about = tuple(
             f"{host.name} ({'; '.join(others)})"
@@ -670,7 +691,7 @@ def _host_findings(hosts: Sequence[HostStatus], settings: Settings) -> Iterator[
     about = tuple(f"{host.name} ({'; '.join(host.unfetched)})" for host in hosts if host.unfetched)
     if about:
         remedy = (
-            "They keep the CRL that they have until it expires; then nobody gets in. journalctl -u mtls-crl has more."
+            "They keep their CRL until it expires; then nobody gets in. On the host, journalctl -u mtls-crl says more."
         )
         title = "Hosts that cannot fetch their CRL"
         yield StatusFinding(ACT_SOON, "crl_unfetched", title, remedy, about, settings.playbook("site"))

@@ -233,7 +233,7 @@ class Status:
         services = sum(len(authority.services) for authority in self.authorities)
         counted = f"{_count(clients, 'client')}, {_count(services, 'service')}"
         said = [finding.text for finding in self.findings if finding.level != NOTE]
-        return f"{counted}: {'; '.join(said)}" if said else f"{counted}: nothing is to be done"
+        return f"{counted}: {'; '.join(said)}" if said else f"{counted}: nothing needs attention"
 
 
 def _count(number: int, noun: str) -> str:

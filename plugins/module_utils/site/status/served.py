@@ -48,8 +48,10 @@ def findings(
     served = [(host.name, each) for host in hosts for each in host.served if each.own and not each.trouble]
     about = tuple(f"{host}/{each.service}" for host, each in served if each.stands_in)
     if about:
-        title = "Services for whose own certificate one by the authority stands in"
-        remedy = "Browsers trust it only where ca.crt is installed. The next run says what the host's own one lacks."
+        title = "Services that serve a certificate of the authority in place of their own"
+        remedy = (
+            "Browsers trust it only where ca.crt is installed. The next run says what is wrong with the host's own."
+        )
         yield StatusFinding(ACT_SOON, "served_stand_in", title, remedy, about, command)
     about = tuple(
         f"{host}/{each.service} ({each.end:%Y-%m-%d})"
@@ -57,6 +59,6 @@ def findings(
         if not each.stands_in and each.end <= limit(now, (each.end - each.begin).days // _RENEWED_BEFORE)
     )
     if about:
-        title = "Certificates of the hosts' own that expire soon"
+        title = "The hosts' own server certificates that expire soon"
         remedy = "See on the host why its ACME client has not renewed it."
         yield StatusFinding(ACT_SOON, "served_soon", title, remedy, about)

@@ -47,14 +47,14 @@ def test_an_authority_is_missing_where_it_would_be_made(controller, tmp_path):
 def test_the_plan_of_one_authority(controller, tmp_path):
     done = controller.run("inventory_plan", only="other")
     assert list(done["authorities"]) == [str(tmp_path / "site" / "other")]
-    with pytest.raises(AnsibleActionFail, match=r"site/none: is the authority of no host; known are .*site/pki"):
+    with pytest.raises(AnsibleActionFail, match=r"site/none: no host uses this authority; known are .*site/pki"):
         controller.run("inventory_plan", only="none")
 
 
 def test_no_host_no_authority(tmp_path, monkeypatch):
     command_line(monkeypatch, inventory=())
     controller = Controller(tmp_path / "empty", {"nas": {}})
-    with pytest.raises(AnsibleActionFail, match="is the authority of no host; known are none"):
+    with pytest.raises(AnsibleActionFail, match="no host uses this authority; known are none"):
         controller.run("inventory_plan", only="pki")
 
 

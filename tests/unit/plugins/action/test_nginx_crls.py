@@ -28,4 +28,4 @@ def test_a_failure_has_none(tmp_path):
 def test_a_path_that_is_none_of_ours(tmp_path):
     done = ask(tmp_path, crls=[{"path": "/etc/shadow", "content": ""}])
     assert done["failed"]
-    assert "is not to be believed: crls[0].path is '/etc/shadow'" in done["msg"]
+    assert "cannot be trusted: crls[0].path is '/etc/shadow'" in done["msg"]

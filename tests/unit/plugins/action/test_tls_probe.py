@@ -94,7 +94,7 @@ def test_another_host_that_fails_is_named(tmp_path, options):
     options = {**options, "services": options["services"][:1]}
     done, _heard = asked_from(tmp_path, options, AnsibleConnectionFailure("no route"))
     assert (done["failed"], done.get("unreachable")) == (True, None)
-    assert done["msg"].startswith("host nas, service web: bastion, from where it is asked (mtls_probe_from), does not")
+    assert done["msg"].startswith("host nas, service web: bastion, which asks it (mtls_probe_from), does not")
     assert "does not answer: no route; see why" in done["msg"]
 
 
@@ -107,4 +107,4 @@ def test_no_host_is_asked_for_what_the_crl_changes(tmp_path, options):
 
 def test_a_host_that_is_not_in_the_inventory(tmp_path, options):
     done, _heard = asked_from(tmp_path, options, [], mtls_probe_from="bastoin")
-    assert "mtls_probe_from is 'bastoin', which is no host of the inventory; did you mean bastion?" in done["msg"]
+    assert "mtls_probe_from is 'bastoin', which is not a host of the inventory; did you mean bastion?" in done["msg"]

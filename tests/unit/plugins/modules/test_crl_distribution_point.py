@@ -68,7 +68,7 @@ def test_no_address(ca, module, address):
     listed = {"clients": []} if module == "client_cert" else {"servers": []}
     done = run_module(module, ca_path=str(ca), crl_distribution_point=address, **listed)
     assert done["failed"]
-    assert f"crl_distribution_point: {address!r} is no address" in done["msg"]
+    assert f"crl_distribution_point: {address!r} is not an address" in done["msg"]
 
 
 def test_a_server_that_signs_has_a_setting_of_its_own(ca):

@@ -84,7 +84,7 @@ def test_renewals_come_in_base64():
 @pytest.mark.parametrize("name", ["../key", "", ".hidden", "a/b", "a b"])
 def test_names_that_lead_elsewhere(name):
     renewals = {"folder": "/r", "files": [{"name": name, "content": ""}], "stay": []}
-    with pytest.raises(MtlsError, match="is no name of a file"):
+    with pytest.raises(MtlsError, match="is not a file name"):
         nginx_config.request_from(params(renewals=renewals), False, None)
 
 

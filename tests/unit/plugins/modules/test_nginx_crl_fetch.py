@@ -37,7 +37,7 @@ def test_nothing_is_there_and_nothing_is_wanted(run):
     ("files", "said"),
     [
         (wanted(), "the CRL is fetched"),
-        (wanted({}, watch=WATCH), "the host looks whether the controller still comes"),
+        (wanted({}, watch=WATCH), "the host checks whether the controller still reaches it"),
     ],
     ids=["fetched", "watched"],
 )
@@ -50,7 +50,10 @@ def test_without_openssl_nothing_is_fetched(run, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     result = run(wanted())
     assert result["failed"]
-    assert result["msg"] == "mtls_crl_url: there is no program openssl to check a CRL with; install the package openssl"
+    assert (
+        result["msg"]
+        == "mtls_crl_url: the program openssl, which checks the CRL, is missing; install the package openssl"
+    )
 
 
 @pytest.fixture
@@ -69,7 +72,7 @@ def cron(tmp_path):
 
 
 def test_from_nothing_to_a_timer_and_back(cron, tmp_path):
-    watched = "the host looks whether the controller still comes every 20 minutes"
+    watched = "the host checks whether the controller still reaches it every 20 minutes"
     fetched = "the CRL is fetched every 20 minutes"
     watching = wanted({}, watch=WATCH)
     assert cron(watching, check=True) == (watched, True, False, "")
@@ -79,7 +82,7 @@ def test_from_nothing_to_a_timer_and_back(cron, tmp_path):
     fetching = {name: text.replace("/etc/nginx/", f"{tmp_path}/nginx/") for name, text in wanted().items()}
     *said, warning = cron(fetching)
     assert said == [fetched, True, True]
-    why = f"{tmp_path}/nginx/client-certs/crl.pem: is missing, and the first one comes from the controller"
+    why = f"{tmp_path}/nginx/client-certs/crl.pem: is missing, and only the controller installs the first one"
     assert f"the CRL is fetched from now on, and the first time failed: {why}" in warning
     assert cron(fetching) == (fetched, False, False, "")
 

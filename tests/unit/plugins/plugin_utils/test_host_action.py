@@ -137,10 +137,10 @@ def test_around_an_answer_nothing_moves_the_cursor(asking, monkeypatch):
     assert "c\\x1bd" in done["stderr"]
 
     monkeypatch.setattr(answers, "LARGEST", 10)
-    with pytest.raises(MtlsError, match="its answer to a command is not to be believed: it has 26 characters"):
+    with pytest.raises(MtlsError, match="its answer to a command cannot be trusted: it has 26 characters"):
         action._low_level_execute_command("printf abcdefghijklmnopqrstuvwxyz", sudoable=False)
     action._expected = ("nginx_crls", answers.NGINX_CRLS)
-    with pytest.raises(MtlsError, match="its answer to nginx_crls is not to be believed: it has 26 characters"):
+    with pytest.raises(MtlsError, match="its answer to nginx_crls cannot be trusted: it has 26 characters"):
         action._low_level_execute_command("printf abcdefghijklmnopqrstuvwxyz", sudoable=False)
 
 

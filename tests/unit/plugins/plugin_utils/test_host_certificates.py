@@ -104,7 +104,7 @@ def test_one_that_nobody_wants_is_forgotten_without_another_transaction():
 
 def test_another_one_is_served_also_after_a_reload():
     stale = {**GOOD, "stale": True}
-    assert "is served, also after a reload" in bring(Machine(seen(stale)), seen(stale))["msg"]
+    assert "even after a reload" in bring(Machine(seen(stale)), seen(stale))["msg"]
     assert "failed" not in bring(Machine(seen(GOOD)), seen(stale))
 
 

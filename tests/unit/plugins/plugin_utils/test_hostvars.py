@@ -55,7 +55,7 @@ def test_facts_that_nobody_has_gathered(plan):
         with pytest.raises(MtlsError) as caught:
             plan({"nas": {"mtls_services": [OF_FACTS], "own_name": own_name}})
         assert str(caught.value).startswith(f"host nas: mtls_services is made of facts of that host ({fact}), which")
-        assert "ansible all -m ansible.builtin.setup" in str(caught.value)
+        assert "ansible -i INVENTORY all -m ansible.builtin.setup" in str(caught.value)
     (found,) = plan({"nas": {"mtls_services": [OF_FACTS], "own_name": "web.{{ inventory_hostname }}.lan"}}).values()
     assert found.services[0][1].server_names == ("web.nas.lan",)
 

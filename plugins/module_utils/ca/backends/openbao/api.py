@@ -35,7 +35,7 @@ _IDLE = 30.0  # seconds after which a connection is not trusted to be there stil
 _LONGEST_QUOTE = 300
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _CAPABILITIES = {"GET": "read", "LIST": "list", "POST": "create and update"}
-_RESUME = "run again when it is there: what was issued is kept"
+_RESUME = "run again when it is back: what was issued is kept"
 
 
 class _Data(dict[str, Any]):
@@ -89,7 +89,9 @@ class Server:
         try:
             token = self._log_in()
             if any(not 32 < ord(character) < 127 for character in token):
-                raise MtlsError(f"{self.url}: the token has characters that no token has; check where it comes from")
+                raise MtlsError(
+                    f"{self.url}: the token contains characters that no token can have; check where it comes from"
+                )
             self._headers["X-Vault-Token"] = token
             yield self
         finally:
@@ -217,9 +219,11 @@ class Server:
         if answer.status == 404 and "no handler for route" in said:
             return MtlsError(f"{self.url}: nothing is mounted at {path}; correct the mount in mtls_ca_openbao")
         if answer.status // 100 == 3:
-            return MtlsError(f"{self.url}: sends on to another server; put the address of the active one into url")
+            return MtlsError(f"{self.url}: redirects to another server; set url to the address of the active one")
         if answer.status == 429:
-            return MtlsError(f"{self.url}: limits how much it may be asked ({said}); raise its quota, and run again")
+            return MtlsError(
+                f"{self.url}: rejects more requests, by a rate limit or quota ({said}); raise that limit, and run again"
+            )
         return MtlsError(f"{self.url}: {method} {path} failed with status {answer.status}: {said}")
 
 
@@ -230,13 +234,13 @@ def _connector(url: str, ca_file: str | None) -> tuple[str, Callable[[], http.cl
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
     except ValueError as error:
-        raise MtlsError(f"url {url!r}: is no address; {remedy}") from error
+        raise MtlsError(f"url {url!r}: is not an address; {remedy}") from error
     if not host or parts.username or parts.query or not url.isascii() or not url.isprintable() or " " in url:
-        raise MtlsError(f"the url of mtls_ca_openbao is no plain address; {remedy}")
+        raise MtlsError(f"the url of mtls_ca_openbao is not a plain address; {remedy}")
     if parts.scheme == "http" and host in _LOOPBACK:
         return parts.path, lambda: http.client.HTTPConnection(host, port, timeout=TIMEOUT)
     if parts.scheme != "https":
-        raise MtlsError(f"url {url!r}: a token must not travel in clear; {remedy}")
+        raise MtlsError(f"url {url!r}: a token must not be sent unencrypted; {remedy}")
     try:
         context = ssl.create_default_context(cafile=ca_file and os.path.expanduser(ca_file))
     except (FileNotFoundError, PermissionError) as error:

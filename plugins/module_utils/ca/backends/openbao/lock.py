@@ -55,7 +55,7 @@ class Lock:
     def renew(self) -> None:
         """Make sure that the lock is ours for the length of a request; cheap when it was done lately.
 
-        :raises MtlsError: another took it, because this run stood still for longer than the lease.
+        :raises MtlsError: another took it, because this run stalled for longer than the lease.
         """
         with self._guard:
             age = time.monotonic() - self._renewed
@@ -63,7 +63,7 @@ class Lock:
                 return
             if not self._write(self._controller):
                 raise MtlsError(
-                    f"{self._path}: this run stood still for {age:.0f} seconds and lost the lock to another "
+                    f"{self._path}: this run stalled for {age:.0f} seconds and lost the lock to another "
                     "controller; run again: what was done is kept"
                 )
 
@@ -73,15 +73,15 @@ class Lock:
             answer = self._server.ask("GET", self._path, accept=(404,))
             if answer.status == 404 and "no handler for route" in " ".join(answer.errors):
                 raise MtlsError(
-                    f"{self._server.url}: there is no KV engine at {self._mount}, in which controllers keep out of "
-                    f"each other's way; `bao secrets enable -path={self._mount} -version=2 kv`, or correct lock_mount"
+                    f"{self._server.url}: there is no KV engine at {self._mount}, which holds the controllers' lock; "
+                    f"run `bao secrets enable -path={self._mount} -version=2 kv`, or correct lock_mount"
                 )
             holder = self._holder(answer)
             if holder is None and self._write(self._controller):
                 return
             if time.monotonic() >= deadline:
                 raise MtlsError(
-                    f"{self._path}: another controller ({holder or 'it changes'}) still works with this authority "
+                    f"{self._path}: another controller ({holder or 'it changes'}) is still working with this authority "
                     f"after {WAIT:.0f} seconds of waiting; run again when it has finished"
                 )
             time.sleep(_POLL)

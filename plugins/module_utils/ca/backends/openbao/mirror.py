@@ -376,8 +376,8 @@ class OpenBaoAuthority(Directory):
         wanted = timedelta(days=refresh_before)
         if state.next_update - state.last_update <= wanted:
             self.warnings.append(
-                f"{self._mount.name}: its CRLs are good for {_span(state)} only, and a new one is wanted "
-                f"{refresh_before} days before the end; `bao write {self._mount.path}/config/crl expiry=720h`"
+                f"{self._mount.name}: its CRLs are valid for {_span(state)} only, and a new one is wanted "
+                f"{refresh_before} days before they expire; run `bao write {self._mount.path}/config/crl expiry=720h`"
             )
         if state.next_update - min(wanted, (state.next_update - state.last_update) / 2) <= now:
             return f"it expires on {times.iso(state.next_update)}"
@@ -416,8 +416,8 @@ class OpenBaoAuthority(Directory):
         state = crls.state_of(own)
         if state.next_update < times.in_days(now, days, path) - timedelta(days=days) / 2:
             self.warnings.append(
-                f"{self._mount.name}: its CRLs are good for {_span(state)}, and {days} days are wanted; "
-                f"`bao write {self._mount.path}/config/crl expiry={days * 24}h`"
+                f"{self._mount.name}: its CRLs are valid for {_span(state)}, and {days} days are wanted; run `bao "
+                f"write {self._mount.path}/config/crl expiry={days * 24}h`"
             )
         files.write_file(self._layout.crl, crls.merge(pem, self._crls_above()), 0o644)
         self.__dict__.pop("_crls", None)

@@ -58,7 +58,7 @@ class Mount:
             )
         said = "; ".join(answer.errors) or f"status {answer.status}"
         return MtlsError(
-            f"{self.name}: there is no PKI engine ({said}); `bao secrets enable -path={self.path} pki`, or correct "
+            f"{self.name}: there is no PKI engine ({said}); run `bao secrets enable -path={self.path} pki`, or correct "
             "mount"
         )
 
@@ -66,7 +66,7 @@ class Mount:
         try:
             return x509.load_pem_x509_certificate(str(text).encode())
         except ValueError as error:
-            raise MtlsError(f"{self.name}, {what}: is no certificate that can be read ({error})") from error
+            raise MtlsError(f"{self.name}, {what}: is not a readable certificate ({error})") from error
 
     def serials(self, kind: str) -> dict[str, str]:
         """Return all of ``certs`` or ``certs/revoked``: the server's spelling by ours."""

@@ -49,7 +49,9 @@ def test_nobody(option):
     ],
 )
 def test_what_no_page_may_link_to(url):
-    with pytest.raises(MtlsError, match=r"mtls_contact: url .* is nothing that a page may link to; write https://… or"):
+    with pytest.raises(
+        MtlsError, match=r"mtls_contact: url .* is not an address that a page may link to; write https://… or"
+    ):
         Contact.of({"name": "Ana", "url": url})
 
 

@@ -115,7 +115,7 @@ def memory():
 def test_the_lock_is_waited_for_and_names_its_file_and_who_holds_it(memory):
     user = pwd.getpwuid(os.getuid()).pw_name
     began = times.iso(times.process_start(os.getpid()))
-    who = rf"/\.lock: another run \(process {os.getpid()} of {user}, since {began}\) still works in this directory"
+    who = rf"/\.lock: another run \(process {os.getpid()} of {user}, since {began}\) is still working in this directory"
     with files.lock(f"{memory}/.lock"):
         child = os.fork()
         if child == 0:

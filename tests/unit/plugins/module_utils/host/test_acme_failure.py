@@ -57,7 +57,10 @@ CERTBOT = [
         challenge("Identifier", ("a.test", "unauthorized", "192.0.2.9: Invalid response: 404")),
         "a.test: 192.0.2.9: Invalid response: 404; another server, or another server block, answers on port 80",
     ),
-    ('Order includes unrecognized profile name "nosuch"\n', 'profile name "nosuch"; see profile; what there is'),
+    (
+        'Order includes unrecognized profile name "nosuch"\n',
+        'profile name "nosuch"; see profile; the directory at that address lists',
+    ),
     (
         f"Server requires external account binding. Please use --eab-kid and --eab-hmac-key.\n{END}",
         "--eab-hmac-key; register once on the host, with what the ACME server has given you (certbot register",
@@ -106,11 +109,11 @@ def log(problem, lineage="mtls-nas"):
 
 
 SERVER = [
-    ("rateLimited", LIMIT, f"{LIMIT}; wait as long as it says, since each try counts"),
+    ("rateLimited", LIMIT, f"{LIMIT}; wait as long as it says, since every attempt counts"),
     (
         "invalidContact",
         'contact email has forbidden domain "example.com"',
-        'domain "example.com"; write another email',
+        'domain "example.com"; set another email',
     ),
     (
         "accountDoesNotExist",

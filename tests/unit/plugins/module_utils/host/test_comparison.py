@@ -64,7 +64,7 @@ def test_in_a_shared_folder_nothing_is_read_through_a_link(conf, tmp_path):
     assert (change.kind, change.before) == ("changed", None)
 
 
-@pytest.mark.parametrize(("make", "said"), [(os.mkdir, "there is a directory"), (os.mkfifo, "is no regular file")])
+@pytest.mark.parametrize(("make", "said"), [(os.mkdir, "there is a directory"), (os.mkfifo, "is not a regular file")])
 def test_only_regular_files_are_read(tmp_path, make, said):
     path = str(tmp_path / "crl.pem")
     assert comparison.read(path) is None

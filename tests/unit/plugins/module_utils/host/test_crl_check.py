@@ -75,7 +75,7 @@ def test_an_older_one(authority, held):
     ("content", "said"),
     [
         (b"<html>log in</html>", "is a web page"),
-        (b"", "is no CRL in PEM"),
+        (b"", "is not a CRL in PEM"),
         (b"-----BEGIN X509 CRL-----\nMIIB\n-----END X509 CRL-----\n", "damaged or cut off"),
         (b"-----BEGIN X509 CRL-----\nMA==\n-----END X509 CRL-----\n", "damaged or cut off"),
         (b"-----BEGIN X509 CRL-----\nMAA=\n-----END X509 CRL-----\n", "damaged or cut off"),
@@ -249,7 +249,7 @@ def test_two_of_one_issuer(authority, held):
 
 def test_openssl_is_missing(authority, held, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert "there is no program openssl to check the CRL with" in refused(authority, authority.crl.encode(), held)
+    assert "the program openssl, which checks the CRL, is missing" in refused(authority, authority.crl.encode(), held)
 
 
 def test_openssl_that_comes_to_no_end(authority, held, monkeypatch, tmp_path):
@@ -259,7 +259,7 @@ def test_openssl_that_comes_to_no_end(authority, held, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(crl_check, "_OPENSSL_SECONDS", 0.1)
     said = refused(authority, authority.crl.encode(), held)
-    assert "openssl did not come to an end; what this host has stays" in said
+    assert "openssl did not finish in time; what this host has stays" in said
 
 
 def test_the_hosts_own_cas_are_damaged(authority, held):

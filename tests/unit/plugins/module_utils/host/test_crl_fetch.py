@@ -127,4 +127,4 @@ def test_files_that_are_missing_come_from_the_controller(tmp_path):
     settings(tmp_path, crl_fetch.Source("", "http://127.0.0.1:1/", **paths))
     said = []
     assert not crl_fetch.run(str(tmp_path), said.append)
-    assert said == [f"{paths['crl']}: is missing, and the first one comes from the controller; run mtls.nginx.site"]
+    assert said == [f"{paths['crl']}: is missing, and only the controller installs the first one; run mtls.nginx.site"]

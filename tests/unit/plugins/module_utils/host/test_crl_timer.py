@@ -51,7 +51,7 @@ def test_cron_starts_it(timer, place, tmp_path):
     done = subprocess.run([sys.executable, "-I", "-S", "-B", place.program, place.folder], check=False)
     assert done.returncode == 1
     failure = json.loads((tmp_path / "data" / "mtls-crl" / "state.json").read_text())[""]["failure"]
-    missing = "/etc/nginx/client-certs/crl.pem: is missing, and the first one comes from the controller"
+    missing = "/etc/nginx/client-certs/crl.pem: is missing, and only the controller installs the first one"
     assert failure == f"{missing}; run mtls.nginx.site"
     # What it remembers is no difference.
     assert timer.digest() == crl_timer.fingerprint(wanted)
@@ -134,7 +134,7 @@ def test_what_systemd_says_is_said(systemctl, place, tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(nginx_process, "COMMAND_TIMEOUT", 0.1)
         systemctl("exec sleep 30")
-        with pytest.raises(MtlsError, match=r"^'systemctl daemon-reload' did not end within 0 seconds$"):
+        with pytest.raises(MtlsError, match=r"^'systemctl daemon-reload' did not finish within 0 seconds$"):
             timer.install(program())
     # A failure that nothing has is none.
     systemctl("case $1 in reset-failed) exit 1;; esac")
@@ -166,7 +166,7 @@ def test_each_authority_has_an_address_of_its_own():
 
 @pytest.mark.parametrize("url", ["crl.example.com", "ftp://a/crl.pem", "https://a/crl .pem", "https://a/\n"])
 def test_no_address(url):
-    with pytest.raises(crl_program.MtlsError, match="is no address; write https://"):
+    with pytest.raises(crl_program.MtlsError, match="is not an address; write https://"):
         program({"": url})
 
 

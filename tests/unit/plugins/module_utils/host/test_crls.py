@@ -56,7 +56,7 @@ def test_no_link_is_followed_and_nothing_is_waited_for(conf_dir, tmp_path):
     assert list(found) == ["client-certs/crl.pem"]
     assert len(warnings) == 2
     assert warnings[0].startswith(f"{conf_dir}/client-certs/acme/crl.pem: ")
-    assert warnings[1].startswith(f"{conf_dir}/client-certs/zeta/deep/crl.pem: is no regular file")
+    assert warnings[1].startswith(f"{conf_dir}/client-certs/zeta/deep/crl.pem: is not a regular file")
 
 
 def test_what_does_not_fit_is_left_out(conf_dir):

@@ -73,7 +73,7 @@ def last(folder):
 
 @pytest.mark.parametrize(
     ("program", "why"),
-    [("#!/bin/sh\necho no mail; exit 3\n", "ended with status 3: no mail"), ("", "cannot be told: ")],
+    [("#!/bin/sh\necho no mail; exit 3\n", "ended with status 3: no mail"), ("", "cannot be run: ")],
 )
 def test_who_cannot_be_told_is_told_the_next_time(folder, program, why):
     folder.came(4)

@@ -108,7 +108,7 @@ def test_systemd_reads_it_or_says_why_not(units, monkeypatch, tmp_path):
         nginx_unit.put_in_place(b"[Service]\n")
     says("exec sleep 30")
     monkeypatch.setattr(nginx_process, "COMMAND_TIMEOUT", 0.1)
-    with pytest.raises(MtlsError, match=r"^'systemctl daemon-reload' did not end within 0 seconds$"):
+    with pytest.raises(MtlsError, match=r"^'systemctl daemon-reload' did not finish within 0 seconds$"):
         nginx_unit.put_in_place(b"[Service]\n")
 
 

@@ -117,7 +117,7 @@ def test_the_group_of_the_workers(tmp_path, text, group):
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="nginx of somebody else runs its workers as that one")
 def test_a_group_that_is_none(tmp_path):
-    with pytest.raises(MtlsError, match="belong to the group 'gone', which this host does not know"):
+    with pytest.raises(MtlsError, match="belong to the group 'gone', which does not exist on this host"):
         renewals.worker_group(configured(tmp_path, "user gone;"))
 
 

@@ -106,10 +106,10 @@ def test_what_nginx_would_reject(tmp_path):
     made(tmp_path, "nas.test")
     found = look(own(tmp_path, key="other"), running=False)
     assert found.state == "unusable"
-    assert found.why == f"{tmp_path}/own.crt: the key {tmp_path}/other.key is not the one of this certificate"
+    assert found.why == f"{tmp_path}/own.crt: the key {tmp_path}/other.key does not belong to this certificate"
 
     (tmp_path / "own.key").write_text("junk")
-    assert "are no certificate and key that OpenSSL can read" in look(own(tmp_path), running=False).why
+    assert "are not a certificate and key that OpenSSL can read" in look(own(tmp_path), running=False).why
     (tmp_path / "own.crt").write_text("junk")
     assert "does not begin with a certificate in PEM" in look(own(tmp_path), running=False).why
     (tmp_path / "own.crt").unlink()

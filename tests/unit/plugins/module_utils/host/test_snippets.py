@@ -155,9 +155,9 @@ def test_where_it_is_asked(host, http, names, found):
     [
         (server("80"), "does not listen with TLS"),
         (server("443 quic"), "does not listen with TLS"),
-        (server("unix:/run/nginx.sock ssl"), "no port that can be asked"),
+        (server("unix:/run/nginx.sock ssl"), "not a port that can be reached"),
         (server("443-445 ssl"), "no address that is known here"),
-        (server("0.0.0.0:99999 ssl"), "no port that can be asked"),
+        (server("0.0.0.0:99999 ssl"), "not a port that can be reached"),
         (server("localhost:443 ssl"), "no address that is known here"),
         (OTHER + server(names="_"), "none of the service's server_names (photos.lan) is known to lead there"),
         (OTHER + server(names="elsewhere.lan"), "none of the service's server_names"),

@@ -226,7 +226,7 @@ def test_pending_reload_survives_the_next_swap(folder):
 )
 def test_foreign_journal(folder, content):
     (folder / swap.JOURNAL).write_text(content)
-    with pytest.raises(MtlsError, match="no journal of an interrupted run"):
+    with pytest.raises(MtlsError, match="not the journal of an interrupted run"):
         Swap(str(folder))
 
 

@@ -149,7 +149,7 @@ def test_diff_of_a_large_file_is_its_digest(tmp_path):
 
 
 def test_a_bound_below_zero_is_refused():
-    with pytest.raises(MtlsError, match="shutdown_timeout: is -1; use seconds, or 0 for no bound of ours"):
+    with pytest.raises(MtlsError, match="shutdown_timeout: is -1; use seconds, or 0 for no limit of ours"):
         transaction.preview(ChangeRequest(wanted=[], shutdown_timeout=-1), "/nowhere/nginx.conf")
 
 
@@ -165,9 +165,9 @@ def test_a_drop_in_that_systemd_does_not_read_is_a_warning(tmp_path, monkeypatch
     transaction._write_drop_in(outcome)
     (warning,) = outcome.warnings
     assert warning == (
-        "systemd does not start nginx again after a failure: systemctl daemon-reload: No bus; see to that, or set"
+        "systemd does not restart nginx after a failure: systemctl daemon-reload: No bus; fix that, or set"
         " mtls_nginx_restart: false"
     )
     (tmp_path / "systemctl").unlink()
     transaction._write_drop_in(outcome)
-    assert "failure: cannot run systemctl: No such file or directory; see" in outcome.warnings[1]
+    assert "failure: cannot run systemctl: No such file or directory; fix" in outcome.warnings[1]

@@ -52,7 +52,6 @@ HONEST = {
                 "directives": {
                     "client_header_timeout": None,
                     "map_hash_bucket_size": "128",
-                    "map_hash_max_size": None,
                     "resolver": "192.0.2.53 valid=10s",
                     "server_names_hash_bucket_size": "128",
                     "set_real_ip_from": None,
@@ -394,7 +393,7 @@ def test_a_lie_in_any_place_is_refused_or_made_harmless(module, lie):
     for found, said in outcomes:
         assert_harmless(found)
         if found is None:
-            assert said.startswith(f"host nas: its answer to {module} is not to be believed: ")
+            assert said.startswith(f"host nas: its answer to {module} cannot be trusted: ")
             assert len(said) < 1000
             assert said.isprintable()
     assert any(said for _found, said in outcomes), f"no place of {module} has anything against {lie}"
@@ -476,7 +475,7 @@ def test_a_live_answer_may_lack_a_task():
     for lie in LIES.values():
         found, said = outcome(lambda lie=lie: answers.read_live("nas", lie))
         assert_harmless(found)
-        assert found or said.startswith("host nas: its answer to status is not to be believed: ")
+        assert found or said.startswith("host nas: its answer to status cannot be trusted: ")
 
 
 # --- each kind of value, to its last character and second
@@ -707,15 +706,13 @@ def test_a_value_is_named_with_its_place():
         ({"changed": 5}, "changed is int, neither true nor false"),
         ({"changed": False, "nginx": {}}, "nginx.installed is null, neither true nor false"),
     ):
-        with pytest.raises(MtlsError, match=f"is not to be believed: {said};"):
+        with pytest.raises(MtlsError, match=f"cannot be trusted: {said};"):
             answers.read("nas", "nginx_facts", answers.NGINX_FACTS, answer)
 
 
 def test_answers_that_come_another_way_are_read_as_well():
     assert answers.read_snippet_gates("nas", [SNIPPET_GATE]) == [SNIPPET_GATE]
-    with pytest.raises(
-        MtlsError, match="host nas: its answer to tls_probe is not to be believed: snippet_gates is null"
-    ):
+    with pytest.raises(MtlsError, match="host nas: its answer to tls_probe cannot be trusted: snippet_gates is null"):
         answers.read_snippet_gates("nas", None)
-    with pytest.raises(MtlsError, match="host nas: its answer to status is not to be believed: facts is int"):
+    with pytest.raises(MtlsError, match="host nas: its answer to status cannot be trusted: facts is int"):
         answers.read_live("nas", {"facts": 5})

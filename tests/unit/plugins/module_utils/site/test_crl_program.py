@@ -47,7 +47,7 @@ def test_nothing_without_an_address_or_a_service():
 
 @pytest.mark.parametrize("url", ["crl.pem", "ftp://a/crl.pem", "https://a/c rl", "https://a/ñ", "http://a/\n"])
 def test_an_address_that_is_none(url):
-    with pytest.raises(MtlsError, match=r"mtls_crl_url: .* is no address"):
+    with pytest.raises(MtlsError, match=r"mtls_crl_url: .* is not an address"):
         made({"": url})
 
 

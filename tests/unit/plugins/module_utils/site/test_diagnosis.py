@@ -71,7 +71,7 @@ def test_logs_that_cannot_be_read_are_named_and_not_taken_for_silence():
     unread = ["/var/log/nginx/mtls-nas.access.log.1.xz"]
     silent = diagnose(INTENT, RECORD, reality(host(unread=unread)))
     assert (silent.let_in, [finding.cause for finding in silent.findings]) == (True, ["log_unread"])
-    assert f"whether it came lately is not known, because {unread[0]} could not be read" in silent.paragraph
+    assert f"it is not known whether it came lately, because {unread[0]} could not be read" in silent.paragraph
     request = visit("0A", "SUCCESS", 200, when="23/Nov/2026:18:33:01 +0000")
     assert not diagnose(INTENT, RECORD, reality(host(unread=unread, requests=[request]))).findings
 
@@ -129,7 +129,7 @@ def test_only_who_came_after_the_client_last_did_may_be_the_client():
     expired = diagnose(INTENT, certified(not_after=NOW - HOUR), reality(host(without=came), status=400))
     assert [each.cause for each in expired.findings] == ["expired"]
     assert (
-        "browsers and Java from 26 on no longer offer it, and read 'A certificate is needed here'" in expired.paragraph
+        "browsers and Java from 26 on no longer offer it, and get 'A certificate is needed here'" in expired.paragraph
     )
 
 
@@ -147,9 +147,9 @@ def test_a_program_that_reports_success_when_refused_is_named():
     own = [visit("0A", "SUCCESS", 403, when=EARLIER, agent="curl/8.5.0")]
     found = diagnose(OFF_LIST, RECORD, reality(host(allow=off, requests=own), status=403))
     assert (
-        "curl was refused with it on 23/Nov/2026:10:00:00 +0000 (403), and ends with exit status 0" in found.paragraph
+        "curl was refused with it on 23/Nov/2026:10:00:00 +0000 (403), but ended with exit status 0" in found.paragraph
     )
-    assert found.remedy.endswith("what makes curl fail then: --fail")
+    assert found.remedy.endswith("to make curl fail in that case: --fail")
 
 
 def test_a_refusal_that_is_over_is_none_that_a_program_hides():
@@ -399,7 +399,7 @@ CASES = {
         OUT,
         True,
         ["spelled_otherwise"],
-        "says O=Acme,CN=phone, and the allow list CN=phone,O=Acme, which nginx takes for somebody else",
+        "says O=Acme,CN=phone, but the allow list says CN=phone,O=Acme, which to nginx is somebody else",
     ),
     "spelled otherwise on the list itself": (
         intent(client=None, given=True, wanted=False, allow=AllowList((), (PHONE,)), who="the certificate a.crt"),
@@ -565,14 +565,14 @@ CASES = {
         ["clock"],
         "so nginx takes the certificate for valid",
     ),
-    "nginx does not run": (
+    "nginx is not running": (
         INTENT,
         RECORD,
         reality(host(running=False), answer=answer(None, "connection refused")),
         OUT,
         False,
         ["no_answer"],
-        "nginx does not run on web1",
+        "nginx is not running on web1",
     ),
     "nobody answers": (
         INTENT,
@@ -581,7 +581,7 @@ CASES = {
         OUT,
         False,
         ["no_answer"],
-        "nas on web1 (192.0.2.1:443) cannot be asked from here: no answer within 10 s",
+        "nas on web1 (192.0.2.1:443) cannot be reached from here: no answer within 10 s",
     ),
     "somebody else answers": (INTENT, RECORD, reality(status=421), OUT, False, ["no_answer"], "answered 421"),
     "the host is out of reach": (
@@ -591,7 +591,7 @@ CASES = {
         IN,
         True,
         ["host_unknown"],
-        "web1 itself could not be looked at (no route)",
+        "web1 itself could not be examined (no route)",
     ),
     "the host is out of reach, and the key is not here": (
         INTENT,
@@ -600,7 +600,7 @@ CASES = {
         UNKNOWN,
         False,
         ["host_unknown"],
-        "It cannot be said whether client 'phone' is let in to the service nas on web1; the inventory wants",
+        "It is not known whether client 'phone' is let in to the service nas on web1; the inventory wants",
     ),
     "the host is out of reach, and yet it is clear": (
         OFF_LIST,
@@ -945,6 +945,18 @@ ENDED = {"not_before": NOW - 9 * DAY, "not_after": NOW - DAY}
         ),
         (INTENT, replace(certified(**ENDED), issues=False), "expired", "ask whoever runs CN=CA for a new"),
         (
+            INTENT,
+            record(ca_end=NOW - HOUR),
+            "authority_expired",
+            "; renew it with mtls_ca_renew_before (docs/authorities",
+        ),
+        (
+            INTENT,
+            replace(record(ca_end=NOW - HOUR), issues=False),
+            "authority_expired",
+            "; ask whoever runs CN=CA for the next CA certificate",
+        ),
+        (
             intent(**STRANGER),
             certified(dn="CN=somebody"),
             "not_listed",
@@ -954,7 +966,7 @@ ENDED = {"not_before": NOW - 9 * DAY, "not_after": NOW - DAY}
             intent(**STRANGER),
             replace(certified(dn="O=Acme,CN=phone"), allow_dns={}),
             "spelled_otherwise",
-            f"and the allow list {PHONE}, which nginx takes for somebody else",
+            f"but the allow list says {PHONE}, which to nginx is somebody else",
         ),
     ],
 )
@@ -977,7 +989,7 @@ def test_what_is_not_behind_the_gate_comes_first_and_is_not_the_gates_fault():
     assert (found.let_in, found.as_intended) == (True, True)
     site = "ansible-playbook -i hosts.yml mtls.nginx.site --limit web1"
     assert "as the inventory wants it: the gate opens, but http://a does not answer (502). Besides" in found.paragraph
-    assert f"start the application there, or correct upstream of the service and run {site}" in found.paragraph
+    assert f"start the application there, or correct upstream in the service and run {site}" in found.paragraph
     assert found.commands[0] == site
 
 
@@ -991,5 +1003,5 @@ def test_a_server_certificate_that_programs_refuse_is_no_verdict_about_the_clien
     found = diagnose(intent(options="-i hosts.yml"), RECORD, reality(served=why))
     assert [each.cause for each in found.findings] == ["server_certificate"]
     assert (found.let_in, found.as_intended) == (True, True)
-    assert f"{why}: programs that verify it do not go on to the gate" in found.paragraph
+    assert f"{why}: programs that verify it do not get as far as the gate" in found.paragraph
     assert found.commands == ("ansible-playbook -i hosts.yml mtls.nginx.site --limit web1",)

@@ -176,8 +176,8 @@ def test_an_address_is_not():
 
 def test_sizes_are_set_only_where_the_defaults_do_not_do():
     long = view({"allow": ["phone"]}, clients={"phone": ["CN=" + "x" * 60]})
-    maps = {"hash_bucket_size": None, "hash_max_size": None}
-    none = {**maps, "server_names_bucket_size": None, "variables_bucket_size": 128, "variables_max_size": None}
+    maps = {"hash_bucket_size": None, "server_names_bucket_size": None}
+    none = {**maps, "variables_bucket_size": 128, "variables_max_size": None}
     assert host_view.hash_sizes(nginx(), [view({})], []) == none
     assert host_view.hash_sizes(nginx(), [long], []) == {**none, "hash_bucket_size": 128}
     own = nginx(directives={"map_hash_bucket_size": "64"})
@@ -559,12 +559,6 @@ def test_where_the_defaults_of_the_tables_end():
     def sizes(views, bundles=(), **directives):
         return host_view.hash_sizes(nginx(directives=directives), views, bundles)
 
-    def listing(count):
-        return view({"allow": ["phone"]}, clients={"phone": [f"CN={number}" for number in range(count)]})
-
-    assert sizes([listing(1024)])["hash_max_size"] is None
-    assert sizes([listing(1025)])["hash_max_size"] == 4096
-    assert sizes([listing(1025)], map_hash_max_size="64")["hash_max_size"] is None
     longest = {length: view({"server_names": ["x" * length]}) for length in (46, 47)}
     assert {length: sizes([each])["server_names_bucket_size"] for length, each in longest.items()} == {
         46: None,

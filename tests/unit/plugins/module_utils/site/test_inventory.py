@@ -80,7 +80,7 @@ def names(authority):
         ),
         (
             {"mtls_clients": [{"name": "phone", "qqqq": 1}]},
-            "mtls_clients, item 1 (phone): there is no option 'qqqq'; docs/variables.md lists those that there are",
+            "mtls_clients, item 1 (phone): there is no option 'qqqq'; docs/variables.md lists the options",
         ),
         # What YAML makes of words that are not in quotes.
         ({"mtls_services": [{**SERVICE, "allow": ["a", False]}]}, "(nas), allow, item 2: is true or false to YAML"),

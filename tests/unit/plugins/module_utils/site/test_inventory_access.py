@@ -66,7 +66,7 @@ def test_a_list_for_a_path_is_a_gate_of_its_own(access):
     "before", [{"pki": {}}, {"pki": 5}, {"pki": {"clients": [], "gates": {"nas": [1]}, "revoked": []}}]
 )
 def test_what_is_no_access_is_refused(access, before):
-    with pytest.raises(MtlsError, match="access_before: is no access that inventory_plan has returned; plan again"):
+    with pytest.raises(MtlsError, match="access_before: is not what inventory_plan has returned; plan again"):
         markdown(before, access(WEB))
 
 

@@ -64,6 +64,6 @@ def test_from_where_services_can_be_asked():
         with pytest.raises(MtlsError, match=r"host nas: mtls_probe_from is .*[;?] write controller, host"):
             check_probe_from("nas", value, hosts)
     for value, meant in (("bastoin", "bastion"), ("contoller", "controller")):
-        said = f"'{value}', which is no host of the inventory; did you mean {meant}[?] write controller, host"
+        said = f"'{value}', which is not a host of the inventory; did you mean {meant}[?] write controller, host"
         with pytest.raises(MtlsError, match=said):
             check_probe_from("nas", value, hosts)

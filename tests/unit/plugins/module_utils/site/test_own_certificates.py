@@ -52,7 +52,9 @@ def test_what_is_served(state, in_use, stands_in, fails):
 
 
 def test_what_nginx_has_read_is_not_given_up_for_the_authoritys():
-    with pytest.raises(MtlsError, match="nothing was changed, and nginx goes on with the certificate that it has read"):
+    with pytest.raises(
+        MtlsError, match="nothing was changed, and nginx keeps using the certificate that it has loaded"
+    ):
         choose("unusable", in_use=True)
     assert choose("unusable", in_use=True, running=False).stand_ins == {"nas"}
 

@@ -101,15 +101,15 @@ def test_reached_by_address(names):
         ({"listen": ["443", "x"]}, "listen 'x' has no port"),
         ({"public_port": 0}, "public_port is 0"),
         ({"public_port": 65536}, "public_port is 65536"),
-        ({"upstream": "grpc://127.0.0.1:50051"}, "grpc_pass belongs into a server block of your own"),
+        ({"upstream": "grpc://127.0.0.1:50051"}, "grpc_pass belongs in a server block of your own"),
         ({"upstream": "fastcgi://127.0.0.1:9000"}, "snippet: true"),
         ({"upstream": "uwsgi://unix:/run/app.sock"}, "uwsgi_pass"),
         ({"upstream": "https://192.0.2.7:8006"}, "is https, and nothing says which CA"),
-        ({"upstream_host": "a b"}, "upstream_host 'a b' is no host name"),
+        ({"upstream_host": "a b"}, "upstream_host 'a b' is not a host name"),
         ({"upstream_host": "$host"}, "upstream_host '$host'"),
         ({"upstream_host": "app.lan;"}, "upstream_host 'app.lan;'"),
-        ({**SNIPPET, "upstream_host": "app.lan"}, "upstream_host belongs into"),
-        ({**SNIPPET, "response_buffering": False}, "response_buffering belongs into"),
+        ({**SNIPPET, "upstream_host": "app.lan"}, "upstream_host belongs in"),
+        ({**SNIPPET, "response_buffering": False}, "response_buffering belongs in"),
         ({"upstream": None, "root": "/srv", "upstream_host": "a"}, "upstream_host is about an upstream"),
         ({"listen": ["0"]}, "no port between 1 and 65535"),
         ({"listen": ["65536"]}, "no port between 1 and 65535"),
@@ -134,18 +134,18 @@ def test_reached_by_address(names):
         ({"public_paths": ["/a;b"]}, "public path"),
         ({"public_paths": ["/a\n"]}, "public path"),
         ({"snippet": True}, "remove them here, or remove snippet"),
-        ({**SNIPPET, "hsts": {"max_age": 1}}, "hsts belongs into the server block that you have"),
-        ({**SNIPPET, "preset": "immich"}, "preset belongs into"),
-        ({**SNIPPET, "redirect_http": True}, "redirect_http belongs into"),
-        ({**SNIPPET, "http_proxy_protocol": True}, "http_proxy_protocol belongs into"),
+        ({**SNIPPET, "hsts": {"max_age": 1}}, "hsts belongs in the server block that you have"),
+        ({**SNIPPET, "preset": "immich"}, "preset belongs in"),
+        ({**SNIPPET, "redirect_http": True}, "redirect_http belongs in"),
+        ({**SNIPPET, "http_proxy_protocol": True}, "http_proxy_protocol belongs in"),
         ({"http_proxy_protocol": True, "redirect_http": True}, "http_proxy_protocol is about port 80 behind"),
         ({"http_proxy_protocol": True, "proxy_protocol_from": ["10.0.0.9"]}, "http_proxy_protocol is about port 80"),
         ({"probe_address": "a b"}, "probe_address 'a b' is neither an IP address nor a host name"),
         ({"probe_address": "192.0.2.1:443"}, "probe_address '192.0.2.1:443'"),
-        ({**SNIPPET, "proxy_protocol_from": ["10.0.0.9"]}, "proxy_protocol_from belongs into"),
-        ({**SNIPPET, "request_buffering": False}, "request_buffering belongs into"),
-        ({**SNIPPET, "read_timeout": 5}, "read_timeout belongs into"),
-        ({**SNIPPET, "identity_headers": "rfc9440"}, "identity_headers belongs into"),
+        ({**SNIPPET, "proxy_protocol_from": ["10.0.0.9"]}, "proxy_protocol_from belongs in"),
+        ({**SNIPPET, "request_buffering": False}, "request_buffering belongs in"),
+        ({**SNIPPET, "read_timeout": 5}, "read_timeout belongs in"),
+        ({**SNIPPET, "identity_headers": "rfc9440"}, "identity_headers belongs in"),
         ({"upstream": None, "root": "/srv", "max_body_size": "1g"}, "max_body_size is about an upstream"),
         ({"upstream": None, "root": "/srv", "request_buffering": False}, "request_buffering is about an upstream"),
         ({"upstream": None, "root": "/srv", "preset": "immich"}, "max_body_size is about an upstream"),
@@ -215,7 +215,7 @@ def test_services_that_clash(second, said):
 
 
 def test_two_services_by_address_on_one_port_clash():
-    with pytest.raises(MtlsError, match="only one service a port"):
+    with pytest.raises(MtlsError, match="only one service per port"):
         parse(service(server_names=["192.0.2.1"]), service(name="b", server_names=["192.0.2.2"]))
 
 

@@ -48,9 +48,9 @@ def test_port_and_name_are_the_host_s_and_the_address_is_ours():
         ({"trouble": "it does not listen with TLS"}, "it does not listen with TLS"),
         ({"port": None}, "did not say where"),
         ({"server_name": None}, "did not say where"),
-        ({"server_name": "other.lan"}, "other.lan is no name of the service"),
-        ({"server_name": "wild.lan"}, "wild.lan is no name of the service"),
-        ({"server_name": "evilphotos.lan"}, "is no name of the service"),
+        ({"server_name": "other.lan"}, "other.lan is not a name of the service"),
+        ({"server_name": "wild.lan"}, "wild.lan is not a name of the service"),
+        ({"server_name": "evilphotos.lan"}, "is not a name of the service"),
         ({"address": "192.0.2.66"}, "it listens on 192.0.2.66 only, and 127.0.0.1 is asked; see mtls_probe_address"),
         ({"address": "::1"}, "it listens on ::1 only"),
     ],
@@ -94,13 +94,13 @@ def test_of_other_services_it_says_nothing_and_twice_is_once():
     ],
 )
 def test_a_lie_is_that_host_s_failure(lie):
-    with pytest.raises(MtlsError, match="host nas: its answer to tls_probe is not to be believed: snippet_gates"):
+    with pytest.raises(MtlsError, match="host nas: its answer to tls_probe cannot be trusted: snippet_gates"):
         targets(lie)
 
 
 def test_what_is_no_list():
     for value in ({}, "x", None, [1], [{**GATE}] * 2001):
-        with pytest.raises(MtlsError, match="is not to be believed"):
+        with pytest.raises(MtlsError, match="cannot be trusted"):
             answers.read_snippet_gates("nas", value)
 
 

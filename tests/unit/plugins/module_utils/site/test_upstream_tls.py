@@ -36,13 +36,13 @@ def test_verified_by_default_for_the_name_in_the_upstream():
         ("https://b.lan", {}, r"nothing says which CA nginx is to trust .*\{ca: system\}.*\{verify: false\}"),
         ("https://b.lan", {"name": "c.lan"}, "nothing says which CA"),
         ("http://b.lan", {"ca": "ca.crt"}, "upstream_tls is about an https:// upstream"),
-        ("https://b.lan", {"verify": False, "ca": "ca.crt"}, "with verify: false the ca is not asked"),
+        ("https://b.lan", {"verify": False, "ca": "ca.crt"}, "with verify: false the ca is not used"),
         ("https://192.0.2.7", {"ca": "ca.crt"}, "has no host name"),
         ("https://unix:/run/app.sock", {"ca": "ca.crt"}, "has no host name"),
-        ("https://b.lan", {"ca": "ca.crt", "name": "192.0.2.7"}, "name '192.0.2.7' is no host name"),
-        ("https://b.lan", {"ca": "ca.crt", "name": "b.lan; x"}, "name 'b.lan; x' is no host name"),
-        ("https://b.lan", {"ca": "ca.crt", "name": "$host"}, "is no host name"),
-        ("https://b.lan", {"ca": "ca.crt", "name": "*.lan"}, "is no host name"),
+        ("https://b.lan", {"ca": "ca.crt", "name": "192.0.2.7"}, "name '192.0.2.7' is not a host name"),
+        ("https://b.lan", {"ca": "ca.crt", "name": "b.lan; x"}, "name 'b.lan; x' is not a host name"),
+        ("https://b.lan", {"ca": "ca.crt", "name": "$host"}, "is not a host name"),
+        ("https://b.lan", {"ca": "ca.crt", "name": "*.lan"}, "is not a host name"),
     ],
 )
 def test_refused(upstream, said, error):

@@ -65,9 +65,9 @@ def test_openssls_own_forms(tmp_path, form):
         (
             pem(ed448.Ed448PrivateKey.generate()),
             None,
-            "is no RSA, ECDSA or Ed25519 key, but Ed448",
+            "is not an RSA, ECDSA or Ed25519 key, but Ed448",
         ),
-        (pem(x25519.X25519PrivateKey.generate()), None, "is no RSA, ECDSA or Ed25519 key, but X25519"),
+        (pem(x25519.X25519PrivateKey.generate()), None, "is not an RSA, ECDSA or Ed25519 key, but X25519"),
     ],
 )
 def test_files_that_hold_no_such_key(tmp_path, content, passphrase, said):
@@ -83,7 +83,7 @@ def test_files_that_hold_no_such_key(tmp_path, content, passphrase, said):
     [
         (None, "the key is encrypted and no passphrase was given; give the passphrase"),
         ("wrong", "the passphrase is wrong, or the file is damaged; give the right one"),
-        ("x" * 1024, "the passphrase has 1024 bytes, 1023 fit; shorten it"),
+        ("x" * 1024, "the passphrase has 1024 bytes, and at most 1023 are possible; shorten it"),
         ("\udc80", "the passphrase is not text in UTF-8; give another one"),
     ],
 )
@@ -101,7 +101,7 @@ def test_passphrases_that_do_not_open_it(tmp_path, passphrase, said):
     [
         (rsa.generate_private_key(65537, 1024), "the RSA key has 1024 bits; make one with at least 2048"),
         (ec.generate_private_key(ec.SECP256K1()), "the key is on curve secp256k1; make one on P-256 or P-384"),
-        (ed448.Ed448PrivateKey.generate(), "the key is no RSA, ECDSA or Ed25519 key, but Ed448; make one of these"),
+        (ed448.Ed448PrivateKey.generate(), "the key is not an RSA, ECDSA or Ed25519 key, but Ed448; make one of these"),
     ],
     ids=["short", "curve", "kind"],
 )

@@ -140,7 +140,7 @@ BROKEN = x509.UnrecognizedExtension(x509.ExtensionOID.BASIC_CONSTRAINTS, b"\x04\
         (made_by_hand(CA, usage(key_cert_sign=True, crl_sign=False)), "lacks cRLSign"),
         (made_by_hand(CA, begins=-2, ends=-1), "expired on"),
         (made_by_hand(CA, begins=1, ends=2), "is not valid before"),
-        (made_by_hand(BROKEN), r"has an extension that cannot be read \(error parsing .*have its CA make it anew$"),
+        (made_by_hand(BROKEN), r"has an extension that cannot be read \(error parsing .*have its CA issue a new one$"),
     ],
     ids=["v3 without", "not a CA", "no certificates", "no CRLs", "expired", "not yet", "broken"],
 )
@@ -158,7 +158,7 @@ def test_what_is(extensions):
     ("content", "said"),
     [
         (None, "there is no such file on the controller; check the path"),
-        (b"", "is not a certificate signing request in PEM; make it anew"),
+        (b"", "is not a certificate signing request in PEM; make a new one"),
         (b"-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n", "is not a certificate"),
     ],
 )
@@ -175,7 +175,7 @@ def test_a_request_with_a_key_that_cannot_be_used(tmp_path):
     key = ed448.Ed448PrivateKey.generate()
     path = tmp_path / "a.csr"
     path.write_bytes(x509.CertificateSigningRequestBuilder(NAME).sign(key, None).public_bytes(PEM))
-    with pytest.raises(MtlsError, match=r"the key is no RSA, ECDSA or Ed25519 key, but Ed448; make one of these"):
+    with pytest.raises(MtlsError, match=r"the key is not an RSA, ECDSA or Ed25519 key, but Ed448; make one of these"):
         profiles.read_csr(str(path), "client a")
 
 
@@ -188,7 +188,7 @@ def test_a_request_that_was_tampered_with(tmp_path):
     der[position] = ord("B")
     path = tmp_path / "a.csr"
     path.write_bytes(x509.load_der_x509_csr(bytes(der)).public_bytes(PEM))
-    with pytest.raises(MtlsError, match="its signature is not by its own key; make it anew on the device"):
+    with pytest.raises(MtlsError, match="its signature is not by its own key; make a new one on the device"):
         profiles.read_csr(str(path), "client a")
 
 
@@ -221,7 +221,7 @@ def test_a_request_with_a_printable_string_that_is_none(tmp_path, name):
     except MtlsError as error:
         found, refused = None, str(error)
     assert found == key.public_key() or re.search(
-        r"subject is a PrintableString with a character that such a text cannot have, .* string_mask = utf8only",
+        r"subject is a PrintableString with a character that it must not contain, .*string_mask = utf8only",
         refused,
     )
 

@@ -148,7 +148,7 @@ def test_of_very_many_all_cores_look_at_the_files(pki, monkeypatch):
     assert [(step.client.name, step.because) for step in steps if step.rewrite] == [
         ("b", "the .p12 was missing or not as wanted")
     ]
-    assert warning.startswith(f"{pki.file('e', '.key')}: private keys, or passwords of such, that others can read")
+    assert warning.startswith(f"{pki.file('e', '.key')}: private keys, or passwords for them, that others can read")
 
 
 def test_what_is_on_hold_by_itself_stays_so(pki):

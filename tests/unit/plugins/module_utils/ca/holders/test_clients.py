@@ -556,7 +556,7 @@ def test_who_is_read_by_something_gets_a_key_that_it_takes(pki, tmp_path):
         (Client("phone", used_by=("gnome",)), r"\S+/phone\.key", "gnome", "move the key away"),
         (Client("ci", used_by=("aws",)), r"\S+/ci\.key", "aws", "move the key away"),
         (sealed._replace(key_type=None, used_by=("gpgsm",)), r"\S+/sealed\.crt", "gpgsm", r"move the \.p12 away"),
-        (Client("own", csr=str(csr), p12="none", used_by=("gem",)), r"\S+/own\.csr", "gem", "make a key and CSR anew"),
+        (Client("own", csr=str(csr), p12="none", used_by=("gem",)), r"\S+/own\.csr", "gem", "make a new key and CSR"),
     ):
         for check in (True, False):
             said = rf"client '{client.name}': the key of {where} is \w+, and .* \(used_by: {name}\); {remedy}"

@@ -80,7 +80,7 @@ def test_a_key_of_another_kind_in_it_is_refused_and_no_traceback(pki):
     )
     (pki.path / "clients/phone/phone.p12").write_bytes(data)
     (pki.path / "clients/phone/phone.p12.password").write_text("x\n")
-    with pytest.raises(MtlsError, match=r"client 'phone': \S+/phone\.p12: the key is no RSA, ECDSA or Ed25519 key"):
+    with pytest.raises(MtlsError, match=r"client 'phone': \S+/phone\.p12: the key is not an RSA, ECDSA or Ed25519 key"):
         client_files.key_in_p12(Client("phone"), place)
 
 

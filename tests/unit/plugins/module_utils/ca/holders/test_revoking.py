@@ -122,7 +122,7 @@ def test_a_certificate_that_is_on_file_but_not_in_the_index_is_entered_and_revok
 def test_a_text_that_fits_two_things_is_refused(pki):
     serial = pki.one(Client("a")).entry.serial
     pki.one(Client(serial))
-    with pytest.raises(MtlsError, match="fits as name and as serial; say which"):
+    with pytest.raises(MtlsError, match="matches a name and a serial; say which"):
         find(pki, "anything", serial)
     assert find(pki, "serial", serial) == [serial]
     assert find(pki, "name", serial) != [serial]

@@ -184,7 +184,9 @@ def test_browsers_get_no_ed25519_key(pki):
     openssl("genpkey", "-algorithm", "ed25519", "-out", key, cwd=pki.path)
     before = tree(pki.path)
     for check in (True, False):
-        with pytest.raises(MtlsError, match=r"web\.key: is of type ed25519, which browsers do not take of a server"):
+        with pytest.raises(
+            MtlsError, match=r"web\.key: is of type ed25519, which browsers do not accept from a server"
+        ):
             serve(pki, NAS, check=check)
     assert tree(pki.path) == before
 

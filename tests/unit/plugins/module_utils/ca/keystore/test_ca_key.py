@@ -44,7 +44,7 @@ def test_one_in_clear_although_there_is_a_passphrase_and_one_that_others_may_rea
 
     assert not key.protected()
     clear, readable = key.warnings
-    assert "is stored in clear although a passphrase is set; encrypt it with `openssl pkey -aes256" in clear
+    assert "is stored unencrypted although a passphrase is set; encrypt it with `openssl pkey -aes256" in clear
     assert readable.endswith("can be read by others; run `chmod 600` on it")
 
 

@@ -69,7 +69,7 @@ def test_only_on_demand_is_the_key_decrypted(locked):
         assert tree(locked.path) == before
     outcome = ensure(locked.path, OLD, decrypt=True)
     assert outcome.updated == {"ca.key": "decrypted"}
-    assert any("stored in clear" in warning for warning in outcome.warnings)
+    assert any("stored unencrypted" in warning for warning in outcome.warnings)
     assert "ENCRYPTED" not in (locked.path / "ca.key").read_text()
     assert stat.S_IMODE((locked.path / "ca.key").stat().st_mode) == 0o600
     assert ensure(locked.path, decrypt=True).updated == {}

@@ -158,11 +158,11 @@ def other_iterations(path) -> None:
 @pytest.mark.parametrize(
     ("damage", "complaint"),
     [
-        (lambda path: path.write_bytes(b""), "is no archive of mtls.nginx.ca_archive"),
-        (lambda path: path.write_text("hello"), "is no archive of mtls.nginx.ca_archive"),
+        (lambda path: path.write_bytes(b""), "is not an archive made by mtls.nginx.ca_archive"),
+        (lambda path: path.write_text("hello"), "is not an archive made by mtls.nginx.ca_archive"),
         (lambda path: path.unlink(), "there is no such archive"),
-        (cut, "is no archive of mtls.nginx.ca_archive, or it is damaged"),
-        (other_iterations, "is no archive of mtls.nginx.ca_archive, or it is damaged|the passphrase is wrong"),
+        (cut, "is not an archive made by mtls.nginx.ca_archive, or is damaged"),
+        (other_iterations, "is not an archive made by mtls.nginx.ca_archive, or is damaged|the passphrase is wrong"),
     ],
 )
 def test_what_is_no_archive_is_refused(packed, tmp_path, damage, complaint):
@@ -192,11 +192,11 @@ def test_nothing_is_ever_replaced_by_mistake(used, packed, tmp_path, check):
     shutil.copy(packed, tmp_path / "other.tar")
     before = tree(tmp_path)
     for work, arguments, complaint in (
-        (archive.restore, (used.path, packed, SECRET), "is there already, and not as"),
-        (archive.restore, (tmp_path / "full", packed, SECRET), "is there already, and not as"),
+        (archive.restore, (used.path, packed, SECRET), "is there already, and differs from"),
+        (archive.restore, (tmp_path / "full", packed, SECRET), "is there already, and differs from"),
         (archive.restore, (tmp_path / "new", packed, "wrong"), "the passphrase is wrong"),
         (archive.export, (used.path, packed, "another"), "the passphrase is wrong"),
-        (archive.export, (used.path, tmp_path / "full/file", SECRET), "is no archive"),
+        (archive.export, (used.path, tmp_path / "full/file", SECRET), "is not an archive"),
         (archive.export, (used.path, used.path / "x.tar", SECRET), "lies in the authority's own directory"),
         (archive.export, (tmp_path / "full", tmp_path / "x.tar", SECRET), "there is no authority"),
     ):
@@ -208,7 +208,7 @@ def test_nothing_is_ever_replaced_by_mistake(used, packed, tmp_path, check):
 def test_an_export_waits_for_the_run_that_works_there(used, tmp_path, monkeypatch):
     lock = files.lock
     monkeypatch.setattr(files, "lock", lambda path: lock(path, wait=0.2))
-    with lock(used.path / ".lock"), pytest.raises(MtlsError, match=r"another run .*still works"):
+    with lock(used.path / ".lock"), pytest.raises(MtlsError, match=r"another run .*is still working"):
         archive.export(str(used.path), str(tmp_path / "x.tar"), SECRET, check=False)
     assert not (tmp_path / "x.tar").exists()
 

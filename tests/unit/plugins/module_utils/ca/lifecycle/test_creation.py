@@ -101,7 +101,7 @@ def test_the_second_run_and_check_mode_change_nothing(tmp_path):
 
 def test_a_key_without_a_passphrase_is_stored_in_clear_and_that_is_said(tmp_path):
     outcome = creation.ensure(wanted(tmp_path / "pki"), check=False)
-    assert any("stored in clear" in warning for warning in outcome.warnings)
+    assert any("stored unencrypted" in warning for warning in outcome.warnings)
     assert b"BEGIN PRIVATE KEY" in (tmp_path / "pki/ca.key").read_bytes()
 
 
@@ -209,7 +209,7 @@ def test_a_passphrase_for_a_key_in_clear_is_a_warning(pki):
         assert authority.warnings == []
     pki.passphrase = "geheim"
     with pki.open() as authority:
-        assert any("in clear although a passphrase is set" in warning for warning in authority.warnings)
+        assert any("unencrypted although a passphrase is set" in warning for warning in authority.warnings)
 
 
 def make_by_hand(
@@ -339,7 +339,7 @@ def test_an_expired_authority_issues_nothing(pki, monkeypatch, check):
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        ({"passphrase": "x" * 1024}, "1024 bytes, 1023 fit"),
+        ({"passphrase": "x" * 1024}, "1024 bytes, and at most 1023 are possible"),
         ({"passphrase": "\udcff"}, "not text in UTF-8"),
         ({"crl_days": 10**9}, "year 9999"),
         ({"key": keys.KeyKind("rsa", 16385)}, "use at most 16384"),

@@ -155,8 +155,8 @@ def test_keys_that_are_locked_open_with_the_passphrase(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (("genpkey", "-algorithm", "ED448"), "the key is no RSA, ECDSA or Ed25519 key"),
-        (("genpkey", "-algorithm", "X448"), "the key is no RSA, ECDSA or Ed25519 key"),
+        (("genpkey", "-algorithm", "ED448"), "the key is not an RSA, ECDSA or Ed25519 key"),
+        (("genpkey", "-algorithm", "X448"), "the key is not an RSA, ECDSA or Ed25519 key"),
         (("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:SM2"), "is damaged or of an unknown kind"),
     ],
 )

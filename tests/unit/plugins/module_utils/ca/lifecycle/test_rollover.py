@@ -91,7 +91,7 @@ def test_it_is_finished_when_nobody_would_be_locked_out(begun):
     begun.next.one(Client("pad"))
     clients = ["phone", "pad"]
     late = rollover.report(path, clients, [sighting(begun.old["pad"], 29)])
-    with pytest.raises(MtlsError, match="client pad came with certificates of the old authority within the last 30"):
+    with pytest.raises(MtlsError, match="client pad used certificates of the old authority within the last 30"):
         rollover.check_finishable(path, late, 30)
     rollover.check_finishable(path, rollover.report(path, clients, [sighting(begun.old["pad"], 31)]), 30)
     with begun.next.open() as authority:

@@ -439,11 +439,13 @@ def test_a_ca_with_an_edwards_curve_that_is_not_supported_is_refused_by_name(tmp
     loose = Loose(tmp_path / "ca", ("-newkey", "ed448", "-nodes"))
     shutil.copy(loose.path / "ca.pem", loose.path / "ca.crt")
     before = tree(loose.path)
-    with pytest.raises(MtlsError, match="its key is no RSA, ECDSA or Ed25519 key, but Ed448, which is not supported"):
+    with pytest.raises(
+        MtlsError, match="its key is not an RSA, ECDSA or Ed25519 key, but Ed448, which is not supported"
+    ):
         adopt(tmp_path / "pki", loose.path)
     for check in (True, False):
         done = run_module("ca_init", check=check, path=str(loose.path), passphrase="geheim")
-        assert "ca.key: is no RSA, ECDSA or Ed25519 key, but Ed448" in done["msg"]
+        assert "ca.key: is not an RSA, ECDSA or Ed25519 key, but Ed448" in done["msg"]
     assert tree(loose.path) == before
 
 

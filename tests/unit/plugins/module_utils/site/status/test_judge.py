@@ -11,10 +11,12 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.access import Access, open_authority
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import profiles
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.access import Access, ensure_authority, open_authority
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import keys, profiles
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import revoking
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.wanted import WantedAuthority
 from ansible_collections.mtls.nginx.plugins.module_utils.common import times
+from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import AuthorityPlan
 from ansible_collections.mtls.nginx.plugins.module_utils.site.renewal_notes import Notes
 from ansible_collections.mtls.nginx.plugins.module_utils.site.renewals import pending
 from ansible_collections.mtls.nginx.plugins.module_utils.site.status.judge import (
@@ -54,7 +56,7 @@ def test_a_fleet_where_all_is_well(small):
     status = small.status()
     assert found(status) == []
     assert not status.due
-    assert status.summary == "3 clients, 1 service: nothing is to be done"
+    assert status.summary == "3 clients, 1 service: nothing needs attention"
     (authority,) = status.authorities
     assert [(client.name, client.enters, client.waits) for client in authority.clients] == [
         ("iphone-admin", ("nas/nas",), ()),
@@ -221,7 +223,36 @@ def test_the_authority_tells_its_end_when_it_can_renew_nothing_any_more(tmp_path
     fleet.plan.clients.append({"name": "phone", "days": 366, "state": "revoked"})
     assert kinds(fleet.status()) == ["authority_short"]
     assert kinds(samples.Fleet(tmp_path / "soon", age=3640).status()) == ["crl_unusable", "authority_soon"]
-    assert "authority_ended" in kinds(samples.Fleet(tmp_path / "ended", age=3660).status())
+    ended = samples.Fleet(tmp_path / "ended", age=3660)
+    (finding,) = (each for each in ended.status().findings if each.kind == "authority_ended")
+    assert finding.remedy == "Renew it with mtls_ca_renew_before (docs/authorities.md), or set up a new authority."
+    ended.plan.settings["backend"] = "trust"
+    (finding,) = (each for each in ended.status().findings if each.kind == "authority_ended")
+    assert finding.remedy.startswith("Ask whoever runs it for the next CA certificate")
+
+
+@pytest.mark.parametrize(
+    ("settings", "remedy", "playbook"),
+    [
+        ({"parent": {"path": "root"}}, "The nightly job renews it; see why it has not.", "refresh_crl"),
+        ({"backend": "trust"}, "The nightly job renews it; see why it has not.", "refresh_crl"),
+        ({"backend": "openbao"}, "Append the newer CRL of that CA to crl.pem.", None),
+        ({}, "Put that CA's newer CRL into the file that mtls_ca_parent_crl names.", "refresh_crl"),
+    ],
+)
+def test_who_renews_the_crl_of_a_ca_above(tmp_path, settings, remedy, playbook):
+    root = samples.Fleet(tmp_path / "root")
+    root.crl(age=28)
+    path = str(tmp_path / "pki")
+    wanted = WantedAuthority(path, {"CN": "Below"}, keys.KeyKind("ecdsa"), None, 1000, 30)
+    ensure_authority(Access(path), wanted, check=False, parent=Access(str(root.path)))
+    with open_authority(Access(path), read_only=False) as authority:
+        authority.take_crls((root.path / "crl.pem").read_bytes(), "root.crl")
+        authority.write_crl(30)
+    plan = AuthorityPlan(path, {**samples.SETTINGS, **settings}, "nas")
+    (finding,) = status_of([plan], times.now(), Settings(ansible=samples.ANSIBLE)).findings
+    assert (finding.kind, finding.remedy) == ("crl_soon", remedy)
+    assert finding.command == (f"{samples.ANSIBLE} mtls.nginx.{playbook}" if playbook else None)
 
 
 def test_certificates_that_are_not_as_the_inventory_wants_them(small):
@@ -358,7 +389,7 @@ FACTS = {"installed": True, "running": True, "config_error": None, "version": "1
         ),
         ({"facts": {"unreachable": True, "msg": "no route"}}, "unreachable", ("no route",)),
         ({"facts": {"msg": "sudo: a password is required"}}, "wrong", ("sudo: a password is required",)),
-        ({"facts": {"nginx": {**FACTS, "running": False}}}, "wrong", ("nginx does not run",)),
+        ({"facts": {"nginx": {**FACTS, "running": False}}}, "wrong", ("nginx is not running",)),
         (
             {"facts": {"nginx": {**FACTS, "installed": False, "version": None}}},
             "wrong",
@@ -387,7 +418,7 @@ FACTS = {"installed": True, "running": True, "config_error": None, "version": "1
         (
             {"facts": {"nginx": {**FACTS, "crl_fetch": {"digest": None, "success": 0, "failures": ["http://a: 404"]}}}},
             "wrong",
-            ("http://a: 404", "mtls-crl.timer, which fetches the CRL, was changed or does not run"),
+            ("http://a: 404", "mtls-crl.timer, which fetches the CRL, was changed or is not running"),
         ),
         (
             {
@@ -419,7 +450,7 @@ def test_what_the_next_restart_would_not_survive_comes_first(small):
 def test_an_nginx_that_does_not_run_has_no_restart_to_fear(small):
     answer = {"facts": {"nginx": {**FACTS, "running": False, "config_error": "[emerg] unknown directive"}}}
     status = status_of([small.plan], times.now(), Settings(), {"nas": answer})
-    about = "nas (nginx refuses its configuration: [emerg] unknown directive; nginx does not run)"
+    about = "nas (nginx refuses its configuration: [emerg] unknown directive; nginx is not running)"
     assert found(status) == [(ACT_NOW, "host_wrong", (about,))]
 
 

@@ -55,15 +55,15 @@ def test_which_services_everybody_enters():
 @pytest.mark.parametrize(
     ("authorities", "findings", "due", "said"),
     [
-        ((), (), False, "0 clients, 0 services: nothing is to be done"),
-        ((), (finding("note", "a"),), False, "0 clients, 0 services: nothing is to be done"),
+        ((), (), False, "0 clients, 0 services: nothing needs attention"),
+        ((), (finding("note", "a"),), False, "0 clients, 0 services: nothing needs attention"),
         (
             (AuthorityStatus("/a", clients=(PHONE,), services=(service("a"),)), AuthorityStatus("/b")),
             (finding("now", "a"), finding("note", "b"), finding("soon", "c")),
             True,
             "1 client, 1 service: Expired certificates: a; Expired certificates: c",
         ),
-        ((AuthorityStatus("/a", clients=(PHONE,)),) * 2, (), False, "2 clients, 0 services: nothing is to be done"),
+        ((AuthorityStatus("/a", clients=(PHONE,)),) * 2, (), False, "2 clients, 0 services: nothing needs attention"),
     ],
 )
 def test_one_line_for_a_log(authorities, findings, due, said):

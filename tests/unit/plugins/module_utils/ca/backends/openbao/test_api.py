@@ -103,8 +103,8 @@ def test_where_the_token_comes_from(bao, tmp_path, monkeypatch, settings, enviro
     [
         ({}, "there is no token; set token_file, token, or role_id and secret_id in mtls_ca_openbao, or BAO_TOKEN"),
         ({"token_file": "{folder}/empty"}, "empty: is empty; write the token into it"),
-        ({"token_file": "{folder}/binary"}, "the token has characters that no token has"),
-        ({"token": "s.sec\nret"}, "the token has characters that no token has"),
+        ({"token_file": "{folder}/binary"}, "the token contains characters that no token can have"),
+        ({"token": "s.sec\nret"}, "the token contains characters that no token can have"),
         ({"role_id": "role"}, "an AppRole needs both, role_id and secret_id; set the other one too"),
         ({"secret_id": "s.secret"}, "an AppRole needs both"),
     ],
@@ -200,14 +200,20 @@ def test_a_success_that_lacks_what_was_asked_for(bao, server):
     [
         (Reply(503, {"errors": ["Vault is sealed"]}), "is sealed; unseal it (`bao operator unseal`) and run again"),
         (Reply(500, {"errors": ["error: Vault is sealed"]}), "is sealed; unseal it"),
-        (Reply(503, b"<html>no backend"), "is not ready (<html>no backend); run again when it is there"),
+        (Reply(503, b"<html>no backend"), "is not ready (<html>no backend); run again when it is back"),
         (Reply(500, {"errors": ["local node not active but active cluster node not found"]}), "is not ready (local"),
         (Reply(400, {"errors": ["namespace not found"]}), "has no namespace None; correct namespace"),
         (Reply(403, {"errors": ["permission denied"]}), "GET sys/health is denied; the token's policy must grant read"),
         (Reply(404, {"errors": ['no handler for route "x"']}), "nothing is mounted at sys/health; correct the mount"),
         (Reply(404, {"errors": []}), "GET sys/health failed with status 404: no reason given"),
-        (Reply(307, b"", {"Location": "https://other/"}), "sends on to another server; put the address of the active"),
-        (Reply(429, {"errors": ["quota exceeded"]}), "limits how much it may be asked (quota exceeded)"),
+        (
+            Reply(307, b"", {"Location": "https://other/"}),
+            "redirects to another server; set url to the address of the active",
+        ),
+        (
+            Reply(429, {"errors": ["quota exceeded"]}),
+            "rejects more requests, by a rate limit or quota (quota exceeded)",
+        ),
         (Reply(500, {"errors": ["1 error\n\t* disk  full"]}), "failed with status 500: 1 error * disk full"),
         (Reply(500, {"errors": ["a", "b"]}), "failed with status 500: a; b"),
         (Reply(502, b"\xffBad\n Gateway"), "failed with status 502: \ufffdBad Gateway"),
@@ -275,7 +281,7 @@ def test_a_server_that_is_lost_is_told_and_the_next_request_takes_a_new_connecti
     text = refused(server)
     assert said in text
     assert "is not reachable" in text
-    assert text.endswith("; run again when it is there: what was issued is kept")
+    assert text.endswith("; run again when it is back: what was issued is kept")
 
     assert server.ask("GET", "sys/health").data["well"] is True
     assert bao.connections == 2

@@ -94,13 +94,13 @@ def test_who_holds_it_for_too_long_is_named(bao, ours, monkeypatch):
     monkeypatch.setattr(lock, "WAIT", 0.0)
     bao.says("GET", PATH, document())
     with (
-        pytest.raises(MtlsError, match=r"another controller \(attic, process 12\) still works .* run again"),
+        pytest.raises(MtlsError, match=r"another controller \(attic, process 12\) is still working .* run again"),
         ours.held(),
     ):
         pass
     bao.says("GET", PATH, FREE)
     bao.says("POST", PATH, BEATEN)
-    with pytest.raises(MtlsError, match=r"another controller \(it changes\) still works"), ours.held():
+    with pytest.raises(MtlsError, match=r"another controller \(it changes\) is still working"), ours.held():
         pass
 
 
@@ -109,7 +109,7 @@ def test_without_the_servers_clock_ours_counts(bao, ours, monkeypatch):
     monkeypatch.setattr(lock.times, "now", lambda: NOW)
     held = document()
     bao.says("GET", PATH, Reply(200, held.body))
-    with pytest.raises(MtlsError, match="still works with this authority"), ours.held():
+    with pytest.raises(MtlsError, match="is still working with this authority"), ours.held():
         pass
     monkeypatch.setattr(lock.times, "now", lambda: NOW + timedelta(seconds=lock.LEASE + 2))
     bao.says("POST", PATH, WRITTEN)
@@ -157,7 +157,7 @@ def test_it_is_renewed_before_its_lease_ends_and_no_earlier(bao, ours, monkeypat
         ours.renew()
         assert [follows for follows, _controller in written(bao)] == [0, 8]
         clock[0] += lock.LEASE * 2
-        with pytest.raises(MtlsError, match=r"stood still for 600 seconds and lost the lock to another controller"):
+        with pytest.raises(MtlsError, match=r"stalled for 600 seconds and lost the lock to another controller"):
             ours.renew()
     assert written(bao)[-1] == (9, None)
 

@@ -332,7 +332,7 @@ def test_when_a_new_crl_is_due(controller, engine, crl, days, reason):
     with controller.open() as authority:
         due = authority.crl_due(days)
         assert due == reason if reason is None else due.startswith(reason)
-        short = [warning for warning in authority.warnings if "its CRLs are good for 3 days only" in warning]
+        short = [warning for warning in authority.warnings if "its CRLs are valid for 3 days only" in warning]
         assert bool(short) == (crl.get("days") == 3)
 
 
@@ -422,7 +422,9 @@ def test_a_crl_that_is_shorter_than_wanted_is_told(controller, engine, days, sai
     with controller.open() as authority:
         authority.write_crl(30)
         (warning,) = authority.warnings
-    assert f"its CRLs are good for {said}, and 30 days are wanted; `bao write pki/config/crl expiry=720h`" in warning
+    assert (
+        f"its CRLs are valid for {said}, and 30 days are wanted; run `bao write pki/config/crl expiry=720h`" in warning
+    )
 
 
 def test_numbers_go_on_where_hosts_are(controller, engine):

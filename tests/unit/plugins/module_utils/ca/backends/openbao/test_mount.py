@@ -40,9 +40,9 @@ def test_the_chain(mount, engine):
     [
         (Reply(500, {"errors": ["no default issuer currently configured"]}), "has no CA; make one there: `bao secrets"),
         (Reply(403, {"errors": ["1 error occurred: permission denied"]}), "there is no PKI engine (1 error occurred"),
-        (Reply(400, {"errors": []}), "there is no PKI engine (status 400); `bao secrets enable -path=pki pki`"),
-        (Reply(200, {"data": {"ca_chain": ["-----BEGIN CERTIFICATE-----"]}}), "is no certificate that can be read"),
-        (Reply(200, {"data": {"ca_chain": [5]}}), "is no certificate that can be read"),
+        (Reply(400, {"errors": []}), "there is no PKI engine (status 400); run `bao secrets enable -path=pki pki`"),
+        (Reply(200, {"data": {"ca_chain": ["-----BEGIN CERTIFICATE-----"]}}), "is not a readable certificate"),
+        (Reply(200, {"data": {"ca_chain": [5]}}), "is not a readable certificate"),
         (Reply(200, {"data": {"ca_chain": []}}), "has no CA; make one there"),
         (Reply(200, {"data": {"keys": []}}), "GET pki/issuer/default/json has no ca_chain in its answer"),
     ],
@@ -90,7 +90,7 @@ def test_a_certificate_and_when_it_was_revoked(mount, engine, order):
     assert abs(moment - times.now()) < timedelta(minutes=1)
 
     engine.says("GET", "cert/10-00", {"certificate": "none"})
-    with pytest.raises(MtlsError, match="mount pki, cert/10-00: is no certificate that can be read"):
+    with pytest.raises(MtlsError, match="mount pki, cert/10-00: is not a readable certificate"):
         mount.fetch("10-00")
 
 
