@@ -344,7 +344,7 @@ class CallbackModule(CallbackBase):
         if result._task.action == "mtls.nginx.tls_probe" and result._result.get("attempts"):
             report.take_probe(result._result)
         if result._task.action == "mtls.nginx.nginx_site" and "files" in result._result:
-            # All was done, and a certificate of the host's own is no good.
+            # A certificate of the host's own is no good, or a step failed after others were done.
             report.take_site(result._result)
         report.failure = printable(_why(result._result))
 

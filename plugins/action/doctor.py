@@ -20,7 +20,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site import answers, ev
 from ansible_collections.mtls.nginx.plugins.module_utils.site.diagnosis import Diagnosis, HostState, Reality, diagnose
 from ansible_collections.mtls.nginx.plugins.module_utils.site.host_paths import gate_files
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service
-from ansible_collections.mtls.nginx.plugins.module_utils.site.snippet_targets import SnippetTarget, targets
+from ansible_collections.mtls.nginx.plugins.module_utils.site.snippet_targets import OWN_PAGES, SnippetTarget, targets
 from ansible_collections.mtls.nginx.plugins.module_utils.site.standing import clock_offset
 from ansible_collections.mtls.nginx.plugins.plugin_utils.command_line import same_options
 from ansible_collections.mtls.nginx.plugins.plugin_utils.host_action import HostAction
@@ -99,7 +99,7 @@ class ActionModule(HostAction):
         place, target, answer = max(asked, key=_is_odd, default=(None, None, None))
         not_asked = places[0].not_asked if places and place is None else None
         if place and answer and place.own_pages and answer.status != probe.LET_IN:
-            not_asked = replace(place, why="its own error pages hide what the gate answers").not_asked
+            not_asked = replace(place, why=OWN_PAGES).not_asked
             answer = None
         return Reality(
             now=times.now(),

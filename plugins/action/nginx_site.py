@@ -79,7 +79,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.standing import (
     guard_options,
     may_forget,
 )
-from ansible_collections.mtls.nginx.plugins.plugin_utils.host_certificates import HostCertificates, Steps
+from ansible_collections.mtls.nginx.plugins.plugin_utils.host_certificates import HostCertificates, Steps, failed_after
 from ansible_collections.mtls.nginx.plugins.plugin_utils.hostvars import (
     TEMPLATE_DIR,
     authorities_of,
@@ -346,7 +346,7 @@ class ActionModule(PackageAction):
             "nginx_crl_fetch", {"files": program or {}, "conf_path": self._where["conf_path"]}, answers.NGINX_CRL_FETCH
         )
         if answer.get("failed"):
-            return answer
+            return failed_after(result, answer)
         warnings = [*result.get("warnings", ()), *answer.get("warnings", ())]
         return {
             **result,

@@ -20,6 +20,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.kept_out import ad
 from ansible_collections.mtls.nginx.plugins.module_utils.site.known_variables import FROM_HOST, check_probe_from
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service
 from ansible_collections.mtls.nginx.plugins.module_utils.site.snippet_targets import (
+    OWN_PAGES,
     SnippetTarget,
     targets,
     with_own_pages,
@@ -186,10 +187,15 @@ class ActionModule(HostAction):
 
     def _have_asked(self, place: SnippetTarget, service: Service, cause: str, found: _Found) -> None:
         """Have another machine ask, for a ``cause``."""
-        found.by_host += self._asked_by_host(place, service)
-        found.asked_from.append({"service": service.name, "place": self._other or FROM_HOST, "why": cause})
-        if place.why and service.snippet:
+        # They hide all but the answer to somebody who may enter, and nobody who may is sent from there.
+        place = replace(place, target=None, why=OWN_PAGES) if place.own_pages else place
+        if place.target is None:
             found.not_asked.append({"service": service.name, "why": place.not_asked})
+            return
+        found.by_host += self._asked_by_host(place.target, service)
+        asked_from = {"service": service.name, "place": self._other or FROM_HOST, "why": cause}
+        if asked_from not in found.asked_from:
+            found.asked_from.append(asked_from)
 
     def _wanted(self) -> str | None:
         """Return the host's ``mtls_probe_from``. It is no option: each one is templated for each host."""
@@ -211,11 +217,9 @@ class ActionModule(HostAction):
             known = [] if answer.get("failed") else answer["nginx"]["away"]
         return known or ()
 
-    def _asked_by_host(self, place: SnippetTarget, service: Service) -> list[tuple[Question, probe.ProbeOutcome]]:
+    def _asked_by_host(self, target: probe.Target, service: Service) -> list[tuple[Question, probe.ProbeOutcome]]:
         """Have the host itself ask, or the other one; return the answers to those who need no client's key."""
-        target, other = place.target, self._other
-        if target is None:
-            return []
+        other = self._other
         with self._witnesses[service.authority].attempts(service) as attempts:
             questions = probe_places.questions(target, attempts)
         tried = [attempt for attempt, _gate in questions]
@@ -311,7 +315,7 @@ def _ask(
         if place.own_pages:
             attempts = with_own_pages(attempts)
             if not attempts:
-                return "its own error pages hide what the gate answers", []
+                return OWN_PAGES, []
         first = probe.ask(target, attempts[0])
         if service.snippet and first.status is None:
             return f"{target.server_name} at {target.address}:{target.port}: {first.error}", []

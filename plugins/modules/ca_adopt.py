@@ -219,11 +219,9 @@ def _listing(plan: survey.AdoptionPlan) -> str:
     """Return what is adopted, and what is not, one item a line."""
     repaired = ", its certificate reissued with the same key and subject" if plan.former else ""
     lines = [f"authority {subjects.nginx_dn(plan.chain[0].subject)}{repaired}"]
-    for serial in plan.index:
-        if (entry_of_record := plan.index.get(serial)) is None:
-            continue
-        revoked = f", revoked ({entry_of_record.reason or 'unspecified'})" if entry_of_record.revoked_at else ""
-        lines.append(f"certificate {serial} {entry_of_record.subject}{revoked}")
+    for recorded in filter(None, map(plan.index.get, plan.index)):
+        revoked = f", revoked ({recorded.reason or 'unspecified'})" if recorded.revoked_at else ""
+        lines.append(f"certificate {recorded.serial} {recorded.subject}{revoked}")
     for client in plan.clients:
         key = "with its key" if client.key is not None else "without a key"
         lines.append(f"client {client.name} {numbers.hexadecimal(client.certificate.serial_number)} {key}")

@@ -248,7 +248,7 @@ def work(call: entry.Call) -> dict[str, Any]:
     for name in coming_back:
         call.warn(revoking.said_of_return(name))
     # Last of all: a revocation that was asked for is recorded in any case.
-    entries = (after.entries if after else 0) + (len(fresh) if call.check_mode else 0)
+    entries = (after.entries if after else 0) + (_foreseen_entries(fresh) if call.check_mode else 0)
     if about_size := crls.check_size(entries, options["max_entries"], os.path.join(options["ca_path"], "crl.pem")):
         call.warn(about_size)
     return {
@@ -317,6 +317,11 @@ def _find(authority: Authority, options: dict[str, Any]) -> tuple[list[revoking.
                 raise
             meant += [error.meant] if error.meant else []
     return [each for each, wanted in found.values()], meant
+
+
+def _foreseen_entries(fresh: list[revoking.Found]) -> int:
+    """Return by how many entries the CRL grows; what is released leaves it."""
+    return sum(-1 if item.action == revoking.RELEASED else 1 for item in fresh)
 
 
 def _describe(state: CrlState | None) -> dict[str, Any] | None:

@@ -124,8 +124,8 @@ class HostAction(ActionBase):
 
         From ansible-core 2.21 on they are an object.
         """
-        if self._expected is None:
-            return super()._parse_returned_data(*arguments)
+        if self._expected is None:  # who runs a module in another way than `_ask` gets nothing of it
+            raise RuntimeError("there is no telling what an honest host would answer")
         module, spec = self._expected
         try:
             parsed = super()._parse_returned_data(*arguments)

@@ -69,13 +69,13 @@ class HostCertificates:
         failures: dict[str, str] = {}
         if choice.due or abandoned:
             answer = self._have_obtained(steps, choice.due, abandoned)
-            if answer.get("failed"):
-                return answer, choice
-            failures = {failure: f"host {self._name}, {failure}" for failure in answer["failures"]}
             result = _merged(result, answer)
+            if result.get("failed"):
+                return result, choice
+            failures = {failure: f"host {self._name}, {failure}" for failure in answer["failures"]}
         looked = steps.look()
         if looked.get("failed"):
-            return looked, choice
+            return failed_after(result, looked), choice
         facts = looked["nginx"]
         again = self._choose(facts)
         again.failures.update(failures)
@@ -121,10 +121,15 @@ class HostCertificates:
         return answer
 
 
+def failed_after(result: Answer, failure: Answer) -> Answer:
+    """Return what was done on a host before a step failed, and why that one did."""
+    return {**result, "failed": True, "msg": failure["msg"]}
+
+
 def _merged(result: Answer, later: Answer) -> Answer:
     """Return what two steps did, one after the other. Who may enter, the first one has decided."""
     if later.get("failed"):
-        return later
+        return failed_after(result, later)
     both = {**result, **{name: later[name] for name in _LAST if name in later}}
     for name in ("changed", "reloaded", "started"):
         both[name] = bool(result[name] or later.get(name))

@@ -6,12 +6,15 @@
 from __future__ import annotations
 
 import pathlib
+import ssl
 import subprocess
 import sys
+import time
 
 import pytest
 import yaml
 
+from ansible_collections.mtls.nginx.plugins.module_utils.common import probe
 from ansible_collections.mtls.nginx.tests.ports import free_port
 
 from .conftest import REPOSITORY
@@ -113,9 +116,9 @@ def test_what_the_inventory_says_of_it(site, far, upstream, port):
     assert "probe_address '127.0.0.1:443' is neither an IP address nor a host name" in site.refused()
 
 
-def test_each_service_is_asked_at_its_own_address(site, upstream, port):
+def test_each_service_is_asked_at_its_own_address(site, upstream, port, tmp_path):
     """The same port on two addresses, with the plugin's fully qualified name."""
-    site.add_host(
+    nginx = site.add_host(
         "nas",
         mtls_clients=[{"name": "phone"}],
         mtls_services=[
@@ -128,6 +131,20 @@ def test_each_service_is_asked_at_its_own_address(site, upstream, port):
     said = words(site.ok())
     assert said.count("let in: phone") == 3
     assert "asked from the host" not in said
+
+    # A good gate behind a certificate that is not the one on disk: programs that verify the server do not go on to it.
+    conf, ours = nginx.folder / "conf.d" / "mtls-app.conf", nginx.folder / "server-certs" / "app"
+    text, theirs = conf.read_text(), from_elsewhere(tmp_path, "Elsewhere", "app.lan")
+    conf.write_text(text.replace(f"{ours}.crt", theirs["path"]).replace(f"{ours}.key", theirs["key"]))
+    subprocess.run(["nginx", "-c", nginx.conf, "-s", "reload"], check=True, capture_output=True)
+    encoded = ssl.PEM_cert_to_DER_cert(pathlib.Path(theirs["path"]).read_text())
+    deadline = time.monotonic() + 30
+    while probe.served_certificate(probe.Target("127.0.0.1", port, "app.lan")) != encoded:
+        assert time.monotonic() < deadline
+    conf.write_text(text)
+    assert "service app: it does not serve the certificate that the authority has issued, but one by CN=Elsewhere" in (
+        " ".join(site.refused().split())
+    )
 
 
 def test_a_redirect_that_does_not_redirect_is_told(site, upstream):

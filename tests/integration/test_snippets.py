@@ -178,3 +178,16 @@ def test_what_cannot_be_asked_is_told(photos):
     reload(site.own)
     assert site.status(site.port, host="photos.lan") == 200
     assert "photos: let in: phone; kept out: nobody" in " ".join(site.ok().text.split())
+    # The doctor does not take the page for an answer from behind the gate, and still sees who is let in.
+    for client, said in (
+        ("phone", "Client 'phone' is let in to the service photos on nas, as the inventory wants it."),
+        (
+            "guest",
+            "Client 'guest' is not let in to the service photos on nas: the allow list of photos on nas does not",
+        ),
+    ):
+        run = site.run("--limit", "nas", "-e", "mtls_service=photos", "-e", f"mtls_client={client}", playbook=DOCTOR)
+        assert run.returncode == 0, run.text
+        assert said in " ".join(run.text.split())
+        hidden = "could not be asked: its own error pages hide what the gate answers" in " ".join(run.text.split())
+        assert hidden is (client == "guest")

@@ -215,6 +215,8 @@ def diagnose(intent: Intent, record: AuthorityRecord, reality: Reality) -> Diagn
         findings = case.alarmed(findings)
     elif let_in is False and not any(finding.keeps_out for finding in findings):
         findings.append(case.unexplained())
+    elif let_in is False:
+        findings.sort(key=lambda finding: not finding.keeps_out)  # what is only odd explains nothing
     commands = case.commands.named_in(_remedy(findings) or "")
     return Diagnosis(case.verdict(let_in), let_in, case.meant, alarming, tuple(findings), case.proof(), commands)
 

@@ -228,7 +228,8 @@ class InventoryReader:
         for name, spec in {**self._ca_spec, **self._server_spec}.items():
             if name in values:
                 as_written.check(f"host {host}: {name}", values[name], spec, name, follow)
-        for item in follow(values.get("mtls_authorities")) or []:
+        authorities = follow(values.get("mtls_authorities"))
+        for item in authorities if isinstance(authorities, (list, tuple)) else ():
             own = follow(item)
             if isinstance(own, Mapping):
                 prefixed = {f"mtls_{key}": value for key, value in own.items() if key != "authorities"}
@@ -364,7 +365,8 @@ class InventoryReader:
                 close = nearest(str(key), known)
                 hint = f"did you mean {close}?" if close else f"known are {', '.join(known)}"
                 raise MtlsError(f"{where}, {raw['ca_dir']}, has the unknown key {key!r}; {hint}")
-        if (raw.get("crl_publish") or {}).get("host"):
+        published = raw.get("crl_publish")
+        if isinstance(published, Mapping) and published.get("host"):
             raise MtlsError(
                 f"{where}, {raw['ca_dir']}: only the CRL of a host's own mtls_ca_dir is served by a host; use file or"
                 " command in its crl_publish"
@@ -468,23 +470,26 @@ def _check_shape(where: str, value: t.Any, spec: Mapping[str, t.Any]) -> None:
     if value is None:
         return
     _check_text(where, value, spec)
-    if "options" not in spec:
-        return
-    if spec["type"] == "list":
+    if spec.get("elements") == "dict":
         if not isinstance(value, Sequence) or isinstance(value, (str, bytes)):
             raise MtlsError(f"{where} is not a list; write one item a line, with a dash in front")
         items = [(f"{where}, {_item(number, item)}", item) for number, item in enumerate(value, 1)]
-    else:
+    elif "options" in spec:
         items = [(where, value)]
+    else:
+        return
+    options = spec.get("options")
     for place, item in items:
         if not isinstance(item, Mapping) or not all(isinstance(key, str) for key in item):
             raise MtlsError(f"{place} is not a dictionary; write it as name: value")
-        for key in item.keys() - spec["options"].keys():
-            close = nearest(key, spec["options"])
+        if options is None:  # an authority beside the host's own, which has the variables of the role
+            continue
+        for key in item.keys() - options.keys():
+            close = nearest(key, options)
             hint = f"did you mean {close}?" if close else "docs/variables.md lists the options"
             raise MtlsError(f"{place}: there is no option {key!r}; {hint}")
-        for key in spec["options"].keys() & item.keys():
-            _check_shape(f"{place}, {key}", item[key], spec["options"][key])
+        for key in options.keys() & item.keys():
+            _check_shape(f"{place}, {key}", item[key], options[key])
 
 
 def _check_text(where: str, value: t.Any, spec: Mapping[str, t.Any]) -> None:

@@ -19,6 +19,9 @@ from ansible_collections.mtls.nginx.plugins.module_utils.common import probe
 from ansible_collections.mtls.nginx.plugins.module_utils.host.request import SnippetGate
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Service
 
+# Why a server block cannot be asked that has error pages of its own.
+OWN_PAGES = "its own error pages hide what the gate answers"
+
 
 @dataclass(frozen=True)
 class SnippetTarget:

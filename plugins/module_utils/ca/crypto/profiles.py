@@ -252,7 +252,10 @@ def check_crl_point(address: str) -> None:
 
 
 def is_for(certificate: x509.Certificate, profile: str) -> bool:
-    """Tell whether a certificate may be used as a client's or a server's (RFC 5280, 4.2.1.12: or as anything)."""
+    """Tell whether OpenSSL takes a certificate as a client's or a server's: without the extension, or by its purpose.
+
+    anyExtendedKeyUsage, which RFC 5280 (4.2.1.12) lets applications refuse, does not do there.
+    """
     try:
         purposes = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     except x509.ExtensionNotFound:

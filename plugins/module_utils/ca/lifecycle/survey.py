@@ -518,7 +518,9 @@ def _trouble(certificate: x509.Certificate) -> str | None:
     if _is_ca(certificate):
         return "is the certificate of a CA"
     if not profiles.is_for(certificate, profiles.CLIENT):
-        return "is a server's certificate"
+        if profiles.is_for(certificate, profiles.SERVER):
+            return "is a server's certificate"
+        return "has no clientAuth in its extendedKeyUsage, without which nginx refuses it"
     if profiles.has_pss_key(certificate):
         return "has an RSA-PSS key, which browsers do not use"
     return None

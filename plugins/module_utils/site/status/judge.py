@@ -330,16 +330,20 @@ class _Judge:
                     if crl.state == SHORT
                     else (ACT_SOON, "crl_soon", "The CRL should have been renewed by now")
                 )
-                remedy, playbook = self._next_crl(ours=ours)
-                self._find(level, kind, title, remedy, (f"{crl.issuer} ({times.iso(crl.next_update)})",), playbook)
+                about = (f"{crl.issuer} ({times.iso(crl.next_update)})",)
+                self._find(level, kind, title, self._crl_remedy(ours=ours), about, "refresh_crl")
 
-    def _next_crl(self, *, ours: bool) -> tuple[str, str]:
-        """Return what brings the next CRL of a CA, and the playbook that does; that is empty if none can."""
-        if ours or not self._issues or self._plan.settings.get("parent"):
-            return "The nightly job renews it; see why it has not.", "refresh_crl"
-        if self._plan.settings.get("backend") == OPENBAO:
-            return "Append the newer CRL of that CA to crl.pem.", ""
-        return "Put that CA's newer CRL into the file that mtls_ca_parent_crl names.", "refresh_crl"
+    def _crl_remedy(self, *, ours: bool) -> str:
+        """Return what brings the next CRL of a CA; those that the authority does not issue are taken from somewhere."""
+        settings = self._plan.settings
+        if not self._issues:
+            return "The nightly job takes it from where mtls_ca_trust says; ask whoever runs that CA for a newer one."
+        if ours or settings.get("parent"):
+            return "The nightly job renews it; see why it has not."
+        if settings.get("backend") == OPENBAO:
+            return "Append the newer CRL of that CA to crl.pem, and run this."
+        file = settings.get("parent_crl") or "a file that mtls_ca_parent_crl names"
+        return f"Put that CA's newer CRL into {file}, and run this."
 
     # Certificates
 

@@ -104,6 +104,13 @@ def test_where_no_request_can_be_made(ask, tmp_path):
     assert not done.get("failed")
 
 
+def test_a_host_that_is_not_to_have_the_service_is_not_asked(ask):
+    done, heard = ask(on="web", service="web", client="phone")
+    assert heard == []
+    assert (done["verdict"], done["intent"], done["as_intended"]) == ("not let in", "not let in", True)
+    assert [cause["text"] for cause in done["causes"]] == ["the inventory has no service web on web, but on nas"]
+
+
 def test_a_service_that_there_is_not(ask):
     done, heard = ask(service="photos", client="phone")
     assert "photos" in done["msg"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import pytest
 from ansible.errors import AnsibleActionFail
 
+from ansible_collections.mtls.nginx.plugins.action import inventory_plan
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import keys
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.lifecycle import creation
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store import handover
@@ -56,6 +57,24 @@ def test_no_host_no_authority(tmp_path, monkeypatch):
     controller = Controller(tmp_path / "empty", {"nas": {}})
     with pytest.raises(AnsibleActionFail, match="no host uses this authority; known are none"):
         controller.run("inventory_plan", only="pki")
+
+
+def test_who_is_to_be_revoked_where_not_every_authority_is_known(tmp_path, monkeypatch):
+    """Those that are, are asked; where none is, nobody would be revoked, and that is a failure."""
+    command_line(monkeypatch, inventory=())
+    warned = []
+    monkeypatch.setattr(inventory_plan.display, "warning", warned.append)
+    odd = {"mtls_clients": "phone", "mtls_ca_dir": "other"}
+    said = "host web: mtls_clients is not a list; write one item a line, with a dash in front"
+    controller = Controller(tmp_path / "site", {"nas": HOSTS["nas"], "web": odd})
+    done = controller.run("inventory_plan", to_revoke=True)
+    assert list(done["authorities"]) == [str(tmp_path / "site" / "pki")]
+    assert done["left_out"] == [said]
+    assert said in warned
+    controller = Controller(tmp_path / "alone", {"web": odd})
+    with pytest.raises(AnsibleActionFail) as caught:
+        controller.run("inventory_plan", to_revoke=True)
+    assert str(caught.value).endswith(said)
 
 
 def test_who_moves_to_the_next_authority(pki, tmp_path, monkeypatch):

@@ -199,6 +199,41 @@ def test_what_is_wrong_with_a_certificate_keeps_nothing_else_back(bring):
     assert done["message"].endswith("the CRL is fetched")
 
 
+def test_a_last_step_that_fails_hides_nothing_that_was_done(bring):
+    """Whoever lost entry by this run is told of all the same."""
+    held = {"service": "web", "path": "", "everybody": True, "subjects": [], "public": [], "networks": []}
+    placed = {**PLACED, "access": {"gates": [held], "revoked": []}}
+    options = {"crl_url": "https://crl.lan/crl.pem"}
+    wanted = [{**WEB, "allow": []}]
+    fetching = {"failed": True, "msg": "there is no systemd"}
+    done, heard = bring(placed=placed, fetching=fetching, settings=options, services=wanted)
+    assert [name for name, _options in heard] == ["nginx_facts", "nginx_config", "nginx_crl_fetch"]
+    assert (done["failed"], done["msg"], done["message"]) == (True, "there is no systemd", "nginx reloaded")
+    assert (done["changed"], done["reloaded"]) == (True, True)
+    assert [lost["lost"] for lost in done["access"]["changes"]] == [(("phone", "off the list"),)]
+
+
+def test_where_it_cannot_be_read_who_could_enter(bring):
+    for crl_only in (False, True):
+        done, _heard = bring(placed={**PLACED, "access": {"gates": None, "revoked": []}}, crl_only=crl_only)
+        assert not done.get("failed")
+        assert (done["access"]["compared"], done["access"]["changes"]) == (False, [])
+
+
+@pytest.mark.parametrize(("of", "lost"), [("pki", 1), ("another authority", 0)])
+def test_check_mode_foresees_who_loses_entry_by_a_revocation_of_that_authority(bring, pki, of, lost):
+    gate = {"service": "web", "path": "", "everybody": False, "subjects": ["CN=phone"], "public": [], "networks": []}
+    placed = {**PLACED, "access": {"gates": [gate], "revoked": []}}
+    told = {
+        "mtls__crl_of": str(pki.path) if of == "pki" else of,
+        "revoked": [{"serial": pki.index()[-1][3], "action": "revoked"}],
+    }
+    for foreseen in ([told], [{"mtls__crl_of": str(pki.path)}, told], [{}, told]):
+        done, _heard = bring(check=True, crl_only=True, placed=placed, foreseen=foreseen)
+        assert not done.get("failed"), done
+        assert [names for change in done["access"]["changes"] for names, _why in change["lost"]] == ["phone"] * lost
+
+
 def test_without_nginx(bring):
     absent = facts_of_a_host(installed=False, version=None, running=False, binary=None)
     done, heard = bring(absent, require_nginx=False)

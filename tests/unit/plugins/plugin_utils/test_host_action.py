@@ -109,6 +109,14 @@ def test_an_ansible_that_uses_an_answer_before_it_was_read_is_not_trusted(asking
     assert done["msg"] == "host nas: this ansible-core does not show the answer to nginx_crls before using it"
 
 
+def test_an_answer_of_which_nobody_said_what_is_expected_goes_no_further(asking):
+    action, variables = asking
+    host_says(action, nginx_crls=HONEST)
+    assert not action.run(task_vars=variables).get("failed")
+    with pytest.raises(RuntimeError, match="no telling what an honest host would answer"):
+        action._execute_module(module_name="nginx_crls", module_args={}, task_vars=variables)
+
+
 DEEP = f'{{"crls": {"[" * 100_000}{"]" * 100_000}}}'
 
 

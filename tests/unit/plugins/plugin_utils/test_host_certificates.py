@@ -114,11 +114,23 @@ def test_a_step_that_fails_is_the_last():
     assert bring(machine, seen(MISSING)) == failed
     assert machine.calls == ["transact, 1 stand in"]
     machine = Machine(installed=(False,), packages=failed)
-    assert bring(machine, seen(MISSING)) == failed
-    machine = Machine(looked=failed)
-    assert bring(machine, seen(MISSING)) == failed
+    assert bring(machine, seen(MISSING)) == {**DONE, **failed}
+    assert machine.calls[-1] == "install certbot"
+
+
+def test_a_step_that_fails_hides_nothing_that_was_done_before(tmp_path):
+    """Who gains or loses entry, the first one has decided, and it is in force."""
+    failed, done = {"failed": True, "msg": "no"}, {**DONE, "files": ["a.conf"], "access": {"changes": ["phone"]}}
+    machine = Machine(looked=failed, obtained=["nas"], transacted=[done])
+    result = bring(machine, seen(MISSING))
     assert machine.calls[-1] == "look"
-    assert bring(Machine(seen(GOOD), transacted=[DONE, failed]), seen(MISSING)) == failed
+    message = "put in place; certificates obtained for nas"
+    expected = {**done, **failed, "message": message, "obtained": ["nas"], "handover": None}
+    assert result == expected
+    assert bring(Machine(seen(GOOD), transacted=[done, failed], obtained=["nas"]), seen(MISSING)) == expected
+
+
+def test_a_package_without_its_program():
     with pytest.raises(MtlsError, match="there is no program certbot"):
         bring(Machine(installed=(False, False)), seen(MISSING))
 

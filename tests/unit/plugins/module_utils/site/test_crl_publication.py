@@ -9,9 +9,11 @@ import os
 
 import pytest
 
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends.directory import open_directory
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.site import crl_publication
 from ansible_collections.mtls.nginx.tests.gate import pki
+from ansible_collections.mtls.nginx.tests.pages.samples import days_ago
 
 
 @pytest.fixture
@@ -60,6 +62,19 @@ def test_a_crl_that_lacks_what_is_still_valid_is_not_published(authority, tmp_pa
     authority.revoke(authority.client("laptop"))
     with pytest.raises(MtlsError, match=r"lists .* as revoked, and the CRL of .* does not"):
         publish(authority, path)
+
+
+def test_what_has_expired_may_go_from_a_published_crl(tmp_path):
+    path = tmp_path / "crl.pem"
+    with days_ago(25):
+        authority = pki.Authority(tmp_path / "pki", "Devices")
+        authority.revoke(authority.client("phone"))
+        path.write_text(authority.crl)
+    for age, listed in ((2, 1), (0, 0)):  # it stays on one that begins after the certificate's end
+        with days_ago(age), open_directory(str(authority.path), None, read_only=False) as opened:
+            assert opened.write_crl(10).entries == listed
+        assert publish(authority, path)
+        assert path.read_text() == authority.crl
 
 
 def test_a_program_gets_it(authority, tmp_path):

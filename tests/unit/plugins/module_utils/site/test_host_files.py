@@ -278,6 +278,7 @@ def test_a_crl_alone():
     ]
     assert alone.textfile["authorities"][0]["crl"] == "/etc/nginx/client-certs/crl.pem"
     assert alone.renewals is None
+    assert {*alone.fingerprints()} == {item["path"] for item in alone.files}  # what waits for clients is not judged
     assert (alone.secrets, alone.absent, alone.owned, alone.probes, alone.shutdown_timeout) == ([], [], [], [], None)
 
 

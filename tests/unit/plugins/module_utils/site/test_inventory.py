@@ -111,6 +111,12 @@ def names(authority):
             {"mtls_authorities": [{"ca_dir": "b", "crl_publish": {"host": "a", "server_name": "crl.lan"}}]},
             "only the CRL of a host's own mtls_ca_dir is served by a host",
         ),
+        (
+            {"mtls_authorities": [{"ca_dir": "b", "crl_publish": "crl.pem"}]},
+            "mtls_crl_publish is not a dictionary; write it as name: value",
+        ),
+        ({"mtls_authorities": 5}, "mtls_authorities is not a list; write one item a line, with a dash in front"),
+        ({"mtls_authorities": [{"ca_dir": "b"}, "c"]}, "mtls_authorities, item 2 is not a dictionary; write it as"),
         # What Ansible says, and of which item.
         (
             {"mtls_services": [{"name": "a", "server_names": ["a"]}, {"name": "wiki"}]},
@@ -579,6 +585,21 @@ def test_what_a_template_stands_for_is_followed_in_the_inventory_itself():
         READER.check_as_written(
             "nas", other, lambda value: follow.get(value, value) if isinstance(value, str) else value
         )
+
+
+@pytest.mark.parametrize("odd", [5, True, "other", ["other"], [5], {"ca_dir": "other"}])
+def test_authorities_that_are_none_keep_no_secret_from_being_looked_at(odd):
+    """What is wrong with their shape, the plan says."""
+    READER.check_as_written("nas", {"mtls_authorities": odd}, lambda value: value)
+    beside = [odd, {"ca_dir": "x", "ca_passphrase": 5349}]
+    with pytest.raises(MtlsError, match="host nas: mtls_ca_passphrase: is not text"):
+        READER.check_as_written("nas", {"mtls_authorities": beside}, lambda value: value)
+
+
+def test_where_the_crl_is_published():
+    served = {"host": "b", "server_name": "crl.lan", "file": "crl.pem"}
+    (found,) = plan(a={"mtls_clients": [], "mtls_crl_publish": {**served, "port": 65535}}, b={}).values()
+    assert found.settings["crl_publish"] == {**served, "port": 65535, "file": "/inventory/crl.pem", "command": None}
 
 
 def test_a_subject_that_differs_from_a_clients_in_case_only_would_let_that_client_in():

@@ -83,6 +83,14 @@ def test_what_was_issued_in_this_run_let_nobody_in_before(ours):
     assert (found["phone"], found["new"]) == ((True, True, ""), (False, True, ""))
 
 
+def test_a_certificate_that_the_record_has_lost_is_no_change(ours):
+    """As of a record that was restored from a backup: whoever issues next enters it again."""
+    lost, phone = serial_of(ours, "lost"), serial_of(ours, "phone")
+    lines = (ours.path / "index.txt").read_text().splitlines(keepends=True)
+    (ours.path / "index.txt").write_text("".join(line for line in lines if phone not in line))
+    assert people(ours, added={lost, phone}) == {"phone": (False, False, EXPIRED), "lost": (True, False, REVOKED)}
+
+
 def test_an_expired_certificate_opens_nothing_and_that_is_why(ours, monkeypatch):
     later(monkeypatch, days=1000)
     assert people(ours)["phone"] == (False, False, EXPIRED)

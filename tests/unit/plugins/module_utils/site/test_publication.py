@@ -147,6 +147,14 @@ def test_a_rehearsal_stands_in_for_what_is_not_there(tmp_path):
     assert published.refused == {"nas": ["lost"]}
 
 
+def test_a_rehearsal_names_who_is_no_client(ours):
+    """Also where a certificate of that name is left from before."""
+    for clients, hint in (([{"name": "phnoe"}], "did you mean 'phnoe'?"), ([], "add it to mtls_clients")):
+        with pytest.raises(MtlsError) as caught:
+            rehearse(str(ours.path), "web", services(), clients)
+        assert str(caught.value) == f"host web, service nas: allow names 'phone', which is not a client; {hint}"
+
+
 def test_a_rehearsal_uses_what_is_there(ours):
     before = tree(ours.path)
     clients = [{"name": "phone"}, {"name": "new", "subject": {"O": "Acme", "CN": "new"}}]

@@ -435,6 +435,29 @@ def test_a_client_with_an_rsa_pss_key_is_recorded_and_gets_no_folder(loose, tmp_
     assert statuses(tmp_path / "pki") == {"odd": "V"}
 
 
+def test_a_certificate_that_openssl_takes_for_no_client_is_no_clients(tmp_path, loose):
+    said = {}
+    for serial, (name, usage) in enumerate(
+        {
+            "plain": "",
+            "both": "extendedKeyUsage=anyExtendedKeyUsage,clientAuth",
+            "any": "extendedKeyUsage=anyExtendedKeyUsage",
+            "mail": "extendedKeyUsage=emailProtection",
+            "web": "extendedKeyUsage=serverAuth",
+        }.items(),
+        0x10,
+    ):
+        path = loose.issue(name, serial, extensions=usage)
+        said[name] = openssl("verify", "-purpose", "sslclient", "-CAfile", "ca.pem", path, cwd=loose.path, ok=None)
+    plan = adopt(tmp_path / "pki", loose.path)
+    taken = {client.name for client in plan.clients}
+    assert taken == {name for name, text in said.items() if "OK" in text} == {"plain", "both"}
+    why = {name: plan.not_taken[str(loose.path / f"{name}.pem")] for name in said.keys() - taken}
+    assert why["web"].startswith("is a server's certificate")
+    for name in ("any", "mail"):
+        assert why[name].startswith("has no clientAuth in its extendedKeyUsage, without which nginx refuses it")
+
+
 def test_a_ca_with_an_edwards_curve_that_is_not_supported_is_refused_by_name(tmp_path):
     loose = Loose(tmp_path / "ca", ("-newkey", "ed448", "-nodes"))
     shutil.copy(loose.path / "ca.pem", loose.path / "ca.crt")

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -14,9 +15,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.access import Access, ensure_authority, open_authority
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import keys, profiles
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import revoking
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.options import OPENBAO, TRUST
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.wanted import WantedAuthority
 from ansible_collections.mtls.nginx.plugins.module_utils.common import times
-from ansible_collections.mtls.nginx.plugins.module_utils.site.inventory import AuthorityPlan
 from ansible_collections.mtls.nginx.plugins.module_utils.site.renewal_notes import Notes
 from ansible_collections.mtls.nginx.plugins.module_utils.site.renewals import pending
 from ansible_collections.mtls.nginx.plugins.module_utils.site.status.judge import (
@@ -229,30 +230,6 @@ def test_the_authority_tells_its_end_when_it_can_renew_nothing_any_more(tmp_path
     ended.plan.settings["backend"] = "trust"
     (finding,) = (each for each in ended.status().findings if each.kind == "authority_ended")
     assert finding.remedy.startswith("Ask whoever runs it for the next CA certificate")
-
-
-@pytest.mark.parametrize(
-    ("settings", "remedy", "playbook"),
-    [
-        ({"parent": {"path": "root"}}, "The nightly job renews it; see why it has not.", "refresh_crl"),
-        ({"backend": "trust"}, "The nightly job renews it; see why it has not.", "refresh_crl"),
-        ({"backend": "openbao"}, "Append the newer CRL of that CA to crl.pem.", None),
-        ({}, "Put that CA's newer CRL into the file that mtls_ca_parent_crl names.", "refresh_crl"),
-    ],
-)
-def test_who_renews_the_crl_of_a_ca_above(tmp_path, settings, remedy, playbook):
-    root = samples.Fleet(tmp_path / "root")
-    root.crl(age=28)
-    path = str(tmp_path / "pki")
-    wanted = WantedAuthority(path, {"CN": "Below"}, keys.KeyKind("ecdsa"), None, 1000, 30)
-    ensure_authority(Access(path), wanted, check=False, parent=Access(str(root.path)))
-    with open_authority(Access(path), read_only=False) as authority:
-        authority.take_crls((root.path / "crl.pem").read_bytes(), "root.crl")
-        authority.write_crl(30)
-    plan = AuthorityPlan(path, {**samples.SETTINGS, **settings}, "nas")
-    (finding,) = status_of([plan], times.now(), Settings(ansible=samples.ANSIBLE)).findings
-    assert (finding.kind, finding.remedy) == ("crl_soon", remedy)
-    assert finding.command == (f"{samples.ANSIBLE} mtls.nginx.{playbook}" if playbook else None)
 
 
 def test_certificates_that_are_not_as_the_inventory_wants_them(small):
@@ -527,6 +504,48 @@ def test_another_refusal_is_wrong_but_not_open(small, expected, got):
     answer = {"facts": {"nginx": FACTS}, "probe": {"attempts": [attempt(expected, got)]}}
     status = status_of([small.plan], times.now(), Settings(), {"nas": answer})
     assert kinds(status) == ["host_wrong"]
+
+
+@pytest.mark.parametrize(
+    ("got", "kind"), [("204", "gate_open"), ("200", None), ("no answer within 10 s", "host_wrong")]
+)
+def test_where_own_pages_hide_refusals_only_the_gates_own_answer_says_that_it_is_open(small, got, kind):
+    wiki = {**attempt("anything but 204", got), "ok": got == "200"}
+    answer = {"facts": {"nginx": FACTS}, "probe": {"attempts": [wiki]}}
+    assert kinds(status_of([small.plan], times.now(), Settings(), {"nas": answer})) == ([kind] if kind else [])
+
+
+def test_each_ca_of_a_chain_has_its_own_crl(small, tmp_path):
+    above, below = str(small.path), str(tmp_path / "below")
+    wanted = WantedAuthority(below, {"CN": "Devices"}, keys.KeyKind("ecdsa"), None, 700, 30)
+    ensure_authority(Access(below), wanted, check=False, parent=Access(above))
+    with samples.days_ago(25), open_authority(Access(above), read_only=False) as authority:
+        authority.write_crl(30)
+    with open_authority(Access(below), read_only=False) as authority:
+        authority.take_crls((small.path / "crl.pem").read_bytes(), above)
+        authority.write_crl(30)
+
+    def judged(**settings):
+        plan = replace(small.plan, path=below, settings={**samples.SETTINGS, **settings}, services=[], clients=[])
+        return status_of([plan], times.now(), Settings(ansible=samples.ANSIBLE))
+
+    status = judged()
+    assert [(crl.issuer, crl.state) for crl in status.authorities[0].crls] == [
+        ("CN=Devices", "valid"),
+        ("CN=Acme Root CA,O=Acme,C=ES", "soon"),
+    ]
+    assert kinds(status) == ["crl_soon"]
+    for settings, remedy in (
+        ({}, "Put that CA's newer CRL into a file that mtls_ca_parent_crl names, and run this."),
+        ({"parent_crl": "/srv/root.crl"}, "Put that CA's newer CRL into /srv/root.crl, and run this."),
+        ({"backend": OPENBAO}, "Append the newer CRL of that CA to crl.pem, and run this."),
+        ({"parent": {"path": above}}, "The nightly job renews it; see why it has not."),
+        ({"backend": TRUST}, "The nightly job takes it from where mtls_ca_trust says; ask whoever runs that CA"),
+    ):
+        (finding,) = judged(**settings).findings
+        assert finding.remedy.startswith(remedy)
+        assert finding.command == f"{samples.ANSIBLE} mtls.nginx.refresh_crl"
+        assert finding.about[0].startswith(f"CN=Acme Root CA,O=Acme,C=ES ({day(5)}")
 
 
 def test_who_has_not_fetched_the_next_certificate(tmp_path):
