@@ -95,6 +95,23 @@ def test_a_large_file_that_is_not_finished_takes_no_place(tmp_path, error):
     assert [found.name for found in tmp_path.iterdir()] == ["index.txt"]
 
 
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+@pytest.mark.parametrize("done", [False, True], ids=["before", "after"])
+def test_a_signal_leaves_nothing_half_written(tmp_path, monkeypatch, call, done):
+    """Python raises what a signal's handler raises between any two steps."""
+    path, real = tmp_path / "journal", getattr(os, call)
+
+    def ended(*arguments):
+        if done:
+            real(*arguments)
+        raise MtlsError("the run was ended by SIGTERM")
+
+    monkeypatch.setattr(os, call, ended)
+    with pytest.raises(MtlsError, match="ended by SIGTERM"):
+        files.write_file(path, b"new", 0o600)
+    assert [found.name for found in tmp_path.iterdir()] == (["journal"] if done and call == "replace" else [])
+
+
 def test_what_a_killed_run_left_behind_is_replaced(tmp_path):
     (tmp_path / ".crt.new").write_bytes(b"half")
     files.write_file(tmp_path / "crt", b"whole", 0o644)
