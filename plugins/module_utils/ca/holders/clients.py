@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Container, Iterable, Sequence
+from collections.abc import Collection, Container, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -182,7 +182,7 @@ class _ClientWorker:
         done: dict[str, RegisterEntry] = {}
         pending = [step for step in steps if not step.known]
         try:
-            self._enter(step for step in pending if step.enter)
+            self._authority.enter([read_certificates(path)[0] for step in pending for path in step.enter])
             self._authority.release([serial for step in pending for serial in step.release])
             self._authority.revoke({serial: step.client.reason for step in pending for serial in step.revoke})
             for step in pending:
@@ -239,9 +239,6 @@ class _ClientWorker:
     def _remember(self, step: ClientStep, entry: RegisterEntry) -> RegisterEntry:
         self._register.remember(step.client.name, entry)
         return entry
-
-    def _enter(self, steps: Iterable[ClientStep]) -> None:
-        self._authority.enter([read_certificates(self._place(step.client).certificate)[0] for step in steps])
 
     def check_new_key(self, step: ClientStep) -> None:
         """Raise MtlsError for a client whose new key would be of a kind that does not suit its files."""

@@ -9,17 +9,25 @@ A certificate belongs to the client or service whose register entry has its seri
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Container, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Record
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import numbers
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.chains import read_certificates, was_issued_by
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.subjects import (
     common_name_of_index_subject,
     dn_of_index_subject,
 )
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.layout import ClientFiles
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.register import SERVERS, Register, RegisterEntry
+
+if TYPE_CHECKING:
+    from cryptography import x509
 
 # How a certificate stands. Of what is revoked, only ON_HOLD can be released; UNRECORDED is not in the record at all.
 LIVE, ON_HOLD, EXPIRED, REVOKED, UNRECORDED = "live", "on hold", "expired", "revoked", "unrecorded"
@@ -33,6 +41,22 @@ class Unmanaged:
     serial: str
     dn: str
     not_after: datetime
+
+
+def certificates_on_file(
+    place: ClientFiles, issuers: Sequence[x509.Certificate]
+) -> dict[str, tuple[str, x509.Certificate]]:
+    """Return by serial what a client has from one of the issuers, today's and former ones, and the file of each.
+
+    :raises MtlsError: a file is damaged.
+    """
+    found = {}
+    for path in (place.certificate, *place.archived_certificates()):
+        if os.path.exists(path):
+            certificate = read_certificates(path)[0]
+            if any(was_issued_by(certificate, issuer) for issuer in issuers):
+                found[numbers.hexadecimal(certificate.serial_number)] = (path, certificate)
+    return found
 
 
 class Ownership:

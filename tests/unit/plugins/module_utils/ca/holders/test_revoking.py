@@ -144,7 +144,11 @@ def test_a_text_that_fits_two_things_is_refused(pki):
         ("certificate", "broken.der", "is damaged"),
         ("certificate", "foreign.crt", "was issued by CN=foreign, not by CN=Test CA"),
         ("anything", "laptob", r"no client, serial or fingerprint like this, .*; did you mean 'laptop'\?"),
-        ("anything", "nobody", "no client, serial or fingerprint like this"),
+        (
+            "anything",
+            "nobody",
+            r"^'nobody': .* has no client, serial or .*; look it up in index\.txt$",
+        ),
         ("anything", "foreign.crt", "no client, serial or fingerprint like this"),
     ],
 )
