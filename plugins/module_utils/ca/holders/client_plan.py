@@ -97,11 +97,12 @@ class ClientStep(NamedTuple):
 class Planner:
     """Judges the clients of one authority by the register, the record and, where these do not suffice, the files.
 
-    The serials ``stay_revoked`` are not released: they are on hold by themselves.
+    The serials ``revoking`` are revoked, or on hold, by themselves, or will be in this run: they are not released, and
+    a present client gets another certificate.
     """
 
     def __init__(
-        self, authority: Authority, register: Register, maker: ProfileMaker, stay_revoked: Collection[str] = ()
+        self, authority: Authority, register: Register, maker: ProfileMaker, revoking: Collection[str] = ()
     ) -> None:
         self.warnings: list[str] = []
         self._authority = authority
@@ -116,7 +117,8 @@ class Planner:
         self._keyless: list[str] = []  # clients whose private keys are not here
         self._missing: list[str] = []  # serials in the record that have no certificate file
         self._waiting: list[str] = []  # those of them that another controller has to see to
-        self._stay_revoked = stay_revoked
+        self._revoking = revoking
+        self._ownership.count_as_revoked(revoking)
 
     def plan(self, clients: Sequence[Client]) -> list[ClientStep]:
         """Return one step for each client, in order.
@@ -201,7 +203,9 @@ class Planner:
                 if recorded and not self._live_serials(client, entry)
                 else None
             )
-        if not self._authority.record.is_valid(entry.serial) or self._ends_soon(client, entry):
+        if not self._authority.record.is_valid(entry.serial) or entry.serial in self._revoking:
+            return None
+        if self._ends_soon(client, entry):
             return None
         if self._authority.shared and client.csr is None and "key" not in entry.files:
             self._keyless.append(client.name)
@@ -258,10 +262,10 @@ class Planner:
         keyless = client.csr is None and found.public_key is None
         if entry is None or not found.matches or keyless or not self._ownership.is_on_hold(entry.serial):
             return ()
-        if entry.serial in self._stay_revoked:
+        if entry.serial in self._revoking:
             return ()
         serials = self._serials_of(client, entry)
-        return tuple(s for s in serials if self._ownership.is_on_hold(s) and s not in self._stay_revoked)
+        return tuple(s for s in serials if self._ownership.is_on_hold(s) and s not in self._revoking)
 
     def _judge_present(self, client: Client, found: Examined) -> ClientStep:
         entry = found.entry

@@ -90,13 +90,14 @@ def reconcile(
     profile_ca: bool = False,
     profile_signer: Signer | None = None,
     contact: Contact | None = None,
-    stay_revoked: Collection[str] = (),
+    revoking: Collection[str] = (),
     crl_point: str | None = None,
 ) -> Reconciled:
     """Give each client the certificate it should have, or revoke it; with ``check`` only say what would be done.
 
     ``profile_ca`` puts the authority's certificate into Apple profiles, which ``profile_signer`` signs; they name the
-    ``contact``. What is on hold is released when its client is present, but for the serials ``stay_revoked``.
+    ``contact``. What is on hold is released when its client is present, but for the serials ``revoking``,
+    which another one follows.
     New certificates say that their CRL can be fetched from ``crl_point``.
 
     :raises MtlsError: a mistake in the list or in a client's files (nothing was changed then), or an obstacle on
@@ -106,7 +107,7 @@ def reconcile(
         return _admit(authority, clients, check=check)
     register = Register.load(authority.path)
     maker = ProfileMaker(authority.chain, profile_ca, profile_signer, contact)
-    planner = Planner(authority, register, maker, stay_revoked)
+    planner = Planner(authority, register, maker, revoking)
     steps = planner.plan(clients)
     worker = _ClientWorker(authority, register, maker, new_key_type, crl_point)
     for step in steps:

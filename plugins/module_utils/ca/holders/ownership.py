@@ -68,6 +68,7 @@ class Ownership:
         self._server_register = servers
         self._now = now
         self._released: set[str] = set()
+        self._doomed: set[str] = set()
 
     @classmethod
     def of(cls, path: str, record: Record, now: datetime) -> Ownership:
@@ -167,6 +168,8 @@ class Ownership:
             return UNRECORDED
         if entry.status == "revoked" and serial not in self._released:
             return ON_HOLD if entry.on_hold and entry.not_after > self._now else REVOKED
+        if serial in self._doomed:
+            return REVOKED
         return LIVE if entry.not_after > self._now else EXPIRED
 
     def is_live(self, serial: str) -> bool:
@@ -184,3 +187,7 @@ class Ownership:
     def count_as_released(self, serials: Iterable[str]) -> None:
         """Take serials that are on hold for valid from now on: a plan is to release them."""
         self._released.update(serials)
+
+    def count_as_revoked(self, serials: Iterable[str]) -> None:
+        """Take serials that are valid for revoked from now on: this run is to revoke them."""
+        self._doomed.update(serials)

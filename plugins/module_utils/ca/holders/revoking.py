@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -98,6 +99,31 @@ class Found:
     action: str
     not_after: datetime
     unrecorded: x509.Certificate | None = None
+
+
+def planned(authority: Authority, items: Iterable[Mapping[str, Any]]) -> set[str]:
+    """Return the serials that the option of ARGUMENTS revokes or puts on hold, and those on hold that it keeps so.
+
+    What cannot be found is left out: the module ``crl`` says so.
+
+    :raises MtlsError: as ``Finder.find``.
+    """
+    requests = [request for request in map(RevocationRequest.of, items) if not request.release]
+    requests = [request for request in requests if not _is_done(authority.record, request)]
+    if not requests:
+        return set()  # without the registers, whose reading is a tenth of a run with nothing to do
+    finder = Finder.of(authority)
+    serials: set[str] = set()
+    for request in requests:
+        with contextlib.suppress(UnknownError):
+            serials.update(found.serial for found in finder.find(request))
+    return serials
+
+
+def _is_done(record: Record, request: RevocationRequest) -> bool:
+    """Tell whether a serial is revoked for good, at a glance."""
+    entry = record.get(numbers.parse_serial(request.value)) if request.kind == SERIAL else None
+    return entry is not None and entry.status == "revoked" and not entry.on_hold
 
 
 class Finder:

@@ -255,7 +255,7 @@ def test_what_is_on_hold_by_itself_stays_so(pki):
     pki.one(Client("a", revoked=True, reason="certificateHold"))
     ((released,), _warnings) = plan(pki, Client("a"))
     assert (released.action, released.release) == ("released", (serial,))
-    ((step,), _warnings) = plan(pki, Client("a"), stay_revoked={serial})
+    ((step,), _warnings) = plan(pki, Client("a"), revoking={serial})
     assert (step.action, step.release) == ("issued", ())
 
 

@@ -228,9 +228,52 @@ def test_what_is_on_hold_by_its_serial_stays_so_while_its_client_is_present(pki)
     serial = pki.one(Client("a")).entry.serial
     revoke(pki, "serial", serial, "certificateHold")
     with pki.open() as authority:
-        done = clients.reconcile(authority, [Client("a")], new_key_type="ecdsa", check=False, stay_revoked={serial})
+        done = clients.reconcile(authority, [Client("a")], new_key_type="ecdsa", check=False, revoking={serial})
     assert (done.results[0].action, done.results[0].released) == ("issued", ())
     assert lines(pki)[serial] == ("R", "certificateHold")
+
+
+@pytest.mark.parametrize("reason", ["keyCompromise", "certificateHold"])
+def test_what_the_run_is_to_revoke_is_followed_by_another_before(pki, reason):
+    """Else its holder, client or service, would be without a valid one until the next run."""
+    web = servers.Server("nas", "web", ("web.lan",))
+
+    def run(asked, check):
+        with pki.open() as authority:
+            doomed = revoking.planned(authority, asked)
+            mine = clients.reconcile(authority, [Client("a")], new_key_type="ecdsa", check=check, revoking=doomed)
+            (its,) = servers.reconcile(authority, [web], new_key_type="ecdsa", check=check, revoking=doomed)
+            if not check:
+                for request in map(revoking.RevocationRequest.of, asked):
+                    revoking.carry_out(authority, revoking.Finder.of(authority).find(request))
+        return mine.results[0], its
+
+    before = run([], check=False)
+    asked = [{"serial": each.entry.serial, "reason": reason} for each in before]
+    for check in (True, False):
+        done = run(asked, check)
+        assert {(each.action, each.because) for each in done} == {("issued", "the certificate is revoked")}
+    new = {each.entry.serial for each in done}
+    assert lines(pki) == {
+        **{each["serial"]: ("R", reason) for each in asked},
+        **dict.fromkeys(new, ("V", "")),
+    }
+    assert pki.file("a", f"-{asked[0]['serial']}.key").exists()  # with a key of its own
+    assert [each.action for each in run(asked, check=False)] == ["unchanged", "unchanged"]
+
+
+def test_what_the_run_is_to_revoke_is_known_without_the_registers_where_it_is_done(fleet, monkeypatch):
+    first, second, third = fleet.laptop
+    revoke(fleet, "serial", first)
+    revoke(fleet, "serial", second, "certificateHold")
+    unknown = {"serial": "4F2A", "reason": "superseded"}
+    released = {"serial": second, "reason": "unspecified", "state": "released"}
+    done = {"serial": first.lower(), "reason": "superseded"}
+    with fleet.open(read_only=True) as authority:
+        asked = [{"serial": serial, "reason": "superseded"} for serial in (second, third)]
+        assert revoking.planned(authority, [*asked, unknown, released, done]) == {second, third}
+        monkeypatch.setattr(revoking, "Finder", None)
+        assert revoking.planned(authority, [released, done]) == set()
 
 
 def test_openssl_s_own_hold_is_released_and_openssl_agrees(pki):
