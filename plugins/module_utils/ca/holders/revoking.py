@@ -26,7 +26,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.chains import
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.ownership import Ownership, certificates_on_file
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.layout import ClientFiles, Layout
 from ansible_collections.mtls.nginx.plugins.module_utils.common import times
-from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError, first_few
 from ansible_collections.mtls.nginx.plugins.module_utils.common.names import check_client_name, nearest
 
 try:
@@ -146,6 +146,7 @@ class Finder:
         self._ownership = ownership
         self._issuers = issuers
         self._find_by_fingerprint = by_fingerprint
+        self.warnings: list[str] = []  # what was meant too, and cannot be revoked
 
     @classmethod
     def of(cls, authority: Authority) -> Finder:
@@ -230,8 +231,18 @@ class Finder:
         own = self._ownership
         plain = subjects.index_subject(subjects.subject_name({"CN": name}, f"client {name!r}"))
         named = own.live_with_common_name(name, besides=on_file)
-        recorded = map(self._record.get, own.serials_of(name, {plain, *named}, on_file))
-        found: _Meant = {**on_file, **{entry.serial: entry for entry in recorded if entry is not None}}
+        recorded = {serial: self._record.get(serial) for serial in own.serials_of(name, {plain, *named}, on_file)}
+        found: _Meant = {**on_file, **{serial: entry for serial, entry in recorded.items() if entry is not None}}
+        lost = [serial for serial in recorded if serial not in found]
+        if lost:
+            lacks = (
+                f"client {name!r}: its certificate {first_few(lost)} is neither in index.txt nor on file any more, so "
+                "it cannot be revoked and stays valid until it expires; restore index.txt or the certificate's file "
+                "from a backup"
+            )
+            if not found:
+                raise UnknownError(lacks)
+            self.warnings.append(lacks)
         if not found:
             close = nearest(name, set(own.names()))
             raise UnknownError(

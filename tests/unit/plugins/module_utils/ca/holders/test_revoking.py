@@ -81,6 +81,25 @@ def test_by_name_without_the_register_or_without_the_folder(fleet):
     assert len(find(fleet, "name", "laptop")) == 2
 
 
+def test_what_only_the_register_knows_cannot_be_revoked_and_is_told(fleet):
+    """As an old backup of index.txt leaves it, where the certificate's file is gone as well."""
+    current = numbers.hexadecimal(certificate_of(fleet, "laptop").serial_number)
+    index = (fleet.path / "index.txt").read_text().splitlines(keepends=True)
+    (fleet.path / "index.txt").write_text("".join(line for line in index if f"\t{current}\t" not in line))
+    (fleet.path / f"newcerts/{current}.pem").unlink()
+    shutil.rmtree(fleet.path / "clients/laptop")
+    done = run_module("crl", ca_path=str(fleet.path), revoked=[{"name": "laptop", "reason": "keyCompromise"}])
+    assert sorted(each["serial"] for each in done["revoked"]) == sorted({*fleet.laptop} - {current})
+    assert f"its certificate {current} is neither in index.txt nor on file any more" in str(done["warnings"])
+
+    (fleet.path / "index.txt").write_text("")
+    shutil.rmtree(fleet.path / "newcerts")
+    (fleet.path / "newcerts").mkdir(0o700)
+    done = run_module("crl", ca_path=str(fleet.path), revoked=[{"name": "laptop"}])
+    assert done["failed"]
+    assert done["msg"].startswith("client 'laptop': its certificate ")
+
+
 def test_what_has_ended_is_left_alone(pki, monkeypatch):
     pki.one(Client("a", days=40))
     later(monkeypatch, days=50)
