@@ -331,7 +331,6 @@ unmanaged_count:
   sample: 1
 """
 
-import contextlib
 import os
 from typing import Any
 
@@ -342,7 +341,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.access import (
     open_authority,
     require_directory,
 )
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import HOLD, REASONS, Authority
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import REASONS
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import profiles
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import (
     client_plan,
@@ -437,7 +436,7 @@ def work(call: entry.Call) -> dict[str, Any]:
                 profile_ca=options["profile_ca"],
                 profile_signer=signer,
                 contact=contact.Contact.of(options["contact"]),
-                stay_revoked=_on_hold(authority, options["revoked"]),
+                revoking=revoking.planned(authority, options["revoked"]),
                 crl_point=options["crl_distribution_point"],
             )
             for warning in (*authority.warnings, *done.warnings):
@@ -464,21 +463,6 @@ def work(call: entry.Call) -> dict[str, Any]:
             "after": "".join(f"{result.client.name}: {result.action} ({result.because})\n" for result in changed),
         },
     }
-
-
-def _on_hold(authority: Authority, items: list[dict[str, Any]]) -> set[str]:
-    """Return the serials that ``revoked`` puts on hold."""
-    holds = [
-        wanted for wanted in map(revoking.RevocationRequest.of, items) if wanted.reason == HOLD and not wanted.release
-    ]
-    if not holds:
-        return set()  # without the registers, whose reading is a tenth of a run with nothing to do
-    finder = revoking.Finder.of(authority)
-    serials: set[str] = set()
-    for wanted in holds:
-        with contextlib.suppress(revoking.UnknownError):  # crl says so
-            serials.update(found.serial for found in finder.find(wanted))
-    return serials
 
 
 def _client(raw: dict[str, Any], options: dict[str, Any]) -> Client:

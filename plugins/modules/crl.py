@@ -316,6 +316,7 @@ def _find(authority: Authority, options: dict[str, Any]) -> tuple[list[revoking.
             if not options["ignore_unknown"]:
                 raise
             meant += [error.meant] if error.meant else []
+    authority.warnings += finder.warnings
     return [each for each, wanted in found.values()], meant
 
 

@@ -79,6 +79,7 @@ extends_documentation_fragment:
   - mtls.nginx.authority.backend
   - mtls.nginx.attributes
   - mtls.nginx.attributes.controller
+  - mtls.nginx.revoked
 seealso:
   - module: mtls.nginx.ca_init
   - module: mtls.nginx.client_cert
@@ -159,7 +160,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.access import (
     require_directory,
 )
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import profiles
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import servers
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import revoking, servers
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.options import AUTHORITY_OPTIONS
 from ansible_collections.mtls.nginx.plugins.module_utils.common import entry
 
@@ -184,6 +185,7 @@ SPEC = {
         "renew_before": {"type": "int", "default": 30},
         "key_type": {"type": "str", "choices": ["rsa", "ecdsa"], "default": "ecdsa"},
         "crl_distribution_point": {"type": "str"},
+        "revoked": revoking.ARGUMENTS,
     },
     "supports_check_mode": True,
 }
@@ -215,6 +217,7 @@ def work(call: entry.Call) -> dict[str, Any]:
                 wanted,
                 new_key_type=options["key_type"],
                 check=call.check_mode,
+                revoking=revoking.planned(authority, options["revoked"]),
                 crl_point=options["crl_distribution_point"],
             )
             for warning in authority.warnings:

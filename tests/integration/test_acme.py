@@ -253,6 +253,14 @@ try:
 except Exception as error:
     print(type(error).__name__, error)
 """
+FORGET = """
+import sys
+from ansible_collections.mtls.nginx.plugins.module_utils.host.acme_client import Certbot
+try:
+    Certbot.find().forget(sys.argv[1])
+except Exception as error:
+    print(type(error).__name__, error)
+"""
 
 
 def test_what_the_acme_server_refuses_is_told_in_its_own_words(public):
@@ -288,6 +296,12 @@ def test_what_the_acme_server_refuses_is_told_in_its_own_words(public):
             assert run.stdout.startswith("MtlsError service nas: no certificate for "), (name, run.stdout)
             assert told in run.stdout, (name, run.stdout)
             assert run.stdout.count("\n") == 1, name
+
+        run = public.network.run(sys.executable, "-c", FORGET, "mtls-gone")
+        assert run.stdout.startswith(
+            "MtlsError certbot: certificate mtls-gone was not deleted: No certificate found with name mtls-gone"
+        )
+        assert run.stdout.endswith("; try 'certbot delete --cert-name mtls-gone' by hand\n")
 
         # By hand, and then no other one is to be had: the private certificate, and who may enter is the same.
         (lineage,) = known_to_certbot(public)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import pathlib
 import random
@@ -434,6 +435,55 @@ def test_another_nginx_is_nothing_to_us(serving, tmp_path, pair, monkeypatch, se
         other.nginx.stop()
 
 
+# An nginx that sees other files than we do
+
+
+@pytest.fixture
+def apart(serving, crl, tmp_path):
+    """Start nginx with a view of the file system of its own, after these commands."""
+
+    def start(*commands: str) -> None:
+        serving.nginx.stop()
+        script = "\n".join(["set -e", *commands, f"exec {BINARY} -c {serving.main}"])
+        if subprocess.run(["unshare", "--mount", "true"], check=False, capture_output=True).returncode:
+            pytest.skip("no view of its own can be made here")
+        subprocess.run(["unshare", "--mount", "sh", "-c", script], check=True, cwd=tmp_path)
+        deadline = time.monotonic() + 10
+        while serving.status() != "201":
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+    return start
+
+
+def test_an_nginx_that_sees_another_folder(serving, crl, apart):
+    folder = serving.path("client-certs")
+    apart(f"cp -a {folder} kept", f"mount -t tmpfs tmpfs {folder}", f"cp -a kept/. {folder}")
+    said = r"nginx does not see .*/client-certs/.*, but something else in its place\. Remove that, or bind the folder"
+    with refused(serving, rf"{said} to itself, and restart nginx\. Nothing was changed$"):
+        serving.apply(crl)
+    with refused(serving, said):  # what is to come there is hidden as well
+        serving.apply(WantedFile(serving.path("client-certs/new/ca.crt"), serving.certificate))
+    with pytest.raises(MtlsError, match=rf"still lets in whoever was revoked since: {said}"):
+        serving.apply(crl, close_rejected=True)
+    assert pathlib.Path(crl.path).read_bytes() == crl.content
+    assert serving.status() == "201"
+    serving.nginx.stop()
+    assert serving.apply(crl, close_rejected=True).started
+    assert serving.status() == "418"
+
+
+def test_an_nginx_that_sees_another_file_until_it_is_replaced(serving, crl, apart):
+    """Linux drops the mount with the file that it lay on, in every view."""
+    apart(f"cp {crl.path} kept", f"mount --bind kept {crl.path}")
+    with refused(serving, rf"nginx does not see {crl.path}, but something else in its place"):
+        serving.apply(crl)
+    with pytest.raises(MtlsError, match="nginx has read it, and will not when it starts again: nginx does not see"):
+        serving.apply(crl, close_rejected=True)
+    assert serving.status() == "418"
+    assert not serving.apply(crl).changed
+
+
 # Services of ours that nginx rejects
 
 
@@ -599,6 +649,63 @@ def test_a_stopped_host_with_what_is_not_ours_broken(serving, crl):
     (serving.conf / "sites-enabled" / "shop").unlink()
     subprocess.run([serving.nginx.binary, "-c", serving.main], check=True)
     assert serving.status() == "418"
+    # With nothing to be put in place, nothing is left for the next run to finish.
+    serving.apply(crl, close_rejected=True)
+    (serving.conf / "sites-enabled" / "shop").write_text("sever {}\n")
+    serving.nginx.stop()
+    before = serving.tree()
+    with pytest.raises(MtlsError, match="the CRL is in place, and nginx is not running: "):
+        serving.apply(crl, close_rejected=True)
+    assert serving.tree() == before
+
+
+def end_the_run(*_arguments: object) -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def mistaken(*_arguments: object) -> None:
+    raise LookupError("a mistake")
+
+
+def unable(*_arguments: object) -> None:
+    raise OSError(errno.EROFS, "read-only file system")
+
+
+HELD = r"And nginx rejects this host's configuration as it is, in files that are not ours.*unknown directive \"sever\""
+BEFORE = r"Every file is as it was before\."
+
+
+def test_a_crl_for_later_that_is_not_put_in_place(serving, crl, monkeypatch):
+    shop = serving.conf / "sites-enabled" / "shop"
+    shop.write_text("sever {}\n")
+    before = serving.tree()
+
+    def fails(error: type[Exception], said: str, **instead: object) -> None:
+        with monkeypatch.context() as patched:
+            for name, function in instead.items():
+                patched.setattr(os if name == "replace" else swap.Swap, name, function)
+            with pytest.raises(error, match=said):
+                serving.apply(crl, close_rejected=True)
+
+    replaces = iter([end_the_run])
+    ended = rf"the files could not be put in place: the run was ended by SIGTERM\. {BEFORE} {HELD}"
+    fails(MtlsError, ended, replace=lambda *paths, replace=os.replace: next(replaces, replace)(*paths))
+    assert serving.tree() == before
+    with mounted(serving.conf / "client-certs", "ro"):
+        fails(MtlsError, rf"could not be put in place: .*new\.map: read-only file system; mount .* {BEFORE} {HELD}")
+    assert serving.tree() == before
+
+    # Nor can they be put back: the next run does it.
+    kept = rf"Putting the files back failed as well .*the next run tries .*{HELD}"
+    fails(MtlsError, kept, decide_unread=unable, undo=unable)
+    assert pathlib.Path(crl.path).read_bytes() == crl.content
+    fails(LookupError, "a mistake", decide_unread=mistaken)
+    assert {name: entry for name, entry in serving.tree().items() if name != swap.JOURNAL} == before
+    assert serving.status() == "201"
+    shop.unlink()
+    assert serving.apply(crl, close_rejected=True).reloaded
+    assert serving.status() == "418"
+    assert not os.path.exists(serving.path(swap.JOURNAL))
 
 
 def test_the_running_nginx_cannot_be_reloaded_at_all(serving, crl):
@@ -681,6 +788,27 @@ def test_server_name_that_is_taken(serving):
         serving.serve(202)
 
 
+def test_names_that_others_have_twice_are_nothing_to_us(serving):
+    site = f"server {{ listen 127.0.0.1:{free_port()}; server_name shop.test; }}\n"
+    (serving.conf / "sites-enabled" / "shop").write_text(site * 2)
+    assert serving.serve(202).reloaded
+    assert serving.status() == "202"
+
+
+def test_a_file_outside_of_nginxs_folder_is_tried_out_too(serving, tmp_path):
+    """It is asked about before it is written, where the configuration names it."""
+    outside = tmp_path / "srv" / "own.crt"
+    outside.parent.mkdir()
+    outside.write_bytes(serving.certificate)
+    text = serving.server(201).content.replace(serving.path("server-certs/a.crt").encode(), str(outside).encode())
+    serving.apply(WantedFile(serving.server().path, text))
+    with refused(serving, rf'cannot load certificate "{outside}"'):
+        serving.apply(WantedFile(str(outside), b"junk\n"))
+    assert outside.read_bytes() == serving.certificate
+    assert serving.apply(WantedFile(str(outside), b"# ours\n" + serving.certificate)).reloaded
+    assert serving.status() == "201"
+
+
 def test_host_configuration_was_broken_before(serving):
     (serving.conf / "sites-enabled" / "shop").write_text("sever {}\n")
     words = r'as it is, before any change of ours.*unknown directive "sever" in .*/etc/nginx/sites-enabled/shop:1'
@@ -722,6 +850,18 @@ def test_rejected_in_place(serving, monkeypatch):
     with rolled_back(serving, 'nginx rejects the configuration in place: .*unknown directive "nonsense"'):
         serving.apply(*serving.wanted(202, "nonsense;"))
     assert serving.serve(202).reloaded
+
+
+def test_files_that_cannot_be_put_back_are_by_the_next_run(serving, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr(transaction.nginx_stage, "try_out", lambda *_args: Verdict(True, ()))
+        patched.setattr(swap.Swap, "undo", unable)
+        words = r"in place: .*nonsense.*Putting the files back failed as well \(.*read-only file system\): the next run"
+        with pytest.raises(MtlsError, match=words):
+            serving.apply(*serving.wanted(202, "nonsense;"))
+    assert not serving.accepts()
+    assert serving.serve(202).reloaded
+    assert serving.status() == "202"
 
 
 def test_reload_rejected_because_of_a_junk_crl(serving, monkeypatch):
@@ -787,6 +927,16 @@ def test_new_workers_still_die_while_the_old_files_come_back(serving, monkeypatc
     assert len(calls) == 3
 
 
+def test_a_mistake_in_the_code_is_no_reason_to_leave_the_host_changed(serving, monkeypatch):
+    before = serving.tree()
+    with monkeypatch.context() as patched:
+        patched.setattr(transaction, "_check_gate", mistaken)
+        with pytest.raises(LookupError, match="a mistake"):
+            serving.serve(202)
+    assert serving.tree() == before
+    assert serving.status() == "201"
+
+
 def test_gate_answers_otherwise(serving):
     gate = GateProbe("127.0.0.1", serving.port, "a.test", 400)
     words = rf"the check of the gate failed: https://a.test:{serving.port} at 127.0.0.1 .*with 202, and must answer 400"
@@ -808,8 +958,18 @@ def test_failed_first_start_leaves_nothing(host, monkeypatch):
 
 def test_failed_gate_after_a_first_start_stops_nginx_again(host):
     before = host.tree()
-    with pytest.raises(MtlsError, match="the check of the gate failed"):
-        host.apply(*host.wanted(201), gates=[GateProbe("127.0.0.1", host.port, "a.test", 400)])
+    gates = [GateProbe("127.0.0.1", host.port, "a.test", 400)]
+    words = r"the check of the gate failed: .*as it was before, and nginx is not running, as before\.$"
+    with pytest.raises(MtlsError, match=words):
+        host.apply(*host.wanted(201), gates=gates)
+    assert host.tree() == before
+    assert host.nginx.master() is None
+    # Though no file differs.
+    host.serve(201)
+    host.nginx.stop()
+    before = host.tree()
+    with pytest.raises(MtlsError, match=words):
+        host.apply(*host.wanted(201), gates=gates)
     assert host.tree() == before
     assert host.nginx.master() is None
 
@@ -963,6 +1123,21 @@ def test_killed_run_is_undone_by_the_next(serving, step):
         assert left == before
     assert serving.serve(203).reloaded
     assert serving.status() == "203"
+
+
+def test_a_killed_run_on_a_host_that_is_to_stay_down(serving):
+    before = serving.tree()
+
+    def killed():
+        die_at(*KILLED_AT["between two renames"])
+        serving.apply(*serving.wanted(202), WantedFile(serving.path("new/ca.pem"), b"x"))
+
+    assert os.waitpid(forked(killed), 0)[1] == signal.SIGKILL
+    serving.nginx.stop()
+    with pytest.raises(MtlsError, match=r"nginx rejects the new configuration, so nothing was changed.*nonsense"):
+        serving.apply(*serving.wanted(201, "nonsense;"), start=False)
+    assert serving.tree() == before
+    assert serving.nginx.master() is None
 
 
 @pytest.mark.parametrize("times", [6, pytest.param(150, marks=pytest.mark.long)])

@@ -21,6 +21,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client impor
 from ansible_collections.mtls.nginx.plugins.module_utils.common import times
 from ansible_collections.mtls.nginx.tests import warm
 
+PLUGINS, TESTS = "ansible_collections.mtls.nginx.plugins", "ansible_collections.mtls.nginx.tests.unit"
 SUBJECT = {"C": "ES", "O": "Acme", "CN": "Test CA"}
 
 
@@ -48,11 +49,19 @@ def pss_key() -> bytes:
 
 def run_module(name: str, check: bool = False, diff: bool = False, **options) -> dict:
     """Run a module as Ansible does, in a process of its own, and return its result with the raw output."""
+    return _run(f"{PLUGINS}.modules.{name}", (), options, check, diff)
+
+
+def run_on_host(folder: Path, name: str, check: bool = False, systemd: bool = False, **options) -> dict:
+    """Like ``run_module``, on a host whose /var/lib, /etc/systemd/system and /etc/cron.d are in a folder."""
+    return _run(f"{TESTS}.on_host", (name, str(folder), str(systemd)), options, check, False)
+
+
+def _run(program: str, words: tuple[str, ...], options: dict, check: bool, diff: bool) -> dict:
     arguments = {"ANSIBLE_MODULE_ARGS": {**options, "_ansible_check_mode": check, "_ansible_diff": diff}}
-    plugins = "ansible_collections.mtls.nginx.plugins"
     # What several modules import only when they need it.
-    ahead = (f"{plugins}.module_utils.ca.lifecycle.creation",)
-    done = warm.run(f"{plugins}.modules.{name}", given=json.dumps(arguments), ahead=ahead)
+    ahead = (f"{PLUGINS}.module_utils.ca.lifecycle.creation",)
+    done = warm.run(program, *words, given=json.dumps(arguments), ahead=ahead)
     assert done.output, done.errors
     result = result_of(done.output)
     return {**result, "raw": json.dumps(result) + done.errors}

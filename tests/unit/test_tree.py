@@ -19,7 +19,6 @@ RUN_WHOLE = {
 # No code of its own, or what makes sense only between two machines: there each has its tests.
 ELSEWHERE = {
     "plugins/action/nginx_acme.py": "plugin_utils/host_action.py: it hands on what was read",
-    "plugins/module_utils/host/acme_client.py": "tests/integration/test_acme.py, with certbot and an ACME server",
     "plugins/module_utils/host/acme_hook.py": "tests/integration/test_acme.py: certbot runs it",
     "plugins/module_utils/site/acme_program.py": "tests/integration/test_acme.py: certbot runs it",
     "plugins/module_utils/site/host_sources.py": "tests/integration/test_acme.py and test_crl_timer.py: it runs",

@@ -38,8 +38,9 @@ def write_file(path: Path, data: bytes, mode: int, *, durable: bool = True) -> N
     staged, _status = stage(path, data, mode, durable=durable)
     try:
         os.replace(staged, path)
-    except OSError:
-        os.unlink(staged)
+    except BaseException:  # a signal, too, perhaps when it is done
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(staged)
         raise
     if durable:
         sync_directory(os.path.dirname(path))
@@ -268,8 +269,9 @@ def stage(path: str, data: bytes, mode: int, *, durable: bool = True) -> tuple[s
             if durable:
                 os.fsync(descriptor)
             status = os.fstat(descriptor)
-    except OSError as error:
-        error.filename = error.filename or path
+    except BaseException as error:
+        if isinstance(error, OSError):
+            error.filename = error.filename or path
         os.unlink(staged)
         raise
     return staged, status

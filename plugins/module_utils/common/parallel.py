@@ -10,7 +10,7 @@ import os
 import pickle
 import struct
 from collections.abc import Sequence
-from typing import Any, Callable, Generic, TypeVar
+from typing import Any, Callable, Generic, NoReturn, TypeVar
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 
@@ -93,10 +93,20 @@ def _start(
     work: Callable[[Any], Any], items: Sequence[Any], tickets: int, conclude: Callable[[], None]
 ) -> tuple[int, int]:
     reader, writer = os.pipe()
-    process = os.fork()
-    if process:
-        os.close(writer)
-        return process, reader
+    process = os.fork() or _be_worker(work, items, tickets, conclude, reader, writer)
+    os.close(writer)
+    return process, reader
+
+
+def _be_worker(
+    work: Callable[[Any], Any],
+    items: Sequence[Any],
+    tickets: int,
+    conclude: Callable[[], None],
+    reader: int,
+    writer: int,
+) -> NoReturn:
+    """Do in a forked process what it is there for, and end it."""
     status = 1
     try:
         os.close(reader)

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -18,7 +19,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.common import files
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.host import acme_failure
 from ansible_collections.mtls.nginx.plugins.module_utils.host.acme_lineages import command_of
-from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_process import PROGRAM_DIRS, systemd_runs
+from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_process import PROGRAM_DIRS, run, systemd_runs
 
 PROGRAM = "certbot"
 _TIMEOUT = 600  # seconds
@@ -86,15 +87,19 @@ class Certbot:
         """
         done = self._run("delete", "--non-interactive", "--cert-name", lineage)
         if done.returncode != 0:
-            raise MtlsError(f"certbot: certificate {lineage} was not deleted: {acme_failure.words(done.stdout)}")
+            why = acme_failure.words(done.stdout).rstrip(". ")
+            raise MtlsError(
+                f"certbot: certificate {lineage} was not deleted: {why}; try 'certbot delete --cert-name {lineage}' by"
+                " hand"
+            )
 
     def _require_profiles(self, order: Order) -> None:
-        said = self._run("--version").stdout.strip()
-        found = re.search(r"(\d+)\.(\d+)", said)
+        # Python's warnings may come before it, with other numbers.
+        found = re.search(r"^certbot (\d+)\.(\d+)\S*", self._run("--version").stdout, re.MULTILINE)
         if not found or (int(found[1]), int(found[2])) < _KNOWS_PROFILES:
             raise MtlsError(
                 f"service {order.service}: acme: profile {order.profile} needs certbot 4.0 or newer, and this host has"
-                f" {said or 'another one'}; remove profile, or install a newer certbot"
+                f" {found[0] if found else 'another one'}; remove profile, or install a newer certbot"
             )
 
     def _run(self, *options: str) -> subprocess.CompletedProcess[str]:
@@ -126,15 +131,8 @@ def renews_by_itself() -> bool:
     """Have the package's timer renew certificates; return whether something does."""
     if systemd_runs():
         for timer in _TIMERS:
-            enabled = subprocess.run(
-                ["systemctl", "enable", "--now", timer],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                timeout=60,
-                check=False,
-            )
-            if enabled.returncode == 0:
-                return True
+            with contextlib.suppress(MtlsError):  # it hangs: the certificate is there, and the user is told
+                if run(["systemctl", "enable", "--now", timer]).code == 0:
+                    return True
         return False
     return os.path.exists("/etc/cron.d/certbot")

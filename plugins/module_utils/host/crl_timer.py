@@ -11,15 +11,15 @@ import json
 import os
 import shlex
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common import files
-from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError, one_line
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.host import crl_records
 from ansible_collections.mtls.nginx.plugins.module_utils.host.crl_place import HEARD, TOLD, Place
+from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_process import run
 
 MINUTES = "minutes"
 MARK = "# Written by mtls.nginx, which also removes it.\n"
@@ -171,9 +171,7 @@ def _text(path: str) -> str | None:
 
 
 def _systemctl(*words: str, must: bool = True) -> str:
-    done = subprocess.run(
-        ["systemctl", *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60, check=False
-    )
-    if must and done.returncode != 0:
-        raise MtlsError(f"systemctl {' '.join(words)}: {one_line(done.stdout.strip())}")
-    return done.stdout
+    done = run(["systemctl", *words])
+    if must and done.code != 0:
+        raise MtlsError(f"systemctl {' '.join(words)}: {done.output.strip()}")
+    return done.output

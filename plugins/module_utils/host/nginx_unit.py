@@ -13,7 +13,6 @@ from __future__ import annotations
 import glob
 import os
 import re
-import subprocess
 from collections.abc import Collection, Iterable, Iterator
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common import files
@@ -23,6 +22,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_process impo
     DEFAULT_CONF,
     UNIT,
     Process,
+    run,
     systemd_runs,
 )
 
@@ -102,19 +102,10 @@ def put_in_place(content: bytes | None) -> None:
     else:
         files.make_directory(folder, 0o755)
         files.write_file(DROP_IN, content, 0o644)
-    if not systemd_runs():
-        return
-    done = subprocess.run(
-        ["systemctl", "daemon-reload"],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    if done.returncode:
-        raise MtlsError(f"systemctl daemon-reload: {one_line(done.stdout.strip())}")
+    if systemd_runs():
+        done = run(["systemctl", "daemon-reload"])
+        if done.code:
+            raise MtlsError(f"systemctl daemon-reload: {done.output.strip()}")
 
 
 def confinement(conf_path: str) -> str:

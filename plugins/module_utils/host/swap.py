@@ -148,8 +148,9 @@ class Swap:
         """Keep the files, though nginx cannot read them now: the unfinished swap tells the next run."""
         self._unread = True
         self.decide()
-        self._remove_leftovers()
-        self._sync()
+        with contextlib.suppress(OSError):  # the next run removes them
+            self._remove_leftovers()
+            self._sync()
 
     def finish(self) -> None:
         """Remove the previous files and the journal, once decided or undone."""

@@ -378,10 +378,10 @@ class _Transaction:
                 self._swap.decide_unread()
         except BaseException as error:
             self._signals.ignore()
-            if self._swap.unfinished:
-                self._swap.undo()
-            if isinstance(error, OSError):
-                raise MtlsError(f"the files could not be put in place: {_words(error)}. {self._held}") from error
+            state = self._put_back() or "Every file is as it was before."
+            if isinstance(error, (MtlsError, OSError)):
+                why = f"the files could not be put in place: {_words(error)}. {state}"
+                raise MtlsError(f"{why} And {self._held}") from error
             raise
 
     def _refuse_to_call_it_done(self, outcome: TransactionOutcome) -> None:
@@ -455,10 +455,8 @@ class _Transaction:
                 self._held = f"{_RELOAD}: {error}{confinement}, with the old files as well"
                 self._put_in_place_unread(outcome.changes)
                 return
-            if isinstance(error, MtlsError):
-                raise MtlsError(f"{step}: {error}{confinement}. {state}") from error
-            if isinstance(error, OSError):
-                raise MtlsError(f"{step}: {_words(error)}. {state}") from error
+            if isinstance(error, (MtlsError, OSError)):
+                raise MtlsError(f"{step}: {_words(error)}{confinement}. {state}") from error
             raise
         self._swap.finish()
 
@@ -491,6 +489,17 @@ class _Transaction:
 
         ``workers`` are those that served before the change, None where their configuration is unknown.
         """
+        failure = self._put_back()
+        if failure:
+            return failure
+        if not touched:
+            if self._swap.unfinished:
+                self._swap.finish()
+            return "Every file is as it was before."
+        return "Every file is as it was before, " + self._serve_what_is_there(was_running, workers)
+
+    def _put_back(self) -> str | None:
+        """Put every file back; return a sentence for the user where that fails."""
         try:
             if self._swap.unfinished:
                 self._swap.undo()
@@ -499,11 +508,7 @@ class _Transaction:
                 f"Putting the files back failed as well ({_words(error)}):"
                 " the next run tries again before anything else."
             )
-        if not touched:
-            if self._swap.unfinished:
-                self._swap.finish()
-            return "Every file is as it was before."
-        return "Every file is as it was before, " + self._serve_what_is_there(was_running, workers)
+        return None
 
     def _serve_what_is_there(self, was_running: bool, workers: set[Process] | None = None) -> str:
         """Bring nginx back to the files that are in place; return the second half of a sentence about it."""
@@ -696,9 +701,8 @@ def _write_drop_in(outcome: TransactionOutcome) -> None:
             try:
                 nginx_unit.put_in_place(change.wanted.content if change.wanted else None)
             except (MtlsError, OSError) as error:
-                words = _words(error) if isinstance(error, OSError) else str(error)
                 outcome.warnings.append(
-                    f"systemd does not restart nginx after a failure: {words}; fix that, or set"
+                    f"systemd does not restart nginx after a failure: {_words(error)}; fix that, or set"
                     " mtls_nginx_restart: false"
                 )
 
@@ -726,8 +730,8 @@ def _new_file(change: FileChange) -> swap.NewFile:
     return swap.NewFile(change.path, change.wanted.content, change.wanted.mode, owner)
 
 
-def _words(error: OSError) -> str:
-    return entry.describe(error) if error.filename else str(error)
+def _words(error: MtlsError | OSError) -> str:
+    return entry.describe(error) if isinstance(error, OSError) and error.filename else str(error)
 
 
 def _not_asked(gate: GateProbe) -> str:

@@ -27,6 +27,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.subjects impo
     subject_name,
 )
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.options import OPENBAO, TRUST
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.layout import ClientFiles, Layout
 from ansible_collections.mtls.nginx.plugins.module_utils.common import as_written, valid_items
 from ansible_collections.mtls.nginx.plugins.module_utils.common.contact import Contact
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
@@ -764,17 +765,31 @@ class _Collector:
                 )
 
     def _refuse_revoked_yet_present(self) -> None:
-        """Raise MtlsError for a client that would get a new certificate in each run, which the same run revokes."""
+        """Raise MtlsError for who would get a new certificate in each run, which the same run revokes."""
         for revocation in self._plan.revoked:
-            defined = self._clients.get(revocation.get("name", ""))
-            if revocation.get("state") == "released" or defined is None:
+            if revocation.get("state") == "released":
                 continue
-            if defined.definition["state"] != "revoked":
+            defined = self._clients.get(revocation.get("name", ""))
+            if defined is not None and defined.definition["state"] != "revoked":
                 name = revocation["name"]
                 raise MtlsError(
                     f"client {self._said(name)} is present, and mtls_revoked names it; set state: revoked where it is "
                     "defined"
                 )
+            if (path := revocation.get("certificate")) and os.path.realpath(path) in self._certificates:
+                raise MtlsError(
+                    f"mtls_revoked names {path}, where the next certificate of a present client or service will be; "
+                    "give the serial of the one to revoke, or set state: revoked on the client"
+                )
+
+    @functools.cached_property
+    def _certificates(self) -> set[str]:
+        """The files with the certificates of whoever is present, as far as links lead."""
+        layout = Layout(self._plan.path)
+        present = [name for name, each in self._clients.items() if each.definition["state"] != "revoked"]
+        files = [ClientFiles.of(layout.clients, name).certificate for name in present]
+        files += [f"{layout.servers}/{server['host']}/{server['name']}.crt" for server in self._plan.servers]
+        return set(map(os.path.realpath, files))
 
 
 def _said(value: t.Any) -> str:

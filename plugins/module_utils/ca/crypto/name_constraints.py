@@ -70,9 +70,7 @@ def _is_within(name: x509.GeneralName, base: x509.GeneralName) -> bool:
         return host.endswith(wanted) if wanted.startswith(".") else host == wanted
     if isinstance(name, x509.IPAddress):
         return name.value in base.value
-    if isinstance(name, x509.DirectoryName):
-        return subjects.begins_with(name.value.public_bytes(), base.value.public_bytes())
-    return False
+    return subjects.begins_with(name.value.public_bytes(), base.value.public_bytes())  # directory names
 
 
 def _is_below(host: str, base: str) -> bool:

@@ -252,7 +252,10 @@ def check_crl_point(address: str) -> None:
 
 
 def is_for(certificate: x509.Certificate, profile: str) -> bool:
-    """Tell whether a certificate may be used as a client's or a server's (RFC 5280, 4.2.1.12: or as anything)."""
+    """Tell whether OpenSSL takes a certificate as a client's or a server's: without the extension, or by its purpose.
+
+    anyExtendedKeyUsage, which RFC 5280 (4.2.1.12) lets applications refuse, does not do there.
+    """
     try:
         purposes = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     except x509.ExtensionNotFound:
@@ -327,9 +330,12 @@ def key_weakness(certificate: x509.Certificate) -> str | None:
 def signature_weakness(certificate: x509.Certificate) -> str | None:
     """Return the name of the digest in a certificate's signature when OpenSSL 3 takes it no more, or None."""
     try:
-        digest = certificate.signature_hash_algorithm
+        return _weak_digest(certificate.signature_hash_algorithm)
     except UnsupportedAlgorithm:
         return None
+
+
+def _weak_digest(digest: hashes.HashAlgorithm | None) -> str | None:
     if isinstance(digest, (hashes.MD5, hashes.SHA1)):
         return "MD5" if isinstance(digest, hashes.MD5) else "SHA-1"
     return None
@@ -421,7 +427,9 @@ def check_ca(certificate: x509.Certificate, path: str, now: datetime) -> None:
 def read_csr(path: str, owner: str) -> x509.CertificateSigningRequest:
     """Return the certificate signing request in ``path`` (PEM).
 
-    :raises MtlsError: missing, malformed, not signed by its own key, or a key that is too weak.
+    ``cryptography`` calls a signature false also when it does not check it, for the digest.
+
+    :raises MtlsError: missing, malformed, not signed by its own key with SHA-2, or a key that is too weak.
     """
     what = f"{owner}: CSR {path}"
     try:
@@ -429,6 +437,7 @@ def read_csr(path: str, owner: str) -> x509.CertificateSigningRequest:
             csr = x509.load_pem_x509_csr(stream.read())
         public_key = csr.public_key()
         genuine = csr.is_signature_valid
+        weak = None if genuine else _weak_digest(csr.signature_hash_algorithm)
     except FileNotFoundError as error:
         raise MtlsError(f"{what}: there is no such file on the controller; check the path") from error
     except ValueError as error:
@@ -438,13 +447,16 @@ def read_csr(path: str, owner: str) -> x509.CertificateSigningRequest:
                 "(X.680, 41.4); make a new one with UTF8String (string_mask = utf8only in openssl's configuration)"
             ) from error
         raise MtlsError(f"{what}: is not a certificate signing request in PEM; make a new one") from error
-    except Exception as error:
-        if type(error).__name__ not in ("UnsupportedAlgorithm", "InvalidSignature"):
-            raise
-        raise MtlsError(f"{what}: uses an algorithm that is not supported; make it with RSA or ECDSA") from error
+    except UnsupportedAlgorithm as error:
+        raise MtlsError(
+            f"{what}: uses an algorithm that is not supported; make a new one with RSA, or with ECDSA on P-256, and "
+            "SHA-256"
+        ) from error
     if _is_for_pss(csr):
         raise MtlsError(f"{what}: is for an RSA-PSS key, which browsers do not use; make it with RSA or ECDSA")
     keys.check_strength(public_key, what)
+    if weak is not None:
+        raise MtlsError(f"{what}: is signed with {weak}, which is no longer accepted; make a new one with SHA-256")
     if not genuine:
         raise MtlsError(f"{what}: its signature is not by its own key; make a new one on the device")
     return csr

@@ -334,8 +334,10 @@ def respelled(text: str) -> str | None:
     """
     if text.startswith("/"):
         text = dn_of_index_subject(text)
-    written = []
-    for part, separator in _PART.findall(text):
+    written, separator = [], ","
+    parts = _PART.finditer(text)
+    while separator:  # there is always a last part, which ends where the text does
+        part, separator = next(parts).groups()
         name, equals, value = part.partition("=")
         name = name.strip()
         if not _DOTTED.fullmatch(name):
@@ -350,8 +352,6 @@ def respelled(text: str) -> str | None:
         octets = _DN_ESCAPE.sub(_unescape_dn, bare.encode("utf-8", "surrogateescape"))
         value = bare.upper() if is_hex else _rfc2253_value(_OIDS[name], _utf8(octets))
         written.append(f"{name}={value}{separator}")
-        if not separator:
-            break
     return "".join(written)
 
 

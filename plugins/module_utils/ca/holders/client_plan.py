@@ -29,7 +29,12 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client_files
     Examined,
 )
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.mobileconfig import ProfileMaker
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.ownership import LIVE, ON_HOLD, Ownership
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.ownership import (
+    LIVE,
+    ON_HOLD,
+    Ownership,
+    certificates_on_file,
+)
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store import permissions
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.layout import ClientFiles
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.register import SERVERS, Register, RegisterEntry
@@ -68,7 +73,7 @@ class ClientStep(NamedTuple):
     rewrite: bool = False  # something of certificate file, key, .p12 and profile is to be written again, or to go
     key_in_p12: bool = False  # the private key is only there
     restore: str | None = None  # from this issued certificate
-    enter: bool = False  # the certificate is not in the record yet
+    enter: tuple[str, ...] = ()  # these files' certificates, which are not in the record yet
     revoke: tuple[str, ...] = ()  # these serials
     release: tuple[str, ...] = ()  # these serials, which are on hold
     retired_key: str | None = None  # the key was that of this serial, and is not used any more
@@ -92,11 +97,12 @@ class ClientStep(NamedTuple):
 class Planner:
     """Judges the clients of one authority by the register, the record and, where these do not suffice, the files.
 
-    The serials ``stay_revoked`` are not released: they are on hold by themselves.
+    The serials ``revoking`` are revoked, or on hold, by themselves, or will be in this run: they are not released, and
+    a present client gets another certificate.
     """
 
     def __init__(
-        self, authority: Authority, register: Register, maker: ProfileMaker, stay_revoked: Collection[str] = ()
+        self, authority: Authority, register: Register, maker: ProfileMaker, revoking: Collection[str] = ()
     ) -> None:
         self.warnings: list[str] = []
         self._authority = authority
@@ -111,7 +117,8 @@ class Planner:
         self._keyless: list[str] = []  # clients whose private keys are not here
         self._missing: list[str] = []  # serials in the record that have no certificate file
         self._waiting: list[str] = []  # those of them that another controller has to see to
-        self._stay_revoked = stay_revoked
+        self._revoking = revoking
+        self._ownership.count_as_revoked(revoking)
 
     def plan(self, clients: Sequence[Client]) -> list[ClientStep]:
         """Return one step for each client, in order.
@@ -190,12 +197,15 @@ class Planner:
         if entry is None or entry.definition != self._definition(client):
             return None
         if client.revoked:
+            recorded = all(serial in self._authority.record for serial in (entry.serial, *entry.former))
             return (
-                None
-                if self._live_serials(client, entry)
-                else ClientStep(client, UNCHANGED, "is revoked", entry, known=True)
+                ClientStep(client, UNCHANGED, "is revoked", entry, known=True)
+                if recorded and not self._live_serials(client, entry)
+                else None
             )
-        if not self._authority.record.is_valid(entry.serial) or self._ends_soon(client, entry):
+        if not self._authority.record.is_valid(entry.serial) or entry.serial in self._revoking:
+            return None
+        if self._ends_soon(client, entry):
             return None
         if self._authority.shared and client.csr is None and "key" not in entry.files:
             self._keyless.append(client.name)
@@ -252,10 +262,10 @@ class Planner:
         keyless = client.csr is None and found.public_key is None
         if entry is None or not found.matches or keyless or not self._ownership.is_on_hold(entry.serial):
             return ()
-        if entry.serial in self._stay_revoked:
+        if entry.serial in self._revoking:
             return ()
         serials = self._serials_of(client, entry)
-        return tuple(s for s in serials if self._ownership.is_on_hold(s) and s not in self._stay_revoked)
+        return tuple(s for s in serials if self._ownership.is_on_hold(s) and s not in self._revoking)
 
     def _judge_present(self, client: Client, found: Examined) -> ClientStep:
         entry = found.entry
@@ -302,12 +312,13 @@ class Planner:
     def _touch_up(
         self, client: Client, found: Examined, entry: RegisterEntry | None, current: x509.Certificate
     ) -> ClientStep:
-        because, enter, restore, rewrite = [], False, None, False
+        because, restore, rewrite = [], None, False
+        enter: tuple[str, ...] = ()
         if entry is None:
             restore = numbers.hexadecimal(current.serial_number)
             because.append(f"the file of certificate {restore} was missing")
         elif entry.serial not in self._authority.record:
-            enter = True
+            enter = (self._place(client).certificate,)
             because.append("the certificate was not in index.txt")
         if client.has_p12 and found.public_key is not None and not found.p12_good:
             rewrite = True
@@ -413,15 +424,34 @@ class Planner:
 
     def _judge_revoked(self, client: Client, found: Examined) -> ClientStep:
         entry = found.entry
-        serials = self._live_serials(client, entry)
-        enter = False
-        if entry is not None and entry.serial not in self._authority.record:
-            serials, enter = (*serials, entry.serial), True
+        unrecorded = self._unrecorded(client)
+        serials = (*self._live_serials(client, entry), *unrecorded)
+        lost = self._lost(client, entry)
+        if lost is not None:
+            self.warnings.append(
+                f"{client.owner}: its certificate {lost} is neither in index.txt nor on file any more, so it cannot be "
+                "revoked and stays valid until it expires; restore index.txt or the certificate's file from a backup"
+            )
         if not serials:
-            because = "is revoked" if entry else "never had a certificate"
+            because = "is revoked" if entry else "has nothing to revoke" if lost else "never had a certificate"
             return ClientStep(client, UNCHANGED, because, entry, self._definition(client))
         because = f"reason: {client.reason}"
+        enter = tuple(unrecorded.values())
         return ClientStep(client, REVOKED, because, entry, self._definition(client), enter=enter, revoke=serials)
+
+    def _unrecorded(self, client: Client) -> dict[str, str]:
+        """Return a client's certificates that are on file only, as an old index.txt leaves them: path by serial."""
+        on_file = certificates_on_file(self._place(client), self._chain[:1])
+        return {
+            serial: path for serial, (path, _certificate) in on_file.items() if serial not in self._authority.record
+        }
+
+    def _lost(self, client: Client, entry: RegisterEntry | None) -> str | None:
+        """Return the serial of a certificate that only the register knows, if it has not expired."""
+        remembered = self._register.remembered(client.name)
+        if entry is not None or remembered is None or remembered.serial in self._authority.record:
+            return None
+        return remembered.serial if remembered.not_after > times.iso(self._now) else None
 
     def _live_serials(self, client: Client, entry: RegisterEntry | None) -> tuple[str, ...]:
         """Return every serial to be revoked with a client; those on hold too, when it is for good."""

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Container, Iterable, Sequence
+from collections.abc import Collection, Container, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -90,13 +90,14 @@ def reconcile(
     profile_ca: bool = False,
     profile_signer: Signer | None = None,
     contact: Contact | None = None,
-    stay_revoked: Collection[str] = (),
+    revoking: Collection[str] = (),
     crl_point: str | None = None,
 ) -> Reconciled:
     """Give each client the certificate it should have, or revoke it; with ``check`` only say what would be done.
 
     ``profile_ca`` puts the authority's certificate into Apple profiles, which ``profile_signer`` signs; they name the
-    ``contact``. What is on hold is released when its client is present, but for the serials ``stay_revoked``.
+    ``contact``. What is on hold is released when its client is present, but for the serials ``revoking``,
+    which another one follows.
     New certificates say that their CRL can be fetched from ``crl_point``.
 
     :raises MtlsError: a mistake in the list or in a client's files (nothing was changed then), or an obstacle on
@@ -106,7 +107,7 @@ def reconcile(
         return _admit(authority, clients, check=check)
     register = Register.load(authority.path)
     maker = ProfileMaker(authority.chain, profile_ca, profile_signer, contact)
-    planner = Planner(authority, register, maker, stay_revoked)
+    planner = Planner(authority, register, maker, revoking)
     steps = planner.plan(clients)
     worker = _ClientWorker(authority, register, maker, new_key_type, crl_point)
     for step in steps:
@@ -181,7 +182,7 @@ class _ClientWorker:
         done: dict[str, RegisterEntry] = {}
         pending = [step for step in steps if not step.known]
         try:
-            self._enter(step for step in pending if step.enter)
+            self._authority.enter([read_certificates(path)[0] for step in pending for path in step.enter])
             self._authority.release([serial for step in pending for serial in step.release])
             self._authority.revoke({serial: step.client.reason for step in pending for serial in step.revoke})
             for step in pending:
@@ -238,9 +239,6 @@ class _ClientWorker:
     def _remember(self, step: ClientStep, entry: RegisterEntry) -> RegisterEntry:
         self._register.remember(step.client.name, entry)
         return entry
-
-    def _enter(self, steps: Iterable[ClientStep]) -> None:
-        self._authority.enter([read_certificates(self._place(step.client).certificate)[0] for step in steps])
 
     def check_new_key(self, step: ClientStep) -> None:
         """Raise MtlsError for a client whose new key would be of a kind that does not suit its files."""

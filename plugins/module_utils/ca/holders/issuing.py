@@ -112,7 +112,7 @@ def _pipeline(
     """Sign a chunk while the keys of the next one are made and the files of the last one are written."""
     chunks = [tasks[start : start + authority.chunk] for start in range(0, len(tasks), authority.chunk)]
     next_pairs: Spread[Any, Any] | None = None
-    last: tuple[Sequence[T], Spread[Any, Any]] | None = None
+    last: tuple[Sequence[T], Callable[[], list[Any]]] = (), list
     for number, chunk in enumerate(chunks):
         failure: Exception | None = None
         written: list[Any] = []
@@ -127,16 +127,14 @@ def _pipeline(
             written = list(zip(chunk, pairs, certificates))
         except Exception as error:
             failure = error
-        if last is not None:
-            yield from zip(last[0], last[1].results())
+        yield from zip(last[0], last[1]())
         if failure is not None:
             if next_pairs is not None:
                 with contextlib.suppress(Exception):  # one failure is enough
                     next_pairs.results()
             raise failure
-        last = (chunk, finish.begin(written))
-    if last is not None:
-        yield from zip(last[0], last[1].results())
+        last = chunk, finish.begin(written).results
+    yield from zip(last[0], last[1]())
 
 
 def key_pair(path: str, kind: keys.KeyKind, owner: str, batch: Batch) -> KeyPair:

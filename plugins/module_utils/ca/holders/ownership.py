@@ -9,17 +9,25 @@ A certificate belongs to the client or service whose register entry has its seri
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Container, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Record
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import numbers
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.chains import read_certificates, was_issued_by
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.subjects import (
     common_name_of_index_subject,
     dn_of_index_subject,
 )
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.layout import ClientFiles
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.register import SERVERS, Register, RegisterEntry
+
+if TYPE_CHECKING:
+    from cryptography import x509
 
 # How a certificate stands. Of what is revoked, only ON_HOLD can be released; UNRECORDED is not in the record at all.
 LIVE, ON_HOLD, EXPIRED, REVOKED, UNRECORDED = "live", "on hold", "expired", "revoked", "unrecorded"
@@ -35,6 +43,22 @@ class Unmanaged:
     not_after: datetime
 
 
+def certificates_on_file(
+    place: ClientFiles, issuers: Sequence[x509.Certificate]
+) -> dict[str, tuple[str, x509.Certificate]]:
+    """Return by serial what a client has from one of the issuers, today's and former ones, and the file of each.
+
+    :raises MtlsError: a file is damaged.
+    """
+    found = {}
+    for path in (place.certificate, *place.archived_certificates()):
+        if os.path.exists(path):
+            certificate = read_certificates(path)[0]
+            if any(was_issued_by(certificate, issuer) for issuer in issuers):
+                found[numbers.hexadecimal(certificate.serial_number)] = (path, certificate)
+    return found
+
+
 class Ownership:
     """What one authority's record and registers say of its certificates at the moment ``now``."""
 
@@ -44,6 +68,7 @@ class Ownership:
         self._server_register = servers
         self._now = now
         self._released: set[str] = set()
+        self._doomed: set[str] = set()
 
     @classmethod
     def of(cls, path: str, record: Record, now: datetime) -> Ownership:
@@ -143,6 +168,8 @@ class Ownership:
             return UNRECORDED
         if entry.status == "revoked" and serial not in self._released:
             return ON_HOLD if entry.on_hold and entry.not_after > self._now else REVOKED
+        if serial in self._doomed:
+            return REVOKED
         return LIVE if entry.not_after > self._now else EXPIRED
 
     def is_live(self, serial: str) -> bool:
@@ -160,3 +187,7 @@ class Ownership:
     def count_as_released(self, serials: Iterable[str]) -> None:
         """Take serials that are on hold for valid from now on: a plan is to release them."""
         self._released.update(serials)
+
+    def count_as_revoked(self, serials: Iterable[str]) -> None:
+        """Take serials that are valid for revoked from now on: this run is to revoke them."""
+        self._doomed.update(serials)

@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Callable, Optional
+from typing import TYPE_CHECKING, Any, Callable, Union
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import (
     HOLD,
@@ -22,10 +23,10 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import (
 )
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import numbers, subjects
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.chains import read_certificates, was_issued_by
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.ownership import UNRECORDED, Ownership
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.ownership import Ownership, certificates_on_file
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.layout import ClientFiles, Layout
 from ansible_collections.mtls.nginx.plugins.module_utils.common import times
-from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError, first_few
 from ansible_collections.mtls.nginx.plugins.module_utils.common.names import check_client_name, nearest
 
 try:
@@ -55,8 +56,8 @@ ARGUMENTS = {
 }
 _FINGERPRINT = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")
 if TYPE_CHECKING:
-    # Serials, in the order in which they were found; with the certificate where it may not be in the record.
-    _Meant = dict[str, Optional[x509.Certificate]]
+    # By serial, in the order in which they were found: what is recorded, or the certificate where nothing is.
+    _Meant = dict[str, Union[Entry, x509.Certificate]]
     _Search = Callable[[str], _Meant]
 
 
@@ -100,6 +101,31 @@ class Found:
     unrecorded: x509.Certificate | None = None
 
 
+def planned(authority: Authority, items: Iterable[Mapping[str, Any]]) -> set[str]:
+    """Return the serials that the option of ARGUMENTS revokes or puts on hold, and those on hold that it keeps so.
+
+    What cannot be found is left out: the module ``crl`` says so.
+
+    :raises MtlsError: as ``Finder.find``.
+    """
+    requests = [request for request in map(RevocationRequest.of, items) if not request.release]
+    requests = [request for request in requests if not _is_done(authority.record, request)]
+    if not requests:
+        return set()  # without the registers, whose reading is a tenth of a run with nothing to do
+    finder = Finder.of(authority)
+    serials: set[str] = set()
+    for request in requests:
+        with contextlib.suppress(UnknownError):
+            serials.update(found.serial for found in finder.find(request))
+    return serials
+
+
+def _is_done(record: Record, request: RevocationRequest) -> bool:
+    """Tell whether a serial is revoked for good, at a glance."""
+    entry = record.get(numbers.parse_serial(request.value)) if request.kind == SERIAL else None
+    return entry is not None and entry.status == "revoked" and not entry.on_hold
+
+
 class Finder:
     """Finds certificates of one authority.
 
@@ -120,6 +146,7 @@ class Finder:
         self._ownership = ownership
         self._issuers = issuers
         self._find_by_fingerprint = by_fingerprint
+        self.warnings: list[str] = []  # what was meant too, and cannot be revoked
 
     @classmethod
     def of(cls, authority: Authority) -> Finder:
@@ -146,29 +173,29 @@ class Finder:
         }
         meant = search[wanted.kind](wanted.value)
         if wanted.release:  # of all that a client has, it is about what is on hold
-            meant = {serial: None for serial in meant if self._ownership.is_on_hold(serial)} or meant
-        return [self._found(serial, certificate, wanted) for serial, certificate in meant.items()]
+            meant = {serial: found for serial, found in meant.items() if self._ownership.is_on_hold(serial)} or meant
+        return [self._found(serial, found, wanted) for serial, found in meant.items()]
 
-    def _found(self, serial: str, certificate: x509.Certificate | None, wanted: RevocationRequest) -> Found:
-        entry = self._record.get(serial)
-        if entry is not None:
-            subject, not_after, certificate = entry.subject, entry.not_after, None
-        elif certificate is not None:
-            subject, not_after = subjects.index_subject(certificate.subject), certificate.not_valid_after_utc
-        else:  # whoever looks by serial or by fingerprint looks into the record
-            raise UnknownError(f"serial {serial}: is not in the record of {self._path}; restore it from a backup")
+    def _found(self, serial: str, found: Entry | x509.Certificate, wanted: RevocationRequest) -> Found:
+        if isinstance(found, x509.Certificate):
+            entry, unrecorded = None, found
+            subject, not_after = subjects.index_subject(found.subject), found.not_valid_after_utc
+        else:
+            entry, unrecorded = found, None
+            subject, not_after = found.subject, found.not_after
         client = self._ownership.holder(serial, subject)
         action = _action(serial, entry, wanted)
-        return Found(serial, subject, client, wanted.reason, action, not_after, certificate)
+        return Found(serial, subject, client, wanted.reason, action, not_after, unrecorded)
 
     def _by_serial(self, text: str) -> _Meant:
         serial = numbers.parse_serial(text)
-        if serial not in self._record:
+        entry = self._record.get(serial)
+        if entry is None:
             raise UnknownError(
                 f"serial {serial}: was never issued by the authority in {self._path}; "
                 "look it up in index.txt, or name the certificate's file"
             )
-        return {serial: None}
+        return {serial: entry}
 
     def _by_certificate(self, path: str) -> _Meant:
         certificate = _read_certificate(path)
@@ -177,7 +204,8 @@ class Finder:
                 f"{path}: was issued by {subjects.nginx_dn(certificate.issuer)}, not by "
                 f"{subjects.nginx_dn(self._issuers[0].subject)}; ask the right authority"
             )
-        return {numbers.hexadecimal(certificate.serial_number): certificate}
+        serial = numbers.hexadecimal(certificate.serial_number)
+        return {serial: self._record.get(serial) or certificate}
 
     def _by_fingerprint(self, text: str) -> _Meant:
         fingerprint = _plain(text)
@@ -187,44 +215,45 @@ class Finder:
                 "`openssl x509 -fingerprint`"
             )
         serial = self._find_by_fingerprint(fingerprint)
-        if serial is None or serial not in self._record:
+        entry = self._record.get(serial) if serial is not None else None
+        if serial is None or entry is None:
             raise UnknownError(
                 f"fingerprint {text}: is that of no certificate that the authority in {self._path} has; "
                 "name the client, the serial or the certificate's file"
             )
-        return {serial: None}
+        return {serial: entry}
 
     def _by_name(self, name: str) -> _Meant:
         """Return all of a client: what is remembered and on file, and what has its CN or one of its subjects."""
         check_client_name(name)
         place = ClientFiles.of(Layout(self._path).clients, name)
-        on_file: _Meant = {}
-        for path in (place.certificate, *place.archived_certificates()):
-            if os.path.exists(path):
-                certificate = read_certificates(path)[0]
-                if self._is_ours(certificate):
-                    on_file[numbers.hexadecimal(certificate.serial_number)] = certificate
+        on_file = {serial: each for serial, (_path, each) in certificates_on_file(place, self._issuers).items()}
         own = self._ownership
         plain = subjects.index_subject(subjects.subject_name({"CN": name}, f"client {name!r}"))
         named = own.live_with_common_name(name, besides=on_file)
-        serials = [
-            serial for serial in own.serials_of(name, {plain, *named}, on_file) if own.state(serial) != UNRECORDED
-        ]
-        found: _Meant = {**on_file, **dict.fromkeys(serials)}
+        recorded = {serial: self._record.get(serial) for serial in own.serials_of(name, {plain, *named}, on_file)}
+        found: _Meant = {**on_file, **{serial: entry for serial, entry in recorded.items() if entry is not None}}
+        lost = [serial for serial in recorded if serial not in found]
+        if lost:
+            lacks = (
+                f"client {name!r}: its certificate {first_few(lost)} is neither in index.txt nor on file any more, so "
+                "it cannot be revoked and stays valid until it expires; restore index.txt or the certificate's file "
+                "from a backup"
+            )
+            if not found:
+                raise UnknownError(lacks)
+            self.warnings.append(lacks)
         if not found:
             close = nearest(name, set(own.names()))
             raise UnknownError(
                 f"client {name!r}: the authority in {self._path} has nothing of it; {_hint(close)}", close
             )
-        not_expired = {serial: certificate for serial, certificate in found.items() if not self._has_expired(serial)}
-        return not_expired or found
+        now = times.now()
+        expired = {serial for serial, each in found.items() if isinstance(each, Entry) and each.not_after <= now}
+        return {serial: each for serial, each in found.items() if serial not in expired} or found
 
     def _is_ours(self, certificate: x509.Certificate) -> bool:
         return any(was_issued_by(certificate, issuer) for issuer in self._issuers)
-
-    def _has_expired(self, serial: str) -> bool:
-        entry = self._record.get(serial)
-        return entry is not None and entry.not_after <= times.now()
 
     def _by_anything(self, text: str) -> _Meant:
         """Return what the text fits, which must be one thing."""

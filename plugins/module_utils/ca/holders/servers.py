@@ -12,7 +12,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -161,11 +161,13 @@ def reconcile(
     *,
     new_key_type: str,
     check: bool,
+    revoking: Collection[str] = (),
     crl_point: str | None = None,
 ) -> list[ServerResult]:
     """Give each server the certificate it should have; with ``check`` only say what would be done.
 
-    New certificates say that their CRL can be fetched from ``crl_point``.
+    The serials ``revoking`` will be revoked in this run, so others follow them. New certificates say that their CRL can
+    be fetched from ``crl_point``.
 
     :raises MtlsError: a mistake in the list or in a server's files (nothing was changed then), or an obstacle on
         the way (what was done is kept).
@@ -176,7 +178,7 @@ def reconcile(
             f"{servers[0].owner}: no certificate can be issued for it, since its authority is trusted only; give it "
             "one of its own (certificate, with path and key)"
         )
-    worker = _ServerWorker(authority, new_key_type, crl_point)
+    worker = _ServerWorker(authority, new_key_type, revoking, crl_point)
     steps = [worker.judge(server) for server in servers]
     if worker.exposed:
         authority.warnings.append(
@@ -196,9 +198,12 @@ def foresee_first_run(servers: Sequence[Server], directory: str) -> list[ServerR
 
 
 class _ServerWorker:
-    def __init__(self, authority: Authority, new_key_type: str, crl_point: str | None) -> None:
+    def __init__(
+        self, authority: Authority, new_key_type: str, revoking: Collection[str], crl_point: str | None
+    ) -> None:
         self._authority = authority
         self._new_key_type = new_key_type
+        self._revoking = revoking
         self._crl_point = crl_point
         self._register = Register.load(authority.path, SERVERS)
         self._now = times.now()
@@ -218,7 +223,7 @@ class _ServerWorker:
             and {"crt", "key"} <= set(entry.files)
             and entry.files["crt"].fits(files.status(certificate_path))
             and entry.files["key"].fits(key_status)
-            and self._authority.record.is_valid(entry.serial)
+            and self._is_valid(entry.serial)
             and entry.not_after > times.iso(self._soon(server))
         ):
             return ServerStep(server, UNCHANGED, "", entry, definition)
@@ -246,7 +251,7 @@ class _ServerWorker:
             return self._issue(server, definition, None, f"{certificate_path} is not by this authority")
         entry = entry_of(certificate_path, current)
         matches = key is not None and keys.public_der(key) == keys.public_der(current.public_key())
-        if not self._authority.record.is_valid(entry.serial):
+        if not self._is_valid(entry.serial):
             retired = entry.serial if matches and entry.serial in self._authority.record else None
             return self._issue(server, definition, entry, "the certificate is revoked", retired_key=retired)
         if not matches:
@@ -288,6 +293,9 @@ class _ServerWorker:
         name_constraints.check(self._authority.chain, server.subject(), names, server.owner)
         return ServerStep(server, action, because, entry, definition, validity, retired_key)
 
+    def _is_valid(self, serial: str) -> bool:
+        return self._authority.record.is_valid(serial) and serial not in self._revoking
+
     def _restorable(self, server: Server) -> x509.Certificate | None:
         """Return a certificate in the record that is what this server needs: a killed run leaves one."""
         record, subject = self._authority.record, index_subject(server.subject())
@@ -297,7 +305,7 @@ class _ServerWorker:
         public = keys.public_der(_public_key(key_path))
         for serial in reversed(record.namesakes(subject)):
             entry = record.get(serial)
-            if entry is None or entry.status != "valid" or entry.not_after <= self._soon(server):
+            if entry is None or not self._is_valid(serial) or entry.not_after <= self._soon(server):
                 continue
             try:
                 certificate = self._authority.certificate(serial)

@@ -31,10 +31,8 @@ class Record:
     def merge(self, other: Index) -> None:
         """Take what another file of the same record has and this one has not, and say so."""
         added, revoked = [], []
-        for serial in self.index.differing(other):
-            entry = other.get(serial)
-            if entry is None:
-                continue
+        for entry in self.index.differing(other):
+            serial = entry.serial
             if serial not in self.index:
                 self.index.add(serial, entry.not_after, entry.subject)
                 added.append(serial)

@@ -229,6 +229,8 @@ class Survey:
             candidates = [pair for pair in found if _is_ca(pair[0])]
             if not any(self._has_key(certificate) for certificate, _path in candidates):
                 candidates += [pair for pair in found if _may_be_a_ca(pair[0])]
+            if not candidates:  # it is refused, but not as one that is missing
+                candidates = [pair for pair in found if was_issued_by(pair[0], pair[0]) and _unreadable(pair[0])]
         if not candidates:
             raise MtlsError(
                 f"{', '.join(self._wanted.sources)}: there is no certificate of a CA here; name the folder it is in"
@@ -311,8 +313,7 @@ class Survey:
     def _issued_by(self, ca: x509.Certificate) -> dict[str, _Issued]:
         issued: dict[str, _Issued] = {}
         own_key = keys.public_der(ca.public_key())
-        every = list(self._found.certificates.values())
-        for found, look in zip(every, self._looks_at(every, ca)):
+        for found, look in self._looks_at(list(self._found.certificates.values()), ca):
             certificate, path = found.certificate, found.paths[0]
             if look is None:
                 if not _is_ca(certificate):
@@ -327,14 +328,16 @@ class Survey:
                 issued[serial] = _Issued(certificate, found.paths, look)
         return issued
 
-    def _looks_at(self, every: Sequence[findings.FoundCertificate], ca: x509.Certificate) -> Iterator[_Look | None]:
-        """Yield what there is to know of each, with as many processes as there are cores."""
+    def _looks_at(
+        self, every: Sequence[findings.FoundCertificate], ca: x509.Certificate
+    ) -> Iterator[tuple[findings.FoundCertificate, _Look | None]]:
+        """Yield each with what there is to know of it, found out by as many processes as there are cores."""
         parts = [every[start : start + _AT_ONCE] for start in range(0, len(every), _AT_ONCE)]
         for start in range(0, len(parts), _BETWEEN_WORDS):
             some = parts[start : start + _BETWEEN_WORDS]
             looks = spread(lambda part: [_Look.at(each.certificate, ca) for each in part], some)
             self._tell("certificates verified", min((start + len(some)) * _AT_ONCE, len(every)), len(every))
-            yield from chain.from_iterable(looks)
+            yield from zip(chain.from_iterable(some), chain.from_iterable(looks))
 
     def _enter(self, issued: dict[str, _Issued], record: records.Record) -> list[str]:
         """Enter what has no line in the record and return these serials; what lies among the revoked is revoked."""
@@ -518,7 +521,9 @@ def _trouble(certificate: x509.Certificate) -> str | None:
     if _is_ca(certificate):
         return "is the certificate of a CA"
     if not profiles.is_for(certificate, profiles.CLIENT):
-        return "is a server's certificate"
+        if profiles.is_for(certificate, profiles.SERVER):
+            return "is a server's certificate"
+        return "has no clientAuth in its extendedKeyUsage, without which nginx refuses it"
     if profiles.has_pss_key(certificate):
         return "has an RSA-PSS key, which browsers do not use"
     return None

@@ -82,9 +82,9 @@ class Index:
     def __contains__(self, serial: str) -> bool:
         return serial in self._lines
 
-    def differing(self, other: Index) -> list[str]:
-        """Return the serials of which ``other`` has another line, or has the only one."""
-        return [serial for serial, line in other._lines.items() if self._lines.get(serial) != line]
+    def differing(self, other: Index) -> list[Entry]:
+        """Return what ``other`` has recorded of serials of which it has another line, or has the only one."""
+        return [_entry(line) for serial, line in other._lines.items() if self._lines.get(serial) != line]
 
     def is_apart_from(self, other: Index) -> bool:
         """Tell whether no serial has the same subject in both."""

@@ -34,7 +34,8 @@ class Lock:
         self._server = server
         self._path = f"{lock_mount}/data/mtls-nginx/{mount}"
         self._mount = lock_mount
-        self._controller = _identity(local_lock)
+        self._local_lock = local_lock
+        self._controller = ""
         self._version = 0
         self._renewed = 0.0
         self._guard = threading.Lock()
@@ -45,6 +46,7 @@ class Lock:
 
         :raises MtlsError: another controller still has it after ``WAIT`` seconds, or the KV engine cannot be used.
         """
+        self._controller = _identity(self._local_lock)
         self._acquire()
         try:
             yield self

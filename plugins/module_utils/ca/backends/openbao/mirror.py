@@ -152,9 +152,11 @@ def open_openbao(path: str, settings: Mapping[str, object], *, read_only: bool) 
         if not read_only:
             stack.enter_context(files.lock(place.lock))
         server = stack.enter_context(Server(settings).session())
-        authority = OpenBaoAuthority(place, Mount(server, settings), read_only=read_only)
+        mount = Mount(server, settings)
+        lock = Lock(server, str(settings["lock_mount"]).strip("/"), mount.path, place.lock)
+        authority = OpenBaoAuthority(place, mount, lock, read_only=read_only)
         if not read_only:
-            stack.enter_context(authority.locked(str(settings["lock_mount"]).strip("/")))
+            stack.enter_context(lock.held())
             stack.callback(authority.save)
         authority.synchronise()
         yield authority
@@ -166,25 +168,19 @@ class OpenBaoAuthority(Directory):
     chunk = 250
     shared = True
 
-    def __init__(self, place: layout.Layout, mount: Mount, *, read_only: bool) -> None:
+    def __init__(self, place: layout.Layout, mount: Mount, lock: Lock, *, read_only: bool) -> None:
+        """Whoever changes something with it holds ``lock``, which keeps the other controllers out."""
         current = mount.chain()
         _check_same(place, current[0], mount.name)
         super().__init__(place, read_only=read_only)
         self._mount = mount
         self._others = _read_others(place.file(_OTHERS))
-        self._lock: Lock | None = None
+        self._lock = lock
         self._fetched: dict[str, x509.Certificate] = {}  # in check mode they are nowhere else
         self._unsaved = False
         self._proven: set[str] = set()  # the profiles whose roles made what was asked for
         if self.chain != current:
             self.warnings.append(f"{place.certificate}: the CAs above changed on the server; run mtls.nginx.ca_init")
-
-    @contextlib.contextmanager
-    def locked(self, lock_mount: str) -> Iterator[None]:
-        """Keep the other controllers out."""
-        with Lock(self._mount.server, lock_mount, self._mount.path, self._layout.lock).held() as lock:
-            self._lock = lock
-            yield
 
     def synchronise(self) -> None:
         """Take over what the server has and the mirror lacks: certificates, and what was revoked."""
@@ -285,7 +281,7 @@ class OpenBaoAuthority(Directory):
             self._unsaved = False
 
     def _order(self, order: Order) -> x509.Certificate:
-        self._renew_lock()
+        self._lock.renew()
         certificate = self._mount.sign(order)
         fault = _fault(certificate, order, self.chain[0])
         if fault is not None:
@@ -302,10 +298,6 @@ class OpenBaoAuthority(Directory):
             )
         self._keep(certificate)
         return certificate
-
-    def _renew_lock(self) -> None:
-        if self._lock is not None:
-            self._lock.renew()
 
     def enter(self, certificates: Sequence[x509.Certificate]) -> None:
         """Record certificates that the server does not know; by their files it can revoke them nevertheless."""
@@ -354,7 +346,7 @@ class OpenBaoAuthority(Directory):
             )
 
     def _revoke(self, serial: str) -> datetime:
-        self._renew_lock()
+        self._lock.renew()
         now, entry = times.now(), self.record.get(serial)
         if entry is not None and entry.not_after <= now:
             return now  # the server refuses, and no CRL needs it
@@ -393,7 +385,7 @@ class OpenBaoAuthority(Directory):
     def write_crl(self, days: int, *, prune: bool = True) -> CrlState:
         """Fetch the server's CRL, have it made anew if need be, check it as the hosts will, and put it in place."""
         self._require_writable()
-        self._renew_lock()
+        self._lock.renew()
         path = f"{self._mount.name}, CRL"
         own = self._current_crl(path)
         if own is None or self._not_listed(own) or not _is_young(own, times.now()):
@@ -440,7 +432,7 @@ class OpenBaoAuthority(Directory):
                 f"have it rotated until it is above (`bao read {self._mount.path}/crl/rotate`)"
             )
         while (before := crls.state_of(current).number) <= known:
-            self._renew_lock()
+            self._lock.renew()
             self._mount.rotate_crl()
             rotated = self._current_crl(path)
             if rotated is None or crls.state_of(rotated).number <= before:

@@ -52,6 +52,14 @@ def test_permission_denied_names_the_owner_if_that_is_somebody_else(tmp_path, mo
     assert entry.describe(refusal) == plain.replace("; run", f"; {about}run")
 
 
+def test_permission_denied_below_what_cannot_be_looked_at_names_no_owner(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 4_000_000)
+    path = tmp_path / "closed" / "pki" / ".lock"
+    assert entry.describe(PermissionError(13, "Permission denied", str(path))) == (
+        f"{path}: permission denied; run as a user who may do this, or change the permissions"
+    )
+
+
 def test_one_without_a_remedy():
     assert failing(OSError(errno.EIO, "Input/output error", "/srv/pki"))()["msg"] == "/srv/pki: input/output error"
 

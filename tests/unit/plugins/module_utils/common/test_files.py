@@ -76,6 +76,42 @@ def test_a_full_disk_leaves_the_old_file_and_names_it(tmp_path, monkeypatch):
     assert [found.name for found in tmp_path.iterdir()] == ["index.txt"]
 
 
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "Input/output error"), KeyError("serial"), KeyboardInterrupt()])
+def test_a_large_file_that_is_not_finished_takes_no_place(tmp_path, error):
+    """Whatever stopped it, which arrives as it is; an error of the system names the file that it was about."""
+    path = tmp_path / "index.txt"
+    path.write_bytes(b"old")
+
+    def write_half():
+        with files.replacing(path, 0o600) as stream:
+            stream.write(b"half")
+            raise error
+
+    with pytest.raises(type(error)) as caught:
+        write_half()
+    assert caught.value is error
+    assert getattr(error, "filename", str(path)) == str(path)
+    assert path.read_bytes() == b"old"
+    assert [found.name for found in tmp_path.iterdir()] == ["index.txt"]
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+@pytest.mark.parametrize("done", [False, True], ids=["before", "after"])
+def test_a_signal_leaves_nothing_half_written(tmp_path, monkeypatch, call, done):
+    """Python raises what a signal's handler raises between any two steps."""
+    path, real = tmp_path / "journal", getattr(os, call)
+
+    def ended(*arguments):
+        if done:
+            real(*arguments)
+        raise MtlsError("the run was ended by SIGTERM")
+
+    monkeypatch.setattr(os, call, ended)
+    with pytest.raises(MtlsError, match="ended by SIGTERM"):
+        files.write_file(path, b"new", 0o600)
+    assert [found.name for found in tmp_path.iterdir()] == (["journal"] if done and call == "replace" else [])
+
+
 def test_what_a_killed_run_left_behind_is_replaced(tmp_path):
     (tmp_path / ".crt.new").write_bytes(b"half")
     files.write_file(tmp_path / "crt", b"whole", 0o644)

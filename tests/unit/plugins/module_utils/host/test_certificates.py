@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import datetime
+import ipaddress
 import random
 
 import pytest
@@ -34,8 +35,10 @@ def pem(made):
     return made.public_bytes(serialization.Encoding.PEM)
 
 
-def certificate(subject=CA, key=KEY):
+def certificate(subject=CA, key=KEY, names=()):
     builder = x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
+    if names:
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
     return builder.not_valid_before(START).not_valid_after(END).sign(key, hashes.SHA256())
 
 
@@ -104,6 +107,45 @@ def test_several_of_both_and_the_way_through_json():
     read = certificates.read(text)
     assert (len(read.certificates), [each.number for each in read.crls]) == (2, [1, 2])
     assert certificates.Contents.of(read.as_answer()) == read
+
+
+def test_nginx_proves_its_name_with_the_first_certificate_whatever_stands_before_it():
+    """OpenSSL passes over blocks of other types (PEM_read_bio_X509_AUX); of the names, callers have two kinds."""
+    names = [
+        x509.RFC822Name("ana@example.com"),
+        x509.DNSName("A.example.com"),
+        x509.UniformResourceIdentifier("https://b.example.com/"),
+        x509.IPAddress(ipaddress.ip_address("2001:db8::1")),
+    ]
+    made = certificate(names=names)
+    found = certificates.leaf(pem(crl(1)) + pem(made) + pem(certificate()))
+    assert found is not None
+    assert (found[0].fingerprint, found[1]) == (
+        made.fingerprint(hashes.SHA256()).hex(),
+        ("a.example.com", "2001:db8::1"),
+    )
+    assert certificates.leaf(pem(crl(1))) is None
+
+
+def test_the_scope_of_the_crls_among_other_blocks():
+    """The serial has the octets of a critical extension: an OID, the BOOLEAN true, an OCTET STRING."""
+    serial = int.from_bytes(b"\x11\x06\x03\x55\x1d\x15\x01\x01\xff\x04\x03", "big")
+    made = crl(7, [(5, None), (serial, x509.ReasonFlags.superseded)])
+    ((of, scope),) = certificates.scopes(pem(certificate()) + pem(made))
+    assert (of.number, scope) == (7, certificates.Scope(b"", delta=False, critical=False))
+
+
+@pytest.mark.parametrize("made", [certificate(), crl(1)], ids=["certificate", "crl"])
+def test_what_has_something_else_in_the_place_of_its_date_is_damaged(made):
+    """As a UTF8String; OpenSSL does not read such a file either."""
+    encoded = made.public_bytes(serialization.Encoding.DER)
+    date = b"\x17\x0d240506070809Z"
+    kind = b"X509 CRL" if isinstance(made, x509.CertificateRevocationList) else b"CERTIFICATE"
+    for tag, found in ((b"\x17", 1), (b"\x0c", 0)):
+        changed = base64.encodebytes(encoded.replace(date, tag + date[1:]))
+        text = b"-----BEGIN %b-----\n%b-----END %b-----\n" % (kind, changed, kind)
+        read = certificates.read(text)
+        assert len(read.certificates + read.crls) == found
 
 
 def test_whose_crl_it_is():

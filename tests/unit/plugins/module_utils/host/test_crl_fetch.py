@@ -86,6 +86,13 @@ def test_another_address_is_another_source(tmp_path, fetched):
     assert crl_records.records(str(tmp_path))[""].success is None
 
 
+def test_without_a_folder_for_metrics_what_is_remembered_is_all_that_is_written(tmp_path, fetched):
+    settings(tmp_path, SOURCE, textfile=False)
+    assert fetched("in place") == (True, ["in place"])
+    assert crl_records.records(str(tmp_path))[""].failure is None
+    assert {path.name for path in tmp_path.iterdir()} == {crl_records.SETTINGS, crl_records.STATE}
+
+
 def test_without_a_source_the_host_watches_only(tmp_path, fetched):
     settings(tmp_path, watch=heard.Watch(3, ["/nowhere/notify"]))
     (tmp_path / crl_place.HEARD).touch()

@@ -12,7 +12,7 @@ import sys
 import pytest
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
-from ansible_collections.mtls.nginx.plugins.module_utils.host import crl_timer
+from ansible_collections.mtls.nginx.plugins.module_utils.host import crl_timer, nginx_process
 from ansible_collections.mtls.nginx.plugins.module_utils.host.crl_place import Place
 from ansible_collections.mtls.nginx.plugins.module_utils.site import crl_program
 from ansible_collections.mtls.nginx.plugins.module_utils.site.services import parse_services
@@ -126,11 +126,16 @@ def test_systemd_takes_over_from_cron_and_gives_back(systemctl, place, timer, tm
     assert timer.digest() == crl_timer.fingerprint(wanted)
 
 
-def test_what_systemd_says_is_said(systemctl, place, tmp_path):
+def test_what_systemd_says_is_said(systemctl, place, tmp_path, monkeypatch):
     timer = crl_timer.Timer(place, systemd=True)
     systemctl('case $1 in enable) echo "Unit is masked." >&2; exit 1;; esac')
     with pytest.raises(MtlsError, match=r"^systemctl enable mtls-crl\.timer: Unit is masked\.$"):
         timer.install(program())
+    with monkeypatch.context() as patched:
+        patched.setattr(nginx_process, "COMMAND_TIMEOUT", 0.1)
+        systemctl("exec sleep 30")
+        with pytest.raises(MtlsError, match=r"^'systemctl daemon-reload' did not finish within 0 seconds$"):
+            timer.install(program())
     # A failure that nothing has is none.
     systemctl("case $1 in reset-failed) exit 1;; esac")
     timer.remove()

@@ -90,6 +90,12 @@ def test_a_page_that_is_not_there(fetch):
     assert "answers 404 (Not Found); check that server, or correct mtls_crl_url" in refused(fetch)
 
 
+@pytest.mark.parametrize(("status", "reason"), [(204, "No Content"), (206, "Partial Content")])
+def test_an_answer_that_is_no_whole_file(server, fetch, status, reason):
+    server.says("GET", "/crl.pem", Reply(status, b"" if status == 204 else b"CR"))
+    assert f"answers {status} ({reason}); check that server, or correct mtls_crl_url" in refused(fetch)
+
+
 def test_nobody_answers(pki):
     with pytest.raises(MtlsError, match="cannot be fetched"):
         download.fetch("http://127.0.0.1:1/crl.pem", str(pki.path / "ca.crt"), {})

@@ -62,6 +62,23 @@ def test_two_reloads(host, held, tmp_path):
     )
 
 
+def test_it_waits_for_the_workers_that_still_hold_the_socket(host, held, monkeypatch):
+    found, tries = plan(host(mtls_a=[f"127.0.0.1:{held}"])), []
+
+    def can_open(listen):
+        tries.append(listen)
+        return len(tries) > 2
+
+    monkeypatch.setattr(handover, "_POLL", 0.0)
+    monkeypatch.setattr(handover.ports, "can_open", can_open)
+    found.wait()
+    assert tries == [*found.wanted] * 3
+    # Whoever does not let go: nginx itself is to say so.
+    monkeypatch.setattr(handover, "_PATIENCE", 0.0)
+    monkeypatch.setattr(handover.ports, "can_open", lambda _listen: False)
+    found.wait()
+
+
 @pytest.mark.parametrize("own", ["127.0.0.1", "127.0.0.2"])
 def test_a_block_of_the_hosts_own_wants_one_too(host, held, own):
     found = plan(host(mtls_a=[f"127.0.0.1:{held}"], own=[f"{own}:{held}"]))

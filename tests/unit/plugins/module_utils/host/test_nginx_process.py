@@ -215,6 +215,14 @@ def test_which_instance_is_ours(fake, monkeypatch, conf_path, title, ours):
     assert (nginx.master() is not None) is ours
 
 
+def test_another_program_that_was_started_without_a_configuration_file_is_not_ours(fake, monkeypatch):
+    """Such as one that somebody has built: it reads another file than the package's."""
+    nginx = fake("echo 'configure arguments: --conf-path=/etc/nginx/nginx.conf' >&2", nginx_process.DEFAULT_CONF)
+    monkeypatch.setattr(nginx_process, "_link", {"/proc/7/exe": "/usr/local/nginx/sbin/nginx"}.get)
+    monkeypatch.setattr(nginx_process, "_processes", lambda _title: [Process(7, 1, 1, f"{TITLE} nginx")])
+    assert nginx.master() is None
+
+
 def test_the_nginx_of_a_container_is_not_ours(fake, monkeypatch):
     nginx = fake("", "/etc/nginx/nginx.conf")
     links = {"/proc/7/ns/pid": "pid:[2]", "/proc/self/ns/pid": "pid:[1]"}
@@ -272,6 +280,22 @@ def test_systemd_starts_reloads_and_stops_its_unit(systemd, monkeypatch):
     ]
 
 
+def test_what_systemd_was_about_to_start_it_is_left_to_start_again(systemd, monkeypatch, tmp_path):
+    """It was waiting for RestartSec when we came, and goes on trying if our own start fails."""
+    path = tmp_path / "bin" / "systemctl"
+    path.write_text(path.read_text().replace("esac", "*ActiveState*) echo activating;; esac"))
+    monkeypatch.setattr(Nginx, "master", lambda _self: None)
+    nginx = Nginx("/usr/sbin/nginx", nginx_process.DEFAULT_CONF)
+    nginx.start(LogTail([]))
+    nginx.stop()
+    assert [call for call in systemd() if not call.startswith("show")] == [
+        "reset-failed nginx.service",
+        "restart nginx.service",
+        "stop nginx.service",
+        "start --no-block nginx.service",
+    ]
+
+
 def test_an_instance_that_is_not_the_unit_gets_the_signal_itself(systemd, monkeypatch):
     sent = []
     monkeypatch.setattr(Nginx, "master", lambda _self: Process(8, 1, 1, TITLE))
@@ -324,3 +348,29 @@ def test_a_reload_that_takes_too_long_is_quoted(fake, tmp_path, monkeypatch):
     monkeypatch.setattr(nginx_process.os, "kill", lambda *_args: None)
     with pytest.raises(MtlsError, match="nginx did not take over the configuration in time: "):
         fake("").reload(LogTail([]))
+
+
+def test_a_master_that_gives_its_new_workers_up_is_not_waited_for(fake, tmp_path, monkeypatch):
+    log = tmp_path / "error.log"
+    log.write_text("")
+    tail, master = LogTail([str(log)]), Process(8, 1, 1, TITLE)
+    monkeypatch.setattr(Nginx, "master", lambda _self: master)
+    monkeypatch.setattr(Nginx, "workers", lambda *_args: {Process(9, 1, 8, "nginx: worker process")})
+    given_up = "worker process 10 exited with fatal code 2 and cannot be respawned"
+
+    def reload(pid, number):
+        assert (pid, number) == (8, signal.SIGHUP)
+        log.write_text(f"{WHEN} [alert] 8#8: {given_up}\n")
+
+    monkeypatch.setattr(nginx_process.os, "kill", reload)
+    with pytest.raises(nginx_process.DyingWorkersError, match=rf"its new worker processes die: \[alert\] {given_up}$"):
+        fake("").reload(tail)
+
+
+def test_a_program_that_is_not_installed(tmp_path, monkeypatch):
+    monkeypatch.setattr(nginx_process, "PROGRAM_DIRS", [])
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(MtlsError, match=r"^there is no program nginx; install nginx, or run mtls\.nginx\.site$"):
+        nginx_process.installed("nginx", nginx_process.DEFAULT_CONF)
+    path = program(tmp_path / "nginx", "true")
+    assert nginx_process.installed("nginx", nginx_process.DEFAULT_CONF).binary == path

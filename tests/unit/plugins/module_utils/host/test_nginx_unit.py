@@ -9,6 +9,7 @@ import os
 
 import pytest
 
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.host import comparison, nginx_conf, nginx_process, nginx_unit
 from ansible_collections.mtls.nginx.plugins.module_utils.host.request import ChangeRequest
 
@@ -86,6 +87,29 @@ def test_where_systemd_does_not_run_it_is_removed_all_the_same(units, monkeypatc
     nginx_unit.put_in_place(b"[Service]\n")
     nginx_unit.put_in_place(None)
     assert not other.parent.exists()
+
+
+def test_systemd_reads_it_or_says_why_not(units, monkeypatch, tmp_path):
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    program = folder / "systemctl"
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+
+    def says(script):
+        program.write_text(f'#!/bin/sh\necho "$*" >>{folder}/called\n{script}\n')
+        program.chmod(0o755)
+
+    says("")
+    nginx_unit.put_in_place(b"[Service]\n")
+    nginx_unit.put_in_place(None)
+    assert (folder / "called").read_text() == "daemon-reload\n" * 2
+    says("echo 'Failed to connect to bus: Connection refused' >&2; exit 1")
+    with pytest.raises(MtlsError, match=r"^systemctl daemon-reload: Failed to connect to bus: Connection refused$"):
+        nginx_unit.put_in_place(b"[Service]\n")
+    says("exec sleep 30")
+    monkeypatch.setattr(nginx_process, "COMMAND_TIMEOUT", 0.1)
+    with pytest.raises(MtlsError, match=r"^'systemctl daemon-reload' did not finish within 0 seconds$"):
+        nginx_unit.put_in_place(b"[Service]\n")
 
 
 def test_what_confines_nginx_is_quoted(units):

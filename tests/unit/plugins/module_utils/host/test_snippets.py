@@ -64,6 +64,15 @@ def test_where_it_protects_nothing(host, http, said):
         unguarded(host, http)
 
 
+def test_one_snippet_of_ours_may_come_before_another(host, tmp_path):
+    """Whom it concerns is refused, by the one or by the other."""
+    http = "server { include snippets/mtls-first.conf; %sinclude snippets/mtls-nas.conf; }"
+    (tmp_path / "snippets" / "mtls-first.conf").write_text(GATE)
+    assert unguarded(host, http % "") == []
+    with pytest.raises(MtlsError, match=r"'return' in .*nginx\.conf, line 1 comes before"):
+        unguarded(host, http % "return 200; ")
+
+
 @pytest.mark.parametrize(
     ("http", "behind_a_proxy"),
     [

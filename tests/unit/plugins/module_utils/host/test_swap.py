@@ -96,6 +96,20 @@ def test_undo_brings_back_the_very_same_files(folder):
     assert not Swap(str(folder)).unfinished
 
 
+def test_files_that_nginx_cannot_read_now_stay_and_what_lies_beside_them_goes_later(folder, monkeypatch):
+    change = Swap(str(folder))
+    change.apply(new_files(folder))
+    with monkeypatch.context() as patched:
+        failing(patched, "unlink", 0)
+        change.decide_unread()
+    later = Swap(str(folder))
+    assert later.unfinished
+    later.undo()
+    assert later.unfinished, "nginx has not read the new files"
+    later.finish()
+    assert contents(folder) == WANTED
+
+
 def test_undo_leaves_a_folder_that_is_used_meanwhile(folder):
     change = Swap(str(folder))
     change.apply(new_files(folder))

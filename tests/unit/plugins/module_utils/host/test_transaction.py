@@ -9,7 +9,7 @@ import os
 import pytest
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
-from ansible_collections.mtls.nginx.plugins.module_utils.host import comparison, transaction
+from ansible_collections.mtls.nginx.plugins.module_utils.host import comparison, nginx_unit, transaction
 from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_process import Nginx
 from ansible_collections.mtls.nginx.plugins.module_utils.host.request import ChangeRequest, WantedFile
 
@@ -151,3 +151,23 @@ def test_diff_of_a_large_file_is_its_digest(tmp_path):
 def test_a_bound_below_zero_is_refused():
     with pytest.raises(MtlsError, match="shutdown_timeout: is -1; use seconds, or 0 for no limit of ours"):
         transaction.preview(ChangeRequest(wanted=[], shutdown_timeout=-1), "/nowhere/nginx.conf")
+
+
+def test_a_drop_in_that_systemd_does_not_read_is_a_warning(tmp_path, monkeypatch):
+    """nginx serves by then, and the drop-in is for later."""
+    path = str(tmp_path / "nginx.service.d" / "10-mtls-nginx.conf")
+    monkeypatch.setattr(nginx_unit, "DROP_IN", path)
+    monkeypatch.setattr(nginx_unit, "systemd_runs", lambda: True)
+    (tmp_path / "systemctl").write_text("#!/bin/sh\necho No bus\nexit 1\n")
+    (tmp_path / "systemctl").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    outcome = transaction.preview(ChangeRequest(wanted=[WantedFile(path, MARKER)]), "/nowhere/nginx.conf")
+    transaction._write_drop_in(outcome)
+    (warning,) = outcome.warnings
+    assert warning == (
+        "systemd does not restart nginx after a failure: systemctl daemon-reload: No bus; fix that, or set"
+        " mtls_nginx_restart: false"
+    )
+    (tmp_path / "systemctl").unlink()
+    transaction._write_drop_in(outcome)
+    assert "failure: cannot run systemctl: No such file or directory; fix" in outcome.warnings[1]

@@ -517,6 +517,30 @@ def test_a_client_that_is_present_cannot_be_in_mtls_revoked_by_name():
     assert [list(item) for item in authority.revoked] == [["name", "reason"], ["fingerprint", "reason"]]
 
 
+@pytest.mark.parametrize(
+    ("path", "is_refused"),
+    [
+        ("pki/clients/x/x.crt", True),
+        ("pki/clients/x/../x/x.crt", True),
+        ("pki/servers/a/nas.crt", True),
+        ("pki/clients/x/x-1F.crt", False),
+        ("pki/clients/gone/gone.crt", False),
+        ("pki/clients/lost/lost.crt", False),
+        ("pki/servers/a/gone.crt", False),
+    ],
+)
+def test_a_file_with_the_certificate_of_who_is_present_cannot_be_in_mtls_revoked(path, is_refused):
+    """The run would put the next certificate there, and revoke that one."""
+    people = [{"name": "x"}, {"name": "lost", "state": "revoked"}]
+    hosts = {"a": {"mtls_clients": people, "mtls_services": [SERVICE], "mtls_revoked": [{"certificate": path}]}}
+    if is_refused:
+        assert ", where the next certificate of a present client or service will be; give the" in refused(**hosts)
+    else:
+        assert len(plan(**hosts)["/inventory/pki"].revoked) == 1
+    hosts["a"]["mtls_revoked"][0]["state"] = "released"
+    assert len(plan(**hosts)["/inventory/pki"].revoked) == 1
+
+
 def to_revoke(**hosts):
     return READER.plan_to_revoke(hosts, dict.fromkeys(hosts, "/inventory"))
 

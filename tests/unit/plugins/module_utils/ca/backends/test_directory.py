@@ -246,6 +246,21 @@ def test_a_release_that_no_crl_has_yet_is_not_undone(pki):
     assert [row[0] for row in pki.index()] == ["V"]
 
 
+@pytest.mark.parametrize(("number", "afterwards"), [("1000", "1001"), ("0FFF", "1001"), ("2000", "2000")])
+def test_serials_are_counted_on_after_a_certificate_that_nobody_entered(pki, number, afterwards):
+    """index.txt and serial came back from a backup, newcerts did not. `openssl ca` takes its number from the file."""
+    (pki.path / "serial").write_text("1000\n")
+    before = (pki.path / "index.txt").read_bytes()
+    pki.one(Client("a"))
+    (pki.path / "index.txt").write_bytes(before)
+    (pki.path / "serial").write_text(f"{number}\n")
+    with pki.open(read_only=True):
+        assert (pki.path / "serial").read_text() == f"{number}\n"
+    with pki.open():
+        assert (pki.path / "serial").read_text() == f"{afterwards}\n"
+    assert [(row[3], row[5]) for row in pki.index()] == [("1000", "/CN=a")]
+
+
 def test_half_written_files_go_with_the_run_after_a_kill(pki):
     pki.one(Client("a"))
     half = pki.path / "clients" / "a" / ".a.key.new"
@@ -285,6 +300,16 @@ def test_the_crl_is_rewritten_only_when_it_must_be(pki, monkeypatch):
     with pki.open() as authority:
         assert authority.crl_state().number == first.number + 1
     assert (pki.path / "crlnumber").read_text() == "03\n"
+
+
+def test_a_crl_from_a_clock_that_was_ahead_is_replaced(pki, monkeypatch):
+    """A host whose clock is right would refuse it, as one that is not valid yet."""
+    with monkeypatch.context() as ahead, pki.open() as authority:
+        later(ahead, days=2)
+        begins = authority.write_crl(30).last_update
+    assert refresh_crl(pki) == f"it begins only on {times.iso(begins)}"
+    assert refresh_crl(pki) is None
+    read_crl(str(pki.path))
 
 
 def listed(pki: Pki) -> list[str]:

@@ -145,6 +145,14 @@ def test_an_ed25519_key_signs_with_its_own_digest():
     keys.check_strength(key.public_key(), "client a")
 
 
+@pytest.mark.parametrize("kind", ["rsa", "ecdsa", "x25519"])
+def test_a_signature_without_a_digest_is_by_no_key_that_needs_one(kind):
+    """What was signed may name Ed25519 as the algorithm, whatever key its issuer has."""
+    key = x25519.X25519PrivateKey.generate() if kind == "x25519" else keys.new_key(keys.KeyKind(kind))
+    with pytest.raises(InvalidSignature):
+        keys.verify(key.public_key(), b"signature", b"data", None)
+
+
 @pytest.mark.parametrize("kind", keys.TYPES)
 def test_each_type_is_known_again(tmp_path, kind):
     key = keys.new_key(keys.KeyKind(kind))

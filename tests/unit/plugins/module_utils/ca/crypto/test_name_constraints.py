@@ -9,7 +9,7 @@ import pytest
 from cryptography import x509
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.access import Access, open_authority
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import name_constraints, profiles
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import name_constraints
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import servers
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client import Client
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
@@ -59,18 +59,48 @@ def constrained(path, constraints: str) -> None:
 
 @pytest.mark.parametrize(("constraints", "subject"), CASES)
 def test_it_is_openssls_judgement(tmp_path, constraints, subject):
+    mail = subject.partition("emailAddress=")[2]
+    judged(tmp_path, constraints, subject, f"email:{mail}" if mail else "")
+
+
+IN_NET, OUTSIDE, IN_NET_6 = "IP:192.0.2.7", "IP:198.51.100.7", "IP:2001:db8::7"
+NET = "permitted;IP:192.0.2.0/255.255.255.0"
+
+
+@pytest.mark.parametrize(
+    ("constraints", "names"),
+    [
+        (NET, IN_NET),
+        (NET, OUTSIDE),
+        (NET, IN_NET_6),
+        (NET, f"{IN_NET},{OUTSIDE}"),
+        (NET, f"DNS:nas.lan,{IN_NET}"),
+        (f"{NET},{NET.replace('192.0.2', '198.51.100')}", OUTSIDE),
+        (NET.replace("permitted", "excluded"), IN_NET),
+        (NET.replace("permitted", "excluded"), OUTSIDE),
+        ("permitted;IP:2001:db8::/ffff:ffff::", IN_NET_6),
+        ("permitted;IP:2001:db8::/ffff:ffff::", IN_NET),
+        (PERMITTED, f"DNS:nas.example.com,{IN_NET}"),
+    ],
+)
+def test_it_is_openssls_judgement_of_a_servers_names(tmp_path, constraints, names):
+    judged(tmp_path, constraints, "/CN=nas", names)
+
+
+def judged(tmp_path, constraints, subject, names) -> None:
+    """Have openssl make and verify a certificate, and compare."""
     path = tmp_path / "ca"
     constrained(path, constraints)
     openssl("req", "-new", *EC, "-subj", subject, "-keyout", "a.key", "-out", "a.csr", cwd=path)
-    mail = subject.partition("emailAddress=")[2]
-    (path / "ext").write_text(f"subjectAltName=email:{mail}\n" if mail else "")
+    (path / "ext").write_text(f"subjectAltName={names}\n" if names else "")
     signer = ("-CA", "ca.crt", "-CAkey", "ca.key", "-set_serial", "9", "-extfile", "ext")
     openssl("x509", "-req", "-in", "a.csr", *signer, "-out", "a.crt", cwd=path)
     refused = "subtree violation" in openssl("verify", "-CAfile", "ca.crt", "a.crt", cwd=path, ok=None)
     made = x509.load_pem_x509_certificate((path / "a.crt").read_bytes())
     ca = x509.load_pem_x509_certificate((path / "ca.crt").read_bytes())
+    found = made.extensions.get_extension_for_class(x509.SubjectAlternativeName).value if names else []
     try:
-        name_constraints.check([ca], made.subject, profiles.mail_names(made.subject), "client a")
+        name_constraints.check([ca], made.subject, list(found), "client a")
     except MtlsError:
         assert refused
     else:

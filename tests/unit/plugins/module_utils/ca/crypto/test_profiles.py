@@ -20,6 +20,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.profiles impo
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.subjects import subject_name
 from ansible_collections.mtls.nginx.plugins.module_utils.common import times
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
+from ansible_collections.mtls.nginx.tests.by_hand import rsa_key
 from ansible_collections.mtls.nginx.tests.unit.support import openssl, pss_key
 
 NOW = times.now()
@@ -190,6 +191,40 @@ def test_a_request_that_was_tampered_with(tmp_path):
     path.write_bytes(x509.load_der_x509_csr(bytes(der)).public_bytes(PEM))
     with pytest.raises(MtlsError, match="its signature is not by its own key; make a new one on the device"):
         profiles.read_csr(str(path), "client a")
+
+
+NOT_TAKEN = "uses an algorithm that is not supported; make a new one with RSA, or with ECDSA on P-256, and SHA-256"
+TOO_WEAK = "is signed with {}, which is no longer accepted; make a new one with SHA-256"
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "digest", "said"),
+    [
+        ("RSA", "sha1", TOO_WEAK.format("SHA-1")),
+        ("RSA", "md5", TOO_WEAK.format("MD5")),
+        ("RSA", "sha512-256", NOT_TAKEN),
+        ("SM2", "sm3", NOT_TAKEN),
+        ("secp112r1", "sha256", NOT_TAKEN),
+    ],
+)
+def test_a_request_by_an_algorithm_that_is_not_taken(tmp_path, algorithm, digest, said):
+    """It is signed by its own key: another one made in the same way would not do. An older cryptography takes some."""
+    if algorithm == "RSA":
+        (tmp_path / "a.key").write_bytes(rsa_key(0))
+    else:
+        made = ("-algorithm", "EC", "-pkeyopt", f"ec_paramgen_curve:{algorithm}")
+        openssl("genpkey", *made, "-out", "a.key", cwd=tmp_path)
+    openssl("req", "-new", "-key", "a.key", f"-{digest}", "-subj", "/CN=a", "-out", "a.csr", cwd=tmp_path)
+    found, refused = None, ""
+    try:
+        found = profiles.read_csr(str(tmp_path / "a.csr"), "client a").public_key()
+    except MtlsError as error:
+        refused = str(error)
+    if found is None:
+        assert refused == f"client a: CSR {tmp_path}/a.csr: {said}"
+    else:
+        assert digest in ("sha1", "md5")
+        assert found == serialization.load_pem_private_key(rsa_key(0), None).public_key()
 
 
 def test_a_request_for_an_rsa_pss_key(tmp_path):

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.subjects import (
     alike,
+    are_one_name,
     common_name_of_index_subject,
     dn_of_index_subject,
     dn_of_plain_name,
@@ -125,6 +126,34 @@ def test_nginx_dn_is_what_openssl_prints_as_rfc2253(name):
 @given(names())
 def test_index_subject_is_what_openssl_prints_as_oneline(name):
     assert index_subject(name) == oneline(name)
+
+
+def cn(value: str | bytes, kind: _ASN1Type = _ASN1Type.UTF8String) -> x509.Name:
+    oid = x509.NameOID.X500_UNIQUE_IDENTIFIER if kind == _ASN1Type.BitString else x509.NameOID.COMMON_NAME
+    return x509.Name([x509.NameAttribute(oid, value, kind)])
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (cn("An A"), cn(" an  a ")),
+        (cn("An A"), cn("AN A", _ASN1Type.PrintableString)),
+        (cn("An A"), cn("an a", _ASN1Type.BMPString)),
+        (cn("An A"), cn("An B")),
+        (cn("1 2", _ASN1Type.NumericString), cn("1 2", _ASN1Type.NumericString)),
+        (cn("1 2", _ASN1Type.NumericString), cn("1  2", _ASN1Type.NumericString)),
+        (cn("1 2", _ASN1Type.NumericString), cn("1 2")),
+        (cn(b"\0ab", _ASN1Type.BitString), cn(b"\0ab", _ASN1Type.BitString)),
+        (cn(b"\0ab", _ASN1Type.BitString), cn(b"\0AB", _ASN1Type.BitString)),
+        (cn("É"), cn("é")),
+    ],
+)
+def test_names_are_one_where_openssl_says_so(one, other):
+    """Of texts that it compares as texts, and of the rest, which must be the same to the last octet."""
+    with parsed(one) as first, parsed(other) as second:
+        same = libcrypto().X509_NAME_cmp(first, second) == 0
+    assert are_one_name(one.public_bytes(), other.public_bytes()) is same
+    assert are_one_name(other.public_bytes(), one.public_bytes()) is same
 
 
 def test_the_program_prints_what_its_library_writes(tmp_path):
@@ -247,6 +276,8 @@ def test_what_openssl_prints_is_taken_as_it_stands(name):
         ("1.2.3=#0c0161", "1.2.3=#0C0161"),
         ("1.2.3=a", None),
         ("CN=a,", None),
+        ("CN=a\\", None),
+        ("CN=a,O=b\\", None),
         ("CN=", None),
         ("", None),
     ],

@@ -13,6 +13,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import clien
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client import Client
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client_plan import Planner
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.mobileconfig import ProfileMaker
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.revoking import Finder, RevocationRequest
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.register import Register
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.tests.unit.support import later, openssl, tree
@@ -128,6 +129,104 @@ def test_of_whom_nothing_is_known(pki, client, because):
     assert warnings == []
 
 
+def forget(pki, *serials):
+    """Leave index.txt and newcerts as they were before these were issued, as an old copy of both does."""
+    lines = (pki.path / "index.txt").read_text().splitlines(keepends=True)
+    (pki.path / "index.txt").write_text("".join(line for line in lines if line.split("\t")[3] not in serials))
+    for serial in serials:
+        (pki.path / "newcerts" / f"{serial}.pem").unlink()
+
+
+@pytest.mark.parametrize("register", [True, False], ids=["with the register", "without"])
+def test_who_is_revoked_is_so_with_an_old_index_too(pki, register):
+    """By the certificates on file: today's, and one of a subject that was given up."""
+    former = pki.one(Client("a", {"CN": "former"})).entry.serial
+    current = pki.one(Client("a", {"CN": "today's"})).entry.serial
+    forget(pki, former, current)
+    if not register:
+        (pki.path / "clients/register.json").unlink()
+    gone = Client("a", revoked=True, reason="keyCompromise")
+    ((step,), warnings) = plan(pki, gone)
+    assert (step.action, set(step.revoke), warnings) == ("revoked", {former, current}, [])
+    assert pki.one(gone).action == "revoked"
+    assert {row[3]: (row[0], row[2].partition(",")[2]) for row in pki.index()} == dict.fromkeys(
+        (former, current), ("R", "keyCompromise")
+    )
+    ((step,), _warnings) = plan(pki, gone)
+    assert (step.action, step.because, step.known) == ("unchanged", "is revoked", True)
+
+
+def test_a_certificate_that_cannot_be_revoked_any_more_is_named(pki, monkeypatch):
+    serial = pki.one(Client("a")).entry.serial
+    forget(pki, serial)
+    pki.file("a", ".crt").unlink()
+    ((step,), warnings) = plan(pki, Client("a", revoked=True))
+    assert (step.action, step.because) == ("unchanged", "has nothing to revoke")
+    (warning,) = warnings
+    assert warning.startswith(f"client 'a': its certificate {serial} is neither in index.txt nor on file any more, so")
+    assert warning.endswith("stays valid until it expires; restore index.txt or the certificate's file from a backup")
+    by_hand(pki, "a")  # another one is revoked, and says nothing of the first
+    ((step,), _warnings) = plan(pki, Client("a", revoked=True))
+    assert (step.action, step.revoke) == ("revoked", (pki.index()[-1][3],))
+    shutil.rmtree(pki.path / "clients/a")
+    ((step,), warnings) = plan(pki, Client("a", revoked=True))
+    assert step.action == "revoked"
+    assert [warning.partition(": its")[0] for warning in warnings] == ["client 'a'"]
+    later(monkeypatch, days=366)
+    assert plan(pki, Client("a", revoked=True))[1] == []
+
+
+def test_a_certificate_by_hand_for_another_key_is_not_this_clients_but_goes_with_it(pki):
+    """`openssl ca` issued it to somebody else under the same name; who is revoked then, is so with all of them."""
+    (pki.path / "clients/a").mkdir(parents=True)
+    pki.csr("a")
+    shutil.move(pki.path.parent / "a.key", pki.file("a", ".key"))
+    pki.file("a", ".key").chmod(0o600)
+    pki.ca("-in", pki.csr("a"), "-out", "a.crt")
+    key = pki.file("a", ".key").read_bytes()
+    ((step,), _warnings) = plan(pki, Client("a"))
+    assert (step.action, step.because, step.restore, step.retired_key) == ("issued", "had no certificate", None, None)
+    assert pki.one(Client("a")).action == "issued"
+    assert pki.file("a", ".key").read_bytes() == key
+    assert set(pki.one(Client("a", revoked=True)).revoked) == {row[3] for row in pki.index()}
+    assert [row[0] for row in pki.index()] == ["R", "R"]
+
+
+def test_a_new_key_beside_a_revoked_certificate_is_used_and_kept_at_the_next_renewal(pki, monkeypatch):
+    """The owner put it there, or it was made when the client came back: it was never that of a revoked certificate."""
+    pki.one(Client("a", p12="none"))
+    pki.one(Client("a", p12="none", revoked=True))
+    pki.csr("new")
+    shutil.move(pki.path.parent / "new.key", pki.file("a", ".key"))
+    pki.file("a", ".key").chmod(0o600)
+    key = pki.file("a", ".key").read_bytes()
+    ((step,), _warnings) = plan(pki, Client("a", p12="none"))
+    assert (step.action, step.because, step.retired_key) == ("issued", "the certificate was for another key", None)
+    assert pki.one(Client("a", p12="none")).action == "issued"
+    later(monkeypatch, days=350)
+    ((step,), _warnings) = plan(pki, Client("a", p12="none"))
+    assert (step.action, step.retired_key) == ("renewed", None)
+    assert pki.one(Client("a", p12="none")).action == "renewed"
+    assert pki.file("a", ".key").read_bytes() == key
+    assert [row[0] for row in pki.index()] == ["R", "V", "V"]
+
+
+def test_a_certificate_of_another_authority_is_no_clients(pki):
+    """It gives way to one of ours for the same key, and by the client's name nothing is found to be revoked."""
+    (pki.path / "clients/a").mkdir(parents=True)
+    made = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=a", "-days", "9")
+    openssl("req", "-x509", *made, "-keyout", "a.key", "-out", "a.crt", cwd=pki.path / "clients/a")
+    ((step,), warnings) = plan(pki, Client("a", revoked=True))
+    assert (step.action, step.because, warnings) == ("unchanged", "never had a certificate", [])
+    with pki.open(read_only=True) as authority, pytest.raises(MtlsError, match="has nothing of it"):
+        Finder.of(authority).find(RevocationRequest("name", "a", "unspecified"))
+    key = pki.file("a", ".key").read_bytes()
+    ((step,), _warnings) = plan(pki, Client("a"))
+    assert (step.action, step.because) == ("issued", f"{pki.file('a', '.crt')} is not by this authority")
+    assert pki.one(Client("a")).action == "issued"
+    assert (pki.file("a", ".key").read_bytes(), is_good(pki, "a")[-3:]) == (key, "OK\n")
+
+
 def test_a_plan_is_in_the_order_of_the_list_whoever_is_known_at_a_glance(pki):
     pki.serve(Client("a"), Client("c"))
     (steps, _warnings) = plan(pki, Client("d"), Client("c"), Client("b"), Client("a"))
@@ -156,7 +255,7 @@ def test_what_is_on_hold_by_itself_stays_so(pki):
     pki.one(Client("a", revoked=True, reason="certificateHold"))
     ((released,), _warnings) = plan(pki, Client("a"))
     assert (released.action, released.release) == ("released", (serial,))
-    ((step,), _warnings) = plan(pki, Client("a"), stay_revoked={serial})
+    ((step,), _warnings) = plan(pki, Client("a"), revoking={serial})
     assert (step.action, step.release) == ("issued", ())
 
 

@@ -524,10 +524,13 @@ def test_apples_devices_get_no_ed25519_key(pki):
     # Who has another key already keeps it, whatever new ones are to be.
     pki.one(Client("pad", mobileconfig=True))
     assert pki.one(Client("pad", mobileconfig=True), key_type="ed25519").action == "unchanged"
+    renamed = Client("pad", {"CN": "my pad"}, mobileconfig=True)
+    assert pki.one(renamed, key_type="ed25519").action == "issued"
+    assert key_type_of(pki, "pad") == "ecdsa"
     # A new key instead of a revoked one is a new one, too.
     pki.one(Client("pad", revoked=True))
     with pytest.raises(MtlsError, match="client 'pad': gets an Ed25519 key"):
-        pki.one(Client("pad", mobileconfig=True), key_type="ed25519")
+        pki.one(renamed, key_type="ed25519")
 
 
 def key_type_of(pki, name: str) -> str | None:

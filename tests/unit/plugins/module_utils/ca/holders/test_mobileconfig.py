@@ -12,11 +12,13 @@ import stat
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client import Client
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.mobileconfig import Signer
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.mobileconfig import ProfileMaker, Signer
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.register import Register
+from ansible_collections.mtls.nginx.plugins.module_utils.common import times
 from ansible_collections.mtls.nginx.plugins.module_utils.common.contact import Contact
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.tests.unit.support import later, openssl, tree
@@ -64,6 +66,30 @@ def test_a_profile_holds_the_p12_and_no_password(pki):
     assert password not in pki.file("phone", ".mobileconfig").read_bytes()
     assert identity["PayloadIdentifier"].startswith(content["PayloadIdentifier"] + ".")
     assert identity["PayloadUUID"] != content["PayloadUUID"] == content["PayloadUUID"].upper()
+
+
+@pytest.mark.parametrize(
+    ("subject", "title"),
+    [
+        ([("O", "Acme"), ("CN", "Acme CA")], "Acme CA"),
+        ([("CN", "An\0\u202ea CA")], "Ana CA"),  # XML has no NUL, and the other turns the rest of the line around
+        ([("CN", "\x07"), ("CN", "Second CA")], "Second CA"),
+        ([("O", "Acme"), ("CN", "\x07")], "Acme"),
+        ([("C", "ES"), ("O", "Acme")], "Acme"),
+        ([("C", "ES")], "mtls.nginx"),
+        ([("O", "\x07"), ("CN", "\x07")], "mtls.nginx"),
+    ],
+)
+def test_a_profile_names_its_ca_in_characters_that_can_be_shown(subject, title):
+    oids = {"C": x509.NameOID.COUNTRY_NAME, "O": x509.NameOID.ORGANIZATION_NAME, "CN": x509.NameOID.COMMON_NAME}
+    name = x509.Name([x509.NameAttribute(oids[kind], value) for kind, value in subject])
+    key, now = ec.generate_private_key(ec.SECP256R1()), times.now()
+    ca = x509.CertificateBuilder(name, name, key.public_key(), 1, now, times.in_days(now, 1, "")).sign(
+        key, hashes.SHA256()
+    )
+    profile = plistlib.loads(ProfileMaker([ca]).make("phone", b"packed"))
+    assert profile["PayloadDisplayName"] == f"phone ({title})"
+    assert profile["PayloadOrganization"] == title
 
 
 def test_the_ca_is_a_root_payload_when_wanted(pki):

@@ -18,11 +18,13 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.ownership im
     REVOKED,
     UNRECORDED,
     Ownership,
+    certificates_on_file,
 )
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.index import Index
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.layout import ClientFiles
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.register import Register, RegisterEntry
 from ansible_collections.mtls.nginx.plugins.module_utils.common import times
-from ansible_collections.mtls.nginx.tests.unit.support import later
+from ansible_collections.mtls.nginx.tests.unit.support import later, openssl
 
 LINES = """\
 V\t{to_come}\t\t1000\tunknown\t/CN=a
@@ -38,6 +40,25 @@ R\t{past}\t260101000000Z,certificateHold\t1007\tunknown\t/CN=a
 
 def ownership_of(pki) -> Ownership:
     return Ownership.of(str(pki.path), Index.load(str(pki.path / "index.txt")), times.now())
+
+
+def test_on_file_are_todays_and_former_certificates_of_the_issuer(pki):
+    """Of a file with a chain the first one counts."""
+    former = pki.one(Client("a", {"CN": "former"})).entry.serial
+    current = pki.one(Client("a", {"CN": "today's"})).entry.serial
+    with pki.file("a", ".crt").open("ab") as stream:
+        stream.write((pki.path / "ca.crt").read_bytes())
+    foreign = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "x.key", "-subj", "/CN=a")
+    openssl("req", "-x509", *foreign, "-out", pki.file("a", "-FF.crt"), cwd=pki.path.parent)
+    with pki.open(read_only=True) as authority:
+        place = ClientFiles.of(f"{authority.path}/clients", "a")
+        found = certificates_on_file(place, authority.chain[:1])
+        assert certificates_on_file(ClientFiles.of(f"{authority.path}/clients", "nobody"), authority.chain) == {}
+    assert {serial: path for serial, (path, _certificate) in found.items()} == {
+        current: str(pki.file("a", ".crt")),
+        former: str(pki.file("a", f"-{former}.crt")),
+    }
+    assert [f"{each.serial_number:X}" for _path, each in found.values()] == [current, former]
 
 
 def test_how_a_certificate_stands_follows_from_revocation_and_date_not_from_the_letter(pki):

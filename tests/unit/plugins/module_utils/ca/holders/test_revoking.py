@@ -81,6 +81,25 @@ def test_by_name_without_the_register_or_without_the_folder(fleet):
     assert len(find(fleet, "name", "laptop")) == 2
 
 
+def test_what_only_the_register_knows_cannot_be_revoked_and_is_told(fleet):
+    """As an old backup of index.txt leaves it, where the certificate's file is gone as well."""
+    current = numbers.hexadecimal(certificate_of(fleet, "laptop").serial_number)
+    index = (fleet.path / "index.txt").read_text().splitlines(keepends=True)
+    (fleet.path / "index.txt").write_text("".join(line for line in index if f"\t{current}\t" not in line))
+    (fleet.path / f"newcerts/{current}.pem").unlink()
+    shutil.rmtree(fleet.path / "clients/laptop")
+    done = run_module("crl", ca_path=str(fleet.path), revoked=[{"name": "laptop", "reason": "keyCompromise"}])
+    assert sorted(each["serial"] for each in done["revoked"]) == sorted({*fleet.laptop} - {current})
+    assert f"its certificate {current} is neither in index.txt nor on file any more" in str(done["warnings"])
+
+    (fleet.path / "index.txt").write_text("")
+    shutil.rmtree(fleet.path / "newcerts")
+    (fleet.path / "newcerts").mkdir(0o700)
+    done = run_module("crl", ca_path=str(fleet.path), revoked=[{"name": "laptop"}])
+    assert done["failed"]
+    assert done["msg"].startswith("client 'laptop': its certificate ")
+
+
 def test_what_has_ended_is_left_alone(pki, monkeypatch):
     pki.one(Client("a", days=40))
     later(monkeypatch, days=50)
@@ -144,7 +163,11 @@ def test_a_text_that_fits_two_things_is_refused(pki):
         ("certificate", "broken.der", "is damaged"),
         ("certificate", "foreign.crt", "was issued by CN=foreign, not by CN=Test CA"),
         ("anything", "laptob", r"no client, serial or fingerprint like this, .*; did you mean 'laptop'\?"),
-        ("anything", "nobody", "no client, serial or fingerprint like this"),
+        (
+            "anything",
+            "nobody",
+            r"^'nobody': .* has no client, serial or .*; look it up in index\.txt$",
+        ),
         ("anything", "foreign.crt", "no client, serial or fingerprint like this"),
     ],
 )
@@ -224,9 +247,52 @@ def test_what_is_on_hold_by_its_serial_stays_so_while_its_client_is_present(pki)
     serial = pki.one(Client("a")).entry.serial
     revoke(pki, "serial", serial, "certificateHold")
     with pki.open() as authority:
-        done = clients.reconcile(authority, [Client("a")], new_key_type="ecdsa", check=False, stay_revoked={serial})
+        done = clients.reconcile(authority, [Client("a")], new_key_type="ecdsa", check=False, revoking={serial})
     assert (done.results[0].action, done.results[0].released) == ("issued", ())
     assert lines(pki)[serial] == ("R", "certificateHold")
+
+
+@pytest.mark.parametrize("reason", ["keyCompromise", "certificateHold"])
+def test_what_the_run_is_to_revoke_is_followed_by_another_before(pki, reason):
+    """Else its holder, client or service, would be without a valid one until the next run."""
+    web = servers.Server("nas", "web", ("web.lan",))
+
+    def run(asked, check):
+        with pki.open() as authority:
+            doomed = revoking.planned(authority, asked)
+            mine = clients.reconcile(authority, [Client("a")], new_key_type="ecdsa", check=check, revoking=doomed)
+            (its,) = servers.reconcile(authority, [web], new_key_type="ecdsa", check=check, revoking=doomed)
+            if not check:
+                for request in map(revoking.RevocationRequest.of, asked):
+                    revoking.carry_out(authority, revoking.Finder.of(authority).find(request))
+        return mine.results[0], its
+
+    before = run([], check=False)
+    asked = [{"serial": each.entry.serial, "reason": reason} for each in before]
+    for check in (True, False):
+        done = run(asked, check)
+        assert {(each.action, each.because) for each in done} == {("issued", "the certificate is revoked")}
+    new = {each.entry.serial for each in done}
+    assert lines(pki) == {
+        **{each["serial"]: ("R", reason) for each in asked},
+        **dict.fromkeys(new, ("V", "")),
+    }
+    assert pki.file("a", f"-{asked[0]['serial']}.key").exists()  # with a key of its own
+    assert [each.action for each in run(asked, check=False)] == ["unchanged", "unchanged"]
+
+
+def test_what_the_run_is_to_revoke_is_known_without_the_registers_where_it_is_done(fleet, monkeypatch):
+    first, second, third = fleet.laptop
+    revoke(fleet, "serial", first)
+    revoke(fleet, "serial", second, "certificateHold")
+    unknown = {"serial": "4F2A", "reason": "superseded"}
+    released = {"serial": second, "reason": "unspecified", "state": "released"}
+    done = {"serial": first.lower(), "reason": "superseded"}
+    with fleet.open(read_only=True) as authority:
+        asked = [{"serial": serial, "reason": "superseded"} for serial in (second, third)]
+        assert revoking.planned(authority, [*asked, unknown, released, done]) == {second, third}
+        monkeypatch.setattr(revoking, "Finder", None)
+        assert revoking.planned(authority, [released, done]) == set()
 
 
 def test_openssl_s_own_hold_is_released_and_openssl_agrees(pki):

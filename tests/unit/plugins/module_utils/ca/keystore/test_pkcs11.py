@@ -290,6 +290,27 @@ def test_a_public_key_that_is_another_s_or_gone(tmp_path, token):
     assert not (tmp_path / "pki" / "ca.crt").exists()
 
 
+@pytest.mark.parametrize("kind", ["rsa", "P-256"])
+def test_a_public_key_of_another_kind_with_the_same_id_is_not_its_own(tmp_path, token, kind):
+    """Two programs have numbered their keys from 01 on: the one meant is found by its kind, too."""
+    types = {"rsa": "rsa:2048", "P-256": "EC:prime256v1"}
+    (other,) = set(types) - {kind}
+    token.tool("--keypairgen", "--key-type", types[other], "--label", "other", "--id", "01")
+    token.tool("--keypairgen", "--key-type", types[kind], "--label", "ca", "--id", "01")
+    outcome = make(tmp_path / "pki", token, kind)
+    assert keys.key_type(outcome.certificate.public_key()) == KINDS[kind].type
+    openssl("verify", "-CAfile", "ca.crt", "ca.crt", cwd=tmp_path / "pki")
+
+
+def test_a_key_file_that_is_here_too_is_told(tmp_path, token):
+    make(tmp_path / "pki", token)
+    (tmp_path / "pki" / "ca.key").touch(0o600)
+    for check in (True, False):
+        assert make(tmp_path / "pki", token, check=check).warnings == [
+            f"{tmp_path}/pki/ca.key: is not used, the key is in a token; keep it elsewhere, or destroy it"
+        ]
+
+
 ENGINE = subprocess.run(["openssl", "engine", "pkcs11"], check=False, capture_output=True).returncode == 0
 
 

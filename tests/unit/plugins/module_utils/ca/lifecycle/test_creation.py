@@ -99,6 +99,25 @@ def test_the_second_run_and_check_mode_change_nothing(tmp_path):
         assert tree(path) == before
 
 
+@pytest.mark.parametrize("damage", ["missing", "damaged", "another's"])
+def test_a_crl_that_is_not_there_or_not_ours_is_foreseen_and_made(pki, tmp_path, damage):
+    if damage == "missing":
+        (pki.path / "crl.pem").unlink()
+    elif damage == "damaged":
+        (pki.path / "crl.pem").write_text("damaged")
+    else:
+        creation.ensure(wanted(tmp_path / "other"), check=False)
+        shutil.copy(tmp_path / "other" / "crl.pem", pki.path / "crl.pem")
+    before = tree(pki.path)
+    foreseen = creation.ensure(wanted(pki.path), check=True)
+    assert tree(pki.path) == before
+    made = creation.ensure(wanted(pki.path), check=False)
+    assert foreseen.added == made.added == ["crl.pem"]
+    assert foreseen.warnings == made.warnings
+    assert "verify OK" in openssl("crl", "-in", "crl.pem", "-CAfile", "ca.crt", "-noout", cwd=pki.path)
+    assert creation.ensure(wanted(pki.path), check=True).added == []
+
+
 def test_a_key_without_a_passphrase_is_stored_in_clear_and_that_is_said(tmp_path):
     outcome = creation.ensure(wanted(tmp_path / "pki"), check=False)
     assert any("stored unencrypted" in warning for warning in outcome.warnings)

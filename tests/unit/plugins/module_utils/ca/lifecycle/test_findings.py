@@ -54,6 +54,7 @@ def test_der_whatever_its_name(pki, tmp_path):
         "all.p7b": ("crl2pkcs7", "-nocrl", "-certfile", pki.path / "ca.crt"),
         "locked": ("pkcs8", "-topk8", "-in", pki.path / "ca.key", "-outform", "DER", "-passout", "pass:geheim"),
         "bundle": ("pkcs12", "-export", "-inkey", key, "-in", certificate, "-passout", "pass:geheim"),
+        "trusted": ("pkcs12", "-export", "-nokeys", "-in", pki.path / "ca.crt", "-passout", "pass:geheim"),
     }
     folder = tmp_path / "found"
     folder.mkdir()
@@ -64,7 +65,7 @@ def test_der_whatever_its_name(pki, tmp_path):
     assert subjects_in(found) == ["CN=Test CA,O=Acme,C=ES", "CN=phone"]
     assert (len(found.keys), len(found.crls), found.locked, found.skipped) == (2, 1, [], {})
     assert [sorted(map(os.path.basename, each.paths)) for each in found.certificates.values()] == [
-        ["all.p7", "all.p7b"],
+        ["all.p7", "all.p7b", "trusted"],
         ["bundle", "cert.bin"],
     ]
 
@@ -108,6 +109,23 @@ def test_what_may_hold_keys_or_revocations_is_named(tmp_path, content, said):
     assert said in search([str(tmp_path)], None).skipped[str(tmp_path / "file")]
     with pytest.raises(MtlsError, match=rf"file: .*{said}.*; correct it, or leave it out of source"):
         search([str(tmp_path / "file")], None)
+
+
+def test_what_is_too_large_to_be_of_a_ca_is_named_and_not_read(pki, tmp_path, monkeypatch):
+    """It takes no room on the disk, but would in memory."""
+    large = tmp_path / "found" / "disk.img"
+    large.parent.mkdir()
+    certificate = (pki.path / "ca.crt").read_bytes()
+    large.write_bytes(certificate)
+    os.truncate(large, (64 << 20) + 1)
+    found = search([str(large.parent)], None)
+    assert found.skipped == {str(large): "has more than 64 MB; take out what does not belong there"}
+    assert found.certificates == {}
+    with pytest.raises(MtlsError, match=r"disk\.img: has more than 64 MB; .*; correct it, or leave it out of source"):
+        search([str(large)], None)
+    os.truncate(large, len(certificate))
+    monkeypatch.setattr(findings, "_LARGEST", len(certificate))
+    assert subjects_in(search([str(large)], None)) == ["CN=Test CA,O=Acme,C=ES"]
 
 
 def test_a_named_file_with_nothing_in_it_is_an_error(tmp_path):

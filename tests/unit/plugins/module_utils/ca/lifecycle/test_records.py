@@ -77,6 +77,22 @@ def test_of_several_cas_the_one_that_issued_the_certificates_counts(tmp_path):
         read(tmp_path, {"10": "/CN=x"}, one_db=good("10", "a"))
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "taken"),
+    [
+        ("two_db_old", good("10", "b") + revoked("11", "c"), False),  # the same serial, and somebody else's
+        ("two_db_old", good("12", "b"), False),  # nothing in common
+        ("two_db_old", good("10", "a") + revoked("11", "c"), True),
+        ("two_db_old", "", True),
+        ("one_db_old", revoked("11", "c"), True),  # by its name
+    ],
+)
+def test_an_older_copy_counts_where_it_is_of_the_same_record(tmp_path, name, content, taken):
+    record = read(tmp_path, one_db=good("10", "a"), **{name: content})
+    assert record.skipped == ({} if taken else {str(tmp_path / name.replace("_", ".")): "is the record of another CA"})
+    assert letters(record) == ({"10": True, "11": False} if taken and content else {"10": True})
+
+
 def test_an_empty_one_is_not_preferred_to_one_with_lines(tmp_path):
     record = read(tmp_path, index_txt="", root_db=revoked("10", "a"))
     assert (record.path, letters(record)) == (str(tmp_path / "root.db"), {"10": False})

@@ -80,6 +80,26 @@ def test_what_the_hosts_know_is_recorded(copies):
     assert again["message"].endswith("nothing to recover")
 
 
+def test_hosts_that_are_ahead_by_a_number_only_are_followed_by_a_higher_one(copies):
+    """Nobody was revoked meanwhile, and no host takes a lower number than it has."""
+    pki, copy = copies
+    for _run in range(2):
+        with pki.open() as authority:
+            authority.write_crl(30)
+    newest, number = (pki.path / "crl.pem").read_text(), state(pki).number
+    before, index = tree(copy.path), copy.index()
+    plan = recover(copy, newest, check=True)
+    assert tree(copy.path) == before
+    done = recover(copy, newest)
+    for answer in (plan, done):
+        assert (answer["changed"], answer["revoked"], answer["newest"]) == (True, [], number)
+    assert done["number"] == state(copy).number == number + 1
+    assert copy.index() == index
+    events = [json.loads(line) for line in (copy.path / "audit.log").read_text().splitlines()]
+    assert not any("from_crl" in event for event in events)
+    assert not recover(copy, newest)["changed"]
+
+
 def test_a_directory_that_counts_its_serials_reuses_none(copies):
     pki, copy = copies
     for each in (pki, copy):

@@ -435,6 +435,29 @@ def test_a_client_with_an_rsa_pss_key_is_recorded_and_gets_no_folder(loose, tmp_
     assert statuses(tmp_path / "pki") == {"odd": "V"}
 
 
+def test_a_certificate_that_openssl_takes_for_no_client_is_no_clients(tmp_path, loose):
+    said = {}
+    for serial, (name, usage) in enumerate(
+        {
+            "plain": "",
+            "both": "extendedKeyUsage=anyExtendedKeyUsage,clientAuth",
+            "any": "extendedKeyUsage=anyExtendedKeyUsage",
+            "mail": "extendedKeyUsage=emailProtection",
+            "web": "extendedKeyUsage=serverAuth",
+        }.items(),
+        0x10,
+    ):
+        path = loose.issue(name, serial, extensions=usage)
+        said[name] = openssl("verify", "-purpose", "sslclient", "-CAfile", "ca.pem", path, cwd=loose.path, ok=None)
+    plan = adopt(tmp_path / "pki", loose.path)
+    taken = {client.name for client in plan.clients}
+    assert taken == {name for name, text in said.items() if "OK" in text} == {"plain", "both"}
+    why = {name: plan.not_taken[str(loose.path / f"{name}.pem")] for name in said.keys() - taken}
+    assert why["web"].startswith("is a server's certificate")
+    for name in ("any", "mail"):
+        assert why[name].startswith("has no clientAuth in its extendedKeyUsage, without which nginx refuses it")
+
+
 def test_a_ca_with_an_edwards_curve_that_is_not_supported_is_refused_by_name(tmp_path):
     loose = Loose(tmp_path / "ca", ("-newkey", "ed448", "-nodes"))
     shutil.copy(loose.path / "ca.pem", loose.path / "ca.crt")
@@ -554,3 +577,61 @@ def test_without_such_clients_the_newest_certificate_is_taken(loose, tmp_path):
     renew_by_hand(loose)
     plan = adopt(tmp_path / "pki", loose.path)
     assert (plan.chain[0].serial_number, plan.former) == (0x4242, None)
+
+
+# What is above it
+
+
+@pytest.fixture
+def below(loose) -> Loose:
+    """A CA below the loose one."""
+    issuing = Loose(loose.path.parent / "issuing")
+    usage = "basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign,cRLSign\n"
+    certificate = loose.issue("issuing", 0x50, subject="/O=Acme/CN=Issuing CA", extensions=usage)
+    shutil.move(certificate, issuing.path / "ca.pem")
+    shutil.move(loose.path / "issuing.key", issuing.path / "ca.key")
+    (loose.path / "issuing.csr").unlink()
+    return issuing
+
+
+def test_a_ca_comes_with_those_above_and_their_crls_are_for_another_variable(loose, below, tmp_path):
+    phone, lost = below.issue("phone", 0x10), below.issue("lost", 0x11)
+    below.crl(lost)
+    shutil.copy(loose.path / "ca.pem", below.path / "root.pem")
+    shutil.copy(loose.crl(), below.path / "root.crl")
+    plan = adopt(tmp_path / "pki", below.path)
+    assert [ca.subject.rfc4514_string() for ca in plan.chain] == ["CN=Issuing CA,O=Acme", "CN=Loose CA,O=Acme"]
+    above = "is the CRL of a CA above; name it in mtls_ca_parent_crl"
+    assert plan.not_taken[str(below.path / "root.crl")] == above
+    assert statuses(tmp_path / "pki") == {"phone": "V", "lost": "R"}
+    assert "OK" in openssl("verify", "-CAfile", "ca.crt", phone, cwd=tmp_path / "pki")
+
+    # Named itself, it is no mistake: the same folder may be named file by file.
+    named = (below.path / "ca.pem", below.path / "ca.key", below.path / "root.pem", below.path / "root.crl")
+    assert adopt(tmp_path / "other", *named).not_taken[str(below.path / "root.crl")] == above
+
+
+def test_a_ca_without_those_above_is_refused(below, tmp_path):
+    """nginx lets in nobody whose chain it cannot follow to a root."""
+    below.issue("phone", 0x10)
+    for check in (True, False):
+        with pytest.raises(MtlsError, match=r"ca\.pem: lacks CN=Loose CA,O=Acme, the issuer of CN=Issuing CA,O=Acme;"):
+            adopt(tmp_path / "pki", below.path, check=check)
+    assert not (tmp_path / "pki").exists()
+
+
+@pytest.mark.parametrize("certificate", [True, False], ids=["named", "found"])
+def test_a_ca_that_cannot_be_read_whole_is_refused(loose, tmp_path, certificate):
+    """OpenSSL takes it, and nothing could be said of what its certificates are good for."""
+    path = loose.path / "ca.pem"
+    is_ca = _extension("2.5.29.19", b"\x30\x03\x01\x01\xff")
+    encipher_only = _extension("2.5.29.15", b"\x03\x02\x00\x05")  # without keyAgreement
+    resign(loose, path, lambda fields: [*fields, extensions(is_ca, encipher_only)])
+    phone = loose.issue("phone", 0x10)
+    assert "OK" in openssl("verify", "-CAfile", path, phone, cwd=loose.path)
+    before = tree(loose.path)
+    for check in (True, False):
+        with pytest.raises(MtlsError, match=r"/ca\.pem: cannot be read whole \(.+\); set up a new authority$"):
+            adopt(tmp_path / "pki", loose.path, certificate=str(path) if certificate else None, check=check)
+    assert tree(loose.path) == before
+    assert not (tmp_path / "pki").exists()

@@ -197,6 +197,22 @@ def test_what_is_issued_is_the_last_line(tmp_path):
     assert (tmp_path / "index.txt").read_text() == GOOD + GOOD.replace("1000", "1001").replace("CN=a", "CN=b")
 
 
+def test_what_another_record_has_otherwise(tmp_path):
+    """Each serial that only the other one has, or has with another line; and whether they have anybody in common."""
+    same, changed, only = (f"V\t360101000000Z\t\t{serial}\tunknown\t/CN=a\n" for serial in ("10", "11", "12"))
+    revoked = changed.replace("V\t360101000000Z\t", "R\t360101000000Z\t260101000000Z,superseded")
+    own = load(tmp_path, same + changed)
+    other = load(tmp_path, same + revoked + only)
+    assert [(entry.serial, entry.status, entry.reason) for entry in own.differing(other)] == [
+        ("11", "revoked", "superseded"),
+        ("12", "valid", None),
+    ]
+    assert [entry.serial for entry in other.differing(own)] == ["11"]
+    assert own.differing(own) == []
+    for text, apart in ((only, True), ("", True), (revoked, False), (same.replace("/CN=a", "/CN=b"), True)):
+        assert own.is_apart_from(load(tmp_path, text)) is apart
+
+
 def test_a_copy_is_a_record_of_its_own(tmp_path):
     index = load(tmp_path, GOOD)
     copy = index.copy(str(tmp_path / "copy.txt"))

@@ -76,3 +76,22 @@ def test_during_a_rollover_both_count(rolling):
     assert all(serial in published.record and published.record.is_valid(serial) for serial in serials)
     assert len(published.record) == sum(len(pki.index()) for pki in rolling)
     assert {serial for serial, _subject in published.record.live(times.now())} >= serials
+
+
+def test_what_either_of_both_has_revoked_is_revoked(rolling, monkeypatch):
+    """Some at the same moment and for the same reason, and what has expired since is left out when asked."""
+    for pki, names in zip(rolling, (("a",), ("a", "new")), strict=True):
+        pki.serve(*(Client(name, days=40) for name in ("short", *names)))
+        with monkeypatch.context() as at_noon:
+            at_noon.setattr(times, "now", lambda: times.from_asn1("270101120000Z"))
+            gone = [Client(name, revoked=True, reason="superseded") for name in ("short", *names)]
+            pki.serve(*gone[:-1], gone[-1]._replace(reason="keyCompromise"))
+    serials = [{row[3] for row in pki.index() if row[0] == "R"} for pki in rolling]
+    revocations = read_published(str(rolling[0].path)).record.revocations()
+    assert {note: len(found) for note, found in revocations.items()} == {
+        ("270101120000Z", "superseded"): 3,
+        ("270101120000Z", "keyCompromise"): 2,
+    }
+    assert {serial for found in revocations.values() for serial in found} == serials[0] | serials[1]
+    end = read_published(str(rolling[0].path)).record.revocations(times.in_days(times.now(), 60, ""))
+    assert sum(map(len, end.values())) == 3

@@ -89,12 +89,18 @@ class Engine:
         self.says("POST", path, *({"certificate": pem(each)} for each in made))
 
     def crl(
-        self, number: int = 7, *, age: timedelta = timedelta(0), days: float = 30, lists: Sequence[str] = ()
+        self,
+        number: int = 7,
+        *,
+        age: timedelta = timedelta(0),
+        days: float = 30,
+        lists: Sequence[str] = (),
+        by: profiles.Issuer | None = None,
     ) -> str:
         begin = times.now() - age
         revoked = crls.encode_revoked({(times.asn1_text(begin), None): lists} if lists else {})
         state = crls.CrlState(number, begin, begin + timedelta(days=days), len(lists))
-        return crls.build_crl(self.issuer, revoked, state).decode()
+        return crls.build_crl(by or self.issuer, revoked, state).decode()
 
     def asked(self, path: str) -> list[object]:
         """What was sent to one path."""

@@ -15,8 +15,9 @@ import pytest
 from cryptography import x509
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends.openbao import mirror
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import keys, numbers, profiles
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import crls, keys, numbers, profiles
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.profiles import Validity
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.published import read_crl
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.wanted import Ensured, WantedAuthority
 from ansible_collections.mtls.nginx.plugins.module_utils.common import times
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
@@ -274,6 +275,18 @@ def test_revoking_stops_at_the_first_that_fails_and_records_those_before(control
     assert sorted(controller.index().values()) == ["R", "V"]
 
 
+def test_when_nothing_could_be_revoked_nothing_is_recorded(controller, engine, order):
+    engine.has(engine.certificate(order(), 0x1000))
+    engine.refuses("POST", "revoke", "no")
+    with controller.open():
+        pass
+    before = (controller.path / "index.txt").read_bytes()
+    text = refused(controller, lambda authority: authority.revoke({"1000": "keyCompromise"}))
+    assert "does not revoke 1000" in text
+    assert (controller.path / "index.txt").read_bytes() == before
+    assert not (controller.path / "audit.log").exists()
+
+
 def test_what_cannot_be_revoked_or_released(controller, engine, order):
     engine.has(engine.certificate(order(), 0x1000))
     with controller.open() as authority:
@@ -452,3 +465,41 @@ def test_numbers_that_are_too_far_apart(controller, engine):
     said = refused(controller, lambda authority: authority.write_crl(30))
     assert "is number 3, and hosts have number 5000 from this CA and take none that is lower" in said
     assert (controller.path / "crl.pem").read_text() == before
+
+
+def test_the_newest_crl_of_each_ca_above_goes_with_ours(engine, order, other_key, tmp_path):
+    """From the mount, or the one that was here; a CA above of which there is none is named before hosts get that."""
+    now = times.now()
+    root = profiles.Issuer(
+        profiles.ca_certificate(other_key, x509.Name.from_rfc4514_string("CN=Root"), 5, profiles.ca_validity(9, now)),
+        other_key,
+    )
+    public = keys.public_der(engine.issuer.certificate.public_key())
+    below = profiles.issued_certificate(root, order("CN=Below", profiles.INTERMEDIATE, public_key=public), 6)
+    engine.issuer = profiles.Issuer(below, engine.issuer.key)
+    chain = [each.public_bytes(mirror.serialization.Encoding.PEM).decode() for each in (below, root.certificate)]
+    engine.says("GET", "issuer/default/json", {"ca_chain": chain})
+    engine.says("GET", CRL, {"crl": engine.crl()})
+    engine.says("LIST", "issuers", {"keys": ["not-yet", "root"]})
+    controller = Controller(engine, tmp_path / "pki")
+
+    def numbers_after_writing() -> list[int]:
+        with controller.open() as authority:
+            authority.write_crl(30)
+        found = crls.parse_crls((controller.path / "crl.pem").read_bytes(), "crl.pem")
+        return [crls.state_of(crl).number for crl in found if crls.is_by(crl, root.certificate)]
+
+    controller.ensure()
+    assert numbers_after_writing() == []
+    with pytest.raises(
+        MtlsError, match=r"crl\.pem: holds no CRL of CN=Root, and .*; name the file with that authority's CRL"
+    ):
+        read_crl(str(controller.path))
+
+    engine.says("GET", "issuer/root/crl", {"crl": engine.crl(3, by=root)})
+    assert numbers_after_writing() == [3]
+    read_crl(str(controller.path))
+    engine.refuses("GET", "issuer/root/crl", "", 404)
+    assert numbers_after_writing() == [3]
+    engine.says("GET", "issuer/root/crl", {"crl": engine.crl(2, by=root, age=timedelta(hours=1))})
+    assert numbers_after_writing() == [3]
