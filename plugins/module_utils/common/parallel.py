@@ -93,7 +93,9 @@ def _start(
     work: Callable[[Any], Any], items: Sequence[Any], tickets: int, conclude: Callable[[], None]
 ) -> tuple[int, int]:
     reader, writer = os.pipe()
-    process = os.fork() or _be_worker(work, items, tickets, conclude, reader, writer)
+    process = os.fork()
+    if not process:
+        _be_worker(work, items, tickets, conclude, reader, writer)
     os.close(writer)
     return process, reader
 

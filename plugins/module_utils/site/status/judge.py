@@ -250,11 +250,12 @@ class _Judge:
         )
         self._note_weak_authority()
         about = (f"{nginx_dn(self._chain[0].subject)} ({times.iso(end)})",)
-        remedy = (
-            "Renew it with mtls_ca_renew_before (docs/authorities.md), or set up a new authority."
-            if self._issues
-            else "Ask whoever runs it for the next CA certificate, and put it into the file that mtls_ca_trust names."
-        )
+        if not self._issues:
+            remedy = "Ask whoever runs it for the next CA certificate; put it into the file that mtls_ca_trust names."
+        elif self._plan.settings.get("backend") == OPENBAO:
+            remedy = "Set up a new authority in another mtls_ca_dir (docs/openbao.md)."
+        else:
+            remedy = "Renew it with mtls_ca_renew_before (docs/authorities.md), or set up a new authority."
         if end <= self._now:
             self._find(ACT_NOW, "authority_ended", "The authority's own certificate has expired", remedy, about)
             return CertificateStatus(ENDED, serial, end)

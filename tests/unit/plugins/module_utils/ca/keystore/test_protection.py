@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import stat
 
 import pytest
@@ -95,21 +96,21 @@ def test_the_key_of_another_authority_is_not_touched(pki):
     assert tree(pki.path) == before
 
 
-def test_killed_before_the_rename_the_old_passphrase_still_opens_and_nothing_is_left(locked, monkeypatch):
-    class Killed(BaseException):
-        pass
-
-    replace = os.replace
-
+def test_killed_before_the_rename_the_old_passphrase_still_opens_and_nothing_is_left(locked):
     def die(source, target):
         if str(target).endswith("ca.key"):
-            raise Killed
+            os.kill(os.getpid(), signal.SIGKILL)
         replace(source, target)
 
-    with monkeypatch.context() as patched:
-        patched.setattr(os, "replace", die)
-        with pytest.raises(Killed):
+    replace = os.replace
+    child = os.fork()
+    if not child:
+        os.replace = die  # in this process only, which cleans up nothing
+        try:
             ensure(locked.path, NEW, old_passphrase=OLD)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
     left = locked.path / ".ca.key.new"
     assert "ENCRYPTED" in left.read_text()
     assert stat.S_IMODE(left.stat().st_mode) == 0o600

@@ -227,7 +227,10 @@ def test_the_authority_tells_its_end_when_it_can_renew_nothing_any_more(tmp_path
     ended = samples.Fleet(tmp_path / "ended", age=3660)
     (finding,) = (each for each in ended.status().findings if each.kind == "authority_ended")
     assert finding.remedy == "Renew it with mtls_ca_renew_before (docs/authorities.md), or set up a new authority."
-    ended.plan.settings["backend"] = "trust"
+    ended.plan.settings["backend"] = OPENBAO
+    (finding,) = (each for each in ended.status().findings if each.kind == "authority_ended")
+    assert finding.remedy == "Set up a new authority in another mtls_ca_dir (docs/openbao.md)."
+    ended.plan.settings["backend"] = TRUST
     (finding,) = (each for each in ended.status().findings if each.kind == "authority_ended")
     assert finding.remedy.startswith("Ask whoever runs it for the next CA certificate")
 
