@@ -95,6 +95,12 @@ IN_THE_INVENTORY: Mapping[str, Callable[[Variables], None]] = {
     "mtls_clients, item 1 is not a dictionary; write it as name: value": _set(mtls_clients=["phone", "laptop"]),
     "mtls_clients, item 3: missing required arguments: name": _client(days=90),
     "mtls_services, item 1 (nas): allow is not a list; write one item a line": _service(allow={"phone": None}),
+    "mtls_services, item 1 (nas): allow has no value; write [] to let in nobody, or remove the line": _service(
+        allow=None
+    ),
+    "mtls_clients, item 3, name: is a list to YAML, and not the text that was written; put it in quotes": _client(
+        name=["watch"]
+    ),
     "mtls_clients, item 3, name: is true or false to YAML, and not the text that was written; put it in quotes": (
         _client(name=True)
     ),

@@ -23,6 +23,7 @@ import typing as t
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from ansible import context
 from ansible.errors import AnsibleError
 from ansible.plugins.callback import CallbackBase
 from ansible.template import Templar
@@ -270,6 +271,7 @@ class CallbackModule(CallbackBase):
         super().__init__()
         self._reports: dict[str, HostReport] = {}
         self._hosts: dict[str, None] = {}
+        self._left_out: dict[str, None] = {}  # hosts that --limit keeps out of the run
         self._authorities: list[str] = []
         self._not_asked: list[str] = []
         self._diagnoses: list[str] = []
@@ -287,6 +289,7 @@ class CallbackModule(CallbackBase):
         """Note the hosts of the play, and whether it is check mode."""
         variables = play.get_variable_manager().get_vars(play=play)
         self._hosts.update(dict.fromkeys(variables["ansible_play_hosts_all"]))
+        self._left_out.update(dict.fromkeys(_outside(play)))
         self._check = bool(variables["ansible_check_mode"])
         if self._hosts:
             self._plan_file = self._plan_file or _plan_file(play, next(iter(self._hosts)))
@@ -371,6 +374,9 @@ class CallbackModule(CallbackBase):
         self._display.banner("MTLS PLAN" if self._check else "MTLS SUMMARY")
         for line in render(self._reports, self._hosts, self._authorities, check=self._check):
             self._display.display(line)
+        left_out = [host for host in self._left_out if host not in self._hosts]
+        if self._new_crls and left_out:
+            self._display.display(_names("NOT IN THIS RUN, so the new CRL does not get there", left_out))
         if self._plan_file:
             self._write_plan(self._plan_file)
 
@@ -420,6 +426,16 @@ def _plan_file(play: t.Any, host: str) -> str | None:
         return plan_file(given and str(given), variables)
     except (AnsibleError, MtlsError):  # the run's first task says so
         return None
+
+
+def _outside(play: t.Any) -> list[str]:
+    """Return the hosts that a play names and ``--limit`` leaves out."""
+    if not context.CLIARGS.get("subset"):
+        return []
+    inventory = play.get_variable_manager()._inventory
+    every = inventory.get_hosts(play.hosts, ignore_limits=True, ignore_restrictions=True)
+    limited = {host.name for host in inventory.get_hosts(play.hosts, ignore_restrictions=True)}
+    return [host.name for host in every if host.name not in limited]
 
 
 def _place(name: str) -> str:

@@ -120,6 +120,8 @@ def glance(binary: str, conf_path: str, options: dict[str, Any]) -> dict[str, An
         found.update(facts.of_configuration(nginx, configuration))
         if nginx_conf.has_overlaps(configuration) or found["upgrading"] or not found["running"]:
             return None
+        if nginx_conf.not_included(configuration, filter(os.path.exists, options["paths"])):
+            return None
         if any(comparison.fingerprint_of(path) != wanted for path, wanted in options["expected"].items()):
             return None
         looked = comparison.look(conf_path, options["paths"], request)

@@ -495,7 +495,7 @@ def test_a_crl_that_is_too_short_says_which_setting(openbao, authority, controll
         assert any(f"`bao write {authority.mount}/config/crl expiry=720h`" in text for text in opened.warnings)
     with controller.open() as opened:
         assert opened.crl_due(7) is None
-        assert any("are good for 3 days only" in text for text in opened.warnings)
+        assert any("are valid for 3 days only" in text for text in opened.warnings)
 
 
 def test_a_damaged_mirror_is_mended(authority, controller):

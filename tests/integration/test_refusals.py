@@ -285,6 +285,22 @@ def test_an_nginx_conf_that_does_not_include_conf_d(broken):
         broken.nginx.write_conf()
 
 
+def test_an_nginx_conf_that_includes_conf_d_no_longer(broken):
+    """Nothing else differs, and what runs serves on, until somebody reloads nginx."""
+    before = broken.nginx.conf.read_text()
+    broken.nginx.conf.write_text(before.replace("include conf.d/*.conf;", ""))
+    try:
+        refused(broken, "nginx.conf does not include", "put the line 'include ")
+        run = broken.run("-e", "mtls_status_live=true", playbook="mtls.nginx.status")
+        assert run.returncode != 0
+        assert "nginx.conf does not include conf.d/mtls.conf, so that the next reload ends" in " ".join(
+            run.text.split()
+        )
+    finally:
+        broken.nginx.conf.write_text(before)
+        shutil.rmtree(broken.inventory / "status", ignore_errors=True)
+
+
 def test_a_host_whose_python_cannot_be_started(broken, tmp_path, monkeypatch):
     python = tmp_path / "python3"
     python.write_text("#!/bin/sh\necho 'no such Python' >&2\nexit 127\n")

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import stat
 import subprocess
 
@@ -162,3 +163,50 @@ def test_the_files_stay_out_of_an_inventory_folder(two_hosts):
     assert run.returncode == 2
     assert f"{site.inventory}/status would lie inside the inventory folder" in said
     assert not (site.inventory / "status").exists()
+
+
+def test_a_host_that_has_missed_a_revocation(two_hosts):
+    """The key of the device is not on the controller, so that no probe can show that it still gets in."""
+    site = two_hosts
+    key = str(site.folder / "watch.key")
+    made = ["openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj"]
+    site.write()
+    request = str(site.inventory / "watch.csr")
+    subprocess.run([*made, "/CN=watch", "-keyout", key, "-out", request], check=True, capture_output=True)
+    watch = {"name": "watch", "csr": "watch.csr"}
+    site.host_vars["nas"]["mtls_clients"].append(watch)
+    site.host_vars["nas"]["mtls_services"][0]["allow"].append("watch")
+    site.ok()
+    backup = site.folder / "backup"
+    shutil.copytree(site.pki, backup)
+
+    watch["state"] = "revoked"
+    left_out = "NOT IN THIS RUN, so the new CRL does not get there: nas"
+    assert left_out in site.ok("--limit", "web", "--check").text
+    assert left_out in site.ok("--limit", "web").text
+    assert "NOT IN THIS RUN" not in site.ok("--limit", "web").text, "no CRL was written"
+    identity = (site.identity("watch")[0], key)
+    assert site.status(site.port, identity=identity) == 200
+    run, said, found = status(site, "-e", "mtls_status_live=true")
+    assert run.returncode == 2, run.text
+    assert "crl_missed" in kinds(found)
+    assert "Hosts that have missed a CRL: whoever was revoked since gets in: nas (" in said
+    assert ": watch (" in said
+    assert [host["state"] for host in found["hosts"]] == ["wrong", "as it should be"]
+
+    site.host_vars["nas"]["mtls_services"][0]["allow"].remove("watch")
+    assert "NOT IN THIS RUN" not in site.ok().text
+    assert site.status(site.port, identity=identity) == 400
+    run, said, found = status(site, "-e", "mtls_status_live=true")
+    assert run.returncode == 0, run.text
+
+    # A backup from before: each run refuses to go on with it, and the status says so first.
+    shutil.rmtree(site.pki)
+    shutil.copytree(backup, site.pki)
+    del watch["state"]
+    run, said, found = status(site, "-e", "mtls_status_live=true")
+    assert run.returncode == 2, run.text
+    assert kinds(found) == ["host_wrong"]
+    for host in found["hosts"]:
+        assert any(trouble.startswith(f"host {host['name']} has CRL 2 of ") for trouble in host["troubles"])
+    assert "which is older: whoever was revoked in between would get in again" in said

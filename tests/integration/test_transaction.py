@@ -766,6 +766,13 @@ def test_conf_d_not_included(serving):
         serving.serve(202)
 
 
+@pytest.mark.parametrize("check", [True, False])
+def test_conf_d_no_longer_included_though_nothing_else_differs(serving, check):
+    serving.main.write_text(serving.main.read_text().replace(f"include {serving.conf}/conf.d/*.conf;", ""))
+    with refused(serving, rf"does not include {serving.conf}/conf.d/mtls-a.conf: put the line 'include "):
+        serving.serve(201, check=check)
+
+
 def test_conf_d_included_in_the_wrong_place(serving):
     text = serving.main.read_text().replace(f"include {serving.conf}/conf.d/*.conf;", "")
     serving.main.write_text(f"include conf.d/*.conf;\n{text}")
@@ -1212,6 +1219,7 @@ ALTERATIONS = {
         "nginx.conf",
         lambda path: path.write_text("worker_shutdown_timeout 5m;\n" + path.read_text()),
     ),
+    "no include of ours": ("nginx.conf", lambda path: path.write_text(path.read_text().replace("/*.conf", "/own*"))),
     "no nginx.conf": ("nginx.conf", remove),
     "a broken nginx.conf": ("nginx.conf", lambda path: path.write_text("http {")),
     "other end dates": ("ends.prom", lambda path: path.write_text("")),
@@ -1318,6 +1326,13 @@ def test_whatever_is_special_takes_a_closer_look(serving, special):
     assert glance(serving, *paths)
     SPECIAL[special](serving.conf)
     assert glance(serving, *paths, owned=[str(serving.conf / "conf.d" / "mtls-*.conf")]) is None
+
+
+def test_a_file_that_is_no_longer_included_takes_a_closer_look(serving):
+    paths = [*(item.path for item in serving.wanted(201)), serving.path("conf.d/mtls-not-there.conf")]
+    assert glance(serving, *paths)
+    ALTERATIONS["no include of ours"][1](serving.main)
+    assert glance(serving, *paths) is None
 
 
 def test_a_file_with_other_trust_takes_a_closer_look(serving):

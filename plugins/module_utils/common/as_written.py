@@ -4,7 +4,7 @@
 """Texts that must be what somebody wrote: YAML reads ``012345`` as 5349, ``12:30:45`` as 45045 and ``yes`` as true.
 
 Ansible makes text of these again, which is another one: a passphrase that nobody knows, the serial of somebody else. So
-what arrives as a number or a truth value is refused, before Ansible's validation hides what it was.
+what arrives as a number, a truth value or a list is refused, before Ansible's validation hides what it was.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ def check(
     :arg follow: returns what a value stands for, for instance the variable that a template names.
     """
     value = follow(value)
+    if is_secret(spec) and isinstance(value, (Mapping, list, tuple)):
+        raise MtlsError(f"{where}: is a list or a dictionary, and not one text; write it in quotes")
     if isinstance(value, Mapping):
         for key, below in (spec.get("options") or {}).items():
             if key in value:

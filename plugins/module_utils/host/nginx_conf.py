@@ -206,6 +206,23 @@ def load(
     return _Loader(conf_path, overlay or {}, main_context_only).load()
 
 
+def not_included(configuration: Configuration, paths: Iterable[str]) -> list[str]:
+    """Return those of these files in ``conf.d`` that the ``http`` block does not include, so that nginx ignores them.
+
+    None where the main file cannot be parsed: nginx itself says that better.
+    """
+    if configuration.main.error:
+        return []
+    folder = os.path.join(configuration.conf_dir, "conf.d")
+    return [
+        path
+        for path in paths
+        if os.path.dirname(path) == folder
+        and path.endswith(".conf")
+        and ("http",) not in configuration.included.get(path, ())
+    ]
+
+
 class _Loader:
     def __init__(self, conf_path: str, overlay: Mapping[str, bytes | None], main_context_only: bool) -> None:
         self._configuration = Configuration(conf_path, {}, [], {})

@@ -74,6 +74,8 @@ def look(conf_path: str, paths: Sequence[str], request: ChangeRequest, binary: s
         settled, found, own_bound = comparison.look(conf_path, paths, with_textfile(request))
         if request.textfile is not None and folder_in_the_way(request.textfile):
             settled = False  # who carries the request out says so
+        if nginx_conf.not_included(nginx_conf.load(conf_path), filter(os.path.exists, paths)):
+            settled = False
         places = snippet_places(conf_path, request.snippets)
         if request.renewals is not None:
             found[request.renewals.folder] = _renewals(request.renewals.folder, binary, conf_path)

@@ -187,12 +187,14 @@ class _Transaction:
             self._closed = closing.in_place(self._nginx.conf_dir)
         _refuse_foreign(changes)
         if running and not any(map(_is_served, changes)) and not self._swap.unfinished and not self._request.reload:
+            configuration = nginx_conf.load(self._nginx.conf_path)
+            self._refuse_not_included(configuration)  # the next reload would end what is served now
             outcome = TransactionOutcome(
                 changes,
                 bool(changes),
                 own_bound=own_bound,
                 snippets=self._snippet_places(),
-                elsewhere=self._elsewhere(nginx_conf.load(self._nginx.conf_path)),
+                elsewhere=self._elsewhere(configuration),
                 warnings=warnings,
             )
             if changes:
@@ -270,15 +272,11 @@ class _Transaction:
         return nginx_unit.unseen(master, paths) if master else None
 
     def _refuse_not_included(self, configuration: nginx_conf.Configuration) -> None:
-        folder = os.path.join(self._nginx.conf_dir, "conf.d")
-        for wanted in self._request.wanted:
-            if os.path.dirname(wanted.path) != folder or not wanted.path.endswith(".conf"):
-                continue
-            if ("http",) not in configuration.included.get(wanted.path, ()):
-                raise MtlsError(
-                    f"{self._nginx.conf_path} does not include {wanted.path}: put the line"
-                    f" 'include {folder}/*.conf;' into its http block"
-                )
+        for path in nginx_conf.not_included(configuration, [wanted.path for wanted in self._request.wanted]):
+            raise MtlsError(
+                f"{self._nginx.conf_path} does not include {path}: put the line"
+                f" 'include {os.path.dirname(path)}/*.conf;' into its http block"
+            )
 
     def _refuse_taken_ports(self, configuration: nginx_conf.Configuration) -> None:
         handover.refuse_irreconcilable(configuration)

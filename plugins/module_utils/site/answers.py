@@ -477,7 +477,7 @@ ACCESS_LOG = Fields(
 PACKAGE_MANAGER = Fields({"ansible_facts": Fields({"ansible_pkg_mgr": Text(r"[a-z0-9_]{1,32}")})})
 CHANGED = Fields({"changed": Flag()})
 
-# Of a host that was asked live, for the status: what `nginx_facts` and `tls_probe` ended with.
+# Of a host that was asked live, for the status: what `nginx_facts`, `trust_check` and `tls_probe` ended with.
 LIVE = Fields(
     {
         "facts": Fields(
@@ -489,13 +489,20 @@ LIVE = Fields(
                         {
                             name: _NGINX.fields[name]
                             for name in (
-                                *("installed", "running", "version", "config_error"),
+                                *("installed", "running", "version", "config_error", "includes_conf_d"),
                                 *("unguarded", "snippet_error", "elsewhere", "socket_error", "crl_fetch"),
                             )
                         }
                         | {"certificates": Maybe(_NGINX.fields["certificates"])}
                     )
                 ),
+            }
+        ),
+        "trust": Fields(
+            {
+                "msg": Maybe(Message()),
+                "asked": Maybe(Flag()),
+                "behind": Maybe(Each(Message(), most=1000)),
             }
         ),
         "probe": Fields(
@@ -572,7 +579,7 @@ def read_live(host: str, answer: t.Any) -> dict[str, t.Any]:
 
     :raises MtlsError: it is nothing that they can end with.
     """
-    found = {"facts": {}, "probe": {}, **answer} if isinstance(answer, Mapping) else answer
+    found = {"facts": {}, "trust": {}, "probe": {}, **answer} if isinstance(answer, Mapping) else answer
     try:
         return LIVE.read(found, "")
     except _Odd as odd:

@@ -92,7 +92,18 @@ _TO_REVOKE = (
 # A host that has none of these has nothing to do with the collection.
 _FLEET = "mtls_fleet_clients"
 _TELLING = frozenset({"mtls_clients", _FLEET, "mtls_services", "mtls_revoked", "mtls_authorities"})
-_NO_TEXT = ((bool, "true or false"), ((int, float), "a number"), (date, "a date"))
+_NO_TEXT = (
+    (bool, "true or false"),
+    ((int, float), "a number"),
+    (date, "a date"),
+    ((list, tuple), "a list"),
+    (Mapping, "a dictionary"),
+)
+# What lets in more people where it is not given: nothing after the colon may be what is left of a list.
+_NEVER_EMPTY = {
+    "allow": "write [] to let in nobody, or remove the line to let in every client",
+    "authority": "name a directory, or remove the line for that of mtls_ca_dir",
+}
 _TYPES = {
     "bool": "true or false",
     "dict": "a dictionary; write it as name: value",
@@ -490,11 +501,13 @@ def _check_shape(where: str, value: t.Any, spec: Mapping[str, t.Any]) -> None:
             hint = f"did you mean {close}?" if close else "docs/variables.md lists the options"
             raise MtlsError(f"{place}: there is no option {key!r}; {hint}")
         for key in options.keys() & item.keys():
+            if item[key] is None and key in _NEVER_EMPTY:
+                raise MtlsError(f"{place}: {key} has no value; {_NEVER_EMPTY[key]}")
             _check_shape(f"{place}, {key}", item[key], options[key])
 
 
 def _check_text(where: str, value: t.Any, spec: Mapping[str, t.Any]) -> None:
-    """Raise MtlsError for what is written as text and something else to YAML: ``yes``, ``1.10``, ``0123``, a date.
+    """Raise MtlsError for what is written as text and something else to YAML: ``yes``, ``1.10``, a date, ``[phone]``.
 
     A whole number may be meant, as a name; ``as_written`` has refused it where it would be a secret or a serial.
     """

@@ -16,11 +16,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Entry, check_on_hold
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import HOLD, Entry, check_on_hold
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends.base import Directory
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import chains, crls, numbers, profiles, subjects
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.chains import read_certificates, was_issued_by
@@ -32,7 +32,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.audit import c
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.index import Index
 from ansible_collections.mtls.nginx.plugins.module_utils.common import files, times
 from ansible_collections.mtls.nginx.plugins.module_utils.common.batch import Batch
-from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError, first_few
 from ansible_collections.mtls.nginx.plugins.module_utils.common.parallel import spread
 
 try:
@@ -143,13 +143,39 @@ class DirectoryAuthority(Directory):
                 continue
             self._enter(certificate)
             entered.append(certificate)
+        kept = self._keep_revoked({numbers.hexadecimal(certificate.serial_number) for certificate in entered})
+        if kept:
+            self.warnings.append(
+                f"{self._layout.index}: has lost that {first_few(kept)} is revoked, as crl.pem says, and has it again;"
+                " if it was cut off or is an older copy, compare it with the newest backup"
+            )
         if entered:
             following = max(certificate.serial_number for certificate in entered) + 1
             current = numbers.read_number(self._layout.serial)
             if numbers.is_sequential(current) and numbers.is_sequential(following) and current < following:
                 numbers.write_number(self._layout.serial, following)
-            with self._audit.noting([certificate_event(audit.ENTERED, certificate) for certificate in entered]):
+        events = [certificate_event(audit.ENTERED, certificate) for certificate in entered]
+        for serial in kept:
+            entry = self._recorded(serial)
+            events.append({"did": audit.REVOKED, "serial": serial, "subject": entry.subject, "reason": entry.reason})
+        if events:
+            with self._audit.noting(events):
                 self.record.save()
+
+    def _keep_revoked(self, entered: Collection[str]) -> list[str]:
+        """Revoke again what crl.pem lists and index.txt has lost or has as valid; return these serials.
+
+        Whatever index.txt is a copy of, no CRL may forget a revocation. Only a hold can be released.
+        """
+        kept = []
+        for listed in self._crls.own.parsed if self._crls.own is not None else ():
+            serial = numbers.hexadecimal(listed.serial_number)
+            if self.record.is_valid(serial):
+                reason = crls.reason_of(listed)
+                if reason != HOLD or serial in entered:
+                    self.record.revoke(serial, listed.revocation_date_utc, reason)
+                    kept.append(serial)
+        return kept
 
     def begin(self) -> None:
         """Make the next run search the whole directory, unless this one ends in good order."""

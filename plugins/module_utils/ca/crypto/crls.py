@@ -41,6 +41,7 @@ _REASON_CODES = {
     "cessationOfOperation": 5,
     "certificateHold": 6,
 }
+_FROM_EXTENSION = {"cACompromise": "CACompromise", "aACompromise": "unspecified"}
 # RFC 5280 wants "unspecified" left out; removeFromCRL in a complete CRL would make openssl take the
 # certificate for good again.
 _WITHOUT_CODE = frozenset({None, "unspecified", "removeFromCRL"})
@@ -174,6 +175,15 @@ def state_of(crl: Crl) -> CrlState:
         number = 0
     last_update = parsed.last_update_utc
     return CrlState(number, last_update, parsed.next_update_utc or last_update, len(parsed))
+
+
+def reason_of(revoked: x509.RevokedCertificate) -> str:
+    """Return the reason that a CRL gives, in the spelling of index.txt."""
+    try:
+        reason = revoked.extensions.get_extension_for_class(x509.CRLReason).value.reason.value
+    except x509.ExtensionNotFound:
+        return "unspecified"
+    return _FROM_EXTENSION.get(reason, reason)
 
 
 def parse_crls(pem: bytes, path: str) -> list[Crl]:

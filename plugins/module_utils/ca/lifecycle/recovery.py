@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.index import Index
 
 _UNKNOWN = "/CN=known from the CRL only"
-_FROM_EXTENSION = {"cACompromise": "CACompromise", "aACompromise": "unspecified"}
 
 
 @dataclass
@@ -99,7 +98,7 @@ def honour(crl: crls.Crl, index: Index, ca: x509.Certificate, *, holds: bool = T
     """
     changed = []
     for revoked in crl.parsed:
-        reason = reason_of(revoked)
+        reason = crls.reason_of(revoked)
         if reason == HOLD and not holds:
             continue
         serial = numbers.hexadecimal(revoked.serial_number)
@@ -110,12 +109,3 @@ def honour(crl: crls.Crl, index: Index, ca: x509.Certificate, *, holds: bool = T
             index.revoke(serial, revoked.revocation_date_utc, reason)
             changed.append(serial)
     return changed
-
-
-def reason_of(revoked: x509.RevokedCertificate) -> str:
-    """Return the reason that a CRL gives, in the spelling of index.txt."""
-    try:
-        reason = revoked.extensions.get_extension_for_class(x509.CRLReason).value.reason.value
-    except x509.ExtensionNotFound:
-        return "unspecified"
-    return _FROM_EXTENSION.get(reason, reason)

@@ -555,7 +555,7 @@ class _Judge:
 
 
 def host_status(name: str, answer: Mapping[str, t.Any] | None) -> HostStatus:
-    """Return what a host's answers mean: of the tasks `nginx_facts` and `tls_probe`, as `facts` and `probe`.
+    """Return what a host's answers mean: of `nginx_facts`, `trust_check` and `tls_probe`: `facts`, `trust`, `probe`.
 
     None for a host that was not asked.
     """
@@ -565,7 +565,7 @@ def host_status(name: str, answer: Mapping[str, t.Any] | None) -> HostStatus:
         found = answers.read_live(name, answer)
     except MtlsError as error:
         return HostStatus(name, WRONG, None, (), (str(error),))
-    facts, probe = found["facts"], found["probe"]
+    facts, trust, probe = found["facts"], found["trust"], found["probe"]
     attempts = tuple(probe["attempts"] or ())
     not_asked = tuple(f"{item['service']}: {item['why']}" for item in probe["not_asked"] or ())
     unanswered = tuple(f"{item['service']}: {item['why']}" for item in probe["unanswered"] or ())
@@ -591,19 +591,24 @@ def host_status(name: str, answer: Mapping[str, t.Any] | None) -> HostStatus:
     rejected = f"nginx refuses its configuration: {nginx['config_error']}" if nginx["config_error"] else None
     if rejected:
         wrong.insert(0, rejected)
+    if nginx["includes_conf_d"] is False:
+        wrong.insert(0, "nginx.conf does not include conf.d/mtls.conf, so that the next reload ends what is served")
     if nginx.get("snippet_error"):
         wrong.insert(0, nginx["snippet_error"])
     if nginx.get("socket_error"):
         wrong.insert(0, nginx["socket_error"])
     unguarded = tuple(nginx.get("unguarded") or ())
     wrong += [f"{path} guards nothing" for path in unguarded]
+    if trust["msg"] and trust["asked"] is None:
+        wrong.append(trust["msg"])
+    behind = tuple(trust["behind"] or ())
     unfetched = tuple(_unfetched(nginx["crl_fetch"]))
     return HostStatus(
         name,
-        WRONG if wrong or unfetched else ANSWERS,
+        WRONG if wrong or behind or unfetched else ANSWERS,
         nginx["version"],
         attempts,
-        (*wrong, *unfetched),
+        (*behind, *wrong, *unfetched),
         opened,
         unguarded,
         not_asked,
@@ -612,6 +617,7 @@ def host_status(name: str, answer: Mapping[str, t.Any] | None) -> HostStatus:
         (rejected,) if rejected and nginx["running"] else (),
         tuple(f"{each['service']}: {each['why']}" for each in nginx.get("elsewhere") or ()),
         certificates,
+        behind,
     )
 
 
@@ -640,6 +646,11 @@ def _open(hosts: Sequence[HostStatus], settings: Settings) -> Iterator[StatusFin
         title = "A gate is open: somebody was let in who must be refused"
         remedy = "The next run closes it or says why not. Until then, stop that service, or nginx on that host."
         yield StatusFinding(ACT_NOW, "gate_open", title, remedy, about, settings.playbook("site"))
+    about = tuple(f"{host.name} ({'; '.join(host.behind)})" for host in hosts if host.behind)
+    if about:
+        title = "Hosts that have missed a CRL: whoever was revoked since gets in"
+        remedy = "The nightly job ships it; see why it has not."
+        yield StatusFinding(ACT_NOW, "crl_missed", title, remedy, about, settings.playbook("refresh_crl"))
     about = tuple(f"{host.name} ({', '.join(host.unguarded)})" for host in hosts if host.unguarded)
     if about:
         remedy = "Nobody is asked for a certificate there. Include each of them in the server block that it is for."
@@ -689,7 +700,13 @@ def _host_findings(hosts: Sequence[HostStatus], settings: Settings) -> Iterator[
             f"{host.name} ({'; '.join(others)})"
             for host in hosts
             if host.state == state
-            and (others := [each for each in host.troubles if each not in (*host.open, *host.unfetched, *host.broken)])
+            and (
+                others := [
+                    each
+                    for each in host.troubles
+                    if each not in (*host.open, *host.behind, *host.unfetched, *host.broken)
+                ]
+            )
         )
         if about:
             yield StatusFinding(level, kind, title, remedy, about, settings.playbook("site"))

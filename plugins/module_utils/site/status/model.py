@@ -183,7 +183,8 @@ class HostStatus:
     not fetch its CRL; `unguarded` are the paths of snippets that no server block includes, `not_asked` says which could
     not be asked, `unanswered` which services open, and have no page behind the gate. `broken` are those that say what
     keeps the running nginx from coming up again, `elsewhere` says at which addresses another server block answers in a
-    service's place. `served` are the server certificates that were seen.
+    service's place. `served` are the server certificates that were seen, `behind` says what is revoked and not on the
+    CRL there.
     """
 
     name: str
@@ -199,6 +200,7 @@ class HostStatus:
     broken: tuple[str, ...] = ()
     elsewhere: tuple[str, ...] = ()
     served: tuple[ServedStatus, ...] = ()
+    behind: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -293,8 +293,8 @@ def test_a_revocation_that_ran_out_is_forgotten_with_the_controllers_word_for_it
 @pytest.fixture
 def other(tmp_path) -> dict:
     """A service with another authority, which is not there yet."""
-    names = {"name": "guests", "server_names": ["guests.lan"]}
-    return {**WEB, **names, "allow": None, "authority": str(tmp_path / "visitors")}
+    everybody = {option: value for option, value in WEB.items() if option != "allow"}
+    return {**everybody, "name": "guests", "server_names": ["guests.lan"], "authority": str(tmp_path / "visitors")}
 
 
 def test_a_crl_gets_there_though_another_authority_has_none(bring, other):

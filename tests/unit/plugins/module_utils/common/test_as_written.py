@@ -39,6 +39,12 @@ def test_a_line_break_at_the_end_is_refused():
     as_written.check("p", yaml.safe_load("|-\n  secret\n"), SECRET, "passphrase")
 
 
+@pytest.mark.parametrize("text", ["[secret]", "- secret", "{secret: }", "[[secret]]"])
+def test_a_secret_that_is_several_texts_is_refused_and_not_shown(text):
+    with pytest.raises(MtlsError, match=r"^p: is a list or a dictionary, and not one text; write it in quotes$"):
+        as_written.check("p", yaml.safe_load(text), SECRET, "passphrase")
+
+
 def test_it_is_found_at_any_depth():
     clients = [{"name": "phone"}, {"name": "pad", "p12_password": 42798}]
     with pytest.raises(MtlsError, match=r"^host nas: mtls_clients, item 2, p12_password: is not text"):

@@ -167,6 +167,14 @@ def test_load_follows_includes_in_order_and_context(conf):
     assert configuration.included[str(conf / "conf.d/a.conf")] == [("http",)]
 
 
+def test_what_nginx_does_not_read_of_ours(conf):
+    ours, other = str(conf / "conf.d/a.conf"), str(conf / "conf.d/elsewhere.conf")
+    paths = [ours, other, str(conf / "conf.d/not-one"), str(conf / "snippets/a.conf")]
+    assert nginx_conf.not_included(nginx_conf.load(str(conf / "nginx.conf")), paths) == [other]
+    (conf / "nginx.conf").write_text("http {")
+    assert nginx_conf.not_included(nginx_conf.load(str(conf / "nginx.conf")), paths) == []
+
+
 def test_load_sees_the_overlay(conf):
     overlay = {
         str(conf / "conf.d/a.conf"): None,

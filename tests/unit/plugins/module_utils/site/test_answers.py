@@ -247,6 +247,7 @@ HONEST = {
                     "running": True,
                     "version": "1.22.1",
                     "config_error": None,
+                    "includes_conf_d": True,
                     "unguarded": [],
                     "snippet_error": None,
                     "elsewhere": [],
@@ -255,6 +256,7 @@ HONEST = {
                     "certificates": None,
                 },
             },
+            "trust": {"msg": None, "asked": True, "behind": ["crl.pem does not list what /srv/pki has revoked: phone"]},
             "probe": {
                 "msg": None,
                 "skipped": None,

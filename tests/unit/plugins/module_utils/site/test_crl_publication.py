@@ -55,10 +55,11 @@ def test_a_crl_that_lacks_what_is_still_valid_is_not_published(authority, tmp_pa
     """As of a directory that was restored from a backup, and has revoked others since."""
     path = tmp_path / "crl.pem"
     authority.client("phone")
-    index = (authority.path / "index.txt").read_text()
+    backup = {name: (authority.path / name).read_text() for name in ("index.txt", "crl.pem")}
     authority.revoke(authority.client("phone"))
     publish(authority, path)
-    (authority.path / "index.txt").write_text(index)
+    for name, text in backup.items():
+        (authority.path / name).write_text(text)
     authority.revoke(authority.client("laptop"))
     with pytest.raises(MtlsError, match=r"lists .* as revoked, and the CRL of .* does not"):
         publish(authority, path)

@@ -90,6 +90,20 @@ def names(authority):
             {"mtls_clients": [{"name": "a", "p12_password": 83}]},
             "item 1, p12_password: is not text, since without quotes YAML reads",
         ),
+        # What Ansible would make text of.
+        ({"mtls_clients": [{"name": ["phone"]}]}, "mtls_clients, item 1, name: is a list to YAML, and not the text"),
+        ({"mtls_clients": [{"name": {"a": None}}]}, "mtls_clients, item 1, name: is a dictionary to YAML, and not"),
+        ({"mtls_ca_passphrase": ["sesame"]}, "mtls_ca_passphrase: is a list or a dictionary, and not one text"),
+        ({"mtls_ca_dir": ["pki"]}, "mtls_ca_dir: is a list to YAML, and not the text that was written"),
+        ({"mtls_contact": {"name": ["Ana"]}}, "mtls_contact, name: is a list to YAML, and not the text"),
+        ({"mtls_services": [{**SERVICE, "server_names": [["a"]]}]}, "server_names, item 1: is a list to YAML"),
+        # An empty list lets in nobody, and no list everybody: nothing after the colon is neither.
+        ({"mtls_services": [{**SERVICE, "allow": None}]}, "mtls_services, item 1 (nas): allow has no value; write []"),
+        ({"mtls_services": [{**SERVICE, "authority": None}]}, "item 1 (nas): authority has no value; name a directory"),
+        (
+            {"mtls_services": [{**SERVICE, "paths": [{"path": "/a/", "allow": None}]}]},
+            "mtls_services, item 1 (nas), paths, item 1: allow has no value; write [] to let in nobody",
+        ),
         (
             {"mtls_crl_publish": {"file": "crl.pem", "hots": "a"}},
             "mtls_crl_publish: there is no option 'hots'; did you mean host?",

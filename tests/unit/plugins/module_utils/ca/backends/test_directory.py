@@ -211,6 +211,41 @@ def test_what_others_do_to_index_and_newcerts_is_noticed_after_a_run_in_good_ord
     assert sorted(row[5] for row in pki.index()) == ["/CN=a", "/CN=by-hand"]
 
 
+@pytest.mark.parametrize("damage", ["emptied", "cut off", "an older copy"])
+def test_an_index_that_lost_something_forgets_no_revocation_that_the_crl_lists(pki, damage):
+    """A full disk, or a copy that broke off: newcerts has the certificates, and only crl.pem who was revoked."""
+    pki.serve(Client("a"), Client("lost"), Client("away"))
+    index = pki.path / "index.txt"
+    older = index.read_text()
+    pki.serve(Client("lost", revoked=True, reason="keyCompromise"))
+    if damage != "an older copy":  # who is on hold in the CRL and not in the index may have been released
+        pki.serve(Client("away", revoked=True, reason="certificateHold"))
+    with pki.open() as authority:
+        authority.write_crl(30)
+    before = sorted(pki.index())
+    lines = index.read_text().splitlines(True)
+    index.write_text({"emptied": "", "cut off": lines[0], "an older copy": older}[damage])
+    with pki.open() as authority:
+        (warning,) = authority.warnings
+        assert authority.crl_due(7) is None
+    assert sorted(pki.index()) == before
+    assert next(row[3] for row in before if row[5] == "/CN=lost") in warning
+    with pki.open() as authority:
+        assert authority.warnings == []
+
+
+def test_a_release_that_no_crl_has_yet_is_not_undone(pki):
+    pki.one(Client("away"))
+    pki.one(Client("away", revoked=True, reason="certificateHold"))
+    with pki.open() as authority:
+        authority.write_crl(30)
+    pki.one(Client("away"))
+    (pki.path / ".settled").unlink(missing_ok=True)
+    with pki.open() as authority:
+        assert authority.warnings == []
+    assert [row[0] for row in pki.index()] == ["V"]
+
+
 @pytest.mark.parametrize(("number", "afterwards"), [("1000", "1001"), ("0FFF", "1001"), ("2000", "2000")])
 def test_serials_are_counted_on_after_a_certificate_that_nobody_entered(pki, number, afterwards):
     """index.txt and serial came back from a backup, newcerts did not. `openssl ca` takes its number from the file."""

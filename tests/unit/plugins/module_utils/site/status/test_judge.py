@@ -351,7 +351,7 @@ def test_commands_can_be_pasted():
     assert ansible_command(["a b/hosts.yml", "x.yml"]) == "ansible-playbook -i 'a b/hosts.yml' -i x.yml"
 
 
-FACTS = {"installed": True, "running": True, "config_error": None, "version": "1.26.3"}
+FACTS = {"installed": True, "running": True, "config_error": None, "version": "1.26.3", "includes_conf_d": True}
 
 
 @pytest.mark.parametrize(
@@ -359,6 +359,11 @@ FACTS = {"installed": True, "running": True, "config_error": None, "version": "1
     [
         (None, "not asked", ()),
         ({"facts": {"nginx": FACTS}, "probe": {"attempts": []}}, "as it should be", ()),
+        (
+            {"facts": {"nginx": {**FACTS, "includes_conf_d": False}}, "probe": {"attempts": []}},
+            "wrong",
+            ("nginx.conf does not include conf.d/mtls.conf, so that the next reload ends what is served",),
+        ),
         (
             {
                 "facts": {"nginx": FACTS},
@@ -439,6 +444,33 @@ def test_a_host_that_cannot_fetch_its_crl_is_a_finding_of_its_own(small):
     answer = {"facts": {"nginx": {**FACTS, "crl_fetch": crl_fetch}}, "probe": {"attempts": []}}
     status = status_of([small.plan], times.now(), Settings(), {"nas": answer})
     assert found(status) == [(ACT_SOON, "crl_unfetched", ("nas (http://a/crl.pem: answers 404)",))]
+
+
+def test_a_host_that_has_missed_a_revocation_comes_before_what_can_wait(small):
+    why = "/etc/nginx/client-certs/crl.pem does not list what /srv/pki has revoked: phone (01)"
+    crl_fetch = {"digest": None, "success": 0, "failures": []}
+    answer = {
+        "facts": {"nginx": {**FACTS, "crl_fetch": crl_fetch}},
+        "trust": {"asked": True, "behind": [why]},
+        "probe": {"attempts": []},
+    }
+    host = host_status("nas", answer)
+    assert (host.state, host.troubles[0], host.behind) == ("wrong", why, (why,))
+    first, second = found(status_of([small.plan], times.now(), Settings(), {"nas": answer}))
+    assert first == (ACT_NOW, "crl_missed", (f"nas ({why})",))
+    assert second[1] == "crl_unfetched"
+
+
+def test_why_a_run_would_refuse_a_host_is_told(small):
+    older = "host nas has CRL 3, and /srv/pki has CRL 2, which is older"
+    answer = {"facts": {"nginx": FACTS}, "trust": {"msg": older}, "probe": {"attempts": []}}
+    assert found(status_of([small.plan], times.now(), Settings(), {"nas": answer})) == [
+        (ACT_NOW, "host_wrong", (f"nas ({older})",))
+    ]
+    # What the facts say is said once.
+    unasked = {"msg": "host nas cannot be asked: no Python there", "asked": False}
+    host = host_status("nas", {"facts": {"nginx": FACTS}, "trust": unasked, "probe": {"attempts": []}})
+    assert (host.state, host.troubles) == ("as it should be", ())
 
 
 def test_what_could_not_be_asked_is_no_trouble_of_the_host():
