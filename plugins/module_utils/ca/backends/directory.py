@@ -76,7 +76,9 @@ def open_directory(
             raise MtlsError(f"{path}: lacks {', '.join(absent)}; run mtls.nginx.ca_init, which adds what is missing")
         key = key or ca_key.KeyFile(place.key, passphrase)
         authority = DirectoryAuthority(place, key, read_only=read_only)
-        if not read_only:
+        if read_only:
+            authority.foresee_recovery()
+        else:
             authority.recover()
         yield authority
         if not read_only:
@@ -126,6 +128,27 @@ class DirectoryAuthority(Directory):
             return
         for directory in (self._layout.issued, *self._layout.holders()):
             files.remove_unfinished(directory)
+        entered, kept = self._pick_up()
+        if entered:
+            following = max(certificate.serial_number for certificate in entered) + 1
+            current = numbers.read_number(self._layout.serial)
+            if numbers.is_sequential(current) and numbers.is_sequential(following) and current < following:
+                numbers.write_number(self._layout.serial, following)
+        events = [certificate_event(audit.ENTERED, certificate) for certificate in entered]
+        for serial in kept:
+            entry = self._recorded(serial)
+            events.append({"did": audit.REVOKED, "serial": serial, "subject": entry.subject, "reason": entry.reason})
+        if events:
+            with self._audit.noting(events):
+                self.record.save()
+
+    def foresee_recovery(self) -> None:
+        """Have check mode go by the record that a run would have after ``recover``."""
+        if not self._is_settled() and os.path.isdir(self._layout.issued):
+            self._pick_up()
+
+    def _pick_up(self) -> tuple[list[x509.Certificate], list[str]]:
+        """Complete the record, in memory: return the certificates that it lacked, and the serials revoked again."""
         found = [
             name[:-4]
             for name in os.listdir(self._layout.issued)
@@ -146,21 +169,10 @@ class DirectoryAuthority(Directory):
         kept = self._keep_revoked({numbers.hexadecimal(certificate.serial_number) for certificate in entered})
         if kept:
             self.warnings.append(
-                f"{self._layout.index}: has lost that {first_few(kept)} is revoked, as crl.pem says, and has it again;"
-                " if it was cut off or is an older copy, compare it with the newest backup"
+                f"{self._layout.index}: has lost that {first_few(kept)} is revoked, as crl.pem says, so it stays "
+                "revoked; if it was cut off or is an older copy, compare it with the newest backup"
             )
-        if entered:
-            following = max(certificate.serial_number for certificate in entered) + 1
-            current = numbers.read_number(self._layout.serial)
-            if numbers.is_sequential(current) and numbers.is_sequential(following) and current < following:
-                numbers.write_number(self._layout.serial, following)
-        events = [certificate_event(audit.ENTERED, certificate) for certificate in entered]
-        for serial in kept:
-            entry = self._recorded(serial)
-            events.append({"did": audit.REVOKED, "serial": serial, "subject": entry.subject, "reason": entry.reason})
-        if events:
-            with self._audit.noting(events):
-                self.record.save()
+        return entered, kept
 
     def _keep_revoked(self, entered: Collection[str]) -> list[str]:
         """Revoke again what crl.pem lists and index.txt has lost or has as valid; return these serials.

@@ -192,6 +192,9 @@ def test_a_bulk_killed_between_certificates_and_index_is_picked_up(pki):
         os._exit(0)
     assert os.waitpid(child, 0)[1] == signal.SIGKILL
     assert (pki.path / "index.txt").read_text() == ""
+    before = tree(pki.path)
+    assert {result.action for result in pki.serve(*clients, check=True).results} == {"updated"}
+    assert tree(pki.path) == before
     done = pki.serve(*clients)
     assert {result.action for result in done.results} == {"updated"}
     assert len(pki.index()) == 20
@@ -207,6 +210,8 @@ def test_what_others_do_to_index_and_newcerts_is_noticed_after_a_run_in_good_ord
     pki.one(Client("a"))
     assert [row[5] for row in pki.index()] == ["/CN=a", "/CN=by-hand"]
     (pki.path / "index.txt").write_bytes(b"")
+    assert pki.one(Client("a"), check=True).action == "unchanged"
+    assert (pki.path / "index.txt").read_bytes() == b""
     assert pki.one(Client("a")).action == "unchanged"
     assert sorted(row[5] for row in pki.index()) == ["/CN=a", "/CN=by-hand"]
 
@@ -225,8 +230,14 @@ def test_an_index_that_lost_something_forgets_no_revocation_that_the_crl_lists(p
     before = sorted(pki.index())
     lines = index.read_text().splitlines(True)
     index.write_text({"emptied": "", "cut off": lines[0], "an older copy": older}[damage])
+    with pki.open(read_only=True) as authority:
+        foretold = authority.warnings
+        assert {serial for serials in authority.record.revocations().values() for serial in serials} == {
+            row[3] for row in before if row[0] == "R"
+        }
     with pki.open() as authority:
         (warning,) = authority.warnings
+        assert authority.warnings == foretold
         assert authority.crl_due(7) is None
     assert sorted(pki.index()) == before
     assert next(row[3] for row in before if row[5] == "/CN=lost") in warning
