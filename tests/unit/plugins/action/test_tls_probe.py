@@ -15,6 +15,7 @@ from ansible_collections.mtls.nginx.plugins.action import tls_probe
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client import Client
 from ansible_collections.mtls.nginx.plugins.module_utils.common.probe import ProbeOutcome
 from ansible_collections.mtls.nginx.plugins.module_utils.site.served_certificate import Served
+from ansible_collections.mtls.nginx.plugins.module_utils.site.services import parse_services
 from ansible_collections.mtls.nginx.tests.ports import free_port
 from ansible_collections.mtls.nginx.tests.unit.actions import Controller, facts_of_a_host, host_says
 
@@ -196,6 +197,29 @@ def test_no_host_is_asked_for_what_the_crl_changes(tmp_path, options):
 def test_a_host_that_is_not_in_the_inventory(tmp_path, options):
     done, _heard = asked_from(tmp_path, options, [], mtls_probe_from="bastoin")
     assert "mtls_probe_from is 'bastoin', which is not a host of the inventory; did you mean bastion?" in done["msg"]
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "said"),
+    [
+        ({"redirect_http": True}, 301, None),
+        (
+            {"redirect_http": True},
+            204,
+            "asked without the PROXY protocol (http_proxy_protocol), does not redirect",
+        ),
+        ({"redirect_http": True, "http_proxy_protocol": True}, 204, "asked with the PROXY protocol, does not redirect"),
+        ({}, 204, None),
+    ],
+)
+def test_port_80_that_does_not_redirect_is_told(monkeypatch, options, status, said):
+    monkeypatch.setattr(tls_probe.probe, "ask", lambda _target, attempt: ProbeOutcome(attempt, status))
+    web = {"name": "web", "server_names": ["web.lan"], "listen": "8443", "root": "/srv"}
+    if "http_proxy_protocol" in options:
+        options = {**options, "proxy_protocol_from": ["192.0.2.1"]}
+    (service,) = parse_services("nas", [{**web, **options}])
+    found = tls_probe._no_redirect(service, "192.0.2.7")
+    assert found is None if said is None else said in found
 
 
 NOT_OURS = "it does not serve the certificate that the authority has issued, but one by"

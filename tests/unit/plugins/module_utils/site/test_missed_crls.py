@@ -57,6 +57,15 @@ def test_who_was_revoked_since_is_named(fleet):
     assert said.endswith(". Whoever has such a certificate gets in")
 
 
+def test_what_only_the_crl_knows_is_named_by_its_serial(fleet):
+    serial = certificate_serial(fleet.pki, "phone")
+    index = fleet.pki.path / "index.txt"
+    index.write_text("".join(line for line in index.read_text().splitlines(True) if serial not in line))
+    (said,) = fleet.said(fleet.held)
+    assert f" {serial}" in said
+    assert "phone" not in said
+
+
 def test_an_older_crl_that_lists_them_all_is_as_good(fleet):
     held = (fleet.pki.path / "crl.pem").read_bytes()
     fleet.write()
