@@ -10,7 +10,7 @@ import os
 import pickle
 import struct
 from collections.abc import Sequence
-from typing import Any, Callable, Generic, NoReturn, TypeVar
+from typing import Any, Callable, Generic, TypeVar
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 
@@ -94,21 +94,9 @@ def _start(
 ) -> tuple[int, int]:
     reader, writer = os.pipe()
     process = os.fork()
-    if not process:
-        _be_worker(work, items, tickets, conclude, reader, writer)
-    os.close(writer)
-    return process, reader
-
-
-def _be_worker(
-    work: Callable[[Any], Any],
-    items: Sequence[Any],
-    tickets: int,
-    conclude: Callable[[], None],
-    reader: int,
-    writer: int,
-) -> NoReturn:
-    """Do in a forked process what it is there for, and end it."""
+    if process:
+        os.close(writer)
+        return process, reader
     status = 1
     try:
         os.close(reader)
