@@ -137,7 +137,7 @@ class DirectoryAuthority(Directory):
         events = [certificate_event(audit.ENTERED, certificate) for certificate in entered]
         for serial in kept:
             entry = self._recorded(serial)
-            events.append({"did": audit.REVOKED, "serial": serial, "subject": entry.subject, "reason": entry.reason})
+            events.append(audit.revocation_event(serial, entry.subject, entry.reason))
         if events:
             with self._audit.noting(events):
                 self.record.save()
@@ -284,7 +284,7 @@ class DirectoryAuthority(Directory):
         for serial, reason in reasons.items():
             entry = self._recorded(serial)
             self.record.revoke(serial, now, reason)
-            events.append({"did": audit.REVOKED, "serial": serial, "subject": entry.subject, "reason": reason})
+            events.append(audit.revocation_event(serial, entry.subject, reason))
         with self._audit.noting(events):
             self.record.save()
         self._encoded.clear()
@@ -317,14 +317,7 @@ class DirectoryAuthority(Directory):
             numbers.write_number(self._layout.serial, numbers.random_serial())
         numbers.write_number(self._layout.crl_number, max(numbers.read_number(self._layout.crl_number), number + 1))
         events = [
-            {
-                "did": audit.REVOKED,
-                "serial": each.serial,
-                "subject": each.subject,
-                "reason": each.reason,
-                "from_crl": number,
-            }
-            for each in entries
+            {**audit.revocation_event(each.serial, each.subject, each.reason), "from_crl": number} for each in entries
         ]
         if events:
             with self._audit.noting(events):

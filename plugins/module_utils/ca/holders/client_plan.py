@@ -33,6 +33,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.ownership im
     LIVE,
     ON_HOLD,
     Ownership,
+    cannot_be_revoked,
     certificates_on_file,
 )
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store import permissions
@@ -428,10 +429,7 @@ class Planner:
         serials = (*self._live_serials(client, entry), *unrecorded)
         lost = self._lost(client, entry)
         if lost is not None:
-            self.warnings.append(
-                f"{client.owner}: its certificate {lost} is neither in index.txt nor on file any more, so it cannot be "
-                "revoked and stays valid until it expires; restore index.txt or the certificate's file from a backup"
-            )
+            self.warnings.append(cannot_be_revoked(client.owner, [lost]))
         if not serials:
             because = "is revoked" if entry else "has nothing to revoke" if lost else "never had a certificate"
             return ClientStep(client, UNCHANGED, because, entry, self._definition(client))

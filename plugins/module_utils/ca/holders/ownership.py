@@ -25,6 +25,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.subjects impo
 )
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.layout import ClientFiles
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.register import SERVERS, Register, RegisterEntry
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import first_few
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -57,6 +58,14 @@ def certificates_on_file(
             if any(was_issued_by(certificate, issuer) for issuer in issuers):
                 found[numbers.hexadecimal(certificate.serial_number)] = (path, certificate)
     return found
+
+
+def cannot_be_revoked(owner: str, serials: Collection[str]) -> str:
+    """Return what is said of certificates that only the register knows: to revoke one takes its subject and its end."""
+    return (
+        f"{owner}: its certificate {first_few(serials)} is neither in index.txt nor on file any more, so it cannot be "
+        "revoked and stays valid until it expires; restore index.txt or the certificate's file from a backup"
+    )
 
 
 class Ownership:

@@ -23,10 +23,14 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import (
 )
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import numbers, subjects
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.chains import read_certificates, was_issued_by
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.ownership import Ownership, certificates_on_file
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.ownership import (
+    Ownership,
+    cannot_be_revoked,
+    certificates_on_file,
+)
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.layout import ClientFiles, Layout
 from ansible_collections.mtls.nginx.plugins.module_utils.common import times
-from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError, first_few
+from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.common.names import check_client_name, nearest
 
 try:
@@ -235,11 +239,7 @@ class Finder:
         found: _Meant = {**on_file, **{serial: entry for serial, entry in recorded.items() if entry is not None}}
         lost = [serial for serial in recorded if serial not in found]
         if lost:
-            lacks = (
-                f"client {name!r}: its certificate {first_few(lost)} is neither in index.txt nor on file any more, so "
-                "it cannot be revoked and stays valid until it expires; restore index.txt or the certificate's file "
-                "from a backup"
-            )
+            lacks = cannot_be_revoked(f"client {name!r}", lost)
             if not found:
                 raise UnknownError(lacks)
             self.warnings.append(lacks)

@@ -138,8 +138,7 @@ def ensure(wanted: WantedAuthority, *, check: bool) -> Ensured:
     if not ensured.key_encrypted:
         ensured.warnings.append(
             f"{place.key}: the authority's key is stored unencrypted; set mtls_ca_passphrase (the option passphrase), "
-            "and "
-            "it is encrypted"
+            "and it is encrypted"
         )
     elif wanted.key_at is None and wanted.passphrase and len(wanted.passphrase) < keys.SHORT_PASSPHRASE:
         ensured.warnings.append(

@@ -242,8 +242,7 @@ class Survey:
                 if not _public_key(certificate) or keys.key_type(certificate.public_key()) is None:
                     raise MtlsError(
                         f"{path}: its key is not an RSA, ECDSA or Ed25519 key, but {kind}, which is not supported; "
-                        "set up"
-                        " a new authority"
+                        "set up a new authority"
                     )
             for each in self._found.locked:
                 unsupported = keys.unsupported_cipher(each.pem)

@@ -147,6 +147,11 @@ def _job(environment: Mapping[str, str]) -> str | None:
     return None
 
 
+def revocation_event(serial: str, subject: str, reason: str | None) -> Event:
+    """Return what audit.py notes of a revocation; ``subject`` is as in index.txt."""
+    return {"did": REVOKED, "serial": serial, "subject": subject, "reason": reason}
+
+
 def certificate_event(did: str, certificate: x509.Certificate) -> Event:
     """Return what audit.py notes of a certificate."""
     return {

@@ -328,8 +328,7 @@ class OpenBaoAuthority(Directory):
             events = []
             for serial, moment in moments.items():
                 self.record.revoke(serial, moment, reasons[serial])
-                about = {"serial": serial, "subject": entries[serial].subject, "reason": reasons[serial]}
-                events.append({"did": audit.REVOKED, **about})
+                events.append(audit.revocation_event(serial, entries[serial].subject, reasons[serial]))
             if events:
                 with self._audit.noting(events):
                     self.record.save()
