@@ -788,7 +788,7 @@ class _Collector:
         layout = Layout(self._plan.path)
         present = [name for name, each in self._clients.items() if each.definition["state"] != "revoked"]
         files = [ClientFiles.of(layout.clients, name).certificate for name in present]
-        files += [f"{layout.servers}/{server['host']}/{server['name']}.crt" for server in self._plan.servers]
+        files += [f"{layout.server(server['host'], server['name'])}.crt" for server in self._plan.servers]
         return set(map(os.path.realpath, files))
 
 

@@ -220,7 +220,7 @@ def _unknown(host: str, service: Service, name: str, known: Collection[str]) -> 
 
 
 def _credential(path: str, host: str, service: Service) -> Credential:
-    stem = os.path.join(Layout(path).servers, host, service.name)
+    stem = Layout(path).server(host, service.name)
     try:
         with open(f"{stem}.crt", encoding="ascii") as certificate, open(f"{stem}.key", encoding="ascii") as key:
             return Credential(certificate.read(), key.read())

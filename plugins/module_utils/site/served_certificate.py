@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 import typing as t
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -129,7 +128,7 @@ def _names(certificate: x509.Certificate) -> tuple[str, ...]:
 def _issued(path: str, host: str, service: Service) -> str | None:
     """Return the fingerprint of what the authority has issued for the service, None where there is nothing."""
     try:
-        with open(os.path.join(Layout(path).servers, host, f"{service.name}.crt"), "rb") as stream:
+        with open(f"{Layout(path).server(host, service.name)}.crt", "rb") as stream:
             return x509.load_pem_x509_certificate(stream.read()).fingerprint(hashes.SHA256()).hex()
     except (OSError, ValueError):
         return None

@@ -139,6 +139,10 @@ class Layout:
         """Return the path of an issued certificate."""
         return os.path.join(self.issued, f"{serial}.pem")
 
+    def server(self, host: str, name: str) -> str:
+        """Return ``servers/<host>/<name>``: the path of a service's certificate and key, without their endings."""
+        return os.path.join(self.servers, host, name)
+
     def holders(self) -> list[str]:
         """Return the directories in which keys and certificates of clients and servers are, and those above them."""
         found = []
