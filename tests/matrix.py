@@ -41,10 +41,11 @@ TESTS = (
 
 
 def python(minor: str) -> str | None:
-    """A Python of this version that can make virtual environments: on the path, or pyenv's."""
+    """A Python of this version that can make virtual environments: the distribution's, on the path, or pyenv's."""
     program = f"python{minor}"
     pyenv = Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser()
-    for found in (shutil.which(program), *sorted(pyenv.glob(f"versions/{minor}.*/bin/{program}"))):
+    on_path = (shutil.which(f"/usr/bin/{program}"), shutil.which(program))
+    for found in (*on_path, *sorted(pyenv.glob(f"versions/{minor}.*/bin/{program}"))):
         if found and _runs([str(found), "-c", "import ensurepip"]):
             return str(found)
     return None
