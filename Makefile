@@ -98,8 +98,9 @@ unit fuzz matrix matrix-ends: export PYTEST_DEBUG_TEMPROOT := $(shell \
     [[ $$(df --output=avail /dev/shm 2>/dev/null | tail -n 1) -gt 1000000 \
         && ! $$(findmnt --noheadings --output OPTIONS --target /dev/shm) =~ noexec ]] && echo /dev/shm || true)
 
-unit: $(VENV)/.dev $(COLLECTION) packages  ## unit tests, the everyday loop
-	pytest $(PARALLEL) -o tmp_path_retention_policy=failed tests/unit --ignore=tests/unit/fuzz
+# One test in a hundred takes a quarter of the time.
+unit: $(VENV)/.dev $(COLLECTION) packages  ## unit tests but the slow ones, the everyday loop
+	pytest $(PARALLEL) -m "not long and not slow" -o tmp_path_retention_policy=failed tests/unit --ignore=tests/unit/fuzz
 
 fuzz: $(VENV)/.dev $(COLLECTION) packages  ## unit tests with whatever Hypothesis thinks up
 	pytest $(PARALLEL) -o tmp_path_retention_policy=failed tests/unit/fuzz

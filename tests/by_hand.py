@@ -114,9 +114,9 @@ class ByHand:
 
 
 @functools.cache
-def rsa_key(number: int) -> bytes:
+def rsa_key(number: int, bits: int = 2048) -> bytes:
     """A key in PEM, as `openssl req -newkey rsa:2048 -nodes` writes it; each directory has its n-th key in common."""
-    return _pem(rsa.generate_private_key(65537, 2048))
+    return _pem(rsa.generate_private_key(65537, bits))
 
 
 @functools.cache

@@ -30,6 +30,7 @@ def only_this(monkeypatch, path):
     monkeypatch.setenv("PIP_CONFIG_FILE", str(path))
 
 
+@pytest.mark.slow
 def test_what_goes_for_pip_install(install, tmp_path, monkeypatch):
     (tmp_path / "pip.conf").write_text(
         "[global]\nindex-url = https://mirror.example/simple\nextra-index-url =\n    https://a.example\n"
@@ -56,6 +57,7 @@ def test_it_is_handed_on_or_uv_is_not_asked(install):
     assert install.uv_environment({**settings, "trusted-host": "mirror.example"}) is None
 
 
+@pytest.mark.slow
 def test_what_uv_cannot_pip_tries(install, tmp_path, monkeypatch, capfd):
     """A stand-in for a uv that reaches no package, and a pip that is asked for nothing but its help."""
     only_this(monkeypatch, os.devnull)

@@ -181,6 +181,7 @@ def recover(folder):
         change.finish()
 
 
+@pytest.mark.slow
 def test_killed_anywhere_it_is_undone_or_done(folder):
     before, old = tree(folder), contents(folder)
     for number in itertools.count():
@@ -198,6 +199,7 @@ def test_killed_anywhere_it_is_undone_or_done(folder):
     assert number > 30
 
 
+@pytest.mark.slow
 def test_killed_while_undoing_it_is_undone_by_the_next(folder):
     before = tree(folder)
     for number in itertools.count():

@@ -38,6 +38,7 @@ def test_the_file_is_what_the_script_writes():
         assert script.TARGET.read_text(encoding="ascii") == script.module()
 
 
+@pytest.mark.slow
 def test_no_program_reads_a_plain_character_otherwise():
     """As far as this Python's Unicode knows, which may be newer than the table."""
     plain = {code for code in matching(plain_characters.PLAIN) if unicodedata.category(chr(code)) not in ("Cn", "Co")}

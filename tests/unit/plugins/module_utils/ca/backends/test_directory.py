@@ -78,6 +78,7 @@ def test_openssl_renews_what_the_modules_issued_under_the_same_subject(pki):
     assert [row[0] for row in pki.index()] == ["R", "R"]
 
 
+@pytest.mark.slow
 def test_certificates_of_openssl_by_hand_are_as_ours(pki):
     pki.ca("-notext", "-in", pki.csr("a"), "-out", "a.crt")
     lint("cert", pki.path / "a.crt")
@@ -87,6 +88,7 @@ def test_certificates_of_openssl_by_hand_are_as_ours(pki):
     assert "CA:FALSE" in text
 
 
+@pytest.mark.slow
 def test_clients_chains_and_crls_pass_pkilint_and_openssl_s_strict_check(pki):
     subject = {
         "C": "ES",
@@ -122,6 +124,7 @@ def test_clients_chains_and_crls_pass_pkilint_and_openssl_s_strict_check(pki):
     assert text.count("CRL Reason Code") == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_a_process_killed_anywhere_leaves_nothing_half_done(pki, moment):
     """Kill at the first rename, then at the second, and so on: the next run must end well each time."""
@@ -180,6 +183,7 @@ def after_a_kill(pki: Pki) -> None:
     assert len({row[3] for row in pki.index()}) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("two_cores")
 def test_a_bulk_killed_between_certificates_and_index_is_picked_up(pki):
     clients = [Client(f"c{number}") for number in range(20)]

@@ -20,6 +20,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client impor
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.wanted import WantedAuthority
 from ansible_collections.mtls.nginx.plugins.module_utils.common import times
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
+from ansible_collections.mtls.nginx.tests.by_hand import rsa_key
 from ansible_collections.mtls.nginx.tests.unit.support import Pki, lint, openssl, run_module, tree
 
 BELOW = {"C": "ES", "O": "Acme", "CN": "Devices"}
@@ -539,8 +540,8 @@ def test_an_intermediate_that_is_signed_with_sha1_is_refused_in_plain_words(tmp_
 
 def test_a_signature_of_the_old_way_is_checked_all_the_same(tmp_path):
     """With SHA-1 by RSA; a key that cannot have signed so did not."""
-    arguments = ("req", "-x509", "-sha1", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=Old")
-    openssl(*arguments, "-keyout", "old.key", "-out", "old.crt", cwd=tmp_path)
+    (tmp_path / "old.key").write_bytes(rsa_key(0))
+    openssl("req", "-x509", "-sha1", "-key", "old.key", "-subj", "/CN=Old", "-out", "old.crt", cwd=tmp_path)
     openssl("req", "-x509", "-newkey", "ed25519", "-nodes", "-subj", "/CN=Old", "-keyout", "new.key", "-out", "new.crt",
             cwd=tmp_path)  # fmt: skip
     (old,) = chains.read_certificates(str(tmp_path / "old.crt"))

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa, x
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import keys
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
+from ansible_collections.mtls.nginx.tests.by_hand import rsa_key
 from ansible_collections.mtls.nginx.tests.unit.support import openssl
 
 KINDS = [keys.KeyKind("ecdsa", curve="P-256"), keys.KeyKind("ecdsa", curve="P-384"), keys.KeyKind("rsa", size=2048)]
@@ -51,7 +52,7 @@ def test_a_key_is_never_overwritten(tmp_path):
 @pytest.mark.parametrize("form", ["-traditional", "-aes256"])
 def test_openssls_own_forms(tmp_path, form):
     secret = ("-aes256", "-passout", "pass:secret") if form == "-aes256" else (form,)
-    openssl("genpkey", "-algorithm", "RSA", "-out", "plain.key", cwd=tmp_path)
+    (tmp_path / "plain.key").write_bytes(rsa_key(0))
     openssl("rsa", "-in", "plain.key", *secret, "-out", "a.key", cwd=tmp_path)
 
     assert isinstance(keys.load_key(str(tmp_path / "a.key"), "secret"), rsa.RSAPrivateKey)

@@ -223,6 +223,7 @@ STORIES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("story", STORIES)
 def test_killed_anywhere_the_key_is_somewhere_and_the_next_run_ends_it(pki, story):
     past, client, password = STORIES[story]

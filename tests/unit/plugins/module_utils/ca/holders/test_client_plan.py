@@ -233,6 +233,7 @@ def test_a_plan_is_in_the_order_of_the_list_whoever_is_known_at_a_glance(pki):
     assert [(step.client.name, step.known) for step in steps] == [("d", False), ("c", True), ("b", False), ("a", True)]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("two_cores")
 def test_of_very_many_all_cores_look_at_the_files(pki, monkeypatch):
     """What each process sees comes together: who is to be looked at more closely, and which keys others can read."""

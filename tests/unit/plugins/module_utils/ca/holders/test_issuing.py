@@ -16,6 +16,7 @@ pytestmark = pytest.mark.usefixtures("two_cores")
 WANTED = [Client(f"phone-{number:02}", p12="none") for number in range(23)]
 
 
+@pytest.mark.slow
 def test_many_chunks_in_order(pki, monkeypatch):
     with pki.open() as authority:
         monkeypatch.setattr(type(authority), "chunk", 5)
@@ -26,6 +27,7 @@ def test_many_chunks_in_order(pki, monkeypatch):
     assert {result.action for result in pki.serve(*WANTED).results} == {"unchanged"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("failing", [1, 2, 3, 5])
 def test_a_chunk_that_is_not_signed(pki, monkeypatch, failing):
     with pki.open() as authority:
@@ -49,6 +51,7 @@ def test_a_chunk_that_is_not_signed(pki, monkeypatch, failing):
     assert len(pki.index()) == len(WANTED)
 
 
+@pytest.mark.slow
 def test_a_key_that_cannot_be_used(pki, monkeypatch):
     """A mistake that only the making of a chunk's keys finds does not undo the chunk before."""
     with pki.open() as authority:

@@ -21,6 +21,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.register impor
 from ansible_collections.mtls.nginx.plugins.module_utils.common import times
 from ansible_collections.mtls.nginx.plugins.module_utils.common.contact import Contact
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
+from ansible_collections.mtls.nginx.tests.by_hand import rsa_key
 from ansible_collections.mtls.nginx.tests.unit.support import later, openssl, tree
 
 PHONE = Client("phone", mobileconfig=True)
@@ -30,14 +31,18 @@ def profile(pki, name: str = "phone") -> dict:
     return plistlib.loads(pki.file(name, ".mobileconfig").read_bytes())
 
 
-@pytest.fixture(scope="module", params=["rsa:2048", "ec"])
+@pytest.fixture(scope="module", params=["rsa", "ec"])
 def signing(request, tmp_path_factory):
     """A folder with a signing certificate and the CA that issued it."""
     folder = tmp_path_factory.mktemp("signing")
-    curve = ("-pkeyopt", "ec_paramgen_curve:P-256") if request.param == "ec" else ()
-    new = ("-newkey", request.param, *curve, "-nodes")
-    openssl("req", "-x509", *new, "-subj", "/CN=Signing CA", "-keyout", "top.key", "-out", "top.crt", cwd=folder)
-    openssl("req", "-new", *new, "-subj", "/CN=profiles.lan", "-keyout", "s.key", "-out", "s.csr", cwd=folder)
+    for number, name in enumerate(("top", "s")):
+        if request.param == "rsa":
+            (folder / f"{name}.key").write_bytes(rsa_key(number))
+        else:
+            curve = ("-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256")
+            openssl("genpkey", *curve, "-out", f"{name}.key", cwd=folder)
+    openssl("req", "-x509", "-key", "top.key", "-subj", "/CN=Signing CA", "-out", "top.crt", cwd=folder)
+    openssl("req", "-new", "-key", "s.key", "-subj", "/CN=profiles.lan", "-out", "s.csr", cwd=folder)
     by_top = ("-CA", "top.crt", "-CAkey", "top.key")
     openssl("x509", "-req", "-in", "s.csr", *by_top, "-out", "s.crt", "-days", "30", cwd=folder)
     return folder

@@ -36,6 +36,7 @@ def test_halves_are_counted_from_every_process_and_the_file_goes(pki):
     assert not list(pki.path.glob(".progress*"))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("two_cores")
 def test_a_long_run_counts_each_certificate_and_a_short_one_keeps_no_file(pki, monkeypatch):
     seen = []

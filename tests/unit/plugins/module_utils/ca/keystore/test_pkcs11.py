@@ -59,6 +59,7 @@ def serve(path, token, *wanted: Client, **changed) -> clients.Reconciled:
         return done
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_authority_whose_key_never_was_a_file(tmp_path, token, kind):
     path = tmp_path / "pki"
@@ -102,6 +103,7 @@ def test_a_token_that_does_not_make_such_a_key_says_which_it_makes(token):
     assert key.warnings == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["rsa", "P-384"])
 def test_a_key_that_is_there_is_adopted(tmp_path, token, kind):
     spelled = {"rsa": "rsa:3072", "P-384": "EC:secp384r1"}[kind]
@@ -133,6 +135,7 @@ def test_a_killed_run_s_key_is_taken_up(tmp_path, token):
     assert token.tool("--list-objects", "--type", "privkey").count("Private Key Object") == 1
 
 
+@pytest.mark.slow
 def test_a_large_crl_is_hashed_here(tmp_path, token):
     path = tmp_path / "pki"
     make(path, token, "rsa")
@@ -268,6 +271,7 @@ def test_a_key_that_must_not_be_used(tmp_path, token, arguments, said):
     assert not (tmp_path / "pki" / "ca.crt").exists()
 
 
+@pytest.mark.slow
 def test_a_key_that_may_not_sign(tmp_path, token):
     library = pkcs11.pkcs11.lib(LIBRARY)
     may_not = {pkcs11.Attribute.SIGN: False}
@@ -290,6 +294,7 @@ def test_a_public_key_that_is_another_s_or_gone(tmp_path, token):
     assert not (tmp_path / "pki" / "ca.crt").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["rsa", "P-256"])
 def test_a_public_key_of_another_kind_with_the_same_id_is_not_its_own(tmp_path, token, kind):
     """Two programs have numbered their keys from 01 on: the one meant is found by its kind, too."""
@@ -314,6 +319,7 @@ def test_a_key_file_that_is_here_too_is_told(tmp_path, token):
 ENGINE = subprocess.run(["openssl", "engine", "pkcs11"], check=False, capture_output=True).returncode == 0
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not ENGINE, reason="openssl has no engine for PKCS#11 here")
 def test_the_modules_and_what_openssl_says_with_the_same_key(tmp_path, token, monkeypatch):
     """`openssl ca` in the same directory through its engine, as docs/tokens.md has it; the PIN is in no command."""
@@ -334,20 +340,8 @@ def test_the_modules_and_what_openssl_says_with_the_same_key(tmp_path, token, mo
     where = f"pkcs11:token=test;object=ca;type=private;pin-source=file:{file}"
     engine = ("-engine", "pkcs11", "-keyform", "engine", "-keyfile", where)
     by_hand = ("ca", "-batch", "-config", "openssl.cnf", *engine)
-    openssl(
-        "req",
-        "-new",
-        "-newkey",
-        "rsa:2048",
-        "-nodes",
-        "-subj",
-        "/CN=laptop",
-        "-keyout",
-        "l.key",
-        "-out",
-        "l.csr",
-        cwd=tmp_path,
-    )
+    new = ("-newkey", "ed25519", "-nodes", "-subj", "/CN=laptop")
+    openssl("req", "-new", *new, "-keyout", "l.key", "-out", "l.csr", cwd=tmp_path)
     openssl(*by_hand, "-in", tmp_path / "l.csr", "-out", tmp_path / "l.crt", cwd=path)
     openssl(*by_hand, "-revoke", "clients/phone/phone.crt", cwd=path)
     openssl("verify", "-CAfile", "ca.crt", tmp_path / "l.crt", cwd=path)
@@ -360,6 +354,7 @@ def test_the_modules_and_what_openssl_says_with_the_same_key(tmp_path, token, mo
         assert PIN not in result["raw"]
 
 
+@pytest.mark.slow
 def test_root_and_issuing_authority_in_one_token(tmp_path, token):
     make(tmp_path / "root", token, key="root")
     wanted = WantedAuthority(str(tmp_path / "pki"), {"CN": "Devices"}, KINDS["rsa"], None, 700, 30)

@@ -68,6 +68,7 @@ def easyrsa(tmp_path_factory) -> Path:
     return folder / "pki"
 
 
+@pytest.mark.slow
 def test_easy_rsa(easyrsa, tmp_path):
     pki = Pki(tmp_path / "new" / "pki", NEW)
     before = tree(easyrsa)
@@ -290,6 +291,7 @@ def test_the_module_shows_all_and_no_secret(easyrsa, tmp_path):
         assert NEW not in result["raw"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("two_cores")
 def test_many_files_are_told_and_written_by_several_processes(tmp_path, monkeypatch):
     """All that is done has its say, from check mode too; keys keep to their owner from the first byte."""
@@ -321,6 +323,7 @@ def test_many_files_are_told_and_written_by_several_processes(tmp_path, monkeypa
     ] * len(names)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("two_cores")
 def test_a_disk_that_is_full_leaves_nothing(tmp_path, monkeypatch):
     source = Pki(tmp_path / "source")

@@ -109,6 +109,7 @@ def test_nothing_secret_is_readable_in_it(used, packed):
         assert secret not in data
 
 
+@pytest.mark.slow
 def test_openssl_and_tar_open_it_by_the_readme(used, packed, tmp_path, monkeypatch):
     monkeypatch.setattr(archive, "_ITERATIONS", 600_000)
     packed.unlink()

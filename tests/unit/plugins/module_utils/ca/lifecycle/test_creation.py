@@ -20,6 +20,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client impor
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.lifecycle import creation
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.wanted import WantedAuthority
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
+from ansible_collections.mtls.nginx.tests.by_hand import rsa_key
 from ansible_collections.mtls.nginx.tests.unit.support import SUBJECT, Pki, later, lint, openssl, tree
 
 FULL_SUBJECT = MappingProxyType(
@@ -236,10 +237,11 @@ def make_by_hand(
 ) -> None:
     """The usual manual procedure."""
     pki.mkdir()
+    (pki / "ca.key").write_bytes(rsa_key(0, bits))
     extensions = ["-addext", f"basicConstraints=critical,{constraints}"]
     extensions += ["-addext", f"keyUsage={usage}"] if usage else []
-    arguments = ("-newkey", f"rsa:{bits}", f"-{digest}", "-nodes", "-days", "3650", "-subj", "/C=ES/O=Lab/CN=Hand CA")
-    openssl("req", "-new", "-x509", *arguments, *extensions, "-keyout", "ca.key", "-out", "ca.crt", cwd=pki)
+    arguments = ("-key", "ca.key", f"-{digest}", "-days", "3650", "-subj", "/C=ES/O=Lab/CN=Hand CA")
+    openssl("req", "-new", "-x509", *arguments, *extensions, "-out", "ca.crt", cwd=pki)
     os.chmod(pki / "ca.key", 0o600)
     (pki / "index.txt").touch()
     (pki / "serial").write_text("1000\n")

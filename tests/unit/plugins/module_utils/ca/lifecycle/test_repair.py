@@ -174,7 +174,7 @@ def test_nothing_is_repaired_that_needs_none(pki):
 
 def test_an_intermediate_ca_cannot_repair_itself(tmp_path):
     ca = ByHand(tmp_path / "pki", "openssl", rsa_keys=False)
-    root = ("-newkey", "rsa:2048", "-nodes", "-subj", "/CN=Root", "-keyout", "r.key", "-out", "r.crt")
+    root = ("-newkey", "ed25519", "-nodes", "-subj", "/CN=Root", "-keyout", "r.key", "-out", "r.crt")
     ca.openssl("req", "-x509", *root)
     ca.openssl("req", "-new", "-key", "ca.key", "-config", "openssl.cnf", "-out", "ca.csr")
     ca.openssl("x509", "-req", "-in", "ca.csr", "-CA", "r.crt", "-CAkey", "r.key", "-out", "ca.crt")

@@ -132,6 +132,7 @@ def test_nothing_to_do_and_nothing_there():
     assert "The inventory has no clients: nobody is let in." in Page(page(Status(NOW, None, (nobody,)))).text
 
 
+@pytest.mark.slow
 def test_clients_with_the_same_access_are_grouped(large):
     (authority,) = large.authorities
     groups = status_page.groups(authority)
@@ -182,6 +183,7 @@ def test_distances_are_counted_from_midnight_to_midnight(hours, said):
     assert status_page.distance(NOW, NOW + timedelta(hours=hours)) == said
 
 
+@pytest.mark.slow
 def test_a_thousand_clients_at_fifty_services_stay_small(large):
     (authority,) = large.authorities
     assert len(authority.clients) >= 1000
