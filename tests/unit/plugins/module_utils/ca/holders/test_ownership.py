@@ -82,6 +82,8 @@ def test_how_a_certificate_stands_follows_from_revocation_and_date_not_from_the_
     assert [own.is_live("1005"), own.is_on_hold("1004"), own.is_revoked("1002"), own.is_revoked("1008")] == [False] * 4
     own.count_as_released(["1005"])
     assert [own.state("1005"), own.state("1006")] == [LIVE, ON_HOLD]
+    own.count_as_revoked(["1000", "1005", "1008"])
+    assert [own.state(serial) for serial in ("1000", "1001", "1005", "1008")] == [REVOKED, LIVE, REVOKED, UNRECORDED]
 
 
 @pytest.mark.parametrize(("serial", "state"), [("1000", LIVE), ("1005", ON_HOLD)])
