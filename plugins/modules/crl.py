@@ -315,6 +315,8 @@ def _find(authority: Authority, options: dict[str, Any]) -> tuple[list[revoking.
         except revoking.UnknownError as error:
             if not options["ignore_unknown"]:
                 raise
+            if isinstance(error, revoking.LostError):  # another authority will not have it either
+                finder.warnings.append(str(error))
             meant += [error.meant] if error.meant else []
     authority.warnings += finder.warnings
     return [each for each, wanted in found.values()], meant

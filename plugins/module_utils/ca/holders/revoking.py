@@ -73,6 +73,10 @@ class UnknownError(MtlsError):
         self.meant = meant
 
 
+class LostError(UnknownError):
+    """All that is known of a client's certificates is their serials, and that is not enough to revoke them."""
+
+
 @dataclass(frozen=True)
 class RevocationRequest:
     """What should be revoked, or with ``release`` be on hold no more: ``value`` is a ``kind`` of KINDS."""
@@ -165,6 +169,7 @@ class Finder:
         """Return the certificates that are meant, one at least.
 
         :raises UnknownError: there is none.
+        :raises LostError: only the register knows some.
         :raises MtlsError: a text that cannot be what it should be, or that fits two things; to be released, and
             revoked for good.
         """
@@ -241,7 +246,7 @@ class Finder:
         if lost:
             lacks = cannot_be_revoked(f"client {name!r}", lost)
             if not found:
-                raise UnknownError(lacks)
+                raise LostError(lacks)
             self.warnings.append(lacks)
         if not found:
             close = nearest(name, set(own.names()))
@@ -258,11 +263,16 @@ class Finder:
     def _by_anything(self, text: str) -> _Meant:
         """Return what the text fits, which must be one thing."""
         fits: dict[str, _Meant] = {}
+        lost: LostError | None = None
         for kind, search in self._possible(text):
             try:
                 fits[kind] = search(text)
+            except LostError as error:
+                lost = error
             except UnknownError:
                 continue
+        if lost and not fits:
+            raise lost
         if not fits:
             close = nearest(text, set(self._ownership.names()))
             raise UnknownError(

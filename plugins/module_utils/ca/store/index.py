@@ -89,7 +89,7 @@ class Index:
     def is_apart_from(self, other: Index) -> bool:
         """Tell whether no serial has the same subject in both."""
         return not any(
-            line.rpartition("\t")[2] == other._lines.get(serial, "").rpartition("\t")[2]
+            serial in other._lines and line.rpartition("\t")[2] == other._lines[serial].rpartition("\t")[2]
             for serial, line in self._lines.items()
         )
 

@@ -88,6 +88,11 @@ def test_what_only_the_register_knows_cannot_be_revoked_and_is_told(fleet):
     (fleet.path / "index.txt").write_text("".join(line for line in index if f"\t{current}\t" not in line))
     (fleet.path / f"newcerts/{current}.pem").unlink()
     shutil.rmtree(fleet.path / "clients/laptop")
+    with fleet.open(read_only=True) as authority:
+        finder = revoking.Finder.of(authority)
+        found = finder.find(revoking.RevocationRequest("name", "laptop", "unspecified"))
+    assert {each.serial for each in found} == {*fleet.laptop} - {current}
+    assert f"its certificate {current} is neither in index.txt nor on file any more" in str(finder.warnings)
     done = run_module("crl", ca_path=str(fleet.path), revoked=[{"name": "laptop", "reason": "keyCompromise"}])
     assert sorted(each["serial"] for each in done["revoked"]) == sorted({*fleet.laptop} - {current})
     assert f"its certificate {current} is neither in index.txt nor on file any more" in str(done["warnings"])
@@ -95,9 +100,14 @@ def test_what_only_the_register_knows_cannot_be_revoked_and_is_told(fleet):
     (fleet.path / "index.txt").write_text("")
     shutil.rmtree(fleet.path / "newcerts")
     (fleet.path / "newcerts").mkdir(0o700)
-    done = run_module("crl", ca_path=str(fleet.path), revoked=[{"name": "laptop"}])
-    assert done["failed"]
-    assert done["msg"].startswith("client 'laptop': its certificate ")
+    for kind in ("name", "anything"):
+        with pytest.raises(revoking.LostError, match=r"^client 'laptop': its certificates? .* cannot be revoked"):
+            find(fleet, kind, "laptop")
+        done = run_module("crl", ca_path=str(fleet.path), revoked=[{kind: "laptop"}])
+        assert done["failed"]
+        assert done["msg"].startswith("client 'laptop': its certificate ")
+        done = run_module("crl", ca_path=str(fleet.path), revoked=[{kind: "laptop"}], ignore_unknown=True)
+        assert "client 'laptop': its certificate " in str(done["warnings"])
 
 
 def test_what_has_ended_is_left_alone(pki, monkeypatch):

@@ -211,6 +211,7 @@ def test_what_another_record_has_otherwise(tmp_path):
     assert own.differing(own) == []
     for text, apart in ((only, True), ("", True), (revoked, False), (same.replace("/CN=a", "/CN=b"), True)):
         assert own.is_apart_from(load(tmp_path, text)) is apart
+    assert load(tmp_path, only.replace("/CN=a", "")).is_apart_from(own)
 
 
 def test_a_copy_is_a_record_of_its_own(tmp_path):
