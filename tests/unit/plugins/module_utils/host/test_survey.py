@@ -37,13 +37,17 @@ def look(conf, *names, **options):
     )
 
 
-@pytest.mark.parametrize("obstacle", ["stray", "folder", "interrupted"])
+@pytest.mark.parametrize("obstacle", ["stray", "folder", "interrupted", "not included"])
 def test_what_would_be_refused_is_not_settled(conf, obstacle):
     if obstacle == "folder":
         (conf / "conf.d" / "mtls-photos.conf").mkdir()
     if obstacle == "interrupted":
         journal = '{"state": "swapping", "existed": {}, "directories": [], "unread": false}'
         (conf / swap.JOURNAL).write_text(journal)
+    if obstacle == "not included":
+        (conf / "conf.d" / "mtls-photos.conf").write_bytes(MARKER)
+        (conf / "conf.d" / "mtls-photos.conf").chmod(0o644)
+        (conf / "nginx.conf").write_text("http { include sites/*.conf; }\n")
     names = [] if obstacle == "stray" else ["mtls-nas.conf", "mtls-photos.conf"]
     assert not look(conf, *names, owned=[str(conf / "conf.d" / "mtls-*.conf")]).settled
 

@@ -652,6 +652,7 @@ MOST = {
     "nginx_acme failures": 1000,
     "nginx_acme obtained": 1000,
     "nginx_crls crls": 1000,
+    "live trust.behind": 1000,
     "live probe.not_asked": 1000,
     "live probe.unanswered": 1000,
     "live probe.certificates": 1000,
@@ -701,6 +702,11 @@ def test_how_much_may_stand_where(place):
     assert spec.read(as_many, "it") == as_many
     with pytest.raises(answers._Odd, match=r"it has [0-9]+ entries, and at most"):
         spec.read(too_many, "it")
+
+
+def test_of_a_long_value_its_beginning_is_shown():
+    with pytest.raises(answers._Odd, match=rf"^it is '{'x' * 60}'$"):
+        answers.Text("y").read("x" * 61, "it")
 
 
 def test_a_value_is_named_with_its_place():

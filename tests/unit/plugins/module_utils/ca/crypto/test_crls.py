@@ -229,6 +229,13 @@ def test_each_reason_is_the_one_that_it_is_called(pki, word, reason):
     (crl,) = crls.parse_crls(built(pki, {(times.asn1_text(NOW - DAY), word): ["0A"]}), "crl.pem")
     (entry,) = crl.parsed
     assert entry.extensions.get_extension_for_class(x509.CRLReason).value.reason is reason
+    assert crls.reason_of(entry) == word
+
+
+def test_without_a_reason_it_is_unspecified(pki):
+    (crl,) = crls.parse_crls(built(pki, {(times.asn1_text(NOW - DAY), None): ["0A"]}), "crl.pem")
+    (entry,) = crl.parsed
+    assert crls.reason_of(entry) == "unspecified"
 
 
 def test_what_is_wrong_names_the_first_serial():
