@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Mutation testing of the files that decide who enters: change one thing, and some unit test must fail.
 
-    python tests/mutants.py                              every file (an hour)
+    python tests/mutants.py                              every file (a quarter of an hour)
     python tests/mutants.py --only store/index.py        one file
     python tests/mutants.py --only store/index.py:97     one line
     python tests/mutants.py --list                       the mutants, without running them
