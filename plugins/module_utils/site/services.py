@@ -30,7 +30,7 @@ _UPSTREAM = re.compile(
 )
 _OTHER_PASS = re.compile(r"(grpcs?|fastcgi|uwsgi|scgi|memcached)://")
 _FILE_PATH = re.compile(r"/[\w./@%+~-]+")
-_PUBLIC_PATH = re.compile(r"/[\w./@%+~!,=:-]*")
+_PUBLIC_PATH = re.compile(r"/[\w./@+~!,=:-]*")
 _NO_PAGE = "none"
 RENEWAL_PATH = "/.mtls/"  # where clients fetch their next certificate
 _BODY_SIZE = re.compile(r"[0-9]{1,12}[kmg]?", re.IGNORECASE)
@@ -330,7 +330,7 @@ def _parse_service(
         raise MtlsError(f"host {host}: {error}") from None
     where = f"host {host}, service {name}"
     raw = with_preset(raw)
-    server_names = tuple(check_server_name(where, item) for item in raw["server_names"])
+    server_names = tuple(dict.fromkeys(check_server_name(where, item) for item in raw["server_names"]))
     if not server_names:
         raise MtlsError(f"{where}: server_names is empty; name at least one host name or IP address")
     listens = _listens(where, raw.get("listen") or "443")
@@ -346,7 +346,7 @@ def _parse_service(
         root=raw.get("root"),
         snippet=bool(raw.get("snippet")),
         allow=None if raw.get("allow") is None else allow_lists.parse(f"{where}: allow", raw["allow"], place),
-        public_paths=tuple(_public_path(where, path) for path in raw.get("public_paths") or ()),
+        public_paths=tuple(dict.fromkeys(_public_path(where, path) for path in raw.get("public_paths") or ())),
         certificate=_certificate(where, raw.get("certificate")),
         present=present,
         authority=_authority(where, raw.get("authority")),
@@ -526,12 +526,10 @@ def _listen(where: str, value: str) -> Endpoint:
         raise MtlsError(f"{where}: listen '{value}' has no port between 1 and 65535; write 443 or 192.0.2.1:443")
     if not colon:
         return Endpoint(int(port))
-    try:
-        return Endpoint(int(port), str(ipaddress.ip_address(address.removeprefix("[").removesuffix("]"))))
-    except ValueError:
-        raise MtlsError(
-            f"{where}: listen '{value}' does not start with an IP address; write 443 or 192.0.2.1:443"
-        ) from None
+    address = address.removeprefix("[").removesuffix("]")
+    if not _is_address(address):
+        raise MtlsError(f"{where}: listen '{value}' does not start with an IP address; write 443 or 192.0.2.1:443")
+    return Endpoint(int(port), str(ipaddress.ip_address(address)))
 
 
 def host_name(upstream: str) -> str | None:
@@ -563,7 +561,8 @@ def _probe_path(where: str, path: str) -> str | None:
 
 
 def _probe_address(where: str, address: str | None) -> str | None:
-    if address is not None and not _is_address(address) and not _SERVER_NAME.fullmatch(address.lower()):
+    # It is only connected to, which may need a zone (fe80::1%eth0).
+    if address is not None and not _is_address(address, zone=True) and not _SERVER_NAME.fullmatch(address.lower()):
         raise MtlsError(
             f"{where}: probe_address '{address}' is neither an IP address nor a host name; write it alone, without a"
             " port, which is that of listen"
@@ -572,10 +571,7 @@ def _probe_address(where: str, address: str | None) -> str | None:
 
 
 def _is_plain_path(path: str) -> bool:
-    return bool(
-        _PUBLIC_PATH.fullmatch(path)
-        and not ("//" in path or "/../" in f"{path}/" or "/./" in f"{path}/" or "%" in path)
-    )
+    return bool(_PUBLIC_PATH.fullmatch(path) and not ("//" in path or "/../" in f"{path}/" or "/./" in f"{path}/"))
 
 
 def _path_lists(
@@ -597,7 +593,7 @@ def _path_lists(
 
 
 def _listed_path(where: str, path: str) -> str:
-    if not path.endswith("/") or path == "/" or not re.fullmatch(r"(?:/[\w-](?:[\w.~-]*[\w-])?)+/", path, re.ASCII):
+    if not re.fullmatch(r"(?:/[\w-](?:[\w.~-]*[\w-])?)+/", path, re.ASCII):
         raise MtlsError(
             f"{where}: paths: '{path}' must start and end with / and be written plainly, of letters, digits and"
             " _ . ~ -; its list then counts for it and everything below (for the whole service there is allow)"
@@ -729,9 +725,10 @@ def _shared(some: Sequence[Endpoint], others: Sequence[Endpoint]) -> list[int]:
     return [each.port for each in others if any(one.overlaps(each) for one in some)]
 
 
-def _is_address(name: str) -> bool:
+def _is_address(name: str, *, zone: bool = False) -> bool:
+    """Tell whether it is an IP address. nginx knows no zones, and for ipaddress any text after a ``%`` is one."""
     try:
         ipaddress.ip_address(name)
     except ValueError:
         return False
-    return True
+    return zone or "%" not in name
