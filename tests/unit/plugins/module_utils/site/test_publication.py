@@ -127,7 +127,8 @@ def test_who_is_revoked_from_the_start_is_refused_as_the_rehearsal_says(ours):
 def test_a_crl_that_expires_soon_stays_here(ours, monkeypatch):
     later(monkeypatch, days=28)
     assert publish_crl(str(ours.path), 1)
-    with pytest.raises(MtlsError, match=r"the CRL expires on 2\S+Z, within the 3 days of mtls_crl_min_days"):
+    said = r"the CRL expires on 2\S+Z, within the 3 days of mtls_crl_min_days.*; run the playbook"
+    with pytest.raises(MtlsError, match=said):
         publish_crl(str(ours.path), 3)
 
 
@@ -155,6 +156,13 @@ def test_a_rehearsal_names_who_is_no_client(ours):
         assert str(caught.value) == f"host web, service nas: allow names 'phone', which is not a client; {hint}"
 
 
+def test_a_rehearsal_makes_nothing_up_for_what_it_cannot_read(ours):
+    (ours.path / "crl.pem").unlink()
+    (ours.path / "crl.pem").mkdir()
+    with pytest.raises(OSError, match=r"crl\.pem"):
+        rehearse(str(ours.path), "web", services(allow=["phone"]), [{"name": "phone"}])
+
+
 def test_a_rehearsal_uses_what_is_there(ours):
     before = tree(ours.path)
     clients = [{"name": "phone"}, {"name": "new", "subject": {"O": "Acme", "CN": "new"}}]
@@ -165,7 +173,32 @@ def test_a_rehearsal_uses_what_is_there(ours):
     assert published.credentials["nas"].key == (ours.path / "servers/web/nas.key").read_text()
 
 
+def test_a_rehearsal_foresees_the_subject_that_a_client_will_have(ours):
+    """Without one in the inventory it keeps what it has; with another there it gets a new certificate."""
+    ours.serve(Client("phone", subject={"O": "Acme", "CN": "phone"}))
+    for subject in (None, {"O": "Other", "CN": "phone"}):
+        foreseen = rehearse(str(ours.path), "web", services(allow=["phone"]), [{"name": "phone", "subject": subject}])
+        ours.serve(Client("phone", subject=subject))
+        published = publish(str(ours.path), "web", services(allow=["phone"]), crl_min_days=3)
+        kept_or_new = "CN=phone,O=Other" if subject else "CN=phone,O=Acme"
+        assert foreseen.client_dns == published.client_dns == {"phone": [kept_or_new]}
+
+
 OWN = {"certificate": {"path": "/etc/ssl/nas.crt", "key": "/etc/ssl/nas.key"}}
+
+
+def test_a_rehearsal_goes_through_all_services(ours):
+    """Also where those before need nothing of it: a certificate of their own, no client for an upstream."""
+    several = parse_services(
+        "web",
+        [
+            {**NAS, **OWN, "name": "first", "server_names": ["first.lan"], "allow": ["phone"]},
+            {**NAS, **as_client("phone")},
+        ],
+    )
+    foreseen = rehearse(str(ours.path), "web", several, [{"name": "phone"}])
+    assert foreseen.credentials["nas"].key == (ours.path / "servers/web/nas.key").read_text()
+    assert foreseen.upstream_clients["nas"].key == (ours.path / "clients/phone/phone.key").read_text()
 
 
 def test_what_can_stand_in(ours):
