@@ -9,13 +9,14 @@ import pytest
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client import Client
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
-from ansible_collections.mtls.nginx.plugins.module_utils.host import certificates
+from ansible_collections.mtls.nginx.plugins.module_utils.host import certificates, setback
 from ansible_collections.mtls.nginx.plugins.module_utils.site.standing import (
     Standing,
     TrustAnswer,
     check,
     clock_offset,
     expected,
+    guard_options,
     may_forget,
 )
 from ansible_collections.mtls.nginx.tests.unit.support import later
@@ -40,7 +41,7 @@ def test_the_clock_is_as_good_as_the_call_was_short():
 
 @pytest.mark.parametrize(
     "trust",
-    [{}, {"clock": 1, "held": []}, {"clock": "x", "held": {}}, {"clock": 1, "held": {"/a": {"certificates": [{}]}}}],
+    [{}, {"clock": None, "held": {}}, {"clock": 1, "held": []}, {"clock": "x", "held": {}}, {"clock": 1, "held": {"/a": {"certificates": [{}]}}}],
 )
 def test_a_host_that_says_something_else(trust):
     with pytest.raises(MtlsError, match="the host does not say what it trusts"):
@@ -53,6 +54,14 @@ def test_what_is_there_already_needs_no_look(pki):
     assert list(fingerprints) == ["/etc/nginx/client-certs/ca.crt", "/etc/nginx/client-certs/crl.pem"]
     assert all(text.startswith("0644 ") for text in fingerprints.values())
     assert check("nas", answer(), [here], 1000.0, replace_authority=False) is None
+
+
+def test_what_the_transaction_is_told(pki, tmp_path):
+    here, nowhere = standing(pki), Standing.of("/etc/nginx", "other", str(tmp_path / "nowhere"))
+    for replace in (False, True):
+        told = setback.Guard.of(guard_options("nas", [nowhere, here], 1000.0, replace_authority=replace))
+        known = setback.KnownAuthority(here.directory, here.ca_path, here.crl_path, here.chain)
+        assert told == setback.Guard("host nas", 1000.0, [known], replace_authority=replace)
 
 
 def test_an_older_directory_and_one_that_is_not_there(pki, tmp_path):
