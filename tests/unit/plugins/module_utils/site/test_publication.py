@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
 
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import keys
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import chains, keys
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.subjects import subject_name
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import servers
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client import Client
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.lifecycle import rollover
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.published import PublishedDirectory
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.wanted import WantedAuthority
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.site.publication import publish, publish_crl, rehearse
@@ -58,6 +61,23 @@ def test_a_client_as_which_nginx_comes(ours):
     assert x509.load_pem_x509_certificates(credential.certificate.encode()) == [certificate]  # no root
     assert credential.key == (ours.path / "clients/phone/phone.key").read_text()
     assert published.client_dns == {"phone": ["CN=phone"]}  # it is on the allow list, and that alone lets it in here
+
+
+def test_all_cas_below_the_root_are_sent_to_the_upstream(ours, monkeypatch):
+    """In whichever order the bundle has them."""
+    ca = chains.read_certificates(str(ours.path / "ca.crt"))[0]
+    names = [ca.subject, *(subject_name({"CN": name}, "test") for name in ("Middle", "Top"))]
+    key = serialization.load_pem_private_key((ours.path / "ca.key").read_bytes(), None)
+    made = []
+    for subject, issuer in zip(names, [*names[1:], names[-1]], strict=True):
+        builder = x509.CertificateBuilder(issuer, subject, key.public_key(), x509.random_serial_number())
+        builder = builder.not_valid_before(ca.not_valid_before_utc).not_valid_after(ca.not_valid_after_utc)
+        made.append(builder.sign(key, hashes.SHA256()))
+    signed, middle, top = made
+    monkeypatch.setattr(PublishedDirectory, "chain", lambda _published: chains.pem([top, middle, signed]))
+    published = publish(str(ours.path), "web", services(**as_client("phone")), crl_min_days=3)
+    sent = x509.load_pem_x509_certificates(published.upstream_clients["nas"].certificate.encode())
+    assert sent[1:] == [signed, middle]
 
 
 @pytest.mark.parametrize(
@@ -146,6 +166,13 @@ def test_a_rehearsal_stands_in_for_what_is_not_there(tmp_path):
     assert x509.load_pem_x509_crl(published.crl.encode()).is_signature_valid(ca.public_key())
     assert published.client_dns == {"phone": ["CN=phone"]}
     assert published.refused == {"nas": ["lost"]}
+
+
+def test_a_rehearsal_stands_in_for_what_is_left_of_an_authority(ours):
+    (ours.path / "ca.crt").unlink()
+    clients = [{"name": "phone"}]
+    foreseen = rehearse(str(ours.path), "web", services(**as_client("phone")), clients).upstream_clients["nas"]
+    assert foreseen.key != (ours.path / "clients/phone/phone.key").read_text()
 
 
 def test_a_rehearsal_names_who_is_no_client(ours):
