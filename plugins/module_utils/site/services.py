@@ -26,7 +26,8 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.presets import ADM
 _HOST_LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _SERVER_NAME = re.compile(rf"(?:\*\.)?{_HOST_LABEL}(?:\.{_HOST_LABEL})*")
 _UPSTREAM = re.compile(
-    r"https?://(?:unix:/[\w./-]+|[\w.-]+(?::\d{1,5})?|\[[0-9A-Fa-f:.]+\](?::\d{1,5})?)(?P<path>/[\w./~%+-]*)?"
+    r"https?://(?:unix:/[\w./-]+|(?:[\w.-]+|\[(?P<ipv6>[0-9A-Fa-f.]*:[0-9A-Fa-f:.]+)\])(?::(?P<port>[0-9]{1,5}))?)"
+    r"(?P<path>/[\w./~%+-]*)?"
 )
 _OTHER_PASS = re.compile(r"(grpcs?|fastcgi|uwsgi|scgi|memcached)://")
 _FILE_PATH = re.compile(r"/[\w./@%+~-]+")
@@ -404,7 +405,7 @@ def _check_content(where: str, service: Service) -> None:
             "server block of your own; write that block, and include a snippet in it as the gate (snippet: true, "
             "without upstream)"
         )
-    if service.upstream and not _UPSTREAM.fullmatch(service.upstream):
+    if service.upstream and not _upstream(service.upstream):
         raise MtlsError(
             f"{where}: upstream '{service.upstream}' is not of the form http://host:port or https://host:port/path,"
             " with http:// or https:// in front; correct it"
@@ -458,7 +459,7 @@ def _check_options(where: str, service: Service, raw: Mapping[str, t.Any]) -> No
     if service.acme_root:
         _file_path(where, "acme_root", service.acme_root)
     if service.acme_upstream:
-        match = _UPSTREAM.fullmatch(service.acme_upstream)
+        match = _upstream(service.acme_upstream)
         if not match or match["path"]:
             raise MtlsError(f"{where}: acme_upstream '{service.acme_upstream}' is not of the form http://host:port")
         if service.acme_upstream.startswith("https:"):
@@ -530,6 +531,14 @@ def _listen(where: str, value: str) -> Endpoint:
     if not _is_address(address):
         raise MtlsError(f"{where}: listen '{value}' does not start with an IP address; write 443 or 192.0.2.1:443")
     return Endpoint(int(port), str(ipaddress.ip_address(address)))
+
+
+def _upstream(said: str) -> re.Match[str] | None:
+    """Return the parts of an upstream, None where it is not what nginx takes for one."""
+    found = _UPSTREAM.fullmatch(said)
+    if found is None or not 0 < int(found["port"] or HTTP_PORT) < 65536:
+        return None
+    return found if found["ipv6"] is None or _is_address(found["ipv6"]) else None
 
 
 def host_name(upstream: str) -> str | None:
