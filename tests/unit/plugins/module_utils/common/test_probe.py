@@ -125,6 +125,38 @@ def test_what_is_served_and_how_far_it_got(answering, identity):
     assert probe.served_certificate(nowhere) is None
 
 
+def test_a_certificate_that_cannot_be_used_is_the_outcome(tmp_path):
+    """It is the controller's own: nobody is asked."""
+    (tmp_path / "crt").write_text("nonsense")
+    for path, said in (("crt", "TLS: "), ("gone", "no such file or directory")):
+        attempt = probe.Attempt("phone", 200, str(tmp_path / path), str(tmp_path / path))
+        outcome = probe.ask(probe.Target("127.0.0.1", 1, "host.lan"), attempt)
+        assert (outcome.ok, outcome.reached) == (False, False)
+        assert outcome.got.startswith(said)
+
+
+def test_what_is_no_tls_is_the_outcome(identity):
+    """And the line of the PROXY protocol comes first."""
+    heard = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve():
+            raw, _peer = listener.accept()
+            with raw, contextlib.suppress(ConnectionResetError):
+                heard.append(raw.recv(15))
+                raw.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+                while raw.recv(4096):
+                    pass
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        target = probe.Target("127.0.0.1", listener.getsockname()[1], "host.lan", proxy_protocol=True)
+        outcome = probe.ask(target, NOBODY)
+        thread.join()
+    assert outcome.got.startswith("TLS: ")
+    assert (outcome.reached, heard) == (True, [b"PROXY UNKNOWN\r\n"])
+
+
 def test_an_answer_byte_by_byte_does_not_hold_up_the_run(answering):
     def drip(connection):
         for _byte in range(100):
