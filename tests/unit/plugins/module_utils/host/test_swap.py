@@ -10,6 +10,7 @@ import itertools
 import json
 import os
 import signal
+import threading
 
 import pytest
 
@@ -140,6 +141,7 @@ def test_when_nginx_need_not_be_asked_again(folder, monkeypatch):
         change = Swap(str(folder))
         with pytest.raises(OSError, match="No space left"):
             change.apply(new_files(folder))
+    assert Swap(str(folder)).unfinished  # else nobody would know what lies there
     change.undo()
     assert not change.unfinished
     change.apply(new_files(folder))
@@ -205,7 +207,11 @@ def test_nothing_follows_before_what_it_needs_is_durable(folder, monkeypatch):
 
         monkeypatch.setattr(os, name, wrapped)
 
-    noted("fsync", lambda handle: os.readlink(f"/proc/self/fd/{handle}"))
+    def synced(handle):
+        path = os.readlink(f"/proc/self/fd/{handle}")
+        return path if os.fstat(handle).st_size or os.path.isdir(path) else f"nothing yet of {path}"
+
+    noted("fsync", synced)
     noted("replace", lambda _source, path: path)
     noted("unlink", lambda path: path)
     journal, conf_d = str(folder / swap.JOURNAL), ("fsync", str(folder / "conf.d"))
@@ -370,6 +376,26 @@ def test_journal_holds_no_content(folder):
     record = json.loads((folder / swap.JOURNAL).read_text())
     assert set(record) == {"state", "existed", "directories", "unread"}
     assert (folder / swap.JOURNAL).stat().st_mode & 0o777 == 0o600
+
+
+def test_a_file_gets_its_owner_and_takes_no_others_place(folder, monkeypatch):
+    owners = []
+    monkeypatch.setattr(os, "fchown", lambda _descriptor, *owner: owners.append(owner))
+    swap._write(str(folder / "new"), b"new", 0o640, (12, 34))
+    swap._write(str(folder / "other"), b"new", 0o640, None)
+    assert owners == [(12, 34)]
+    with pytest.raises(FileExistsError):  # a link that somebody put there would lead elsewhere
+        swap._write(str(folder / "link"), b"new", 0o644, None)
+    assert (folder / "key").read_text() == "old key"
+
+
+def test_who_comes_second_waits(folder):
+    first = contextlib.ExitStack()
+    first.enter_context(swap.exclusive(str(folder)))
+    timer = threading.Timer(0.2, first.close)
+    timer.start()
+    with swap.exclusive(str(folder)):
+        timer.join()
 
 
 def test_only_one_at_a_time(folder, monkeypatch):
