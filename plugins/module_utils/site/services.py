@@ -543,7 +543,7 @@ def _upstream(said: str) -> re.Match[str] | None:
 
 def host_name(upstream: str) -> str | None:
     """Return the host name in an upstream, None for an address or a socket."""
-    match = re.fullmatch(r"https?://(?!unix:)([\w.-]+)(?::\d+)?(?:/.*)?", upstream)
+    match = re.fullmatch(r"https?://([\w.-]+)(?::\d+)?(?:/.*)?", upstream)
     return None if match is None or _is_address(match[1]) else match[1]
 
 
