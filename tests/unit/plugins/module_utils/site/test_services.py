@@ -238,7 +238,7 @@ def test_refused_with_host_service_and_reason(changes, said):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"server_names": ["a", "7.es", "a-b-9.x-15y.es", "*.a.es", "a" * 63 + ".es", "192.0.2.7"]},
+        {"server_names": ["a", "7.es", "a-b-9.x-15y.ab7", "*.a.es", "a" * 63 + ".es", "192.0.2.7"]},
         {"upstream": "https://app-1.lan", "upstream_tls": {"verify": False, "ca": None, "name": None, "client": None}},
         {"upstream": "http://app:80/~a/b-c/%20+d.e"},
         {"upstream_host": "App-1.z_9.lan"},
