@@ -158,10 +158,11 @@ def _status(connection: socket.socket, deadline: float) -> int:
         if not received:
             break
         line += received
-    parts = line.split(b" ", 2)
-    if len(parts) < 2 or not parts[0].startswith(b"HTTP/") or not re.fullmatch(rb"[1-9]\d\d", parts[1]):
+    # Without a reason behind it, an upstream may end the line at the status, and nginx hands that on.
+    found = re.match(rb"HTTP/\S+ ([1-9]\d\d)(?:[ \r]|\Z)", line)
+    if found is None:
         raise OSError(0, "the answer is not HTTP" if line else "connection closed without an answer")
-    return int(parts[1])
+    return int(found[1])
 
 
 def summary(service: str, outcome: ProbeOutcome) -> dict[str, t.Any]:

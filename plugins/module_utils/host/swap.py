@@ -150,7 +150,6 @@ class Swap:
         self.decide()
         with contextlib.suppress(OSError):  # the next run removes them
             self._remove_leftovers()
-            self._sync()
 
     def finish(self) -> None:
         """Remove the previous files and the journal, once decided or undone."""

@@ -68,6 +68,8 @@ def _network(where: str, option: str, value: str) -> Network:
         network = ipaddress.ip_network(value)
     except ValueError as error:
         raise MtlsError(f"{where}: {option}: {error}; write 192.168.1.0/24, fd12:3456::/48 or an address") from None
+    if "%" in value:  # which ipaddress takes, with any text behind it
+        raise MtlsError(f"{where}: {option}: {value} has a zone, and nginx knows none; leave out % and what follows it")
     if network.version == 6 and _overlap(network, _MAPPED):
         raise MtlsError(f"{where}: {option}: {value} holds IPv4 addresses in IPv6 form; write them as IPv4")
     return network

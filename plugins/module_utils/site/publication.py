@@ -169,7 +169,7 @@ def rehearse(
     with tempfile.TemporaryDirectory(prefix="mtls-rehearsal-") as folder:
         try:
             chain, crl = _trust(path)
-        except (MtlsError, OSError):
+        except MtlsError:
             _make_up_authority(folder)
             chain, crl = _trust(folder)
         credentials = {}

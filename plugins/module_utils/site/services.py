@@ -26,11 +26,12 @@ from ansible_collections.mtls.nginx.plugins.module_utils.site.presets import ADM
 _HOST_LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _SERVER_NAME = re.compile(rf"(?:\*\.)?{_HOST_LABEL}(?:\.{_HOST_LABEL})*")
 _UPSTREAM = re.compile(
-    r"https?://(?:unix:/[\w./-]+|[\w.-]+(?::\d{1,5})?|\[[0-9A-Fa-f:.]+\](?::\d{1,5})?)(?P<path>/[\w./~%+-]*)?"
+    r"https?://(?:unix:/[\w./-]+|(?:[\w.-]+|\[(?P<ipv6>[0-9A-Fa-f.]*:[0-9A-Fa-f:.]+)\])(?::(?P<port>[0-9]{1,5}))?)"
+    r"(?P<path>/[\w./~%+-]*)?"
 )
 _OTHER_PASS = re.compile(r"(grpcs?|fastcgi|uwsgi|scgi|memcached)://")
 _FILE_PATH = re.compile(r"/[\w./@%+~-]+")
-_PUBLIC_PATH = re.compile(r"/[\w./@%+~!,=:-]*")
+_PUBLIC_PATH = re.compile(r"/[\w./@+~!,=:-]*")
 _NO_PAGE = "none"
 RENEWAL_PATH = "/.mtls/"  # where clients fetch their next certificate
 _BODY_SIZE = re.compile(r"[0-9]{1,12}[kmg]?", re.IGNORECASE)
@@ -330,7 +331,7 @@ def _parse_service(
         raise MtlsError(f"host {host}: {error}") from None
     where = f"host {host}, service {name}"
     raw = with_preset(raw)
-    server_names = tuple(check_server_name(where, item) for item in raw["server_names"])
+    server_names = tuple(dict.fromkeys(check_server_name(where, item) for item in raw["server_names"]))
     if not server_names:
         raise MtlsError(f"{where}: server_names is empty; name at least one host name or IP address")
     listens = _listens(where, raw.get("listen") or "443")
@@ -346,7 +347,7 @@ def _parse_service(
         root=raw.get("root"),
         snippet=bool(raw.get("snippet")),
         allow=None if raw.get("allow") is None else allow_lists.parse(f"{where}: allow", raw["allow"], place),
-        public_paths=tuple(_public_path(where, path) for path in raw.get("public_paths") or ()),
+        public_paths=tuple(dict.fromkeys(_public_path(where, path) for path in raw.get("public_paths") or ())),
         certificate=_certificate(where, raw.get("certificate")),
         present=present,
         authority=_authority(where, raw.get("authority")),
@@ -404,7 +405,7 @@ def _check_content(where: str, service: Service) -> None:
             "server block of your own; write that block, and include a snippet in it as the gate (snippet: true, "
             "without upstream)"
         )
-    if service.upstream and not _UPSTREAM.fullmatch(service.upstream):
+    if service.upstream and not _upstream(service.upstream):
         raise MtlsError(
             f"{where}: upstream '{service.upstream}' is not of the form http://host:port or https://host:port/path,"
             " with http:// or https:// in front; correct it"
@@ -458,7 +459,7 @@ def _check_options(where: str, service: Service, raw: Mapping[str, t.Any]) -> No
     if service.acme_root:
         _file_path(where, "acme_root", service.acme_root)
     if service.acme_upstream:
-        match = _UPSTREAM.fullmatch(service.acme_upstream)
+        match = _upstream(service.acme_upstream)
         if not match or match["path"]:
             raise MtlsError(f"{where}: acme_upstream '{service.acme_upstream}' is not of the form http://host:port")
         if service.acme_upstream.startswith("https:"):
@@ -526,17 +527,23 @@ def _listen(where: str, value: str) -> Endpoint:
         raise MtlsError(f"{where}: listen '{value}' has no port between 1 and 65535; write 443 or 192.0.2.1:443")
     if not colon:
         return Endpoint(int(port))
-    try:
-        return Endpoint(int(port), str(ipaddress.ip_address(address.removeprefix("[").removesuffix("]"))))
-    except ValueError:
-        raise MtlsError(
-            f"{where}: listen '{value}' does not start with an IP address; write 443 or 192.0.2.1:443"
-        ) from None
+    address = address.removeprefix("[").removesuffix("]")
+    if not _is_address(address):
+        raise MtlsError(f"{where}: listen '{value}' does not start with an IP address; write 443 or 192.0.2.1:443")
+    return Endpoint(int(port), str(ipaddress.ip_address(address)))
+
+
+def _upstream(said: str) -> re.Match[str] | None:
+    """Return the parts of an upstream, None where it is not what nginx takes for one."""
+    found = _UPSTREAM.fullmatch(said)
+    if found is None or not 0 < int(found["port"] or HTTP_PORT) < 65536:
+        return None
+    return found if found["ipv6"] is None or _is_address(found["ipv6"]) else None
 
 
 def host_name(upstream: str) -> str | None:
     """Return the host name in an upstream, None for an address or a socket."""
-    match = re.fullmatch(r"https?://(?!unix:)([\w.-]+)(?::\d+)?(?:/.*)?", upstream)
+    match = re.fullmatch(r"https?://([\w.-]+)(?::\d+)?(?:/.*)?", upstream)
     return None if match is None or _is_address(match[1]) else match[1]
 
 
@@ -563,7 +570,8 @@ def _probe_path(where: str, path: str) -> str | None:
 
 
 def _probe_address(where: str, address: str | None) -> str | None:
-    if address is not None and not _is_address(address) and not _SERVER_NAME.fullmatch(address.lower()):
+    # It is only connected to, which may need a zone (fe80::1%eth0).
+    if address is not None and not _is_address(address, zone=True) and not _SERVER_NAME.fullmatch(address.lower()):
         raise MtlsError(
             f"{where}: probe_address '{address}' is neither an IP address nor a host name; write it alone, without a"
             " port, which is that of listen"
@@ -572,10 +580,7 @@ def _probe_address(where: str, address: str | None) -> str | None:
 
 
 def _is_plain_path(path: str) -> bool:
-    return bool(
-        _PUBLIC_PATH.fullmatch(path)
-        and not ("//" in path or "/../" in f"{path}/" or "/./" in f"{path}/" or "%" in path)
-    )
+    return bool(_PUBLIC_PATH.fullmatch(path) and not ("//" in path or "/../" in f"{path}/" or "/./" in f"{path}/"))
 
 
 def _path_lists(
@@ -597,7 +602,7 @@ def _path_lists(
 
 
 def _listed_path(where: str, path: str) -> str:
-    if not path.endswith("/") or path == "/" or not re.fullmatch(r"(?:/[\w-](?:[\w.~-]*[\w-])?)+/", path, re.ASCII):
+    if not re.fullmatch(r"(?:/[\w-](?:[\w.~-]*[\w-])?)+/", path, re.ASCII):
         raise MtlsError(
             f"{where}: paths: '{path}' must start and end with / and be written plainly, of letters, digits and"
             " _ . ~ -; its list then counts for it and everything below (for the whole service there is allow)"
@@ -729,9 +734,10 @@ def _shared(some: Sequence[Endpoint], others: Sequence[Endpoint]) -> list[int]:
     return [each.port for each in others if any(one.overlaps(each) for one in some)]
 
 
-def _is_address(name: str) -> bool:
+def _is_address(name: str, *, zone: bool = False) -> bool:
+    """Tell whether it is an IP address. nginx knows no zones, and for ipaddress any text after a ``%`` is one."""
     try:
         ipaddress.ip_address(name)
     except ValueError:
         return False
-    return True
+    return zone or "%" not in name

@@ -147,12 +147,14 @@ def check_servers(servers: Sequence[Server]) -> None:
 def _check_name(name: str, server: Server) -> None:
     try:
         ipaddress.ip_address(name)
+        can_be = "%" not in name  # an address in a certificate has no zone (fe80::1%eth0)
     except ValueError:
-        if len(name) > 253 or not _DNS_NAME.fullmatch(name):
-            raise MtlsError(
-                f"{server.owner}: server name {name!r} is neither a DNS name of letters, digits and '-', with '*.' "
-                "at most in front, nor an IP address; correct it, or give the service a certificate of its own"
-            ) from None
+        can_be = len(name) <= 253 and _DNS_NAME.fullmatch(name) is not None
+    if not can_be:
+        raise MtlsError(
+            f"{server.owner}: server name {name!r} is neither a DNS name of letters, digits and '-', with '*.' "
+            "at most in front, nor an IP address; correct it, or give the service a certificate of its own"
+        )
 
 
 def reconcile(

@@ -17,7 +17,9 @@ from ansible_collections.mtls.nginx.plugins.module_utils.common.names import (
 from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_conf import nginx_quote
 
 
-@pytest.mark.parametrize("name", ["iphone-admin", "José García", "a b", "x" * 64, "日本", "a..b", 'say "hi"'])
+@pytest.mark.parametrize(
+    "name", ["iphone-admin", "José García", "a b", "x" * 64, "日本", "a..b", 'say "hi"', "\U0001f600" * 50]
+)
 def test_names_that_can_be_a_file_and_a_cn(name):
     check_client_name(name)
 
@@ -36,7 +38,7 @@ def test_names_that_can_be_a_file_and_a_cn(name):
         ("a\u202eb", "control or invisible"),
         ("x" * 65, "65 characters"),
         ("日" * 64 + "", None),
-        ("\U0001f600" * 51, "204 bytes"),
+        ("\U0001f600" * 50 + "a", "201 bytes"),
         ("register.json", "file the authority keeps"),
         (12, "quotes"),
     ],
@@ -53,15 +55,16 @@ def test_names_that_cannot_are_refused_with_the_remedy(name, complaint):
 
 @pytest.mark.parametrize("pair", [("John", "john"), ("JOSÉ", "josé"), ("jose\u0301", "josé")])
 def test_names_that_differ_only_in_case_collide(pair):
-    with pytest.raises(MtlsError, match="differ only in case"):
-        check_no_collision(pair)
+    with pytest.raises(MtlsError, match=f"client names '{pair[0]}' and '{pair[1]}' differ only in case"):
+        check_no_collision(["ana", *pair])
 
 
 def test_different_names_do_not_collide():
     check_no_collision(["john", "jon"])
+    check_no_collision(["john", "jon", "john"])
 
 
-@pytest.mark.parametrize("name", ["nas", "a1", "my-nas-2", "x" * 32])
+@pytest.mark.parametrize("name", ["nas", "a", "5", "a1", "my-nas-2", "a55", "x" * 32])
 def test_service_names(name):
     check_service_name(name)
 
@@ -76,6 +79,7 @@ def test_nearest_spelling():
     assert nearest("iphone-admn", ["laptop-work", "iphone-admin"]) == "iphone-admin"
     assert nearest("Laptop-Work", ["laptop-work", "iphone-admin"]) == "laptop-work"
     assert nearest("zzz", ["laptop-work"]) is None
+    assert nearest("phone", ["phones", "iphones"]) == nearest("phone", ["iphones", "phones"]) == "phones"
 
 
 def test_nginx_quote_doubles_backslashes_before_quotes():

@@ -72,6 +72,18 @@ def test_logs_are_read_where_logrotate_puts_the_old_ones(log, tmp_path, monkeypa
     assert set(callers(log)[0]) == {"0A", "0B"}
 
 
+def test_what_counts_for_nothing_ends_no_log(log):
+    log.write_text(
+        line(9 * DAY, "0C")
+        + line(1).replace(time.strftime("%b", time.gmtime(NOW - 1)), "Foo")
+        + line(3, "0D", status=403)
+        + line(2, agent=USER_AGENT)
+        + line(1, "0E")
+    )
+    assert list(callers(log)[0]) == ["0E", "0D"]  # seen last first
+    assert callers(log)[0] == {"0E": ("CN=phone", 1, 200, 1), "0D": ("CN=phone", 1, 403, 3)}
+
+
 def test_nobody_where_there_is_no_log(tmp_path):
     assert callers(tmp_path / "nowhere" / "log") == ({}, [])
 
@@ -137,7 +149,8 @@ def test_what_is_no_regular_file(log, tmp_path):
 
 def test_half_a_compressed_log(log):
     path = log.with_name(f"{log.name}.2.gz")
-    for content in (gzip.compress(line(1).encode())[:-9], b"junk"):
+    whole = gzip.compress(line(1).encode())
+    for content in (whole[:-9], b"junk", whole[:12] + b"\xff" * 20):
         path.write_bytes(content)
         with pytest.raises(MtlsError, match=r"access\.log\.2\.gz: cannot be decompressed"):
             callers(log)
@@ -146,6 +159,19 @@ def test_half_a_compressed_log(log):
 @pytest.mark.parametrize("text", [b"23/Nov/2026", b"23/Foo/2026:18:33:01 +0100", b"", b"23/Nov/2026:18:33:01 0100"])
 def test_a_time_that_nginx_does_not_write(text):
     assert access_log._seconds(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        (b"23/Nov/2026:18:33:01 +0000", 1795458781),
+        (b"23/Nov/2026:19:33:01 +0100", 1795458781),
+        (b"24/Nov/2026:00:03:01 +0530", 1795458781),
+        (b"23/Nov/2026:15:03:01 -0330", 1795458781),
+    ],
+)
+def test_times_of_every_zone(text, moment):
+    assert access_log._seconds(text) == moment
 
 
 def test_a_log_that_nobody_has_written_to_lately_is_not_read(tmp_path):

@@ -104,11 +104,28 @@ def test_without_a_source_the_host_watches_only(tmp_path, fetched):
     assert "heard: no such file or directory" in said[0]
 
 
+def test_what_cannot_be_remembered_is_said(tmp_path, fetched):
+    settings(tmp_path, SOURCE)
+    (tmp_path / crl_records.STATE).mkdir()
+    well, said = fetched("in place")
+    assert well
+    assert said[0] == "in place"
+    assert said[1].endswith("state.json.new: is a directory")
+    assert metrics(tmp_path)["mtls_nginx_crl_fetch_failed"] == "0"
+
+
+def test_the_exit_status(tmp_path, monkeypatch):
+    for well, status in ((True, 0), (False, 1)):
+        monkeypatch.setattr(crl_fetch, "run", lambda _folder, _tell, well=well: well)
+        assert crl_fetch.main([str(tmp_path)]) == status
+
+
 def test_settings_that_cannot_be_read(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("JOURNAL_STREAM", "8:1")
-    (tmp_path / crl_records.SETTINGS).write_text("{")
-    assert crl_fetch.main([str(tmp_path)]) == 1
-    assert "the settings cannot be read" in capsys.readouterr().out
+    for text in ("{", "{}", '{"sources": [], "more": 1}'):
+        (tmp_path / crl_records.SETTINGS).write_text(text)
+        assert crl_fetch.main([str(tmp_path)]) == 1
+        assert "the settings cannot be read" in capsys.readouterr().out
 
 
 def test_what_cron_starts_says_it_to_the_systems_log(tmp_path, capsys, monkeypatch):

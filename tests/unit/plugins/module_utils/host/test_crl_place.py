@@ -50,3 +50,11 @@ def test_each_run_is_noted_where_somebody_looks(tmp_path, monkeypatch):
     assert metrics.stat().st_mtime == 1
     crl_place.note_that_the_controller_came("/etc/nginx/nginx.conf", str(metrics))
     assert time.time() - metrics.stat().st_mtime < 60
+    # Others may write in the metrics' folder.
+    other = tmp_path / "other"
+    other.touch()
+    os.utime(other, (1, 1))
+    metrics.unlink()
+    metrics.symlink_to(other)
+    crl_place.note_that_the_controller_came("/etc/nginx/nginx.conf", str(metrics))
+    assert other.stat().st_mtime == 1

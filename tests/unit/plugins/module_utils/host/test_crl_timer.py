@@ -118,6 +118,10 @@ def test_systemd_takes_over_from_cron_and_gives_back(systemctl, place, timer, tm
     other.install(wanted)
     assert sorted(path.name for path in (tmp_path / "units").iterdir()) == ["mtls-crl.service", "mtls-crl.timer"]
     assert not (tmp_path / "cron" / "mtls-crl").exists()
+    called = (tmp_path / "bin" / "called").read_text().splitlines()
+    assert called == ["daemon-reload", "enable mtls-crl.timer", "restart mtls-crl.timer"]
+    assert "OnUnitActiveSec=20min\n" in (tmp_path / "units" / "mtls-crl.timer").read_text()
+    assert "RandomizedDelaySec=120s\n" in (tmp_path / "units" / "mtls-crl.timer").read_text()  # a tenth of that
     assert (other.digest(), timer.digest()) == (crl_timer.fingerprint(wanted), None)
     systemctl("echo ActiveState=inactive; echo UnitFileState=enabled")
     assert other.digest() is None
@@ -140,7 +144,8 @@ def test_what_systemd_says_is_said(systemctl, place, tmp_path, monkeypatch):
     systemctl("case $1 in reset-failed) exit 1;; esac")
     timer.remove()
     assert files(tmp_path) == ["bin/called", "bin/systemctl"]
-    assert "disable --now mtls-crl.timer\n" in (tmp_path / "bin" / "called").read_text()
+    called = (tmp_path / "bin" / "called").read_text().splitlines()
+    assert called[-3:] == ["disable --now mtls-crl.timer", "daemon-reload", "reset-failed mtls-crl.service"]
 
 
 def test_a_host_without_services_fetches_nothing():

@@ -6,7 +6,11 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import signal
 import time
+import urllib.request
+from http.client import HTTPMessage
 
 import pytest
 
@@ -43,8 +47,13 @@ def dates(changed, sent):
     }
 
 
+def test_a_file_without_a_date_is_asked_for_again_by_its_tag(server, fetch):
+    server.says("GET", "/crl.pem", Reply(200, b"CRL", {"ETag": '"1"'}))
+    assert fetch() == download.Answer(b"CRL", {"If-None-Match": '"1"'})
+
+
 def test_a_file_and_what_asks_for_it_again(server, fetch):
-    server.says("GET", "/crl.pem", Reply(200, b"CRL", {"ETag": '"1"', **dates(0, 10)}))
+    server.says("GET", "/crl.pem", Reply(200, b"CRL", {"ETag": '"1"', **dates(0, 2)}))
     validators = {"If-None-Match": '"1"', "If-Modified-Since": "Sun, 29 Nov 2026 10:00:00 GMT"}
     assert fetch() == download.Answer(b"CRL", validators)
     server.says("GET", "/crl.pem", Reply(304))
@@ -80,6 +89,46 @@ def test_a_redirect_to_something_else(server, fetch, away):
     assert "correct mtls_crl_url" in said or "give the address it leads to" in said
 
 
+@pytest.mark.parametrize(
+    ("start", "end", "is_followed"),
+    [
+        ("http://a/", "https://b/", True),
+        ("https://a/", "https://b/", True),
+        ("http://a/", "http://b/", True),
+        ("https://a/", "http://b/", False),
+        ("http://a/", "ftp://b/", False),
+    ],
+)
+def test_to_where_a_redirect_may_lead(start, end, is_followed):
+    def redirect():
+        request = urllib.request.Request(start)
+        return download._Redirects().redirect_request(request, io.BytesIO(), 302, "Found", HTTPMessage(), end)
+
+    if is_followed:
+        assert redirect().full_url == end
+    else:
+        scheme = [url.partition(":")[0] for url in (start, end)]
+        with pytest.raises(MtlsError, match=f"redirects from {scheme[0]} to {scheme[1]}, which is not followed"):
+            redirect()
+
+
+def test_how_often_a_redirect_is_followed(server, fetch):
+    for number in range(7):
+        server.says("GET", f"/to{number}", Reply(302, b"", {"Location": f"/to{number - 1}" if number else "/crl.pem"}))
+    server.says("GET", "/crl.pem", Reply(200, b"CRL"))
+    assert fetch("/to4").content == b"CRL"
+    assert "redirects too often" in refused(fetch, "/to5")
+
+
+def test_no_alarm_is_left_behind(server, fetch):
+    before = signal.getsignal(signal.SIGALRM)
+    server.says("GET", "/crl.pem", Reply(200, b"CRL"))
+    fetch()
+    refused(fetch, "/nowhere")
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+    assert signal.getsignal(signal.SIGALRM) == before
+
+
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "crl.pem", "ftp://127.0.0.1/"])
 def test_an_address_of_another_kind(pki, url):
     with pytest.raises(MtlsError, match=f"^{url}: "):
@@ -103,6 +152,8 @@ def test_nobody_answers(pki):
 
 def test_too_much(server, fetch, monkeypatch):
     monkeypatch.setattr(download, "LARGEST", 1 << 20)
+    server.says("GET", "/crl.pem", Reply(200, b"x" * (1 << 20)))
+    assert len(fetch().content) == 1 << 20
     server.says("GET", "/crl.pem", Reply(200, b"x" * ((1 << 20) + 1)))
     assert "answers with more than 1 MiB, too much for a CRL" in refused(fetch)
 

@@ -102,6 +102,7 @@ def test_the_last_requests_of_a_client(host, tmp_path):
     (tmp_path / "log" / "mtls-my-nas.access.log.1").write_text(line(1, "0A", LOGGED))
     log.write_text(
         line(2, "0A", LOGGED, "FAILED:certificate revoked", 400)
+        + "no line of ours\n"
         + line(3, "0B", LOGGED, agent="mtls.nginx-probe")
         + line(4, "0C", "CN=somebody")
         + line(5, "-", "-", "NONE", 400)

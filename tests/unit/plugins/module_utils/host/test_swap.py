@@ -10,6 +10,7 @@ import itertools
 import json
 import os
 import signal
+import threading
 
 import pytest
 
@@ -102,12 +103,141 @@ def test_files_that_nginx_cannot_read_now_stay_and_what_lies_beside_them_goes_la
     with monkeypatch.context() as patched:
         failing(patched, "unlink", 0)
         change.decide_unread()
+    assert ".link.mtls-old" in contents(folder)
     later = Swap(str(folder))
     assert later.unfinished
     later.undo()
     assert later.unfinished, "nginx has not read the new files"
     later.finish()
     assert contents(folder) == WANTED
+
+
+def test_what_lies_beside_them_goes_also_where_the_next_swap_is_of_others(folder, monkeypatch):
+    change = Swap(str(folder))
+    change.apply(new_files(folder))
+    with monkeypatch.context() as patched:
+        failing(patched, "unlink", 0)
+        change.decide_unread()
+    later = Swap(str(folder))
+    later.undo()
+    later.apply([NewFile(str(folder / "other"), b"new", 0o644)])
+    later.decide()
+    later.finish()
+    assert contents(folder) == {**WANTED, "other": (0o644, b"new")}
+    assert not later.unfinished
+
+
+def test_nothing_lies_beside_files_that_nginx_cannot_read_now(folder):
+    change = Swap(str(folder))
+    change.apply(new_files(folder))
+    change.decide_unread()
+    assert contents(folder).keys() - {swap.JOURNAL} == WANTED.keys()
+
+
+def test_when_nginx_need_not_be_asked_again(folder, monkeypatch):
+    """It has read what is in place: the new files, or none of them was put there."""
+    with monkeypatch.context() as patched:
+        failing(patched, "link", 1)
+        change = Swap(str(folder))
+        with pytest.raises(OSError, match="No space left"):
+            change.apply(new_files(folder))
+    assert Swap(str(folder)).unfinished  # else nobody would know what lies there
+    change.undo()
+    assert not change.unfinished
+    change.apply(new_files(folder))
+    change.decide()
+    later = Swap(str(folder))
+    later.undo()
+    assert not later.unfinished
+    assert contents(folder) == WANTED
+    later.apply([NewFile(str(folder / "key"), None, 0)])
+    assert json.loads((folder / swap.JOURNAL).read_text())["unread"] is False
+
+
+def test_what_lies_there_without_a_journal_is_not_in_the_way(folder):
+    for name in ("old", "new"):
+        (folder / f".key.mtls-{name}").write_text("left")
+    complete(folder)
+    assert contents(folder) == WANTED
+
+
+def test_files_hidden_for_a_moment(folder):
+    before = tree(folder)
+    paths = [str(folder / name) for name in ("key", "conf.d/created.conf")]
+    change = Swap(str(folder))
+    assert not change.holds([])
+    change.apply(new_files(folder))
+    assert change.holds([new.path for new in new_files(folder)])
+    assert not change.holds([*paths, str(folder / "other")])
+    with change.hidden(paths):
+        assert not any(map(os.path.exists, paths))
+    assert contents(folder)["key"] == WANTED["key"]
+    with pytest.raises(MtlsError, match="nginx died"), change.hidden(paths):
+        raise MtlsError("nginx died")
+    assert contents(folder)["conf.d/created.conf"] == WANTED["conf.d/created.conf"]
+    change.undo()
+    with change.hidden(paths[:1]):
+        assert not os.path.exists(paths[0])
+    change.finish()
+    assert tree(folder) == before
+
+
+@pytest.mark.parametrize("undone", [False, True])
+def test_killed_while_files_are_hidden(folder, undone):
+    before = tree(folder)
+    change = Swap(str(folder))
+    change.apply(new_files(folder))
+    if undone:
+        change.undo()
+    with contextlib.suppress(FileNotFoundError), change.hidden([str(folder / "key")]):
+        recover(folder)
+        assert tree(folder) == before
+
+
+def test_nothing_follows_before_what_it_needs_is_durable(folder, monkeypatch):
+    """After a power cut the journal tells the truth: what it names is on the disk, and stays until that is decided."""
+    happened = []
+
+    def noted(name, what):
+        function = getattr(os, name)
+
+        def wrapped(*args, **kwargs):
+            happened.append((name, what(*args)))
+            return function(*args, **kwargs)
+
+        monkeypatch.setattr(os, name, wrapped)
+
+    def synced(handle):
+        path = os.readlink(f"/proc/self/fd/{handle}")
+        return path if os.fstat(handle).st_size or os.path.isdir(path) else f"nothing yet of {path}"
+
+    noted("fsync", synced)
+    noted("replace", lambda _source, path: path)
+    noted("unlink", lambda path: path)
+    journal, conf_d = str(folder / swap.JOURNAL), ("fsync", str(folder / "conf.d"))
+    wanted = new_files(folder)[:3]
+
+    def last(*events):
+        return max(number for number, event in enumerate(happened) if event in events)
+
+    def is_durable(before):
+        changes = [n for n, (name, path) in enumerate(happened[:before]) if name != "fsync" and "conf.d" in path]
+        return conf_d in happened[max(changes, default=0) : before]
+
+    for undone in (True, False):
+        happened.clear()
+        change = Swap(str(folder))
+        change.apply(wanted)
+        swapping = last(("replace", journal))
+        assert {("fsync", swap._new(wanted[n].path)) for n in (0, 2)} | {conf_d} <= set(happened[:swapping])
+        assert is_durable(len(happened))
+        if undone:
+            change.undo()
+            assert is_durable(len(happened))
+        else:
+            change.decide()
+        change.finish()
+        assert is_durable(last(("unlink", journal)))
 
 
 def test_undo_leaves_a_folder_that_is_used_meanwhile(folder):
@@ -131,6 +261,15 @@ def failing(monkeypatch, name, number):
     return lambda: next(calls) > number
 
 
+def applied(change, folder):
+    """Return the file that could not be written, None where all were."""
+    try:
+        change.apply(new_files(folder))
+    except OSError as error:
+        return error.filename
+    return None
+
+
 @pytest.mark.parametrize("name", ["link", "replace", "unlink", "mkdir", "fsync", "open"])
 def test_every_failure_can_be_undone(folder, name):
     before = tree(folder)
@@ -138,10 +277,10 @@ def test_every_failure_can_be_undone(folder, name):
         with pytest.MonkeyPatch.context() as patch:
             came_to_it = failing(patch, name, number)
             change = Swap(str(folder))
-            with contextlib.suppress(OSError):
-                change.apply(new_files(folder))
+            failed = applied(change, folder)
             if not came_to_it():
                 break
+            assert failed, f"{name} number {number} failed, and the swap went on, or named no file"
         if change.unfinished:
             change.undo()
         if change.unfinished:
@@ -237,6 +376,26 @@ def test_journal_holds_no_content(folder):
     record = json.loads((folder / swap.JOURNAL).read_text())
     assert set(record) == {"state", "existed", "directories", "unread"}
     assert (folder / swap.JOURNAL).stat().st_mode & 0o777 == 0o600
+
+
+def test_a_file_gets_its_owner_and_takes_no_others_place(folder, monkeypatch):
+    owners = []
+    monkeypatch.setattr(os, "fchown", lambda _descriptor, *owner: owners.append(owner))
+    swap._write(str(folder / "new"), b"new", 0o640, (12, 34))
+    swap._write(str(folder / "other"), b"new", 0o640, None)
+    assert owners == [(12, 34)]
+    with pytest.raises(FileExistsError):  # a link that somebody put there would lead elsewhere
+        swap._write(str(folder / "link"), b"new", 0o644, None)
+    assert (folder / "key").read_text() == "old key"
+
+
+def test_who_comes_second_waits(folder):
+    first = contextlib.ExitStack()
+    first.enter_context(swap.exclusive(str(folder)))
+    timer = threading.Timer(0.2, first.close)
+    timer.start()
+    with swap.exclusive(str(folder)):
+        timer.join()
 
 
 def test_only_one_at_a_time(folder, monkeypatch):

@@ -29,6 +29,22 @@ def test_how_it_is_obtained():
     assert parsed(DEFAULTS, acme=own).acme == AcmeOrder("bo@example.com", "https://acme.test/dir", "shortlived")
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"email": "a.b+c%d-e_f@x-1.y-z.example"},
+        {"directory_url": "https://acme-1.example:14000/a/b-c/~d+e%20.f"},
+        {"directory_url": "https://[2001:db8::af09]:14000/dir"},
+        {"directory_url": "https://[::ffff:192.0.2.7]/~d/e-f+g%20.h"},
+        {"profile": "tls-Server_1.0"},
+    ],
+)
+def test_what_may_be_said(said):
+    found = parsed(acme=said).acme
+    ((name, value),) = said.items()
+    assert getattr(found, name) == value
+
+
 def test_what_comes_with_it():
     service = parsed(DEFAULTS)
     assert (service.redirect_http, service.acme_root, service.certificate) == (True, "/var/lib/mtls-acme", None)
@@ -48,6 +64,11 @@ def test_what_comes_with_it():
             "acme: directory_url 'http://a/dir' is not valid; write it as https:",
         ),
         ({"acme": {"profile": "short lived"}}, "acme: profile 'short lived' is not valid"),
+        ({"acme": {"profile": "a" * 65}}, "acme: profile 'aaaa"),
+        ({"acme": {"email": "ana@example"}}, "acme: email 'ana@example' is not valid"),
+        ({"acme": {"directory_url": "https://a"}}, "acme: directory_url 'https://a' is not valid"),
+        ({"acme": {"directory_url": "https://[::1]:123456/"}}, "directory_url 'https://[::1]:123456/' is not valid"),
+        ({"acme": {"directory_url": "https://a:123456/"}}, "acme: directory_url 'https://a:123456/' is not valid"),
         ({"server_names": ["*.example.com"]}, "cannot get a certificate for *.example.com"),
         ({"server_names": ["192.0.2.1"]}, "needs public host names, and 192.0.2.1 is not one"),
         ({"server_names": ["2001:db8::1"]}, "needs public host names, and 2001:db8::1 is not one"),

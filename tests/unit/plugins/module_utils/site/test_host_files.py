@@ -128,6 +128,24 @@ def test_what_a_host_is_asked_before_its_files_are_made(change, timeout, textfil
     assert {name: wanted.as_options()[name] for name in asked} == asked
 
 
+def test_what_is_looked_at_where_it_is_included():
+    """Snippets, by the names for which they are asked, and blocks that need to know who asks."""
+    near = {"exempt_networks": ["192.168.1.0/24"]}
+    others = [
+        {**NAS, "name": "a", "server_names": ["a", "*.b"], "upstream": None, "snippet": True},
+        {**NAS, "name": "b", "server_names": ["c"], "upstream": None, "snippet": True, **near},
+        {**NAS, "name": "c", "server_names": ["d"], **near},
+        {**NAS, "name": "d", "server_names": ["e"], "listen": 8443, **near, "proxy_protocol_from": ["10.0.0.9"]},
+        {**NAS, "name": "e", "server_names": ["f"], "upstream": None, "snippet": True, "state": "absent"},
+        {**NAS, "name": "f", "server_names": ["g"], **near, "state": "absent"},
+    ]
+    assert to_compare("/etc/nginx", parse_services("web", [NAS, *others]), None, None)["snippets"] == [
+        {"service": "a", "path": "/etc/nginx/snippets/mtls-a.conf", "exempt": False, "server_names": ["a", "*.b"]},
+        {"service": "b", "path": "/etc/nginx/snippets/mtls-b.conf", "exempt": True, "server_names": ["c"]},
+        {"service": "c", "path": "/etc/nginx/conf.d/mtls-c.conf", "exempt": True, "server_names": []},
+    ]
+
+
 def test_fingerprints_are_those_of_the_files():
     found = render(NAS).fingerprints()
     assert found["/etc/nginx/server-certs/nas.key"] == f"0600 {hashlib.sha256(b'KEY').hexdigest()}"

@@ -45,6 +45,87 @@ def test_times_with_which_nothing_could_be_issued_keep_nobody_in():
     assert (list(found.authorities), found.left_out) == (["/inventory/pki"], {})
 
 
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"mtls_ca_days": 0}, "mtls_ca_days is 0; use 1 or more"),
+        ({"mtls_crl_days": -1}, "mtls_crl_days is -1; use 1 or more"),
+        ({"mtls_crl_days": 7, "mtls_crl_refresh_before": 7}, "mtls_crl_refresh_before (7) is not less than"),
+        ({"mtls_contact": {"name": "Ana", "url": "javascript:x"}}, "mtls_contact: url 'javascript:x' is not an"),
+        (
+            {"mtls_crl_publish": {"host": "a", "server_name": "crl.lan", "port": 0}},
+            "mtls_crl_publish: port is 0; use 1 to 65535",
+        ),
+        (
+            {"mtls_crl_publish": {"host": "a", "server_name": "crl.lan", "port": 65536}},
+            "mtls_crl_publish: port is 65536",
+        ),
+    ],
+)
+def test_settings_with_which_nothing_would_work(variables, said):
+    assert f"host a: {said}" in refused(a={"mtls_clients": [], **variables})
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"mtls_ca_days": 1, "mtls_client_days": 1, "mtls_crl_days": 1, "mtls_crl_refresh_before": 0},
+        {"mtls_crl_publish": {"host": "a", "server_name": "crl.lan", "port": 1}},
+        {"mtls_crl_publish": {"host": "a", "server_name": "crl.lan", "port": 65535}},
+    ],
+)
+def test_settings_at_their_limits(variables):
+    assert plan(a={"mtls_clients": [], **variables})
+
+
+def test_where_each_service_needs_an_allow_list():
+    strict = {"mtls_require_allow": True, "mtls_clients": [{"name": "a"}]}
+    closed = [{**SERVICE, "allow": ["a"]}, {**SERVICE, "name": "old", "state": "absent"}]
+    plan(a={**strict, "mtls_services": closed}, b={"mtls_services": [SERVICE]})
+    hosts = {"a": {**strict, "mtls_services": [*closed, {**SERVICE, "name": "open", "server_names": ["o"]}]}}
+    assert refused(**hosts).startswith("host a, service open: has no allow, so it is open to every client")
+    assert READER.plan(hosts, {"a": "/inventory"}, spared={"a"})["/inventory/pki"].services == []
+
+
+def test_a_host_that_says_nothing_ends_nothing():
+    said = {"mtls_clients": [{"name": "phone"}]}
+    for found in (
+        plan(a={}, b=said),
+        READER.plan_to_revoke({"a": {}, "b": said}, dict.fromkeys("ab", "/i")).authorities,
+    ):
+        assert [names(authority) for authority in found.values()] == [["phone"]]
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"mtls_clients": [{"name": "x"}]}, "client 'nas-client' is not a client; add it to mtls_clients of a host"),
+        ({"mtls_clients": [{"name": "nas-client", "state": "revoked"}]}, "client 'nas-client' is revoked"),
+        ({"mtls_clients": [{"name": "nas-client"}], "mtls_keep_client_keys": False}, "is in its .p12 only"),
+    ],
+)
+def test_who_cannot_be_nginxs_own_client(variables, said):
+    tls = {"verify": False, "client": "nas-client"}
+    behind = {**SERVICE, "upstream": "https://b.lan", "upstream_tls": tls}
+    refusal = refused(a={**variables, "mtls_services": [behind]})
+    assert refusal.startswith("host a, service nas: upstream_tls: ")
+    assert said in refusal
+    plan(a={"mtls_clients": [{"name": "nas-client"}], "mtls_services": [behind]})
+
+
+def test_a_released_certificate_ends_no_search_for_who_is_present():
+    revoked = [{"name": "a", "state": "released"}, {"name": "phone"}]
+    assert "client 'phone' (host a) is present, and mtls_revoked names it" in refused(
+        a={"mtls_clients": [{"name": "phone"}], "mtls_revoked": revoked}
+    )
+
+
+@pytest.mark.parametrize("more", [{"p12_password": "a-long-password"}, {"key_type": "rsa"}, {"formats": ["pem"]}])
+def test_with_a_request_there_is_no_key_to_choose(more):
+    said = refused(a={"mtls_clients": [{"name": "phone", "csr": "phone.csr", **more}]})
+    assert said.startswith("host a, client 'phone': with csr the key stays on the device")
+
+
 def test_a_name_may_be_a_whole_number():
     (authority,) = plan(a={"mtls_clients": [{"name": 1003}], "mtls_services": [{**SERVICE, "allow": [1003]}]}).values()
     assert [client["name"] for client in authority.clients] == ["1003"]

@@ -70,6 +70,9 @@ def test_a_network_is_named_once():
         ("lan", "write 192.168.1.0/24"),
         ("all", "write 192.168.1.0/24"),
         ("10.0.0.0/8; 0.0.0.0/0", "write 192.168.1.0/24"),
+        ("fe80::1%eth0", "has a zone"),
+        ("fe80::%eth0/64", "has a zone"),
+        ("fe80::% 1; default 1; #", "has a zone"),
     ],
 )
 def test_networks_of_everybody(network, said):

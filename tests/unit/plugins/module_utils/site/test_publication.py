@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
 
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import keys
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import chains, keys
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.subjects import subject_name
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import servers
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client import Client
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.lifecycle import rollover
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.published import PublishedDirectory
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.wanted import WantedAuthority
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.site.publication import publish, publish_crl, rehearse
@@ -58,6 +61,23 @@ def test_a_client_as_which_nginx_comes(ours):
     assert x509.load_pem_x509_certificates(credential.certificate.encode()) == [certificate]  # no root
     assert credential.key == (ours.path / "clients/phone/phone.key").read_text()
     assert published.client_dns == {"phone": ["CN=phone"]}  # it is on the allow list, and that alone lets it in here
+
+
+def test_all_cas_below_the_root_are_sent_to_the_upstream(ours, monkeypatch):
+    """In whichever order the bundle has them."""
+    ca = chains.read_certificates(str(ours.path / "ca.crt"))[0]
+    names = [ca.subject, *(subject_name({"CN": name}, "test") for name in ("Middle", "Top"))]
+    key = serialization.load_pem_private_key((ours.path / "ca.key").read_bytes(), None)
+    made = []
+    for subject, issuer in zip(names, [*names[1:], names[-1]], strict=True):
+        builder = x509.CertificateBuilder(issuer, subject, key.public_key(), x509.random_serial_number())
+        builder = builder.not_valid_before(ca.not_valid_before_utc).not_valid_after(ca.not_valid_after_utc)
+        made.append(builder.sign(key, hashes.SHA256()))
+    signed, middle, top = made
+    monkeypatch.setattr(PublishedDirectory, "chain", lambda _published: chains.pem([top, middle, signed]))
+    published = publish(str(ours.path), "web", services(**as_client("phone")), crl_min_days=3)
+    sent = x509.load_pem_x509_certificates(published.upstream_clients["nas"].certificate.encode())
+    assert sent[1:] == [signed, middle]
 
 
 @pytest.mark.parametrize(
@@ -127,7 +147,8 @@ def test_who_is_revoked_from_the_start_is_refused_as_the_rehearsal_says(ours):
 def test_a_crl_that_expires_soon_stays_here(ours, monkeypatch):
     later(monkeypatch, days=28)
     assert publish_crl(str(ours.path), 1)
-    with pytest.raises(MtlsError, match=r"the CRL expires on 2\S+Z, within the 3 days of mtls_crl_min_days"):
+    said = r"the CRL expires on 2\S+Z, within the 3 days of mtls_crl_min_days.*; run the playbook"
+    with pytest.raises(MtlsError, match=said):
         publish_crl(str(ours.path), 3)
 
 
@@ -147,12 +168,26 @@ def test_a_rehearsal_stands_in_for_what_is_not_there(tmp_path):
     assert published.refused == {"nas": ["lost"]}
 
 
+def test_a_rehearsal_stands_in_for_what_is_left_of_an_authority(ours):
+    (ours.path / "ca.crt").unlink()
+    clients = [{"name": "phone"}]
+    foreseen = rehearse(str(ours.path), "web", services(**as_client("phone")), clients).upstream_clients["nas"]
+    assert foreseen.key != (ours.path / "clients/phone/phone.key").read_text()
+
+
 def test_a_rehearsal_names_who_is_no_client(ours):
     """Also where a certificate of that name is left from before."""
     for clients, hint in (([{"name": "phnoe"}], "did you mean 'phnoe'?"), ([], "add it to mtls_clients")):
         with pytest.raises(MtlsError) as caught:
             rehearse(str(ours.path), "web", services(), clients)
         assert str(caught.value) == f"host web, service nas: allow names 'phone', which is not a client; {hint}"
+
+
+def test_a_rehearsal_makes_nothing_up_for_what_it_cannot_read(ours):
+    (ours.path / "crl.pem").unlink()
+    (ours.path / "crl.pem").mkdir()
+    with pytest.raises(OSError, match=r"crl\.pem"):
+        rehearse(str(ours.path), "web", services(allow=["phone"]), [{"name": "phone"}])
 
 
 def test_a_rehearsal_uses_what_is_there(ours):
@@ -165,7 +200,32 @@ def test_a_rehearsal_uses_what_is_there(ours):
     assert published.credentials["nas"].key == (ours.path / "servers/web/nas.key").read_text()
 
 
+def test_a_rehearsal_foresees_the_subject_that_a_client_will_have(ours):
+    """Without one in the inventory it keeps what it has; with another there it gets a new certificate."""
+    ours.serve(Client("phone", subject={"O": "Acme", "CN": "phone"}))
+    for subject in (None, {"O": "Other", "CN": "phone"}):
+        foreseen = rehearse(str(ours.path), "web", services(allow=["phone"]), [{"name": "phone", "subject": subject}])
+        ours.serve(Client("phone", subject=subject))
+        published = publish(str(ours.path), "web", services(allow=["phone"]), crl_min_days=3)
+        kept_or_new = "CN=phone,O=Other" if subject else "CN=phone,O=Acme"
+        assert foreseen.client_dns == published.client_dns == {"phone": [kept_or_new]}
+
+
 OWN = {"certificate": {"path": "/etc/ssl/nas.crt", "key": "/etc/ssl/nas.key"}}
+
+
+def test_a_rehearsal_goes_through_all_services(ours):
+    """Also where those before need nothing of it: a certificate of their own, no client for an upstream."""
+    several = parse_services(
+        "web",
+        [
+            {**NAS, **OWN, "name": "first", "server_names": ["first.lan"], "allow": ["phone"]},
+            {**NAS, **as_client("phone")},
+        ],
+    )
+    foreseen = rehearse(str(ours.path), "web", several, [{"name": "phone"}])
+    assert foreseen.credentials["nas"].key == (ours.path / "servers/web/nas.key").read_text()
+    assert foreseen.upstream_clients["nas"].key == (ours.path / "clients/phone/phone.key").read_text()
 
 
 def test_what_can_stand_in(ours):

@@ -12,7 +12,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.common import probe
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.site.allow_lists import AllowList
 from ansible_collections.mtls.nginx.plugins.module_utils.site.presets import PRESETS
-from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Endpoint, parse_services
+from ansible_collections.mtls.nginx.plugins.module_utils.site.services import Endpoint, host_name, parse_services
 
 
 def service(**changes):
@@ -34,6 +34,7 @@ def test_a_plain_service():
     assert nas.server_names == ("nas.example.com", "*.lan")
     assert nas.allow == AllowList(("b", "a"))
     assert nas.variable == "mtls_nas"
+    assert parse(service(name="my-nas-2"))[0].variable == "mtls_my_nas_2"
     assert nas.issued_by_authority
 
 
@@ -71,6 +72,11 @@ def test_services_of_one_host_clash_at_any_of_their_addresses():
     parse(one, {**other, "listen": ["192.0.2.3:443"]})
     with pytest.raises(MtlsError, match="share port 443, and only one has proxy_protocol_from"):
         parse({**one, "proxy_protocol_from": ["10.0.0.9"]}, {**other, "server_names": ["b"]})
+    both = {"server_names": ["first.lan", "second.lan"], "listen": ["443", "8443"]}
+    with pytest.raises(MtlsError, match=r"both answer to first\.lan on port 443; "):
+        parse(service(**both), service(name="b", **both))
+    with pytest.raises(MtlsError, match="share port 443, and only one has proxy_protocol_from"):
+        parse({**service(**both), "proxy_protocol_from": ["10.0.0.9"]}, service(name="b", listen=["443", "8443"]))
     with pytest.raises(MtlsError, match="the first redirects from port 80"):
         parse({**one, "redirect_http": True}, service(name="b", listen=["192.0.2.9:1", "192.0.2.2:80"]))
 
@@ -98,15 +104,26 @@ def test_reached_by_address(names):
         ({"server_names": ["a;}"]}, "server name 'a;}'"),
         ({"server_names": ["a.*"]}, "server name 'a.*'"),
         ({"server_names": ["ñ.es"]}, "xn--"),
+        ({"server_names": ["*ab.es"]}, "server name '*ab.es'"),
+        ({"server_names": ["a" * 64 + ".es"]}, "server name 'aaaa"),
+        ({"server_names": ["fe80::1%eth0"]}, "server name 'fe80::1%eth0'"),
+        ({"server_names": ["fe80::1%a b; }"]}, "server name 'fe80::1%a b; }'"),
+        ({"listen": ["[fe80::1%eth0]:443"]}, "listen '[fe80::1%eth0]:443' does not start with an IP address"),
         ({"listen": ["443", "x"]}, "listen 'x' has no port"),
         ({"public_port": 0}, "public_port is 0"),
         ({"public_port": 65536}, "public_port is 65536"),
         ({"upstream": "grpc://127.0.0.1:50051"}, "grpc_pass belongs in a server block of your own"),
+        ({"upstream": "grpcs://127.0.0.1:50051"}, "grpc_pass belongs in a server block of your own"),
         ({"upstream": "fastcgi://127.0.0.1:9000"}, "snippet: true"),
         ({"upstream": "uwsgi://unix:/run/app.sock"}, "uwsgi_pass"),
         ({"upstream": "https://192.0.2.7:8006"}, "is https, and nothing says which CA"),
         ({"upstream_host": "a b"}, "upstream_host 'a b' is not a host name"),
         ({"upstream_host": "$host"}, "upstream_host '$host'"),
+        ({"upstream_host": "a" * 64}, "upstream_host 'aaaa"),
+        ({"upstream_host": "-a"}, "upstream_host '-a'"),
+        ({"upstream_host": "a b.lan"}, "upstream_host 'a b.lan'"),
+        ({"upstream_host": "a.lan:123456"}, "upstream_host 'a.lan:123456'"),
+        ({"upstream_host": "a.lan:"}, "upstream_host 'a.lan:'"),
         ({"upstream_host": "app.lan;"}, "upstream_host 'app.lan;'"),
         ({**SNIPPET, "upstream_host": "app.lan"}, "upstream_host belongs in"),
         ({**SNIPPET, "response_buffering": False}, "response_buffering belongs in"),
@@ -120,20 +137,37 @@ def test_reached_by_address(names):
         ({"upstream": "127.0.0.1:80"}, "upstream '127.0.0.1:80'"),
         ({"upstream": "http://a; return 200"}, "upstream"),
         ({"upstream": "http://$host"}, "upstream"),
+        ({"upstream": "http://a:123456"}, "upstream"),
+        ({"upstream": "http://a:65536"}, "upstream 'http://a:65536' is not of the form"),
+        ({"upstream": "http://[::1]:0"}, "upstream 'http://[::1]:0' is not of the form"),
+        ({"upstream": "http://[::1::2]"}, "upstream 'http://[::1::2]' is not of the form"),
+        ({"upstream": "http://[192.0.2.7]"}, "upstream 'http://[192.0.2.7]' is not of the form"),
+        ({"redirect_http": True, "acme_upstream": "http://a:65536"}, "acme_upstream 'http://a:65536' is not of the"),
+        ({"upstream": "http://[fe80::1%eth0]:80"}, "upstream"),
+        ({"upstream": "http://unix:app.sock"}, "upstream"),
         ({"upstream": None, "root": "srv"}, "root 'srv' is not an absolute path"),
         ({"upstream": None, "root": "/srv/$host"}, "root"),
         ({"upstream": None, "root": "/srv/a b"}, "root"),
         ({"certificate": {"path": "/a.crt", "key": "a.key"}}, "certificate.key 'a.key'"),
+        ({"certificate": {"path": "a.crt", "key": "/a.key"}}, "certificate.path 'a.crt'"),
         ({"public_paths": ["open"]}, "public path 'open'"),
         ({"public_paths": ["/"]}, "would open the whole service"),
         ({"public_paths": ["/a/../b"]}, "public path '/a/../b'"),
         ({"public_paths": ["/a/.."]}, "public path '/a/..'"),
+        ({"public_paths": ["/a/./b"]}, "public path '/a/./b'"),
+        ({"public_paths": ["/a/."]}, "public path '/a/.'"),
         ({"public_paths": ["//a"]}, "public path '//a'"),
         ({"public_paths": ["/%61"]}, "public path '/%61'"),
         ({"public_paths": ['/a"b']}, "public path"),
         ({"public_paths": ["/a;b"]}, "public path"),
         ({"public_paths": ["/a\n"]}, "public path"),
         ({"snippet": True}, "remove them here, or remove snippet"),
+        ({**SNIPPET, "root": "/srv"}, "remove them here, or remove snippet"),
+        ({**SNIPPET, "certificate": {"path": "/a.crt", "key": "/a.key"}}, "remove them here, or remove snippet"),
+        ({**SNIPPET, "certificate": "acme"}, "remove them here, or remove snippet"),
+        ({"authority": "/srv/Guests"}, "authority '/srv/Guests' ends in 'Guests'"),
+        ({"exempt_networks": ["0.0.0.0/0"]}, "exempt_networks: 0.0.0.0/0 is this host itself"),
+        ({"exempt_networks": ["10.0.0.9"], "proxy_protocol_from": ["10.0.0.9"]}, "a proxy's own address is never"),
         ({**SNIPPET, "hsts": {"max_age": 1}}, "hsts belongs in the server block that you have"),
         ({**SNIPPET, "preset": "immich"}, "preset belongs in"),
         ({**SNIPPET, "redirect_http": True}, "redirect_http belongs in"),
@@ -149,6 +183,7 @@ def test_reached_by_address(names):
         ({"upstream": None, "root": "/srv", "max_body_size": "1g"}, "max_body_size is about an upstream"),
         ({"upstream": None, "root": "/srv", "request_buffering": False}, "request_buffering is about an upstream"),
         ({"upstream": None, "root": "/srv", "preset": "immich"}, "max_body_size is about an upstream"),
+        ({"max_body_size": "k"}, "max_body_size 'k' is not a size"),
         ({"max_body_size": "1t"}, "max_body_size '1t' is not a size"),
         ({"max_body_size": "10g; x"}, "is not a size"),
         ({"read_timeout": 0}, "read_timeout is 0"),
@@ -178,6 +213,7 @@ def test_reached_by_address(names):
         ({"paths": [{"path": "/admin", "allow": []}]}, "must start and end with /"),
         ({"paths": [{"path": "admin/", "allow": []}]}, "paths: 'admin/'"),
         ({"paths": [{"path": "/a//b/", "allow": []}]}, "paths: '/a//b/'"),
+        ({"paths": [{"path": "/a./", "allow": []}]}, "paths: '/a./'"),
         ({"paths": [{"path": "/a/../b/", "allow": []}]}, "paths: '/a/../b/'"),
         ({"paths": [{"path": "/%61/", "allow": []}]}, "paths: '/%61/'"),
         ({"paths": [{"path": "/é/", "allow": []}]}, "paths: '/é/'"),
@@ -200,6 +236,104 @@ def test_refused_with_host_service_and_reason(changes, said):
 
 
 @pytest.mark.parametrize(
+    "changes",
+    [
+        {"server_names": ["a", "7.es", "a-b-9.x-15y.ab7", "*.a.es", "a" * 63 + ".es", "192.0.2.7"]},
+        {"upstream": "https://app-1.lan", "upstream_tls": {"verify": False, "ca": None, "name": None, "client": None}},
+        {"upstream": "http://app:80/~a/b-c/%20+d.e"},
+        {"upstream_host": "App-1.z_9.lan"},
+        {"upstream_host": "a" * 63 + ".lan:65535"},
+        {"upstream_host": "[2001:DB8:af09::1.2.3.4]"},
+        {"upstream_host": "[::1]:80"},
+        {"upstream": "http://[2001:DB8::f9]"},
+        {"upstream": "http://[::1]:8080/x"},
+        {"upstream": "http://[::ffff:192.0.2.7]:1"},
+        {"upstream": "http://a:65535"},
+        {"redirect_http": True, "acme_upstream": "http://a:65535"},
+        {"upstream": "http://unix:/run/my-app/app.sock"},
+        {"certificate": {"path": "/etc/a-b/c@d%e+f~1.crt", "key": "/k"}},
+        {"public_paths": ["/~a/b-c,d!e=f:g@h+i.j"]},
+        {"paths": [{"path": "/-a.b~c-d-/_/", "allow": []}]},
+        {"max_body_size": "512K"},
+        {"max_body_size": "0"},
+        {"read_timeout": 1},
+        {"public_port": 1},
+        {"public_port": 65535},
+        {"listen": ["1", "65535"]},
+        {"hsts": {"max_age": 0}},
+        {"hsts": {"max_age": 31536000, "include_subdomains": True, "preload": True}},
+        {"authority": "/srv/guests/"},
+        {"probe_address": "fe80::1%eth0"},
+        {"http_proxy_protocol": False, **SNIPPET, "redirect_http": False, "proxy_protocol_from": []},
+    ],
+)
+def test_what_may_be_said(changes):
+    parse(service(**changes))
+
+
+def test_what_is_named_twice_counts_once():
+    """For nginx a server name that is there twice is taken, and a second block of one location an error."""
+    (nas,) = parse(service(server_names=["nas.lan", "NAS.lan"], public_paths=["/open/", "/a", "/open/"]))
+    assert (nas.server_names, nas.public_paths) == (("nas.lan",), ("/open/", "/a"))
+
+
+@pytest.mark.parametrize(
+    ("upstream", "name"),
+    [
+        ("http://app.lan", "app.lan"),
+        ("https://my-app:8443/x/y", "my-app"),
+        ("http://a:80", "a"),
+        ("http://unixes/x", "unixes"),
+        ("http://192.0.2.7:80", None),
+        ("http://[2001:db8::1]:80", None),
+        ("http://unix:/run/app.sock", None),
+    ],
+)
+def test_the_host_name_of_an_upstream(upstream, name):
+    assert host_name(upstream) == name
+
+
+def test_strict_transport_security():
+    (nas,) = parse(service(hsts={"max_age": 600}))
+    assert nas.hsts.value == "max-age=600"
+    (nas,) = parse(service(hsts={"max_age": 31536000, "include_subdomains": True, "preload": True}))
+    assert nas.hsts.value == "max-age=31536000; includeSubDomains; preload"
+
+
+def test_what_a_service_is_unless_it_is_said():
+    (nas,) = parse(service())
+    assert not nas.certificate_is_optional
+    assert not nas.may_stand_in
+    assert nas.probe_name == "nas.example.com"
+    assert (nas.trust, nas.upstream_client) == ("", None)
+    assert nas.lists("a", None)
+    assert nas.subjects == ()
+
+
+def test_what_it_is_otherwise():
+    for said in ({"public_paths": ["/a"]}, {"exempt_networks": ["10.1.0.0/16"]}, {"cors_preflight": True}):
+        assert parse(service(**said))[0].certificate_is_optional
+    own = {"certificate": {"path": "/a.crt", "key": "/a.key"}}
+    assert parse(service(**own))[0].may_stand_in
+    assert not parse(service(**own, state="absent"))[0].may_stand_in
+    assert not parse(service(**SNIPPET))[0].may_stand_in
+    assert parse(service(server_names=["*.lan", "b"]))[0].probe_name == "mtls-probe.lan"
+    assert parse(service(authority="/srv/guests/"))[0].trust == "guests"
+    (nas,) = parse(service(allow=["a"]))
+    assert [nas.lists(name, None) for name in "ab"] == [True, False]
+    assert parse(service(**SNIPPET, listen="192.0.2.1:443"))[0].own_address is None
+    assert parse(service(state="absent", listen="192.0.2.1:443"))[0].own_address is None
+
+
+def test_two_authorities_need_two_names_on_a_host():
+    one, other = service(authority="/srv/a/guests"), service(name="b", server_names=["b"], authority="/srv/b/guests")
+    with pytest.raises(MtlsError, match=r"host web1: the authorities of services nas and b, /srv/a/guests and /srv/b/"):
+        parse(one, other)
+    parse(one, {**other, "authority": "/srv/b/people"})
+    parse(one, {**other, "authority": "/srv/a/guests"})
+
+
+@pytest.mark.parametrize(
     ("second", "said"),
     [
         ({"server_names": ["other"]}, "two services are named 'nas'"),
@@ -219,7 +353,23 @@ def test_two_services_by_address_on_one_port_clash():
         parse(service(server_names=["192.0.2.1"]), service(name="b", server_names=["192.0.2.2"]))
 
 
+def test_a_snippet_is_in_nobodys_way():
+    snippet = service(name="b", **SNIPPET)
+    parse(snippet, service())
+    parse(service(), snippet)
+    with pytest.raises(MtlsError, match=r"services nas and c both answer to nas\.example\.com on port 443"):
+        parse(snippet, service(), service(name="c"))
+
+
 def test_what_only_looks_like_a_clash():
+    parse(service(server_names=["192.0.2.1"]), service(name="b", server_names=["b"]))
+    parse(service(server_names=["b"]), service(name="b", server_names=["192.0.2.1"]))
+    proxied = {"redirect_http": True, "http_proxy_protocol": True, "proxy_protocol_from": ["10.0.0.9"]}
+    parse(service(**proxied), service(name="b", server_names=["b"], proxy_protocol_from=["10.0.0.9"]))
+    parse(
+        service(listen="192.0.2.1:443", redirect_http=True),
+        service(name="b", listen="192.0.2.2:443", redirect_http=True),
+    )
     parse(service(), service(name="b", listen="8443"))
     parse(service(listen="127.0.0.1:443"), service(name="b", listen="127.0.0.2:443"))
     parse(service(), service(name="b", state="absent"))
@@ -348,6 +498,7 @@ def test_no_page_of_a_snippet_is_asked_for():
         ("/admin/x", ["a"]),
         ("/Admin/x", ["a"]),  # may be read as that
         ("/admin.json", ["a"]),
+        ("/admi", ["a", "b", "c"]),
         ("/admin/deep/x", []),  # of two lists that name nobody in common
         ("none", []),
     ],

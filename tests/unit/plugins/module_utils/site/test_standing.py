@@ -5,17 +5,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client import Client
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
-from ansible_collections.mtls.nginx.plugins.module_utils.host import certificates
+from ansible_collections.mtls.nginx.plugins.module_utils.host import certificates, setback
 from ansible_collections.mtls.nginx.plugins.module_utils.site.standing import (
     Standing,
     TrustAnswer,
     check,
     clock_offset,
     expected,
+    guard_options,
     may_forget,
 )
 from ansible_collections.mtls.nginx.tests.unit.support import later
@@ -40,7 +43,13 @@ def test_the_clock_is_as_good_as_the_call_was_short():
 
 @pytest.mark.parametrize(
     "trust",
-    [{}, {"clock": 1, "held": []}, {"clock": "x", "held": {}}, {"clock": 1, "held": {"/a": {"certificates": [{}]}}}],
+    [
+        {},
+        {"clock": None, "held": {}},
+        {"clock": 1, "held": []},
+        {"clock": "x", "held": {}},
+        {"clock": 1, "held": {"/a": {"certificates": [{}]}}},
+    ],
 )
 def test_a_host_that_says_something_else(trust):
     with pytest.raises(MtlsError, match="the host does not say what it trusts"):
@@ -53,6 +62,14 @@ def test_what_is_there_already_needs_no_look(pki):
     assert list(fingerprints) == ["/etc/nginx/client-certs/ca.crt", "/etc/nginx/client-certs/crl.pem"]
     assert all(text.startswith("0644 ") for text in fingerprints.values())
     assert check("nas", answer(), [here], 1000.0, replace_authority=False) is None
+
+
+def test_what_the_transaction_is_told(pki, tmp_path):
+    here, nowhere = standing(pki), Standing.of("/etc/nginx", "other", str(tmp_path / "nowhere"))
+    for replacing in (False, True):
+        told = setback.Guard.of(guard_options("nas", [nowhere, here], 1000.0, replace_authority=replacing))
+        known = setback.KnownAuthority(here.directory, here.ca_path, here.crl_path, here.chain)
+        assert told == setback.Guard("host nas", 1000.0, [known], replace_authority=replacing)
 
 
 def test_an_older_directory_and_one_that_is_not_there(pki, tmp_path):
@@ -76,8 +93,11 @@ def test_a_clock_that_is_off_is_told_or_refused(pki):
     now = ca.begin + 10 * 86400.0
     warning = check("nas", answer(clock=now - 3600, before=now, after=now), [here], now, replace_authority=False)
     assert "the clock of host nas is 60 minutes behind that of the controller" in warning
-    with pytest.raises(MtlsError, match="10 days behind that of the controller"):
-        check("nas", answer(clock=ca.begin - 1, before=now, after=now), [here], now, replace_authority=False)
+    for each in (here, replace(here, crl=None)):
+        with pytest.raises(MtlsError, match="10 days behind that of the controller"):
+            check("nas", answer(clock=ca.begin - 1, before=now, after=now), [each], now, replace_authority=False)
+    nothing_yet = replace(here, chain=None, crl=None)
+    assert check("nas", answer(clock=ca.begin - 1, before=now, after=now), [nothing_yet], now, replace_authority=False)
 
 
 def test_only_what_has_expired_may_be_forgotten(pki, monkeypatch):

@@ -112,6 +112,7 @@ def test_a_long_first_name_leaves_the_cn_to_the_next(pki):
         (Server("b", "web", ()), "has no server_names"),
         (Server("b", "web", ("a b",)), "host 'b', service 'web': server name 'a b' is neither"),
         (Server("b", "web", ("bücher.example",)), "is neither"),
+        (Server("b", "web", ("fe80::1%eth0",)), "server name 'fe80::1%eth0' is neither"),
         (Server("b", "web", ("*",)), "is neither"),
         (Server("b", "web", ("a.*.b",)), "is neither"),
         (Server("b", "web", ("a.b",), days=30), "renew_before is 30 and days is 30"),

@@ -155,6 +155,46 @@ def test_the_crl_is_told_when_two_nights_have_not_renewed_it(small, days_left, k
     assert small.status().authorities[0].crls[0].state == {None: "valid", "crl_soon": "soon"}.get(kind, "ended")
 
 
+@pytest.mark.parametrize(("days_left", "state"), [(0.6, "valid"), (0.4, "soon")])
+def test_a_crl_that_is_renewed_in_its_last_day(small, days_left, state):
+    small.plan.settings["crl_refresh_before"] = 1
+    small.crl(age=30 - days_left)
+    assert small.status().authorities[0].crls[0].state == state
+
+
+def test_who_is_revoked_hides_nobody(small):
+    small.clients("lost", "stolen", age=20, state="revoked")
+    small.clients("Zoe-phone", "ben-phone", age=20)
+    for age, name in ((3, "lost"), (2, "stolen")):
+        small.issue(name, age=age, revoked=True)
+    small.crl()
+    status = small.status()
+    (authority,) = status.authorities
+    assert found(status) == []
+    order = ["ben-phone", "iphone-admin", "laptop-work", "tablet-kitchen", "Zoe-phone"]
+    assert [client.name for client in authority.clients] == order
+    assert [revoked.name for revoked in authority.revoked] == ["stolen", "lost"]  # the latest first
+
+
+def test_a_certificate_of_its_own_is_none_of_the_authoritys(small):
+    small.service("nas", "wiki", certificate={"path": "/etc/ssl/a.crt", "key": "/etc/ssl/a.key"})
+    status = small.status()
+    assert found(status) == []
+    assert [service.certificate is None for service in status.authorities[0].services] == [False, True]
+    small.plan.follows = True  # during a rollover the old one issues them
+    assert small.status().authorities[0].services[0].certificate is None
+
+
+def test_what_unmanaged_certificates_open_is_said_where_they_open_something(small):
+    small.issue("somebody", age=20)
+    (finding,) = small.status().findings
+    assert (finding.kind, "They enter every service" in finding.remedy) == ("unmanaged", False)
+    small.service("nas", "photos")
+    small.servers(age=20)
+    (finding,) = small.status().findings
+    assert (finding.kind, "They enter every service" in finding.remedy) == ("unmanaged", True)
+
+
 @pytest.mark.parametrize(
     ("min_days", "days_left", "kind"),
     [(3, 3.1, "crl_soon"), (3, 2.9, "crl_short"), (0, 0.1, "crl_soon"), (10, 9.9, "crl_short")],
