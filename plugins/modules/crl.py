@@ -245,8 +245,9 @@ def work(call: entry.Call) -> dict[str, Any]:
         for warning in authority.warnings:
             call.warn(warning)
     coming_back = sorted({item.client for item in found if item.client in options["present"]})
+    on_hold = {item.client for item in found if item.on_hold}
     for name in coming_back:
-        call.warn(revoking.said_of_return(name))
+        call.warn(revoking.said_of_return(name, on_hold=name in on_hold))
     # Last of all: a revocation that was asked for is recorded in any case.
     entries = (after.entries if after else 0) + (_foreseen_entries(fresh) if call.check_mode else 0)
     if about_size := crls.check_size(entries, options["max_entries"], os.path.join(options["ca_path"], "crl.pem")):

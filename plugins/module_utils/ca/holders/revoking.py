@@ -97,7 +97,7 @@ class RevocationRequest:
 class Found:
     """One certificate; ``client`` is whose it is, ``unrecorded`` is set when it is ours but not in the record.
 
-    ``action`` is what is to be done: revoked, released or unchanged.
+    ``action`` is what is to be done: revoked, released or unchanged. ``on_hold`` tells that it can be taken back then.
     """
 
     serial: str
@@ -107,6 +107,7 @@ class Found:
     action: str
     not_after: datetime
     unrecorded: x509.Certificate | None = None
+    on_hold: bool = False
 
 
 def planned(authority: Authority, items: Iterable[Mapping[str, Any]]) -> set[str]:
@@ -194,7 +195,9 @@ class Finder:
             subject, not_after = found.subject, found.not_after
         client = self._ownership.holder(serial, subject)
         action = _action(serial, entry, wanted)
-        return Found(serial, subject, client, wanted.reason, action, not_after, unrecorded)
+        kept = entry is not None and entry.on_hold and not wanted.release
+        on_hold = wanted.reason == HOLD if action == REVOKED else kept
+        return Found(serial, subject, client, wanted.reason, action, not_after, unrecorded, on_hold)
 
     def _by_serial(self, text: str) -> _Meant:
         serial = numbers.parse_serial(text)
@@ -308,11 +311,22 @@ def carry_out(authority: Authority, found: Sequence[Found]) -> None:
     authority.revoke({item.serial: item.reason for item in found if item.action == REVOKED})
 
 
-def said_of_return(client: str) -> str:
-    """Return what to say of a client that is revoked, and that the inventory still wants to have a certificate."""
+def said_of_return(client: str, *, on_hold: bool) -> str:
+    """Return what to say of a client that is revoked, and that the inventory still wants to have a certificate.
+
+    One that is ``on_hold`` gets no other: the hold is over with the next run.
+    """
+    follows, remedy = (
+        (
+            "lets it in again with the same certificate and key",
+            f"to keep it out, set state: revoked and reason: {HOLD} on it",
+        )
+        if on_hold
+        else ("gives it a new certificate with a new key", "set state: revoked on it")
+    )
     return (
-        f"client {client!r}: the inventory still has it as present, so the next site.yml gives it a new certificate"
-        " with a new key; set state: revoked on it, or take it out of the inventory"
+        f"client {client!r}: the inventory still has it as present, so the next site.yml {follows}; {remedy}, or take "
+        "it out of the inventory"
     )
 
 

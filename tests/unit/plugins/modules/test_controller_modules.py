@@ -161,6 +161,24 @@ def test_crl_warns_of_who_comes_back_and_guesses_who_was_meant(path):
     assert (gone["coming_back"], gone["meant"]) == ([], [])
 
 
+def test_crl_warns_of_who_is_on_hold_and_comes_back_with_the_same_key(path):
+    common = {"ca_path": str(path), "ca_passphrase": PASSPHRASE}
+    run_module("client_cert", clients=[{"name": "phone"}, {"name": "tablet"}], key_type="ecdsa", **common)
+    again = "lets it in again with the same certificate and key; to keep it out, set state: revoked and reason: cert"
+    held = {"present": ["phone", "tablet"], "revoked": [{"anything": "phone", "reason": "certificateHold"}]}
+    run_module("crl", revoked=[{"anything": "tablet", "reason": "keyCompromise"}], **common)
+    for check in (True, False, False):
+        warned = " ".join(map(str, run_module("crl", check=check, **held, **common)["warnings"]))
+        assert again in warned
+        assert "new certificate" not in warned
+    # What was revoked for good stays so, whatever reason is given now; and a hold becomes final by another reason.
+    for name, reason in (("tablet", "certificateHold"), ("phone", "keyCompromise")):
+        asked = {"present": ["phone", "tablet"], "revoked": [{"anything": name, "reason": reason}]}
+        warned = " ".join(map(str, run_module("crl", **asked, **common)["warnings"]))
+        assert f"client '{name}': the inventory still has it as present, so the next site.yml gives it a new" in warned
+        assert again not in warned
+
+
 @pytest.mark.parametrize(
     ("module", "options", "complaint"),
     [
