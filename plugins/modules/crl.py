@@ -314,9 +314,12 @@ def _find(authority: Authority, options: dict[str, Any]) -> tuple[list[revoking.
                 if first[1].release != wanted.release:
                     raise MtlsError(f"serial {each.serial}: is both to be revoked and released; remove one of the two")
         except revoking.UnknownError as error:
+            lost = isinstance(error, revoking.LostError)
+            if not lost and revoking.is_known_beside(authority.path, wanted):
+                continue
             if not options["ignore_unknown"]:
                 raise
-            if isinstance(error, revoking.LostError):  # another authority will not have it either
+            if lost:  # another authority will not have it either
                 finder.warnings.append(str(error))
             meant += [error.meant] if error.meant else []
     authority.warnings += finder.warnings

@@ -28,7 +28,9 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.ownership im
     cannot_be_revoked,
     certificates_on_file,
 )
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.store import handover, issued
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.layout import ClientFiles, Layout
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.published import read_published
 from ansible_collections.mtls.nginx.plugins.module_utils.common import times
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.common.names import check_client_name, nearest
@@ -166,6 +168,22 @@ class Finder:
         ownership = Ownership.of(authority.path, authority.record, times.now())
         return cls(authority.path, authority.record, ownership, authority.chain[:1], authority.find_by_fingerprint)
 
+    @classmethod
+    def read(cls, path: str) -> Finder:
+        """Return the finder of the authority in ``path``, whose key and lock it does without.
+
+        :raises MtlsError: its files cannot be read.
+        """
+        published = read_published(path, alone=True)
+        record, issued_folder = published.record, Layout(path).issued
+        return cls(
+            path,
+            record,
+            Ownership.of(path, record, times.now()),
+            x509.load_pem_x509_certificates(published.chain())[:1],
+            lambda fingerprint: issued.find_by_fingerprint(issued_folder, fingerprint),
+        )
+
     def find(self, wanted: RevocationRequest) -> list[Found]:
         """Return the certificates that are meant, one at least.
 
@@ -302,6 +320,18 @@ class Finder:
             yield FINGERPRINT, self._by_fingerprint
         if os.path.isfile(text):
             yield CERTIFICATE, self._by_certificate
+
+
+def is_known_beside(path: str, request: RevocationRequest) -> bool:
+    """Tell whether an authority of the same rollover, before or after the one in ``path``, has what is meant.
+
+    What the inventory revokes it names to each of them, and it stays there when the rollover is over.
+    """
+    for relative in handover.relatives(path):
+        with contextlib.suppress(MtlsError):
+            Finder.read(relative).find(request)
+            return True
+    return False
 
 
 def carry_out(authority: Authority, found: Sequence[Found]) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pytest
 
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.store import handover
 from ansible_collections.mtls.nginx.tests.unit.support import SUBJECT, openssl, run_module, tree
 
 PASSPHRASE, PASSWORD = "correct horse battery", "staple-for-the-phone"
@@ -177,6 +178,34 @@ def test_crl_warns_of_who_is_on_hold_and_comes_back_with_the_same_key(path):
         warned = " ".join(map(str, run_module("crl", **asked, **common)["warnings"]))
         assert f"client '{name}': the inventory still has it as present, so the next site.yml gives it a new" in warned
         assert again not in warned
+
+
+def test_crl_passes_over_what_another_authority_of_the_rollover_has_issued(path):
+    """The inventory names it to all of them; what none has issued is a mistake as before."""
+
+    def issue(ca_path, name):
+        done = run_module("client_cert", ca_path=str(ca_path), ca_passphrase=PASSPHRASE, clients=[{"name": name}])
+        return done["clients"][0]["serial"]
+
+    def revoke(ca_path, *items, **options):
+        return run_module("crl", ca_path=str(ca_path), ca_passphrase=PASSPHRASE, revoked=list(items), **options)
+
+    def revoked(ca_path, *items):
+        return [each["serial"] for each in revoke(ca_path, *items)["revoked"]]
+
+    following = path / "next"
+    run_module("ca_init", path=str(following), subject=SUBJECT, key_type="ecdsa", passphrase=PASSPHRASE)
+    old, new = issue(path, "phone"), issue(following, "tablet")
+    assert revoked(path, {"name": "tablet"}, {"serial": new}) == []
+    assert revoked(path, {"name": "phone"}) == [old]
+    assert revoked(following, {"name": "phone"}, {"serial": old}, {"name": "tablet"}) == [new]
+    for ca_path in (path, following):
+        assert "client 'watch': the authority in" in revoke(ca_path, {"name": "watch"})["msg"]
+        assert "'tablte'" in revoke(ca_path, {"anything": "tablte"})["msg"]
+
+    handover.take_over(str(path), "0A")
+    assert revoked(path, {"name": "phone"}, {"serial": old}) == []
+    assert "client 'watch': the authority in" in revoke(path, {"name": "watch"})["msg"]
 
 
 @pytest.mark.parametrize(
