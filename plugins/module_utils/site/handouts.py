@@ -182,8 +182,8 @@ class Handouts:
     ) -> PageChanges:
         """Write the pages that differ and remove those of clients without a valid certificate; all if not ``wanted``.
 
-        ``foreseen`` is what client_cert said in check mode: what the register does not know yet. ``revoked`` are serials of
-        which the record does not know that yet.
+        ``foreseen`` is what client_cert said in check mode: what the register does not know yet. ``revoked`` are the
+        serials of which the record does not know it yet.
 
         :raises MtlsError: the template, or a client's files, cannot be used.
         """
