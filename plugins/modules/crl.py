@@ -154,6 +154,14 @@ coming_back:
   type: list
   elements: str
   sample: [old-phone]
+coming_back_from_hold:
+  description:
+    - Those of RV(coming_back) that are only on hold. The next run of M(mtls.nginx.client_cert) releases them, and their
+      certificates are valid again.
+  returned: success
+  type: list
+  elements: str
+  sample: []
 meant:
   description: Names of clients that are much like what O(ignore_unknown) skipped.
   returned: success
@@ -224,6 +232,7 @@ def work(call: entry.Call) -> dict[str, Any]:
             "written_because": due,
             "revoked": [],
             "coming_back": [],
+            "coming_back_from_hold": [],
             "meant": [],
             "diff": {"before": _line(None), "after": f"a new CRL: {due}\n"},
         }
@@ -266,6 +275,7 @@ def work(call: entry.Call) -> dict[str, Any]:
             for item in found
         ],
         "coming_back": coming_back,
+        "coming_back_from_hold": sorted(on_hold.intersection(coming_back)),
         "meant": meant,
         "diff": {
             "before": _line(before),

@@ -59,6 +59,7 @@ def test_a_lost_laptop_is_out_on_every_host_at_once(guarded):
     warning = "client 'laptop': the inventory still has it as present, so the next site.yml gives it a new certificate"
     assert warning in said.partition("PLAY RECAP")[0]
     assert f"WARNING: {warning}" in said.partition("MTLS SUMMARY")[2]
+    assert "Callback dispatch" not in said
     assert statuses(site, ports, identity=stolen) == {400}
     assert statuses(site, ports, client="phone") == {200}
     run = site.run("-e", "mtls_revoke=laptop", playbook=REVOKE)
@@ -116,6 +117,16 @@ def test_a_record_that_a_wrong_clock_and_git_have_been_at_still_revokes(guarded)
 
 def test_a_hold_keeps_out_and_its_release_lets_in_with_the_same_certificate(guarded):
     site, ports = guarded
+    run = site.run("-e", "mtls_revoke=laptop", "-e", "mtls_revoke_reason=certificateHold", playbook=REVOKE)
+    assert run.returncode == 0, run.text
+    assert statuses(site, ports, client="laptop") == {400}
+    warning = (
+        "'laptop': the inventory still has it as present, so the next site.yml lets it in again with the same cert"
+    )
+    assert warning in " ".join(run.text.partition("MTLS SUMMARY")[2].split())
+    site.ok()
+    assert statuses(site, ports, client="laptop") == {200}
+
     laptop, phone = site.host_vars["one"]["mtls_clients"]
     for name in ports:
         site.host_vars[name]["mtls_services"][0]["allow"] = ["laptop", "phone"]

@@ -169,13 +169,17 @@ def test_crl_warns_of_who_is_on_hold_and_comes_back_with_the_same_key(path):
     held = {"present": ["phone", "tablet"], "revoked": [{"anything": "phone", "reason": "certificateHold"}]}
     run_module("crl", revoked=[{"anything": "tablet", "reason": "keyCompromise"}], **common)
     for check in (True, False, False):
-        warned = " ".join(map(str, run_module("crl", check=check, **held, **common)["warnings"]))
+        done = run_module("crl", check=check, **held, **common)
+        assert (done["coming_back"], done["coming_back_from_hold"]) == (["phone"], ["phone"])
+        warned = " ".join(map(str, done["warnings"]))
         assert again in warned
         assert "new certificate" not in warned
     # What was revoked for good stays so, whatever reason is given now; and a hold becomes final by another reason.
     for name, reason in (("tablet", "certificateHold"), ("phone", "keyCompromise")):
         asked = {"present": ["phone", "tablet"], "revoked": [{"anything": name, "reason": reason}]}
-        warned = " ".join(map(str, run_module("crl", **asked, **common)["warnings"]))
+        done = run_module("crl", **asked, **common)
+        assert (done["coming_back"], done["coming_back_from_hold"]) == ([name], [])
+        warned = " ".join(map(str, done["warnings"]))
         assert f"client '{name}': the inventory still has it as present, so the next site.yml gives it a new" in warned
         assert again not in warned
 
