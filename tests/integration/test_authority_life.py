@@ -87,7 +87,12 @@ def test_each_authority_is_asked_for_the_lost_laptop(guarded):
     site.host_vars["two"]["mtls_replace_authority"] = True
     site.ok()
     refused = site.run("-e", "mtls_revoke=nobody", playbook=REVOKE)
-    assert "none of the authorities" in " ".join(refused.text.split())
+    both = f"{site.pki}, {site.inventory / 'other'}"
+    said = f'"nobody: none of the authorities {both} has it; look it up in their index.txt"'
+    assert said in " ".join(refused.text.split())
+    refused = site.run("-e", "mtls_revoke=zz", "-e", "mtls_revoke_by=serial", playbook=REVOKE)
+    said = "\"zz: serial 'zz': is not hexadecimal; copy it from index.txt, in quotes\""
+    assert said in " ".join(refused.text.split())
     refused = site.run("-e", "mtls_revoke=tabelt", playbook=REVOKE)
     assert "has it; did you mean tablet?" in " ".join(refused.text.split())
     run = site.run("-e", "mtls_revoke=tablet", playbook=REVOKE)
