@@ -211,7 +211,7 @@ def test_every_playbook_validates_what_the_roles_main_entry_points_document(brok
     [
         ("rollover", {"mtls_step": "issue", "mtls_rollover_batch": "two"}, "mtls_rollover_batch is not a whole number"),
         ("rollover", {"mtls_step": "report", "mtls_rollover_days": "all"}, "mtls_rollover_days is not a whole number"),
-        ("rollover", {"mtls_step": "finish", "mtls_rollover_force": "yess"}, "mtls_rollover_force is not true or false"),
+        ("rollover", {"mtls_step": "finish", "mtls_rollover_force": "jo"}, "mtls_rollover_force is not true or false"),
         ("status", {"mtls_warn_days": "soon"}, "mtls_warn_days is not a whole number"),
         ("status", {"mtls_status_live": "treu"}, "mtls_status_live is not true or false"),
     ],
