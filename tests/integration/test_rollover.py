@@ -49,6 +49,14 @@ def step(site, name, **variables):
     return " ".join(run.text.split())
 
 
+def foresee(site, name, **variables):
+    before = tree(site.pki)
+    run = site.run("--check", "-e", json.dumps({"mtls_step": name, **variables}), playbook=ROLLOVER)
+    assert run.returncode == 0, run.text
+    assert tree(site.pki) == before
+    return " ".join(run.text.split())
+
+
 def refused(site, name, **variables):
     run = site.run("-e", json.dumps({"mtls_step": name, **variables}), playbook=ROLLOVER)
     assert run.returncode != 0, run.text
@@ -99,7 +107,11 @@ def test_step_by_step_and_nobody_loses_access(rolling, subject):
 
     # Both are trusted, and an ordinary run finds nothing to do.
     naming = {"mtls_rollover_subject": subject} if subject else {}
+    foreseen = foresee(site, "begin", **naming)
+    assert "each host would trust both, and have the CRLs of both" in foreseen
+    assert "nothing to change" not in foreseen
     step(site, "begin", **naming)
+    assert "nothing to change: nas" in foresee(site, "begin", **naming)
     assert entering(site, old) == everybody
     assert site.ok().changed == 0
     step(site, "begin", **naming)
@@ -151,6 +163,9 @@ def test_step_by_step_and_nobody_loses_access(rolling, subject):
     assert "tablet at nas on nas, last on" in step(site, "report")
     if subject:
         site.all_vars["mtls_ca_subject"] = subject
+    foreseen = foresee(site, "finish", **naming)
+    assert "each host would trust this one alone, which would issue its server certificates" in foreseen
+    assert "nothing to change" not in foreseen
     step(site, "finish", **naming)
     assert entering(site, new) == set(CLIENTS)
     assert entering(site, old) == set()
