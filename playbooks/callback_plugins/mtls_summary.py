@@ -337,7 +337,9 @@ class CallbackModule(CallbackBase):
         if values.get("changed"):
             self._authorities.append("CRL would be written" if self._check else "CRL written")
             self._new_crls.add(str(values.get("mtls__crl_of")))
-        self._authorities += [_filled(f"WARNING: {said_of_return(name)}") for name in values.get("coming_back") or ()]
+        for name in values.get("coming_back") or ():
+            said = said_of_return(name, on_hold=name in values["coming_back_from_hold"])
+            self._authorities.append(_filled(f"WARNING: {said}"))
 
     def v2_runner_on_failed(self, result: t.Any, ignore_errors: bool = False) -> None:
         """Note why a host failed, what was done there all the same, and what its probe saw."""

@@ -38,6 +38,7 @@ ARGUMENTS = {
     "contact": contact.OPTION,
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "foreseen": {"type": "list", "elements": "dict", "default": []},
+    "revoked": {"type": "list", "elements": "str", "default": []},
 }
 
 
@@ -62,7 +63,10 @@ class ActionModule(ActionBase):
                     Template(PAGE_DIR, arguments["template"] or None, contact.Contact.of(arguments["contact"])),
                 )
                 outcome = handouts.reconcile(
-                    wanted=arguments["state"] == "present", check=self._task.check_mode, foreseen=arguments["foreseen"]
+                    wanted=arguments["state"] == "present",
+                    check=self._task.check_mode,
+                    foreseen=arguments["foreseen"],
+                    revoked=set(arguments["revoked"]),
                 )
         except MtlsError as error:
             raise AnsibleActionFail(str(error)) from error

@@ -114,8 +114,9 @@ def _would_be_made(plan: AuthorityPlan) -> bool:
 def _only(path: str, plans: dict[str, AuthorityPlan]) -> dict[str, AuthorityPlan]:
     """Return the plan of one authority, and that of the authority which is to follow it.
 
-    :raises MtlsError: it is the authority of no host.
+    :raises MtlsError: it is the authority of no host, or follows another.
     """
-    if path not in plans:
-        raise MtlsError(f"{path}: no host uses this authority; known are {', '.join(plans) or 'none'}")
+    used = [each for each, plan in plans.items() if not plan.follows]
+    if path not in used:
+        raise MtlsError(f"{path}: no host uses this authority; known are {', '.join(used) or 'none'}")
     return {each: plans[each] for each in (path, handover.next_path(path)) if each in plans}

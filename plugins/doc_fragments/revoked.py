@@ -16,6 +16,7 @@ options:
       - Certificates to revoke, or to release from a hold. Each item names them in one of five ways.
       - M(mtls.nginx.crl) revokes and releases them. M(mtls.nginx.client_cert) and M(mtls.nginx.server_cert) only need
         to know which they are, so that clients and services that are present have other certificates by then.
+      - What only another authority of the same rollover has issued, in C(next/) or C(former/), is passed over.
       - For a client in the inventory, use O(mtls.nginx.client_cert#module:clients[].state=revoked), because otherwise
         it would get a new certificate.
     type: list

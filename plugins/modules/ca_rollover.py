@@ -166,6 +166,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.store import handove
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.wanted import WantedAuthority
 from ansible_collections.mtls.nginx.plugins.module_utils.common import entry, times
 
+_NOT_SHOWN = "check mode cannot show that host by host, since nothing is in its place yet"
 SPEC = {
     "argument_spec": {
         "ca_path": {"type": "path", "required": True},
@@ -219,6 +220,8 @@ def _begin(call: entry.Call) -> dict[str, Any]:
     for warning in outcome.warnings:
         call.warn(warning)
     following = handover.next_path(options["ca_path"])
+    if call.check_mode and outcome.added:
+        call.warn(f"{following}: each host would trust both, and have the CRLs of both; {_NOT_SHOWN}")
     return {
         "changed": bool(outcome.added),
         "next": following,
@@ -251,7 +254,11 @@ def _finish(call: entry.Call) -> dict[str, Any]:
             "after": f"{path}: {rollover.describe(found.new)}\n",
         },
     }
-    return result if call.check_mode else {**result, "former": rollover.finish(path)}
+    if not call.check_mode:
+        return {**result, "former": rollover.finish(path)}
+    alone = "each host would trust this one alone, which would issue its server certificates"
+    call.warn(f"{handover.next_path(path)}: {alone}; {_NOT_SHOWN}")
+    return result
 
 
 def _found(call: entry.Call) -> rollover.Report:

@@ -154,6 +154,14 @@ coming_back:
   type: list
   elements: str
   sample: [old-phone]
+coming_back_from_hold:
+  description:
+    - Those of RV(coming_back) that are only on hold. The next run of M(mtls.nginx.client_cert) releases them, and their
+      certificates are valid again.
+  returned: success
+  type: list
+  elements: str
+  sample: []
 meant:
   description: Names of clients that are much like what O(ignore_unknown) skipped.
   returned: success
@@ -224,6 +232,7 @@ def work(call: entry.Call) -> dict[str, Any]:
             "written_because": due,
             "revoked": [],
             "coming_back": [],
+            "coming_back_from_hold": [],
             "meant": [],
             "diff": {"before": _line(None), "after": f"a new CRL: {due}\n"},
         }
@@ -245,8 +254,9 @@ def work(call: entry.Call) -> dict[str, Any]:
         for warning in authority.warnings:
             call.warn(warning)
     coming_back = sorted({item.client for item in found if item.client in options["present"]})
+    on_hold = {item.client for item in found if item.on_hold}
     for name in coming_back:
-        call.warn(revoking.said_of_return(name))
+        call.warn(revoking.said_of_return(name, on_hold=name in on_hold))
     # Last of all: a revocation that was asked for is recorded in any case.
     entries = (after.entries if after else 0) + (_foreseen_entries(fresh) if call.check_mode else 0)
     if about_size := crls.check_size(entries, options["max_entries"], os.path.join(options["ca_path"], "crl.pem")):
@@ -265,6 +275,7 @@ def work(call: entry.Call) -> dict[str, Any]:
             for item in found
         ],
         "coming_back": coming_back,
+        "coming_back_from_hold": sorted(on_hold.intersection(coming_back)),
         "meant": meant,
         "diff": {
             "before": _line(before),
@@ -313,9 +324,12 @@ def _find(authority: Authority, options: dict[str, Any]) -> tuple[list[revoking.
                 if first[1].release != wanted.release:
                     raise MtlsError(f"serial {each.serial}: is both to be revoked and released; remove one of the two")
         except revoking.UnknownError as error:
+            lost = isinstance(error, revoking.LostError)
+            if not lost and revoking.is_known_beside(authority.path, wanted):
+                continue
             if not options["ignore_unknown"]:
                 raise
-            if isinstance(error, revoking.LostError):  # another authority will not have it either
+            if lost:  # another authority will not have it either
                 finder.warnings.append(str(error))
             meant += [error.meant] if error.meant else []
     authority.warnings += finder.warnings

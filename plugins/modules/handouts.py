@@ -78,6 +78,11 @@ options:
     type: list
     elements: dict
     default: []
+  revoked:
+    description: In check mode, the serials that M(mtls.nginx.crl) would revoke, which the record does not know yet.
+    type: list
+    elements: str
+    default: []
 attributes:
   check_mode:
     description: Writes and removes nothing in check mode, and says what it would.

@@ -43,6 +43,7 @@ COLLECTION_DIR = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath
 _REFERENCE = re.compile(r"\s*\{\{\s*(\w+)\s*\}\}\s*")  # a template that is a variable and nothing else
 _LOCAL = ("local", "ansible.builtin.local", "ansible.legacy.local")
 _SERVICES = "mtls_services"
+_OF_REVOCATION = "mtls_revok"  # begins the names of all that is said of one, and of what is meant to be one
 _LONGEST_WAY = 20  # from one variable to the next
 TEMPLATE_DIR = os.path.join(COLLECTION_DIR, "roles", "server", "templates")
 PAGE_DIR = os.path.join(COLLECTION_DIR, "roles", "ca", "templates")
@@ -81,12 +82,14 @@ def read_plan(
 def read_plan_to_revoke(task_vars: Mapping[str, t.Any], *, complete: bool = False) -> RevokingPlan:
     """Return the authorities that can be asked to revoke, although the inventory may contradict itself elsewhere.
 
-    :raises MtlsError: nothing is certain: a host's facts hold names of ours, or a rollover was interrupted.
+    :raises MtlsError: nothing is certain: a host's facts hold names of ours, a rollover was interrupted, or what the
+        command line says of the revocation is misspelled.
     """
     reader = inventory_reader()
     hosts, base_dirs, contradictions, left_out = {}, {}, [], {}
     spared = _not_played(task_vars)
     for each in _inventory(task_vars):
+        each.check_names_of_revocation()
         try:
             each.check_names()
         except MtlsError as error:
@@ -129,6 +132,11 @@ class _HostVariables:
     def check_names(self) -> None:
         """Raise MtlsError where there is a variable that nothing reads."""
         refuse_unknown(self.host, self.variables, _all_options(), self.extra)
+
+    def check_names_of_revocation(self) -> None:
+        """Raise MtlsError where the command line says something of a revocation that nothing reads."""
+        given = [name for name in self.extra if name.startswith(_OF_REVOCATION)]
+        refuse_unknown(self.host, given, _all_options(), self.extra)
 
     def check_how_it_runs(self) -> None:
         """Raise MtlsError where the host cannot be run on, or probed, as its variables say."""

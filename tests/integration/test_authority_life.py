@@ -59,6 +59,7 @@ def test_a_lost_laptop_is_out_on_every_host_at_once(guarded):
     warning = "client 'laptop': the inventory still has it as present, so the next site.yml gives it a new certificate"
     assert warning in said.partition("PLAY RECAP")[0]
     assert f"WARNING: {warning}" in said.partition("MTLS SUMMARY")[2]
+    assert "Callback dispatch" not in said
     assert statuses(site, ports, identity=stolen) == {400}
     assert statuses(site, ports, client="phone") == {200}
     run = site.run("-e", "mtls_revoke=laptop", playbook=REVOKE)
@@ -86,7 +87,12 @@ def test_each_authority_is_asked_for_the_lost_laptop(guarded):
     site.host_vars["two"]["mtls_replace_authority"] = True
     site.ok()
     refused = site.run("-e", "mtls_revoke=nobody", playbook=REVOKE)
-    assert "none of the authorities" in " ".join(refused.text.split())
+    both = f"{site.pki}, {site.inventory / 'other'}"
+    said = f'"nobody: none of the authorities {both} has it; look it up in their index.txt"'
+    assert said in " ".join(refused.text.split())
+    refused = site.run("-e", "mtls_revoke=zz", "-e", "mtls_revoke_by=serial", playbook=REVOKE)
+    said = "\"zz: serial 'zz': is not hexadecimal; copy it from index.txt, in quotes\""
+    assert said in " ".join(refused.text.split())
     refused = site.run("-e", "mtls_revoke=tabelt", playbook=REVOKE)
     assert "has it; did you mean tablet?" in " ".join(refused.text.split())
     run = site.run("-e", "mtls_revoke=tablet", playbook=REVOKE)
@@ -116,6 +122,16 @@ def test_a_record_that_a_wrong_clock_and_git_have_been_at_still_revokes(guarded)
 
 def test_a_hold_keeps_out_and_its_release_lets_in_with_the_same_certificate(guarded):
     site, ports = guarded
+    run = site.run("-e", "mtls_revoke=laptop", "-e", "mtls_revoke_reason=certificateHold", playbook=REVOKE)
+    assert run.returncode == 0, run.text
+    assert statuses(site, ports, client="laptop") == {400}
+    warning = (
+        "'laptop': the inventory still has it as present, so the next site.yml lets it in again with the same cert"
+    )
+    assert warning in " ".join(run.text.partition("MTLS SUMMARY")[2].split())
+    site.ok()
+    assert statuses(site, ports, client="laptop") == {200}
+
     laptop, phone = site.host_vars["one"]["mtls_clients"]
     for name in ports:
         site.host_vars[name]["mtls_services"][0]["allow"] = ["laptop", "phone"]

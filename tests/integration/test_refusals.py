@@ -207,6 +207,26 @@ def test_every_playbook_validates_what_the_roles_main_entry_points_document(brok
 
 
 @pytest.mark.parametrize(
+    ("playbook", "variables", "said"),
+    [
+        ("rollover", {"mtls_step": "issue", "mtls_rollover_batch": "two"}, "mtls_rollover_batch is not a whole number"),
+        ("rollover", {"mtls_step": "report", "mtls_rollover_days": "all"}, "mtls_rollover_days is not a whole number"),
+        ("rollover", {"mtls_step": "finish", "mtls_rollover_force": "jo"}, "mtls_rollover_force is not true or false"),
+        ("status", {"mtls_warn_days": "soon"}, "mtls_warn_days is not a whole number"),
+        ("status", {"mtls_status_live": "treu"}, "mtls_status_live is not true or false"),
+    ],
+)
+def test_an_argument_of_the_run_is_called_as_it_was_given(broken, playbook, variables, said):
+    """Not as the option of the module that it is for, and never taken for a no."""
+    before = broken.state()
+    given = [word for name, value in variables.items() for word in ("-e", f"{name}={value}")]
+    run = broken.run(*given, playbook=REPOSITORY / "playbooks" / f"{playbook}.yml")
+    assert run.returncode != 0, run.text
+    assert f"{said}. Nothing was changed." in " ".join(run.text.split()), run.text
+    assert broken.state() == before
+
+
+@pytest.mark.parametrize(
     ("variables", "said"),
     [
         ({"mtls_crl_min_days": "soon"}, "'crl_min_days' is of type"),

@@ -49,6 +49,14 @@ def step(site, name, **variables):
     return " ".join(run.text.split())
 
 
+def foresee(site, name, **variables):
+    before = tree(site.pki)
+    run = site.run("--check", "-e", json.dumps({"mtls_step": name, **variables}), playbook=ROLLOVER)
+    assert run.returncode == 0, run.text
+    assert tree(site.pki) == before
+    return " ".join(run.text.split())
+
+
 def refused(site, name, **variables):
     run = site.run("-e", json.dumps({"mtls_step": name, **variables}), playbook=ROLLOVER)
     assert run.returncode != 0, run.text
@@ -99,7 +107,11 @@ def test_step_by_step_and_nobody_loses_access(rolling, subject):
 
     # Both are trusted, and an ordinary run finds nothing to do.
     naming = {"mtls_rollover_subject": subject} if subject else {}
+    foreseen = foresee(site, "begin", **naming)
+    assert "each host would trust both, and have the CRLs of both" in foreseen
+    assert "nothing to change" not in foreseen
     step(site, "begin", **naming)
+    assert "nothing to change: nas" in foresee(site, "begin", **naming)
     assert entering(site, old) == everybody
     assert site.ok().changed == 0
     step(site, "begin", **naming)
@@ -151,6 +163,9 @@ def test_step_by_step_and_nobody_loses_access(rolling, subject):
     assert "tablet at nas on nas, last on" in step(site, "report")
     if subject:
         site.all_vars["mtls_ca_subject"] = subject
+    foreseen = foresee(site, "finish", **naming)
+    assert "each host would trust this one alone, which would issue its server certificates" in foreseen
+    assert "nothing to change" not in foreseen
     step(site, "finish", **naming)
     assert entering(site, new) == set(CLIENTS)
     assert entering(site, old) == set()
@@ -226,3 +241,30 @@ def test_a_host_that_does_not_say_who_came_holds_up_the_end(rolling, upstream):
     old.unlink()
     step(site, "finish", mtls_rollover_quiet_days=0)
     assert not handover.is_begun(str(site.pki))
+
+
+def test_who_is_in_mtls_revoked_is_out_at_each_step_and_afterwards(rolling):
+    """Whoever has left is in no list of clients any more, so nothing else says what becomes of their certificates."""
+    site = rolling
+    (site.folder / "devices").mkdir()
+    step(site, "begin", mtls_rollover_subject=site.all_vars["mtls_ca_subject"])
+    step(site, "issue", mtls_rollover_clients=["lost", "phone"])
+    both = [{"lost": hand_out(site, folder)["lost"]} for folder in (site.pki, site.pki / "next")]
+    assert all(entering(site, each) for each in both)
+    tablet = x509.load_pem_x509_certificate((site.pki / "clients" / "tablet" / "tablet.crt").read_bytes())
+    del site.host_vars["nas"]["mtls_clients"][-1]
+    site.all_vars["mtls_revoked"] = [
+        {"name": "lost", "reason": "keyCompromise"},
+        {"serial": f"{tablet.serial_number:X}"},  # only the old authority has it
+    ]
+    site.ok()
+    assert not any(entering(site, each) for each in both)
+    assert site.ok().changed == 0
+
+    step(site, "issue")
+    step(site, "finish", mtls_rollover_force=True)
+    assert not any(entering(site, each) for each in both)
+    assert site.ask(site.port, client="phone").status == 200
+    run = site.run(playbook=REFRESH)
+    assert run.returncode == 0, run.text
+    assert site.ok().changed == 0

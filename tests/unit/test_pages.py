@@ -12,9 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted((ROOT / "plugins").rglob("*.py"))
+OF_THE_AUTHORITY = ("mtls.nginx.ca_adopt", "mtls.nginx.ca_archive")
 
 
 def strings(tree: ast.AST) -> Iterator[str]:
@@ -72,3 +74,23 @@ def test_the_status_pages_example_of_a_summary_has_our_titles():
     titles = re.findall(r"(?:^|; )([A-Z][^:]+): ", line)
     assert len(titles) == 2
     assert [title for title in titles if title not in messages()] == []
+
+
+def plays() -> Iterator[tuple[str, dict]]:
+    """Each play that a page shows, with the page's name."""
+    for page in sorted(ROOT.glob("docs/*.md")):
+        for block in re.findall(r"^```yaml\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL):
+            shown = yaml.safe_load(block)
+            for play in shown if isinstance(shown, list) else ():
+                if "hosts" in play:
+                    yield page.name, play
+
+
+def test_a_play_of_a_page_has_what_its_templates_name():
+    """The localhost that Ansible makes up is in no inventory, so it has no inventory_dir."""
+    found = list(plays())
+    assert len(found) > 1
+    assert [page for page, play in found if play["hosts"] == "localhost" and "inventory_dir" in str(play)] == []
+    tasks = [task for _page, play in found for task in play["tasks"] if any(name in task for name in OF_THE_AUTHORITY)]
+    assert len(tasks) > 1
+    assert all((task["delegate_to"], task["run_once"]) == ("localhost", True) for task in tasks)

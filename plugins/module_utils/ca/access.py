@@ -106,14 +106,15 @@ def open_kept_here(access: Access, what: str, *, read_only: bool) -> AbstractCon
     return open_directory(access.path, access.passphrase, read_only=read_only, key=_token_key(access))
 
 
-def read_authority(path: str) -> Published:
+def read_authority(path: str, *, alone: bool = False) -> Published:
     """Return what the authority whose directory is ``path`` has published.
 
+    :arg alone: without that of the authority which is to follow it.
     :raises MtlsError: anybody may have changed it.
     """
     permissions.check(path)  # what others may read is said by those who work in it
     if not layout.Layout(path).is_trusted():
-        return read_published(path)
+        return read_published(path, alone=alone)
     from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends import trust
 
     return trust.PublishedTrust(path)

@@ -120,7 +120,7 @@ def _service(
             return plan, service, ()
     elsewhere = [(plan, host) for plan, host, service in every if service.name == question.service and service.present]
     if elsewhere:
-        return elsewhere[0][0], None, tuple(host for _plan, host in elsewhere)
+        return elsewhere[0][0], None, tuple(dict.fromkeys(host for _plan, host in elsewhere))
     here = sorted(service.name for _plan, host, service in every if host == question.host)
     raise MtlsError(
         f"host {question.host} has no service '{question.service}'{_hint(question.service, here, 'it has')}"

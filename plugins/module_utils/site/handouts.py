@@ -14,7 +14,7 @@ import json
 import os
 import shlex
 import typing as t
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 try:
@@ -172,16 +172,24 @@ class Handouts:
         self._memory_path = os.path.join(self._layout.clients, _MEMORY)
         self._memory = self._load_memory()
 
-    def reconcile(self, *, wanted: bool, check: bool, foreseen: Sequence[Mapping[str, t.Any]] = ()) -> PageChanges:
+    def reconcile(
+        self,
+        *,
+        wanted: bool,
+        check: bool,
+        foreseen: Sequence[Mapping[str, t.Any]] = (),
+        revoked: Container[str] = (),
+    ) -> PageChanges:
         """Write the pages that differ and remove those of clients without a valid certificate; all if not ``wanted``.
 
-        ``foreseen`` is what client_cert said in check mode: what the register does not know yet.
+        ``foreseen`` is what client_cert said in check mode: what the register does not know yet. ``revoked`` are the
+        serials of which the record does not know it yet.
 
         :raises MtlsError: the template, or a client's files, cannot be used.
         """
         register = Register.load(self._layout.path) if self._authority is not None else None
         names = set(register.names()) if register is not None else set()
-        holders = self._holders(register) if wanted and register is not None else {}
+        holders = self._holders(register, revoked) if wanted and register is not None else {}
         outcome = PageChanges()
         if wanted and check:
             _foresee(holders, foreseen, outcome)
@@ -211,12 +219,14 @@ class Handouts:
             self._save_memory(memory)
         return outcome
 
-    def _holders(self, register: Register) -> dict[str, PageHolder]:
+    def _holders(self, register: Register, revoked: Container[str]) -> dict[str, PageHolder]:
         record, now = read_authority(self._layout.path).record, times.iso(times.now())
         holders = {}
         for name in register.names():
             entry = register.remembered(name)
-            if entry is not None and entry.not_after > now and record.is_valid(entry.serial):
+            if entry is None or entry.not_after <= now or entry.serial in revoked:
+                continue
+            if record.is_valid(entry.serial):
                 holders[name] = PageHolder(name, entry.not_after, frozenset(entry.files))
         return holders
 

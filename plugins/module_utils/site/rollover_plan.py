@@ -30,7 +30,7 @@ def with_next(
     """Return the plans, and one more for each authority that is to follow one of them.
 
     The next authority serves the clients that have moved. The old one keeps them valid and does not renew them any
-    more. A client that is revoked is revoked by both. With ``complete``, a rollover whose end was interrupted is
+    more. Who is revoked is revoked by both. With ``complete``, a rollover whose end was interrupted is
     completed first.
 
     :raises MtlsError: the end of a rollover was interrupted, or a client that is to move is none.
@@ -56,6 +56,7 @@ def with_next(
             first_host=plan.first_host,
             clients=serves,
             services=plan.services,
+            revoked=plan.revoked,
             follows=True,
         )
     return extended

@@ -539,21 +539,32 @@ class Planner:
 
     def _check_dns(self, steps: Iterable[ClientStep]) -> None:
         """Raise MtlsError for two subjects that differ in case at most, which nginx's maps ignore."""
-        seen: dict[str, str] = {}
+        seen: dict[str, ClientStep] = {}
         for step in steps:
             if step.client.revoked:
                 continue
             dn = nginx_dn(step.subject) if step.subject is not None else step.entry.dn if step.entry else None
             if dn is None:
                 continue
-            other = seen.setdefault(dn.lower(), step.client.name)
-            if other != step.client.name:
+            other = seen.setdefault(dn.lower(), step)
+            if other is not step:
+                self._refuse_misplaced(other, step)
+                self._refuse_misplaced(step, other)
                 raise MtlsError(
-                    f"clients {other!r} and {step.client.name!r}: both have the subject {dn} (nginx maps ignore "
-                    "case), so one would enter as the other; change one subject"
+                    f"clients {other.client.name!r} and {step.client.name!r}: both have the subject {dn} (nginx maps "
+                    "ignore case), so one would enter as the other; change one subject"
                 )
             if step.subject is not None:
                 self._check_no_live_namesake(step.client, step.subject)
+
+    def _refuse_misplaced(self, step: ClientStep, other: ClientStep) -> None:
+        """Raise MtlsError where the file of one client has the certificate of another one."""
+        name, owner = step.client.name, other.client.name
+        if step.entry is not None and self._ownership.holder(step.entry.serial, "") == owner:
+            raise MtlsError(
+                f"{self._place(step.client).certificate}: has the certificate of client {owner!r}, so {name!r} would "
+                f"enter as {owner!r}; move that file away, and the next run restores the right one"
+            )
 
     def _check_no_live_namesake(self, client: Client, subject: x509.Name) -> None:
         text = index_subject(subject)

@@ -28,7 +28,9 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.ownership im
     cannot_be_revoked,
     certificates_on_file,
 )
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.store import handover, issued
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.layout import ClientFiles, Layout
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.published import read_published
 from ansible_collections.mtls.nginx.plugins.module_utils.common import times
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.common.names import check_client_name, nearest
@@ -97,7 +99,7 @@ class RevocationRequest:
 class Found:
     """One certificate; ``client`` is whose it is, ``unrecorded`` is set when it is ours but not in the record.
 
-    ``action`` is what is to be done: revoked, released or unchanged.
+    ``action`` is what is to be done: revoked, released or unchanged. ``on_hold`` tells that it can be taken back then.
     """
 
     serial: str
@@ -107,6 +109,7 @@ class Found:
     action: str
     not_after: datetime
     unrecorded: x509.Certificate | None = None
+    on_hold: bool = False
 
 
 def planned(authority: Authority, items: Iterable[Mapping[str, Any]]) -> set[str]:
@@ -165,6 +168,22 @@ class Finder:
         ownership = Ownership.of(authority.path, authority.record, times.now())
         return cls(authority.path, authority.record, ownership, authority.chain[:1], authority.find_by_fingerprint)
 
+    @classmethod
+    def read(cls, path: str) -> Finder:
+        """Return the finder of the authority in ``path``, whose key and lock it does without.
+
+        :raises MtlsError: its files cannot be read.
+        """
+        published = read_published(path, alone=True)
+        record, issued_folder = published.record, Layout(path).issued
+        return cls(
+            path,
+            record,
+            Ownership.of(path, record, times.now()),
+            x509.load_pem_x509_certificates(published.chain())[:1],
+            lambda fingerprint: issued.find_by_fingerprint(issued_folder, fingerprint),
+        )
+
     def find(self, wanted: RevocationRequest) -> list[Found]:
         """Return the certificates that are meant, one at least.
 
@@ -194,7 +213,9 @@ class Finder:
             subject, not_after = found.subject, found.not_after
         client = self._ownership.holder(serial, subject)
         action = _action(serial, entry, wanted)
-        return Found(serial, subject, client, wanted.reason, action, not_after, unrecorded)
+        kept = entry is not None and entry.on_hold and not wanted.release
+        on_hold = wanted.reason == HOLD if action == REVOKED else kept
+        return Found(serial, subject, client, wanted.reason, action, not_after, unrecorded, on_hold)
 
     def _by_serial(self, text: str) -> _Meant:
         serial = numbers.parse_serial(text)
@@ -301,6 +322,18 @@ class Finder:
             yield CERTIFICATE, self._by_certificate
 
 
+def is_known_beside(path: str, request: RevocationRequest) -> bool:
+    """Tell whether an authority of the same rollover, before or after the one in ``path``, has what is meant.
+
+    What the inventory revokes it names to each of them, and it stays there when the rollover is over.
+    """
+    for relative in handover.relatives(path):
+        with contextlib.suppress(MtlsError):
+            Finder.read(relative).find(request)
+            return True
+    return False
+
+
 def carry_out(authority: Authority, found: Sequence[Found]) -> None:
     """Revoke and release what ``Finder`` found."""
     authority.enter([item.unrecorded for item in found if item.unrecorded is not None])
@@ -308,11 +341,22 @@ def carry_out(authority: Authority, found: Sequence[Found]) -> None:
     authority.revoke({item.serial: item.reason for item in found if item.action == REVOKED})
 
 
-def said_of_return(client: str) -> str:
-    """Return what to say of a client that is revoked, and that the inventory still wants to have a certificate."""
+def said_of_return(client: str, *, on_hold: bool) -> str:
+    """Return what to say of a client that is revoked, and that the inventory still wants to have a certificate.
+
+    One that is ``on_hold`` gets no other: the hold is over with the next run.
+    """
+    follows, remedy = (
+        (
+            "lets it in again with the same certificate and key",
+            f"to keep it out, set state: revoked and reason: {HOLD} on it",
+        )
+        if on_hold
+        else ("gives it a new certificate with a new key", "set state: revoked on it")
+    )
     return (
-        f"client {client!r}: the inventory still has it as present, so the next site.yml gives it a new certificate"
-        " with a new key; set state: revoked on it, or take it out of the inventory"
+        f"client {client!r}: the inventory still has it as present, so the next site.yml {follows}; {remedy}, or take "
+        "it out of the inventory"
     )
 
 

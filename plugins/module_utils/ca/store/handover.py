@@ -32,6 +32,16 @@ def is_begun(path: str) -> bool:
     return os.path.exists(layout.Layout(next_path(path)).certificate)
 
 
+def relatives(path: str) -> list[str]:
+    """Return the directories of the authorities that follow the one in ``path``, or that it followed or follows."""
+    above, name = os.path.split(path)
+    home = above if name == NEXT and is_begun(above) else path
+    former = os.path.join(home, FORMER)
+    before = [os.path.join(former, each) for each in sorted(os.listdir(former))] if os.path.isdir(former) else []
+    current = [home, next_path(home)] if is_begun(home) else [home]
+    return [each for each in (*current, *before) if each != path]
+
+
 def is_interrupted(path: str) -> bool:
     """Tell whether somebody was killed in the middle of ``take_over``."""
     return os.path.exists(os.path.join(path, _JOURNAL))

@@ -60,14 +60,18 @@ class PublishedDirectory:
         return crl_as_it_is(layout.Layout(self._path).crl)
 
 
-def read_published(path: str) -> PublishedDirectory | PublishedRollover:
+def read_published(path: str, *, alone: bool = False) -> PublishedDirectory | PublishedRollover:
     """Return what the authority in ``path`` has published, and the one that is to follow it, if there is one.
+
+    :arg alone: without the latter.
 
     :raises MtlsError: a rollover was interrupted in the middle of its end.
     """
     handover.refuse_interrupted(path)
     old = PublishedDirectory(path)
-    return PublishedRollover(old, PublishedDirectory(handover.next_path(path))) if handover.is_begun(path) else old
+    if alone or not handover.is_begun(path):
+        return old
+    return PublishedRollover(old, PublishedDirectory(handover.next_path(path)))
 
 
 class PublishedRollover:

@@ -160,10 +160,10 @@ def _read(plan: AuthorityPlan, now: datetime, settings: Settings) -> AuthoritySt
             settings.playbook("site"),
             plan.path,
         )
-        return AuthorityStatus(plan.path, findings=(finding,))
+        return AuthorityStatus(plan.path, findings=(finding,), follows=plan.follows)
     try:
         clients, servers = Register.load(plan.path), Register.load(plan.path, SERVERS)
-        return judge(plan, read_authority(plan.path), clients, servers, now, settings)
+        return judge(plan, read_authority(plan.path, alone=True), clients, servers, now, settings)
     except MtlsError as error:
         finding = StatusFinding(
             ACT_NOW,
@@ -173,7 +173,7 @@ def _read(plan: AuthorityPlan, now: datetime, settings: Settings) -> AuthoritySt
             (str(error),),
             authority=plan.path,
         )
-        return AuthorityStatus(plan.path, findings=(finding,))
+        return AuthorityStatus(plan.path, findings=(finding,), follows=plan.follows)
 
 
 def judge(
@@ -232,6 +232,7 @@ class _Judge:
             revoked=tuple(self._revoked()),
             findings=tuple(self._findings),
             contact=Contact.of(self._plan.settings.get("contact")),
+            follows=self._plan.follows,
         )
 
     def _find(self, level: str, kind: str, title: str, remedy: str, about: Sequence[str] = (), run: str = "") -> None:
@@ -473,6 +474,11 @@ class _Judge:
             wanted = revoking.RevocationRequest.of(item)
             try:
                 found = finder.find(wanted)
+            except revoking.UnknownError as error:
+                lost = isinstance(error, revoking.LostError)
+                if lost or not revoking.is_known_beside(self._plan.path, wanted):
+                    unclear.append(str(error))
+                continue
             except (MtlsError, OSError) as error:
                 unclear.append(describe(error) if isinstance(error, OSError) else str(error))
                 continue

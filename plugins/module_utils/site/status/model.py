@@ -139,7 +139,7 @@ class StatusFinding:
 class AuthorityStatus:
     """One authority and all that it serves; `subject` is None where there is none, or none that can be read.
 
-    `contact` is whom people may ask.
+    `contact` is whom people may ask. One that `follows` another is to take its place.
     """
 
     path: str
@@ -152,6 +152,7 @@ class AuthorityStatus:
     revoked: tuple[RevokedStatus, ...] = ()
     findings: tuple[StatusFinding, ...] = ()
     contact: Contact | None = None
+    follows: bool = False
 
     @property
     def open_services(self) -> tuple[str, ...]:
@@ -231,11 +232,12 @@ class Status:
     @property
     def summary(self) -> str:
         """One line for a job's log."""
-        clients = sum(len(authority.clients) for authority in self.authorities)
-        services = sum(len(authority.services) for authority in self.authorities)
-        counted = f"{_count(clients, 'client')}, {_count(services, 'service')}"
+        counted = [authority for authority in self.authorities if not authority.follows]  # it serves the same ones
+        clients = sum(len(authority.clients) for authority in counted)
+        services = sum(len(authority.services) for authority in counted)
         said = [finding.text for finding in self.findings if finding.level != NOTE]
-        return f"{counted}: {'; '.join(said)}" if said else f"{counted}: nothing needs attention"
+        what = "; ".join(said) or "nothing needs attention"
+        return f"{_count(clients, 'client')}, {_count(services, 'service')}: {what}"
 
 
 def _count(number: int, noun: str) -> str:

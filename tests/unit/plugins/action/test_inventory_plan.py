@@ -92,6 +92,8 @@ def test_who_moves_to_the_next_authority(pki, tmp_path, monkeypatch):
         return [client["name"] for client in plans[following]["clients"]]
 
     assert served() == []
+    with pytest.raises(AnsibleActionFail, match=r"next: no host uses this authority; known are [^,]*/pki$"):
+        controller.run("inventory_plan", only=following)
     assert served(move=True, move_count=1) == ["phone"]
     assert served(move=True, move_clients=["tablet"]) == ["tablet"]
     assert served(move=True) == ["phone", "tablet"]

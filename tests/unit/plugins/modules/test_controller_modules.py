@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pytest
 
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.store import handover
 from ansible_collections.mtls.nginx.tests.unit.support import SUBJECT, openssl, run_module, tree
 
 PASSPHRASE, PASSWORD = "correct horse battery", "staple-for-the-phone"
@@ -159,6 +160,56 @@ def test_crl_warns_of_who_comes_back_and_guesses_who_was_meant(path):
         assert "client 'phone': the inventory still has it as present" in " ".join(map(str, done["warnings"]))
     gone = run_module("crl", revoked=[{"anything": "tablet"}], present=["phone"], **common)
     assert (gone["coming_back"], gone["meant"]) == ([], [])
+
+
+def test_crl_warns_of_who_is_on_hold_and_comes_back_with_the_same_key(path):
+    common = {"ca_path": str(path), "ca_passphrase": PASSPHRASE}
+    run_module("client_cert", clients=[{"name": "phone"}, {"name": "tablet"}], key_type="ecdsa", **common)
+    again = "lets it in again with the same certificate and key; to keep it out, set state: revoked and reason: cert"
+    held = {"present": ["phone", "tablet"], "revoked": [{"anything": "phone", "reason": "certificateHold"}]}
+    run_module("crl", revoked=[{"anything": "tablet", "reason": "keyCompromise"}], **common)
+    for check in (True, False, False):
+        done = run_module("crl", check=check, **held, **common)
+        assert (done["coming_back"], done["coming_back_from_hold"]) == (["phone"], ["phone"])
+        warned = " ".join(map(str, done["warnings"]))
+        assert again in warned
+        assert "new certificate" not in warned
+    # What was revoked for good stays so, whatever reason is given now; and a hold becomes final by another reason.
+    for name, reason in (("tablet", "certificateHold"), ("phone", "keyCompromise")):
+        asked = {"present": ["phone", "tablet"], "revoked": [{"anything": name, "reason": reason}]}
+        done = run_module("crl", **asked, **common)
+        assert (done["coming_back"], done["coming_back_from_hold"]) == ([name], [])
+        warned = " ".join(map(str, done["warnings"]))
+        assert f"client '{name}': the inventory still has it as present, so the next site.yml gives it a new" in warned
+        assert again not in warned
+
+
+def test_crl_passes_over_what_another_authority_of_the_rollover_has_issued(path):
+    """The inventory names it to all of them; what none has issued is a mistake as before."""
+
+    def issue(ca_path, name):
+        done = run_module("client_cert", ca_path=str(ca_path), ca_passphrase=PASSPHRASE, clients=[{"name": name}])
+        return done["clients"][0]["serial"]
+
+    def revoke(ca_path, *items, **options):
+        return run_module("crl", ca_path=str(ca_path), ca_passphrase=PASSPHRASE, revoked=list(items), **options)
+
+    def revoked(ca_path, *items):
+        return [each["serial"] for each in revoke(ca_path, *items)["revoked"]]
+
+    following = path / "next"
+    run_module("ca_init", path=str(following), subject=SUBJECT, key_type="ecdsa", passphrase=PASSPHRASE)
+    old, new = issue(path, "phone"), issue(following, "tablet")
+    assert revoked(path, {"name": "tablet"}, {"serial": new}) == []
+    assert revoked(path, {"name": "phone"}) == [old]
+    assert revoked(following, {"name": "phone"}, {"serial": old}, {"name": "tablet"}) == [new]
+    for ca_path in (path, following):
+        assert "client 'watch': the authority in" in revoke(ca_path, {"name": "watch"})["msg"]
+        assert "'tablte'" in revoke(ca_path, {"anything": "tablte"})["msg"]
+
+    handover.take_over(str(path), "0A")
+    assert revoked(path, {"name": "phone"}, {"serial": old}) == []
+    assert "client 'watch': the authority in" in revoke(path, {"name": "watch"})["msg"]
 
 
 @pytest.mark.parametrize(

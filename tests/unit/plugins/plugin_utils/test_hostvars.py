@@ -108,6 +108,20 @@ def test_a_serial_that_a_template_makes_of_a_number(tmp_path, monkeypatch):
     assert found.contradictions == []
 
 
+def test_a_misspelled_word_about_the_revocation_itself_keeps_it_from_being_made(tmp_path, monkeypatch):
+    """One that is made is for ever; what else is misspelled must not keep anybody in."""
+    command_line(monkeypatch, inventory=())
+    task_vars = Controller(tmp_path / "site", {"nas": {}}, mtls_crl_dys=3, mtls_revokd=[]).of("nas")
+    assert len(hostvars.read_plan_to_revoke(task_vars).contradictions) == 1
+    given = task_vars["hostvars"]._variable_manager.extra_vars
+    for name in ("mtls_revoke", "mtls_revoke_by", "mtls_crl_dys"):
+        monkeypatch.setitem(given, name, "name")
+    assert len(hostvars.read_plan_to_revoke(task_vars).contradictions) == 1
+    monkeypatch.setitem(given, "mtls_revoke_resaon", "certificateHold")
+    with pytest.raises(MtlsError, match=r"no variable mtls_revoke_resaon; did you mean mtls_revoke_reason\?"):
+        hostvars.read_plan_to_revoke(task_vars)
+
+
 def test_a_variable_that_nothing_reads_is_refused(plan):
     with pytest.raises(MtlsError, match=r"there is no variable mtls_service_s; did you mean mtls_services\?"):
         plan({"nas": {"mtls_service_s": [WEB]}})

@@ -168,6 +168,9 @@ def test_somebody_elses_authority(phone, tmp_path):
 def test_a_service_on_another_host_or_taken_away(phone):
     evidence = ask(plan(phone.path, "phone"), client="phone", host="printer")
     assert (evidence.service, evidence.intent.present, evidence.intent.elsewhere) == (None, False, ("web",))
+    # During a rollover there are two plans with the same services.
+    evidence = ask(plan(phone.path, "phone"), plan(phone.path / "next"), client="phone", host="printer")
+    assert evidence.intent.elsewhere == ("web",)
     evidence = ask(plan(phone.path, "phone", state="absent"), client="phone")
     assert (evidence.service, evidence.intent.present, evidence.intent.elsewhere) == (None, False, ())
 

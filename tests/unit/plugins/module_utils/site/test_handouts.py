@@ -43,11 +43,11 @@ def own_template(contact) -> Template:
 
 
 def make(
-    pki, *services, check: bool = False, wanted: bool = True, foreseen=(), template: str | None = None, contact=None
+    pki, *services, check: bool = False, wanted: bool = True, foreseen=(), revoked=(), template=None, contact=None
 ):
     pages = Template(PAGES, template, contact) if template else own_template(contact)
     made = Handouts(str(pki.path), services, pages)
-    return made.reconcile(wanted=wanted, check=check, foreseen=foreseen)
+    return made.reconcile(wanted=wanted, check=check, foreseen=foreseen, revoked=revoked)
 
 
 def page(pki, name: str = "phone") -> str:
@@ -102,6 +102,18 @@ def test_where_the_next_certificate_is_fetched(pki):
     assert "You will get a new file" in page(pki, "laptop")
     outcome = make(pki, {**service("nas", "https://nas.lan/"), **here, "renewal_allow": None})
     assert outcome.written == ["laptop"]
+
+
+def test_who_is_revoked_by_serial_has_no_page_and_check_mode_says_so(pki):
+    """The CRL alone knows of them: no list of clients has them any more."""
+    pki.serve(PHONE, GUEST)
+    make(pki)
+    serial = pki.one(GUEST).entry.serial
+    assert make(pki, check=True, revoked=[serial]).removed == ["guest"]
+    assert make(pki, check=True).removed == []
+    with pki.open() as authority:
+        authority.revoke({serial: "keyCompromise"})
+    assert make(pki, revoked=[serial]).removed == ["guest"]
 
 
 def test_a_wildcard_is_no_link(pki):

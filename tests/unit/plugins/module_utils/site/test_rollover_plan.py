@@ -47,6 +47,13 @@ def test_the_next_authority_serves_who_has_moved(begun):
     assert [client["name"] for client in old.clients if client.get("renew_before") == 0] == ["phone"]
 
 
+def test_what_is_to_be_revoked_is_asked_of_both(begun):
+    """Whoever is in no list of clients any more may have a certificate of either."""
+    given = plans(begun)
+    given[begun].revoked.append({"name": "former", "reason": "keyCompromise"})
+    assert with_next(given)[handover.next_path(begun)].revoked == given[begun].revoked
+
+
 @pytest.mark.parametrize(
     ("move", "serves"),
     [

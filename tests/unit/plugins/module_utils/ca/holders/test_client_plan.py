@@ -271,6 +271,24 @@ def test_mistakes_are_found_while_planning(pki, monkeypatch):
         plan(pki, Client("ca", {"C": "ES", "O": "Acme", "CN": "Test CA"}))
 
 
+@pytest.mark.parametrize("clients", [("a", "b"), ("b", "a")])
+def test_a_certificate_that_was_put_into_the_folder_of_somebody_else_is_named(pki, clients):
+    """Of a subject nobody has said anything, so that is not what is to be changed."""
+    pki.serve(Client("a"), Client("b"))
+    file = pki.file("b", ".crt")
+    own = file.read_bytes()
+    file.write_bytes(pki.file("a", ".crt").read_bytes())
+    with pytest.raises(MtlsError) as caught:
+        plan(pki, *map(Client, clients))
+    said = (
+        "has the certificate of client 'a', so 'b' would enter as 'a'; move that file away, and the next run restores"
+    )
+    assert str(caught.value) == f"{file}: {said} the right one"
+    file.unlink()
+    pki.serve(*map(Client, clients))
+    assert file.read_bytes() == own
+
+
 @pytest.mark.parametrize("with_certificate", [True, False])
 def test_a_weak_key_in_a_p12_only_is_given_up_with_a_reason(pki, with_certificate):
     """With its certificate, or one that only the record has; the .p12 is kept."""

@@ -46,6 +46,18 @@ def test_the_next_one_takes_the_others_place_and_nothing_is_lost(rolling):
     assert isinstance(read_published(str(old.path)).chain(), bytes)
 
 
+def test_who_comes_before_and_after_an_authority(rolling):
+    path = str(rolling[0].path)
+    following = handover.next_path(path)
+    assert (handover.relatives(path), handover.relatives(following)) == ([following], [path])
+    former = handover.take_over(path, "0A")
+    assert handover.relatives(path) == [former]
+    new_authority(following, {"CN": "Third CA"})
+    assert handover.relatives(path) == [following, former]
+    assert handover.relatives(following) == [path, former]
+    assert handover.relatives(former) == []
+
+
 @pytest.mark.parametrize("killed_at", range(1, 9))
 def test_killed_in_the_middle_it_is_completed_by_the_next_run(rolling, monkeypatch, killed_at):
     old, _follower = rolling

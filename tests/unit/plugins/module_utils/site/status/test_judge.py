@@ -20,6 +20,8 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.wanted import Wanted
 from ansible_collections.mtls.nginx.plugins.module_utils.common import times
 from ansible_collections.mtls.nginx.plugins.module_utils.site.renewal_notes import Notes
 from ansible_collections.mtls.nginx.plugins.module_utils.site.renewals import pending
+from ansible_collections.mtls.nginx.plugins.module_utils.site.rollover_plan import with_next
+from ansible_collections.mtls.nginx.plugins.module_utils.site.status import metrics
 from ansible_collections.mtls.nginx.plugins.module_utils.site.status.judge import (
     Settings,
     ansible_command,
@@ -658,3 +660,50 @@ def test_who_enters_by_a_subject_on_a_list(small):
     assert entered["tablet-kitchen"] == ("nas/by-subject",)
     assert entered["laptop-work"] == ("nas/nas",)
     assert authority.services[-1].subjects == ("CN=Tablet-kitchen", "CN=a+UID=7")
+
+
+@pytest.fixture
+def rolling(small):
+    """A fleet in the middle of a rollover: one client has moved, and another was revoked by both authorities."""
+    small.clients("ben", state="revoked")
+    small.issue("ben", revoked=True)
+    small.crl()
+    following = samples.Fleet(small.path / "next")  # of the same name
+    following.issue("laptop-work", "ben")
+    following.issue("ben", revoked=True)
+    following.crl()
+
+    def status():
+        return status_of(with_next({str(small.path): small.plan}).values(), times.now(), Settings())
+
+    small.status = status
+    small.following = following
+    return small
+
+
+def test_each_authority_of_a_rollover_is_judged_by_its_own_files(rolling):
+    status = rolling.status()
+    assert found(status) == []
+    old, new = status.authorities
+    assert [(each.path, len(each.crls), [one.name for one in each.revoked]) for each in (old, new)] == [
+        (str(rolling.path), 1, ["ben"]),
+        (str(rolling.following.path), 1, ["ben"]),
+    ]
+    assert status.summary == "3 clients, 1 service: nothing needs attention"
+    lines = metrics.render(status, times.now(), "here").decode().splitlines()
+    series = [line.rpartition(" ")[0] for line in lines if not line.startswith("#")]
+    assert len(series) == len(set(series))  # Prometheus refuses a file that has one twice
+
+
+def test_a_revocation_that_the_next_authority_has_to_make_is_told_once(rolling):
+    rolling.following.issue("guest")
+    rolling.plan.revoked = [{"name": "guest", "reason": "unspecified"}]
+    assert [(kind, about) for _level, kind, about in found(rolling.status())] == [
+        ("still_valid", ("guest",)),
+        ("unmanaged", ("guest",)),
+    ]
+    rolling.following.issue("guest", revoked=True)
+    rolling.following.crl()
+    assert found(rolling.status()) == []
+    rolling.plan.revoked = [{"name": "gust", "reason": "unspecified"}]
+    assert kinds(rolling.status()) == ["revocation_unclear", "revocation_unclear"]
