@@ -16,6 +16,8 @@ from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import Mt
 CLOCK_SKEW = timedelta(minutes=10)
 # A CRL that begins too late locks out everybody, so it begins a day before it is made, as those of public CAs do.
 CRL_BACKDATED = timedelta(days=1)
+# As nginx writes them, whatever language Ansible has set: strftime and calendar use that.
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 def now() -> datetime:

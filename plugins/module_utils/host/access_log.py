@@ -18,7 +18,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from ansible_collections.mtls.nginx.plugins.module_utils.common import files
+from ansible_collections.mtls.nginx.plugins.module_utils.common import files, times
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.plugins.module_utils.common.probe import USER_AGENT
 from ansible_collections.mtls.nginx.plugins.module_utils.host import logrotate
@@ -32,7 +32,7 @@ _LINE = re.compile(
 # Of what is offered at /.mtls/ (roles/server/templates/renewal.j2).
 _FETCHED = re.compile(rb"GET /\.mtls/renewal\.(?:p12|mobileconfig|pem) HTTP/[0-9.]+")
 _VERIFIED = b' verify="SUCCESS" '
-_MONTHS = {name.encode(): number for number, name in enumerate(calendar.month_abbr) if name}
+_MONTHS = {name.encode(): number for number, name in enumerate(times.MONTHS, 1)}
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ _FILE_PATH = re.compile(r"/[\w./@%+~-]+")
 _PUBLIC_PATH = re.compile(r"/[\w./@+~!,=:-]*")
 _NO_PAGE = "none"
 RENEWAL_PATH = "/.mtls/"  # where clients fetch their next certificate
-_BODY_SIZE = re.compile(r"[0-9]{1,12}[kmg]?", re.IGNORECASE)
+_BODY_SIZE = re.compile(r"[0-9]{1,12}[km]?|[0-9]{1,9}g", re.IGNORECASE)  # nginx counts bytes in 63 bits
 _HSTS_PRELOAD = 31536000  # seconds, the least that https://hstspreload.org takes
 _EVERY_ADDRESS = ("0.0.0.0", "::")
 HTTP_PORT = 80

@@ -25,6 +25,7 @@ try:
 except ImportError:  # only on targets, where nothing is rendered
     pass
 
+from ansible_collections.mtls.nginx.plugins.module_utils.common import times
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import one_line
 from ansible_collections.mtls.nginx.plugins.module_utils.site.status.model import (
     ACT_NOW,
@@ -259,7 +260,7 @@ def _ticks(begin: datetime, days: int, place: t.Callable[[datetime], float]) -> 
         first = month.replace(year=month.year + year, month=index + 1)
         x = place(first)
         if number % step == 0 and x <= 92:  # the label lies to the right of it
-            yield x, first.strftime("%b %Y")
+            yield x, f"{times.MONTHS[index]} {first.year}"
 
 
 def _ends(authority: AuthorityStatus) -> Iterable[Lane]:

@@ -185,6 +185,7 @@ def test_reached_by_address(names):
         ({"upstream": None, "root": "/srv", "preset": "immich"}, "max_body_size is about an upstream"),
         ({"max_body_size": "k"}, "max_body_size 'k' is not a size"),
         ({"max_body_size": "1t"}, "max_body_size '1t' is not a size"),
+        ({"max_body_size": "9999999999g"}, "max_body_size '9999999999g' is not a size"),
         ({"max_body_size": "10g; x"}, "is not a size"),
         ({"read_timeout": 0}, "read_timeout is 0"),
         ({"probe_path": "health"}, "service nas: probe_path 'health' must start with /"),

@@ -160,6 +160,7 @@ def test_few_certificates_have_a_line_each_on_the_time_axis():
     assert (axis.beyond, axis.ended, axis.bars) == (1, 1, ())
     assert len(axis.ticks) <= 8
     assert all(0 <= x <= 92 for x, _label in axis.ticks)
+    assert [label for _x, label in axis.ticks][:2] == ["Mar 2027", "Jul 2027"]
     assert status_page.axis(ending(-1), NOW) is None
 
 
