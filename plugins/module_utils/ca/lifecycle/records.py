@@ -36,7 +36,10 @@ class Record:
             if serial not in self.index:
                 self.index.add(serial, entry.not_after, entry.subject)
                 added.append(serial)
-            if entry.revoked_at is not None and self.index.is_valid(serial) and (serial in added or not entry.on_hold):
+            if entry.revoked_at is None or (entry.on_hold and serial not in added):  # it may be released now
+                continue
+            known = self.index.get(serial)
+            if known is not None and known.needs_revoking(entry.reason):
                 self.index.revoke(serial, entry.revoked_at, entry.reason or "unspecified")
                 revoked.append(serial)
         if added:

@@ -249,6 +249,33 @@ def test_an_index_that_lost_something_forgets_no_revocation_that_the_crl_lists(p
         assert authority.warnings == []
 
 
+@pytest.mark.parametrize("newcerts", ["newer", "older"])
+def test_an_index_from_before_it_knew_of_a_revocation_for_good_releases_nobody(pki, newcerts):
+    """It is an older copy: the certificate was on hold then, or not issued yet; crl.pem has it as stolen."""
+    pki.serve(Client("away"))
+    pki.serve(Client("away", revoked=True, reason="certificateHold"))
+    index = pki.path / "index.txt"
+    older = index.read_text()
+    issued = set((pki.path / "newcerts").iterdir())
+    pki.serve(Client("guest"))
+    pki.serve(*(Client(name, revoked=True, reason="keyCompromise") for name in ("away", "guest")))
+    with pki.open() as authority:
+        authority.write_crl(30)
+    before = {row[3]: row[2] for row in pki.index()}
+    index.write_text(older)
+    (pki.path / "serial").write_text("1000\n")
+    if newcerts == "older":
+        for path in set((pki.path / "newcerts").iterdir()) - issued:
+            path.unlink()
+    for check in (True, False):
+        away, guest = pki.serve(Client("away"), Client("guest"), check=check).results
+        assert (away.because, guest.because) == ("the certificate is revoked",) * 2
+    after = {row[3]: row[2] for row in pki.index()}
+    assert {serial: after[serial] for serial in before} == before
+    # Who knows what else was issued meanwhile: none of that is counted up to again.
+    assert ("1000" in after) is (newcerts == "newer")
+
+
 def test_a_release_that_no_crl_has_yet_is_not_undone(pki):
     pki.one(Client("away"))
     pki.one(Client("away", revoked=True, reason="certificateHold"))

@@ -59,6 +59,14 @@ def test_a_hold_that_was_released_stays_so(tmp_path):
     assert letters(read(tmp_path, index_txt=good("10", "a"), index_txt_old=older)) == {"10": True}
 
 
+def test_what_any_of_them_has_revoked_for_good_cannot_be_released(tmp_path):
+    held, for_good = revoked("10", "a", ",certificateHold"), revoked("10", "a", ",keyCompromise")
+    for main, copy in ((held, for_good), (for_good, held)):
+        record = read(tmp_path, index_txt=main, index_txt_old=copy)
+        assert record.index.get("10").reason == "keyCompromise"
+        assert ("they are revoked: 10" in "".join(record.warnings)) is (main is held)
+
+
 def test_an_older_copy_that_is_damaged_is_named_and_a_record_is_an_error(tmp_path):
     record = read(tmp_path, index_txt=good("10", "a"), index_txt_old="V\t27")
     assert "is an older copy of a record, and damaged" in record.skipped[str(tmp_path / "index.txt.old")]
