@@ -70,8 +70,7 @@ def gather(paths: Iterable[str], issued: Mapping[str, str], place: str) -> Recor
                 raise
             record.skipped[path] = f"is an older copy of a record, and damaged: {error}"
     current = [path for path in loaded if not is_former(path)] or list(loaded)
-    if len(current) > 1:
-        current = [path for path in current if len(loaded[path])] or current[:1]
+    current = [path for path in current if len(loaded[path])] or current[:1]
     if len(current) > 1:
         ours = [path for path in current if _shares(loaded[path], issued)]
         if not ours:
