@@ -96,6 +96,33 @@ def test_renewal_and_revocation(pki, monkeypatch):
     assert (pki.path / f"servers/nas/web-{renewed.entry.serial}.key").read_bytes() == key
 
 
+@pytest.mark.parametrize("lost", ["its file", "its file and the register", "nothing, and the names are others"])
+def test_the_key_of_a_revoked_certificate_is_not_used_again_where_the_certificate_is_gone(pki, lost):
+    (revoked,) = serve(pki, NAS)
+    key = pki.path / "servers/nas/web.key"
+    before = key.read_bytes()
+    with pki.open() as authority:
+        authority.revoke({revoked.entry.serial: "keyCompromise"})
+    wanted = replace(NAS, names=("other.example.com",)) if "names" in lost else NAS
+    (pki.path / "servers/nas/web.crt").unlink()
+    if "register" in lost:
+        (pki.path / "servers/register.json").unlink()
+    (result,) = serve(pki, wanted)
+    assert (result.action, result.because) == ("issued", "had no certificate")
+    assert key.read_bytes() != before
+    assert (pki.path / f"servers/nas/web-{revoked.entry.serial}.key").read_bytes() == before
+    assert serve(pki, wanted)[0].action == "unchanged"
+
+
+def test_a_certificate_that_is_not_recorded_is_followed_by_one_that_is(pki):
+    """As an old copy of index.txt and newcerts leaves it."""
+    (lost,) = serve(pki, NAS)
+    (pki.path / "index.txt").write_text("")
+    (pki.path / f"newcerts/{lost.entry.serial}.pem").unlink()
+    (result,) = serve(pki, NAS)
+    assert (result.action, result.because) == ("issued", "the certificate was not in index.txt")
+
+
 def test_a_long_first_name_leaves_the_cn_to_the_next(pki):
     long = "a" * 60 + ".example.com"
     (result,) = serve(pki, replace(NAS, names=(long,)))
