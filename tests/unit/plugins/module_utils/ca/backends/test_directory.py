@@ -252,8 +252,9 @@ def test_an_index_that_lost_something_forgets_no_revocation_that_the_crl_lists(p
 @pytest.mark.parametrize("newcerts", ["newer", "older"])
 def test_an_index_from_before_it_knew_of_a_revocation_for_good_releases_nobody(pki, newcerts):
     """It is an older copy: the certificate was on hold then, or not issued yet; crl.pem has it as stolen."""
-    pki.serve(Client("gone"), Client("away"))
-    pki.serve(Client("gone", revoked=True), Client("away", revoked=True, reason="certificateHold"))
+    pki.serve(Client("gone"), Client("held"), Client("away"))
+    held = (Client(name, revoked=True, reason="certificateHold") for name in ("held", "away"))
+    pki.serve(Client("gone", revoked=True), *held)
     index = pki.path / "index.txt"
     older = index.read_text()
     issued = set((pki.path / "newcerts").iterdir())
