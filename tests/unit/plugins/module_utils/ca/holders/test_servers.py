@@ -42,14 +42,17 @@ def test_the_second_run_and_check_mode_change_nothing_and_open_nothing(pki, monk
     assert [result.action for result in serve(pki, NAS, check=True)] == ["issued"]
     assert not (pki.path / "servers/nas").exists()
     serve(pki, NAS)
-    before = tree(pki.path)
-    for check in (True, False):
-        with monkeypatch.context() as patched:
-            patched.setattr(servers, "read_certificates", lambda _path: pytest.fail("a file was opened"))
-            assert [result.action for result in serve(pki, NAS, check=check)] == ["unchanged"]
-        assert tree(pki.path) == before
-    (pki.path / "servers/register.json").unlink()
-    assert [result.action for result in serve(pki, NAS)] == ["unchanged"]
+    for lost in (None, "servers/register.json", "servers/nas/web.crt"):
+        if lost is not None:
+            (pki.path / lost).unlink()
+            serve(pki, NAS)
+        before = tree(pki.path)
+        for check in (True, False):
+            with monkeypatch.context() as patched:
+                patched.setattr(servers, "read_certificates", lambda _path: pytest.fail("a file was opened"))
+                assert [result.action for result in serve(pki, NAS, check=check)] == ["unchanged"]
+            assert tree(pki.path) == before
+    assert len(pki.index()) == 1
 
 
 @pytest.mark.parametrize(
@@ -92,6 +95,7 @@ def test_renewal_and_revocation(pki, monkeypatch):
     assert (pki.path / "servers/nas/web.key").read_bytes() == key
     with pki.open() as authority:
         authority.revoke({renewed.entry.serial: "keyCompromise"})
+    (pki.path / f"newcerts/{renewed.entry.serial}.pem").unlink()
     (again,) = serve(pki, NAS)
     assert (again.action, again.because) == ("issued", "the certificate is revoked")
     assert (pki.path / "servers/nas/web.key").read_bytes() != key
@@ -127,6 +131,17 @@ def test_the_key_of_a_revoked_certificate_is_not_used_again_where_the_certificat
     assert key.read_bytes() != before
     assert (pki.path / f"servers/nas/web-{revoked.entry.serial}.key").read_bytes() == before
     assert serve(pki, wanted)[0].action == "unchanged"
+
+
+def test_the_key_of_a_former_certificate_that_is_revoked_is_not_used_for_the_next_one(pki):
+    (former,) = serve(pki, NAS)
+    serve(pki, replace(NAS, names=("other.example.com",)))
+    key = pki.path / "servers/nas/web.key"
+    before = key.read_bytes()
+    with pki.open() as authority:
+        authority.revoke({former.entry.serial: "keyCompromise"})
+    assert serve(pki, replace(NAS, names=("third.example.com",)))[0].action == "issued"
+    assert key.read_bytes() != before
 
 
 def test_a_certificate_that_is_not_recorded_is_followed_by_one_that_is(pki):
@@ -236,6 +251,9 @@ def test_a_key_is_not_overwritten_by_another_type(pki):
     serve(pki, NAS)
     with pytest.raises(MtlsError, match=r"key_type is rsa, and .* is ecdsa"):
         serve(pki, replace(NAS, key_type="rsa"))
+    serve(pki, replace(NAS, name="old", key_type="rsa"))
+    with pytest.raises(MtlsError, match=r"key_type is ecdsa, and .* is rsa"):
+        serve(pki, replace(NAS, name="old", key_type="ecdsa"))
 
 
 def test_a_certificate_of_a_killed_run_is_picked_up(pki):
@@ -252,6 +270,9 @@ def test_a_certificate_of_a_killed_run_is_picked_up(pki):
     assert restored.entry.serial == issued.entry.serial
     assert (restored.action, len(pki.index())) == ("issued", 1)
     assert serve().action == "unchanged"
+    (pki.path / "servers/h/s.crt").unlink()
+    (pki.path / f"newcerts/{issued.entry.serial}.pem").unlink()
+    assert serve().entry.serial != issued.entry.serial
 
 
 def test_a_certificate_of_another_authority_or_for_another_key_is_replaced(pki):
