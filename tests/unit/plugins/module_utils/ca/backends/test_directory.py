@@ -252,6 +252,7 @@ def test_an_index_that_lost_something_forgets_no_revocation_that_the_crl_lists(p
 @pytest.mark.parametrize("newcerts", ["newer", "older"])
 def test_an_index_from_before_it_knew_of_a_revocation_for_good_releases_nobody(pki, newcerts):
     """It is an older copy: the certificate was on hold then, or not issued yet; crl.pem has it as stolen."""
+    (pki.path / "serial").write_text("1000\n")  # so that they are in this order in the CRL, too
     pki.serve(Client("gone"), Client("held"), Client("away"))
     held = (Client(name, revoked=True, reason="certificateHold") for name in ("held", "away"))
     pki.serve(Client("gone", revoked=True), *held)
@@ -264,7 +265,7 @@ def test_an_index_from_before_it_knew_of_a_revocation_for_good_releases_nobody(p
         authority.write_crl(30)
     before = {row[3]: row[2] for row in pki.index()}
     index.write_text(older)
-    (pki.path / "serial").write_text("1000\n")
+    (pki.path / "serial").write_text("1003\n")
     if newcerts == "older":
         for path in set((pki.path / "newcerts").iterdir()) - issued:
             path.unlink()
@@ -274,7 +275,7 @@ def test_an_index_from_before_it_knew_of_a_revocation_for_good_releases_nobody(p
     after = {row[3]: row[2] for row in pki.index()}
     assert {serial: after[serial] for serial in before} == before
     # Who knows what else was issued meanwhile: none of that is counted up to again.
-    assert ("1000" in after) is (newcerts == "newer")
+    assert ("1004" in after) is (newcerts == "newer")
 
 
 def test_a_release_that_no_crl_has_yet_is_not_undone(pki):
