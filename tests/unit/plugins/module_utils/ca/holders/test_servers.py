@@ -196,7 +196,7 @@ def wanted(host: str = "b", name: str = "a.b", days: int = 365, renew_before: in
             "A.z",
             "Z.a",
             "0.9",
-            "9a0.Z9A",
+            "Q5q.Q.5.q",
             "a-b--c.d",
             "xn--bcher-kva.example",
             "192.0.2.1",
@@ -254,6 +254,15 @@ def test_a_key_is_not_overwritten_by_another_type(pki):
     serve(pki, replace(NAS, name="old", key_type="rsa"))
     with pytest.raises(MtlsError, match=r"key_type is ecdsa, and .* is rsa"):
         serve(pki, replace(NAS, name="old", key_type="ecdsa"))
+
+
+def test_a_certificate_that_is_about_to_end_is_not_picked_up_but_renewed(pki, monkeypatch):
+    (first,) = serve(pki, NAS)
+    (pki.path / "servers/nas/web.crt").unlink()
+    later(monkeypatch, days=336)
+    (result,) = serve(pki, NAS)
+    assert result.entry.serial != first.entry.serial
+    assert serve(pki, NAS)[0].action == "unchanged"
 
 
 def test_a_certificate_of_a_killed_run_is_picked_up(pki):
