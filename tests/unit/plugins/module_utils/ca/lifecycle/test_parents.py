@@ -37,6 +37,9 @@ def test_a_run_that_was_killed_finds_what_was_signed_for_the_same_key(pki, paren
     assert profiles.is_ca(first[0])
     assert profiles.path_length(first[0]) == 0
     assert [row[5] for row in pki.index()] == ["/CN=Below"]
+    (pki.path / "newcerts" / f"{first[0].serial_number:X}.pem").unlink()
+    (anew, _root), _warnings = parents.sign(parent, child(), key)
+    assert anew.serial_number != first[0].serial_number
 
 
 def test_another_key_or_what_is_to_follow_it_is_signed_anew(pki, parent):
