@@ -57,6 +57,8 @@ _SECONDS = 600  # for all cases on a busy machine
 FILES = {
     "ca/holders/revoking.py": ["ca/holders/test_revoking.py", "ca/holders/test_ownership.py"],
     "ca/store/index.py": ["ca/store/test_index.py"],
+    "ca/lifecycle/records.py": ["ca/lifecycle/test_records.py"],
+    "ca/store/published.py": ["ca/store/test_published.py", "ca/store/test_handover.py"],
     "ca/crypto/crls.py": ["ca/crypto/test_crls.py"],
     "ca/crypto/crl_scope.py": ["ca/crypto/test_crl_scope.py"],
     "ca/holders/ownership.py": ["ca/holders/test_ownership.py", "ca/holders/test_client_plan.py"],

@@ -53,6 +53,10 @@ class Entry:
         """Whether its revocation can be taken back."""
         return self.status == "revoked" and self.reason == HOLD
 
+    def needs_revoking(self, reason: str | None) -> bool:
+        """Tell whether a revocation for ``reason`` is news: it is valid, or on hold and this is for good."""
+        return self.status != "revoked" or (self.on_hold and reason != HOLD)
+
 
 class Record(Protocol):
     """Every certificate ever issued, by serial in the spelling of numbers.hexadecimal."""

@@ -29,7 +29,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.profiles impo
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.keystore import ca_key
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store import audit, handover, layout
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.audit import certificate_event
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.index import Index
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.index import UNKNOWN, Index
 from ansible_collections.mtls.nginx.plugins.module_utils.common import files, times
 from ansible_collections.mtls.nginx.plugins.module_utils.common.batch import Batch
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError, first_few
@@ -134,6 +134,8 @@ class DirectoryAuthority(Directory):
             current = numbers.read_number(self._layout.serial)
             if numbers.is_sequential(current) and numbers.is_sequential(following) and current < following:
                 numbers.write_number(self._layout.serial, following)
+        if any(self._recorded(serial).subject == UNKNOWN for serial in kept):
+            self._count_no_further()
         events = [certificate_event(audit.ENTERED, certificate) for certificate in entered]
         for serial in kept:
             entry = self._recorded(serial)
@@ -175,18 +177,23 @@ class DirectoryAuthority(Directory):
         return entered, kept
 
     def _keep_revoked(self, entered: Collection[str]) -> list[str]:
-        """Revoke again what crl.pem lists and index.txt has lost or has as valid; return these serials.
+        """Revoke again what crl.pem lists and index.txt has lost, has as valid or on hold; return these serials.
 
         Whatever index.txt is a copy of, no CRL may forget a revocation. Only a hold can be released.
         """
         kept = []
         for listed in self._crls.own.parsed if self._crls.own is not None else ():
             serial = numbers.hexadecimal(listed.serial_number)
-            if self.record.is_valid(serial):
-                reason = crls.reason_of(listed)
-                if reason != HOLD or serial in entered:
-                    self.record.revoke(serial, listed.revocation_date_utc, reason)
-                    kept.append(serial)
+            entry = self.record.get(serial)
+            if entry is not None and entry.status == "revoked" and not entry.on_hold:
+                continue  # as nearly all are
+            reason = crls.reason_of(listed)
+            if entry is None:
+                self.record.add(serial, self.chain[0].not_valid_after_utc, UNKNOWN)
+            elif not entry.needs_revoking(reason) or (reason == HOLD and serial not in entered):
+                continue
+            self.record.revoke(serial, listed.revocation_date_utc, reason)
+            kept.append(serial)
         return kept
 
     def begin(self) -> None:
@@ -254,6 +261,11 @@ class DirectoryAuthority(Directory):
         numbers.write_number(self._layout.serial, current)
         return serials
 
+    def _count_no_further(self) -> None:
+        """Go on with random serials: nobody knows which ones were issued that this directory has forgotten."""
+        if numbers.is_sequential(numbers.read_number(self._layout.serial)):
+            numbers.write_number(self._layout.serial, numbers.random_serial())
+
     def _sign_all(self, tasks: Sequence[tuple[Order, int]]) -> list[_Signed]:
         batch = Batch(self._layout.issued, len(tasks))
         if self._forks:
@@ -307,14 +319,10 @@ class DirectoryAuthority(Directory):
         self._encoded.clear()
 
     def note_recovered(self, entries: Sequence[Entry], number: int) -> None:
-        """Store what the record was given from CRL ``number``, which this directory did not know; the next is above.
-
-        Nobody knows which serials were issued meanwhile, so a directory that counts them goes on with random ones.
-        """
+        """Store what the record was given from CRL ``number``, which this directory did not know; the next is above."""
         self._require_writable()
         self.begin()
-        if numbers.is_sequential(numbers.read_number(self._layout.serial)):
-            numbers.write_number(self._layout.serial, numbers.random_serial())
+        self._count_no_further()
         numbers.write_number(self._layout.crl_number, max(numbers.read_number(self._layout.crl_number), number + 1))
         events = [
             {**audit.revocation_event(each.serial, each.subject, each.reason), "from_crl": number} for each in entries

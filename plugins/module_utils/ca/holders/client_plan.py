@@ -502,7 +502,7 @@ class Planner:
             return None
         if found.entry is not None and found.matches and found.key_is_weak:
             return found.entry.serial
-        serials = [found.entry.serial] if found.entry is not None else []
+        serials = [found.entry.serial] if found.entry is not None else self._ownership.serials_of(client.name, ())
         serials += self._authority.record.namesakes(index_subject(subject))
         for serial in dict.fromkeys(serials):
             if not self._ownership.is_revoked(serial) and not found.key_is_weak:

@@ -14,7 +14,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Callable, Union
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import (
-    HOLD,
     REASONS,
     Authority,
     Entry,
@@ -366,9 +365,7 @@ def _action(serial: str, entry: Entry | None, wanted: RevocationRequest) -> str:
             return UNCHANGED
         check_on_hold(serial, entry)
         return RELEASED
-    if entry is not None and entry.status == "revoked" and not (entry.on_hold and wanted.reason != HOLD):
-        return UNCHANGED
-    return REVOKED
+    return REVOKED if entry is None or entry.needs_revoking(wanted.reason) else UNCHANGED
 
 
 def _hint(meant: str | None) -> str:

@@ -9,6 +9,7 @@ any, its key in ``<service>.key``.
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import os
 import re
@@ -254,8 +255,10 @@ class _ServerWorker:
         entry = entry_of(certificate_path, current)
         matches = key is not None and keys.public_der(key) == keys.public_der(current.public_key())
         if not self._is_valid(entry.serial):
-            retired = entry.serial if matches and entry.serial in self._authority.record else None
-            return self._issue(server, definition, entry, "the certificate is revoked", retired_key=retired)
+            recorded = entry.serial in self._authority.record
+            because = "the certificate is revoked" if recorded else "the certificate was not in index.txt"
+            retired = entry.serial if matches and recorded else None
+            return self._issue(server, definition, entry, because, retired_key=retired)
         if not matches:
             return self._issue(server, definition, entry, "the certificate was for another key")
         weakness = profiles.weakness(current)
@@ -286,6 +289,7 @@ class _ServerWorker:
                 f"{server.owner}: renew_before is {server.renew_before} and days is {server.days}, so every run would "
                 "issue a certificate; make renew_before less than days"
             )
+        retired_key = retired_key or self._retired_key(server)
         restore = self._restorable(server) if retired_key is None else None
         if restore is not None:
             because += f"; {numbers.hexadecimal(restore.serial_number)} was issued already"
@@ -297,6 +301,22 @@ class _ServerWorker:
 
     def _is_valid(self, serial: str) -> bool:
         return self._authority.record.is_valid(serial) and serial not in self._revoking
+
+    def _retired_key(self, server: Server) -> str | None:
+        """Return the serial of a revoked certificate that the key in the server's file was for, wherever that is."""
+        record, (_certificate_path, key_path) = self._authority.record, self._paths(server)
+        if not os.path.exists(key_path):
+            return None
+        public = keys.public_der(_public_key(key_path))
+        held = self._register.remembered(server.id)
+        known = (held.serial, *held.former) if held is not None else ()
+        for serial in dict.fromkeys((*known, *record.namesakes(index_subject(server.subject())))):
+            if serial not in record or self._is_valid(serial):
+                continue
+            with contextlib.suppress(CertificateMissing):
+                if keys.public_der(self._authority.certificate(serial).public_key()) == public:
+                    return serial
+        return None
 
     def _restorable(self, server: Server) -> x509.Certificate | None:
         """Return a certificate in the record that is what this server needs: a killed run leaves one."""

@@ -36,7 +36,10 @@ class Record:
             if serial not in self.index:
                 self.index.add(serial, entry.not_after, entry.subject)
                 added.append(serial)
-            if entry.revoked_at is not None and self.index.is_valid(serial) and (serial in added or not entry.on_hold):
+            if entry.revoked_at is None or (entry.on_hold and serial not in added):  # it may be released now
+                continue
+            known = self.index.get(serial)
+            if known is not None and known.needs_revoking(entry.reason):
                 self.index.revoke(serial, entry.revoked_at, entry.reason or "unspecified")
                 revoked.append(serial)
         if added:
@@ -67,8 +70,7 @@ def gather(paths: Iterable[str], issued: Mapping[str, str], place: str) -> Recor
                 raise
             record.skipped[path] = f"is an older copy of a record, and damaged: {error}"
     current = [path for path in loaded if not is_former(path)] or list(loaded)
-    if len(current) > 1:
-        current = [path for path in current if len(loaded[path])] or current[:1]
+    current = [path for path in current if len(loaded[path])] or current[:1]
     if len(current) > 1:
         ours = [path for path in current if _shares(loaded[path], issued)]
         if not ours:

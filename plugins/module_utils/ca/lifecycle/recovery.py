@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import HOLD, Entry
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import crls, numbers, subjects
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.index import UNKNOWN, Index
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 
 try:
@@ -26,9 +27,6 @@ except ImportError:  # reported by entry.require_cryptography
 if TYPE_CHECKING:
     from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends.directory import DirectoryAuthority
     from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.crls import CrlState
-    from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.index import Index
-
-_UNKNOWN = "/CN=known from the CRL only"
 
 
 @dataclass
@@ -103,9 +101,9 @@ def honour(crl: crls.Crl, index: Index, ca: x509.Certificate, *, holds: bool = T
             continue
         serial = numbers.hexadecimal(revoked.serial_number)
         if serial not in index:
-            index.add(serial, ca.not_valid_after_utc, _UNKNOWN)
+            index.add(serial, ca.not_valid_after_utc, UNKNOWN)
         entry = index.get(serial)
-        if entry is None or entry.status != "revoked" or (entry.on_hold and reason != HOLD):
+        if entry is None or entry.needs_revoking(reason):
             index.revoke(serial, revoked.revocation_date_utc, reason)
             changed.append(serial)
     return changed

@@ -32,6 +32,7 @@ _SERIAL = re.compile("00|(?!00)(?:[0-9A-F]{2})+")
 _STATUS = {"V": "valid", "R": "revoked", "E": "valid"}
 # Serials by (time as ASN.1 text, reason): very many are often revoked at once.
 Revocations = dict[tuple[str, Union[str, None]], list[str]]
+UNKNOWN = "/CN=known from the CRL only"  # the subject of a certificate of which nothing is left but its serial
 _FEW_SEARCHES = 16  # as long as this many take, a dictionary of all subjects takes too
 # How `openssl ca` spells the reasons of RFC 5280, 5.3.1, and two of its own that carry a date.
 _REASONS_READ = {"keyTime": "keyCompromise", "CAkeyTime": "CACompromise", "holdInstruction": HOLD}

@@ -167,7 +167,7 @@ def crl_as_it_is(path: str) -> bytes | None:
 
 
 def read_crl(ca_path: str) -> bytes:
-    """Return the CRLs for the hosts in PEM, checked as ``revocation.check_shippable`` describes.
+    """Return the CRLs for the hosts in PEM, checked as ``crls.check_shippable`` describes.
 
     :raises MtlsError: there is none, or nginx must not be given it.
     """

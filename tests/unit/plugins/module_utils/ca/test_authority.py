@@ -25,6 +25,13 @@ def test_only_a_hold_can_be_taken_back():
     assert check_on_hold("0A", held) is held
 
 
+def test_only_what_is_valid_or_on_hold_can_still_be_revoked():
+    for reason in REASONS:
+        assert entry("valid").needs_revoking(reason)
+        assert not any(entry("revoked", before).needs_revoking(reason) for before in (None, *FOR_GOOD))
+    assert [reason for reason in REASONS if entry("revoked", HOLD).needs_revoking(reason)] == FOR_GOOD
+
+
 @pytest.mark.parametrize(
     ("found", "said"),
     [

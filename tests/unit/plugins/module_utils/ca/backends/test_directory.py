@@ -249,6 +249,35 @@ def test_an_index_that_lost_something_forgets_no_revocation_that_the_crl_lists(p
         assert authority.warnings == []
 
 
+@pytest.mark.parametrize("newcerts", ["newer", "older"])
+def test_an_index_from_before_it_knew_of_a_revocation_for_good_releases_nobody(pki, newcerts):
+    """It is an older copy: the certificate was on hold then, or not issued yet; crl.pem has it as stolen."""
+    (pki.path / "serial").write_text("1000\n")  # so that they are in this order in the CRL, too
+    pki.serve(Client("gone"), Client("held"), Client("away"))
+    held = (Client(name, revoked=True, reason="certificateHold") for name in ("held", "away"))
+    pki.serve(Client("gone", revoked=True), *held)
+    index = pki.path / "index.txt"
+    older = index.read_text()
+    issued = set((pki.path / "newcerts").iterdir())
+    pki.serve(Client("guest"))
+    pki.serve(*(Client(name, revoked=True, reason="keyCompromise") for name in ("away", "guest")))
+    with pki.open() as authority:
+        authority.write_crl(30)
+    before = {row[3]: row[2] for row in pki.index()}
+    index.write_text(older)
+    (pki.path / "serial").write_text("1003\n")
+    if newcerts == "older":
+        for path in set((pki.path / "newcerts").iterdir()) - issued:
+            path.unlink()
+    for check in (True, False):
+        away, guest = pki.serve(Client("away"), Client("guest"), check=check).results
+        assert (away.because, guest.because) == ("the certificate is revoked",) * 2
+    after = {row[3]: row[2] for row in pki.index()}
+    assert {serial: after[serial] for serial in before} == before
+    # Who knows what else was issued meanwhile: none of that is counted up to again.
+    assert ("1004" in after) is (newcerts == "newer")
+
+
 def test_a_release_that_no_crl_has_yet_is_not_undone(pki):
     pki.one(Client("away"))
     pki.one(Client("away", revoked=True, reason="certificateHold"))
@@ -294,14 +323,17 @@ def test_half_written_files_go_with_the_run_after_a_kill(pki):
 
 def test_a_strange_file_among_the_certificates_is_reported_and_left(pki):
     openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "k",
-            "-subj", "/CN=x", "-set_serial", "0x77", "-out", "newcerts/77.pem", cwd=pki.path)  # fmt: skip
+            "-subj", "/CN=x", "-set_serial", "0x07", "-out", "newcerts/07.pem", cwd=pki.path)  # fmt: skip
+    before = (pki.path / "index.txt").read_bytes()
+    pki.ca("-in", pki.csr("by-hand"), "-out", "x.crt")
+    (pki.path / "index.txt").write_bytes(before)  # `openssl ca` was killed
     for _run in range(2):
         with pki.open() as authority:
             assert any(
-                "77.pem: is not the certificate of this authority that its name says" in warning
+                "07.pem: is not the certificate of this authority that its name says" in warning
                 for warning in authority.warnings
             )
-    assert pki.index() == []
+    assert [row[5] for row in pki.index()] == ["/CN=by-hand"]
 
 
 def test_the_crl_is_rewritten_only_when_it_must_be(pki, monkeypatch):

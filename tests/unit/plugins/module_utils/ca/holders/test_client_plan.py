@@ -333,3 +333,36 @@ def test_a_short_password_of_a_p12_is_warned_of(pki):
     (warning,) = warnings
     assert warning.startswith("a, b: a p12_password of fewer than 12 characters")
     assert "abc" not in warning
+
+
+def test_a_change_is_seen_behind_a_client_without_files_and_a_file_that_is_not_there(pki):
+    pki.serve(Client("a", keep_key=False))
+    pki.file("a", ".p12").unlink()
+    (_new, step), _warnings = plan(pki, Client("new"), Client("a", keep_key=False))
+    assert step.because.startswith("the private key was gone")
+
+
+@pytest.mark.parametrize("key", ["moved away", "another"])
+def test_what_is_on_hold_is_not_released_where_its_key_is_given_up(pki, key):
+    """Whoever has the lost device would be let in again, and its owner would have another certificate besides."""
+    pki.serve(Client("a"), Client("b"))
+    pki.one(Client("a", revoked=True, reason="certificateHold"))
+    pki.file("a", ".key").unlink()
+    if key == "another":
+        shutil.copy(pki.file("b", ".key"), pki.file("a", ".key"))
+    ((step,), _warnings) = plan(pki, Client("a"))
+    assert (step.action, step.release) == ("issued", ())
+
+
+def test_a_former_certificate_that_is_on_hold_by_itself_stays_so(pki):
+    """Its client was not on hold, or it is to be on hold in this run too."""
+    former = pki.one(Client("a")).entry.serial
+    serial = pki.one(Client("a", days=400, renew_before=370)).entry.serial
+    with pki.open() as authority:
+        authority.revoke({former: "certificateHold"})
+    pki.file("a", ".p12").unlink()
+    ((step,), _warnings) = plan(pki, Client("a"))
+    assert (step.action, step.release) == ("updated", ())
+    pki.one(Client("a", revoked=True, reason="certificateHold"))
+    ((step,), _warnings) = plan(pki, Client("a"), revoking={former})
+    assert (step.action, step.release) == ("released", (serial,))

@@ -211,6 +211,15 @@ def test_the_key_of_a_revoked_certificate_is_known_though_its_certificate_file_i
     assert pki.file("a", ".key").read_bytes() != key
 
 
+def test_the_key_of_a_revoked_certificate_is_known_though_its_file_is_gone_and_its_subject_is_another(pki):
+    pki.one(Client("a"))
+    pki.one(Client("a", revoked=True))
+    key = pki.file("a", ".key").read_bytes()
+    pki.file("a", ".crt").unlink()
+    assert pki.one(Client("a", {"CN": "another"})).action == "issued"
+    assert pki.file("a", ".key").read_bytes() != key
+
+
 def test_a_client_nobody_ever_issued_can_be_revoked(pki):
     result = pki.one(Client("a", revoked=True))
     assert (result.action, result.because, result.entry) == ("unchanged", "never had a certificate", None)

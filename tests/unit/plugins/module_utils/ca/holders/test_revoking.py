@@ -85,6 +85,7 @@ def test_what_only_the_register_knows_cannot_be_revoked_and_is_told(fleet):
     """As an old backup of index.txt leaves it, where the certificate's file is gone as well."""
     current = numbers.hexadecimal(certificate_of(fleet, "laptop").serial_number)
     index = (fleet.path / "index.txt").read_text().splitlines(keepends=True)
+    crl = (fleet.path / "crl.pem").read_bytes()
     (fleet.path / "index.txt").write_text("".join(line for line in index if f"\t{current}\t" not in line))
     (fleet.path / f"newcerts/{current}.pem").unlink()
     shutil.rmtree(fleet.path / "clients/laptop")
@@ -100,6 +101,7 @@ def test_what_only_the_register_knows_cannot_be_revoked_and_is_told(fleet):
     (fleet.path / "index.txt").write_text("")
     shutil.rmtree(fleet.path / "newcerts")
     (fleet.path / "newcerts").mkdir(0o700)
+    (fleet.path / "crl.pem").write_bytes(crl)
     for kind in ("name", "anything"):
         with pytest.raises(revoking.LostError, match=r"^client 'laptop': its certificates? .* cannot be revoked"):
             find(fleet, kind, "laptop")

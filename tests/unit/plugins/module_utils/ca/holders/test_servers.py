@@ -38,16 +38,21 @@ def test_a_server_certificate_is_for_its_names_and_for_servers_only(pki):
     openssl("verify", "-verify_hostname", "b.test", "-CAfile", "ca.crt", result.certificate, cwd=pki.path, ok=False)
 
 
-def test_the_second_run_and_check_mode_change_nothing(pki):
+def test_the_second_run_and_check_mode_change_nothing_and_open_nothing(pki, monkeypatch):
     assert [result.action for result in serve(pki, NAS, check=True)] == ["issued"]
     assert not (pki.path / "servers/nas").exists()
     serve(pki, NAS)
-    before = tree(pki.path)
-    for check in (True, False):
-        assert [result.action for result in serve(pki, NAS, check=check)] == ["unchanged"]
-        assert tree(pki.path) == before
-    (pki.path / "servers/register.json").unlink()
-    assert [result.action for result in serve(pki, NAS)] == ["unchanged"]
+    for lost in (None, "servers/register.json", "servers/nas/web.crt"):
+        if lost is not None:
+            (pki.path / lost).unlink()
+            serve(pki, NAS)
+        before = tree(pki.path)
+        for check in (True, False):
+            with monkeypatch.context() as patched:
+                patched.setattr(servers, "read_certificates", lambda _path: pytest.fail("a file was opened"))
+                assert [result.action for result in serve(pki, NAS, check=check)] == ["unchanged"]
+            assert tree(pki.path) == before
+    assert len(pki.index()) == 1
 
 
 @pytest.mark.parametrize(
@@ -90,10 +95,62 @@ def test_renewal_and_revocation(pki, monkeypatch):
     assert (pki.path / "servers/nas/web.key").read_bytes() == key
     with pki.open() as authority:
         authority.revoke({renewed.entry.serial: "keyCompromise"})
+    (pki.path / f"newcerts/{renewed.entry.serial}.pem").unlink()
     (again,) = serve(pki, NAS)
     assert (again.action, again.because) == ("issued", "the certificate is revoked")
     assert (pki.path / "servers/nas/web.key").read_bytes() != key
     assert (pki.path / f"servers/nas/web-{renewed.entry.serial}.key").read_bytes() == key
+
+
+def test_a_new_key_beside_a_revoked_certificate_is_used(pki):
+    (revoked,) = serve(pki, NAS)
+    with pki.open() as authority:
+        authority.revoke({revoked.entry.serial: "keyCompromise"})
+    key = pki.path / "servers/nas/web.key"
+    key.unlink()
+    openssl("genpkey", "-algorithm", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", key, cwd=pki.path)
+    before = key.read_bytes()
+    assert serve(pki, NAS)[0].action == "issued"
+    assert key.read_bytes() == before
+    assert [path.name for path in key.parent.glob("*.key")] == ["web.key"]
+
+
+@pytest.mark.parametrize("lost", ["its file", "its file and the register", "nothing, and the names are others"])
+def test_the_key_of_a_revoked_certificate_is_not_used_again_where_the_certificate_is_gone(pki, lost):
+    (revoked,) = serve(pki, NAS)
+    key = pki.path / "servers/nas/web.key"
+    before = key.read_bytes()
+    with pki.open() as authority:
+        authority.revoke({revoked.entry.serial: "keyCompromise"})
+    wanted = replace(NAS, names=("other.example.com",)) if "names" in lost else NAS
+    (pki.path / "servers/nas/web.crt").unlink()
+    if "register" in lost:
+        (pki.path / "servers/register.json").unlink()
+    (result,) = serve(pki, wanted)
+    assert (result.action, result.because) == ("issued", "had no certificate")
+    assert key.read_bytes() != before
+    assert (pki.path / f"servers/nas/web-{revoked.entry.serial}.key").read_bytes() == before
+    assert serve(pki, wanted)[0].action == "unchanged"
+
+
+def test_the_key_of_a_former_certificate_that_is_revoked_is_not_used_for_the_next_one(pki):
+    (former,) = serve(pki, NAS)
+    serve(pki, replace(NAS, names=("other.example.com",)))
+    key = pki.path / "servers/nas/web.key"
+    before = key.read_bytes()
+    with pki.open() as authority:
+        authority.revoke({former.entry.serial: "keyCompromise"})
+    assert serve(pki, replace(NAS, names=("third.example.com",)))[0].action == "issued"
+    assert key.read_bytes() != before
+
+
+def test_a_certificate_that_is_not_recorded_is_followed_by_one_that_is(pki):
+    """As an old copy of index.txt and newcerts leaves it."""
+    (lost,) = serve(pki, NAS)
+    (pki.path / "index.txt").write_text("")
+    (pki.path / f"newcerts/{lost.entry.serial}.pem").unlink()
+    (result,) = serve(pki, NAS)
+    assert (result.action, result.because) == ("issued", "the certificate was not in index.txt")
 
 
 def test_a_long_first_name_leaves_the_cn_to_the_next(pki):
@@ -127,14 +184,86 @@ def test_mistakes_change_nothing(pki, wanted, complaint):
     assert tree(pki.path) == before
 
 
-def test_a_wildcard_in_front_is_allowed():
-    servers.check_servers([Server("b", "web", ("*.example.com",))])
+def wanted(host: str = "b", name: str = "a.b", days: int = 365, renew_before: int = 30) -> list[Server]:
+    return [Server(host, "web", (name,), days=days, renew_before=renew_before)]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "*.example.com",
+            "a",
+            "A.z",
+            "Z.a",
+            "0.9",
+            "Q5q.Q.5.q",
+            "a-b--c.d",
+            "xn--bcher-kva.example",
+            "192.0.2.1",
+            "::1",
+        ),
+        *(f"{'aB-' * 20}099.b", f"{'a' * 63}.b", ".".join(["a" * 49] * 5) + ".abc"),
+    ],
+)
+def test_names_that_a_certificate_can_be_for(name):
+    servers.check_servers(wanted(name=name))
+    assert len(name) <= 253
+    for host in ("web.example.com", "büro 1", "b"):
+        servers.check_servers(wanted(host, name))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "-a.b",
+        "a-.b",
+        "a.-b",
+        "a.b-",
+        "a..b",
+        "a.b.",
+        ".a",
+        "*ab.c",
+        "**.a",
+        "a_b.c",
+        "a:b.c",
+        "a" * 64,
+        "a." * 126 + "ab",
+    ],
+)
+def test_names_that_no_certificate_can_be_for(name):
+    with pytest.raises(MtlsError, match="is neither a DNS name"):
+        servers.check_servers(wanted(name=name))
+
+
+@pytest.mark.parametrize("host", ["", ".", "..", ".hidden", "a/b", "/etc", "a\nb"])
+def test_hosts_that_can_be_no_directory(host):
+    for check in (servers.check_servers, lambda servers_: servers.foresee_first_run(servers_, "servers")):
+        with pytest.raises(MtlsError, match="its name cannot be that of a directory"):
+            check(wanted(host))
+
+
+def test_the_shortest_life_is_a_day(pki):
+    assert serve(pki, *wanted(days=1, renew_before=0))[0].action == "issued"
+    assert serve(pki, *wanted(days=1, renew_before=0))[0].action == "unchanged"
 
 
 def test_a_key_is_not_overwritten_by_another_type(pki):
     serve(pki, NAS)
     with pytest.raises(MtlsError, match=r"key_type is rsa, and .* is ecdsa"):
         serve(pki, replace(NAS, key_type="rsa"))
+    serve(pki, replace(NAS, name="old", key_type="rsa"))
+    with pytest.raises(MtlsError, match=r"key_type is ecdsa, and .* is rsa"):
+        serve(pki, replace(NAS, name="old", key_type="ecdsa"))
+
+
+def test_a_certificate_that_is_about_to_end_is_not_picked_up_but_renewed(pki, monkeypatch):
+    (first,) = serve(pki, NAS)
+    (pki.path / "servers/nas/web.crt").unlink()
+    later(monkeypatch, days=336)
+    (result,) = serve(pki, NAS)
+    assert result.entry.serial != first.entry.serial
+    assert serve(pki, NAS)[0].action == "unchanged"
 
 
 def test_a_certificate_of_a_killed_run_is_picked_up(pki):
@@ -151,6 +280,9 @@ def test_a_certificate_of_a_killed_run_is_picked_up(pki):
     assert restored.entry.serial == issued.entry.serial
     assert (restored.action, len(pki.index())) == ("issued", 1)
     assert serve().action == "unchanged"
+    (pki.path / "servers/h/s.crt").unlink()
+    (pki.path / f"newcerts/{issued.entry.serial}.pem").unlink()
+    assert serve().entry.serial != issued.entry.serial
 
 
 def test_a_certificate_of_another_authority_or_for_another_key_is_replaced(pki):

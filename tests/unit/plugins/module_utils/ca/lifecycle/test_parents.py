@@ -11,7 +11,7 @@ from types import MappingProxyType
 import pytest
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.access import Access, open_authority
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import keys, profiles, subjects
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import chains, keys, profiles, subjects
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.lifecycle import parents
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.wanted import Parent
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
@@ -37,6 +37,19 @@ def test_a_run_that_was_killed_finds_what_was_signed_for_the_same_key(pki, paren
     assert profiles.is_ca(first[0])
     assert profiles.path_length(first[0]) == 0
     assert [row[5] for row in pki.index()] == ["/CN=Below"]
+    (pki.path / "newcerts" / f"{first[0].serial_number:X}.pem").unlink()
+    (anew, _root), _warnings = parents.sign(parent, child(), key)
+    assert anew.serial_number != first[0].serial_number
+
+
+def test_clients_are_those_of_the_ca_below_and_of_each_of_its_certificates(pki, parent):
+    """What the root issues besides, or for another department, is nobody's client; it may be alone, too."""
+    key = keys.new_key(keys.KeyKind("ecdsa")).public_key()
+    (below, root), _warnings = parents.sign(parent, child(), key)
+    (following, _root), _warnings = parents.sign(parent, child(200), key, follows=below)
+    assert chains.issuing([root]) == [root]
+    assert chains.issuing([below, root]) == [below]
+    assert chains.issuing([following, below, root]) == [following, below]
 
 
 def test_another_key_or_what_is_to_follow_it_is_signed_anew(pki, parent):

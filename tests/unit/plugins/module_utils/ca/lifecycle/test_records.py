@@ -46,9 +46,10 @@ def test_the_state_before_the_last_change_adds_nothing(tmp_path):
 
 
 def test_what_only_an_older_copy_has_is_taken_from_it(tmp_path):
-    older = good("10", "a") + revoked("11", "b", ",keyCompromise") + revoked("12", "c")
-    record = read(tmp_path, index_txt=good("10", "a") + good("12", "c"), index_txt_old=older)
-    assert letters(record) == {"10": True, "12": False, "11": False}
+    older = good("10", "a") + good("13", "d") + revoked("11", "b", ",keyCompromise") + revoked("12", "c")
+    newer = good("10", "a") + good("12", "c") + revoked("13", "d")
+    record = read(tmp_path, index_txt=newer, index_txt_old=older)
+    assert letters(record) == {"10": True, "12": False, "13": False, "11": False}
     assert record.index.get("11").reason == "keyCompromise"
     assert "index.txt.old: has 1 certificates that" in record.warnings[0]
     assert "they are revoked: 11, 12" in record.warnings[1]
@@ -57,6 +58,16 @@ def test_what_only_an_older_copy_has_is_taken_from_it(tmp_path):
 def test_a_hold_that_was_released_stays_so(tmp_path):
     older = revoked("10", "a", ",certificateHold")
     assert letters(read(tmp_path, index_txt=good("10", "a"), index_txt_old=older)) == {"10": True}
+
+
+def test_what_any_of_them_has_revoked_for_good_cannot_be_released(tmp_path):
+    held, for_good = revoked("10", "a", ",certificateHold"), revoked("10", "a", ",keyCompromise")
+    for main, copy in ((held, for_good), (for_good, held)):
+        record = read(tmp_path, index_txt=main, index_txt_old=copy)
+        assert record.index.get("10").reason == "keyCompromise"
+        assert ("they are revoked: 10" in "".join(record.warnings)) is (main is held)
+    record = read(tmp_path, index_txt=for_good, index_txt_old=revoked("10", "a", ",superseded"))
+    assert (record.index.get("10").reason, record.warnings) == ("keyCompromise", [])
 
 
 def test_an_older_copy_that_is_damaged_is_named_and_a_record_is_an_error(tmp_path):
@@ -75,6 +86,17 @@ def test_of_several_cas_the_one_that_issued_the_certificates_counts(tmp_path):
         read(tmp_path, **both)
     with pytest.raises(MtlsError, match="is the record of another CA: it has 10 as /CN=a, and that certificate is"):
         read(tmp_path, {"10": "/CN=x"}, one_db=good("10", "a"))
+
+
+def test_the_only_record_may_lack_what_was_issued(tmp_path):
+    assert letters(read(tmp_path, {"11": "/CN=b"}, index_txt=good("10", "a"))) == {"10": True}
+
+
+def test_two_cas_that_both_began_with_an_admin_are_two(tmp_path):
+    """Both count from 10 on, as a tutorial says; only what was issued tells which is which."""
+    one, two = good("10", "admin") + good("11", "a"), good("10", "admin") + revoked("11", "b")
+    record = read(tmp_path, {"11": "/CN=a"}, one_db=one, two_db=two)
+    assert (letters(record), list(record.skipped)) == ({"10": True, "11": True}, [str(tmp_path / "two.db")])
 
 
 @pytest.mark.parametrize(

@@ -100,6 +100,22 @@ def test_hosts_that_are_ahead_by_a_number_only_are_followed_by_a_higher_one(copi
     assert not recover(copy, newest)["changed"]
 
 
+@pytest.mark.parametrize("on_hold", [False, True])
+def test_another_crl_with_the_same_number_is_followed_by_one_with_a_higher_number(copies, on_hold):
+    """Two copies were in use. What only one of them has put on hold, neither has released."""
+    pki, copy = copies
+    if on_hold:
+        pki.serve(Client("phone", revoked=True, reason="certificateHold"))
+    for each in (pki, copy):
+        with each.open() as authority:
+            authority.write_crl(30 if each is copy else 29)
+    assert state(pki).number == state(copy).number
+    assert not recover(copy, (copy.path / "crl.pem").read_text())["changed"]
+    done = recover(copy, (pki.path / "crl.pem").read_text())
+    assert (done["changed"], done["number"]) == (True, state(pki).number + 1)
+    assert list(revoked(copy).values()) == ["certificateHold"] * on_hold
+
+
 def test_a_directory_that_counts_its_serials_reuses_none(copies):
     pki, copy = copies
     for each in (pki, copy):
@@ -128,19 +144,27 @@ def test_a_higher_number_that_has_forgotten_somebody_is_no_excuse(copies):
 
 def test_a_hold_counts_while_nothing_newer_may_have_released_it(copies):
     pki, copy = copies
-    phone, crl = revoke(pki, "phone", "certificateHold")
+    name, other = (fields[5][4:] for fields in sorted(pki.index(), key=lambda fields: fields[3]))  # as a CRL is sorted
+    held, crl = revoke(pki, name, "certificateHold")
     assert recover(copy, crl)["changed"]
-    assert revoked(copy) == {phone: "certificateHold"}
-    run_module("crl", ca_path=str(copy.path), revoked=[{"name": "phone", "state": "released"}])
+    assert revoked(copy) == {held: "certificateHold"}
+    run_module("crl", ca_path=str(copy.path), revoked=[{"name": name, "state": "released"}])
     assert not recover(copy, crl)["changed"]
     assert revoked(copy) == {}
+    # What comes after it in the same CRL counts.
+    lost, crl = revoke(pki, other)
+    for _run in range(2):
+        with copy.open() as authority:
+            authority.write_crl(30)
+    recover(copy, crl)
+    assert revoked(copy) == {lost: "keyCompromise"}
     # One that was held is revoked for good.
-    revoke(copy, "phone", "certificateHold")
+    revoke(copy, name, "certificateHold")
     shutil.rmtree(pki.path)
     shutil.copytree(copy.path, pki.path)
-    _serial, crl = revoke(pki, "phone", "keyCompromise")
+    _serial, crl = revoke(pki, name, "keyCompromise")
     recover(copy, crl)
-    assert revoked(copy) == {phone: "keyCompromise"}
+    assert revoked(copy) == {held: "keyCompromise", lost: "keyCompromise"}
 
 
 def test_crls_of_others_are_left_out(copies, tmp_path):

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import pkcs12
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import keys
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client import Client
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.lifecycle import creation
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.lifecycle import creation, renewal
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.wanted import Ensured, WantedAuthority
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.tests.unit.support import Pki, later, lint, openssl, tree
@@ -33,6 +33,27 @@ def ca_of(pki) -> x509.Certificate:
 
 def identifier(certificate) -> bytes:
     return certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
+
+
+@pytest.mark.parametrize(("days", "early"), [(3650, 455), (100, 25)])
+def test_it_is_early_in_the_last_quarter_and_455_days_before_the_end_at_most(tmp_path, monkeypatch, days, early):
+    wanted = WantedAuthority(str(tmp_path / "pki"), {"CN": "CA"}, keys.KeyKind("ecdsa"), None, days, 30)
+    ca = creation.ensure(wanted, check=False).certificate
+    for left, is_early in ((early + 1, False), (early - 1, True)):
+        with monkeypatch.context() as patched:
+            later(patched, days=days - left)
+            assert (renewal.ends_early(ca), renewal.is_due(ca, left)) == (is_early, True)
+    later(monkeypatch, days=days + 1)
+    assert not renewal.is_due(ca, 0)
+
+
+def test_with_the_key_of_another_ca_nothing_is_renewed(pki):
+    openssl("genpkey", "-algorithm", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", "ca.key", cwd=pki.path)
+    before = tree(pki.path)
+    for check in (True, False):
+        with pytest.raises(MtlsError, match=r"ca\.key: is not the key of .*ca\.crt; restore the two files"):
+            ensure(pki, check=check, days=7300, renew_before=3651)
+    assert tree(pki.path) == before
 
 
 def test_a_renewed_ca_has_another_serial_and_nothing_it_signed_notices(pki):

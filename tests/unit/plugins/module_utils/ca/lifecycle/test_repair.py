@@ -153,6 +153,16 @@ def test_a_key_with_a_passphrase_is_needed_for_it(tmp_path):
     profiles.check_ca(ca.certificate, "ca.crt", times.now())
 
 
+def test_with_the_key_of_another_ca_nothing_is_repaired(tmp_path):
+    ca = ByHand(tmp_path / "pki", "v3", rsa_keys=False)
+    ca.openssl("genpkey", "-algorithm", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", "ca.key")
+    before = tree(ca.path)
+    for check in (True, False):
+        with pytest.raises(MtlsError, match=r"ca\.key: is not the key of .*ca\.crt; restore the two files"):
+            ensure(ca.path, check=check, repair=True)
+    assert tree(ca.path) == before
+
+
 def test_repaired_and_renewed_in_one_run(tmp_path):
     ca = ByHand(tmp_path / "pki", "v3", rsa_keys=False)
     serial = ca.certificate.serial_number

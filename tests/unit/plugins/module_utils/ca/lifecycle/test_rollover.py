@@ -55,6 +55,7 @@ def test_check_mode_says_what_a_run_makes_and_makes_nothing(pki):
     [
         (lambda pki: None, None, "needs a subject; set mtls_rollover_subject, also to CN=Test CA,O=Acme,C=ES"),
         (lambda pki: (pki.path / "ca.key").unlink(), NEXT, "has no key of its own"),
+        (lambda pki: (pki.path / "rollover.json").write_text("{}"), NEXT, "a rollover was interrupted; run site.yml"),
         (lambda pki: (pki.path / "ca.crt").unlink(), NEXT, r"there is no authority \(ca\.crt is missing\)"),
     ],
 )
@@ -79,6 +80,20 @@ def test_a_report_tells_who_has_moved_and_who_comes_with_the_old_certificate(beg
     assert lines[3].startswith("  pad at web on nas, last on ")
 
 
+def test_who_comes_is_named_as_the_register_knows_him_or_else_by_the_subject(begun):
+    admin = begun.one(Client("ada", {"CN": "Ada Lovelace"})).entry.serial
+    begun.ca("-in", begun.csr("by-hand"), "-out", "by-hand.crt")
+    by_hand = begun.index()[-1][3]
+    found = rollover.report(str(begun.path), [], [sighting(admin), sighting(by_hand, 1)])
+    assert [name for name, _sighting in found.still_old] == ["ada", "by-hand"]
+    assert rollover.summary(found)[2] == "still using a certificate of the old authority:"
+    nobody = rollover.report(str(begun.path), [], [])
+    assert rollover.summary(nobody, ["nas", "web"])[2:] == [
+        "still using a certificate of the old authority: nobody, as far as the access logs go back",
+        "  not known of hosts nas, web, without an answer",
+    ]
+
+
 def test_a_client_whose_next_certificate_is_revoked_has_not_moved(begun):
     begun.next.one(Client("phone", revoked=True))
     assert rollover.report(str(begun.path), ["phone"], []).moved == ()
@@ -93,14 +108,24 @@ def test_it_is_finished_when_nobody_would_be_locked_out(begun):
     late = rollover.report(path, clients, [sighting(begun.old["pad"], 29)])
     with pytest.raises(MtlsError, match="client pad used certificates of the old authority within the last 30"):
         rollover.check_finishable(path, late, 30)
-    rollover.check_finishable(path, rollover.report(path, clients, [sighting(begun.old["pad"], 31)]), 30)
+    quiet = rollover.report(path, clients, [sighting(begun.old["pad"], 31)])
+    with pytest.raises(MtlsError, match="host nas did not report who still uses certificates of the old authority"):
+        rollover.check_finishable(path, quiet, 30, ["nas"])
+    rollover.check_finishable(path, quiet, 30)
     with begun.next.open() as authority:
         authority.write_crl(30)
+    crl = (begun.next.path / "crl.pem").read_bytes()
+    (begun.next.path / "crl.pem").unlink()
+    with pytest.raises(MtlsError, match="no rollover has begun that could be finished"):
+        rollover.finish(path)
+    (begun.next.path / "crl.pem").write_bytes(crl)
     former = rollover.finish(path)
     assert former.startswith(f"{path}/former/")
     assert Pki(begun.path).one(Client("phone")).entry.serial == begun.new
-    with pytest.raises(MtlsError, match="no rollover has begun"):
+    with pytest.raises(MtlsError, match="no rollover has begun that could"):
         rollover.finish(path)
+    with pytest.raises(MtlsError, match="no rollover has begun; run the playbook"):
+        rollover.report(path, clients, [])
 
 
 def test_sightings_are_what_access_log_returns_and_nothing_else():

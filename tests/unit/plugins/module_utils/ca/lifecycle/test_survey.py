@@ -71,7 +71,14 @@ class Loose:
         (self.path / "extensions.cnf").unlink()
         return made
 
-    def crl(self, *revoked: Path, digest: str = "sha256", out: str = "ca.crl", form: str = "PEM") -> Path:
+    def crl(
+        self,
+        *revoked: Path,
+        digest: str = "sha256",
+        out: str = "ca.crl",
+        form: str = "PEM",
+        reason: str = "unspecified",
+    ) -> Path:
         """A CRL, made where it leaves nothing behind."""
         work = self.path.parent / "crl-work"
         work.mkdir(exist_ok=True)
@@ -80,7 +87,7 @@ class Loose:
         (work / "cnf").write_text(text)
         signed_by = ("-config", "cnf", "-keyfile", self.path / "ca.key", "-cert", self.path / "ca.pem")
         for each in revoked:
-            openssl("ca", *signed_by, "-revoke", each, cwd=work)
+            openssl("ca", *signed_by, "-revoke", each, "-crl_reason", reason, cwd=work)
         openssl("ca", *signed_by, "-gencrl", "-out", "made", cwd=work)
         openssl("crl", "-in", "made", "-outform", form, "-out", self.path / out, cwd=work)
         return self.path / out
@@ -108,6 +115,13 @@ def test_a_client_revoked_in_a_crl_only_is_out(tmp_path, form, digest, out, name
     assert statuses(tmp_path / "pki") == {"phone": "R"}
     assert is_revoked(tmp_path / "pki", phone)
     assert plan.unrecorded == []
+
+
+def test_who_is_on_hold_in_a_crl_only_is_out(loose, tmp_path):
+    phone = loose.issue("phone", 0x10)
+    loose.crl(phone, reason="certificateHold")
+    adopt(tmp_path / "pki", loose.path)
+    assert is_revoked(tmp_path / "pki", phone)
 
 
 def test_a_crl_that_does_not_count_is_named(loose, tmp_path):

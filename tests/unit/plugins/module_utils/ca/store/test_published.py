@@ -54,6 +54,11 @@ def test_a_crl_that_is_missing(served):
         published.crl()
 
 
+def test_where_there_is_no_authority(tmp_path):
+    with pytest.raises(MtlsError, match="there is no authority"):
+        read_published(str(tmp_path)).chain()
+
+
 @pytest.fixture
 def rolling(served) -> tuple[Pki, Pki]:
     """An authority and the one that is to follow it."""
@@ -76,6 +81,16 @@ def test_during_a_rollover_both_count(rolling):
     assert all(serial in published.record and published.record.is_valid(serial) for serial in serials)
     assert len(published.record) == sum(len(pki.index()) for pki in rolling)
     assert {serial for serial, _subject in published.record.live(times.now())} >= serials
+
+
+def test_during_a_rollover_a_crl_of_either_is_one_that_hosts_may_have(rolling):
+    published = read_published(str(rolling[0].path))
+    crls = [(pki.path / "crl.pem").read_bytes() for pki in rolling]
+    assert published.crl_as_it_is() == published.crl() == b"".join(crls)
+    (rolling[0].path / "crl.pem").unlink()
+    assert published.crl_as_it_is() == crls[1]
+    (rolling[1].path / "crl.pem").unlink()
+    assert published.crl_as_it_is() is None
 
 
 def test_what_either_of_both_has_revoked_is_revoked(rolling, monkeypatch):
