@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Callable, Union
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import (
+    HOLD,
     REASONS,
     Authority,
     Entry,
