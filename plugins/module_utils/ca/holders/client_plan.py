@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple
@@ -548,8 +548,7 @@ class Planner:
                 continue
             other = seen.setdefault(dn.lower(), step)
             if other is not step:
-                self._refuse_misplaced(other, step)
-                self._refuse_misplaced(step, other)
+                self._refuse_misplaced({other.client.name: other, step.client.name: step})
                 raise MtlsError(
                     f"clients {other.client.name!r} and {step.client.name!r}: both have the subject {dn} (nginx maps "
                     "ignore case), so one would enter as the other; change one subject"
@@ -557,14 +556,15 @@ class Planner:
             if step.subject is not None:
                 self._check_no_live_namesake(step.client, step.subject)
 
-    def _refuse_misplaced(self, step: ClientStep, other: ClientStep) -> None:
+    def _refuse_misplaced(self, steps: Mapping[str, ClientStep]) -> None:
         """Raise MtlsError where the file of one client has the certificate of another one."""
-        name, owner = step.client.name, other.client.name
-        if step.entry is not None and self._ownership.holder(step.entry.serial, "") == owner:
-            raise MtlsError(
-                f"{self._place(step.client).certificate}: has the certificate of client {owner!r}, so {name!r} would "
-                f"enter as {owner!r}; move that file away, and the next run restores the right one"
-            )
+        for name, step in steps.items():
+            owner = self._ownership.holder(step.entry.serial, "") if step.entry is not None else name
+            if owner != name and owner in steps:
+                raise MtlsError(
+                    f"{self._place(step.client).certificate}: has the certificate of client {owner!r}, so {name!r} "
+                    f"would enter as {owner!r}; move that file away, and the next run restores the right one"
+                )
 
     def _check_no_live_namesake(self, client: Client, subject: x509.Name) -> None:
         text = index_subject(subject)
