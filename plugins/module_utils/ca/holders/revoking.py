@@ -108,8 +108,8 @@ class Found:
     reason: str
     action: str
     not_after: datetime
-    unrecorded: x509.Certificate | None = None
-    on_hold: bool = False
+    unrecorded: x509.Certificate | None
+    on_hold: bool
 
 
 def planned(authority: Authority, items: Iterable[Mapping[str, Any]]) -> set[str]:

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import numbers
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import clients, revoking, servers
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client import Client
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.store import handover
 from ansible_collections.mtls.nginx.plugins.module_utils.common import times
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.tests.unit.support import Pki, later, openssl, run_module, tree
@@ -110,6 +111,54 @@ def test_what_only_the_register_knows_cannot_be_revoked_and_is_told(fleet):
         assert done["msg"].startswith("client 'laptop': its certificate ")
         done = run_module("crl", ca_path=str(fleet.path), revoked=[{kind: "laptop"}], ignore_unknown=True)
         assert "client 'laptop': its certificate " in str(done["warnings"])
+
+
+def test_what_can_be_taken_back_is_told(fleet):
+    def foreseen(reason, release=False):
+        with fleet.open(read_only=True) as authority:
+            wanted = revoking.RevocationRequest("name", "laptop-2", reason, release)
+            (found,) = revoking.Finder.of(authority).find(wanted)
+        return found.action, found.on_hold
+
+    assert foreseen("certificateHold") == (revoking.REVOKED, True)
+    assert foreseen("keyCompromise") == (revoking.REVOKED, False)
+    revoke(fleet, "name", "laptop-2", "certificateHold")
+    assert foreseen("certificateHold") == (revoking.UNCHANGED, True)
+    assert foreseen("keyCompromise") == (revoking.REVOKED, False)
+    assert foreseen("unspecified", release=True) == (revoking.RELEASED, False)
+    revoke(fleet, "name", "laptop-2")
+    assert foreseen("certificateHold") == (revoking.UNCHANGED, False)
+
+
+def test_what_follows_for_a_client_that_is_still_present():
+    assert "gives it a new certificate with a new key; set state: revoked on it" in revoking.said_of_return(
+        "a", on_hold=False
+    )
+    assert "lets it in again with the same certificate and key" in revoking.said_of_return("a", on_hold=True)
+
+
+def test_what_only_the_other_authority_of_a_rollover_has(fleet, pristine):
+    following = Pki.copy_of(pristine, fleet.path / handover.NEXT)
+    serial = following.one(Client("moved")).entry.serial
+    assert (fleet.laptop, serial) == (find(fleet, "name", "laptop"), *find(following, "name", "moved"))
+
+    def is_beside(pki, kind, value) -> bool:
+        return revoking.is_known_beside(str(pki.path), revoking.RevocationRequest(kind, str(value), "unspecified"))
+
+    for kind, value in (
+        ("name", "moved"),
+        ("serial", serial),
+        ("fingerprint", certificate_of(following, "moved").fingerprint(hashes.SHA256()).hex()),
+        ("certificate", following.file("moved", ".crt")),
+        ("anything", "moved"),
+    ):
+        assert is_beside(fleet, kind, value)
+        if kind != "certificate":  # both were copied, so the CA is the same
+            assert not is_beside(following, kind, value)
+    assert is_beside(following, "name", "laptop")
+    assert is_beside(following, "certificate", fleet.file("laptop", ".crt"))
+    assert not is_beside(fleet, "name", "laptop")
+    assert not is_beside(fleet, "name", "nobody")
 
 
 def test_what_has_ended_is_left_alone(pki, monkeypatch):
