@@ -184,6 +184,7 @@ def test_reached_by_address(names):
         ({"upstream": None, "root": "/srv", "request_buffering": False}, "request_buffering is about an upstream"),
         ({"upstream": None, "root": "/srv", "preset": "immich"}, "max_body_size is about an upstream"),
         ({"max_body_size": "k"}, "max_body_size 'k' is not a size"),
+        ({"max_body_size": "g"}, "max_body_size 'g' is not a size"),
         ({"max_body_size": "1t"}, "max_body_size '1t' is not a size"),
         ({"max_body_size": "9999999999g"}, "max_body_size '9999999999g' is not a size"),
         ({"max_body_size": "10g; x"}, "is not a size"),

@@ -491,6 +491,10 @@ def test_only_what_the_authority_itself_has_issued_is_its_own(pki, tmp_path):
         wanted = revoking.RevocationRequest("certificate", str(tmp_path / "above.crt"), "unspecified")
         with pytest.raises(MtlsError, match=r"was issued by CN=above, not by CN=Test CA,.*; ask the right authority"):
             revoking.Finder.of(below).find(wanted)
+    with (pki.path / "ca.crt").open("ab") as chain:
+        chain.write((tmp_path / "above.crt").read_bytes())
+    with pytest.raises(MtlsError, match="was issued by CN=above, not by CN=Test CA"):
+        revoking.Finder.read(str(pki.path)).find(wanted)
 
 
 def test_a_fingerprint_of_what_is_not_recorded_is_that_of_no_certificate(pki):
