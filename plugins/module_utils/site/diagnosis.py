@@ -879,8 +879,9 @@ class _Case:
             return ""
         if not self.reality.as_client:
             return (
-                "Its private key is not on the controller, so the request was made without a certificate and got "
-                f"{answer.status}; the rest follows from the record and the host's files and logs."
+                "Its private key is not on the controller, or does not fit, or is encrypted, so the request was made "
+                f"without a certificate and got {answer.status}; the rest follows from the record and the host's files "
+                "and logs."
             )
         said = next(
             (request for request in reversed(self.host.requests if self.host else ()) if request["probe"]), None

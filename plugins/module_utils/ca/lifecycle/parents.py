@@ -45,7 +45,7 @@ def sign(
     :arg follows: the certificate whose place it is to take, for the same key.
     :raises MtlsError: the parent must not sign this, or would expire before.
     """
-    public = keys.public_der(public_key)
+    public, now = keys.public_der(public_key), times.now()
     with parent.open(False) as authority:
         validity = _validity(authority, child)
         for serial in reversed(authority.record.namesakes(subjects.index_subject(child.name))):
@@ -55,7 +55,8 @@ def sign(
                 except CertificateMissing:
                     continue
                 is_later = follows is None or life(certificate) > life(follows)
-                if is_later and keys.public_der(certificate.public_key()) == public and profiles.is_ca(certificate):
+                is_good = is_later and certificate.not_valid_after_utc > now
+                if is_good and keys.public_der(certificate.public_key()) == public and profiles.is_ca(certificate):
                     return (certificate, *authority.chain), authority.warnings
         issued = authority.issue([Order(public, child.name, profiles.INTERMEDIATE, validity)])
         return (*issued, *authority.chain), authority.warnings

@@ -14,8 +14,9 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.access import Access
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import chains, keys, profiles, subjects
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.lifecycle import parents
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.wanted import Parent
+from ansible_collections.mtls.nginx.plugins.module_utils.common import times
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
-from ansible_collections.mtls.nginx.tests.unit.support import tree
+from ansible_collections.mtls.nginx.tests.unit.support import later, tree
 
 
 def child(days=100, subject=MappingProxyType({"CN": "Below"})) -> parents.Child:
@@ -40,6 +41,14 @@ def test_a_run_that_was_killed_finds_what_was_signed_for_the_same_key(pki, paren
     (pki.path / "newcerts" / f"{first[0].serial_number:X}.pem").unlink()
     (anew, _root), _warnings = parents.sign(parent, child(), key)
     assert anew.serial_number != first[0].serial_number
+
+
+def test_what_has_expired_since_is_signed_anew(parent, monkeypatch):
+    key = keys.new_key(keys.KeyKind("ecdsa")).public_key()
+    (first, _root), _warnings = parents.sign(parent, child(100), key)
+    later(monkeypatch, days=101)
+    (anew, _root), _warnings = parents.sign(parent, child(100), key)
+    assert first.not_valid_after_utc < times.now() < anew.not_valid_after_utc
 
 
 def test_clients_are_those_of_the_ca_below_and_of_each_of_its_certificates(pki, parent):
