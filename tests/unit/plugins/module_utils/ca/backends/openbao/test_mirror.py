@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import types
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -419,7 +420,7 @@ def test_a_clock_that_is_a_little_ahead_is_waited_for(controller, engine, monkey
         waited.append(seconds)
         later(monkeypatch, seconds=seconds)
 
-    monkeypatch.setattr(mirror.time, "sleep", sleep)
+    monkeypatch.setattr(mirror, "time", types.SimpleNamespace(sleep=sleep))
     with controller.open() as authority:
         assert authority.write_crl(30).number == 8
     assert len(waited) == 1
