@@ -188,12 +188,10 @@ class DirectoryAuthority(Directory):
             if entry is not None and entry.status == "revoked" and not entry.on_hold:
                 continue  # as nearly all are
             reason = crls.reason_of(listed)
-            if entry is None:
-                self.record.add(serial, self.chain[0].not_valid_after_utc, UNKNOWN)
-            elif not entry.needs_revoking(reason) or (reason == HOLD and serial not in entered):
-                continue
-            self.record.revoke(serial, listed.revocation_date_utc, reason)
-            kept.append(serial)
+            if reason == HOLD and entry is not None and serial not in entered:
+                continue  # it may have been released since
+            if self.record.take_from_crl(serial, listed.revocation_date_utc, reason, self.chain[0].not_valid_after_utc):
+                kept.append(serial)
         return kept
 
     def begin(self) -> None:

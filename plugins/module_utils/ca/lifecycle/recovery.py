@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import HOLD, Entry
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import crls, numbers, subjects
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.index import UNKNOWN, Index
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 
 try:
@@ -27,6 +26,7 @@ except ImportError:  # reported by entry.require_cryptography
 if TYPE_CHECKING:
     from ansible_collections.mtls.nginx.plugins.module_utils.ca.backends.directory import DirectoryAuthority
     from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.crls import CrlState
+    from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.index import Index
 
 
 @dataclass
@@ -91,8 +91,7 @@ def bring_forward(authority: DirectoryAuthority, found: Sequence[crls.Crl], *, c
 def honour(crl: crls.Crl, index: Index, ca: x509.Certificate, *, holds: bool = True) -> list[str]:
     """Note in the index what a CRL says is revoked and the index does not; return these serials.
 
-    Of a certificate that the index does not have, only the serial is known: it is entered as one that is good as long
-    as the authority, so that it stays on the CRL.
+    What the index does not have is entered as one that is good as long as the authority.
     """
     changed = []
     for revoked in crl.parsed:
@@ -100,10 +99,6 @@ def honour(crl: crls.Crl, index: Index, ca: x509.Certificate, *, holds: bool = T
         if reason == HOLD and not holds:
             continue
         serial = numbers.hexadecimal(revoked.serial_number)
-        if serial not in index:
-            index.add(serial, ca.not_valid_after_utc, UNKNOWN)
-        entry = index.get(serial)
-        if entry is None or entry.needs_revoking(reason):
-            index.revoke(serial, revoked.revocation_date_utc, reason)
+        if index.take_from_crl(serial, revoked.revocation_date_utc, reason, ca.not_valid_after_utc):
             changed.append(serial)
     return changed

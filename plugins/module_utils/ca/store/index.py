@@ -99,6 +99,19 @@ class Index:
         line = self._lines.get(serial)
         return None if line is None else _entry(line)
 
+    def take_from_crl(self, serial: str, moment: datetime, reason: str, end: datetime) -> bool:
+        """Revoke what a CRL lists, and tell whether that is news.
+
+        Of what has no line, only the serial is known: it is entered as good until ``end``, so that it stays on the CRL.
+        """
+        entry = self.get(serial)
+        if entry is None:
+            self.add(serial, end, UNKNOWN)
+        elif not entry.needs_revoking(reason):
+            return False
+        self.revoke(serial, moment, reason)
+        return True
+
     def is_valid(self, serial: str) -> bool:
         """Tell whether a serial is recorded and not revoked; its certificate may have expired."""
         line = self._lines.get(serial)
