@@ -323,14 +323,15 @@ def _find(authority: Authority, options: dict[str, Any]) -> tuple[list[revoking.
                 first = found.setdefault(each.serial, (each, wanted))
                 if first[1].release != wanted.release:
                     raise MtlsError(f"serial {each.serial}: is both to be revoked and released; remove one of the two")
+        except revoking.LostError as error:  # another authority will not have it either
+            if not options["ignore_unknown"]:
+                raise
+            finder.warnings.append(str(error))
         except revoking.UnknownError as error:
-            lost = isinstance(error, revoking.LostError)
-            if not lost and revoking.is_known_beside(authority.path, wanted):
+            if finder.is_known_beside(wanted):
                 continue
             if not options["ignore_unknown"]:
                 raise
-            if lost:  # another authority will not have it either
-                finder.warnings.append(str(error))
             meant += [error.meant] if error.meant else []
     authority.warnings += finder.warnings
     return [each for each, wanted in found.values()], meant

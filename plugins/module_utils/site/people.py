@@ -15,11 +15,11 @@ from typing import Any
 
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.access import read_authority
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import Published
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import chains, subjects
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import subjects
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.chains import read_certificates
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import revoking
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.ownership import Ownership
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.store import handover, issued
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.store import handover
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.layout import Layout
 from ansible_collections.mtls.nginx.plugins.module_utils.common import times
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
@@ -95,14 +95,7 @@ def foreseen_revocations(path: str, items: Iterable[Mapping[str, Any]]) -> dict[
     """
     if not os.path.exists(Layout(path).certificate) or Layout(path).is_trusted():
         return {}
-    published = read_authority(path)
-    finder = revoking.Finder(
-        path,
-        published.record,
-        Ownership.of(path, published.record, times.now()),
-        chains.read(published.chain().decode())[:1],
-        lambda fingerprint: issued.find_by_fingerprint(Layout(path).issued, fingerprint),
-    )
+    finder = revoking.Finder.of_published(path, read_authority(path))
     actions: dict[str, str] = {}
     for item in items:
         try:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,10 +19,11 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.authority import (
     REASONS,
     Authority,
     Entry,
+    Published,
     Record,
     check_on_hold,
 )
-from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import numbers, subjects
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import chains, numbers, subjects
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.chains import read_certificates, was_issued_by
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.ownership import (
     Ownership,
@@ -75,7 +77,7 @@ class UnknownError(MtlsError):
         self.meant = meant
 
 
-class LostError(UnknownError):
+class LostError(MtlsError):
     """All that is known of a client's certificates is their serials, and that is not enough to revoke them."""
 
 
@@ -126,7 +128,7 @@ def planned(authority: Authority, items: Iterable[Mapping[str, Any]]) -> set[str
     finder = Finder.of(authority)
     serials: set[str] = set()
     for request in requests:
-        with contextlib.suppress(UnknownError):
+        with contextlib.suppress(UnknownError, LostError):
             serials.update(found.serial for found in finder.find(request))
     return serials
 
@@ -169,18 +171,17 @@ class Finder:
         return cls(authority.path, authority.record, ownership, authority.chain[:1], authority.find_by_fingerprint)
 
     @classmethod
-    def read(cls, path: str) -> Finder:
+    def of_published(cls, path: str, published: Published) -> Finder:
         """Return the finder of the authority in ``path``, whose key and lock it does without.
 
         :raises MtlsError: its files cannot be read.
         """
-        published = read_published(path, alone=True)
         record, issued_folder = published.record, Layout(path).issued
         return cls(
             path,
             record,
             Ownership.of(path, record, times.now()),
-            x509.load_pem_x509_certificates(published.chain())[:1],
+            chains.read(published.chain().decode())[:1],
             lambda fingerprint: issued.find_by_fingerprint(issued_folder, fingerprint),
         )
 
@@ -188,7 +189,7 @@ class Finder:
         """Return the certificates that are meant, one at least.
 
         :raises UnknownError: there is none.
-        :raises LostError: only the register knows some.
+        :raises LostError: only the register knows of some.
         :raises MtlsError: a text that cannot be what it should be, or that fits two things; to be released, and
             revoked for good.
         """
@@ -203,6 +204,25 @@ class Finder:
         if wanted.release:  # of all that a client has, it is about what is on hold
             meant = {serial: found for serial, found in meant.items() if self._ownership.is_on_hold(serial)} or meant
         return [self._found(serial, found, wanted) for serial, found in meant.items()]
+
+    def is_known_beside(self, wanted: RevocationRequest) -> bool:
+        """Tell whether another authority of the same rollover, one before or after this one, has what is meant.
+
+        What the inventory revokes it names to each of them, and it stays there when the rollover is over.
+        """
+        for finder in self._beside:
+            with contextlib.suppress(MtlsError):
+                finder.find(wanted)
+                return True
+        return False
+
+    @functools.cached_property
+    def _beside(self) -> list[Finder]:
+        finders = []
+        for path in handover.relatives(self._path):
+            with contextlib.suppress(MtlsError):
+                finders.append(Finder.of_published(path, read_published(path, alone=True)))
+        return finders
 
     def _found(self, serial: str, found: Entry | x509.Certificate, wanted: RevocationRequest) -> Found:
         if isinstance(found, x509.Certificate):
@@ -320,18 +340,6 @@ class Finder:
             yield FINGERPRINT, self._by_fingerprint
         if os.path.isfile(text):
             yield CERTIFICATE, self._by_certificate
-
-
-def is_known_beside(path: str, request: RevocationRequest) -> bool:
-    """Tell whether an authority of the same rollover, before or after the one in ``path``, has what is meant.
-
-    What the inventory revokes it names to each of them, and it stays there when the rollover is over.
-    """
-    for relative in handover.relatives(path):
-        with contextlib.suppress(MtlsError):
-            Finder.read(relative).find(request)
-            return True
-    return False
 
 
 def carry_out(authority: Authority, found: Sequence[Found]) -> None:

@@ -475,8 +475,7 @@ class _Judge:
             try:
                 found = finder.find(wanted)
             except revoking.UnknownError as error:
-                lost = isinstance(error, revoking.LostError)
-                if lost or not revoking.is_known_beside(self._plan.path, wanted):
+                if not finder.is_known_beside(wanted):
                     unclear.append(str(error))
                 continue
             except (MtlsError, OSError) as error:

@@ -18,6 +18,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import number
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders import clients, revoking, servers
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.holders.client import Client
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.store import handover
+from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.published import read_published
 from ansible_collections.mtls.nginx.plugins.module_utils.common import times
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
 from ansible_collections.mtls.nginx.tests.unit.support import Pki, later, openssl, run_module, tree
@@ -143,7 +144,9 @@ def test_what_only_the_other_authority_of_a_rollover_has(fleet, pristine):
     assert (fleet.laptop, serial) == (find(fleet, "name", "laptop"), *find(following, "name", "moved"))
 
     def is_beside(pki, kind, value) -> bool:
-        return revoking.is_known_beside(str(pki.path), revoking.RevocationRequest(kind, str(value), "unspecified"))
+        with pki.open(read_only=True) as authority:
+            wanted = revoking.RevocationRequest(kind, str(value), "unspecified")
+            return revoking.Finder.of(authority).is_known_beside(wanted)
 
     for kind, value in (
         ("name", "moved"),
@@ -494,7 +497,7 @@ def test_only_what_the_authority_itself_has_issued_is_its_own(pki, tmp_path):
     with (pki.path / "ca.crt").open("ab") as chain:
         chain.write((tmp_path / "above.crt").read_bytes())
     with pytest.raises(MtlsError, match="was issued by CN=above, not by CN=Test CA"):
-        revoking.Finder.read(str(pki.path)).find(wanted)
+        revoking.Finder.of_published(str(pki.path), read_published(str(pki.path))).find(wanted)
 
 
 def test_a_fingerprint_of_what_is_not_recorded_is_that_of_no_certificate(pki):
