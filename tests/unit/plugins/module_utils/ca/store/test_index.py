@@ -214,6 +214,18 @@ def test_what_another_record_has_otherwise(tmp_path):
     assert load(tmp_path, only.replace("/CN=a", "")).is_apart_from(own)
 
 
+def test_of_what_a_crl_lists_only_news_is_taken(tmp_path):
+    index, end = load(tmp_path, "V\t360101000000Z\t\t10\tunknown\t/CN=a\n"), NOW + timedelta(days=9)
+    assert index.take_from_crl("10", NOW, "certificateHold", end)
+    assert not index.take_from_crl("10", NOW, "certificateHold", end)
+    assert index.take_from_crl("10", NOW, "keyCompromise", end)
+    assert not index.take_from_crl("10", NOW, "superseded", end)
+    assert (index.get("10").subject, index.get("10").reason) == ("/CN=a", "keyCompromise")
+    assert index.take_from_crl("11", NOW, "superseded", end)
+    found = index.get("11")
+    assert (found.subject, found.not_after, found.status) == ("/CN=known from the CRL only", end, "revoked")
+
+
 def test_a_copy_is_a_record_of_its_own(tmp_path):
     index = load(tmp_path, GOOD)
     copy = index.copy(str(tmp_path / "copy.txt"))
