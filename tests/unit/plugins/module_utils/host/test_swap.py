@@ -97,12 +97,16 @@ def test_undo_brings_back_the_very_same_files(folder):
     assert not Swap(str(folder)).unfinished
 
 
-def test_files_that_nginx_cannot_read_now_stay_and_what_lies_beside_them_goes_later(folder, monkeypatch):
+def decide_and_leave_the_old_files(folder, monkeypatch):
     change = Swap(str(folder))
     change.apply(new_files(folder))
     with monkeypatch.context() as patched:
         failing(patched, "unlink", 0)
         change.decide_unread()
+
+
+def test_files_that_nginx_cannot_read_now_stay_and_what_lies_beside_them_goes_later(folder, monkeypatch):
+    decide_and_leave_the_old_files(folder, monkeypatch)
     assert ".link.mtls-old" in contents(folder)
     later = Swap(str(folder))
     assert later.unfinished
@@ -113,11 +117,7 @@ def test_files_that_nginx_cannot_read_now_stay_and_what_lies_beside_them_goes_la
 
 
 def test_what_lies_beside_them_goes_also_where_the_next_swap_is_of_others(folder, monkeypatch):
-    change = Swap(str(folder))
-    change.apply(new_files(folder))
-    with monkeypatch.context() as patched:
-        failing(patched, "unlink", 0)
-        change.decide_unread()
+    decide_and_leave_the_old_files(folder, monkeypatch)
     later = Swap(str(folder))
     later.undo()
     later.apply([NewFile(str(folder / "other"), b"new", 0o644)])
