@@ -1,11 +1,12 @@
 # Copyright (c) 2026, the mtls.nginx authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Names of clients and services: which are allowed, which collide, which was probably meant."""
+"""Names of clients, services and hosts: which are allowed, which collide, which was probably meant."""
 
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -18,6 +19,15 @@ _RESERVED_CLIENT_NAMES = frozenset({"register.json", "handouts.json", "renewals.
 _PLAIN_CLIENT_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.@-]{0,63}", re.ASCII)  # of which most are
 # With "mtls_" and "_state" around it, a name of 32 still fits nginx's default variables_hash_bucket_size.
 _SERVICE_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?")
+
+
+def is_address(name: str, *, zone: bool = False) -> bool:
+    """Tell whether it is an IP address. nginx knows no zones, and for ipaddress any text after a ``%`` is one."""
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return zone or "%" not in name
 
 
 def check_client_name(name: object) -> None:

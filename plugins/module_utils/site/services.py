@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 from ansible_collections.mtls.nginx.plugins.module_utils.common import probe
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
-from ansible_collections.mtls.nginx.plugins.module_utils.common.names import check_service_name
+from ansible_collections.mtls.nginx.plugins.module_utils.common.names import check_service_name, is_address
 from ansible_collections.mtls.nginx.plugins.module_utils.site import allow_lists, certificate_option, upstream_tls
 from ansible_collections.mtls.nginx.plugins.module_utils.site.allow_lists import AllowList
 from ansible_collections.mtls.nginx.plugins.module_utils.site.certificate_option import AcmeOrder
@@ -229,7 +229,7 @@ class Service:
     @property
     def by_address(self) -> bool:
         """Whether it is reached by IP address, so that clients send no SNI and it must be the socket's first server."""
-        return any(_is_address(name) for name in self.server_names)
+        return any(is_address(name) for name in self.server_names)
 
     @property
     def local_address(self) -> str:
@@ -499,7 +499,7 @@ def check_server_name(where: str, name: str) -> str:
     :raises MtlsError: it is neither a host name nor an address; ``where`` is where it was said.
     """
     lowered = name.lower()
-    if _is_address(lowered) or _SERVER_NAME.fullmatch(lowered):
+    if is_address(lowered) or _SERVER_NAME.fullmatch(lowered):
         return lowered
     raise MtlsError(
         f"{where}: server name '{name}' is neither a host name, nor *.domain, nor an IP address"
@@ -528,7 +528,7 @@ def _listen(where: str, value: str) -> Endpoint:
     if not colon:
         return Endpoint(int(port))
     address = address.removeprefix("[").removesuffix("]")
-    if not _is_address(address):
+    if not is_address(address):
         raise MtlsError(f"{where}: listen '{value}' does not start with an IP address; write 443 or 192.0.2.1:443")
     return Endpoint(int(port), str(ipaddress.ip_address(address)))
 
@@ -538,13 +538,13 @@ def _upstream(said: str) -> re.Match[str] | None:
     found = _UPSTREAM.fullmatch(said)
     if found is None or not 0 < int(found["port"] or HTTP_PORT) < 65536:
         return None
-    return found if found["ipv6"] is None or _is_address(found["ipv6"]) else None
+    return found if found["ipv6"] is None or is_address(found["ipv6"]) else None
 
 
 def host_name(upstream: str) -> str | None:
     """Return the host name in an upstream, None for an address or a socket."""
     match = re.fullmatch(r"https?://([\w.-]+)(?::\d+)?(?:/.*)?", upstream)
-    return None if match is None or _is_address(match[1]) else match[1]
+    return None if match is None or is_address(match[1]) else match[1]
 
 
 def _public_path(where: str, path: str) -> str:
@@ -571,7 +571,7 @@ def _probe_path(where: str, path: str) -> str | None:
 
 def _probe_address(where: str, address: str | None) -> str | None:
     # It is only connected to, which may need a zone (fe80::1%eth0).
-    if address is not None and not _is_address(address, zone=True) and not _SERVER_NAME.fullmatch(address.lower()):
+    if address is not None and not is_address(address, zone=True) and not _SERVER_NAME.fullmatch(address.lower()):
         raise MtlsError(
             f"{where}: probe_address '{address}' is neither an IP address nor a host name; write it alone, without a"
             " port, which is that of listen"
@@ -732,12 +732,3 @@ def _shared_ports(one: Service, other: Service) -> list[int]:
 
 def _shared(some: Sequence[Endpoint], others: Sequence[Endpoint]) -> list[int]:
     return [each.port for each in others if any(one.overlaps(each) for one in some)]
-
-
-def _is_address(name: str, *, zone: bool = False) -> bool:
-    """Tell whether it is an IP address. nginx knows no zones, and for ipaddress any text after a ``%`` is one."""
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return zone or "%" not in name

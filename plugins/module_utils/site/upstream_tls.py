@@ -9,7 +9,6 @@ unless the inventory says ``verify: false``.
 
 from __future__ import annotations
 
-import ipaddress
 import os.path
 import re
 import typing as t
@@ -19,7 +18,7 @@ from dataclasses import dataclass
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto import chains
 from ansible_collections.mtls.nginx.plugins.module_utils.ca.crypto.subjects import nginx_dn
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError
-from ansible_collections.mtls.nginx.plugins.module_utils.common.names import nearest
+from ansible_collections.mtls.nginx.plugins.module_utils.common.names import is_address, nearest
 
 SYSTEM = "system"
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
@@ -62,7 +61,7 @@ def parse(where: str, value: Mapping[str, t.Any] | None, upstream: str | None, h
     verify, ca, name, client = value["verify"], value["ca"], value["name"], value["client"]
     if not verify and ca is not None:
         raise MtlsError(f"{where}: upstream_tls: with verify: false the ca is not used; remove one of them")
-    if name is not None and (not _NAME.fullmatch(name) or _is_address(name)):
+    if name is not None and (not _NAME.fullmatch(name) or is_address(name)):
         raise MtlsError(
             f"{where}: upstream_tls: name '{name}' is not a host name; give one that is in the upstream's certificate "
             "(nginx compares names, not addresses)"
@@ -160,11 +159,3 @@ class UpstreamTlsPaths:
     def all(self) -> list[str]:
         """All three."""
         return [self.ca, self.certificate, self.key]
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True

@@ -10,7 +10,6 @@ any, its key in ``<service>.key``.
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import os
 import re
 from collections.abc import Collection, Sequence
@@ -40,7 +39,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.ca.store.register impor
 from ansible_collections.mtls.nginx.plugins.module_utils.common import files, times
 from ansible_collections.mtls.nginx.plugins.module_utils.common.batch import Batch
 from ansible_collections.mtls.nginx.plugins.module_utils.common.errors import MtlsError, first_few
-from ansible_collections.mtls.nginx.plugins.module_utils.common.names import check_service_name
+from ansible_collections.mtls.nginx.plugins.module_utils.common.names import check_service_name, is_address
 
 try:
     from cryptography import x509
@@ -146,12 +145,7 @@ def check_servers(servers: Sequence[Server]) -> None:
 
 
 def _check_name(name: str, server: Server) -> None:
-    try:
-        ipaddress.ip_address(name)
-        can_be = "%" not in name  # an address in a certificate has no zone (fe80::1%eth0)
-    except ValueError:
-        can_be = len(name) <= 253 and _DNS_NAME.fullmatch(name) is not None
-    if not can_be:
+    if not is_address(name) and (len(name) > 253 or not _DNS_NAME.fullmatch(name)):
         raise MtlsError(
             f"{server.owner}: server name {name!r} is neither a DNS name of letters, digits and '-', with '*.' "
             "at most in front, nor an IP address; correct it, or give the service a certificate of its own"

@@ -12,6 +12,7 @@ from ansible_collections.mtls.nginx.plugins.module_utils.common.names import (
     check_client_name,
     check_no_collision,
     check_service_name,
+    is_address,
     nearest,
 )
 from ansible_collections.mtls.nginx.plugins.module_utils.host.nginx_conf import nginx_quote
@@ -84,3 +85,12 @@ def test_nearest_spelling():
 
 def test_nginx_quote_doubles_backslashes_before_quotes():
     assert nginx_quote(r"CN=a\"b") == r'"CN=a\\\"b"'
+
+
+def test_an_address_has_a_zone_only_where_it_may():
+    assert is_address("192.0.2.1")
+    assert is_address("2001:db8::1")
+    assert not is_address("fe80::1%eth0")
+    assert is_address("fe80::1%eth0", zone=True)
+    assert not is_address("nas.lan")
+    assert not is_address("nas.lan", zone=True)
